@@ -1,0 +1,26 @@
+"""fastgauss: Gaussians at lane speed.
+
+Find, fit and evaluate Gaussian spots, millions a second on one core. The README shows a
+first command; `fit_spots`, `fit_rois`, `find_spots` and `evaluate` are where to go on.
+"""
+
+from ._info import show_config
+from ._runtime import get_num_threads, set_num_threads
+from ._warmup import warmup
+from .detect import find_spots
+from .fit import fit_rois, fit_spots
+from .results import FitResult, Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FitResult",
+    "Status",
+    "find_spots",
+    "fit_rois",
+    "fit_spots",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "warmup",
+]

@@ -1,0 +1,156 @@
+"""Checks of arguments: one wording for every error.
+
+Each function returns the checked value or raises TypeError (wrong kind) or
+ValueError (wrong value) with the argument's name, what was expected and what
+came. Nothing here copies an array of real numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+    """An array of booleans, integers or floats, as it is; ``ndim`` one number or several."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested sequences
+        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array; fill it with NaN")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if ndim is not None:
+        allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
+        if array.ndim not in allowed:
+            expected = " or ".join(map(str, allowed))
+            raise ValueError(
+                f"{name} must have {expected} dimensions, got {array.ndim} (shape {array.shape})"
+            )
+    return array
+
+
+def finite_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+    """A float64 array without NaN or infinity."""
+    array = np.asarray(real_array(name, value, ndim), dtype=np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(np.argwhere(~finite)[0].tolist())
+        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
+    return array
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """A finite real number in a range."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a real number, got {_brief(value)}")
+    result = float(value)
+    limits = [
+        text
+        for text, active in (
+            (f"above {above:g}", above > -math.inf),
+            (f"at least {at_least:g}", at_least > -math.inf),
+            (f"at most {at_most:g}", at_most < math.inf),
+        )
+        if active
+    ]
+    if not (math.isfinite(result) and result > above and at_least <= result <= at_most):
+        expected = " and ".join(["finite", *limits])
+        raise ValueError(f"{name} must be {expected}, got {_brief(value)}")
+    return result
+
+
+def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
+    """An integer, of numpy or of Python, not a bool."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {_brief(value)}") from None
+    if at_least is not None and result < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {result}")
+    return result
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_brief(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """One of a few words."""
+    known = tuple(options)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, one of {known}, got {_brief(value)}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    return value
+
+
+def per_axis(name: str, value: Any, ndim: int, **limits: float) -> tuple[float, ...]:
+    """A number for each axis, from one number or a sequence of ``ndim``."""
+    if np.ndim(value) == 0:
+        return (number(name, value, **limits),) * ndim
+    items = list(value)
+    if len(items) != ndim:
+        raise ValueError(f"{name} must be one number or {ndim} numbers, got {len(items)}")
+    return tuple(number(f"{name}[{i}]", item, **limits) for i, item in enumerate(items))
+
+
+def shape(name: str, value: Any, ndim: Iterable[int]) -> tuple[int, ...]:
+    """A tuple of axis lengths."""
+    try:
+        lengths = tuple(integer(f"{name}[{i}]", n, at_least=0) for i, n in enumerate(value))
+    except TypeError as error:
+        if isinstance(value, Iterable):
+            raise
+        raise TypeError(f"{name} must be a tuple of integers, got {_brief(value)}") from error
+    allowed = tuple(ndim)
+    if len(lengths) not in allowed:
+        expected = " or ".join(map(str, allowed))
+        raise ValueError(f"{name} must have {expected} axes, got {lengths}")
+    return lengths
+
+
+def out_array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A writable float64 array of exactly this shape."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
+    if value.dtype != np.float64 or not value.dtype.isnative:
+        raise TypeError(f"{name} must be of dtype float64, got {value.dtype.str}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
+    if not value.flags.writeable:
+        raise ValueError(f"{name} must be writable, got a read-only array")
+    return value
+
+
+def not_yet(**options: Any) -> None:
+    """Refuse options of the contract that this version cannot honour."""
+    for name, value in options.items():
+        if value is not None:
+            raise NotImplementedError(
+                f"{name}={_brief(value)} is not available in this version of fastgauss"
+            )

@@ -1,0 +1,82 @@
+"""What is installed and what it runs on, for reports and for the curious."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+from numba.core import config
+
+from ._runtime import available_cores, get_num_threads
+from .kernels import _compile, lanes
+from .kernels.correlate import correlate
+
+_CORE = ("numba", "llvmlite", "numpy", "scipy")
+_EXTRAS = ("tifffile", "imageio", "astropy", "tqdm", "matplotlib", "pandas", "pyarrow")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _llvm_target() -> str:
+    from llvmlite import binding
+
+    return config.CPU_NAME or binding.get_host_cpu_name()
+
+
+def _cache_place() -> str:
+    if _compile.JIT_DISABLED:
+        return "none, NUMBA_DISABLE_JIT is set"
+    return correlate._cache.cache_path or "none, no place can be written"
+
+
+def configuration() -> dict[str, str]:
+    """Versions, machine and settings, by name."""
+    from . import __version__
+
+    return {
+        "fastgauss": __version__,
+        "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
+        **{name: _version(name) for name in _CORE},
+        **{name: _version(name) for name in _EXTRAS},
+        "CPU": f"{_cpu_name()} (LLVM: {_llvm_target()})",
+        "lanes": f"{lanes.WIDTH} of float64, {lanes.REGISTER_BITS} bits",
+        "threads": f"{get_num_threads()} of {available_cores()} cores",
+        "cache": _cache_place(),
+    }
+
+
+def show_config() -> None:
+    """Print versions, CPU, lane width, threads and the place of compiled code.
+
+    Returns
+    -------
+    None
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.show_config()  # doctest: +ELLIPSIS
+    fastgauss   ...
+    """
+    facts = configuration()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")

@@ -1,0 +1,229 @@
+"""Threads, chunks and progress: how a job of many items runs on a few cores.
+
+A kernel is serial, works on a range of items and runs without the GIL. ``run``
+deals out ranges of a fixed size to a few threads: the caller's and those of one
+small pool. The ranges depend on the number of items alone, never on the number
+of threads, so the result has the same bits for any number of threads.
+
+No OpenMP and no numba threading layer takes part: both end the process in
+situations that other people's programs get into (a fork after a parallel call,
+two Python threads at once). The pool is made when first needed and made anew in
+a forked child. The caller's thread always works too, so that a job started from
+inside a job proceeds even when the pool is busy, and Ctrl-C ends a job after the
+chunks in hand.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Any, Protocol
+
+from . import _check
+
+Task = Callable[[int, int], None]
+
+
+class Progress(Protocol):
+    """What may be given as ``progress``: called with items done and items in all."""
+
+    def __call__(self, done: int, total: int, /) -> Any: ...
+
+
+_pool: ThreadPoolExecutor | None = None
+_lock = threading.Lock()
+_num_threads: int | None = None
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """Number of threads that a call uses unless told by ``threads=``.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set, else the environment variable
+        ``FASTGAUSS_NUM_THREADS``, else the number of cores of this process.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.get_num_threads() >= 1
+    True
+    """
+    if _num_threads is not None:
+        return _num_threads
+    text = os.environ.get("FASTGAUSS_NUM_THREADS")
+    if text is None or not text.strip():
+        return available_cores()
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f"FASTGAUSS_NUM_THREADS must be an integer, got {text!r}") from None
+    return _check.integer("FASTGAUSS_NUM_THREADS", value, at_least=1)
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Set the number of threads that calls of this process use by default.
+
+    Results do not depend on it, to the bit.
+
+    Parameters
+    ----------
+    threads : int or None
+        A positive number; None returns to the environment's choice.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `threads` is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.set_num_threads(2)
+    >>> fg.get_num_threads()
+    2
+    >>> fg.set_num_threads(None)
+    """
+    global _num_threads
+    _num_threads = None if threads is None else _check.integer("threads", threads, at_least=1)
+
+
+def resolve_threads(threads: int | None) -> int:
+    """The number of threads that the option ``threads=`` means."""
+    if threads is None:
+        return get_num_threads()
+    return _check.integer("threads", threads, at_least=1)
+
+
+def _forget_pool() -> None:
+    """In a forked child: the parent's threads are not there, nor may its lock be free."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _submit(work: Callable[[], None]) -> Future:
+    """Hand work to the pool, whose threads live as long as the process."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            workers = max(32, 2 * available_cores())  # idle ones cost nothing: made on demand
+            _pool = ThreadPoolExecutor(workers, thread_name_prefix="fastgauss")
+        return _pool.submit(work)
+
+
+def progress_bar(progress: bool | Progress, total: int, unit: str) -> Progress | None:
+    """The callback that the option ``progress=`` means: True asks for a tqdm bar."""
+    if progress is False or progress is None:
+        return None
+    if callable(progress):
+        return progress
+    if progress is not True:
+        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError(
+            "progress=True needs tqdm (pip install tqdm); a callable works without it"
+        ) from None
+    bar = tqdm(total=total, unit=unit)
+
+    def show(done: int, total: int, /) -> None:
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
+
+
+def run(
+    make_task: Callable[[], Task],
+    items: int,
+    chunk: int,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Call a task on each chunk ``[start, stop)`` of the items, each chunk once.
+
+    Parameters
+    ----------
+    make_task : callable
+        Called once by each thread that takes part; returns that thread's task,
+        which may own scratch memory. A task must write its own items alone.
+    items, chunk : int
+        Number of items, and items in a chunk.
+    threads : int or None
+        Threads at most; None for the default.
+    progress : callable or None
+        Called in the caller's thread with the items done and the total.
+
+    Raises
+    ------
+    Exception
+        The first error of a task or of `progress`; other chunks may have run.
+    """
+    chunks = -(-items // chunk)
+    team = min(resolve_threads(threads), chunks)
+    tickets = count()  # next() on it is atomic
+    stop = threading.Event()
+    done = 0
+    done_lock = threading.Lock()
+
+    def work(report: Progress | None = None) -> None:
+        nonlocal done
+        task: Task | None = None
+        while not stop.is_set():
+            ticket = next(tickets)
+            if ticket >= chunks:
+                return
+            start = ticket * chunk
+            end = min(start + chunk, items)
+            try:
+                task = task or make_task()
+                task(start, end)
+            except BaseException:
+                stop.set()
+                raise
+            with done_lock:
+                done += end - start
+            if report is not None and done < items:
+                report(done, items)
+
+    helpers = [_submit(work) for _ in range(team - 1)]
+    try:
+        work(progress)
+    finally:
+        stop_early = done < items and next(tickets) < chunks
+        if stop_early:
+            stop.set()
+        running = [helper for helper in helpers if not helper.cancel()]
+        errors = [helper.exception() for helper in running]
+    for error in errors:
+        if error is not None:
+            raise error
+    if progress is not None:
+        progress(items, items)

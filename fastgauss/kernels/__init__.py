@@ -1,0 +1,1 @@
+"""Compiled building blocks; nothing here imports the layer above."""

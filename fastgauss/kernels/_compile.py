@@ -1,0 +1,145 @@
+"""The compile policy: the only file of the package that says ``njit``.
+
+``kernel`` makes an entry point that Python calls: compiled on its first call,
+kept on disk, and free of the GIL while it runs. ``device`` makes a building
+block: a plain Python function that kernels (and the caller's own ``@njit``
+code) may call, and that a kernel factory may close over. A closure over a
+*dispatcher* would never be found in numba's cache again; a closure over a
+plain function is.
+
+numba's cache knows a kernel by the bytecode of that one function. It sees
+neither an edit in a callee of another file nor other compile options, and
+returns the old answer. Here the stamp of every cache file covers all sources
+of the package and every option that changes the code. A place that cannot be
+written means compilation in memory, never an error.
+
+Floating point: products and sums may be contracted (``fma``), nothing else.
+Sums are never reordered, so results do not depend on how work was split, and
+NaN and infinity keep their meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import __version__ as numba_version
+from numba import njit
+from numba.core import config
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.extending import register_jitable
+
+FASTMATH = frozenset({"contract"})
+
+_OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy"}
+
+JIT_DISABLED = bool(config.DISABLE_JIT)
+
+
+def device(function: Callable) -> Callable:
+    """Make a building block that compiled code calls; from Python it runs as it is."""
+    return register_jitable(forceinline=True, **_OPTIONS)(function)
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile an entry point on its first call, without the GIL, cached for the package.
+
+    Under ``NUMBA_DISABLE_JIT=1`` numpy runs it, as quiet about 1 / 0 as compiled code.
+    """
+    if JIT_DISABLED:
+        return np.errstate(all="ignore")(function)
+    dispatcher = njit(nogil=True, **_OPTIONS)(function)
+    dispatcher._cache = _PackageCache(function)
+    return dispatcher
+
+
+@cache
+def _source_stamp() -> str:
+    """Hash of all sources of the package: an edit anywhere makes every kernel new."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _option_stamp() -> str:
+    """Hash of what changes the compiled code and is not in numba's own key."""
+    settings = (
+        numba_version,
+        sorted(FASTMATH),
+        config.BOUNDSCHECK,
+        config.OPT,
+        config.LOOP_VECTORIZE,
+        config.SLP_VECTORIZE,
+        config.DEBUGINFO_DEFAULT,
+        config.CPU_NAME,
+        config.CPU_FEATURES,
+        os.environ.get("NUMBA_ENABLE_AVX"),
+    )
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+
+class _StampedCache(FunctionCache):
+    """numba's file cache under a stamp that covers the whole package.
+
+    Each set of options has files of its own, so that a run with bounds checks
+    and one without do not drive out each other's code.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        stamp = _option_stamp()
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}-{stamp[:8]}",
+            source_stamp=(_source_stamp(), stamp),
+        )
+
+
+class _PackageCache:
+    """What a dispatcher holds as its cache: opened when first asked, so imports stay free.
+
+    With no writable place numba raises RuntimeError; then nothing is kept.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    @cached_property
+    def _cache(self) -> Any:
+        try:
+            return _StampedCache(self._function)
+        except (RuntimeError, OSError):
+            return NullCache()
+
+    @property
+    def cache_path(self) -> str | None:
+        return self._cache.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return self._cache.load_overload(sig, target_context)
+        except OSError:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._cache.save_overload(sig, data)
+        except OSError:
+            self._cache = NullCache()
+
+    def enable(self) -> None:
+        self._cache.enable()
+
+    def disable(self) -> None:
+        self._cache.disable()
+
+    def flush(self) -> None:
+        self._cache.flush()

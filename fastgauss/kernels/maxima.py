@@ -1,0 +1,288 @@
+"""Local maxima of a float32 volume, thinned to a distance, and the noise they stand in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ._compile import device, kernel
+
+MAD_TO_SIGMA = 1.482602218505602  # of a normal distribution
+CLIP = 3.0  # samples farther from the median than this many sigmas are spots, not noise
+CORE = 1.0  # radius of a spot's core in sigmas
+RING = (2.0, 4.0)  # radii of the ring around it
+
+_MAGNITUDE = np.int32(0x7FFFFFFF)
+
+
+@kernel
+def plane_peaks(bits, peaks, start, stop):  # type: ignore[no-untyped-def]
+    """Largest magnitude of each plane, from the bits of its float32 numbers.
+
+    Without the sign the bits are ordered as the numbers are, infinity and NaN last, and
+    a maximum of integers is one that compilers vectorise.
+    """
+    _, ny, nx = bits.shape
+    for z in range(start, stop):
+        peak = np.int32(0)
+        for y in range(ny):
+            row = bits[z, y]
+            for x in range(nx):
+                peak = max(peak, row[x] & _MAGNITUDE)
+        peaks[z] = peak
+
+
+@device
+def _rank(volume, z, y, x):  # type: ignore[no-untyped-def]
+    """2 if greater than all neighbours, 1 if some are equal and none greater, else 0."""
+    nz, ny, nx = volume.shape
+    centre = volume[z, y, x]
+    rank = 2
+    for k in range(max(z - 1, 0), min(z + 2, nz)):
+        for j in range(max(y - 1, 0), min(y + 2, ny)):
+            for i in range(max(x - 1, 0), min(x + 2, nx)):
+                value = volume[k, j, i]
+                if value > centre:
+                    return 0
+                if value == centre and (k != z or j != y or i != x):
+                    rank = 1
+    return rank
+
+
+@kernel
+def local_maxima(volume, above, start, stop, where, tied):  # type: ignore[no-untyped-def]
+    """Elements over ``above`` in planes ``start .. stop - 1`` that no neighbour exceeds.
+
+    Parameters
+    ----------
+    where : ndarray (capacity,) int64
+        Receives flat indices in increasing order.
+    tied : ndarray (capacity,) bool
+        Receives whether a neighbour is equal.
+
+    Returns
+    -------
+    int
+        How many there are; only the first ``capacity`` are written.
+    """
+    _, ny, nx = volume.shape
+    count = 0
+    for z in range(start, stop):
+        for y in range(ny):
+            row = volume[z, y]
+            for x in range(nx):
+                if row[x] > above:
+                    rank = _rank(volume, z, y, x)
+                    if rank > 0:
+                        if count < where.size:
+                            where[count] = (z * ny + y) * nx + x
+                            tied[count] = rank == 1
+                        count += 1
+    return count
+
+
+def _plateau_links(response: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of equal neighbours among elements, and the elements with another equal neighbour."""
+    points = np.stack(np.unravel_index(where, response.shape), axis=1)
+    pairs, open_ends = [], []
+    for step in np.ndindex(3, 3, 3):
+        near = points + np.array(step) - 1
+        inside = np.flatnonzero(np.all((near >= 0) & (near < response.shape), axis=1))
+        flat = np.ravel_multi_index(tuple(near[inside].T), response.shape)
+        equal = response.flat[flat] == response.flat[where[inside]]
+        inside, flat = inside[equal], flat[equal]
+        place = np.minimum(np.searchsorted(where, flat), len(where) - 1)
+        known = where[place] == flat
+        pairs.append(np.stack([inside[known], place[known]]))
+        open_ends.append(inside[~known])
+    return np.concatenate(pairs, axis=1), np.concatenate(open_ends)
+
+
+def plateau_centres(response: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The middle element of each plateau that nothing around it exceeds.
+
+    ``where`` holds, increasing, the elements with an equal and no greater neighbour. A
+    plateau with a greater neighbour has elements that are not among them.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(where)
+    (rows, columns), open_ends = _plateau_links(response, where)
+    graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(n, n))
+    count, label = connected_components(graph, directed=False)
+    points = np.unravel_index(where, response.shape)
+    size = np.bincount(label, minlength=count)
+    distance = sum((p - (np.bincount(label, p) / size)[label]) ** 2 for p in points)
+    order = np.lexsort((where, distance, label))
+    middle = order[np.searchsorted(label[order], np.arange(count))]
+    return where[np.delete(middle, label[open_ends])]
+
+
+@lru_cache(maxsize=4)
+def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Offsets of a spot's core and of the ring around it, and by how much an ideal one differs.
+
+    Returns
+    -------
+    core, ring : ndarray (m, 3) int64
+        Axes of sigma 0 do not count.
+    contrast : float
+        Mean of the core less median of the ring for a spot of amplitude 1.
+    """
+    reach = [int(RING[1] * sigma) for sigma in sigmas]
+    offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1)
+    offsets = offsets.reshape(-1, 3)
+    unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
+    radius = np.sqrt(np.sum((offsets / unit) ** 2, axis=1))
+    core, ring = radius <= CORE, (radius >= RING[0]) & (radius <= RING[1])
+    ideal = np.exp(-0.5 * radius**2)
+    return offsets[core], offsets[ring], float(np.mean(ideal[core]) - np.median(ideal[ring]))
+
+
+@kernel
+def stands_out(volume, points, strength, core, ring, keep, start, stop):  # type: ignore[no-untyped-def]
+    """Whether each of points ``start .. stop - 1`` rises above most of the ring around it.
+
+    The mean over the core less ``strength`` must reach at least half of the ring's pixels,
+    which says that it exceeds their median by ``strength`` without finding the median.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+    strength : ndarray (n,) float64
+    core, ring : ndarray (m, 3) int64
+        Offsets of pixels from a point. Those outside the volume do not count.
+    keep : ndarray (n,) bool
+        The result.
+    """
+    nz, ny, nx = volume.shape
+    for p in range(start, stop):
+        z0, y0, x0 = points[p]
+        total, count = 0.0, 0
+        for i in range(core.shape[0]):
+            z, y, x = z0 + core[i, 0], y0 + core[i, 1], x0 + core[i, 2]
+            if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+                total += volume[z, y, x]
+                count += 1
+        limit = total / count - strength[p]
+        balance = 0
+        for i in range(ring.shape[0]):
+            z, y, x = z0 + ring[i, 0], y0 + ring[i, 1], x0 + ring[i, 2]
+            if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+                balance += 1 if volume[z, y, x] <= limit else -1
+        keep[p] = balance >= 0
+
+
+@device
+def _crowded(points, i, distance, head, link, cell):  # type: ignore[no-untyped-def]
+    """Whether a point kept earlier lies closer than ``distance`` to point i."""
+    z, y, x = points[i]
+    c, b, a = z // cell[0], y // cell[1], x // cell[2]
+    for k in range(max(c - 1, 0), min(c + 2, head.shape[0])):
+        for m in range(max(b - 1, 0), min(b + 2, head.shape[1])):
+            for n in range(max(a - 1, 0), min(a + 2, head.shape[2])):
+                j = head[k, m, n]
+                while j >= 0:
+                    u = (points[j, 0] - z) / distance[0]
+                    v = (points[j, 1] - y) / distance[1]
+                    w = (points[j, 2] - x) / distance[2]
+                    if u * u + v * v + w * w < 1.0:
+                        return True
+                    j = link[j]
+    return False
+
+
+@kernel
+def thin(points, distance, cell, head, keep):  # type: ignore[no-untyped-def]
+    """Keep each point that no point kept before it is closer to than ``distance``.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+        The strongest first.
+    distance : ndarray (3,) float64
+        Semi-axes of the ellipsoid around a point in which no weaker one is kept.
+    cell : ndarray (3,) int64
+        Edges of the cells of the search, not below ``distance`` or the axis's length.
+    head : ndarray (cells, cells, cells) int64
+        Filled with -1: heads of the cells' lists of points kept.
+    keep : ndarray (n,) bool
+        The result.
+    """
+    link = np.full(points.shape[0], -1)
+    for i in range(points.shape[0]):
+        keep[i] = not _crowded(points, i, distance, head, link, cell)
+        if keep[i]:
+            c, b, a = points[i, 0] // cell[0], points[i, 1] // cell[1], points[i, 2] // cell[2]
+            link[i] = head[c, b, a]
+            head[c, b, a] = i
+
+
+@kernel
+def take_samples(source, response, at_z, at_y, at_x, samples):  # type: ignore[no-untyped-def]
+    """The response on a grid; NaN where the source equals all its neighbours along the axes.
+
+    Such pixels carry no noise: padding, saturation, a background of exact zeros.
+    """
+    nz, ny, nx = source.shape
+    for k in range(at_z.size):
+        z = at_z[k]
+        before_z, after_z = max(z - 1, 0), min(z + 1, nz - 1)
+        for j in range(at_y.size):
+            y = at_y[j]
+            before_y, after_y = max(y - 1, 0), min(y + 1, ny - 1)
+            for i in range(at_x.size):
+                x = at_x[i]
+                here = source[z, y, x]
+                flat = (
+                    source[z, y, max(x - 1, 0)] == here
+                    and source[z, y, min(x + 1, nx - 1)] == here
+                    and source[z, before_y, x] == here
+                    and source[z, after_y, x] == here
+                    and source[before_z, y, x] == here
+                    and source[after_z, y, x] == here
+                )
+                samples[k, j, i] = np.nan if flat else response[z, y, x]
+
+
+@device
+def _spread(ordered, low, high):  # type: ignore[no-untyped-def]
+    """Median and median absolute deviation of ``ordered[low:high]``, not empty."""
+    middle = low + (high - low) // 2
+    median = 0.5 * (np.float64(ordered[(low + high - 1) // 2]) + np.float64(ordered[middle]))
+    left, right = middle - 1, middle
+    deviation = 0.0
+    for _ in range((high - low + 1) // 2):
+        if right >= high or (left >= low and median - ordered[left] <= ordered[right] - median):
+            deviation = median - ordered[left]
+            left -= 1
+        else:
+            deviation = ordered[right] - median
+            right += 1
+    return median, deviation
+
+
+@kernel
+def clipped_noise(ordered, counts, medians, sigmas):  # type: ignore[no-untyped-def]
+    """Centre and standard deviation of the noise in each row of sorted samples.
+
+    Median and median absolute deviation; samples beyond CLIP sigmas are dropped and
+    both taken again until none is. Only the first ``counts[i]`` samples of row i count.
+    """
+    for i in range(ordered.shape[0]):
+        row = ordered[i]
+        low, high = 0, counts[i]
+        medians[i], sigmas[i] = 0.0, 0.0
+        shrinks = high > 0
+        while shrinks:
+            median, deviation = _spread(row, low, high)
+            medians[i], sigmas[i] = median, MAD_TO_SIGMA * deviation
+            reach = CLIP * sigmas[i]
+            size = high - low
+            while median - row[low] > reach:
+                low += 1
+            while row[high - 1] - median > reach:
+                high -= 1
+            shrinks = high - low < size

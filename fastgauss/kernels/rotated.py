@@ -1,0 +1,253 @@
+"""Normal equations and steps of the rotated model; the mathematics stands in ``normal``."""
+
+from __future__ import annotations
+
+from ._compile import device
+from .lanes import (
+    ALL_LANES,
+    absolute,
+    broadcast,
+    load,
+    mask_bits,
+    maximum,
+    minimum,
+    select,
+    sqrt,
+    store,
+)
+from .linalg import packed
+from .normal import MOST_STEPS, fill_outwards, limit_centre, limit_width, reciprocal
+from .special import exp_negative
+
+_MOST_TILT = 0.995  # of P_xy relative to sqrt(P_xx P_yy): the sigmas' ratio stays below 400
+
+# A Gram entry is the moment of f**2 whose powers are the sums of its two monomials'. Moments
+# stand by degree k + l, then by l; this is where, for the packed triangle.
+_FOURTH = (0, 1, 3, 2, 4, 5, 3, 6, 7, 10, 4, 7, 8, 11, 12, 5, 8, 9, 12, 13, 14)
+
+
+@device
+def _rotated_is_safe(nx, ny, x0, y0, a, b, c):
+    """Where no start, ratio or product of ``fill_outwards`` leaves the range of float64."""
+    x = absolute(float(nx // 2) - x0)
+    y = maximum(absolute(y0), absolute(float(ny - 1) - y0))
+    cross = absolute(b) * y
+    exponent = (a * x * x + c * y * y) * 0.5 + cross * x
+    ratio = a * (x + float(nx)) + cross
+    return (exponent < 300.0) & (ratio < 300.0)
+
+
+@device
+def _rotated_rows(m, pixels, ny, nx, p, metric, table, sums):
+    """Sums along each row of pixels of f**2 dx**k, f dx**k and r f dx**k: 11 lane rows each.
+
+    Returns sum r**2 and sum r.
+    """
+    a, b, c = metric
+    amplitude, x0, y0 = load(m, p), load(m, p + 1), load(m, p + 2)
+    offset = load(m, p + 6)
+    middle = float(nx // 2) - x0
+    square = exp_negative(-a)
+    zero = broadcast(0.0)
+    objective = zero
+    total = zero
+    safe = _rotated_is_safe(nx, ny, x0, y0, a, b, c)
+    if nx > MOST_STEPS:
+        safe = safe & ~safe
+    all_safe = mask_bits(safe) == ALL_LANES
+    for j in range(ny):
+        y = float(j) - y0
+        slope = b * y
+        height = c * (y * y) * -0.5
+        start = exp_negative((middle * a * -0.5 - slope) * middle + height)
+        up = exp_negative(a * (-0.5 - middle) - slope)
+        down = exp_negative(a * (middle - 0.5) + slope)
+        fill_outwards(m, nx, start, up, down, square, table, 1)
+        if not all_safe:
+            for i in range(nx):
+                x = float(i) - x0
+                f = exp_negative((x * a * -0.5 - slope) * x + height)
+                store(m, table + i, select(safe, load(m, table + i), f))
+        f2_0 = zero
+        f2_1 = zero
+        f2_2 = zero
+        f2_3 = zero
+        f2_4 = zero
+        f_0 = zero
+        f_1 = zero
+        f_2 = zero
+        r_0 = zero
+        r_1 = zero
+        r_2 = zero
+        for i in range(nx):
+            x = float(i) - x0
+            f = load(m, table + i)
+            r = (load(m, pixels + j * nx + i) - offset) - amplitude * f
+            objective = objective + r * r
+            total = total + r
+            fx = f * x
+            fxx = fx * x
+            f_0 = f_0 + f
+            f_1 = f_1 + fx
+            f_2 = f_2 + fxx
+            r_0 = r_0 + r * f
+            r_1 = r_1 + r * fx
+            r_2 = r_2 + r * fxx
+            f2_0 = f2_0 + f * f
+            f2_1 = f2_1 + f * fx
+            f2_2 = f2_2 + fx * fx
+            f2_3 = f2_3 + fx * fxx
+            f2_4 = f2_4 + fxx * fxx
+        at = sums + 11 * j
+        store(m, at, f2_0)
+        store(m, at + 1, f2_1)
+        store(m, at + 2, f2_2)
+        store(m, at + 3, f2_3)
+        store(m, at + 4, f2_4)
+        store(m, at + 5, f_0)
+        store(m, at + 6, f_1)
+        store(m, at + 7, f_2)
+        store(m, at + 8, r_0)
+        store(m, at + 9, r_1)
+        store(m, at + 10, r_2)
+    return objective, total
+
+
+@device
+def _moments_to_second(m, ny, y0, sums, first, target) -> None:
+    """The six moments of degree 2 at most, from the row sums ``first`` .. ``first + 2``."""
+    zero = broadcast(0.0)
+    m00 = zero
+    m10 = zero
+    m01 = zero
+    m20 = zero
+    m11 = zero
+    m02 = zero
+    for j in range(ny):
+        y = float(j) - y0
+        s0 = load(m, sums + 11 * j + first)
+        s1 = load(m, sums + 11 * j + first + 1)
+        s0y = s0 * y
+        m00 = m00 + s0
+        m10 = m10 + s1
+        m01 = m01 + s0y
+        m20 = m20 + load(m, sums + 11 * j + first + 2)
+        m11 = m11 + s1 * y
+        m02 = m02 + s0y * y
+    store(m, target, m00)
+    store(m, target + 1, m10)
+    store(m, target + 2, m01)
+    store(m, target + 3, m20)
+    store(m, target + 4, m11)
+    store(m, target + 5, m02)
+
+
+@device
+def _moments_to_fourth(m, ny, y0, sums, target) -> None:
+    """The moments of degree 3 and 4 of f**2, after the six of ``_moments_to_second``."""
+    zero = broadcast(0.0)
+    m30 = zero
+    m21 = zero
+    m12 = zero
+    m03 = zero
+    m40 = zero
+    m31 = zero
+    m22 = zero
+    m13 = zero
+    m04 = zero
+    for j in range(ny):
+        y = float(j) - y0
+        yy = y * y
+        s0 = load(m, sums + 11 * j)
+        s1 = load(m, sums + 11 * j + 1)
+        s2 = load(m, sums + 11 * j + 2)
+        s3 = load(m, sums + 11 * j + 3)
+        s1yy = s1 * yy
+        s0yyy = s0 * (yy * y)
+        m30 = m30 + s3
+        m21 = m21 + s2 * y
+        m12 = m12 + s1yy
+        m03 = m03 + s0yyy
+        m40 = m40 + load(m, sums + 11 * j + 4)
+        m31 = m31 + s3 * y
+        m22 = m22 + s2 * yy
+        m13 = m13 + s1yy * y
+        m04 = m04 + s0yyy * y
+    store(m, target + 6, m30)
+    store(m, target + 7, m21)
+    store(m, target + 8, m12)
+    store(m, target + 9, m03)
+    store(m, target + 10, m40)
+    store(m, target + 11, m31)
+    store(m, target + 12, m22)
+    store(m, target + 13, m13)
+    store(m, target + 14, m04)
+
+
+@device
+def _inverse_of_widths(m, p):
+    """Q = P**-1 as (xx, yy, xy)."""
+    p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
+    scale = 1.0 / (p1 * p2 - p3 * p3)
+    return p2 * scale, p1 * scale, -(p3 * scale)
+
+
+@device
+def accumulate_rotated(m, pixels, ny, nx, p, work, gram, gradient):
+    """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
+    table = work + 15
+    sums = table + nx
+    q1, q2, q3 = _inverse_of_widths(m, p)
+    metric = (q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2)
+    objective, total = _rotated_rows(m, pixels, ny, nx, p, metric, table, sums)
+    y0 = load(m, p + 2)
+    _moments_to_second(m, ny, y0, sums, 8, gradient)
+    store(m, gradient + 6, total)
+    _moments_to_second(m, ny, y0, sums, 5, gram + packed(6, 0))
+    store(m, gram + packed(6, 6), broadcast(float(ny * nx)))
+    _moments_to_second(m, ny, y0, sums, 0, work)
+    _moments_to_fourth(m, ny, y0, sums, work)
+    for k in range(21):
+        store(m, gram + k, load(m, work + _FOURTH[k]))
+    return objective
+
+
+@device
+def _sandwich(p1, p2, p3, s1, s2, s3):
+    """P S P of symmetric 2 x 2 matrices, each as (xx, yy, xy)."""
+    u = p1 * s1 + p3 * s3
+    v = p1 * s3 + p3 * s2
+    w = p3 * s3 + p2 * s2
+    z = p3 * s1 + p2 * s3
+    return u * p1 + v * p3, z * p3 + w * p2, u * p3 + v * p2
+
+
+@device
+def step_rotated(m, p, t, q) -> None:
+    """q = p moved by the basis coefficients t.
+
+    The change of f is f d'S d with S = sym(Q dP M), so Q dP + dP Q = 2 P S P =: C, whose
+    solution in two dimensions is dP = (C + det(Q) P C P) / (2 tr Q).
+    """
+    scale = reciprocal(load(m, p))
+    p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
+    q1, q2, q3 = _inverse_of_widths(m, p)
+    c1, c2, c3 = _sandwich(
+        p1, p2, p3, load(m, t + 3) * scale, load(m, t + 5) * scale, load(m, t + 4) * scale * 0.5
+    )
+    d1, d2, d3 = _sandwich(p1, p2, p3, c1, c2, c3)
+    determinant = q1 * q2 - q3 * q3
+    trace = 1.0 / (q1 + q2)
+    t1, t2 = load(m, t + 1) * scale, load(m, t + 2) * scale
+    v1, v2, v3 = p1 * p1 + p3 * p3, p2 * p2 + p3 * p3, p3 * (p1 + p2)
+    store(m, q, load(m, p) + load(m, t))
+    store(m, q + 1, limit_centre(load(m, p + 1), v1 * t1 + v3 * t2, p1))
+    store(m, q + 2, limit_centre(load(m, p + 2), v3 * t1 + v2 * t2, p2))
+    new1 = limit_width(p1, p1 + (c1 + determinant * d1) * trace)
+    new2 = limit_width(p2, p2 + (c2 + determinant * d2) * trace)
+    most = sqrt(new1 * new2) * _MOST_TILT
+    new3 = p3 + (c3 + determinant * d3) * trace
+    store(m, q + 3, new1)
+    store(m, q + 4, new2)
+    store(m, q + 5, minimum(maximum(new3, -most), most))
+    store(m, q + 6, load(m, p + 6) + load(m, t + 6))

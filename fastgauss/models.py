@@ -1,0 +1,89 @@
+"""The Gaussian models: names, parameter order, and what each parameter is.
+
+With u = (x - x0) / sigma_x and so on, every model is
+
+    value = amplitude * exp(-(u**2 + v**2 + w**2) / 2) + offset
+
+``amplitude`` is the height of the point-sampled peak above ``offset``. With
+``pixel="integrate"`` the exponential is replaced by its mean over the pixel
+(a unit interval, square or cube centred on the coordinate); the amplitude is
+still that of the profile, so both agree as sigma grows.
+
+The rotated model turns the sigma_x axis by ``theta`` from +x towards +y:
+
+    u = ( (x - x0) cos(theta) + (y - y0) sin(theta)) / sigma_x
+    v = (-(x - x0) sin(theta) + (y - y0) cos(theta)) / sigma_y
+
+The flux, the integral of the profile over all space, is
+amplitude * (2 pi)**(d/2) * (product of the d sigmas).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import _check
+
+MODELS = ("symmetric", "elliptic", "rotated")
+PIXELS = ("sample", "integrate")
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model in one number of dimensions.
+
+    Attributes
+    ----------
+    name : str
+        "symmetric", "elliptic" or "rotated".
+    ndim : int
+        1, 2 or 3.
+    names : tuple of str
+        The parameters, in the order in which arrays hold them.
+    """
+
+    name: str
+    ndim: int
+    names: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters, P."""
+        return len(self.names)
+
+    @property
+    def sigmas(self) -> tuple[int, ...]:
+        """Where the widths stand, one for each axis in the order x, y, z."""
+        found = tuple(i for i, name in enumerate(self.names) if name.startswith("sigma"))
+        return found if len(found) == self.ndim else found * self.ndim
+
+
+def _build() -> dict[tuple[str, int], Model]:
+    models = {}
+    for ndim in (1, 2, 3):
+        axes = AXES[:ndim]
+        each = tuple(f"sigma_{axis}" for axis in axes)
+        widths = {"symmetric": ("sigma",), "elliptic": each if ndim > 1 else ("sigma",)}
+        if ndim == 2:
+            widths["rotated"] = (*each, "theta")
+        for name, width in widths.items():
+            models[name, ndim] = Model(name, ndim, ("amplitude", *axes, *width, "offset"))
+    models["rotated", 1] = Model("rotated", 1, models["symmetric", 1].names)
+    return models
+
+
+_TABLE = _build()
+
+
+def get_model(name: str, ndim: int) -> Model:
+    """The model of this name for this number of dimensions.
+
+    In one dimension all names mean the one profile there is; a rotated model in
+    three dimensions does not exist.
+    """
+    _check.choice("model", name, MODELS)
+    if (name, ndim) not in _TABLE:
+        known = tuple(n for n, d in _TABLE if d == ndim)
+        raise ValueError(f"model must be one of {known} in {ndim} dimensions, got {name!r}")
+    return _TABLE[name, ndim]

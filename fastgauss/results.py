@@ -1,0 +1,218 @@
+"""What a fit returns: one row a spot, in the order in which the spots were given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .kernels import levmar
+from .models import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Status(IntEnum):
+    """How the fit of a spot ended; ``message`` says it in words.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.Status(0).name, fg.Status(0).message
+    ('CONVERGED', 'converged')
+    """
+
+    CONVERGED = levmar.CONVERGED
+    MAX_ITERATIONS = levmar.MAX_ITERATIONS
+    STALLED = levmar.STALLED
+    SINGULAR = levmar.SINGULAR
+    NOT_FINITE = levmar.NOT_FINITE
+    TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
+    OUTSIDE = levmar.OUTSIDE
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "converged",
+    Status.MAX_ITERATIONS: "max_iter rounds were used before the tolerance was met",
+    Status.STALLED: "no step reduced the residual, though the tolerance was not met",
+    Status.SINGULAR: "the pixels do not determine all parameters",
+    Status.NOT_FINITE: "the pixels, or the model at the starting values, are not finite",
+    Status.TOO_FEW_PIXELS: "there are fewer pixels than parameters",
+    Status.OUTSIDE: "converged to a centre outside the fitted pixels",
+}
+
+
+class FitResult:
+    """Fitted spots: parameters, uncertainties and statuses, one row a spot.
+
+    Every parameter is also an attribute: ``result.x``, ``result.sigma``. Indexing
+    with a mask, a slice, an integer or an integer array gives a FitResult of those
+    rows. Instances can be pickled.
+
+    Attributes
+    ----------
+    params : ndarray (n, P)
+        Parameters in the order of `names`; lengths in pixels, theta in radians.
+        Rows without a fit (`Status.NOT_FINITE`, `Status.TOO_FEW_PIXELS`) are NaN.
+    names : tuple of str
+        Names of the P parameters.
+    errors : ndarray (n, P)
+        One standard error of each parameter.
+    covariance : ndarray (n, P, P)
+        ``s**2 (J'J)**-1`` with the Jacobian J at the solution and the residual variance
+        ``s**2 = objective / (pixels - P)``. NaN where the parameters are not determined.
+    objective : ndarray (n,)
+        Sum of squared residuals.
+    status : ndarray (n,) of int
+        Codes of `Status`.
+    converged : ndarray (n,) of bool
+        Where status is ``Status.CONVERGED``.
+    iterations : ndarray (n,) of int
+        Evaluations of the normal equations.
+    flux : ndarray (n,)
+        Integral of the profile, ``amplitude (2 pi)**(d/2)`` times the product of the sigmas.
+    model : Model
+        The fitted model.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> roi = fg.image([100.0, 4.8, 5.3, 1.2, 10.0], (11, 11), model="symmetric")
+    >>> result = fg.fit_rois(roi[np.newaxis])
+    >>> result.x.round(6), result.converged
+    (array([4.8]), array([ True]))
+    >>> sorted(result[result.converged].to_dict())[:3]
+    ['amplitude', 'amplitude_error', 'converged']
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        params: np.ndarray,
+        packed_covariance: np.ndarray,
+        objective: np.ndarray,
+        status: np.ndarray,
+        iterations: np.ndarray,
+    ) -> None:
+        self.model = model
+        self.params = params
+        self.objective = objective
+        self.status = status
+        self.iterations = iterations
+        self._packed = packed_covariance
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.model.names
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Where the fit converged."""
+        return self.status == Status.CONVERGED
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors, (n, P)."""
+        i = np.arange(self.model.size)
+        return np.sqrt(self._packed[:, i * (i + 3) // 2])
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance matrices, (n, P, P)."""
+        size = self.model.size
+        rows, columns = np.tril_indices(size)
+        full = np.empty((len(self), size, size))
+        full[:, rows, columns] = self._packed
+        full[:, columns, rows] = self._packed
+        return full
+
+    @property
+    def flux(self) -> np.ndarray:
+        """Integral of each profile over all space."""
+        widths = self.params[:, list(self.model.sigmas)]
+        return self.params[:, 0] * (2 * math.pi) ** (self.model.ndim / 2) * widths.prod(axis=1)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Centres in array-axis order, (n, ndim): rows before columns."""
+        ndim = self.model.ndim
+        return self.params[:, ndim:0:-1]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        model = self.__dict__.get("model")
+        if model is not None and name in model.names:
+            return self.params[:, model.names.index(name)]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.names]
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __iter__(self) -> Iterator[FitResult]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, rows: Any) -> FitResult:
+        if isinstance(rows, (int, np.integer)):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} is out of range for {len(self)} spots")
+            rows = [rows]
+        return FitResult(
+            self.model,
+            self.params[rows],
+            self._packed[rows],
+            self.objective[rows],
+            self.status[rows],
+            self.iterations[rows],
+        )
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
+        errors = self.errors
+        columns = {name: self.params[:, i] for i, name in enumerate(self.names)}
+        columns |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
+        columns["flux"] = self.flux
+        columns["objective"] = self.objective
+        columns["status"] = self.status
+        columns["converged"] = self.converged
+        columns["iterations"] = self.iterations
+        return columns
+
+    def to_structured(self) -> np.ndarray:
+        """The columns of `to_dict` as one structured array, (n,)."""
+        columns = self.to_dict()
+        table = np.empty(len(self), [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The columns of `to_dict` as a pandas DataFrame."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
+        return pd.DataFrame(self.to_dict())
+
+    def __repr__(self) -> str:
+        good = self.converged
+        text = f"FitResult({self.model.name}, {len(self)} spots, {int(good.sum())} converged"
+        if good.any():
+            medians = np.median(self.params[good], axis=0)
+            text += "; median " + ", ".join(
+                f"{name}={value:.4g}"
+                for name, value in zip(self.names, medians, strict=True)
+                if name not in ("x", "y", "z")
+            )
+        return text + ")"

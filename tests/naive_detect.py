@@ -1,0 +1,84 @@
+"""Slow and obvious twins of the detection kernels, and images to try them on."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import numpy as np
+
+
+def correlate(volume, taps, radii):
+    """The sum of separable filters as one dense kernel, moved over a mirrored copy."""
+    kernel = np.zeros([2 * r + 1 for r in radii])
+    for term in taps.astype(np.float64):
+        z, y, x = (
+            np.concatenate([h[r:0:-1], h[: r + 1]]) for h, r in zip(term, radii, strict=True)
+        )
+        kernel += z[:, None, None] * y[:, None] * x
+    padded = np.pad(volume.astype(np.float64), [(r, r) for r in radii], mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape)
+    return np.einsum("zyxijk,ijk->zyx", windows, kernel)
+
+
+def neighbours(point, shape):
+    for step in itertools.product((-1, 0, 1), repeat=3):
+        near = tuple(p + s for p, s in zip(point, step, strict=True))
+        if any(step) and all(0 <= p < n for p, n in zip(near, shape, strict=True)):
+            yield near
+
+
+def plateaus(volume, above):
+    """Sets of connected equal elements over ``above`` that nothing around them exceeds."""
+    seen, found = set(), []
+    for start in np.ndindex(volume.shape):
+        if start in seen or not volume[start] > above:
+            continue
+        members, queue, summit = {start}, deque([start]), True
+        while queue:
+            for near in neighbours(queue.popleft(), volume.shape):
+                summit = summit and volume[near] <= volume[start]
+                if volume[near] == volume[start] and near not in members:
+                    members.add(near)
+                    queue.append(near)
+        seen |= members
+        if summit:
+            found.append(members)
+    return found
+
+
+def thin(points, distance):
+    kept = []
+    for i, point in enumerate(points):
+        if all(np.sum(((point - points[j]) / distance) ** 2) >= 1.0 for j in kept):
+            kept.append(i)
+    return kept
+
+
+def clipped_noise(samples, clip=3.0):
+    while True:
+        median = np.median(samples)
+        sigma = 1.482602218505602 * np.sort(np.abs(samples - median))[(len(samples) - 1) // 2]
+        kept = samples[np.abs(samples - median) <= clip * sigma]
+        if len(kept) == len(samples):
+            return median, sigma
+        samples = kept
+
+
+def spots(shape, positions, amplitudes=100.0, sigma=1.3, theta=0.0):
+    """Noiseless Gaussians; ``sigma`` one number or one for each axis, turned by theta in 2-D."""
+    ndim = len(shape)
+    axes = np.indices(shape, dtype=float)
+    widths = np.broadcast_to(sigma, ndim)
+    image = np.zeros(shape)
+    for position, amplitude in zip(
+        positions, np.broadcast_to(amplitudes, len(positions)), strict=True
+    ):
+        d = [a - p for a, p in zip(axes, position, strict=True)]
+        if theta:
+            c, s = np.cos(theta), np.sin(theta)
+            d = [c * d[0] - s * d[1], s * d[0] + c * d[1]]
+        image += amplitude * np.exp(
+            -0.5 * sum((u / w) ** 2 for u, w in zip(d, widths, strict=True))
+        )
+    return image

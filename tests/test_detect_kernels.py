@@ -1,0 +1,172 @@
+"""The filters, maxima and noise under find_spots against scipy, scikit-image and naive twins."""
+
+from __future__ import annotations
+
+import naive_detect as naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_detect import spots
+from scipy import ndimage
+from skimage.feature import peak_local_max
+
+from fastgauss import detect
+from fastgauss.detect import find_spots
+from fastgauss.kernels import correlate, maxima
+from fastgauss.kernels._compile import JIT_DISABLED
+
+EPS32 = float(np.finfo(np.float32).eps)
+
+
+def response_of(image, sigma=1.3):
+    """The response as find_spots computes it, in the image's shape."""
+    widths = detect._three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
+    picture = detect._prepare(image, None, False, widths, 1)
+    taps, _ = correlate.spot_filter(widths)
+    return detect._correlate(picture.volume, taps, widths, 1).reshape(image.shape)
+
+
+# -- filters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("radius", [0, 1, 5, 20])
+def test_mirror_is_numpy_symmetric_padding(n, radius):
+    assert np.array_equal(
+        correlate.mirror(n, radius), np.pad(np.arange(n), radius, mode="symmetric")
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigmas"),
+    [
+        ((1, 1, 50), (0.0, 0.0, 2.0)),
+        ((17, 1, 23), (1.3, 0.0, 1.3)),
+        ((9, 1, 30), (0.5, 0.0, 3.0)),
+        ((6, 9, 10), (0.7, 1.0, 1.3)),
+        ((3, 2, 5), (1.3, 1.3, 1.3)),
+    ],
+)
+def test_correlate_equals_dense_kernel(shape, sigmas):
+    volume = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    radii = [correlate.radius_of(s) for s in sigmas]
+    for taps in (correlate.smoothing(sigmas), correlate.spot_filter(sigmas)[0]):
+        result = detect._correlate(volume, taps, sigmas, 1)
+        assert np.allclose(result, naive.correlate(volume, taps, radii), rtol=0, atol=20 * EPS32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma"), [((200,), 2.0), ((50, 60), 1.3), ((50, 50), 3.0), ((22, 24, 26), 1.5)]
+)
+def test_response_is_scaled_gaussian_laplace(shape, sigma):
+    image = np.random.default_rng(2).normal(size=shape)
+    inner = (slice(int(4 * sigma) + 1, -int(4 * sigma) - 1),) * len(shape)
+    ours = response_of(image, sigma)[inner]
+    theirs = -ndimage.gaussian_laplace(image, sigma, truncate=6.0)[inner]
+    scale = np.vdot(ours, theirs) / np.vdot(theirs, theirs)
+    # the continuous filter is 1/(height of its response), up to sampling and truncation
+    assert scale == pytest.approx(2 ** (len(shape) / 2 + 1) * sigma**2 / len(shape), rel=0.03)
+    assert np.abs(ours - scale * theirs).max() < 0.02 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize(
+    ("ndim", "sigma"), [(1, 1.3), (1, 4.0), (2, 0.5), (2, 1.3), (2, 3.3), (3, 1.0), (3, 1.7)]
+)
+def test_ideal_spot_has_its_amplitude_as_response(ndim, sigma):
+    shape = (int(10 * sigma) + 7,) * ndim
+    centre = tuple(n // 2 for n in shape)
+    image = 1000.0 + spots(shape, [centre], 70.0, sigma)
+    assert response_of(image, sigma)[centre] == pytest.approx(70.0, rel=2e-4)
+
+
+def test_response_with_a_sigma_for_each_axis():
+    image = spots((40, 60), [(20, 30)], 50.0, (1.5, 4.0))
+    assert find_spots(image, (1.5, 4.0), threshold=49.9) == pytest.approx(np.array([[20.0, 30.0]]))
+    assert len(find_spots(image, (1.5, 4.0), threshold=50.1)) == 0
+
+
+@pytest.mark.parametrize("width", [0.65, 2.6, 3.9])
+def test_response_to_other_widths_is_as_documented(width):
+    image = spots((51, 51), [(25, 25)], 100.0, width)
+    expected = 400 * 1.3**2 * width**2 / (1.3**2 + width**2) ** 2
+    assert response_of(image)[25, 25] == pytest.approx(expected, rel=0.06)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.3, 4.0])
+def test_constant_and_linear_backgrounds_vanish(sigma):
+    y, x = np.mgrid[:60, :60]
+    image = 1e5 + 700.0 * x - 300.0 * y
+    inner = response_of(image, sigma)[18:-18, 18:-18]
+    assert np.abs(inner).max() < 4 * EPS32 * np.ptp(image)
+
+
+def test_noise_gain():
+    noise = np.random.default_rng(3).normal(size=(80, 80) if JIT_DISABLED else (400, 400))
+    for sigma in (1.0, 2.0):
+        _, gain = correlate.spot_filter((sigma, 0.0, sigma))
+        assert response_of(noise, sigma).std() == pytest.approx(gain, rel=0.1)
+
+
+def test_plane_peaks():
+    volume = np.random.default_rng(4).normal(size=(5, 3, 7)).astype(np.float32)
+    assert np.array_equal(detect._measure(volume, 1), np.abs(volume).max(axis=(1, 2)))
+    volume[1, 0, 0], volume[2, 2, 6], volume[3, 1, 1] = np.nan, -np.inf, np.inf
+    assert not np.any(detect._measure(volume, 1)[1:4] < 1e30)
+
+
+# -- maxima ------------------------------------------------------------------------------------
+
+
+def test_maxima_are_those_of_scikit_image():
+    response = response_of(np.random.default_rng(5).normal(size=(60, 70)))
+    where, tied = detect._local_maxima(response[:, None, :], 0.1, 1)
+    theirs = peak_local_max(response, min_distance=1, threshold_abs=0.1, exclude_border=False)
+    assert not tied.any()
+    assert np.array_equal(where, np.sort(np.ravel_multi_index(tuple(theirs.T), response.shape)))
+
+
+@settings(max_examples=20 if JIT_DISABLED else 100, deadline=None)
+@given(st.data())
+def test_each_plateau_is_one_maximum(data):
+    shape = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 8)))
+    levels = data.draw(st.integers(1, 4))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    volume = rng.integers(0, levels + 1, shape).astype(np.float32)
+    where, tied = detect._local_maxima(volume, 0.5, 1)
+    if tied.any():
+        where = np.append(where[~tied], maxima.plateau_centres(volume, where[tied]))
+    found = {tuple(map(int, p)) for p in np.transpose(np.unravel_index(where, shape))}
+    expected = naive.plateaus(volume, 0.5)
+    assert len(found) == len(where) == len(expected)
+    assert all(len(found & members) == 1 for members in expected)
+
+
+def test_more_maxima_than_expected_are_all_found():
+    volume = np.zeros((1, 200, 200), dtype=np.float32)
+    volume[0, ::2, ::2] = 1.0
+    assert len(detect._local_maxima(volume, 0.5, 1)[0]) == 100 * 100
+
+
+@pytest.mark.parametrize("distance", [(1.0, 2.6, 2.6), (3.0, 1.5, 8.5), (1.0, 1.0, 30.0)])
+def test_thin_equals_naive(distance):
+    rng = np.random.default_rng(6)
+    shape = (7, 30, 40)
+    points = np.stack([rng.integers(0, n, 300) for n in shape], axis=1)
+    keep = detect._thin(points, shape, np.array(distance))
+    assert np.flatnonzero(keep).tolist() == naive.thin(points, np.array(distance))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 501])
+def test_clipped_noise_equals_naive(n):
+    rng = np.random.default_rng(7)
+    samples = rng.normal(3.0, 2.0, (4, n)).astype(np.float32)
+    samples[:, : n // 5] += 40.0
+    ordered, counts = np.sort(samples, axis=1), np.array([n, n, n, 0])
+    centres, sigmas = np.empty(4), np.empty(4)
+    maxima.clipped_noise(ordered, counts, centres, sigmas)
+    for row, centre, sigma in zip(ordered[:3], centres, sigmas, strict=False):
+        assert (centre, sigma) == pytest.approx(
+            naive.clipped_noise(row.astype(np.float64)), rel=1e-6
+        )
+    assert (centres[3], sigmas[3]) == (0.0, 0.0)
