@@ -44,7 +44,7 @@ def _llvm_target() -> str:
 def _cache_place() -> str:
     if _compile.JIT_DISABLED:
         return "none, NUMBA_DISABLE_JIT is set"
-    return correlate._cache.cache_path or "none, no place can be written"
+    return _compile.cache_path(correlate) or "none, no place can be written"
 
 
 def configuration() -> dict[str, str]:

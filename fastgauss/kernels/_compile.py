@@ -58,6 +58,11 @@ def kernel(function: Callable) -> Callable:
     return dispatcher
 
 
+def cache_path(dispatcher: Any) -> str | None:
+    """The folder that holds a kernel's compiled code; None where nothing can be kept."""
+    return dispatcher._cache.cache_path
+
+
 @cache
 def _source_stamp() -> str:
     """Hash of all sources of the package: an edit anywhere makes every kernel new."""

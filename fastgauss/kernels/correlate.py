@@ -119,7 +119,7 @@ def _add_two(out: np.ndarray, weight: float, before: np.ndarray, after: np.ndarr
 
 
 @device
-def _across(source, z, from_z, half, radius, plane):  # type: ignore[no-untyped-def]
+def _across(source, z, from_z, half, radius, plane):
     """Filter along the first axis: one plane of the result."""
     for y in range(plane.shape[0]):
         row = plane[y]
@@ -130,7 +130,7 @@ def _across(source, z, from_z, half, radius, plane):  # type: ignore[no-untyped-
 
 
 @device
-def _down(plane, y, from_y, half, radius, row):  # type: ignore[no-untyped-def]
+def _down(plane, y, from_y, half, radius, row):
     """Filter a plane along the middle axis: one line of the result."""
     _begin(row, half[0], plane[y])
     for k in range(1, radius + 1):
@@ -139,14 +139,14 @@ def _down(plane, y, from_y, half, radius, row):  # type: ignore[no-untyped-def]
 
 
 @device
-def _mirror_ends(padded, from_x, radius, nx):  # type: ignore[no-untyped-def]
+def _mirror_ends(padded, from_x, radius, nx):
     for i in range(radius):
         padded[i] = padded[radius + from_x[i]]
         padded[radius + nx + i] = padded[radius + from_x[radius + nx + i]]
 
 
 @device
-def _along(padded, half, radius, out):  # type: ignore[no-untyped-def]
+def _along(padded, half, radius, out):
     """Filter a line with mirrored ends along itself and add it to ``out``."""
     n = out.size
     _add(out, half[0], padded[radius : radius + n])
@@ -156,7 +156,7 @@ def _along(padded, half, radius, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def correlate(source, taps, radii, from_z, from_y, from_x, out, start, stop):  # type: ignore[no-untyped-def]
+def correlate(source, taps, radii, from_z, from_y, from_x, out, start, stop):
     """Planes ``start .. stop - 1`` of a sum of separable filters.
 
     Parameters

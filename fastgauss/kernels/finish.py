@@ -27,7 +27,8 @@ from .lanes import WIDTH, absolute, broadcast, lane_rows, load, maximum, select,
 from .levmar import CONVERGED, OUTSIDE, SINGULAR, STALLED
 from .linalg import invert, packed, packed_size
 
-_SINGULAR_PIVOT = 1e-12
+_HALF_PI = 0.5 * math.pi
+_SINGULAR_PIVOT = 1e-13
 _FLAT = 1e-13  # amplitude relative to the offset, at which a spot is rounding
 _NO_ANGLE = 1e-12  # relative difference of the sigmas below which theta is noise
 
@@ -139,8 +140,9 @@ def angle_none(m, p, work, lane) -> None:
 
 @device
 def angle_rotated(m, p, work, lane) -> None:
-    """theta from what ``shape_rotated`` left; 0.0 + x makes a negative zero positive."""
-    m[p + 5, lane] = 0.5 * math.atan2(0.0 + m[work, lane], m[p + 5, lane])
+    """theta in (-pi/2, pi/2] from what ``shape_rotated`` left."""
+    theta = 0.5 * math.atan2(m[work, lane], m[p + 5, lane])
+    m[p + 5, lane] = theta if theta > -_HALF_PI else _HALF_PI
 
 
 @cache

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model, type_callable
@@ -119,7 +120,7 @@ def _binary(symbol: Any, emit: Any, masks: bool = False) -> None:
             return None
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lane = _common(*sig.args)
+        lane = next(t for t in sig.args if isinstance(t, LaneType))
         both = [
             _as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)
         ]

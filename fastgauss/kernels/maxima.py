@@ -17,7 +17,7 @@ _MAGNITUDE = np.int32(0x7FFFFFFF)
 
 
 @kernel
-def plane_peaks(bits, peaks, start, stop):  # type: ignore[no-untyped-def]
+def plane_peaks(bits, peaks, start, stop):
     """Largest magnitude of each plane, from the bits of its float32 numbers.
 
     Without the sign the bits are ordered as the numbers are, infinity and NaN last, and
@@ -34,7 +34,7 @@ def plane_peaks(bits, peaks, start, stop):  # type: ignore[no-untyped-def]
 
 
 @device
-def _rank(volume, z, y, x):  # type: ignore[no-untyped-def]
+def _rank(volume, z, y, x):
     """2 if greater than all neighbours, 1 if some are equal and none greater, else 0."""
     nz, ny, nx = volume.shape
     centre = volume[z, y, x]
@@ -51,7 +51,7 @@ def _rank(volume, z, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def local_maxima(volume, above, start, stop, where, tied):  # type: ignore[no-untyped-def]
+def local_maxima(volume, above, start, stop, where, tied):
     """Elements over ``above`` in planes ``start .. stop - 1`` that no neighbour exceeds.
 
     Parameters
@@ -142,7 +142,7 @@ def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.nd
 
 
 @kernel
-def stands_out(volume, points, strength, core, ring, keep, start, stop):  # type: ignore[no-untyped-def]
+def stands_out(volume, points, strength, core, ring, keep, start, stop):
     """Whether each of points ``start .. stop - 1`` rises above most of the ring around it.
 
     The mean over the core less ``strength`` must reach at least half of the ring's pixels,
@@ -176,7 +176,7 @@ def stands_out(volume, points, strength, core, ring, keep, start, stop):  # type
 
 
 @device
-def _crowded(points, i, distance, head, link, cell):  # type: ignore[no-untyped-def]
+def _crowded(points, i, distance, head, link, cell):
     """Whether a point kept earlier lies closer than ``distance`` to point i."""
     z, y, x = points[i]
     c, b, a = z // cell[0], y // cell[1], x // cell[2]
@@ -195,7 +195,7 @@ def _crowded(points, i, distance, head, link, cell):  # type: ignore[no-untyped-
 
 
 @kernel
-def thin(points, distance, cell, head, keep):  # type: ignore[no-untyped-def]
+def thin(points, distance, cell, head, keep):
     """Keep each point that no point kept before it is closer to than ``distance``.
 
     Parameters
@@ -221,7 +221,7 @@ def thin(points, distance, cell, head, keep):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_samples(source, response, at_z, at_y, at_x, samples):  # type: ignore[no-untyped-def]
+def take_samples(source, response, at_z, at_y, at_x, samples):
     """The response on a grid; NaN where the source equals all its neighbours along the axes.
 
     Such pixels carry no noise: padding, saturation, a background of exact zeros.
@@ -248,7 +248,7 @@ def take_samples(source, response, at_z, at_y, at_x, samples):  # type: ignore[n
 
 
 @device
-def _spread(ordered, low, high):  # type: ignore[no-untyped-def]
+def _spread(ordered, low, high):
     """Median and median absolute deviation of ``ordered[low:high]``, not empty."""
     middle = low + (high - low) // 2
     median = 0.5 * (np.float64(ordered[(low + high - 1) // 2]) + np.float64(ordered[middle]))
@@ -265,7 +265,7 @@ def _spread(ordered, low, high):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def clipped_noise(ordered, counts, medians, sigmas):  # type: ignore[no-untyped-def]
+def clipped_noise(ordered, counts, medians, sigmas):
     """Centre and standard deviation of the noise in each row of sorted samples.
 
     Median and median absolute deviation; samples beyond CLIP sigmas are dropped and

@@ -1,9 +1,10 @@
 """Starting values of spots from their pixels, eight spots at once.
 
-The offset is the lowest of the means along the four sides of the ROI (the highest
-for a dark spot), which a neighbour at one side does not reach. The height is the
-extreme value in the middle of the ROI, half as wide, above that offset. Centre and
-widths are the moments of what rises above a fraction ``_CUT`` of the height.
+The offset is the lowest of the means along the four sides of the ROI, which a
+neighbour at one side does not reach. The height is the largest value in the middle
+of the ROI, half as wide, above that offset. Centre and widths are the moments of what
+rises above a fraction ``_CUT`` of the height. A spot is dark if the mean of its middle
+lies below all four sides; then all is upside down.
 
 For a Gaussian cut at a fraction c of its height, with s = rho**2 / 2 running from 0 to
 L = -ln c, the second moment along an axis is
@@ -25,7 +26,6 @@ import numpy as np
 from ._compile import device, kernel
 from .lanes import (
     WIDTH,
-    absolute,
     broadcast,
     lane_rows,
     load,
@@ -69,12 +69,15 @@ def _moments(m, ny, nx):
     low, high = _sides(m, ny, nx)
     least = broadcast(np.inf)
     most = broadcast(-np.inf)
+    middle = broadcast(0.0)
     for j in range(ny // 4, ny - ny // 4):
         for i in range(nx // 4, nx - nx // 4):
             d = load(m, j * nx + i)
             least = minimum(d, least)
             most = maximum(d, most)
-    dark = high - least > most - low
+            middle = middle + d
+    pixels = (ny - ny // 4 * 2) * (nx - nx // 4 * 2)
+    dark = middle < low * float(pixels)
     sign = select(dark, broadcast(-1.0), broadcast(1.0))
     offset = select(dark, high, low)
     height = select(dark, high - least, most - low)
@@ -157,8 +160,7 @@ def make_start(write_widths: Callable, size: int) -> Callable:
                 for k in range(p):
                     target[k] = source[k]
             offset, height, x, y, var_x, var_y, cov = _moments(m, ny, nx)
-            # a flat spot still needs some height for its shape to have a gradient
-            store(m, p, select(height == 0.0, maximum(absolute(offset), broadcast(1.0)), height))
+            store(m, p, height)
             store(m, p + 1, x)
             store(m, p + 2, y)
             write_widths(m, p, var_x, var_y, cov)
