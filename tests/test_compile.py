@@ -1,0 +1,135 @@
+"""The compile policy: the cache sees every edit, and no cache is no error."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastgauss
+from fastgauss.kernels import _compile
+
+pytestmark = pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
+
+_CALLEE = """
+from ._compile import device
+
+@device
+def answer(x):
+    return x + {value}
+"""
+
+_CALLER = """
+from ._compile import kernel
+from .callee import answer
+
+@kernel
+def ask(x):
+    return answer(x)
+
+def make(function):
+    @kernel
+    def closed(x):
+        return function(x) * 2
+    return closed
+
+closed = make(answer)
+"""
+
+_ASK = """
+from house.kernels.caller import ask, closed
+print(ask(1), closed(1), sum(ask.stats.cache_hits.values()), sum(closed.stats.cache_hits.values()))
+"""
+
+
+def _ask(place, **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _ASK],
+        capture_output=True, text=True, timeout=120, cwd=place, check=False,
+        env={**os.environ, "PYTHONPATH": str(place), **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A package with our compile policy, a kernel, and its callee in another file."""
+    kernels = tmp_path / "house" / "kernels"
+    kernels.mkdir(parents=True)
+    for folder in (kernels.parent, kernels):
+        (folder / "__init__.py").write_text("")
+    shutil.copy(Path(_compile.__file__), kernels)
+    (kernels / "callee.py").write_text(_CALLEE.format(value=10))
+    (kernels / "caller.py").write_text(_CALLER)
+    return tmp_path
+
+
+def _edit(house, value):
+    (house / "house/kernels/callee.py").write_text(_CALLEE.format(value=value))
+
+
+def test_an_edit_in_a_callee_of_another_file_is_seen(house):
+    assert _ask(house) == [11, 22, 0, 0]
+    assert _ask(house) == [11, 22, 1, 1]  # closures over plain functions hit as well
+    _edit(house, 20)
+    assert _ask(house) == [21, 42, 0, 0]
+    assert _ask(house) == [21, 42, 1, 1]
+
+
+def test_options_that_change_the_code_have_code_of_their_own(house):
+    assert _ask(house) == [11, 22, 0, 0]
+    assert _ask(house, NUMBA_BOUNDSCHECK="1") == [11, 22, 0, 0]
+    assert _ask(house) == [11, 22, 1, 1]
+    assert _ask(house, NUMBA_BOUNDSCHECK="1") == [11, 22, 1, 1]
+    assert _ask(house, NUMBA_OPT="1") == [11, 22, 0, 0]
+
+
+def test_without_a_writable_place_it_compiles_in_memory(house):
+    nowhere = {
+        "NUMBA_CACHE_DIR": "/dev/null/none",
+        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+    }
+    assert _ask(house, **nowhere) == [11, 22, 0, 0]
+    assert _ask(house, **nowhere) == [11, 22, 0, 0]
+
+
+def test_a_cache_that_fills_its_disk_is_given_up(house):
+    assert _ask(house) == [11, 22, 0, 0]
+    caches = list((house / "house/kernels/__pycache__").glob("*.nb?"))
+    assert caches
+    for path in caches:
+        path.unlink()
+        path.mkdir()  # where a file must go there is a folder
+    assert _ask(house)[:2] == [11, 22]
+
+
+def test_the_stamp_is_that_of_all_sources():
+    stamp = _compile._source_stamp()
+    assert stamp == _compile._source_stamp.__wrapped__()
+    root = Path(fastgauss.__file__).parent
+    assert Path(_compile.__file__).parent.parent == root
+
+
+def test_importing_compiles_nothing_and_needs_the_core_alone():
+    code = (
+        "import sys, fastgauss;"
+        "from fastgauss.kernels import spots, correlate, maxima;"
+        "extras = {'scipy.spatial', 'scipy.ndimage', 'scipy.optimize', 'matplotlib',"
+        " 'pandas', 'tqdm', 'tifffile', 'imageio', 'astropy', 'skimage', 'dask', 'mpmath'};"
+        "print(sorted(extras & set(sys.modules)), correlate.correlate.nopython_signatures)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["[]", "[]"]
+
+
+def test_no_other_file_compiles():
+    root = Path(fastgauss.__file__).parent
+    for path in root.rglob("*.py"):
+        if path.name != "_compile.py":
+            text = path.read_text()
+            assert "njit" not in text.replace("@njit", "") and "numba.jit" not in text, path

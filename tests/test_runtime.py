@@ -1,0 +1,218 @@
+"""The thread pool: chunks, forks, nesting, errors, progress."""
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss import _runtime
+
+
+def _python(code, **environment):
+    """Run code in a new process; its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize(("items", "chunk"), [(0, 4), (1, 4), (4, 4), (1001, 10)])
+def test_every_item_is_done_once(threads, items, chunk):
+    seen = np.zeros(items, int)
+
+    def task(start, stop):
+        assert stop - start <= chunk and start % chunk == 0
+        seen[start:stop] += 1
+
+    _runtime.run(lambda: task, items, chunk, threads)
+    assert (seen == 1).all()
+
+
+def test_one_chunk_stays_in_the_callers_thread():
+    names = []
+    _runtime.run(lambda: lambda *_: names.append(threading.current_thread()), 5, 8, 4)
+    assert names == [threading.current_thread()]
+
+
+def test_the_first_error_is_raised_and_the_pool_goes_on():
+    def task(start, stop):
+        if start == 30:
+            raise ZeroDivisionError("chunk 30")
+        time.sleep(0.001)
+
+    for threads in (1, 4):
+        with pytest.raises(ZeroDivisionError, match="chunk 30"):
+            _runtime.run(lambda: task, 1000, 10, threads)
+    done = []
+    _runtime.run(lambda: lambda a, b: done.append(b - a), 100, 10, 4)
+    assert sum(done) == 100
+
+
+def test_an_error_of_the_progress_callback_ends_the_job():
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    for threads in (1, 3):
+        begun = []
+        with pytest.raises(KeyboardInterrupt):
+            _runtime.run(
+                lambda begun=begun: lambda a, b: begun.append(time.sleep(0.002)),
+                10000, 1, threads, stop,
+            )  # fmt: skip
+        assert len(begun) < 1000
+
+
+def test_jobs_inside_jobs_and_from_many_threads_end():
+    total = []
+
+    def inner(start, stop):
+        total.append(stop - start)
+
+    def outer(start, stop):
+        _runtime.run(lambda: inner, 40, 4, 4)
+
+    callers = [
+        threading.Thread(target=_runtime.run, args=(lambda: outer, 60, 2, 4)) for _ in range(8)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert sum(total) == 8 * 30 * 40
+
+
+def test_progress_only_grows_and_ends_at_the_total():
+    calls = []
+    _runtime.run(lambda: lambda a, b: None, 95, 10, 3, lambda *told: calls.append(told))
+    assert calls[-1] == (95, 95) and calls == sorted(calls)
+
+
+def test_number_of_threads_comes_from_call_environment_or_cores(monkeypatch):
+    monkeypatch.setenv("FASTGAUSS_NUM_THREADS", "3")
+    assert fg.get_num_threads() == 3
+    fg.set_num_threads(5)
+    try:
+        assert fg.get_num_threads() == 5 and _runtime.resolve_threads(2) == 2
+    finally:
+        fg.set_num_threads(None)
+    monkeypatch.setenv("FASTGAUSS_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="FASTGAUSS_NUM_THREADS"):
+        fg.get_num_threads()
+    monkeypatch.delenv("FASTGAUSS_NUM_THREADS")
+    assert fg.get_num_threads() == _runtime.available_cores()
+    for bad, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="threads"):
+            fg.set_num_threads(bad)
+
+
+def test_a_tqdm_bar_is_made_on_request(capsys):
+    pytest.importorskip("tqdm")
+    fg.fit_rois(np.ones((30, 7, 7)), progress=True)
+    assert "30" in capsys.readouterr().err
+
+
+_FIT = """
+    import numpy as np, fastgauss as fg
+    rng = np.random.default_rng(0)
+    rois = rng.poisson(100 * np.exp(-0.5 * (np.arange(9) - 4.2) ** 2)[:, None]
+        * np.exp(-0.5 * (np.arange(9) - 3.8) ** 2) + 10, (3000, 9, 9))
+    first = fg.fit_rois(rois, threads=2, max_iter=8).params
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_can_fit_after_its_parent_did():
+    out = _python(
+        _FIT
+        + """
+    import multiprocessing as mp, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is what is tested
+    def again(k):
+        return np.array_equal(fg.fit_rois(rois, threads=2, max_iter=8).params, first)
+    with mp.get_context("fork").Pool(2) as pool:
+        print(pool.map(again, range(4)))
+    """
+    )
+    assert out.strip() == str([True] * 4)
+
+
+def test_many_python_threads_fit_at_once():
+    out = _python(
+        _FIT
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda k: fg.fit_rois(rois, threads=2, max_iter=8).params, range(8)))
+    print(all(np.array_equal(r, first) for r in results))
+    """
+    )
+    assert out.strip() == "True"
+
+
+def test_an_interrupt_ends_a_long_fit():
+    out = _python(
+        """
+    import _thread, threading, time, numpy as np, fastgauss as fg
+    rois = np.random.default_rng(0).normal(10, 1, (1, 9, 9))
+    fg.fit_rois(rois)
+    many = np.broadcast_to(rois, (3_000_000, 9, 9))
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    begin = time.perf_counter()
+    try:
+        fg.fit_rois(many, max_iter=1000, threads=2)
+    except KeyboardInterrupt:
+        print("stopped", time.perf_counter() - begin < 5.0)
+    print(len(fg.fit_rois(np.repeat(rois, 9, axis=0), threads=2)))
+    """
+    )
+    assert out.split() == ["stopped", "True", "9"]
+
+
+def test_results_can_be_pickled_and_selected():
+    rng = np.random.default_rng(0)
+    result = fg.fit_rois(rng.normal(100, 1, (6, 7, 7)), "elliptic")
+    copy = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(copy.covariance, result.covariance)
+    assert copy.names == result.names and repr(copy) == repr(result)
+    mask = np.array([True, False, True, True, False, False])
+    for rows in (mask, slice(1, 4), [0, 5], -1, np.int64(2)):
+        part = result[rows]
+        np.testing.assert_array_equal(part.params, np.atleast_2d(result.params[rows]))
+    assert len(list(result)) == 6 and len(result[mask]) == 3
+    with pytest.raises(IndexError, match="row 6"):
+        result[6]
+    with pytest.raises(AttributeError, match="sigma"):
+        result.sigma  # noqa: B018
+    assert {"sigma_x", "flux"} <= set(dir(result))
+
+
+def test_tables_have_a_column_for_everything():
+    result = fg.fit_rois(np.random.default_rng(0).normal(100, 1, (4, 7, 7)), "rotated")
+    columns = result.to_dict()
+    expected = [*result.names, *(f"{n}_error" for n in result.names)]
+    assert list(columns) == [
+        *expected, "flux", "objective", "status", "converged", "iterations",
+    ]  # fmt: skip
+    table = result.to_structured()
+    assert table.dtype.names == tuple(columns)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(table[name], column)
+    np.testing.assert_allclose(
+        columns["flux"], 2 * np.pi * result.amplitude * result.sigma_x * result.sigma_y
+    )
+    frame = pytest.importorskip("pandas") and result.to_dataframe()
+    assert list(frame.columns) == list(columns) and len(frame) == 4
