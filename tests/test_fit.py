@@ -87,7 +87,7 @@ def test_a_round_spot_has_no_angle_but_all_else():
 
 
 def test_dark_spots_are_fitted_with_a_negative_amplitude():
-    rois, truth = naive_fit.spots(np.random.default_rng(3), 8, 11, "symmetric")
+    rois, _ = naive_fit.spots(np.random.default_rng(3), 8, 11, "symmetric")
     result = fg.fit_rois(300.0 - rois)
     upright = fg.fit_rois(rois)
     assert_allclose(result.amplitude, -upright.amplitude, rtol=1e-7)
@@ -125,6 +125,7 @@ def test_statuses_tell_the_truth():
     assert result.converged.tolist() == [s == 0 for s in result.status]
     assert np.isnan(result.params[1:3]).all() and np.isnan(result.errors[1:5]).all()
     assert np.isfinite(result.params[3:6]).all()
+    assert np.isnan(result.objective[1:3]).all()
     assert all(fg.Status(s).message for s in range(7))
 
 

@@ -156,8 +156,8 @@ def test_many_python_threads_fit_at_once():
         + """
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda k: fg.fit_rois(rois, threads=2, max_iter=8).params, range(8)))
-    print(all(np.array_equal(r, first) for r in results))
+        fit = lambda _: fg.fit_rois(rois, threads=2, max_iter=8).params
+        print(all(np.array_equal(again, first) for again in pool.map(fit, range(8))))
     """
     )
     assert out.strip() == "True"
@@ -196,7 +196,7 @@ def test_results_can_be_pickled_and_selected():
     with pytest.raises(IndexError, match="row 6"):
         result[6]
     with pytest.raises(AttributeError, match="sigma"):
-        result.sigma  # noqa: B018
+        _ = result.sigma
     assert {"sigma_x", "flux"} <= set(dir(result))
 
 

@@ -3,7 +3,7 @@
 The covariance of the basis coefficients t is s**2 gram**-1 with
 s**2 = S / (pixels - P), the residual variance. Parameters move with t by J:
 
-* unrotated: d(shape) = dt / amplitude;
+* unrotated: d(centre) = t sigma / amplitude and d(sigma) = t sigma / amplitude, by axis;
 * rotated: d(x0, y0) = M**-1 (t_1, t_2) / amplitude, and with S' the symmetric form
   (t_3, t_4 / 2, t_5) / amplitude turned to the principal axes,
   d sigma_x = sigma_x**3 S'_xx,  d sigma_y = sigma_y**3 S'_yy,
@@ -34,30 +34,30 @@ _NO_ANGLE = 1e-12  # relative difference of the sigmas below which theta is nois
 
 
 @device
-def _scale_shape(m, p, cov, size):
-    """Divide the shape rows and columns of a packed covariance by the amplitude."""
-    scale = 1.0 / load(m, p)
-    for i in range(1, size):
-        for j in range(i + 1):
-            at = cov + packed(i, j)
-            value = load(m, at)
-            if i < size - 1:
-                value = value * scale
-            if j > 0 and j < size - 1:
-                value = value * scale
-            store(m, at, value)
+def _scale(m, cov, size, k, factor) -> None:
+    """Multiply row and column k of a packed covariance by a factor."""
+    for i in range(size):
+        at = cov + (packed(i, k) if i >= k else packed(k, i))
+        scaled = load(m, at) * factor
+        store(m, at, scaled * factor if i == k else scaled)
 
 
 @device
 def shape_symmetric(m, p, cov, work) -> None:
     """Covariance of ``amplitude, x, y, sigma, offset``."""
-    _scale_shape(m, p, cov, 5)
+    factor = load(m, p + 3) / load(m, p)
+    for k in range(1, 4):
+        _scale(m, cov, 5, k, factor)
 
 
 @device
 def shape_elliptic(m, p, cov, work) -> None:
     """Covariance of ``amplitude, x, y, sigma_x, sigma_y, offset``."""
-    _scale_shape(m, p, cov, 6)
+    scale = 1.0 / load(m, p)
+    for k in range(2):
+        factor = load(m, p + 3 + k) * scale
+        _scale(m, cov, 6, 1 + k, factor)
+        _scale(m, cov, 6, 3 + k, factor)
 
 
 @device

@@ -383,6 +383,21 @@ def mask_from_bits(bits: int) -> np.ndarray:
     return (bits >> np.arange(WIDTH)) & 1 == 1
 
 
+def lowest_bit(bits: int) -> int:
+    """Position of the lowest set bit; 64 if there is none."""
+    return (bits & -bits).bit_length() - 1 if bits else 64
+
+
+@type_callable(lowest_bit)
+def _type_lowest_bit(context: Any) -> Any:
+    return lambda bits: types.int64 if bits == types.int64 else None
+
+
+@lower_builtin(lowest_bit, types.int64)
+def _lower_lowest_bit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+
 @type_callable(mask_bits)
 def _type_mask_bits(context: Any) -> Any:
     return lambda mask: types.int64 if isinstance(mask, MaskType) else None

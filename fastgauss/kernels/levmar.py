@@ -43,6 +43,7 @@ from .lanes import (
     broadcast,
     lane_rows,
     load,
+    lowest_bit,
     mask_bits,
     maximum,
     minimum,
@@ -157,58 +158,65 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
         ended = converged | unfit | (damping > MOST_DAMPING) | (count >= float(max_iter))
         return mask_bits(converged), mask_bits(ended)
 
+    @device
+    def begin(m, block, lane, item, pixels, start):
+        """Put a spot into a lane."""
+        source, target = pixels[item], m[block:, lane]
+        for k in range(source.size):
+            target[k] = source[k]
+        for i in range(size):
+            m[q + i, lane] = start[item, i]
+        m[best, lane] = np.inf
+        m[damp, lane] = FIRST_DAMPING
+        m[length, lane] = 1e-300
+        m[rate_before, lane] = 0.0
+        m[rounds, lane] = 0.0
+
+    @device
+    def verdict(m, lane, converged):
+        """The status of a lane that ended."""
+        if converged:
+            return CONVERGED
+        if not math.isfinite(m[best, lane]):
+            m[p : p + size, lane] = np.nan
+            m[best, lane] = np.nan
+            return NOT_FINITE
+        return STALLED if m[damp, lane] > MOST_DAMPING else MAX_ITERATIONS
+
     @kernel
     def fit(pixels, ny, nx, start, tol, max_iter, params, objectives, grams, status, iterations):
         """Fit spots ``pixels[n, ny * nx]`` from ``start[n, P]`` into the five output arrays."""
         block = work + fixed_rows + axis_rows * (ny + nx)
         m = lane_rows(block + ny * nx)
         m[q : q + size] = 1.0
-        who = np.full(WIDTH, -1)
+        who = np.zeros(WIDTH, np.int64)
         count = pixels.shape[0]
-        following = 0
-        busy = 0  # bit k: lane k has a spot
-        while True:
-            for lane in range(WIDTH):
-                if (busy >> lane) & 1 or following == count:
-                    continue
-                source, target = pixels[following], m[block : block + ny * nx, lane]
-                for k in range(ny * nx):
-                    target[k] = source[k]
-                for i in range(size):
-                    m[q + i, lane] = start[following, i]
-                m[best, lane] = np.inf
-                m[damp, lane] = FIRST_DAMPING
-                m[length, lane] = 1e-300
-                m[rate_before, lane] = 0.0
-                m[rounds, lane] = 0.0
-                who[lane] = following
-                following += 1
-                busy |= 1 << lane
-            if busy == 0:
-                return
+        following = min(count, WIDTH)
+        for lane in range(following):
+            begin(m, block, lane, lane, pixels, start)
+            who[lane] = lane
+        busy = (1 << following) - 1  # bit k: lane k has a spot
+        while busy:
             converged, ended = advance(m, block, ny, nx, tol, max_iter)
             ended &= busy
-            busy &= ~ended
-            for lane in range(WIDTH):
-                if not (ended >> lane) & 1:
-                    continue
+            while ended:
+                lane = lowest_bit(ended)
+                ended &= ended - 1
                 item = who[lane]
-                first = p
-                if (converged >> lane) & 1:
-                    status[item] = CONVERGED
-                    first = q
-                elif not math.isfinite(m[best, lane]):
-                    status[item] = NOT_FINITE
-                    m[p : p + size, lane] = np.nan
-                elif m[damp, lane] > MOST_DAMPING:
-                    status[item] = STALLED
-                else:
-                    status[item] = MAX_ITERATIONS
+                good = (converged >> lane) & 1 == 1
+                status[item] = verdict(m, lane, good)
+                first = q if good else p
                 for i in range(size):
                     params[item, i] = m[first + i, lane]
                 for i in range(entries):
                     grams[item, i] = m[gram + i, lane]
                 objectives[item] = m[best, lane]
                 iterations[item] = int(m[rounds, lane])
+                if following < count:
+                    begin(m, block, lane, following, pixels, start)
+                    who[lane] = following
+                    following += 1
+                else:
+                    busy &= ~(1 << lane)
 
     return fit

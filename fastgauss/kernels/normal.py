@@ -10,10 +10,11 @@ and 1. ``accumulate`` forms, at given parameters,
 
 and ``step`` turns the coefficients t of a combination into new parameters.
 
-Unrotated models are separable, f = X(x) Y(y), and so is every basis column.
-A Gram entry is then a product of two sums over one axis, and the data enter
-through the row sums of r, r X, r X_c, r X_s alone (r the residual, X_c and X_s
-the derivatives to centre and sigma): five multiply-adds a pixel instead of 27.
+Unrotated models are separable, f = X(u) Y(v) with u = (x - x0) / sigma_x and
+v = (y - y0) / sigma_y; the basis is f, uf, vf, u**2 f, v**2 f and 1, and a symmetric
+spot has the sum of the fourth and fifth. A Gram entry is a product of two sums along
+one axis, and the data enter through the row sums of r, rX, ruX, ru**2X alone (r the
+residual): five multiply-adds a pixel instead of 27.
 
 The rotated model has f = exp(-d' M d / 2), d = (x - x0, y - y0); its basis is f
 times the six monomials of degree 2 at most in d. The sums of f**2 dx**k dy**l

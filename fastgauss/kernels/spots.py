@@ -23,13 +23,13 @@ def stages(model: str) -> Stages:
     if model == "symmetric":
         return Stages(
             start.make_start(start.write_symmetric, 5),
-            levmar.make_fit(separable.accumulate_symmetric, separable.step_symmetric, 5, (47, 3)),
+            levmar.make_fit(separable.accumulate_symmetric, separable.step_symmetric, 5, (0, 3)),
             finish.make_finish(finish.shape_symmetric, finish.angle_none, 5),
         )
     if model == "elliptic":
         return Stages(
             start.make_start(start.write_elliptic, 6),
-            levmar.make_fit(separable.accumulate_elliptic, separable.step_elliptic, 6, (20, 3)),
+            levmar.make_fit(separable.accumulate_elliptic, separable.step_elliptic, 6, (0, 3)),
             finish.make_finish(finish.shape_elliptic, finish.angle_none, 6),
         )
     return Stages(
