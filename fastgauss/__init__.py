@@ -8,6 +8,7 @@ from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .detect import find_spots
+from .evaluate import evaluate, image, jacobian
 from .fit import fit_rois, fit_spots
 from .results import FitResult, Status
 
@@ -16,10 +17,13 @@ __version__ = "0.1.0"
 __all__ = [
     "FitResult",
     "Status",
+    "evaluate",
     "find_spots",
     "fit_rois",
     "fit_spots",
     "get_num_threads",
+    "image",
+    "jacobian",
     "set_num_threads",
     "show_config",
     "warmup",

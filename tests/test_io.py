@@ -170,7 +170,7 @@ def test_what_is_no_real_image_is_refused(tmp_path):
         ("none", np.ones((0, 4, 4))),
     ):
         np.save(tmp_path / f"{name}.npy", array)
-        with pytest.raises(ValueError, match=r"cannot read|frames must be"):
+        with pytest.raises(ValueError, match="cannot read"):
             read(tmp_path / f"{name}.npy")
     np.save(tmp_path / "object.npy", np.array([[{}]]), allow_pickle=True)
     with pytest.raises(ValueError, match="cannot read"):

@@ -1,0 +1,318 @@
+"""Files: images read a frame at a time, tables and plots written whole or not at all.
+
+Reading goes by the end of the file's name. Every image becomes a sequence of
+two-dimensional frames ``[y, x]`` in the machine's byte order; a stack is read
+frame by frame, never whole. Axes before the last two are frames, in file order.
+Colours become luminance, 0.2125 R + 0.7154 G + 0.0721 B, on the scale of the
+file; an alpha channel is ignored.
+
+Writing goes to a file beside the target, which then takes the target's name:
+a reader never sees half a table.
+
+Libraries of the extras are imported by the function that needs them.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import math
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # ITU-R BT.709, as scikit-image's rgb2gray
+_CSV_ROWS = 10_000  # converted at a time
+
+Reader = Callable[[int], Any]
+
+
+def require(module: str, purpose: str, extra: str) -> Any:
+    """Import an optional library, or say in one line how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{purpose} needs {package}: pip install 'fastgauss[{extra}]' ({error})"
+        ) from error
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """Grey values of an image with samples (grey, alpha), RGB or RGBA on its last axis."""
+    if pixels.shape[-1] < 3:
+        return pixels[..., 0]
+    return pixels[..., :3] @ LUMINANCE
+
+
+class Frames:
+    """The frames of an image, read when asked for; iterable.
+
+    Parameters
+    ----------
+    count : int
+        Number of frames.
+    read : callable
+        Gives frame i, ``[y, x]``.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], np.ndarray]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < self._count:
+            raise IndexError(f"frame {index} of {self._count}")
+        return self._read(index)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self._read, range(self._count))
+
+
+def _native(pixels: Any) -> np.ndarray:
+    """A frame of real numbers in the machine's byte order."""
+    frame = np.asarray(pixels)
+    if frame.ndim != 2 or frame.dtype.kind not in "biuf":
+        raise ValueError(f"a frame of shape {frame.shape} and dtype {frame.dtype} is no grey image")
+    return frame.astype(frame.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make one kind of error of whatever a file library raises."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot read {path}: {text}") from error
+
+
+@contextmanager
+def open_image(path: str | os.PathLike) -> Iterator[Frames]:
+    """Open an image file by the end of its name.
+
+    Parameters
+    ----------
+    path : path-like
+        TIFF, PNG, JPEG, NPY or FITS (the first image of the file).
+
+    Yields
+    ------
+    Frames
+        Valid until the context ends.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If the name's ending is unknown or the file cannot be read.
+    ImportError
+        If the library for this format is missing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory, not an image")
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    opener = _by_suffix(path, _OPENERS, "image")
+    with ExitStack() as stack:
+        with _reading(path):
+            count, read = opener(path, stack)
+            if count < 1:
+                raise ValueError("it holds no frame")
+
+        def read_frame(index: int) -> np.ndarray:
+            with _reading(path):
+                return _native(read(index))
+
+        yield Frames(count, read_frame)
+
+
+def _array_frames(array: Any, shape: Sequence[int]) -> tuple[int, Reader]:
+    """Frames of something indexed like an array: the last two axes are the frame."""
+    if len(shape) < 2:
+        raise ValueError(f"an image must have at least 2 dimensions, got shape {tuple(shape)}")
+    leading = tuple(shape[:-2])
+
+    def read(index: int) -> Any:
+        where = (*np.unravel_index(index, leading), ...)
+        return array[where]
+
+    return math.prod(leading), read
+
+
+def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    tifffile = require("tifffile", "reading TIFF", "io")
+    series = stack.enter_context(tifffile.TiffFile(path)).series[0]
+    page = series.keyframe
+    colour = page.photometric.name in ("RGB", "YCBCR")
+    if page.photometric.name == "PALETTE":
+        raise ValueError("palette colours are not supported, save it as grey or RGB")
+    if page.samplesperpixel > 1 and not colour:
+        raise ValueError(f"{page.samplesperpixel} samples a pixel that are not RGB")
+
+    def grey(pixels: np.ndarray, axes: str) -> np.ndarray:
+        return luminance(np.moveaxis(pixels, axes.index("S"), -1)) if colour else pixels
+
+    if series.dataoffset is None:  # compressed or scattered: page by page
+        return len(series), lambda i: grey(series[i].asarray(), page.axes)
+    pixels = series.asarray(out="memmap")
+    if not colour:
+        return _array_frames(pixels, pixels.shape)
+    pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
+    count, read = _array_frames(pixels, pixels.shape[:-1])
+    return count, lambda i: luminance(read(i))
+
+
+def _open_picture(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    imageio = require("imageio.v3", "reading PNG and JPEG", "io")
+    pixels = np.asarray(imageio.imread(path, index=0, plugin="pillow"))
+    return 1, lambda _: pixels if pixels.ndim == 2 else luminance(pixels)
+
+
+def _open_npy(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    array = np.lib.format.open_memmap(path, mode="r")
+    return _array_frames(array, array.shape)
+
+
+def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    fits = require("astropy.io.fits", "reading FITS", "io")
+    exceptions = require("astropy.utils.exceptions", "reading FITS", "io")
+    stack.enter_context(warnings.catch_warnings())
+    # Odd header cards, not used here; a file too short fails on reading.
+    warnings.simplefilter("ignore", exceptions.AstropyWarning)
+    for hdu in stack.enter_context(fits.open(path, memmap=False)):
+        if hdu.is_image and len(hdu.shape) >= 2:
+            return _array_frames(hdu.section, hdu.shape)  # scaled as the header says
+    raise ValueError("it holds no image")
+
+
+_OPENERS: dict[str, Callable[[Path, ExitStack], tuple[int, Reader]]] = {
+    ".tif": _open_tiff,
+    ".tiff": _open_tiff,
+    ".png": _open_picture,
+    ".jpg": _open_picture,
+    ".jpeg": _open_picture,
+    ".npy": _open_npy,
+    ".fits": _open_fits,
+    ".fit": _open_fits,
+    ".fts": _open_fits,
+    ".fits.gz": _open_fits,
+    ".fits.fz": _open_fits,
+}
+
+
+def _by_suffix(path: Path, known: Mapping[str, Any], what: str) -> Any:
+    for suffix, value in known.items():
+        if path.name.lower().endswith(suffix):
+            return value
+    raise ValueError(f"the name of {what} {path} must end in one of {', '.join(known)}")
+
+
+def _write_csv(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    columns = list(table.values())
+    for start in range(0, len(columns[0]), _CSV_ROWS):
+        part = [column[start : start + _CSV_ROWS].tolist() for column in columns]
+        writer.writerows(zip(*part, strict=True))
+    text.detach()  # flushes, and leaves the file open
+
+
+def _write_npz(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
+    np.savez(file, **dict[str, Any](table))
+
+
+def _write_parquet(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
+    arrow = require("pyarrow", "writing Parquet", "pandas")
+    parquet = require("pyarrow.parquet", "writing Parquet", "pandas")
+    parquet.write_table(arrow.table(dict(table)), file)
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], Mapping[str, np.ndarray]], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".npz": _write_npz,
+}
+PLOT_SUFFIXES = dict.fromkeys((".png", ".pdf", ".svg"))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` when the block ends well, and else vanishes."""
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(target)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_place(path: Path) -> None:
+    """Raise now what writing would raise after the work is done."""
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a directory")
+    parent = Path(os.path.realpath(path)).parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no directory {parent}")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: directory {parent} is not writable")
+
+
+def check_table(path: str | os.PathLike) -> None:
+    """Raise unless a table can be written there."""
+    writer = _by_suffix(Path(path), _WRITERS, "table")
+    if writer is _write_parquet:
+        require("pyarrow", "writing Parquet", "pandas")
+    _check_place(Path(path))
+
+
+def check_plot(path: str | os.PathLike) -> None:
+    """Raise unless a plot can be written there."""
+    _by_suffix(Path(path), PLOT_SUFFIXES, "plot")
+    require("matplotlib", "plotting", "plot")
+    _check_place(Path(path))
+
+
+def write_table(path: str | os.PathLike, table: Mapping[str, np.ndarray]) -> None:
+    """Write columns of equal length as CSV, Parquet or NPZ, by the end of the name.
+
+    CSV has a header line and the shortest decimals that read back to the same
+    floats. An existing file is replaced only by a complete one.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to; its directory must exist.
+    table : mapping of str to ndarray
+        One-dimensional columns.
+
+    Raises
+    ------
+    ValueError
+        If the name's ending is unknown.
+    OSError
+        If the file cannot be written.
+    ImportError
+        If the library for this format is missing.
+    """
+    writer = _by_suffix(Path(path), _WRITERS, "table")
+    with replacing(path) as file:
+        writer(file, table)

@@ -1,0 +1,214 @@
+"""Pictures of fits, with matplotlib and without any global state of pyplot.
+
+The library is imported when a function here is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _check
+from ._io import check_plot, replacing, require
+from .evaluate import evaluate
+
+if TYPE_CHECKING:
+    from .results import FitResult
+
+_FITTED, _FAILED = "#ff9f1c", "#2ec4ff"
+_STRETCH = (0.5, 99.7)  # percentiles shown as black and white
+_PANEL = 5.0  # inches, the longer side of a panel
+_DPI = 160
+_SPOTS = 4096  # evaluated at a time
+
+
+def _residual(image: np.ndarray, result: FitResult, box: int) -> np.ndarray:
+    """The image minus, in each spot's box, the profile that was fitted there.
+
+    Every fit explains its box alone, so where boxes overlap the profile of the nearest
+    spot counts. The offset stays, and with it the least value of the profile in the box,
+    which for a spot wider than the box is background too.
+    """
+    height, width = image.shape
+    residual = image.astype(np.float64).ravel()
+    pixels = residual.copy()
+    nearest = np.full(image.size, np.inf)
+    params = result.params[result.converged]
+    parts = [params[i : i + _SPOTS, None, None, :] for i in range(0, len(params), _SPOTS)]
+    steps = np.arange(box) - box // 2
+    for step in ("own", "subtract"):
+        for part in parts:
+            x = np.rint(part[..., 1]).astype(np.int64) + steps
+            y = np.rint(part[..., 2]).astype(np.int64) + steps[:, None]
+            distance = (x - part[..., 1]) ** 2 + (y - part[..., 2]) ** 2
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            index = (y * width + x)[inside]
+            if step == "own":
+                np.minimum.at(nearest, index, distance[inside])
+                continue
+            profile = evaluate((x, y), part, model=result.model.name) - part[..., -1]
+            profile -= np.sign(part[..., 0]) * np.abs(profile).min(axis=(1, 2), keepdims=True)
+            own = distance[inside] == nearest[index]
+            residual[index[own]] = pixels[index[own]] - profile[inside][own]
+    return residual.reshape(image.shape)
+
+
+def _stretch(image: np.ndarray) -> tuple[float, float]:
+    """Grey limits from the finite pixels of a sample of the image."""
+    step = max(1, int(np.sqrt(image.size / 1e6)))
+    sample = image[::step, ::step].astype(np.float64)
+    low, high = np.percentile(sample[np.isfinite(sample)], _STRETCH)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
+    """Outline what converged, and cross where the others were left."""
+    from matplotlib.collections import EllipseCollection
+
+    good = result.converged
+    sigma_x, sigma_y = result.params[:, list(result.model.sigmas)].T
+    angle = np.degrees(result.theta) if "theta" in result.names else np.zeros(len(good))
+    place = np.column_stack((result.x, result.y))
+    axes.add_collection(
+        EllipseCollection(
+            2 * n_sigma * sigma_x[good],
+            2 * n_sigma * sigma_y[good],
+            angle[good],
+            units="xy",
+            offsets=place[good],
+            offset_transform=axes.transData,
+            facecolors="none",
+            edgecolors=_FITTED,
+            linewidths=0.9 if good.sum() < 1000 else 0.6,
+        ),
+        autolim=False,
+    )
+    axes.plot(*place[~good].T, "x", color=_FAILED, markersize=3, markeredgewidth=0.6)
+
+
+def plot_spots(
+    image: np.ndarray,
+    result: FitResult,
+    *,
+    box: int = 11,
+    n_sigma: float = 2.0,
+    figure: Any = None,
+) -> Any:
+    """Draw an image with its fitted spots, and beside it what the fit leaves.
+
+    The left panel shows the image, an ellipse around each spot that converged
+    and a cross where a fit did not. The right panel shows, in the same grey
+    scale, the image minus the profile fitted in each box (where boxes overlap, that
+    of the nearest spot). The local background stays: a good fit makes its spot vanish.
+
+    Parameters
+    ----------
+    image : array_like, shape (Y, X)
+        The image that was fitted.
+    result : FitResult
+        What `fit_spots` returned for it.
+    box : int, optional
+        Side, in pixels, of the windows in which profiles are subtracted.
+    n_sigma : float, optional
+        Size of the ellipses, in sigmas.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw; a new figure by default, unknown to pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or SubFigure
+        The figure, with two axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `image` is not a 2-D image with a finite pixel, or another argument
+        is out of its range.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgauss as fg
+    >>> from fastgauss.plot import plot_spots
+    >>> image = fg.image([50.0, 20.3, 11.8, 1.4, 10.0], (32, 40), model="symmetric")
+    >>> figure = plot_spots(image, fg.fit_spots(image, [[12, 20]]))
+    >>> [axes.get_title() for axes in figure.axes]
+    ['1 spot', 'residual']
+    """
+    mpl_figure = require("matplotlib.figure", "plotting", "plot")
+    image = _check.real_array("image", image, 2)
+    if not np.isfinite(image).any():
+        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    box = _check.integer("box", box, at_least=1)
+    n_sigma = _check.number("n_sigma", n_sigma, above=0)
+    height, width = image.shape
+    across = height >= 0.6 * width  # panels side by side, else one above the other
+    if figure is None:
+        scale = _PANEL / max(height, width)
+        panel = max(2.0, scale * width), max(1.5, scale * height)
+        size = (2 * panel[0], panel[1]) if across else (panel[0] * 1.6, panel[1] * 3.2)
+        figure = mpl_figure.Figure((size[0] + 0.8, size[1] + 0.6), layout="compressed")
+    left, right = figure.subplots(
+        *((1, 2) if across else (2, 1)), sharex=True, sharey=True, squeeze=True
+    )
+    low, high = _stretch(image)
+    style = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
+    left.imshow(image, **style)
+    right.imshow(_residual(image, result, box), **style)
+    _draw_ellipses(left, result, n_sigma)
+    failed = len(result) - int(np.sum(result.converged))
+    left.set_title(
+        f"{len(result)} spot{'' if len(result) == 1 else 's'}"
+        + (f", {failed} not converged (x)" if failed else "")
+    )
+    right.set_title("residual")
+    for axes in (left, right):
+        axes.set(xlabel="x (px)", xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    left.set_ylabel("y (px)")
+    if across:
+        right.tick_params(labelleft=False)
+    else:
+        right.set_ylabel("y (px)")
+        left.set_xlabel("")
+    return figure
+
+
+def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> None:
+    """Write a figure as PNG, PDF or SVG, by the end of the name; whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to; its directory must exist.
+    figure : matplotlib.figure.Figure
+        What to write.
+    dpi : float, optional
+        Pixels per inch.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    ValueError
+        If the name's ending is unknown.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from matplotlib.figure import Figure
+    >>> from fastgauss.plot import save_plot
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_plot(pathlib.Path(folder, "empty.png"), Figure((1, 1)))
+    """
+    check_plot(path)
+    with replacing(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=dpi)
