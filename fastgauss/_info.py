@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from pathlib import Path
 
@@ -17,9 +16,11 @@ _EXTRAS = ("tifffile", "imageio", "astropy", "tqdm", "matplotlib", "pandas", "py
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # slow to import
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "not installed"
 
 
