@@ -66,6 +66,8 @@ FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
 _SMALL_DAMPING = 0.1
 TRUSTED = 1e-6  # a tolerance this tight takes no measured rate at its word
+_SETTLED = 0.9  # steps whose squares shrink by this factor form a geometric series
+_MIX_LEAST, _MIX_MOST = -4.0, 0.5  # extrapolation at most fivefold, and damping of swings
 _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
 
@@ -124,8 +126,8 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
             square = square + d * g
             along = along + change * g
             across = across + change * load(m, turned + i)
-        settled = (square < 0.25 * load(m, length)) & (damping < _SMALL_DAMPING)
-        mix = minimum(maximum(along / across, broadcast(-0.5)), broadcast(0.5))
+        settled = (square < _SETTLED * load(m, length)) & (damping < _SMALL_DAMPING)
+        mix = minimum(maximum(along / across, broadcast(_MIX_LEAST)), broadcast(_MIX_MOST))
         mix = select(accepted & settled & (across > 0.0), mix, broadcast(0.0))
         for i in range(size):
             d = load(m, t + i)
