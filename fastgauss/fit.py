@@ -22,7 +22,7 @@ from .kernels.spots import stages
 from .models import PIXELS, Model, get_model
 from .results import FitResult
 
-_CHUNK_BYTES = 1 << 19
+_CHUNK_BYTES = 1 << 20
 _MOST_CHUNK = 2048
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 
@@ -234,7 +234,7 @@ def fit_rois(
     Levenberg-Marquardt on eight spots at a time, with variable projection of amplitude
     and offset (see ``fastgauss.kernels.levmar`` and ``normal``). The cost grows with
     pixels times iterations; about 0.3 microseconds for a 7 x 7 ROI and 0.6 for 15 x 15
-    on one AVX-512 core. Memory beyond the result: one chunk of 0.5 MB a thread.
+    on one AVX-512 core. Memory beyond the result: one chunk of 1 MB a thread.
 
     Examples
     --------

@@ -292,11 +292,20 @@ def test_nobody_reads_and_ctrl_c(tmp_path):
 
     fifo = tmp_path / "slow.npy"
     os.mkfifo(fifo)
-    child = subprocess.Popen(command("fit", fifo), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    writer = wait_for_reader(fifo, seconds=120)  # now it waits for the image
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
-    os.close(writer)
+    code = (  # a shell may have told its background jobs to ignore Ctrl-C
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"from fastgauss.cli import main; sys.exit(main(['fit', {str(fifo)!r}]))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        writer = wait_for_reader(fifo, seconds=120)  # now it waits for the image
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        os.close(writer)
+    finally:
+        child.kill()
     assert (child.returncode, out, err) == (130, b"", b"")
 
 

@@ -13,6 +13,9 @@ import pytest
 
 import fastgauss as fg
 from fastgauss import _runtime
+from fastgauss.kernels._compile import JIT_DISABLED
+
+compiled = pytest.mark.skipif(JIT_DISABLED, reason="about compiled code, which lets go of the GIL")
 
 
 def _python(code, **environment):
@@ -134,6 +137,7 @@ _FIT = """
 """
 
 
+@compiled
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_can_fit_after_its_parent_did():
     out = _python(
@@ -150,6 +154,7 @@ def test_a_forked_child_can_fit_after_its_parent_did():
     assert out.strip() == str([True] * 4)
 
 
+@compiled
 def test_many_python_threads_fit_at_once():
     out = _python(
         _FIT
@@ -163,6 +168,7 @@ def test_many_python_threads_fit_at_once():
     assert out.strip() == "True"
 
 
+@compiled
 def test_an_interrupt_ends_a_long_fit():
     out = _python(
         """
