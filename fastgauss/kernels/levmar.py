@@ -22,10 +22,10 @@ covariance, so e / s, with s**2 = S / (pixels - P), is the step in standard erro
 before, so after the step the distance left is about e rho / (1 - rho). The fit has
 converged when that is at most tol s, with rho the larger of the last two ratios and
 at least min(1, 1e-6 / tol): a loose tolerance may take a measured rate at its word, a
-tight one may not; or when e is below the rounding of the data. The step is then taken. The test
-counts only while the damping is small, when d is the Gauss-Newton step; a damping
-that grows without end means that no descent is left although the test fails, and
-has a status of its own.
+tight one may not; or when e is below the rounding of the data. The step is then taken.
+The test counts only while the damping is small, when d is the Gauss-Newton step; a
+damping that grows without end means that no descent is left although the test fails,
+and has a status of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Benchmarks: asv suites (bench_*.py) and comparisons (peers.py, test_peers.py)."""

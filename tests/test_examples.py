@@ -1,0 +1,54 @@
+"""What the README and the examples say is so."""
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def example(name):
+    return runpy.run_path(str(ROOT / "examples" / name))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_isolated_turned_spots_come_back_to_a_millionth(seed):
+    names = example("ten_turned_spots.py")
+    truth, each = names["make"](seed)
+    image = each.sum(axis=0)
+    others = [
+        (image - own)[names["window"](spot[2:0:-1])].max()
+        for own, spot in zip(each, truth, strict=True)
+    ]
+    isolated = np.array(others) < 1e-5
+    assert isolated.sum() >= 2
+    misses = names["fit_with_fastgauss"](image)[:, None] - truth[isolated]
+    assert np.nanmin(np.abs(misses).max(axis=2), axis=0).max() < 1e-6
+
+
+def test_spots_in_noise_are_found_and_their_errors_are_true():
+    names = example("fifty_noisy_spots.py")
+    images = 5 if JIT_DISABLED else 100
+    isolated, found, within, _ = names["check"](names["fit_with_fastgauss"], images)
+    assert isolated > 40 * images
+    assert found == isolated
+    assert within > 0.99
+
+
+def test_the_code_of_the_readme_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    pytest.importorskip("pandas")
+    names = {}
+    exec(code, names)
+    assert names["good"].converged.all()
+    assert len(names["good"]) == 3
+    np.testing.assert_allclose(np.sort(names["good"].x), [20.3, 44.1, 50.6], atol=0.1)
+    assert isinstance(names["result"], fg.FitResult)
+    assert names["value"].shape == (1,)
