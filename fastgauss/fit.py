@@ -31,6 +31,7 @@ class _Options(NamedTuple):
     """The checked options of a fit."""
 
     guess: np.ndarray | None
+    polarity: int  # 1 bright, -1 dark, 0 as each spot looks
     tol: float
     max_iter: int
     threads: int | None
@@ -94,7 +95,7 @@ class _Job:
         params, objective, packed, status, _ = outputs
         if options.guess is None:
             start = np.empty_like(params)
-            kernels.start(pixels, ny, nx, start)
+            kernels.start(pixels, ny, nx, options.polarity, start)
         else:
             start = np.array(options.guess[rows])
             if origin is not None:
@@ -130,6 +131,7 @@ class _Job:
 def _options(
     model: Model,
     count: int,
+    polarity: int,
     guess: Any,
     tol: Any,
     max_iter: Any,
@@ -151,7 +153,7 @@ def _options(
             raise ValueError("guess must have positive sigmas")
         guess = np.broadcast_to(guess, (count, model.size))
     bar = _runtime.progress_bar(progress, count, "spot")
-    return _Options(guess, tol, max_iter, threads, bar)
+    return _Options(guess, polarity, tol, max_iter, threads, bar)
 
 
 def _check_model(model: Any, method: Any, pixel: Any, **later: Any) -> Model:
@@ -257,7 +259,7 @@ def fit_rois(
         model, method, pixel, weights=weights, variance=variance, mask=mask, fixed=fixed,
         bounds=bounds, coords=coords,
     )  # fmt: skip
-    options = _options(found, len(stack), guess, tol, max_iter, threads, progress)
+    options = _options(found, len(stack), 0, guess, tol, max_iter, threads, progress)
     job = _Job(found, len(stack), options)
     shape = stack.shape[1:]
     if shape[0] * shape[1] < found.size:
@@ -344,13 +346,15 @@ def fit_spots(
         ``NOT_FINITE``.
     positions : array (n, 2), optional
         Row and column of each spot; without them `find_spots` looks, with the options
-        `sigma`, `threshold`, `min_distance`, `exclude_border` and `polarity`.
+        `sigma`, `threshold`, `min_distance` and `exclude_border`.
     model, method, pixel, max_iter, tol, threads, progress
         As in `fit_rois`.
     box : int or (int, int)
         Height and width in pixels of the window around the rounded position. It ends at
         the border of the image (the pixels that exist are fitted), and half-way to a
         neighbouring position along the axis that separates the two most.
+    polarity : {"bright", "dark"}
+        Spots to look for, and the sign of the amplitude that a fit starts from.
     guess : array (P,) or (n, P), optional
         Starting values in the image's coordinates.
     weights, variance, mask, fixed, bounds
@@ -410,7 +414,8 @@ def fit_spots(
         centres = _check.finite_array("positions", positions, 2)
         if centres.shape[1] != 2:
             raise ValueError(f"positions must have shape (n, 2), got {centres.shape}")
-    options = _options(found, len(centres), guess, tol, max_iter, threads, progress)
+    sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
+    options = _options(found, len(centres), sign, guess, tol, max_iter, threads, progress)
     job = _Job(found, len(centres), options)
     first, extent = _windows(centres, size, picture.shape)
     too_small = extent.prod(axis=1) < found.size

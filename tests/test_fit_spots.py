@@ -154,3 +154,16 @@ def test_progress_counts_every_spot_once():
     positions = [(20.0, 20.0), (1.0, 1.0), (-90.0, 1.0), (38.0, 20.0)]
     fg.fit_spots(image, positions, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1] == (4, 4) and calls == sorted(calls)
+
+
+def test_dark_spots_start_dark_beside_a_brighter_neighbour():
+    centres = np.array([[20.0, 20.0], [40.3, 41.2]])
+    image = _field(np.random.default_rng(11), centres, (64, 64), amplitude=-40.0)
+    image += naive_fit.model([300.0, 24.5, 20.0, 1.3, 0.0], image.shape, "symmetric")
+    result = fg.fit_spots(image, centres, polarity="dark", box=9)
+    assert result.amplitude[1] < 0 and abs(result.x[1] - 41.2) < 0.5
+    found = fg.fit_spots(300.0 - _field(np.random.default_rng(12), centres, (64, 64)),
+                         polarity="dark")  # fmt: skip
+    assert (found.amplitude < 0).all() and len(found) == 2
+    with pytest.raises(ValueError, match="polarity"):
+        fg.fit_spots(image, centres, polarity="grey")

@@ -172,7 +172,8 @@ def test_many_python_threads_fit_at_once():
 def test_an_interrupt_ends_a_long_fit():
     out = _python(
         """
-    import _thread, threading, time, numpy as np, fastgauss as fg
+    import _thread, signal, threading, time, numpy as np, fastgauss as fg
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would ignore it
     rois = np.random.default_rng(0).normal(10, 1, (1, 9, 9))
     fg.fit_rois(rois)
     many = np.broadcast_to(rois, (3_000_000, 9, 9))

@@ -3,8 +3,8 @@
 The offset is the lowest of the means along the four sides of the ROI, which a
 neighbour at one side does not reach. The height is the largest value in the middle
 of the ROI, half as wide, above that offset. Centre and widths are the moments of what
-rises above a fraction ``_CUT`` of the height. A spot is dark if the mean of its middle
-lies below all four sides; then all is upside down.
+rises above a fraction ``_CUT`` of the height. For a dark spot all is upside down; where
+nobody says, a spot is dark if the mean of its middle lies below all four sides.
 
 For a Gaussian cut at a fraction c of its height, with s = rho**2 / 2 running from 0 to
 L = -ln c, the second moment along an axis is
@@ -64,7 +64,7 @@ def _sides(m, ny, nx):
 
 
 @device
-def _moments(m, ny, nx):
+def _moments(m, ny, nx, polarity):
     """``(offset, height, x, y, var_x, var_y, cov_xy)`` of a group of spots."""
     low, high = _sides(m, ny, nx)
     least = broadcast(np.inf)
@@ -78,6 +78,8 @@ def _moments(m, ny, nx):
             middle = middle + d
     pixels = (ny - ny // 4 * 2) * (nx - nx // 4 * 2)
     dark = middle < low * float(pixels)
+    if polarity != 0:
+        dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
     sign = select(dark, broadcast(-1.0), broadcast(1.0))
     offset = select(dark, high, low)
     height = select(dark, high - least, most - low)
@@ -148,8 +150,11 @@ def make_start(write_widths: Callable, size: int) -> Callable:
     """Starting values of one model: a kernel over a range of spots."""
 
     @kernel
-    def start_values(pixels, ny, nx, start) -> None:
-        """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, ny * nx]``."""
+    def start_values(pixels, ny, nx, polarity, start) -> None:
+        """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, ny * nx]``.
+
+        ``polarity`` is 1 for bright spots, -1 for dark ones, 0 to look at each.
+        """
         count = pixels.shape[0]
         p = ny * nx
         m = lane_rows(p + size)
@@ -159,7 +164,7 @@ def make_start(write_widths: Callable, size: int) -> Callable:
                 source, target = pixels[first + lane], m[:, lane]
                 for k in range(p):
                     target[k] = source[k]
-            offset, height, x, y, var_x, var_y, cov = _moments(m, ny, nx)
+            offset, height, x, y, var_x, var_y, cov = _moments(m, ny, nx, polarity)
             store(m, p, height)
             store(m, p + 1, x)
             store(m, p + 2, y)
