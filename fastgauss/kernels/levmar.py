@@ -38,6 +38,7 @@ import numpy as np
 
 from ._compile import device, kernel
 from .lanes import (
+    ALL_LANES,
     WIDTH,
     absolute,
     broadcast,
@@ -86,17 +87,21 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
     project = make_project(size)
     entries = packed_size(size)
     (p, q, gradient, before, moved, turned, trial_gradient, t) = range(0, 8 * size, size)
-    gram = 8 * size
-    trial_gram = gram + entries
-    best, damp, length, rate_before, rounds = range(trial_gram + entries, trial_gram + entries + 5)
+    first_gram = 8 * size
+    second_gram = first_gram + entries
+    scalars = second_gram + entries
+    best, damp, length, rate_before, rounds = range(scalars, scalars + 5)
     work = rounds + 1
     fixed_rows, axis_rows = rows
 
     @device
-    def judge(m, pixels, ny, nx):
-        """Normal equations at the trial; accept or drop it. Returns where it was accepted."""
-        objective = accumulate(m, pixels, ny, nx, q, work, trial_gram, trial_gradient)
-        objective = project(m, q, trial_gram, trial_gradient, objective)
+    def judge(m, pixels, ny, nx, gram, last_gram):
+        """Normal equations at the trial; accept or drop it. Returns where it was accepted.
+
+        ``gram`` receives the trial's, and the last one's again where that was dropped.
+        """
+        objective = accumulate(m, pixels, ny, nx, q, work, gram, trial_gradient)
+        objective = project(m, q, gram, trial_gradient, objective)
         accepted = objective <= load(m, best) * _SLACK
         for i in range(size):
             old = load(m, gradient + i)
@@ -104,15 +109,17 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
             store(m, gradient + i, new)
             store(m, turned + i, new - old)
             store(m, p + i, select(accepted, load(m, q + i), load(m, p + i)))
-        for i in range(entries):
-            store(m, gram + i, select(accepted, load(m, trial_gram + i), load(m, gram + i)))
+        if mask_bits(accepted) != ALL_LANES:
+            for i in range(entries):
+                kept = select(accepted, load(m, gram + i), load(m, last_gram + i))
+                store(m, gram + i, kept)
         store(m, best, select(accepted, objective, load(m, best)))
         factor = select(accepted, broadcast(0.1), broadcast(10.0))
         store(m, damp, load(m, damp) * factor)
         return accepted
 
     @device
-    def propose(m, accepted):
+    def propose(m, accepted, gram):
         """The next trial; returns the squared length of the step from the accepted point."""
         damping = load(m, damp)
         solve_damped(m, gram, damping, gradient, t, size)
@@ -138,10 +145,10 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
         return square
 
     @device
-    def advance(m, pixels, ny, nx, tol, max_iter):
+    def advance(m, pixels, ny, nx, gram, last_gram, tol, max_iter):
         """One round for all lanes; returns the lanes that converged and those that end."""
         trust = min(1.0, TRUSTED / tol)
-        square = propose(m, judge(m, pixels, ny, nx))
+        square = propose(m, judge(m, pixels, ny, nx, gram, last_gram), gram)
         damping = load(m, damp)
         rate = minimum(square / load(m, length), broadcast(1.0))
         slowest = maximum(rate, load(m, rate_before))
@@ -198,8 +205,10 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
             begin(m, block, lane, lane, pixels, start)
             who[lane] = lane
         busy = (1 << following) - 1  # bit k: lane k has a spot
+        gram, last_gram = first_gram, second_gram
         while busy:
-            converged, ended = advance(m, block, ny, nx, tol, max_iter)
+            gram, last_gram = last_gram, gram
+            converged, ended = advance(m, block, ny, nx, gram, last_gram, tol, max_iter)
             ended &= busy
             while ended:
                 lane = lowest_bit(ended)
