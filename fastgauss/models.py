@@ -79,8 +79,26 @@ _TABLE = _build()
 def get_model(name: str, ndim: int) -> Model:
     """The model of this name for this number of dimensions.
 
-    In one dimension all names mean the one profile there is; a rotated model in
-    three dimensions does not exist.
+    Parameters
+    ----------
+    name : {"symmetric", "elliptic", "rotated"}
+        In one dimension all mean the one profile there is.
+    ndim : int
+        1, 2 or 3.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such model; the rotated one has at most two dimensions.
+
+    Examples
+    --------
+    >>> get_model("symmetric", 2).names
+    ('amplitude', 'x', 'y', 'sigma', 'offset')
     """
     _check.choice("model", name, MODELS)
     if (name, ndim) not in _TABLE:
