@@ -188,6 +188,37 @@ def run(
     """
     chunks = -(-items // chunk)
     team = min(resolve_threads(threads), chunks)
+    if team <= 1:
+        _run_alone(make_task, items, chunk, progress)
+    else:
+        _run_together(make_task, items, chunk, team, progress)
+    if progress is not None:
+        progress(items, items)
+
+
+def _run_alone(
+    make_task: Callable[[], Task], items: int, chunk: int, progress: Progress | None
+) -> None:
+    """All chunks in the caller's thread: a small job pays for no locks."""
+    if not items:
+        return
+    task = make_task()
+    for start in range(0, items, chunk):
+        end = min(start + chunk, items)
+        task(start, end)
+        if progress is not None and end < items:
+            progress(end, items)
+
+
+def _run_together(
+    make_task: Callable[[], Task],
+    items: int,
+    chunk: int,
+    team: int,
+    progress: Progress | None,
+) -> None:
+    """Chunks dealt out to the caller's thread and ``team - 1`` others."""
+    chunks = -(-items // chunk)
     tickets = count()  # next() on it is atomic
     stop = threading.Event()
     done = 0
@@ -205,7 +236,7 @@ def run(
             try:
                 task = task or make_task()
                 task(start, end)
-            except BaseException:
+            except BaseException:  # a helper's, which the caller sees when it ends
                 stop.set()
                 raise
             with done_lock:
@@ -216,14 +247,12 @@ def run(
     helpers = [_submit(work) for _ in range(team - 1)]
     try:
         work(progress)
+    except BaseException:  # of the caller's task or of progress, Ctrl-C included
+        stop.set()
+        raise
     finally:
-        stop_early = done < items and next(tickets) < chunks
-        if stop_early:
-            stop.set()
         running = [helper for helper in helpers if not helper.cancel()]
         errors = [helper.exception() for helper in running]
     for error in errors:
         if error is not None:
             raise error
-    if progress is not None:
-        progress(items, items)

@@ -21,6 +21,7 @@ amplitude * (2 pi)**(d/2) * (product of the d sigmas).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from . import _check
 
@@ -52,7 +53,7 @@ class Model:
         """Number of parameters, P."""
         return len(self.names)
 
-    @property
+    @cached_property
     def sigmas(self) -> tuple[int, ...]:
         """Where the widths stand, one for each axis in the order x, y, z."""
         found = tuple(i for i, name in enumerate(self.names) if name.startswith("sigma"))
