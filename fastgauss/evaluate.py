@@ -116,7 +116,8 @@ def _evaluate(
     full = (*shape, found.size) if derivatives else shape
     result = np.empty(full) if out is None else _check.out_array("out", out, full)
     rows = found.size if derivatives else 1
-    flat = result if result.flags.c_contiguous else np.empty(full)
+    apart = not any(np.may_share_memory(result, source) for source in (*points, array))
+    flat = result if result.flags.c_contiguous and apart else np.empty(full)
     target = flat.reshape(-1, rows)
     kernel = make(found.name, found.ndim, pixel)
     columns = _columns(array, found)
@@ -173,7 +174,7 @@ def evaluate(
     pixel : {"sample", "integrate"}
         The value at the point, or its mean over a unit pixel around it. The latter is
         exact for unrotated models; for the rotated one a 5 x 5 quadrature with an error of
-        2e-8 (0.7 / sigma)**10 of the amplitude.
+        3e-8 (0.7 / sigma)**10 of the amplitude.
     out : array, optional
         Float64 array of the broadcast shape to write to.
     threads : int, optional
@@ -300,7 +301,8 @@ def image(
     array = _parameters(params, found)
     full = (*array.shape[:-1], *lengths)
     result = np.empty(full) if out is None else _check.out_array("out", out, full)
-    flat = result if result.flags.c_contiguous else np.empty(full)
+    apart = not np.may_share_memory(result, array)
+    flat = result if result.flags.c_contiguous and apart else np.empty(full)
     pixels, count = math.prod(lengths), math.prod(array.shape[:-1])
     rows = array.reshape(count, found.size)
     kernel = make_image(found.name, found.ndim, pixel)

@@ -16,7 +16,7 @@ value itself up to some ten sigmas away, relative to the peak everywhere.
 
 The rotated model is exp(-(u**2 + v**2) / 2) with u, v as in ``fastgauss.models``; its
 integral over the pixel has no closed form and is a 5 x 5 Gauss-Legendre sum. Relative to
-the peak its error is at most 2e-8 (0.7 / sigma)**10 for the smaller sigma in pixels.
+the peak its error is at most 3e-8 (0.7 / sigma)**10 for the smaller sigma in pixels.
 """
 
 from __future__ import annotations
