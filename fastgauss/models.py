@@ -42,11 +42,14 @@ class Model:
         1, 2 or 3.
     names : tuple of str
         The parameters, in the order in which arrays hold them.
+    constants : tuple of float
+        What the model knows beside its parameters.
     """
 
     name: str
     ndim: int
     names: tuple[str, ...]
+    constants: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -77,13 +80,13 @@ def _build() -> dict[tuple[str, int], Model]:
 _TABLE = _build()
 
 
-def get_model(name: str, ndim: int) -> Model:
+def get_model(name: str | Model, ndim: int) -> Model:
     """The model of this name for this number of dimensions.
 
     Parameters
     ----------
-    name : {"symmetric", "elliptic", "rotated"}
-        In one dimension all mean the one profile there is.
+    name : {"symmetric", "elliptic", "rotated"} or Model
+        In one dimension all mean the one profile there is. A Model is returned as it is.
     ndim : int
         1, 2 or 3.
 
@@ -101,6 +104,10 @@ def get_model(name: str, ndim: int) -> Model:
     >>> get_model("symmetric", 2).names
     ('amplitude', 'x', 'y', 'sigma', 'offset')
     """
+    if isinstance(name, Model):
+        if name.ndim != ndim:
+            raise ValueError(f"model must have {ndim} dimensions for this, got {name}")
+        return name
     _check.choice("model", name, MODELS)
     if (name, ndim) not in _TABLE:
         known = tuple(n for n, d in _TABLE if d == ndim)

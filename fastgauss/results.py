@@ -33,6 +33,7 @@ class Status(IntEnum):
     NOT_FINITE = levmar.NOT_FINITE
     TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
     OUTSIDE = levmar.OUTSIDE
+    AT_BOUND = levmar.AT_BOUND
 
     @property
     def message(self) -> str:
@@ -46,8 +47,9 @@ _MESSAGES = {
     Status.STALLED: "no step reduced the residual, though the tolerance was not met",
     Status.SINGULAR: "the pixels do not determine all parameters",
     Status.NOT_FINITE: "the pixels, or the model at the starting values, are not finite",
-    Status.TOO_FEW_PIXELS: "there are fewer pixels than parameters",
+    Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
     Status.OUTSIDE: "converged to a centre outside the fitted pixels",
+    Status.AT_BOUND: "converged, with a parameter on its bound",
 }
 
 
@@ -68,14 +70,25 @@ class FitResult:
     errors : ndarray (n, P)
         One standard error of each parameter.
     covariance : ndarray (n, P, P)
-        ``s**2 (J'J)**-1`` with the Jacobian J at the solution and the residual variance
-        ``s**2 = objective / (pixels - P)``. NaN where the parameters are not determined.
+        As the option ``covariance`` of `fit_rois` says. Parameters that are fixed, or on a
+        bound, have none (0), and the others have that given these. NaN where the
+        parameters are not determined.
     objective : ndarray (n,)
-        Sum of squared residuals.
+        Weighted sum of squared residuals, or the deviance.
+    pixels : ndarray (n,) of int
+        Number of pixels that exist.
+    dof : ndarray (n,) of int
+        Degrees of freedom: pixels less parameters that are not fixed.
+    reduced_chi2 : ndarray (n,)
+        objective / dof: near 1 if the model is right, and weights are inverse variances
+        or the data Poisson.
+    p_value : ndarray (n,)
+        Probability of a larger objective if the model is right. NaN for least squares
+        without weights, whose objective has no known scale.
     status : ndarray (n,) of int
         Codes of `Status`.
     converged : ndarray (n,) of bool
-        Where status is ``Status.CONVERGED``.
+        Where status is ``Status.CONVERGED`` or ``Status.AT_BOUND``.
     iterations : ndarray (n,) of int
         Evaluations of the normal equations.
     flux : ndarray (n,)
@@ -102,12 +115,18 @@ class FitResult:
         objective: np.ndarray,
         status: np.ndarray,
         iterations: np.ndarray,
+        pixels: np.ndarray,
+        dof: np.ndarray,
+        absolute: bool,
     ) -> None:
         self.model = model
         self.params = params
         self.objective = objective
         self.status = status
         self.iterations = iterations
+        self.pixels = pixels
+        self.dof = dof
+        self._absolute = absolute
         self._packed = packed_covariance
 
     @property
@@ -118,7 +137,21 @@ class FitResult:
     @property
     def converged(self) -> np.ndarray:
         """Where the fit converged."""
-        return self.status == Status.CONVERGED
+        return (self.status == Status.CONVERGED) | (self.status == Status.AT_BOUND)
+
+    @property
+    def reduced_chi2(self) -> np.ndarray:
+        """Objective by degrees of freedom; NaN where there are none."""
+        return self.objective / np.where(self.dof > 0, self.dof, np.nan)
+
+    @property
+    def p_value(self) -> np.ndarray:
+        """Probability of a larger objective if the model is right."""
+        from scipy.stats import chi2
+
+        if not self._absolute:
+            return np.full(len(self), np.nan)
+        return chi2.sf(self.objective, np.where(self.dof > 0, self.dof, np.nan))
 
     @property
     def errors(self) -> np.ndarray:
@@ -175,6 +208,9 @@ class FitResult:
             self.objective[rows],
             self.status[rows],
             self.iterations[rows],
+            self.pixels[rows],
+            self.dof[rows],
+            self._absolute,
         )
 
     def to_dict(self) -> dict[str, np.ndarray]:
@@ -187,6 +223,8 @@ class FitResult:
         columns["status"] = self.status
         columns["converged"] = self.converged
         columns["iterations"] = self.iterations
+        columns["pixels"] = self.pixels
+        columns["dof"] = self.dof
         return columns
 
     def to_structured(self) -> np.ndarray:

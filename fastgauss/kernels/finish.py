@@ -1,7 +1,15 @@
 """From the fit's own coordinates to parameters, covariances and statuses.
 
-The covariance of the basis coefficients t is s**2 gram**-1 with
-s**2 = S / (pixels - P), the residual variance. Parameters move with t by J:
+With G = B'WB at the solution, the covariance of the basis coefficients t is
+
+* G**-1 for a likelihood (the inverse of Fisher's information), and for least squares whose
+  weights are inverse variances;
+* s**2 G**-1 with s**2 = S / (pixels - P), the residual variance, where the weights are
+  known up to a factor, or 1;
+* G**-1 (B'W V W B) G**-1 with V the variances of the pixels, for least squares with other
+  weights than 1 / V (the "sandwich": White 1980, Econometrica 48, 817).
+
+Parameters move with t by J:
 
 * unrotated: d(centre) = t sigma / amplitude and d(sigma) = t sigma / amplitude, by axis;
 * rotated: d(x0, y0) = M**-1 (t_1, t_2) / amplitude, and with S' the symmetric form
@@ -9,9 +17,12 @@ s**2 = S / (pixels - P), the residual variance. Parameters move with t by J:
   d sigma_x = sigma_x**3 S'_xx,  d sigma_y = sigma_y**3 S'_yy,
   d theta = 2 S'_xy sigma_x**2 sigma_y**2 / (sigma_x**2 - sigma_y**2).
 
-So the covariance of the parameters is s**2 J gram**-1 J'. The principal axes of
+So the covariance C of t becomes J C J'. The principal axes of
 P: sigma = mean +- r with r = hypot((P_xx - P_yy) / 2, P_xy), and
 theta = atan2(P_xy, (P_xx - P_yy) / 2) / 2, in (-pi/2, pi/2], sigma_x >= sigma_y.
+
+A parameter that is fixed, or on a bound, has no variance, and the others have what they
+have when it is known.
 """
 
 from __future__ import annotations
@@ -24,8 +35,9 @@ import numpy as np
 
 from ._compile import device, kernel
 from .lanes import WIDTH, absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
-from .levmar import CONVERGED, OUTSIDE, SINGULAR, STALLED
+from .levmar import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
 from .linalg import invert, packed, packed_size
+from .rotated import transform
 
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13
@@ -34,52 +46,49 @@ _NO_ANGLE = 1e-12  # relative difference of the sigmas below which theta is nois
 
 
 @device
-def _scale(m, cov, size, k, factor) -> None:
-    """Multiply row and column k of a packed covariance by a factor."""
+def _index(i, j):
+    """Where entry (i, j) of a symmetric matrix stands."""
+    return packed(i, j) if i >= j else packed(j, i)
+
+
+@device
+def _sandwich(m, inverse, spread, size, work) -> None:
+    """inverse becomes inverse spread inverse."""
     for i in range(size):
-        at = cov + (packed(i, k) if i >= k else packed(k, i))
-        scaled = load(m, at) * factor
-        store(m, at, scaled * factor if i == k else scaled)
+        for j in range(size):
+            total = broadcast(0.0)
+            for k in range(size):
+                left = load(m, inverse + _index(i, k))
+                total = total + left * load(m, spread + _index(k, j))
+            store(m, work + size * i + j, total)
+    right = work + size * size
+    for e in range(packed_size(size)):
+        store(m, right + e, load(m, inverse + e))
+    for i in range(size):
+        for j in range(i + 1):
+            total = broadcast(0.0)
+            for k in range(size):
+                total = total + load(m, work + size * i + k) * load(m, right + _index(k, j))
+            store(m, inverse + packed(i, j), total)
 
 
 @device
-def shape_symmetric(m, p, cov, work) -> None:
-    """Covariance of ``amplitude, x, y, sigma, offset``."""
-    factor = load(m, p + 3) / load(m, p)
-    for k in range(1, 4):
-        _scale(m, cov, 5, k, factor)
+def _is_known(status):
+    """Whether parameters, and so perhaps their covariance, mean something."""
+    return status <= STALLED or status == AT_BOUND
 
 
 @device
-def shape_elliptic(m, p, cov, work) -> None:
-    """Covariance of ``amplitude, x, y, sigma_x, sigma_y, offset``."""
-    scale = 1.0 / load(m, p)
-    for k in range(2):
-        factor = load(m, p + 3 + k) * scale
-        _scale(m, cov, 6, 1 + k, factor)
-        _scale(m, cov, 6, 3 + k, factor)
-
-
-@device
-def _turn(m, cov, i, rows, work) -> None:
-    """Row i of work receives row i of ``cov`` times J' (J's blocks in ``rows``)."""
-    for j in range(7):
-        at = cov + (packed(i, j) if i >= j else packed(j, i))
-        store(m, work + 7 * i + j, load(m, at))
-    _block(m, work + 7 * i, 1, rows)
-
-
-@device
-def _block(m, at, stride, rows) -> None:
-    """Apply J to the seven lane rows at, at + stride, ..."""
-    v1, v2, v3, x3, x4, x5, y3, y4, y5, t3, t4, t5 = rows
-    a, b = load(m, at + stride), load(m, at + 2 * stride)
-    store(m, at + stride, v1 * a + v3 * b)
-    store(m, at + 2 * stride, v3 * a + v2 * b)
-    a, b, c = load(m, at + 3 * stride), load(m, at + 4 * stride), load(m, at + 5 * stride)
-    store(m, at + 3 * stride, x3 * a + x4 * b + x5 * c)
-    store(m, at + 4 * stride, y3 * a + y4 * b + y5 * c)
-    store(m, at + 5 * stride, t3 * a + t4 * b + t5 * c)
+def _is_outside(m, p, lane, nz, ny, nx, places):
+    """Whether the centre lies outside the pixels, or outside the places given."""
+    if places.size:
+        return not (places.min() <= m[p + 1, lane] <= places.max())
+    lengths = (nx, ny, nz)
+    for k in range(3):
+        n = lengths[k]
+        if n and not -0.5 <= m[p + 1 + k, lane] <= n - 0.5:
+            return True
+    return False
 
 
 @device
@@ -120,13 +129,7 @@ def shape_rotated(m, p, cov, work) -> None:
         0.5 * cos2 * angle,
         cs * angle,
     )
-    for i in range(7):
-        _turn(m, cov, i, rows, work)
-    for j in range(7):
-        _block(m, work + j, 7, rows)
-    for i in range(7):
-        for j in range(i + 1):
-            store(m, cov + packed(i, j), load(m, work + 7 * i + j))
+    transform(m, cov, rows, work)
     store(m, p + 3, major)
     store(m, p + 4, minor)
     store(m, p + 5, half)
@@ -134,8 +137,13 @@ def shape_rotated(m, p, cov, work) -> None:
 
 
 @device
+def shape_none(m, p, cov, work) -> None:
+    """Fits in the parameters themselves."""
+
+
+@device
 def angle_none(m, p, work, lane) -> None:
-    """Models without theta."""
+    """Models without theta, and theta as it is."""
 
 
 @device
@@ -146,53 +154,93 @@ def angle_rotated(m, p, work, lane) -> None:
 
 
 @cache
-def make_finish(shape: Callable, angle: Callable, size: int) -> Callable:
+def make_finish(
+    shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool, constants: int = 0
+) -> Callable:
     """The last stage of one model: a kernel over a range of spots."""
     entries = packed_size(size)
-    cov, gram, work = size, size + entries, size + 2 * entries
-    pivot = work + size * size
+    p = constants
+    cov, gram = p + size, p + size + entries
+    keep = gram + entries
+    spreads = keep + size
+    work = spreads + entries
+    pivot = work + size * size + entries
     rows = pivot + 2
 
+    @device
+    def fetch(m, lane, item, params, covariances, spread_sums, lowest, highest):
+        """Put a spot's numbers into a lane."""
+        for i in range(size):
+            m[p + i, lane] = params[item, i]
+            m[keep + i, lane] = 1.0
+            if bounded:
+                value = params[item, i]
+                if value == lowest[item, i] or value == highest[item, i]:
+                    m[keep + i, lane] = 0.0
+        for i in range(entries):
+            m[gram + i, lane] = covariances[item, i]
+            if spread:
+                m[spreads + i, lane] = spread_sums[item, i]
+
+    @device
+    def hold(m, matrix, diagonal) -> None:
+        """Part what is known from the rest; it gets ``diagonal`` as its own entry."""
+        for i in range(size):
+            for j in range(i):
+                both = load(m, keep + i) * load(m, keep + j)
+                store(m, matrix + packed(i, j), load(m, matrix + packed(i, j)) * both)
+            own = load(m, matrix + packed(i, i))
+            own = select(load(m, keep + i) > 0.0, own, broadcast(diagonal))
+            store(m, matrix + packed(i, i), own)
+
     @kernel
-    def finish(params, covariances, objectives, status, ny, nx) -> None:
+    def finish(
+        params, covariances, spread_sums, objectives, freedoms, status, lowest, highest, known,
+        places, nz, ny, nx,
+    ) -> None:  # fmt: skip
         """Turn what the fit wrote into results, in place.
 
         ``covariances[n, P (P + 1) / 2]`` comes as the Gram matrices and leaves as packed
-        covariances; ``status`` may become SINGULAR or OUTSIDE.
+        covariances, times ``objectives / freedoms`` where ``freedoms`` is positive;
+        ``status`` may become SINGULAR or OUTSIDE. An axis that the model has not is 0 long.
         """
         m = lane_rows(rows)
         m[:] = 1.0
+        for k in range(constants):
+            m[k] = known[k]
         count = params.shape[0]
-        freedom = float(ny * nx - size)
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
             for lane in range(present):
                 item = first + lane
-                for i in range(size):
-                    m[i, lane] = params[item, i]
-                for i in range(entries):
-                    m[gram + i, lane] = covariances[item, i]
-                m[pivot + 1, lane] = objectives[item] / freedom
+                fetch(m, lane, item, params, covariances, spread_sums, lowest, highest)
+                free = freedoms[item]
+                m[pivot + 1, lane] = objectives[item] / free if free >= 0.0 else 1.0
+            if bounded:
+                hold(m, gram, 1.0)
             worst = invert(m, gram, cov, size)
+            if spread:
+                _sandwich(m, cov, spreads, size, work)
+            if bounded:
+                hold(m, cov, 0.0)
             variance = load(m, pivot + 1)
             for i in range(entries):
                 store(m, cov + i, load(m, cov + i) * variance)
-            flat = ~(absolute(load(m, 0)) > absolute(load(m, size - 1)) * _FLAT)
+            flat = ~(absolute(load(m, p)) > absolute(load(m, p + size - 1)) * _FLAT)
             store(m, pivot, select(flat, broadcast(0.0), worst))
-            shape(m, 0, cov, work)
+            shape(m, p, cov, work)
             for lane in range(present):
                 item = first + lane
-                angle(m, 0, work, lane)
+                angle(m, p, work, lane)
                 for i in range(size):
-                    params[item, i] = m[i, lane]
-                if status[item] <= STALLED and not m[pivot, lane] > _SINGULAR_PIVOT:
+                    params[item, i] = m[p + i, lane]
+                if _is_known(status[item]) and not m[pivot, lane] > _SINGULAR_PIVOT:
                     status[item] = SINGULAR
-                known = status[item] <= STALLED
                 for i in range(entries):
-                    covariances[item, i] = m[cov + i, lane] if known else np.nan
-                if status[item] == CONVERGED:
-                    x, y = m[1, lane], m[2, lane]
-                    if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5):
-                        status[item] = OUTSIDE
+                    covariances[item, i] = m[cov + i, lane] if _is_known(status[item]) else np.nan
+                if status[item] == CONVERGED and _is_outside(
+                    m, p, lane, nz, ny, nx, places[min(item, len(places) - 1)]
+                ):
+                    status[item] = OUTSIDE
 
     return finish

@@ -6,19 +6,23 @@ a spot's result is the same to the bit alone, in any company and in any split.
 
 One round, at the trial parameters q of every lane:
 
-1. normal equations at q; amplitude and offset are projected to their best;
+1. normal equations at q, of ``normal``;
 2. q is accepted if the objective S did not grow (within rounding): damping / 10,
    else q is dropped and the damping grows tenfold (Marquardt 1963, scaled by the
-   diagonal);
+   diagonal); a trial whose model is negative somewhere is dropped so, too;
 3. the step d solves (H + damping diag H) d = g at the accepted point, and q = p + d.
+
+With *bounds* the coordinates are the parameters themselves. Those on a bound which g
+does not push back inside are left out of step 3 (projected Newton: Bertsekas 1982, SIAM
+J. Control Optim. 20, 221), and q is clipped. A fixed parameter has two equal bounds.
 
 Near the end the trial is mixed with the step before (Anderson 1965, J. ACM 12, 547,
 depth one, in the metric of H), which extrapolates the geometric series that
 Gauss-Newton steps form.
 
 **When to stop.** e = sqrt(d' g) is the step's length in the metric of the inverse
-covariance, so e / s, with s**2 = S / (pixels - P), is the step in standard errors
-(cf. Bates & Watts 1981, Technometrics 23, 179). Each step is about rho times the one
+covariance, so e / s, with s**2 = S / (pixels - P), or 1 for a likelihood, is the step in
+standard errors (cf. Bates & Watts 1981, Technometrics 23, 179). Each step is about rho times the one
 before, so after the step the distance left is about e rho / (1 - rho). The fit has
 converged when that is at most tol s, with rho the larger of the last two ratios and
 at least min(1, 1e-6 / tol): a loose tolerance may take a measured rate at its word, a
@@ -37,6 +41,7 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
+from .estimators import HEADER, Estimator
 from .lanes import (
     ALL_LANES,
     WIDTH,
@@ -52,8 +57,7 @@ from .lanes import (
     sqrt,
     store,
 )
-from .linalg import packed_size, solve_damped
-from .normal import make_project
+from .linalg import packed, packed_size, solve_damped
 
 CONVERGED = 0
 MAX_ITERATIONS = 1
@@ -62,6 +66,7 @@ SINGULAR = 3
 NOT_FINITE = 4
 TOO_FEW_PIXELS = 5
 OUTSIDE = 6
+AT_BOUND = 7
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
@@ -71,38 +76,100 @@ _SETTLED = 0.9  # steps whose squares shrink by this factor form a geometric ser
 _MIX_LEAST, _MIX_MOST = -4.0, 0.5  # extrapolation at most fivefold, and damping of swings
 _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
+_LEAST_OFFSET = 1e-2  # of the mean: where a likelihood starts at least
+
+
+def make_bounds(size: int, rows: int) -> tuple[Callable, Callable]:
+    """How bounds enter a round; ``rows`` is where they stand in lane memory."""
+    lower, upper = rows, rows + size
+    held_gradient = rows + 2 * size
+    held_gram = rows + 3 * size
+
+    @device
+    def hold(m, p, gram, gradient):
+        """Leave out parameters that a bound holds; returns the rows of what remains."""
+        for i in range(size):
+            g = load(m, gradient + i)
+            low = (load(m, p + i) <= load(m, lower + i)) & (g <= 0.0)
+            high = (load(m, p + i) >= load(m, upper + i)) & (g >= 0.0)
+            free = select(low | high, broadcast(0.0), broadcast(1.0))
+            store(m, held_gradient + i, select(low | high, 0.0, g))
+            store(m, held_gram + packed(i, i), free)
+        for i in range(size):
+            for j in range(i):
+                both = load(m, held_gram + packed(i, i)) * load(m, held_gram + packed(j, j))
+                store(m, held_gram + packed(i, j), load(m, gram + packed(i, j)) * both)
+        for i in range(size):
+            store(m, held_gram + packed(i, i), load(m, gram + packed(i, i)))
+        return held_gram, held_gradient
+
+    @device
+    def clip(m, q) -> None:
+        """Put a trial between its bounds."""
+        for i in range(size):
+            inside = maximum(load(m, q + i), load(m, lower + i))
+            store(m, q + i, minimum(inside, load(m, upper + i)))
+
+    return hold, clip
+
+
+@device
+def _hold_none(m, p, gram, gradient):
+    return gram, gradient
+
+
+@device
+def _clip_none(m, q) -> None:
+    pass
 
 
 @cache
-def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, int]) -> Callable:
-    """The fit of one model: a kernel over a range of spots.
+def make_fit(
+    evaluate: Callable,
+    step: Callable,
+    size: int,
+    scratch: tuple[int, int],
+    estimator: Estimator,
+    bounded: bool,
+    constants: int = 0,
+) -> Callable:
+    """The fit of one model with one estimator: a kernel over a range of spots.
 
-    ``accumulate`` and ``step`` are the model's building blocks of ``normal``, ``size``
-    its number of parameters; ``accumulate`` needs ``rows[0]`` lane rows of scratch and
-    ``rows[1]`` more for each row and column of pixels.
+    ``evaluate`` and ``step`` are the building blocks of ``normal``, ``size`` the model's
+    number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows and ``scratch[1]``
+    more for each pixel of each axis. The first ``constants`` rows of lane memory hold
+    what the model knows beside its parameters.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
     would be counted references: an atomic operation each.)
     """
-    project = make_project(size)
     entries = packed_size(size)
-    (p, q, gradient, before, moved, turned, trial_gradient, t) = range(0, 8 * size, size)
-    first_gram = 8 * size
+    (p, q, gradient, before, moved, turned, trial_gradient, t) = range(
+        constants, constants + 8 * size, size
+    )
+    first_gram = constants + 8 * size
     second_gram = first_gram + entries
     scalars = second_gram + entries
-    best, damp, length, rate_before, rounds = range(scalars, scalars + 5)
-    work = rounds + 1
-    fixed_rows, axis_rows = rows
+    best, damp, length, rate_before, rounds, freedom, slack, weight, pivot = range(
+        scalars, scalars + 9
+    )
+    lower = pivot + 1
+    upper = lower + size
+    work = pivot + 1 + (3 * size + entries if bounded else 0)
+    hold, clip = make_bounds(size, lower) if bounded else (_hold_none, _clip_none)
+    fixed_rows, axis_rows = scratch
+    read, kinds, linear, scaled = (
+        estimator.read, estimator.kinds, estimator.linear, estimator.scaled
+    )  # fmt: skip
 
     @device
-    def judge(m, pixels, ny, nx, gram, last_gram):
+    def judge(m, pixels, nz, ny, nx, gram, last_gram):
         """Normal equations at the trial; accept or drop it. Returns where it was accepted.
 
         ``gram`` receives the trial's, and the last one's again where that was dropped.
         """
-        objective = accumulate(m, pixels, ny, nx, q, work, gram, trial_gradient)
-        objective = project(m, q, gram, trial_gradient, objective)
-        accepted = objective <= load(m, best) * _SLACK
+        objective = evaluate(m, pixels, nz, ny, nx, q, work, gram, trial_gradient)
+        accepted = objective <= load(m, best) * _SLACK + load(m, slack)
         for i in range(size):
             old = load(m, gradient + i)
             new = select(accepted, load(m, trial_gradient + i), old)
@@ -122,7 +189,8 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
     def propose(m, accepted, gram):
         """The next trial; returns the squared length of the step from the accepted point."""
         damping = load(m, damp)
-        solve_damped(m, gram, damping, gradient, t, size)
+        held_gram, held_gradient = hold(m, p, gram, gradient)
+        solve_damped(m, held_gram, damping, held_gradient, t, size)
         square = broadcast(0.0)
         along = broadcast(0.0)
         across = broadcast(0.0)
@@ -142,13 +210,14 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
             store(m, before + i, d)
             store(m, moved + i, mixed)
         step(m, p, moved, q)
+        clip(m, q)
         return square
 
     @device
-    def advance(m, pixels, ny, nx, gram, last_gram, tol, max_iter):
+    def advance(m, pixels, nz, ny, nx, gram, last_gram, tol, max_iter):
         """One round for all lanes; returns the lanes that converged and those that end."""
         trust = min(1.0, TRUSTED / tol)
-        square = propose(m, judge(m, pixels, ny, nx, gram, last_gram), gram)
+        square = propose(m, judge(m, pixels, nz, ny, nx, gram, last_gram), gram)
         damping = load(m, damp)
         rate = minimum(square / load(m, length), broadcast(1.0))
         slowest = maximum(rate, load(m, rate_before))
@@ -158,57 +227,109 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
         store(m, length, maximum(square, broadcast(1e-300)))
         count = load(m, rounds) + 1.0
         store(m, rounds, count)
-        goal = load(m, best) * (tol * tol / max(ny * nx - size, 1))
+        goal = broadcast(tol * tol)
+        if scaled:
+            goal = load(m, best) * (goal / maximum(load(m, freedom), broadcast(1.0)))
         height = absolute(load(m, p)) + absolute(load(m, p + size - 1))
-        floor = height * height * (_ROUNDING * _ROUNDING * ny * nx)
+        height = height + absolute(load(m, pivot))
+        floor = height * height * (_ROUNDING * _ROUNDING) * load(m, weight)
         near = (square * ahead <= goal) | (square <= floor)
-        unfit = ~(load(m, best) < np.inf)
+        unfit = ~(load(m, best) < np.inf) | (load(m, freedom) < 0.0)
         converged = near & (damping < _SMALL_DAMPING) & ~unfit
         ended = converged | unfit | (damping > MOST_DAMPING) | (count >= float(max_iter))
         return mask_bits(converged), mask_bits(ended)
 
     @device
-    def begin(m, block, lane, item, pixels, start):
-        """Put a spot into a lane."""
-        source, target = pixels[item], m[block:, lane]
-        for k in range(source.size):
-            target[k] = source[k]
+    def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
+        """Put a spot into a lane; returns the number of its pixels."""
+        level = start[item, size - 1] if linear else 0.0
+        count, rounding, scale = read(m, first, lane, pixels, second, item, level)
+        places = coords[min(item, len(coords) - 1)]
+        for k in range(places.size):
+            m[first + kinds * pixels.shape[1] + k, lane] = places[k]
         for i in range(size):
             m[q + i, lane] = start[item, i]
+        m[q + size - 1, lane] -= level
+        if not linear:  # a likelihood needs a positive model to start from
+            mean = 1.0 / scale if scale < 1e200 else 1.0
+            offset = max(m[q + size - 1, lane], mean * _LEAST_OFFSET)
+            m[q + size - 1, lane] = offset
+            m[q, lane] = max(m[q, lane], -0.9 * offset)
+        free = size
+        if bounded:
+            for i in range(size):
+                shift = level if i == size - 1 else 0.0
+                low, high = lowest[item, i] - shift, highest[item, i] - shift
+                m[lower + i, lane] = low
+                m[upper + i, lane] = high
+                m[q + i, lane] = min(max(m[q + i, lane], low), high)
+                free -= low == high
         m[best, lane] = np.inf
         m[damp, lane] = FIRST_DAMPING
         m[length, lane] = 1e-300
         m[rate_before, lane] = 0.0
         m[rounds, lane] = 0.0
+        m[freedom, lane] = count - free
+        m[slack, lane] = rounding
+        m[weight, lane] = scale
+        m[pivot, lane] = level
+        return count
+
+    @device
+    def offset_of(m, row, lane, item, lowest, highest):
+        """The offset itself: exactly at its bound where that counted from the pivot is."""
+        if bounded and m[row, lane] == m[lower + size - 1, lane]:
+            return lowest[item, size - 1]
+        if bounded and m[row, lane] == m[upper + size - 1, lane]:
+            return highest[item, size - 1]
+        return m[row, lane] + m[pivot, lane]
 
     @device
     def verdict(m, lane, converged):
         """The status of a lane that ended."""
-        if converged:
-            return CONVERGED
-        if not math.isfinite(m[best, lane]):
+        few = m[freedom, lane] < 0.0
+        if few or not math.isfinite(m[best, lane]):
             m[p : p + size, lane] = np.nan
             m[best, lane] = np.nan
-            return NOT_FINITE
+            return TOO_FEW_PIXELS if few else NOT_FINITE
+        if converged:
+            if bounded:
+                for i in range(size):
+                    low, high = m[lower + i, lane], m[upper + i, lane]
+                    if low < high and (m[q + i, lane] == low or m[q + i, lane] == high):
+                        return AT_BOUND
+            return CONVERGED
         return STALLED if m[damp, lane] > MOST_DAMPING else MAX_ITERATIONS
 
     @kernel
-    def fit(pixels, ny, nx, start, tol, max_iter, params, objectives, grams, status, iterations):
-        """Fit spots ``pixels[n, ny * nx]`` from ``start[n, P]`` into the five output arrays."""
-        block = work + fixed_rows + axis_rows * (ny + nx)
-        m = lane_rows(block + ny * nx)
+    def fit(
+        pixels, second, coords, nz, ny, nx, known, start, lowest, highest, tol, max_iter,
+        params, objectives, grams, gradients, counts, status, iterations,
+    ):  # fmt: skip
+        """Fit spots ``pixels[n, nz * ny * nx]`` from ``start[n, P]`` into the output arrays.
+
+        ``second`` holds the estimator's other number of each pixel and ``coords`` the places
+        of the pixels, if any, each for all spots or for each; ``known`` the constants;
+        ``lowest`` and ``highest`` the bounds [n, P], where there are any.
+        """
+        first = work + fixed_rows + axis_rows * (nz + ny + nx) + HEADER
+        m = lane_rows(first + kinds * nz * ny * nx + coords.shape[1])
         m[q : q + size] = 1.0
+        for k in range(constants):
+            m[k] = known[k]
         who = np.zeros(WIDTH, np.int64)
         count = pixels.shape[0]
         following = min(count, WIDTH)
         for lane in range(following):
-            begin(m, block, lane, lane, pixels, start)
+            counts[lane] = begin(
+                m, first, lane, lane, pixels, second, coords, start, lowest, highest
+            )
             who[lane] = lane
         busy = (1 << following) - 1  # bit k: lane k has a spot
         gram, last_gram = first_gram, second_gram
         while busy:
             gram, last_gram = last_gram, gram
-            converged, ended = advance(m, block, ny, nx, gram, last_gram, tol, max_iter)
+            converged, ended = advance(m, first, nz, ny, nx, gram, last_gram, tol, max_iter)
             ended &= busy
             while ended:
                 lane = lowest_bit(ended)
@@ -216,15 +337,21 @@ def make_fit(accumulate: Callable, step: Callable, size: int, rows: tuple[int, i
                 item = who[lane]
                 good = (converged >> lane) & 1 == 1
                 status[item] = verdict(m, lane, good)
-                first = q if good else p
+                best_row = q if good else p
                 for i in range(size):
-                    params[item, i] = m[first + i, lane]
+                    params[item, i] = m[best_row + i, lane]
+                params[item, size - 1] = offset_of(m, best_row + size - 1, lane, item, lowest, highest)
                 for i in range(entries):
                     grams[item, i] = m[gram + i, lane]
+                if bounded:
+                    for i in range(size):
+                        gradients[item, i] = m[gradient + i, lane]
                 objectives[item] = m[best, lane]
                 iterations[item] = int(m[rounds, lane])
                 if following < count:
-                    begin(m, block, lane, following, pixels, start)
+                    counts[following] = begin(
+                        m, first, lane, following, pixels, second, coords, start, lowest, highest
+                    )
                     who[lane] = following
                     following += 1
                 else:

@@ -19,7 +19,7 @@ from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
 from ._compile import device
-from .lanes import FLAGS, LaneType, element, lane_type
+from .lanes import FLAGS, LaneType, element, lane_type, load, store
 
 _PIVOT = 1e-14
 _TINY = 1e-300  # keeps 0 / 0 out of a direction that the data do not know at all
@@ -34,6 +34,15 @@ def packed_size(size: int) -> int:
 def packed(i: int, j: int) -> int:
     """Where entry (i, j), j <= i, stands."""
     return i * (i + 1) // 2 + j
+
+
+@device
+def scale_packed(m, matrix, size, k, factor) -> None:
+    """Multiply row and column k of a packed matrix by a factor."""
+    for i in range(size):
+        at = matrix + (packed(i, k) if i >= k else packed(k, i))
+        scaled = load(m, at) * factor
+        store(m, at, scaled * factor if i == k else scaled)
 
 
 def solve_damped(m, matrix, damping, right, solution, size):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import cache
+
 from ._compile import device
+from .axes import MOST_STEPS, fill_outwards
+from .estimators import Estimator
 from .lanes import (
     ALL_LANES,
+    WIDTH,
     absolute,
     broadcast,
     load,
@@ -16,9 +23,11 @@ from .lanes import (
     store,
 )
 from .linalg import packed
-from .normal import MOST_STEPS, fill_outwards, limit_centre, limit_width, reciprocal
+from .normal import limit_centre, limit_width, reciprocal
 from .special import exp_negative
 
+SCRATCH = (15, 12)  # lane rows needed, and more for each pixel of each axis
+_MOST_TURN = 0.5  # radians in one step
 _MOST_TILT = 0.995  # of P_xy relative to sqrt(P_xx P_yy): the sigmas' ratio stays below 400
 
 # A Gram entry is the moment of f**2 whose powers are the sums of its two monomials'. Moments
@@ -37,80 +46,99 @@ def _rotated_is_safe(nx, ny, x0, y0, a, b, c):
     return (exponent < 300.0) & (ratio < 300.0)
 
 
-@device
-def _rotated_rows(m, pixels, ny, nx, p, metric, table, sums):
-    """Sums along each row of pixels of f**2 dx**k, f dx**k and r f dx**k: 11 lane rows each.
+def _make_rows(estimator: Estimator) -> Callable:
+    """Sums along rows of pixels for one estimator."""
+    uniform, linear = estimator.uniform, estimator.linear
+    terms = estimator.terms
 
-    Returns sum r**2 and sum r.
-    """
-    a, b, c = metric
-    amplitude, x0, y0 = load(m, p), load(m, p + 1), load(m, p + 2)
-    offset = load(m, p + 6)
-    middle = float(nx // 2) - x0
-    square = exp_negative(-a)
-    zero = broadcast(0.0)
-    objective = zero
-    total = zero
-    safe = _rotated_is_safe(nx, ny, x0, y0, a, b, c)
-    if nx > MOST_STEPS:
-        safe = safe & ~safe
-    all_safe = mask_bits(safe) == ALL_LANES
-    for j in range(ny):
-        y = float(j) - y0
-        slope = b * y
-        height = c * (y * y) * -0.5
-        start = exp_negative((middle * a * -0.5 - slope) * middle + height)
-        up = exp_negative(a * (-0.5 - middle) - slope)
-        down = exp_negative(a * (middle - 0.5) + slope)
-        fill_outwards(m, nx, start, up, down, square, table, 1)
-        if not all_safe:
+    @device
+    def row_sums(m, pixels, ny, nx, p, metric, table, sums):
+        """Sums of w f**2 dx**k, w f dx**k and r f dx**k along each row: 11 lane rows each.
+
+        Returns sum w, sum r and the loss.
+        """
+        a, b, c = metric
+        amplitude, x0, y0 = load(m, p), load(m, p + 1), load(m, p + 2)
+        offset = load(m, p + 6)
+        middle = float(nx // 2) - x0
+        square = exp_negative(-a)
+        zero = broadcast(0.0)
+        one = zero
+        objective = zero
+        total = zero
+        safe = _rotated_is_safe(nx, ny, x0, y0, a, b, c)
+        if nx > MOST_STEPS:
+            safe = safe & ~safe
+        all_safe = mask_bits(safe) == ALL_LANES
+        for j in range(ny):
+            y = float(j) - y0
+            slope = b * y
+            height = c * (y * y) * -0.5
+            start = exp_negative((middle * a * -0.5 - slope) * middle + height)
+            up = exp_negative(a * (-0.5 - middle) - slope)
+            down = exp_negative(a * (middle - 0.5) + slope)
+            fill_outwards(m, nx, start, up, down, square, table, 1)
+            if not all_safe:
+                for i in range(nx):
+                    x = float(i) - x0
+                    f = exp_negative((x * a * -0.5 - slope) * x + height)
+                    store(m, table + i, select(safe, load(m, table + i), f))
+            f2_0 = zero
+            f2_1 = zero
+            f2_2 = zero
+            f2_3 = zero
+            f2_4 = zero
+            f_0 = zero
+            f_1 = zero
+            f_2 = zero
+            r_0 = zero
+            r_1 = zero
+            r_2 = zero
             for i in range(nx):
                 x = float(i) - x0
-                f = exp_negative((x * a * -0.5 - slope) * x + height)
-                store(m, table + i, select(safe, load(m, table + i), f))
-        f2_0 = zero
-        f2_1 = zero
-        f2_2 = zero
-        f2_3 = zero
-        f2_4 = zero
-        f_0 = zero
-        f_1 = zero
-        f_2 = zero
-        r_0 = zero
-        r_1 = zero
-        r_2 = zero
-        for i in range(nx):
-            x = float(i) - x0
-            f = load(m, table + i)
-            r = (load(m, pixels + j * nx + i) - offset) - amplitude * f
-            objective = objective + r * r
-            total = total + r
-            fx = f * x
-            fxx = fx * x
-            f_0 = f_0 + f
-            f_1 = f_1 + fx
-            f_2 = f_2 + fxx
-            r_0 = r_0 + r * f
-            r_1 = r_1 + r * fx
-            r_2 = r_2 + r * fxx
-            f2_0 = f2_0 + f * f
-            f2_1 = f2_1 + f * fx
-            f2_2 = f2_2 + fx * fx
-            f2_3 = f2_3 + fx * fxx
-            f2_4 = f2_4 + fxx * fxx
-        at = sums + 11 * j
-        store(m, at, f2_0)
-        store(m, at + 1, f2_1)
-        store(m, at + 2, f2_2)
-        store(m, at + 3, f2_3)
-        store(m, at + 4, f2_4)
-        store(m, at + 5, f_0)
-        store(m, at + 6, f_1)
-        store(m, at + 7, f_2)
-        store(m, at + 8, r_0)
-        store(m, at + 9, r_1)
-        store(m, at + 10, r_2)
-    return objective, total
+                f = load(m, table + i)
+                fx = f * x
+                fxx = fx * x
+                w, r, loss = terms(m, pixels, ny * nx, j * nx + i, amplitude * f + offset)
+                r_0 = r_0 + r * f
+                r_1 = r_1 + r * fx
+                r_2 = r_2 + r * fxx
+                wf = f if uniform else w * f
+                wfx = fx if uniform else w * fx
+                wfxx = fxx if uniform else w * fxx
+                f_0 = f_0 + wf
+                f_1 = f_1 + wfx
+                f_2 = f_2 + wfxx
+                f2_0 = f2_0 + wf * f
+                f2_1 = f2_1 + wf * fx
+                f2_2 = f2_2 + wfx * fx
+                f2_3 = f2_3 + wfx * fxx
+                f2_4 = f2_4 + wfxx * fxx
+                if not uniform:
+                    one = one + w
+                if not linear:
+                    total = total + r
+                    objective = objective + loss
+            at = sums + 11 * j
+            store(m, at, f2_0)
+            store(m, at + 1, f2_1)
+            store(m, at + 2, f2_2)
+            store(m, at + 3, f2_3)
+            store(m, at + 4, f2_4)
+            store(m, at + 5, f_0)
+            store(m, at + 6, f_1)
+            store(m, at + 7, f_2)
+            store(m, at + 8, r_0)
+            store(m, at + 9, r_1)
+            store(m, at + 10, r_2)
+        if uniform:
+            one = broadcast(float(ny * nx))
+        if linear:
+            total = load(m, pixels - 2)
+            objective = load(m, pixels - 1)
+        return one, total, objective
+
+    return row_sums
 
 
 @device
@@ -192,24 +220,31 @@ def _inverse_of_widths(m, p):
     return p2 * scale, p1 * scale, -(p3 * scale)
 
 
-@device
-def accumulate_rotated(m, pixels, ny, nx, p, work, gram, gradient):
-    """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
-    table = work + 15
-    sums = table + nx
-    q1, q2, q3 = _inverse_of_widths(m, p)
-    metric = (q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2)
-    objective, total = _rotated_rows(m, pixels, ny, nx, p, metric, table, sums)
-    y0 = load(m, p + 2)
-    _moments_to_second(m, ny, y0, sums, 8, gradient)
-    store(m, gradient + 6, total)
-    _moments_to_second(m, ny, y0, sums, 5, gram + packed(6, 0))
-    store(m, gram + packed(6, 6), broadcast(float(ny * nx)))
-    _moments_to_second(m, ny, y0, sums, 0, work)
-    _moments_to_fourth(m, ny, y0, sums, work)
-    for k in range(21):
-        store(m, gram + k, load(m, work + _FOURTH[k]))
-    return objective
+@cache
+def make_sampled(estimator: Estimator) -> Callable:
+    """Normal equations of the point-sampled rotated model."""
+    row_sums = _make_rows(estimator)
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
+        table = work + 15
+        sums = table + nx
+        q1, q2, q3 = _inverse_of_widths(m, p)
+        metric = (q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2)
+        one, total, objective = row_sums(m, pixels, ny, nx, p, metric, table, sums)
+        y0 = load(m, p + 2)
+        _moments_to_second(m, ny, y0, sums, 8, gradient)
+        store(m, gradient + 6, total)
+        _moments_to_second(m, ny, y0, sums, 5, gram + packed(6, 0))
+        store(m, gram + packed(6, 6), one)
+        _moments_to_second(m, ny, y0, sums, 0, work)
+        _moments_to_fourth(m, ny, y0, sums, work)
+        for k in range(21):
+            store(m, gram + k, load(m, work + _FOURTH[k]))
+        return objective
+
+    return accumulate
 
 
 @device
@@ -250,4 +285,110 @@ def step_rotated(m, p, t, q) -> None:
     store(m, q + 3, new1)
     store(m, q + 4, new2)
     store(m, q + 5, minimum(maximum(new3, -most), most))
+    store(m, q + 6, load(m, p + 6) + load(m, t + 6))
+
+
+@device
+def transform(m, packed_matrix, rows, work) -> None:
+    """J A J' in place of a packed 7 x 7 matrix A; J turns centres and shape (``block``)."""
+    for i in range(7):
+        for j in range(7):
+            at = packed_matrix + (packed(i, j) if i >= j else packed(j, i))
+            store(m, work + 7 * i + j, load(m, at))
+        block(m, work + 7 * i, 1, rows)
+    for j in range(7):
+        block(m, work + j, 7, rows)
+    for i in range(7):
+        for j in range(i + 1):
+            store(m, packed_matrix + packed(i, j), load(m, work + 7 * i + j))
+
+
+@device
+def block(m, at, stride, rows) -> None:
+    """Apply J to the seven lane rows at, at + stride, ..."""
+    v1, v2, v3, x3, x4, x5, y3, y4, y5, t3, t4, t5 = rows
+    a, b = load(m, at + stride), load(m, at + 2 * stride)
+    store(m, at + stride, v1 * a + v3 * b)
+    store(m, at + 2 * stride, v3 * a + v2 * b)
+    a, b, c = load(m, at + 3 * stride), load(m, at + 4 * stride), load(m, at + 5 * stride)
+    store(m, at + 3 * stride, x3 * a + x4 * b + x5 * c)
+    store(m, at + 4 * stride, y3 * a + y4 * b + y5 * c)
+    store(m, at + 5 * stride, t3 * a + t4 * b + t5 * c)
+
+
+_INNER = 7  # lane rows of the sigma-matrix parameters in ``make_natural``
+NATURAL_ROWS = _INNER + 2 + 49  # what it needs beside the sums
+
+
+def make_evaluate(accumulate: Callable, settle: Callable) -> Callable:
+    """Normal equations of the residuals in the basis."""
+
+    @device
+    def evaluate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Gram matrix, gradient and objective at p; settles amplitude and offset there."""
+        objective = accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient)
+        return settle(m, p, gram, gradient, objective)
+
+    return evaluate
+
+
+def make_natural(accumulate: Callable, settle: Callable) -> Callable:
+    """Normal equations in sigma_x, sigma_y, theta themselves, which bounds are about."""
+
+    @device
+    def evaluate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """The columns of the parameters are combinations of the basis; see ``finish``."""
+        inner, angle = work, work + _INNER
+        for lane in range(WIDTH):
+            m[angle, lane] = math.cos(m[p + 5, lane])
+            m[angle + 1, lane] = math.sin(m[p + 5, lane])
+        cos, sin = load(m, angle), load(m, angle + 1)
+        sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
+        cc, ss, cs = cos * cos, sin * sin, cos * sin
+        for k in range(3):
+            store(m, inner + k, load(m, p + k))
+        store(m, inner + 3, sigma_x * cc + sigma_y * ss)
+        store(m, inner + 4, sigma_x * ss + sigma_y * cc)
+        store(m, inner + 5, (sigma_x - sigma_y) * cs)
+        store(m, inner + 6, load(m, p + 6))
+        rest = work + NATURAL_ROWS
+        objective = accumulate(m, pixels, nz, ny, nx, inner, rest, gram, gradient)
+        objective = settle(m, inner, gram, gradient, objective)
+        height = load(m, p)
+        curve_x, curve_y = 1.0 / (sigma_x * sigma_x), 1.0 / (sigma_y * sigma_y)
+        to_x, to_y = height * curve_x / sigma_x, height * curve_y / sigma_y
+        turn = height * (curve_y - curve_x)
+        rows = (
+            height * (cc * curve_x + ss * curve_y),
+            height * (ss * curve_x + cc * curve_y),
+            height * cs * (curve_x - curve_y),
+            cc * to_x,
+            (cs + cs) * to_x,
+            ss * to_x,
+            ss * to_y,
+            -(cs + cs) * to_y,
+            cc * to_y,
+            -cs * turn,
+            (cc - ss) * turn,
+            cs * turn,
+        )
+        transform(m, gram, rows, angle + 2)
+        block(m, gradient, 1, rows)
+        return objective
+
+    return evaluate
+
+
+@device
+def step_natural(m, p, t, q) -> None:
+    """q = p + t, no further than the linear model can be meant."""
+    least = minimum(load(m, p + 3), load(m, p + 4))
+    store(m, q, load(m, p) + load(m, t))
+    for k in range(1, 3):
+        store(m, q + k, limit_centre(load(m, p + k), load(m, t + k), least))
+    for k in range(3, 5):
+        old = load(m, p + k)
+        store(m, q + k, limit_width(old, old + load(m, t + k)))
+    turn = minimum(maximum(load(m, t + 5), broadcast(-_MOST_TURN)), broadcast(_MOST_TURN))
+    store(m, q + 5, load(m, p + 5) + turn)
     store(m, q + 6, load(m, p + 6) + load(m, t + 6))

@@ -1,204 +1,414 @@
-"""Normal equations and steps of the unrotated models; the mathematics stands in ``normal``."""
+"""Normal equations and steps of the unrotated models, in one to three dimensions.
+
+The mathematics stands in ``normal``; how sums grow axis by axis, in ``contract``.
+Sums are formed for the elliptic model, which has a width for each axis. In the others
+one parameter moves all widths: its column is the sum of the widths' columns times
+``rate_of``, the relative change of that width.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from ._compile import device
-from .lanes import ALL_LANES, absolute, broadcast, load, mask_bits, select, store
-from .normal import MOST_STEPS, fill_outwards, limit_centre, limit_width, reciprocal
-from .special import exp_negative
+from .axes import expand_products, fill_integrated, sum_products
+from .contract import FACTOR_ROWS, GRAM, MOMENTS, TABLE_ROWS, contract
+from .estimators import Estimator
+from .lanes import broadcast, load, store
+from .linalg import packed, packed_size, scale_packed
+from .normal import limit_centre, limit_width, reciprocal
+
+_BLOCK = 4  # rows of pixels that share the loads of a table
+_FLAT_GRAM = packed_size(6)  # sums over one plane of a volume: Gram entries,
+_FLAT_MOMENTS = 5  # and data
+_ROW_SUMS = TABLE_ROWS + FACTOR_ROWS  # the same along one row of pixels
+_FLAT_SUMS = _FLAT_GRAM + _FLAT_MOMENTS
+
+
+def scratch(estimator: Estimator) -> tuple[int, int]:
+    """Lane rows that sums need at most, and how many more for each pixel of each axis."""
+    fixed = packed_size(8) + 8 + 3 * TABLE_ROWS + _FLAT_GRAM
+    return fixed, FACTOR_ROWS + _FLAT_MOMENTS if estimator.uniform else TABLE_ROWS + _FLAT_SUMS
 
 
 @device
-def _gaussian_table(m, n, shift, sigma, table) -> None:
-    """Fill table rows 3 i with exp(-u**2 / 2), u = (i - n // 2 - shift) / sigma, i = 0 .. n - 1.
-
-    By recurrence where that is safe; other lanes one by one.
-    """
-    curve = 1.0 / (sigma * sigma)
-    away = shift * curve
-    up = exp_negative(away - 0.5 * curve)
-    down = exp_negative(-away - 0.5 * curve)
-    middle = exp_negative(shift * away * -0.5)
-    fill_outwards(m, n, middle, up, down, exp_negative(-curve), table, 3)
-    safe = (absolute(shift) < 20.0 * sigma) & (sigma > 0.07)
-    if n > MOST_STEPS:
-        safe = safe & ~safe
-    if mask_bits(safe) != ALL_LANES:
-        for i in range(n):
-            u = float(i - n // 2) - shift
-            f = exp_negative(u * u * (curve * -0.5))
-            store(m, table + 3 * i, select(safe, load(m, table + 3 * i), f))
-
-
-@device
-def _axis(m, n, centre, sigma, table):
-    """Fill table rows 3 i + (0, 1, 2) with X, uX, u**2 X and return their sums and products.
-
-    The tuple is sum X u**k, k = 0, 1, 2, then sum X**2 u**k, k = 0 .. 4.
-    """
-    shift = centre - float(n // 2)
-    _gaussian_table(m, n, shift, sigma, table)
-    zero = broadcast(0.0)
-    inverse = 1.0 / sigma
-    s0 = zero
-    s1 = zero
-    s2 = zero
-    q0 = zero
-    q1 = zero
-    q2 = zero
-    q3 = zero
-    q4 = zero
-    for i in range(n):
-        u = (float(i - n // 2) - shift) * inverse
-        f = load(m, table + 3 * i)
-        fu = f * u
-        fuu = fu * u
-        store(m, table + 3 * i + 1, fu)
-        store(m, table + 3 * i + 2, fuu)
-        s0 = s0 + f
-        s1 = s1 + fu
-        s2 = s2 + fuu
-        q0 = q0 + f * f
-        q1 = q1 + f * fu
-        q2 = q2 + fu * fu
-        q3 = q3 + fu * fuu
-        q4 = q4 + fuu * fuu
-    return s0, s1, s2, q0, q1, q2, q3, q4
-
-
-@device
-def _residuals(m, pixels, ny, nx, amplitude, offset, table_x, table_y):
-    """Sum r**2, sum r, and sums of r times f, uf, vf, u**2 f, v**2 f."""
-    zero = broadcast(0.0)
-    objective = zero
-    total = zero
-    g_f = zero
-    g_x = zero
-    g_y = zero
-    g_sx = zero
-    g_sy = zero
-    for j in range(ny):
-        y = load(m, table_y + 3 * j)
-        height = amplitude * y
-        row_f = zero
-        row_u = zero
-        row_uu = zero
+def _moment_rows(m, pixels, rows, nx, table, target) -> None:
+    """Sums of data times f, x and s along each row of pixels."""
+    for first in range(0, rows, _BLOCK):
+        j0 = first
+        j1 = min(first + 1, rows - 1)
+        j2 = min(first + 2, rows - 1)
+        j3 = min(first + 3, rows - 1)
+        zero = broadcast(0.0)
+        f0 = zero
+        f1 = zero
+        f2 = zero
+        f3 = zero
+        x0 = zero
+        x1 = zero
+        x2 = zero
+        x3 = zero
+        s0 = zero
+        s1 = zero
+        s2 = zero
+        s3 = zero
         for i in range(nx):
-            f = load(m, table_x + 3 * i)
-            r = (load(m, pixels + j * nx + i) - offset) - height * f
-            objective = objective + r * r
-            total = total + r
-            row_f = row_f + r * f
-            row_u = row_u + r * load(m, table_x + 3 * i + 1)
-            row_uu = row_uu + r * load(m, table_x + 3 * i + 2)
-        g_f = g_f + row_f * y
-        g_x = g_x + row_u * y
-        g_sx = g_sx + row_uu * y
-        g_y = g_y + row_f * load(m, table_y + 3 * j + 1)
-        g_sy = g_sy + row_f * load(m, table_y + 3 * j + 2)
-    return objective, total, g_f, g_x, g_y, g_sx, g_sy
+            f = load(m, table + FACTOR_ROWS * i)
+            x = load(m, table + FACTOR_ROWS * i + 1)
+            s = load(m, table + FACTOR_ROWS * i + 2)
+            d0 = load(m, pixels + j0 * nx + i)
+            d1 = load(m, pixels + j1 * nx + i)
+            d2 = load(m, pixels + j2 * nx + i)
+            d3 = load(m, pixels + j3 * nx + i)
+            f0 = f0 + d0 * f
+            x0 = x0 + d0 * x
+            s0 = s0 + d0 * s
+            f1 = f1 + d1 * f
+            x1 = x1 + d1 * x
+            s1 = s1 + d1 * s
+            f2 = f2 + d2 * f
+            x2 = x2 + d2 * x
+            s2 = s2 + d2 * s
+            f3 = f3 + d3 * f
+            x3 = x3 + d3 * x
+            s3 = s3 + d3 * s
+        at = target + FACTOR_ROWS * j0
+        store(m, at, f0)
+        store(m, at + 1, x0)
+        store(m, at + 2, s0)
+        at = target + FACTOR_ROWS * j1
+        store(m, at, f1)
+        store(m, at + 1, x1)
+        store(m, at + 2, s1)
+        at = target + FACTOR_ROWS * j2
+        store(m, at, f2)
+        store(m, at + 1, x2)
+        store(m, at + 2, s2)
+        at = target + FACTOR_ROWS * j3
+        store(m, at, f3)
+        store(m, at + 1, x3)
+        store(m, at + 2, s3)
 
 
 @device
-def _write_common(m, gram, x, y, last) -> None:
-    """The Gram entries among f, uf, vf, and theirs with 1, whose row begins at ``last``."""
-    store(m, gram, x[3] * y[3])
-    store(m, gram + 1, x[4] * y[3])
-    store(m, gram + 2, x[5] * y[3])
-    store(m, gram + 3, x[3] * y[4])
-    store(m, gram + 4, x[4] * y[4])
-    store(m, gram + 5, x[3] * y[5])
-    store(m, last, x[0] * y[0])
-    store(m, last + 1, x[1] * y[0])
-    store(m, last + 2, x[0] * y[1])
+def own_sigma(m, p, axis, axes):
+    """sigma along an axis: the elliptic model."""
+    return load(m, p + 1 + axes + axis)
 
 
 @device
-def accumulate_symmetric(m, pixels, ny, nx, p, work, gram, gradient):
-    """Normal equations of ``amplitude, x, y, sigma, offset``.
+def common_sigma(m, p, axis, axes):
+    """sigma along an axis: the symmetric model."""
+    return load(m, p + 1 + axes)
 
-    The basis is f, uf, vf, (u**2 + v**2) f, 1.
-    """
-    table_y = work + 3 * nx
-    sigma = load(m, p + 3)
-    x = _axis(m, nx, load(m, p + 1), sigma, work)
-    y = _axis(m, ny, load(m, p + 2), sigma, table_y)
-    objective, total, g_f, g_x, g_y, g_sx, g_sy = _residuals(
-        m, pixels, ny, nx, load(m, p), load(m, p + 4), work, table_y
-    )
-    store(m, gradient, g_f)
-    store(m, gradient + 1, g_x)
-    store(m, gradient + 2, g_y)
-    store(m, gradient + 3, g_sx + g_sy)
-    store(m, gradient + 4, total)
-    _write_common(m, gram, x, y, gram + 10)
-    cross = x[5] * y[5]
-    store(m, gram + 6, x[5] * y[3] + x[3] * y[5])
-    store(m, gram + 7, x[6] * y[3] + x[4] * y[5])
-    store(m, gram + 8, x[5] * y[4] + x[3] * y[6])
-    store(m, gram + 9, x[7] * y[3] + x[3] * y[7] + (cross + cross))
-    store(m, gram + 13, x[2] * y[0] + x[0] * y[2])
-    store(m, gram + 14, broadcast(float(ny * nx)))
-    return objective
+
+def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
+    """Normal equations where every pixel has the weight 1: few sums are over pixels."""
+    gram_pattern, moment_pattern = GRAM[axes], MOMENTS[axes]
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Gram matrix and data sums, in the elliptic order; returns the data's square sum."""
+        table_y = work + FACTOR_ROWS * nx
+        table_z = table_y + FACTOR_ROWS * ny
+        sums = table_z + FACTOR_ROWS * nz
+        flat = sums + TABLE_ROWS * axes
+        rows = flat + _FLAT_GRAM
+        planes = rows + FACTOR_ROWS * ny
+        places = pixels + nx
+        fill(m, nx, places, load(m, p + 1), sigma_of(m, p, 0, axes), work, FACTOR_ROWS)
+        if axes == 1:
+            sum_products(m, nx, work, gram)
+            _moment_rows(m, pixels, 1, nx, work, gradient)
+        else:
+            sum_products(m, nx, work, sums)
+            fill(m, ny, places, load(m, p + 2), sigma_of(m, p, 1, axes), table_y, FACTOR_ROWS)
+            sum_products(m, ny, table_y, sums + TABLE_ROWS)
+        if axes == 2:
+            contract(m, gram, sums, 0, sums + TABLE_ROWS, 0, 1, gram_pattern)
+            _moment_rows(m, pixels, ny, nx, work, rows)
+            contract(m, gradient, rows, FACTOR_ROWS, table_y, FACTOR_ROWS, ny, moment_pattern)
+        if axes == 3:
+            fill(m, nz, places, load(m, p + 3), sigma_of(m, p, 2, axes), table_z, FACTOR_ROWS)
+            sum_products(m, nz, table_z, sums + 2 * TABLE_ROWS)
+            contract(m, flat, sums, 0, sums + TABLE_ROWS, 0, 1, GRAM[2])
+            contract(m, gram, flat, 0, sums + 2 * TABLE_ROWS, 0, 1, gram_pattern)
+            for k in range(nz):
+                _moment_rows(m, pixels + k * ny * nx, ny, nx, work, rows)
+                plane = planes + _FLAT_MOMENTS * k
+                contract(m, plane, rows, FACTOR_ROWS, table_y, FACTOR_ROWS, ny, MOMENTS[2])
+            contract(
+                m, gradient, planes, _FLAT_MOMENTS, table_z, FACTOR_ROWS, nz, moment_pattern
+            )
+        store(m, gradient + 2 * axes + 1, load(m, pixels - 2))
+        return load(m, pixels - 1)
+
+    return accumulate
+
+
+def _make_row(estimator: Estimator, sampled: bool) -> Callable:
+    """Sums along one row of pixels with a weight at each; ``sampled``: x x = s f."""
+    terms, linear = estimator.terms, estimator.linear
+
+    @device
+    def row_sums(m, pixels, n, at, nx, table, height, offset, target):
+        """Write Gram entries and data sums to ``target``; return sum of residuals and loss."""
+        zero = broadcast(0.0)
+        ff = zero
+        xf = zero
+        xx = zero
+        sf = zero
+        sx = zero
+        ss = zero
+        f1 = zero
+        x1 = zero
+        s1 = zero
+        one = zero
+        df = zero
+        dx = zero
+        ds = zero
+        total = zero
+        objective = zero
+        for i in range(nx):
+            row = table + TABLE_ROWS * i
+            f = load(m, row + 6)
+            x = load(m, row + 7)
+            s = load(m, row + 8)
+            w, g, loss = terms(m, pixels, n, at + i, height * f + offset)
+            ff = ff + w * load(m, row)
+            xf = xf + w * load(m, row + 1)
+            if not sampled:
+                xx = xx + w * load(m, row + 2)
+            sf = sf + w * load(m, row + 3)
+            sx = sx + w * load(m, row + 4)
+            ss = ss + w * load(m, row + 5)
+            f1 = f1 + w * f
+            x1 = x1 + w * x
+            s1 = s1 + w * s
+            one = one + w
+            df = df + g * f
+            dx = dx + g * x
+            ds = ds + g * s
+            if not linear:
+                total = total + g
+                objective = objective + loss
+        store(m, target, ff)
+        store(m, target + 1, xf)
+        store(m, target + 2, sf if sampled else xx)
+        store(m, target + 3, sf)
+        store(m, target + 4, sx)
+        store(m, target + 5, ss)
+        store(m, target + 6, f1)
+        store(m, target + 7, x1)
+        store(m, target + 8, s1)
+        store(m, target + 9, one)
+        store(m, target + 10, df)
+        store(m, target + 11, dx)
+        store(m, target + 12, ds)
+        return total, objective
+
+    return row_sums
+
+
+def make_weighted(
+    axes: int, sigma_of: Callable, fill: Callable, estimator: Estimator, last: int
+) -> Callable:
+    """Normal equations with a weight at each pixel; the offset is parameter ``last``."""
+    gram_pattern, moment_pattern = GRAM[axes], MOMENTS[axes]
+    linear, kinds = estimator.linear, estimator.kinds
+    row_sums = _make_row(estimator, fill is not fill_integrated)
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Gram matrix and data sums, in the elliptic order; returns the objective."""
+        table_y = work + TABLE_ROWS * nx
+        table_z = table_y + TABLE_ROWS * ny
+        rows = table_z + TABLE_ROWS * nz
+        planes = rows + _ROW_SUMS * ny
+        n = nz * ny * nx
+        places = pixels + kinds * nx
+        amplitude = load(m, p)
+        offset = load(m, p + last)
+        fill(m, nx, places, load(m, p + 1), sigma_of(m, p, 0, axes), work, TABLE_ROWS)
+        expand_products(m, nx, work)
+        if axes > 1:
+            fill(m, ny, places, load(m, p + 2), sigma_of(m, p, 1, axes), table_y, TABLE_ROWS)
+            expand_products(m, ny, table_y)
+        if axes > 2:
+            fill(m, nz, places, load(m, p + 3), sigma_of(m, p, 2, axes), table_z, TABLE_ROWS)
+            expand_products(m, nz, table_z)
+        total = broadcast(0.0)
+        objective = broadcast(0.0)
+        for k in range(nz):
+            height_z = amplitude
+            if axes > 2:
+                height_z = amplitude * load(m, table_z + TABLE_ROWS * k + 6)
+            for j in range(ny):
+                height = height_z
+                if axes > 1:
+                    height = height_z * load(m, table_y + TABLE_ROWS * j + 6)
+                t, loss = row_sums(
+                    m, pixels, n, (k * ny + j) * nx, nx, work, height, offset, rows + _ROW_SUMS * j
+                )
+                total = total + t
+                objective = objective + loss
+            if axes == 3:
+                plane = planes + _FLAT_SUMS * k
+                contract(m, plane, rows, _ROW_SUMS, table_y, TABLE_ROWS, ny, GRAM[2])
+                contract(
+                    m, plane + _FLAT_GRAM, rows + TABLE_ROWS, _ROW_SUMS, table_y + 6, TABLE_ROWS,
+                    ny, MOMENTS[2],
+                )  # fmt: skip
+        if axes == 1:
+            for e in range(TABLE_ROWS):
+                store(m, gram + e, load(m, rows + e))
+            for e in range(FACTOR_ROWS):
+                store(m, gradient + e, load(m, rows + TABLE_ROWS + e))
+        elif axes == 2:
+            contract(m, gram, rows, _ROW_SUMS, table_y, TABLE_ROWS, ny, gram_pattern)
+            contract(
+                m, gradient, rows + TABLE_ROWS, _ROW_SUMS, table_y + 6, TABLE_ROWS,
+                ny, moment_pattern,
+            )  # fmt: skip
+        else:
+            contract(m, gram, planes, _FLAT_SUMS, table_z, TABLE_ROWS, nz, gram_pattern)
+            contract(
+                m, gradient, planes + _FLAT_GRAM, _FLAT_SUMS, table_z + 6, TABLE_ROWS,
+                nz, moment_pattern,
+            )  # fmt: skip
+        if linear:
+            total = load(m, pixels - 2)
+            objective = load(m, pixels - 1)
+        store(m, gradient + 2 * axes + 1, total)
+        return objective
+
+    return accumulate
+
+
+def make_common(axes: int, inner: Callable, rate_of: Callable) -> Callable:
+    """Normal equations of a model in which one parameter sets all widths."""
+    full = 2 * axes + 2
+    entries = packed_size(full)
+    kept = packed_size(axes + 1)  # entries of amplitude and centres, the same in both
+    width, last = axes + 1, axes + 2
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """As ``inner``, with the columns of the widths summed up."""
+        wide, moments = work, work + entries
+        objective = inner(m, pixels, nz, ny, nx, p, moments + full, wide, moments)
+        for e in range(kept):
+            store(m, gram + e, load(m, wide + e))
+        for i in range(axes + 1):
+            by_width = broadcast(0.0)
+            for a in range(axes):
+                rate = rate_of(m, p, a)
+                by_width = by_width + rate * load(m, wide + packed(width + a, i))
+            store(m, gram + packed(width, i), by_width)
+            store(m, gram + packed(last, i), load(m, wide + packed(full - 1, i)))
+            store(m, gradient + i, load(m, moments + i))
+        square = broadcast(0.0)
+        to_offset = broadcast(0.0)
+        moment = broadcast(0.0)
+        for a in range(axes):
+            rate = rate_of(m, p, a)
+            for b in range(a):
+                cross = load(m, wide + packed(width + a, width + b)) * rate_of(m, p, b) * rate
+                square = square + (cross + cross)
+            square = square + load(m, wide + packed(width + a, width + a)) * rate * rate
+            to_offset = to_offset + rate * load(m, wide + packed(full - 1, width + a))
+            moment = moment + rate * load(m, moments + width + a)
+        store(m, gram + packed(width, width), square)
+        store(m, gram + packed(last, width), to_offset)
+        store(m, gram + packed(last, last), load(m, wide + packed(full - 1, full - 1)))
+        store(m, gradient + width, moment)
+        store(m, gradient + last, load(m, moments + full - 1))
+        return objective
+
+    return accumulate
 
 
 @device
-def accumulate_elliptic(m, pixels, ny, nx, p, work, gram, gradient):
-    """Normal equations of ``amplitude, x, y, sigma_x, sigma_y, offset``.
+def unit_rate(m, p, axis):
+    """The symmetric model: all widths grow alike."""
+    return 1.0
 
-    The basis is f, uf, vf, u**2 f, v**2 f, 1.
-    """
-    table_y = work + 3 * nx
-    x = _axis(m, nx, load(m, p + 1), load(m, p + 3), work)
-    y = _axis(m, ny, load(m, p + 2), load(m, p + 4), table_y)
-    objective, total, g_f, g_x, g_y, g_sx, g_sy = _residuals(
-        m, pixels, ny, nx, load(m, p), load(m, p + 5), work, table_y
-    )
-    store(m, gradient, g_f)
-    store(m, gradient + 1, g_x)
-    store(m, gradient + 2, g_y)
-    store(m, gradient + 3, g_sx)
-    store(m, gradient + 4, g_sy)
-    store(m, gradient + 5, total)
-    _write_common(m, gram, x, y, gram + 15)
-    store(m, gram + 6, x[5] * y[3])
-    store(m, gram + 7, x[6] * y[3])
-    store(m, gram + 8, x[5] * y[4])
-    store(m, gram + 9, x[7] * y[3])
-    store(m, gram + 10, x[3] * y[5])
-    store(m, gram + 11, x[4] * y[5])
-    store(m, gram + 12, x[3] * y[6])
-    store(m, gram + 13, x[5] * y[5])
-    store(m, gram + 14, x[3] * y[7])
-    store(m, gram + 18, x[2] * y[0])
-    store(m, gram + 19, x[0] * y[2])
-    store(m, gram + 20, broadcast(float(ny * nx)))
-    return objective
+
+def make_unit(axes: int, sigma_of: Callable, width_unit: Callable) -> Callable:
+    """How parameters follow the basis: d p_k = unit_k t_k / amplitude, without offset."""
+
+    @device
+    def unit(m, p, k):
+        return sigma_of(m, p, k - 1, axes) if k <= axes else width_unit(m, p, k)
+
+    return unit
 
 
 @device
-def _step_separable(m, p, t, q, width_x, width_y) -> None:
-    """d(centre) = t sigma / amplitude, d(sigma) likewise, on each axis."""
-    scale = reciprocal(load(m, p))
-    sigma_x = load(m, p + width_x)
-    sigma_y = load(m, p + width_y)
-    scale_x = scale * sigma_x
-    scale_y = scale * sigma_y
-    store(m, q, load(m, p) + load(m, t))
-    store(m, q + 1, limit_centre(load(m, p + 1), load(m, t + 1) * scale_x, sigma_x))
-    store(m, q + 2, limit_centre(load(m, p + 2), load(m, t + 2) * scale_y, sigma_y))
-    store(m, q + width_x, limit_width(sigma_x, sigma_x + load(m, t + width_x) * scale_x))
-    store(m, q + width_y, limit_width(sigma_y, sigma_y + load(m, t + width_y) * scale_y))
-    store(m, q + width_y + 1, load(m, p + width_y + 1) + load(m, t + width_y + 1))
+def sigma_unit(m, p, k):
+    """For a width: itself."""
+    return load(m, p + k)
+
+
+def make_step(
+    axes: int, size: int, unit: Callable, limit_shape: Callable, natural: bool
+) -> Callable:
+    """Steps of a model from coefficients of its basis, or of its parameters' own columns."""
+    last = size - 1
+
+    @device
+    def step(m, p, t, q) -> None:
+        """q = p moved by t."""
+        scale = reciprocal(load(m, p))
+        store(m, q, load(m, p) + load(m, t))
+        for k in range(1, last):
+            length = unit(m, p, k)
+            old, change = load(m, p + k), load(m, t + k)
+            if not natural:
+                change = change * scale * length
+            if k <= axes:
+                store(m, q + k, limit_centre(old, change, length))
+            else:
+                store(m, q + k, limit_shape(m, old, old + change))
+        store(m, q + last, load(m, p + last) + load(m, t + last))
+
+    return step
 
 
 @device
-def step_symmetric(m, p, t, q) -> None:
-    """q = p moved by the basis coefficients t."""
-    _step_separable(m, p, t, q, 3, 3)
+def limit_sigma(m, old, new):
+    """A width stays positive."""
+    return limit_width(old, new)
 
 
-@device
-def step_elliptic(m, p, t, q) -> None:
-    """q = p moved by the basis coefficients t."""
-    _step_separable(m, p, t, q, 3, 4)
+def make_evaluate(
+    accumulate: Callable, settle: Callable, unit: Callable, size: int, natural: bool
+) -> Callable:
+    """Normal equations of the residuals, in the basis or in the parameters themselves."""
+
+    @device
+    def evaluate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Gram matrix, gradient and objective at p; settles amplitude and offset there."""
+        objective = accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient)
+        objective = settle(m, p, gram, gradient, objective)
+        if natural:
+            for k in range(1, size - 1):
+                factor = load(m, p) / unit(m, p, k)
+                scale_packed(m, gram, size, k, factor)
+                store(m, gradient + k, load(m, gradient + k) * factor)
+        return objective
+
+    return evaluate
+
+
+def make_shape(unit: Callable, size: int) -> Callable:
+    """From the covariance of basis coefficients to that of the parameters."""
+
+    @device
+    def shape(m, p, cov, work) -> None:
+        scale = 1.0 / load(m, p)
+        for k in range(1, size - 1):
+            scale_packed(m, cov, size, k, unit(m, p, k) * scale)
+
+    return shape

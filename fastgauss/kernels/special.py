@@ -93,12 +93,9 @@ def expm1_negative(x: Any) -> Any:
 
 
 @device
-def log(x: Any) -> Any:
-    """Natural logarithm, at most 1 ULP; -inf at 0, NaN below it, inf at inf."""
-    tiny = x < 2.2250738585072014e-308
-    scaled = select(tiny, x * 18014398509481984.0, x)  # 2**54 makes denormals normal
-    k, m = exponent_and_mantissa(scaled)
-    k = select(tiny, k - 54.0, k)
+def log_normal(x: Any) -> Any:
+    """Natural logarithm of a positive normal number, at most 1 ULP."""
+    k, m = exponent_and_mantissa(x)
     large = m > 1.4142135623730951
     m = select(large, m * 0.5, m)
     k = select(large, k + 1.0, k)
@@ -113,7 +110,15 @@ def log(x: Any) -> Any:
     p = p * z + 0.4000000000000088
     p = p * z + 0.6666666666666666
     half = f * f * 0.5
-    result = k * _LN2_HIGH - ((half - (s * (half + z * p) + k * _LN2_LOW)) - f)
+    return k * _LN2_HIGH - ((half - (s * (half + z * p) + k * _LN2_LOW)) - f)
+
+
+@device
+def log(x: Any) -> Any:
+    """Natural logarithm, at most 1 ULP; -inf at 0, NaN below it, inf at inf."""
+    tiny = x < 2.2250738585072014e-308
+    result = log_normal(select(tiny, x * 18014398509481984.0, x))  # 2**54: denormals get normal
+    result = select(tiny, result - 54.0 * _LN2_HIGH - 54.0 * _LN2_LOW, result)
     result = select(x > 0.0, result, select(x == 0.0, -np.inf, x - x + np.nan))
     return select(x == np.inf, np.inf, result)
 

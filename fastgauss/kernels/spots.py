@@ -1,4 +1,9 @@
-"""The three stages of a spot fit, composed for each model: start, fit, finish."""
+"""The stages of a spot fit, composed for each model, estimator and kind of pixel.
+
+A model is a few building blocks (``_separable``, ``_rotated``); whatever an estimator,
+pixel integration, bounds or places do to it is done here, once for all models. What is
+composed is compiled when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +11,106 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from . import finish, levmar, rotated, separable, start
+from . import axes as tables
+from . import finish, levmar, normal, rotated, separable, start
+from .estimators import ESTIMATORS, Estimator
 
 
 class Stages(NamedTuple):
-    """Kernels of one model; each works on a range of spots."""
+    """Kernels of one kind of fit; each works on a range of spots."""
 
     start: Callable
     fit: Callable
     finish: Callable
 
 
+class _Blocks(NamedTuple):
+    """A model as the solver needs it."""
+
+    size: int
+    write: Callable
+    evaluate: Callable
+    step: Callable
+    scratch: tuple[int, int]
+    shape: Callable
+    angle: Callable
+
+
+_FILLS = {
+    "sample": tables.fill_sampled,
+    "integrate": tables.fill_integrated,
+    "places": tables.fill_placed,
+}
+
+
+def _settle(size: int, estimator: Estimator, bounded: bool) -> Callable:
+    return normal.make_settle(size, not bounded) if estimator.linear else normal.no_settle
+
+
+def _separable(
+    model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool
+) -> _Blocks:
+    """The unrotated models."""
+    elliptic = model == "elliptic" and axes > 1
+    size = (2 * axes if elliptic else axes + 1) + 2
+    sigma_of = separable.own_sigma if elliptic else separable.common_sigma
+    fill = _FILLS[pixel]
+    if estimator.uniform:
+        accumulate = separable.make_plain(axes, sigma_of, fill)
+    else:
+        accumulate = separable.make_weighted(axes, sigma_of, fill, estimator, size - 1)
+    if not elliptic and axes > 1:
+        accumulate = separable.make_common(axes, accumulate, separable.unit_rate)
+    unit = separable.make_unit(axes, sigma_of, separable.sigma_unit)
+    settle = _settle(size, estimator, bounded)
+    return _Blocks(
+        size=size,
+        write=start.make_elliptic(axes) if elliptic else start.make_symmetric(axes),
+        evaluate=separable.make_evaluate(accumulate, settle, unit, size, bounded),
+        step=separable.make_step(axes, size, unit, separable.limit_sigma, bounded),
+        scratch=separable.scratch(estimator),
+        shape=finish.shape_none if bounded else separable.make_shape(unit, size),
+        angle=finish.angle_none,
+    )
+
+
+def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
+    """The rotated model."""
+    accumulate = rotated.make_sampled(estimator)
+    scratch = rotated.SCRATCH
+    settle = _settle(7, estimator, bounded)
+    if bounded:
+        scratch = (scratch[0] + rotated.NATURAL_ROWS, scratch[1])
+    make_evaluate = rotated.make_natural if bounded else rotated.make_evaluate
+    return _Blocks(
+        size=7,
+        write=start.write_rotated,
+        evaluate=make_evaluate(accumulate, settle),
+        step=rotated.step_natural if bounded else rotated.step_rotated,
+        scratch=scratch,
+        shape=finish.shape_none if bounded else finish.shape_rotated,
+        angle=finish.angle_none if bounded else finish.angle_rotated,
+    )
+
+
 @cache
-def stages(model: str) -> Stages:
-    """The stages of a two-dimensional model; made, not compiled, on the first call."""
-    if model == "symmetric":
-        return Stages(
-            start.make_start(start.write_symmetric, 5),
-            levmar.make_fit(separable.accumulate_symmetric, separable.step_symmetric, 5, (0, 3)),
-            finish.make_finish(finish.shape_symmetric, finish.angle_none, 5),
-        )
-    if model == "elliptic":
-        return Stages(
-            start.make_start(start.write_elliptic, 6),
-            levmar.make_fit(separable.accumulate_elliptic, separable.step_elliptic, 6, (0, 3)),
-            finish.make_finish(finish.shape_elliptic, finish.angle_none, 6),
-        )
+def stages(
+    model: str, axes: int, pixel: str, estimator: str, bounded: bool, spread: bool
+) -> Stages:
+    """The stages of a fit; made, not compiled, on the first call.
+
+    ``pixel`` may be "places" for profiles at given coordinates; ``estimator`` is a key of
+    ``ESTIMATORS``; ``spread``: the covariance is a sandwich.
+    """
+    judge = ESTIMATORS[estimator]
+    if model == "rotated" and axes == 2:
+        blocks = _rotated(pixel, judge, bounded)
+    else:
+        blocks = _separable(model, axes, pixel, judge, bounded)
     return Stages(
-        start.make_start(start.write_rotated, 7),
-        levmar.make_fit(rotated.accumulate_rotated, rotated.step_rotated, 7, (15, 11)),
-        finish.make_finish(finish.shape_rotated, finish.angle_rotated, 7),
+        start=start.make_start(blocks.write, blocks.size, axes, pixel == "places"),
+        fit=levmar.make_fit(
+            blocks.evaluate, blocks.step, blocks.size, blocks.scratch, judge, bounded
+        ),
+        finish=finish.make_finish(blocks.shape, blocks.angle, blocks.size, bounded, spread),
     )

@@ -1,16 +1,16 @@
 """Starting values of spots from their pixels, eight spots at once.
 
-The offset is the lowest of the means along the four sides of the ROI, which a
-neighbour at one side does not reach. The height is the largest value in the middle
-of the ROI, half as wide, above that offset. Centre and widths are the moments of what
-rises above a fraction ``_CUT`` of the height. For a dark spot all is upside down; where
-nobody says, a spot is dark if the mean of its middle lies below all four sides.
+The offset is the lowest of the means along the sides of the ROI (two a dimension), which a
+neighbour at one side does not reach. The height is the largest value in the middle of the
+ROI, half as wide, above that offset. Centre and widths are the moments of what rises
+above a fraction ``_CUT`` of the height. For a dark spot all is upside down; where nobody
+says, a spot is dark if the mean of its middle lies below all sides. Pixels that are NaN do
+not take part.
 
-For a Gaussian cut at a fraction c of its height, with s = rho**2 / 2 running from 0 to
-L = -ln c, the second moment along an axis is
+For a Gaussian in D dimensions, cut at a fraction c of its height, with rho running from 0
+to R = sqrt(-2 ln c), the second moment along an axis is
 
-    sigma**2 * int s (exp(-s) - c) ds / int (exp(-s) - c) ds
-        = sigma**2 * (1 - c - c L - c L**2 / 2) / (1 - c - c L),
+    sigma**2 * int rho**(D + 1) g d rho / (D int rho**(D - 1) g d rho),  g = exp(-rho**2 / 2) - c,
 
 by whose known factor the measured one is divided.
 """
@@ -26,6 +26,7 @@ import numpy as np
 from ._compile import device, kernel
 from .lanes import (
     WIDTH,
+    absolute,
     broadcast,
     lane_rows,
     load,
@@ -37,107 +38,196 @@ from .lanes import (
 )
 
 _CUT = 0.3
-_LOG = -math.log(_CUT)
-_NARROWING = (1 - _CUT - _CUT * _LOG - _CUT * _LOG**2 / 2) / (1 - _CUT - _CUT * _LOG)
 _LEAST_SIGMA = 0.5  # pixels; a narrower spot is one pixel, whose moments are 0
 
 
-@device
-def _sides(m, ny, nx):
-    """Lowest and highest of the means along the four sides."""
-    top = broadcast(0.0)
-    bottom = broadcast(0.0)
-    left = broadcast(0.0)
-    right = broadcast(0.0)
-    for i in range(nx):
-        top = top + load(m, i)
-        bottom = bottom + load(m, (ny - 1) * nx + i)
-    for j in range(ny):
-        left = left + load(m, j * nx)
-        right = right + load(m, j * nx + nx - 1)
-    top = top / float(nx)
-    bottom = bottom / float(nx)
-    left = left / float(ny)
-    right = right / float(ny)
-    low = minimum(minimum(top, bottom), minimum(left, right))
-    return low, maximum(maximum(top, bottom), maximum(left, right))
+def _narrowing(axes: int) -> float:
+    """The second moment of what rises above the cut, for sigma = 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(30)
+    rho = math.sqrt(-2.0 * math.log(_CUT)) * 0.5 * (nodes + 1.0)
+    mass = weights * (np.exp(-0.5 * rho**2) - _CUT) * rho ** (axes - 1)
+    return float((mass * rho**2).sum() / (axes * mass.sum()))
 
 
 @device
-def _moments(m, ny, nx, polarity):
-    """``(offset, height, x, y, var_x, var_y, cov_xy)`` of a group of spots."""
-    low, high = _sides(m, ny, nx)
+def _mean(m, ny, nx, z, y, x):
+    """Mean of the existing pixels of a box, given by (first, end) for each axis."""
+    total = broadcast(0.0)
+    count = broadcast(0.0)
+    for k in range(z[0], z[1]):
+        for j in range(y[0], y[1]):
+            for i in range(x[0], x[1]):
+                d = load(m, (k * ny + j) * nx + i)
+                total = total + select(d == d, d, 0.0)
+                count = count + select(d == d, broadcast(1.0), 0.0)
+    return total / count
+
+
+@device
+def _widen(low, high, mean):
+    """The range of means seen so far; NaN changes nothing."""
+    return minimum(mean, low), maximum(mean, high)
+
+
+def _make_sides(axes: int) -> Callable:
+    """The range of the means along the sides."""
+
+    @device
+    def sides(m, nz, ny, nx):
+        """Lowest and highest; a side is one pixel thick, an eighth of a profile."""
+        thick = max(1, nx // 8) if axes == 1 else 1
+        x, y, z = (0, nx), (0, ny), (0, nz)
+        low = broadcast(np.inf)
+        high = broadcast(-np.inf)
+        low, high = _widen(low, high, _mean(m, ny, nx, z, y, (0, thick)))
+        low, high = _widen(low, high, _mean(m, ny, nx, z, y, (nx - thick, nx)))
+        if axes > 1:
+            low, high = _widen(low, high, _mean(m, ny, nx, z, (0, 1), x))
+            low, high = _widen(low, high, _mean(m, ny, nx, z, (ny - 1, ny), x))
+        if axes > 2:
+            low, high = _widen(low, high, _mean(m, ny, nx, (0, 1), y, x))
+            low, high = _widen(low, high, _mean(m, ny, nx, (nz - 1, nz), y, x))
+        return low, high
+
+    return sides
+
+
+@device
+def _range(m, ny, nx, z, y, x):
+    """Least, most and mean of the existing pixels of a box."""
     least = broadcast(np.inf)
     most = broadcast(-np.inf)
-    middle = broadcast(0.0)
-    for j in range(ny // 4, ny - ny // 4):
-        for i in range(nx // 4, nx - nx // 4):
-            d = load(m, j * nx + i)
-            least = minimum(d, least)
-            most = maximum(d, most)
-            middle = middle + d
-    pixels = (ny - ny // 4 * 2) * (nx - nx // 4 * 2)
-    dark = middle < low * float(pixels)
-    if polarity != 0:
-        dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
-    sign = select(dark, broadcast(-1.0), broadcast(1.0))
-    offset = select(dark, high, low)
-    height = select(dark, high - least, most - low)
-    total = broadcast(0.0)
-    sum_x = broadcast(0.0)
-    sum_y = broadcast(0.0)
-    sum_xx = broadcast(0.0)
-    sum_yy = broadcast(0.0)
-    sum_xy = broadcast(0.0)
-    middle_x = 0.5 * (nx - 1)
-    middle_y = 0.5 * (ny - 1)
-    for j in range(ny):
-        y = j - middle_y
-        row = broadcast(0.0)
-        row_x = broadcast(0.0)
-        for i in range(nx):
-            x = i - middle_x
-            w = (load(m, j * nx + i) - offset) * sign - height * _CUT
-            w = maximum(w, broadcast(0.0))
-            wx = w * x
-            row = row + w
-            row_x = row_x + wx
-            sum_xx = sum_xx + wx * x
-        total = total + row
-        sum_x = sum_x + row_x
-        sum_y = sum_y + row * y
-        sum_yy = sum_yy + row * (y * y)
-        sum_xy = sum_xy + row_x * y
-    flat = ~(total > 0.0)
-    inverse = select(flat, 0.0, 1.0 / select(flat, 1.0, total))
-    x = sum_x * inverse
-    y = sum_y * inverse
-    scale = inverse * (1.0 / _NARROWING)
-    least_square = broadcast(_LEAST_SIGMA * _LEAST_SIGMA)
-    var_x = maximum(sum_xx * scale - x * x * (1.0 / _NARROWING), least_square)
-    var_y = maximum(sum_yy * scale - y * y * (1.0 / _NARROWING), least_square)
-    cov = sum_xy * scale - x * y * (1.0 / _NARROWING)
-    most_cov = sqrt(var_x * var_y) * 0.9
-    cov = minimum(maximum(cov, -most_cov), most_cov)
-    return offset, height * sign, x + middle_x, y + middle_y, var_x, var_y, cov
+    for k in range(z[0], z[1]):
+        for j in range(y[0], y[1]):
+            for i in range(x[0], x[1]):
+                d = load(m, (k * ny + j) * nx + i)
+                least = minimum(d, least)
+                most = maximum(d, most)
+    return least, most, _mean(m, ny, nx, z, y, x)
 
 
 @device
-def write_symmetric(m, p, var_x, var_y, cov) -> None:
-    """sigma from the two variances."""
-    store(m, p + 3, sqrt(0.5 * (var_x + var_y)))
+def _middle(n):
+    """The middle half of an axis."""
+    return n // 4, n - n // 4
+
+
+def _make_moments(axes: int, placed: bool) -> Callable:
+    """Offset, height, centre, variances and covariance of a group of spots."""
+    sides = _make_sides(axes)
+    factor = 1.0 / _narrowing(axes)
+
+    @device
+    def level(m, nz, ny, nx, polarity):
+        """Offset, height and sign."""
+        low, high = sides(m, nz, ny, nx)
+        least, most, mean = _range(m, ny, nx, _middle(nz), _middle(ny), _middle(nx))
+        all_least, all_most, _ = _range(m, ny, nx, (0, nz), (0, ny), (0, nx))
+        empty = ~(most > -np.inf)  # a saturated spot whose middle was masked
+        least = select(empty, all_least, least)
+        most = select(empty, all_most, most)
+        dark = mean < low
+        if polarity != 0:
+            dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
+        sign = select(dark, broadcast(-1.0), broadcast(1.0))
+        return select(dark, high, low), select(dark, high - least, most - low), sign
+
+    @device
+    def moments(m, nz, ny, nx, polarity, places):
+        """``(offset, height, (x, y, z), (var_x, var_y, var_z), cov_xy)``."""
+        offset, height, sign = level(m, nz, ny, nx, polarity)
+        zero = broadcast(0.0)
+        total = zero
+        sum_x = zero
+        sum_y = zero
+        sum_z = zero
+        sum_xx = zero
+        sum_yy = zero
+        sum_zz = zero
+        sum_xy = zero
+        middle_x = broadcast(0.5 * (nx - 1))
+        spacing = broadcast(1.0)
+        if placed:
+            first, final = load(m, places), load(m, places + nx - 1)
+            middle_x = (first + final) * 0.5
+            spacing = absolute(final - first) / float(max(nx - 1, 1))
+        middle_y = 0.5 * (ny - 1)
+        middle_z = 0.5 * (nz - 1)
+        for k in range(nz):
+            z = k - middle_z
+            for j in range(ny):
+                y = j - middle_y
+                row = zero
+                row_x = zero
+                row_xx = zero
+                for i in range(nx):
+                    w = (load(m, (k * ny + j) * nx + i) - offset) * sign - height * _CUT
+                    w = maximum(w, zero)
+                    x = float(i) - middle_x
+                    if placed:
+                        x = load(m, places + i) - middle_x
+                        after = load(m, places + min(i + 1, nx - 1))
+                        w = w * absolute(after - load(m, places + max(i - 1, 0)))
+                    wx = w * x
+                    row = row + w
+                    row_x = row_x + wx
+                    row_xx = row_xx + wx * x
+                total = total + row
+                sum_x = sum_x + row_x
+                sum_y = sum_y + row * y
+                sum_z = sum_z + row * z
+                sum_xx = sum_xx + row_xx
+                sum_yy = sum_yy + row * (y * y)
+                sum_zz = sum_zz + row * (z * z)
+                sum_xy = sum_xy + row_x * y
+        flat = ~(total > 0.0)
+        inverse = select(flat, 0.0, 1.0 / select(flat, 1.0, total))
+        x, y, z = sum_x * inverse, sum_y * inverse, sum_z * inverse
+        least = spacing * spacing * (_LEAST_SIGMA * _LEAST_SIGMA)
+        var_x = maximum((sum_xx * inverse - x * x) * factor, least)
+        var_y = maximum((sum_yy * inverse - y * y) * factor, least)
+        var_z = maximum((sum_zz * inverse - z * z) * factor, least)
+        cov = (sum_xy * inverse - x * y) * factor
+        most_cov = sqrt(var_x * var_y) * 0.9
+        cov = minimum(maximum(cov, -most_cov), most_cov)
+        centre = (x + middle_x, y + middle_y, z + middle_z)
+        return offset, height * sign, centre, (var_x, var_y, var_z), cov
+
+    return moments
+
+
+def make_symmetric(axes: int) -> Callable:
+    """One width for all axes."""
+
+    @device
+    def write(m, p, variances, cov) -> None:
+        total = variances[0]
+        if axes > 1:
+            total = total + variances[1]
+        if axes > 2:
+            total = total + variances[2]
+        store(m, p + 1 + axes, sqrt(total * (1.0 / axes)))
+
+    return write
+
+
+def make_elliptic(axes: int) -> Callable:
+    """A width for each axis."""
+
+    @device
+    def write(m, p, variances, cov) -> None:
+        store(m, p + 1 + axes, sqrt(variances[0]))
+        store(m, p + 2 + axes, sqrt(variances[1]))
+        if axes > 2:
+            store(m, p + 3 + axes, sqrt(variances[2]))
+
+    return write
 
 
 @device
-def write_elliptic(m, p, var_x, var_y, cov) -> None:
-    """sigma_x and sigma_y."""
-    store(m, p + 3, sqrt(var_x))
-    store(m, p + 4, sqrt(var_y))
-
-
-@device
-def write_rotated(m, p, var_x, var_y, cov) -> None:
+def write_rotated(m, p, variances, cov) -> None:
     """The sigma matrix: the square root of the covariance V is (V + sqrt(det V)) / trace."""
+    var_x, var_y, _ = variances
     root = sqrt(var_x * var_y - cov * cov)
     scale = 1.0 / sqrt(var_x + var_y + root + root)
     store(m, p + 3, (var_x + root) * scale)
@@ -146,29 +236,35 @@ def write_rotated(m, p, var_x, var_y, cov) -> None:
 
 
 @cache
-def make_start(write_widths: Callable, size: int) -> Callable:
+def make_start(write_widths: Callable, size: int, axes: int, placed: bool) -> Callable:
     """Starting values of one model: a kernel over a range of spots."""
+    moments = _make_moments(axes, placed)
 
     @kernel
-    def start_values(pixels, ny, nx, polarity, start) -> None:
-        """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, ny * nx]``.
+    def start_values(pixels, coords, nz, ny, nx, polarity, start) -> None:
+        """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, nz * ny * nx]``.
 
-        ``polarity`` is 1 for bright spots, -1 for dark ones, 0 to look at each.
+        ``polarity`` is 1 for bright spots, -1 for dark ones, 0 to look at each;
+        ``coords[n or 1, nx]`` the places of the pixels of a profile, or of no length.
         """
         count = pixels.shape[0]
-        p = ny * nx
+        places = nz * ny * nx
+        p = places + coords.shape[1]
         m = lane_rows(p + size)
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
             for lane in range(present):
                 source, target = pixels[first + lane], m[:, lane]
-                for k in range(p):
+                for k in range(source.size):
                     target[k] = source[k]
-            offset, height, x, y, var_x, var_y, cov = _moments(m, ny, nx, polarity)
+                where = coords[min(first + lane, len(coords) - 1)]
+                for k in range(where.size):
+                    m[places + k, lane] = where[k]
+            offset, height, centre, variances, cov = moments(m, nz, ny, nx, polarity, places)
             store(m, p, height)
-            store(m, p + 1, x)
-            store(m, p + 2, y)
-            write_widths(m, p, var_x, var_y, cov)
+            for a in range(axes):
+                store(m, p + 1 + a, centre[a])
+            write_widths(m, p, variances, cov)
             store(m, p + size - 1, offset)
             for lane in range(present):
                 for i in range(size):

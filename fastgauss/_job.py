@@ -1,0 +1,264 @@
+"""A fit job: the arrays of a result, and how chunks of spots get there.
+
+Each chunk is loaded as rows of pixels, given starting values, fitted and finished by the
+kernels of its kind of fit, and written to its rows of the result. Nothing is kept beyond
+one chunk a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _rotation, _runtime
+from ._options import Options
+from .kernels.levmar import NOT_FINITE
+from .kernels.linalg import packed_size
+from .kernels.spots import stages
+from .results import FitResult
+
+_CHUNK_BYTES = 1 << 20
+_MOST_CHUNK = 2048
+READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
+_NOTHING = np.zeros((1, 0))
+
+
+class Chunk(NamedTuple):
+    """Spots of one shape; ``m`` is their number, ``p`` that of a spot's pixels."""
+
+    pixels: np.ndarray  # (m, ...)
+    shape: tuple[int, ...]  # of a spot
+    second: np.ndarray | None = None  # (m or 1, ...): weights or variances
+    mask: np.ndarray | None = None  # (m or 1, ...)
+    places: np.ndarray | None = None  # (m or 1, p): abscissae of profiles
+    origin: np.ndarray | None = None  # (m, ndim): what (x, y, ...) of the first pixel is
+
+    @property
+    def weighted(self) -> bool:
+        """Whether pixels are told apart by anything but their values."""
+        return self.second is not None or self.mask is not None
+
+
+def _readable(block: np.ndarray) -> np.ndarray:
+    """A chunk as the kernels take it: in place if they know its dtype, else as float64."""
+    direct = block.dtype in READ_AS_IS and block.dtype.isnative
+    if not (direct and block.flags.carray):
+        block = np.array(block, dtype=np.float64, order="C")
+    return block.reshape(len(block), -1)
+
+
+def _rows_of(array: np.ndarray) -> np.ndarray:
+    """A map of pixels as float64 rows; one that is the same for all spots stays one row."""
+    same = array.shape[0] > 1 and array.strides[0] == 0
+    array = np.ascontiguousarray(array[:1] if same else array, dtype=np.float64)
+    return array.reshape(len(array), -1)
+
+
+def _sorted(chunk: Chunk) -> Chunk:
+    """Profiles in the order of their abscissae, which starting values rely on."""
+    places = chunk.places
+    if places is None or (places[:, 1:] >= places[:, :-1]).all():
+        return chunk
+    order = np.argsort(places, axis=1, kind="stable")
+
+    def turn(array: np.ndarray | None) -> np.ndarray | None:
+        if array is None:
+            return None
+        rows = max(len(array), len(order))
+        both = np.broadcast_to(array, (rows, array.shape[1]))
+        return np.take_along_axis(both, np.broadcast_to(order, both.shape), axis=1)
+
+    return chunk._replace(
+        pixels=turn(chunk.pixels), second=turn(chunk.second), mask=turn(chunk.mask),
+        places=turn(places),
+    )  # fmt: skip
+
+
+class Job:
+    """The result arrays of a call."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        count, size = options.count, options.model.size
+        self.done = 0
+        self.params = np.empty((count, size))
+        self.objective = np.empty(count)
+        self.packed = np.empty((count, packed_size(size)))
+        self.gradient = np.empty((count if options.bounds is not None else 0, size))
+        self.pixels = np.empty(count, np.int32)
+        self.status = np.empty(count, np.int32)
+        self.iterations = np.empty(count, np.int32)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """In the order in which the fit kernel writes them."""
+        return (
+            self.params, self.objective, self.packed, self.gradient, self.pixels, self.status,
+            self.iterations,
+        )  # fmt: skip
+
+    def leave_out(self, rows: np.ndarray, status: int) -> None:
+        """Give rows (a mask) a status without fitting them."""
+        self.done += int(rows.sum())
+        values = (np.nan, np.nan, np.nan, np.nan, 0, status, 0)
+        for array, value in zip(self.arrays, values, strict=True):
+            if len(array):
+                array[rows] = value
+
+    def fit_chunk(self, chunk: Chunk, rows: slice | np.ndarray) -> None:
+        """Fit a chunk into these rows; one without pixels is told by its status."""
+        chunk = _sorted(chunk)
+        outputs = [array[rows] if len(array) else array for array in self.arrays]
+        self._fit(chunk, rows, outputs)
+        status = outputs[-2]
+        if not chunk.weighted and (status == NOT_FINITE).any():
+            self._fit_existing(chunk, rows, outputs)
+        if not isinstance(rows, slice):  # an index gave copies
+            for array, output in zip(self.arrays, outputs, strict=True):
+                if len(array):
+                    array[rows] = output
+
+    def _fit_existing(
+        self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]
+    ) -> None:
+        """Fit once more, without them, spots that have NaN among their pixels."""
+        members = np.flatnonzero(outputs[-2] == NOT_FINITE)
+        values = chunk.pixels[members].reshape(len(members), -1)
+        members = members[np.isnan(values).any(axis=1)]
+        if not members.size:
+            return
+        part = chunk._replace(
+            pixels=chunk.pixels[members],
+            mask=np.zeros((1, *chunk.shape), bool),
+            places=chunk.places[members] if chunk.places is not None and len(chunk.places) > 1 else chunk.places,
+            origin=None if chunk.origin is None else chunk.origin[members],
+        )  # fmt: skip
+        again = [array[members] if len(array) else array for array in outputs]
+        self._fit(part, members + rows.start if isinstance(rows, slice) else rows[members], again)
+        for array, output in zip(outputs, again, strict=True):
+            if len(array):
+                array[members] = output
+
+    def _fit(self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]) -> None:
+        """Start, fit and finish spots ``rows`` of the job into ``outputs``."""
+        options = self.options
+        model, bounded = options.model, options.bounds is not None
+        pixel = options.pixel if chunk.places is None else "places"
+        estimator = ("poisson", "camera") if options.method == "mle" else ("plain", "weighted")
+        spread = options.covariance == "sandwich"
+        kernels = stages(
+            model.name, model.ndim, pixel, estimator[chunk.weighted], bounded, spread
+        )
+        pixels, second = self._load(chunk)
+        places = _NOTHING if chunk.places is None else _rows_of(chunk.places)
+        shape = (1,) * (3 - len(chunk.shape)) + chunk.shape
+        params, objective, packed, _, counts, status, _ = outputs
+        lower, upper = self._bounds(rows, chunk.origin)
+        if options.guess is None:
+            start = np.empty_like(params)
+            kernels.start(pixels, places, *shape, options.polarity, start)
+            if bounded and model.name == "rotated":
+                start = _rotation.from_sigma_matrix(start, lower, upper)
+        else:
+            start = np.array(options.guess[rows])
+            if chunk.origin is not None:
+                start[:, 1 : 1 + model.ndim] -= chunk.origin
+            if not bounded and model.name == "rotated":
+                start = _rotation.to_sigma_matrix(start)
+        known = np.array(model.constants)
+        kernels.fit(
+            pixels, second, places, *shape, known, start, lower, upper, options.tol,
+            options.max_iter, *outputs,
+        )  # fmt: skip
+        spreads = np.empty((0, packed.shape[1]))
+        if spread:
+            spreads = np.empty_like(packed)
+            kernels.spread(pixels, second, places, *shape, known, params, spreads)
+        scaled = options.covariance == "residual"
+        free = options.free if isinstance(options.free, int) else options.free[rows]
+        freedom = counts - free if scaled else np.full(len(counts), -1)
+        extent = tuple(n if k >= 3 - model.ndim else 0 for k, n in enumerate(shape))
+        kernels.finish(
+            params, packed, spreads, objective, freedom.astype(np.float64), status, lower, upper,
+            known, places, *extent,
+        )  # fmt: skip
+        if chunk.origin is not None:
+            self._move(params, chunk.origin, rows, lower, upper)
+        if options.bounds is not None and model.name == "rotated":
+            _rotation.make_canonical(params, packed, self._part(options.bounds, rows))
+
+    @staticmethod
+    def _part(bounds: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        """Bounds of these rows, (2, m or 1, P)."""
+        return bounds if bounds.shape[1] == 1 else bounds[:, rows]
+
+    def _move(
+        self,
+        params: np.ndarray,
+        origin: np.ndarray,
+        rows: slice | np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> None:
+        """Count centres, in place, from the origin; those on a bound stay exactly there."""
+        axes = slice(1, 1 + self.options.model.ndim)
+        centres = params[:, axes]
+        if self.options.bounds is None:
+            centres += origin
+            return
+        low, high = centres == lower[:, axes], centres == upper[:, axes]
+        centres += origin
+        limits = self._part(self.options.bounds, rows)[:, :, axes]
+        np.copyto(centres, limits[0], where=low)
+        np.copyto(centres, limits[1], where=high)
+
+    def _bounds(
+        self, rows: slice | np.ndarray, origin: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds of these rows, from the first pixel; empty if there are none."""
+        options = self.options
+        size, axes = options.model.size, slice(1, 1 + options.model.ndim)
+        if options.bounds is None:
+            return np.empty((0, size)), np.empty((0, size))
+        every = np.broadcast_to(options.bounds, (2, options.count, size))
+        lower, upper = np.array(every[0, rows]), np.array(every[1, rows])
+        if origin is not None:
+            lower[:, axes] -= origin
+            upper[:, axes] -= origin
+        return lower, upper
+
+    def _load(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels, NaN where there are none, and the second number of each."""
+        if not chunk.weighted:
+            return _readable(chunk.pixels), _NOTHING
+        pixels = np.array(chunk.pixels, dtype=np.float64, order="C")
+        if chunk.mask is not None:
+            pixels[np.broadcast_to(chunk.mask, pixels.shape)] = np.nan
+        if chunk.second is not None:
+            second = _rows_of(chunk.second)
+            if self.options.method == "lsq":
+                pixels[np.broadcast_to(chunk.second == 0, pixels.shape)] = np.nan
+        else:
+            second = np.full((1, pixels[0].size), float(self.options.method == "lsq"))
+        return pixels.reshape(len(pixels), -1), second
+
+    def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
+        """Do ``work`` on chunks of ``count`` spots of so many pixels."""
+        chunk = int(np.clip(_CHUNK_BYTES // (8 * max(pixels, 1)), 64, _MOST_CHUNK))
+        before, total, progress = self.done, self.options.count, self.options.progress
+
+        def report(done: int, _: int, /) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        _runtime.run(lambda: work, count, chunk, self.options.threads, report)
+        self.done += count
+
+    def result(self) -> FitResult:
+        """The result, when all rows are written."""
+        return FitResult(
+            self.options.model, self.params, self.packed, self.objective, self.status,
+            self.iterations, self.pixels, self.pixels - self.options.free, self.options.absolute,
+        )  # fmt: skip

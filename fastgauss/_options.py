@@ -1,0 +1,209 @@
+"""The options of a fit, checked: what fit_rois and fit_spots have in common."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _check, _runtime
+from .models import PIXELS, Model
+
+METHODS = ("lsq", "mle")
+COVARIANCES = ("auto", "residual", "absolute", "sandwich")
+
+
+class Options(NamedTuple):
+    """The checked options of a fit of ``count`` spots."""
+
+    model: Model
+    count: int
+    method: str
+    pixel: str
+    covariance: str  # "residual", "absolute" or "sandwich"
+    absolute: bool  # the objective is chi-squared distributed
+    guess: np.ndarray | None  # (n, P)
+    bounds: np.ndarray | None  # (2, n or 1, P), lower and upper; equal where fixed
+    polarity: int  # 1 bright, -1 dark, 0 as each spot looks
+    tol: float
+    max_iter: int
+    threads: int | None
+    progress: _runtime.Progress | None
+    free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
+
+
+def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
+    """A number for all spots, (1,), or for each, (n,); None is ``missing``."""
+    if value is None:
+        return np.array([missing])
+    array = np.asarray(_check.real_array(name, value, (0, 1)), np.float64)
+    if array.ndim == 1 and array.shape != (count,):
+        raise ValueError(f"{name} must be a number or have shape ({count},), got {array.shape}")
+    if np.isnan(array).any():
+        raise ValueError(f"{name} must not be NaN")
+    return np.atleast_1d(array)
+
+
+def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
+    """A dictionary by parameter names."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dict of parameter names, got {type(value).__name__}")
+    for key in value:
+        _check.choice(name, key, model.names)
+    return value
+
+
+def _limits(name: str, pair: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper end of a parameter's range."""
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise ValueError(f"{name} must be a pair (lower, upper), got {pair!r}")
+    low = _per_spot(f"{name} lower", pair[0], count, -np.inf)
+    high = _per_spot(f"{name} upper", pair[1], count, np.inf)
+    if not (low < high).all():
+        raise ValueError(f"{name} must have lower < upper for every spot; use fixed= for one value")
+    return low, high
+
+
+def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray | None:
+    """Lower and upper bounds (2, n or 1, P) from ``fixed`` and ``bounds``; None for neither."""
+    fixed, bounds = _items("fixed", fixed, model), _items("bounds", bounds, model)
+    for name in fixed:
+        if name in bounds:
+            raise ValueError(f"{name!r} must not be in both fixed and bounds")
+    ranges = {name: _limits(f"bounds[{name!r}]", pair, count) for name, pair in bounds.items()}
+    for name, value in fixed.items():
+        held = _per_spot(f"fixed[{name!r}]", value, count, np.nan)
+        if not np.isfinite(held).all():
+            raise ValueError(f"fixed[{name!r}] must be finite, got {value!r}")
+        ranges[name] = held, held
+    if not ranges:
+        return None
+    rows = max(len(end) for ends in ranges.values() for end in ends)
+    limits = np.empty((2, rows, model.size))
+    limits[0], limits[1] = -np.inf, np.inf
+    for name, ends in ranges.items():
+        column = model.names.index(name)
+        if column in model.sigmas and not (ends[1] > 0).all():
+            raise ValueError(f"{name} must be allowed to be positive by fixed and bounds")
+        for limit, end in zip(limits, ends, strict=True):
+            limit[:, column] = end
+    return limits
+
+
+def _free(model: Model, limits: np.ndarray | None) -> int | np.ndarray:
+    """How many parameters are not fixed."""
+    if limits is None:
+        return model.size
+    free = (limits[0] < limits[1]).sum(axis=1)
+    return int(free[0]) if len(free) == 1 else free
+
+
+def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
+    """Starting values, (n, P)."""
+    if guess is None:
+        return None
+    guess = _check.finite_array("guess", guess, (1, 2))
+    if guess.shape not in ((model.size,), (count, model.size)):
+        raise ValueError(
+            f"guess must have shape ({model.size},) or ({count}, {model.size}) for the "
+            f"parameters {model.names}, got {guess.shape}"
+        )
+    if not all((guess[..., k] > 0).all() for k in set(model.sigmas)):
+        raise ValueError("guess must have positive sigmas")
+    return np.broadcast_to(guess, (count, model.size))
+
+
+def _covariance(covariance: Any, method: str, weighted: bool) -> str:
+    """What "auto" means, and what has no meaning."""
+    _check.choice("covariance", covariance, COVARIANCES)
+    if method == "mle":
+        if covariance not in ("auto", "absolute"):
+            raise ValueError(
+                f"covariance must be 'auto' with method='mle' (it is the inverse Fisher "
+                f"information), got {covariance!r}"
+            )
+        return "absolute"
+    if covariance == "absolute" and not weighted:
+        raise ValueError("covariance='absolute' needs weights: the inverse variances")
+    if covariance == "auto":
+        return "absolute" if weighted else "residual"
+    return covariance
+
+
+def options(
+    model: Model,
+    count: int,
+    *,
+    method: Any,
+    pixel: Any,
+    polarity: int,
+    guess: Any,
+    fixed: Any,
+    bounds: Any,
+    weighted: bool,
+    camera: bool,
+    covariance: Any,
+    max_iter: Any,
+    tol: Any,
+    threads: Any,
+    progress: Any,
+) -> Options:
+    """Check the options of a fit; ``weighted`` and ``camera``: there are weights, variances."""
+    _check.choice("method", method, METHODS)
+    _check.choice("pixel", pixel, PIXELS)
+    if weighted and method == "mle":
+        raise ValueError("weights must be None with method='mle'; its weights follow from the model")
+    if camera and method != "mle":
+        raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")
+    _runtime.resolve_threads(threads)
+    limits = bounds_of(model, count, fixed, bounds)
+    return Options(
+        model=model,
+        count=count,
+        method=method,
+        pixel=pixel,
+        covariance=_covariance(covariance, method, weighted),
+        absolute=method == "mle" or weighted,
+        guess=_guess(model, count, guess),
+        bounds=limits,
+        polarity=polarity,
+        tol=_check.number("tol", tol, above=0.0),
+        max_iter=_check.integer("max_iter", max_iter, at_least=1),
+        threads=threads,
+        progress=_runtime.progress_bar(progress, count, "spot"),
+        free=_free(model, limits),
+    )
+
+
+def pixel_map(
+    name: str, value: Any, roi: tuple[int, ...], count: int | None, numbers: bool = False
+) -> np.ndarray | None:
+    """Non-negative numbers a pixel: (1, ...) for all ROIs or (n, ...) for each; None is none.
+
+    With ``numbers`` one number a ROI, (n,), will do. ``count`` is None for an image.
+    """
+    if value is None:
+        return None
+    array = _check.real_array(name, value)
+    stack = () if count is None else (count,)
+    one_each = numbers and count is not None and len(roi) > 1 and array.shape == stack
+    if array.shape not in (roi, stack + roi) and not one_each:
+        shapes = " or ".join(str(shape) for shape in dict.fromkeys([roi, stack + roi]))
+        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+    if array.size and not (array.min() >= 0 and array.max() < np.inf):
+        raise ValueError(f"{name} must be finite and not negative")
+    if one_each:
+        return np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
+    return array if count is not None and array.shape == stack + roi else array[np.newaxis]
+
+
+def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> np.ndarray | None:
+    """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"mask must be boolean, True where a pixel does not exist; got {array.dtype}")
+    return pixel_map("mask", array, roi, count)

@@ -1,0 +1,44 @@
+"""Windows around the spots of an image or a volume."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def windows(
+    positions: np.ndarray, box: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """First pixel and extent, both (n, ndim), of the boxes around positions.
+
+    A box ends at the border of the image, and half-way to the next position.
+    """
+    limit, reach = np.array(shape), max(box)
+    centre = np.rint(np.clip(positions, -limit - reach, 2 * limit + reach)).astype(np.intp)
+    first = centre - np.array(box) // 2
+    last = first + box
+    _part_neighbours(positions, centre, first, last, reach)
+    first, last = np.clip(first, 0, limit), np.clip(last, 0, limit)
+    return first, np.maximum(last - first, 0)
+
+
+def _part_neighbours(
+    positions: np.ndarray, centre: np.ndarray, first: np.ndarray, last: np.ndarray, reach: int
+) -> None:
+    """Cut windows, in place, half-way to each neighbour along the axis that separates them most.
+
+    Two pixels beside the centre always stay.
+    """
+    from scipy.spatial import KDTree
+
+    if len(positions) < 2:
+        return
+    pairs = KDTree(positions).query_pairs(reach, p=np.inf, output_type="ndarray")
+    for one, other in (pairs.T, pairs.T[::-1]):
+        apart = positions[other] - positions[one]
+        axis = np.abs(apart).argmax(axis=1)
+        along = np.take_along_axis(apart, axis[:, None], axis=1)[:, 0]
+        half = np.maximum(np.floor(np.abs(along) / 2), 2).astype(np.intp)
+        middle = centre[one, axis]
+        ahead, behind = along > 0, along < 0
+        np.minimum.at(last, (one[ahead], axis[ahead]), (middle + half + 1)[ahead])
+        np.maximum.at(first, (one[behind], axis[behind]), (middle - half)[behind])

@@ -1,0 +1,127 @@
+"""Sums of products of lane rows: how normal equations grow by a dimension.
+
+Along one axis a separable model has the columns f, x (its derivative by the centre),
+s (by the width) and 1. Their products at one coordinate, the packed triangle
+
+    ff, xf, xx, sf, sx, ss, 1f, 1x, 1s, 11
+
+are what a *table* holds. With another axis each column of the larger model is a column of
+the smaller one times one of the four factors of that axis:
+
+    f = f f,  x = x f,  y = f x',  s_x = s f,  s_y = f s',  1 = 1 1,
+
+so that its Gram matrix is a sum, over the coordinates of the new axis, of products of an
+entry of the smaller Gram matrix and an entry of the table. ``contract`` is that sum. The
+same holds, with f, x and s alone, for the sums of the data times the columns, and in one
+step for a *dense* model, whose columns are there as rows.
+
+Which entries meet is a *pattern*, an integer that is known when the kernel is compiled;
+the sum is emitted with one register for each result, which loops over memory cannot have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import lower_builtin
+from numba.extending import type_callable
+
+from .lanes import FLAGS, element, lane_type
+
+GRAM = (0, 10, 20, 30)  # pattern of a Gram matrix, by the number of axes
+MOMENTS = (0, 11, 21, 31)  # pattern of sums over data
+DENSE = 1000  # + the number of columns
+FACTOR_ROWS = 3  # of f, x, s
+TABLE_ROWS = 10  # of their packed products with each other and 1
+
+Pairs = list[tuple[int, int]]
+
+
+def _triangle(i: int, j: int) -> int:
+    """Where entry (i, j) of a symmetric matrix stands in its packed lower triangle."""
+    return max(i, j) * (max(i, j) + 1) // 2 + min(i, j)
+
+
+def _columns(axes: int) -> Pairs:
+    """For each column, the column of the model with an axis less, and the new axis' factor."""
+    if axes == 1:
+        return [(0, 0), (0, 1), (0, 2), (1, 3)]
+    centres = [(1 + k, 0) for k in range(axes - 1)] + [(0, 1)]
+    widths = [(axes + k, 0) for k in range(axes - 1)] + [(0, 2)]
+    return [(0, 0), *centres, *widths, (2 * axes - 1, 3)]
+
+
+def _pairs(pattern: int) -> Pairs:
+    """Which row of ``left`` and which of ``right`` meet in each entry of the result."""
+    if pattern > DENSE:
+        size = pattern - DENSE
+        gram = [(i, j) for i in range(size) for j in range(i + 1)]
+        return gram + [(size, j) for j in range(size)]
+    columns = _columns(pattern // 10)
+    if pattern in MOMENTS:
+        return columns[:-1]
+    return [
+        (_triangle(a, b), _triangle(k, h))
+        for i, (a, k) in enumerate(columns)
+        for b, h in columns[: i + 1]
+    ]
+
+
+def contract(m, target, left, left_stride, right, right_stride, count, pattern):
+    """Write sum over k of left[k, a] * right[k, b] for each pair (a, b) of the pattern.
+
+    ``left[k, a]`` is lane row left + left_stride * k + a of ``m``, ``right`` likewise, and
+    the results go to the rows from ``target`` on.
+    """
+    for e, (a, b) in enumerate(_pairs(pattern)):
+        total = np.zeros(m.shape[1])
+        for k in range(count):
+            total = total + m[left + left_stride * k + a] * m[right + right_stride * k + b]
+        m[target + e] = total
+
+
+@type_callable(contract)
+def _type_contract(context: Any) -> Any:
+    def typer(m, target, left, left_stride, right, right_stride, count, pattern):
+        rows = (target, left, left_stride, right, right_stride, count)
+        fits = isinstance(m, types.Array) and all(isinstance(n, types.Integer) for n in rows)
+        return types.none if fits and isinstance(pattern, types.IntegerLiteral) else None
+
+    return typer
+
+
+@lower_builtin(contract, types.Array, *[types.Integer] * 6, types.IntegerLiteral)
+def _lower_contract(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    kind = sig.args[0]
+    lane = lane_type(kind.dtype)
+    target, left, left_stride, right, right_stride, count = (
+        context.cast(builder, args[k], sig.args[k], types.intp) for k in range(1, 7)
+    )
+    pairs = _pairs(sig.args[7].literal_value)
+
+    def pointer(row: Any, i: int) -> Any:
+        index = builder.add(row, context.get_constant(types.intp, i))
+        return element(context, builder, kind, args[0], index, lane)
+
+    def load(row: Any, i: int) -> Any:
+        value = builder.load(pointer(row, i))
+        value.align = kind.dtype.bitwidth // 8
+        return value
+
+    vector = context.get_value_type(lane)
+    zero = cgutils.get_null_value(vector)
+    totals = [cgutils.alloca_once_value(builder, zero) for _ in pairs]
+    with cgutils.for_range(builder, count) as loop:
+        left_row = builder.add(left, builder.mul(left_stride, loop.index))
+        right_row = builder.add(right, builder.mul(right_stride, loop.index))
+        lefts = {a: load(left_row, a) for a, _ in dict.fromkeys(pairs)}
+        rights = {b: load(right_row, b) for _, b in dict.fromkeys(pairs)}
+        for total, (a, b) in zip(totals, pairs, strict=True):
+            product = builder.fmul(lefts[a], rights[b], flags=FLAGS)
+            builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
+    for e, total in enumerate(totals):
+        builder.store(builder.load(total), pointer(target, e)).align = kind.dtype.bitwidth // 8
+    return context.get_dummy_value()
