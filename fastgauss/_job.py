@@ -175,6 +175,8 @@ class Job:
         spreads = np.empty((0, packed.shape[1]))
         if spread:
             spreads = np.empty_like(packed)
+            if not second.size:
+                second = np.ones((1, pixels.shape[1]))
             kernels.spread(pixels, second, places, *shape, known, params, spreads)
         scaled = options.covariance == "residual"
         free = options.free if isinstance(options.free, int) else options.free[rows]

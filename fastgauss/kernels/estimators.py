@@ -20,6 +20,8 @@ another. The row before holds sum w d**2, and the one before that sum w d.
     weighted    w (d - pivot), then w; w = 0 where there is no pixel
     poisson     d, not below 0
     camera      d + v, -1 where there is no pixel, then v
+    residual    d, then w: least squares of models that are not linear in anything
+    spread      the same: B'W V W B instead of B'W B, V the model's own value
 
 ``pivot``, any number near the data's level, keeps the sums of least squares from
 cancelling; the fitted offset is counted from it.
@@ -47,15 +49,17 @@ class Estimator(NamedTuple):
     ``terms`` gives weight, weighted residual and loss of a pixel.
     """
 
-    linear: bool  # least squares, linear in amplitude and offset
+    linear: bool  # sums need no model: least squares, linear in amplitude and offset
     uniform: bool  # all weights are 1
-    scaled: bool  # the noise is known from the residual alone
+    scaled: bool  # the objective's scale, the noise, is known from itself alone
+    positive: bool  # the model must be positive
     kinds: int  # numbers a pixel
     read: Callable
     terms: Callable
 
 
 _ROUNDING = 1e-15  # of a sum of squares, relative to the same sum of the data's
+_ROUNDING_EXACT = 1e-30  # the same, where the squares are those of residuals
 _LEAST_RATIO = 1e-300  # keeps 0 log 0 finite
 _LEAST_MODEL = 1e-200  # a model of 0 is possible where nothing was counted
 
@@ -167,9 +171,47 @@ def _terms_camera(m, first, n, k, value):
     return select(missing, 0.0, w), select(missing, 0.0, g), select(missing, 0.0, loss)
 
 
+@device
+def _read_residual(m, first, lane, pixels, second, item, pivot):
+    source = pixels[item]
+    weights = second[min(item, len(second) - 1)]
+    n = source.size
+    square = 0.0
+    weight = 0.0
+    count = 0
+    for k in range(n):
+        d = float(source[k])
+        w = weights[k]
+        if d != d or w == 0.0:
+            d, w = 0.0, 0.0
+        else:
+            count += 1
+        weight += w
+        square += w * d * d
+        m[first + k, lane] = d
+        m[first + n + k, lane] = w
+    return float(count), square * _ROUNDING_EXACT, weight
+
+
+@device
+def _terms_residual(m, first, n, k, value):
+    r = load(m, first + k) - value
+    w = load(m, first + n + k)
+    g = w * r
+    return w, g, g * r
+
+
+@device
+def _terms_spread(m, first, n, k, value):
+    w = load(m, first + n + k)
+    return w * w * maximum(value, 0.0), w * 0.0, 0.0
+
+
 ESTIMATORS = {
-    "plain": Estimator(True, True, True, 1, _read_plain, _terms_plain),
-    "weighted": Estimator(True, False, True, 2, _read_weighted, _terms_weighted),
-    "poisson": Estimator(False, False, False, 1, _read_poisson, _terms_poisson),
-    "camera": Estimator(False, False, False, 2, _read_camera, _terms_camera),
+    "plain": Estimator(True, True, True, False, 1, _read_plain, _terms_plain),
+    "weighted": Estimator(True, False, True, False, 2, _read_weighted, _terms_weighted),
+    "poisson": Estimator(False, False, False, True, 1, _read_poisson, _terms_poisson),
+    "camera": Estimator(False, False, False, True, 2, _read_camera, _terms_camera),
+    "residual": Estimator(False, False, True, False, 2, _read_residual, _terms_residual),
+    "spread": Estimator(False, False, True, False, 2, _read_residual, _terms_spread),
 }

@@ -158,9 +158,8 @@ def make_fit(
     work = pivot + 1 + (3 * size + entries if bounded else 0)
     hold, clip = make_bounds(size, lower) if bounded else (_hold_none, _clip_none)
     fixed_rows, axis_rows = scratch
-    read, kinds, linear, scaled = (
-        estimator.read, estimator.kinds, estimator.linear, estimator.scaled
-    )  # fmt: skip
+    read, kinds = estimator.read, estimator.kinds
+    linear, scaled, positive = estimator.linear, estimator.scaled, estimator.positive
 
     @device
     def judge(m, pixels, nz, ny, nx, gram, last_gram):
@@ -250,7 +249,7 @@ def make_fit(
         for i in range(size):
             m[q + i, lane] = start[item, i]
         m[q + size - 1, lane] -= level
-        if not linear:  # a likelihood needs a positive model to start from
+        if positive:  # a likelihood needs such a model to start from
             mean = 1.0 / scale if scale < 1e200 else 1.0
             offset = max(m[q + size - 1, lane], mean * _LEAST_OFFSET)
             m[q + size - 1, lane] = offset

@@ -25,6 +25,7 @@ _PIVOT = 1e-14
 _TINY = 1e-300  # keeps 0 / 0 out of a direction that the data do not know at all
 
 
+@device
 def packed_size(size: int) -> int:
     """Entries of the lower triangle of a symmetric matrix of this size."""
     return size * (size + 1) // 2

@@ -40,7 +40,7 @@ def _legendre(points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 _NODES_8, _WEIGHTS_8 = _legendre(8)
-_NODES_5, _WEIGHTS_5 = _legendre(5)
+NODES_5, WEIGHTS_5 = _legendre(5)
 
 
 @device
@@ -118,9 +118,9 @@ def rotated_integrated(x, y, amplitude, x0, y0, sigma_x, sigma_y, cos, sin, offs
     by_theta = zero
     for j in range(5):
         for i in range(5):
-            weight = _WEIGHTS_5[i] * _WEIGHTS_5[j]
-            at_x = x + _NODES_5[i]
-            at_y = y + _NODES_5[j]
+            weight = WEIGHTS_5[i] * WEIGHTS_5[j]
+            at_x = x + NODES_5[i]
+            at_y = y + NODES_5[j]
             at = rotated_sampled(at_x, at_y, amplitude, x0, y0, sigma_x, sigma_y, cos, sin, offset)
             value = value + weight * at[0]
             f = f + weight * at[1]

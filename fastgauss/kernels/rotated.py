@@ -8,6 +8,8 @@ from functools import cache
 
 from ._compile import device
 from .axes import MOST_STEPS, fill_outwards
+from .contract import DENSE, contract
+from .dense import make_weigh
 from .estimators import Estimator
 from .lanes import (
     ALL_LANES,
@@ -22,8 +24,10 @@ from .lanes import (
     sqrt,
     store,
 )
-from .linalg import packed
+from .linalg import packed, packed_size
 from .normal import limit_centre, limit_width, reciprocal
+from .profiles import NODES_5 as _NODES
+from .profiles import WEIGHTS_5 as _WEIGHTS
 from .special import exp_negative
 
 SCRATCH = (15, 12)  # lane rows needed, and more for each pixel of each axis
@@ -36,14 +40,34 @@ _FOURTH = (0, 1, 3, 2, 4, 5, 3, 6, 7, 10, 4, 7, 8, 11, 12, 5, 8, 9, 12, 13, 14)
 
 
 @device
-def _rotated_is_safe(nx, ny, x0, y0, a, b, c):
+def _is_safe(nx, ny, x0, y0, metric):
     """Where no start, ratio or product of ``fill_outwards`` leaves the range of float64."""
-    x = absolute(float(nx // 2) - x0)
-    y = maximum(absolute(y0), absolute(float(ny - 1) - y0))
+    a, b, c = metric
+    x = absolute(float(nx // 2) - x0) + 0.5
+    y = maximum(absolute(y0), absolute(float(ny - 1) - y0)) + 0.5
     cross = absolute(b) * y
     exponent = (a * x * x + c * y * y) * 0.5 + cross * x
     ratio = a * (x + float(nx)) + cross
-    return (exponent < 300.0) & (ratio < 300.0)
+    safe = (exponent < 300.0) & (ratio < 300.0)
+    return safe & ~safe if nx > MOST_STEPS else safe
+
+
+@device
+def _fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
+    """exp(-d' M d / 2) at d = (i - x0, y), i = 0 .. nx - 1; ``square`` is exp(-M_xx)."""
+    a, b, c = metric
+    middle = float(nx // 2) - x0
+    slope = b * y
+    height = c * (y * y) * -0.5
+    start = exp_negative((middle * a * -0.5 - slope) * middle + height)
+    up = exp_negative(a * (-0.5 - middle) - slope)
+    down = exp_negative(a * (middle - 0.5) + slope)
+    fill_outwards(m, nx, start, up, down, square, table, 1)
+    if not all_safe:
+        for i in range(nx):
+            x = float(i) - x0
+            f = exp_negative((x * a * -0.5 - slope) * x + height)
+            store(m, table + i, select(safe, load(m, table + i), f))
 
 
 def _make_rows(estimator: Estimator) -> Callable:
@@ -57,32 +81,17 @@ def _make_rows(estimator: Estimator) -> Callable:
 
         Returns sum w, sum r and the loss.
         """
-        a, b, c = metric
         amplitude, x0, y0 = load(m, p), load(m, p + 1), load(m, p + 2)
         offset = load(m, p + 6)
-        middle = float(nx // 2) - x0
-        square = exp_negative(-a)
+        square = exp_negative(-metric[0])
         zero = broadcast(0.0)
         one = zero
         objective = zero
         total = zero
-        safe = _rotated_is_safe(nx, ny, x0, y0, a, b, c)
-        if nx > MOST_STEPS:
-            safe = safe & ~safe
+        safe = _is_safe(nx, ny, x0, y0, metric)
         all_safe = mask_bits(safe) == ALL_LANES
         for j in range(ny):
-            y = float(j) - y0
-            slope = b * y
-            height = c * (y * y) * -0.5
-            start = exp_negative((middle * a * -0.5 - slope) * middle + height)
-            up = exp_negative(a * (-0.5 - middle) - slope)
-            down = exp_negative(a * (middle - 0.5) + slope)
-            fill_outwards(m, nx, start, up, down, square, table, 1)
-            if not all_safe:
-                for i in range(nx):
-                    x = float(i) - x0
-                    f = exp_negative((x * a * -0.5 - slope) * x + height)
-                    store(m, table + i, select(safe, load(m, table + i), f))
+            _fill_row(m, nx, x0, float(j) - y0, metric, square, safe, all_safe, table)
             f2_0 = zero
             f2_1 = zero
             f2_2 = zero
@@ -230,8 +239,7 @@ def make_sampled(estimator: Estimator) -> Callable:
         """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
         table = work + 15
         sums = table + nx
-        q1, q2, q3 = _inverse_of_widths(m, p)
-        metric = (q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2)
+        metric = _metric(m, p)
         one, total, objective = row_sums(m, pixels, ny, nx, p, metric, table, sums)
         y0 = load(m, p + 2)
         _moments_to_second(m, ny, y0, sums, 8, gradient)
@@ -243,6 +251,86 @@ def make_sampled(estimator: Estimator) -> Callable:
         for k in range(21):
             store(m, gram + k, load(m, work + _FOURTH[k]))
         return objective
+
+    return accumulate
+
+
+@device
+def _metric(m, p):
+    """M = P**-2 as (xx, xy, yy)."""
+    q1, q2, q3 = _inverse_of_widths(m, p)
+    return q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2
+
+
+_COLUMNS = DENSE + 7  # pattern of seven columns
+_CELL = packed_size(7) + 7  # lane rows of the sums of a row of pixels
+INTEGRATED_SCRATCH = (_CELL, 1 + 2 * 7 + 1)
+
+
+@device
+def _average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
+    """The basis averaged over each pixel of row j, seven lane rows a pixel."""
+    x0, y0 = load(m, p + 1), load(m, p + 2)
+    square = exp_negative(-metric[0])
+    safe = _is_safe(nx, ny, x0, y0, metric)
+    all_safe = mask_bits(safe) == ALL_LANES
+    for k in range(7 * nx):
+        store(m, columns + k, broadcast(0.0))
+    for over in range(5):
+        y = (float(j) + _NODES[over]) - y0
+        for along in range(5):
+            shifted = x0 - _NODES[along]
+            weight = _WEIGHTS[over] * _WEIGHTS[along]
+            _fill_row(m, nx, shifted, y, metric, square, safe, all_safe, table)
+            for i in range(nx):
+                at = columns + 7 * i
+                x = float(i) - shifted
+                f = load(m, table + i) * weight
+                fx = f * x
+                fy = f * y
+                store(m, at, load(m, at) + f)
+                store(m, at + 1, load(m, at + 1) + fx)
+                store(m, at + 2, load(m, at + 2) + fy)
+                store(m, at + 3, load(m, at + 3) + fx * x)
+                store(m, at + 4, load(m, at + 4) + fx * y)
+                store(m, at + 5, load(m, at + 5) + fy * y)
+    for i in range(nx):
+        store(m, columns + 7 * i + 6, broadcast(1.0))
+
+
+@cache
+def make_integrated(estimator: Estimator) -> Callable:
+    """Normal equations of the rotated model's mean over each pixel, by 5 x 5 points."""
+    linear = estimator.linear
+    weigh = make_weigh(7, estimator)
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
+        table = work + _CELL
+        columns = table + nx
+        left = columns + 7 * nx
+        metric = _metric(m, p)
+        amplitude, offset = load(m, p), load(m, p + 6)
+        objective = broadcast(0.0)
+        for e in range(packed_size(7)):
+            store(m, gram + e, broadcast(0.0))
+        for e in range(7):
+            store(m, gradient + e, broadcast(0.0))
+        for j in range(ny):
+            _average_columns(m, nx, ny, j, p, metric, table, columns)
+            for i in range(nx):
+                value = amplitude * load(m, columns + 7 * i) + offset
+                at = j * nx + i
+                loss = weigh(m, pixels, ny * nx, at, value, columns + 7 * i, left + 8 * i)
+                objective = objective + loss
+            contract(m, work, left, 8, columns, 7, nx, _COLUMNS)
+            for e in range(packed_size(7)):
+                store(m, gram + e, load(m, gram + e) + load(m, work + e))
+            for e in range(7):
+                moment = load(m, work + packed_size(7) + e)
+                store(m, gradient + e, load(m, gradient + e) + moment)
+        return load(m, pixels - 1) if linear else objective
 
     return accumulate
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from . import axes as tables
 from . import finish, levmar, normal, rotated, separable, start
+from . import spread as sandwich
 from .estimators import ESTIMATORS, Estimator
 
 
@@ -21,6 +22,7 @@ class Stages(NamedTuple):
 
     start: Callable
     fit: Callable
+    spread: Callable
     finish: Callable
 
 
@@ -76,8 +78,10 @@ def _separable(
 
 def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
     """The rotated model."""
-    accumulate = rotated.make_sampled(estimator)
-    scratch = rotated.SCRATCH
+    if pixel == "sample":
+        accumulate, scratch = rotated.make_sampled(estimator), rotated.SCRATCH
+    else:
+        accumulate, scratch = rotated.make_integrated(estimator), rotated.INTEGRATED_SCRATCH
     settle = _settle(7, estimator, bounded)
     if bounded:
         scratch = (scratch[0] + rotated.NATURAL_ROWS, scratch[1])
@@ -93,6 +97,12 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
     )
 
 
+def _blocks(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
+    if model == "rotated" and axes == 2:
+        return _rotated(pixel, estimator, bounded)
+    return _separable(model, axes, pixel, estimator, bounded)
+
+
 @cache
 def stages(
     model: str, axes: int, pixel: str, estimator: str, bounded: bool, spread: bool
@@ -102,15 +112,13 @@ def stages(
     ``pixel`` may be "places" for profiles at given coordinates; ``estimator`` is a key of
     ``ESTIMATORS``; ``spread``: the covariance is a sandwich.
     """
-    judge = ESTIMATORS[estimator]
-    if model == "rotated" and axes == 2:
-        blocks = _rotated(pixel, judge, bounded)
-    else:
-        blocks = _separable(model, axes, pixel, judge, bounded)
+    judge, middle = ESTIMATORS[estimator], ESTIMATORS["spread"]
+    blocks = _blocks(model, axes, pixel, judge, bounded)
+    other = _blocks(model, axes, pixel, middle, bounded)
+    size = blocks.size
     return Stages(
-        start=start.make_start(blocks.write, blocks.size, axes, pixel == "places"),
-        fit=levmar.make_fit(
-            blocks.evaluate, blocks.step, blocks.size, blocks.scratch, judge, bounded
-        ),
-        finish=finish.make_finish(blocks.shape, blocks.angle, blocks.size, bounded, spread),
+        start=start.make_start(blocks.write, size, axes, pixel == "places"),
+        fit=levmar.make_fit(blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded),
+        spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle),
+        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread),
     )

@@ -1,0 +1,55 @@
+"""The middle of the sandwich: B'W V W B at the solution, V the model's own value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from ._compile import kernel
+from .estimators import HEADER, Estimator
+from .lanes import WIDTH, lane_rows
+from .linalg import packed_size
+
+
+@cache
+def make_spread(
+    evaluate: Callable,
+    size: int,
+    scratch: tuple[int, int],
+    estimator: Estimator,
+    constants: int = 0,
+) -> Callable:
+    """A kernel over a range of spots, from the same blocks as ``levmar.make_fit``."""
+    entries = packed_size(size)
+    p = constants
+    gram = p + size
+    gradient = gram + entries
+    work = gradient + size
+    fixed_rows, axis_rows = scratch
+    read, kinds = estimator.read, estimator.kinds
+
+    @kernel
+    def spread(pixels, second, coords, nz, ny, nx, known, params, spreads) -> None:
+        """Write packed matrices ``spreads[n, P (P + 1) / 2]`` for ``params`` as fitted."""
+        first_pixel = work + fixed_rows + axis_rows * (nz + ny + nx) + HEADER
+        m = lane_rows(first_pixel + kinds * nz * ny * nx + coords.shape[1])
+        m[p : p + size] = 1.0
+        for k in range(constants):
+            m[k] = known[k]
+        count = pixels.shape[0]
+        for first in range(0, count, WIDTH):
+            present = min(WIDTH, count - first)
+            for lane in range(present):
+                item = first + lane
+                read(m, first_pixel, lane, pixels, second, item, 0.0)
+                places = coords[min(item, len(coords) - 1)]
+                for k in range(places.size):
+                    m[first_pixel + kinds * pixels.shape[1] + k, lane] = places[k]
+                for i in range(size):
+                    m[p + i, lane] = params[item, i]
+            evaluate(m, first_pixel, nz, ny, nx, p, work, gram, gradient)
+            for lane in range(present):
+                for i in range(entries):
+                    spreads[first + lane, i] = m[gram + i, lane]
+
+    return spread
