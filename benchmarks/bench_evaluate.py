@@ -6,7 +6,7 @@ import numpy as np
 
 import fastgauss as fg
 
-from .conditions import MODELS, make_rois
+from .conditions import MODELS, Case, make_rois
 
 
 class Evaluate:
@@ -16,7 +16,7 @@ class Evaluate:
     param_names = ("model", "pixel")
 
     def setup(self, model: str, pixel: str) -> None:
-        self.params = make_rois(1000, 11, model).truth
+        self.params = make_rois(1000, Case(model, 11)).truth
         self.points = tuple(np.random.default_rng(1).uniform(0, 10, (2, 100_000)))
         self.time_evaluate(model, pixel)
         self.time_jacobian(model, pixel)
@@ -36,7 +36,7 @@ class EvaluateSmall:
     """What a call costs that has next to nothing to do."""
 
     def setup(self) -> None:
-        self.params = make_rois(1, 11, "rotated").truth[0]
+        self.params = make_rois(1, Case("rotated", 11)).truth[0]
         self.points = np.linspace(0, 10, 100), np.linspace(0, 10, 100)
         self.time_evaluate_100_points()
 

@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 import fastgauss as fg
+from fastgauss.models import get_model
 
-from .conditions import MAX_ITER, MODELS, SIZES, TOL, make_image, make_rois
+from .conditions import JOBS, MAX_ITER, PLANAR, TOL, Case, make_image, make_rois
+from .fitters import estimator
 
 COUNT = 20_000
+MIDDLE = tuple(case for case in PLANAR if case.size == 11)
+VARIANTS = (
+    {"weighted": True},
+    {"method": "mle"},
+    {"pixel": "integrate"},
+    {"method": "mle", "pixel": "integrate"},
+)
+
+
+def known_widths(case: Case) -> Case:
+    """The same with the sigmas fixed, as where the optics are known."""
+    names = get_model(case.model, case.ndim).names
+    return case._replace(fixed=tuple(name for name in names if name.startswith("sigma")))
+
+
+CASES = {
+    f"{case.job} {case.extent}": case
+    for case in (
+        *PLANAR,
+        *(case._replace(**variant) for variant in VARIANTS for case in MIDDLE),
+        *map(known_widths, MIDDLE),
+        *JOBS["1-D"],
+        *JOBS["3-D"],
+    )
+}
 
 
 class FitRois:
     """One thread; with a start as the peers get it, and from our own start."""
 
-    params = (MODELS, SIZES)
-    param_names = ("model", "size")
+    params = tuple(CASES)
+    param_names = ("case",)
 
-    def setup(self, model: str, size: int) -> None:
-        self.rois = make_rois(COUNT, size, model)
-        self.time_fit_rois_guess(model, size)
-        self.time_fit_rois(model, size)
+    def setup(self, name: str) -> None:
+        case = CASES[name]
+        self.rois = make_rois(case.count(COUNT), case)
+        self.options = estimator(case, self.rois) | {"threads": 1}
+        self.time_fit_rois_guess(name)
+        self.time_fit_rois(name)
 
-    def time_fit_rois_guess(self, model: str, size: int) -> None:
-        pixels, start, _ = self.rois
-        fg.fit_rois(pixels, model, guess=start, tol=TOL, max_iter=MAX_ITER, threads=1)
+    def time_fit_rois_guess(self, name: str) -> None:
+        pixels, start, *_ = self.rois
+        fg.fit_rois(pixels, guess=start, tol=TOL, max_iter=MAX_ITER, **self.options)
 
-    def time_fit_rois(self, model: str, size: int) -> None:
-        fg.fit_rois(self.rois.pixels, model, threads=1)
+    def time_fit_rois(self, name: str) -> None:
+        fg.fit_rois(self.rois.pixels, **self.options)
 
 
 class FitThreads:
@@ -35,7 +64,7 @@ class FitThreads:
     param_names = ("threads",)
 
     def setup(self, threads: int) -> None:
-        self.pixels = make_rois(5 * COUNT, 11, "elliptic").pixels
+        self.pixels = make_rois(5 * COUNT, Case("elliptic", 11)).pixels
         self.time_fit_rois(threads)
 
     def time_fit_rois(self, threads: int) -> None:
@@ -46,7 +75,7 @@ class FitSmall:
     """What a call costs that has next to nothing to do."""
 
     def setup(self) -> None:
-        self.one = make_rois(1, 7, "symmetric").pixels
+        self.one = make_rois(1, Case("symmetric", 7)).pixels
         self.time_fit_one_roi()
 
     def time_fit_one_roi(self) -> None:
@@ -68,7 +97,7 @@ class FitMemory:
     """Peak of the whole process, most of it the input (49 MB) and the result (24 MB)."""
 
     def setup(self) -> None:
-        self.pixels = make_rois(10, 7, "symmetric").pixels.repeat(25_000, axis=0)
+        self.pixels = make_rois(10, Case("symmetric", 7)).pixels.repeat(25_000, axis=0)
 
     def peakmem_fit_rois(self) -> None:
         fg.fit_rois(self.pixels, threads=1)

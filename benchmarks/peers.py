@@ -1,17 +1,18 @@
 """fastgauss beside other packages, interleaved in one process: one table of speed and error.
 
-Run ``python -m benchmarks.peers`` from the repository; ``--quick`` takes a minute, the whole
-some five. Packages that are not installed are left out. Every round runs us and each
+Run ``python -m benchmarks.peers`` from the repository; ``--quick`` takes two minutes, the
+whole some ten. Packages that are not installed are left out. Every round runs us and each
 package once, back to back; *ratio* is the median over the rounds of our speed by theirs,
 so that a busy machine slows both. RMSE is that of x in pixels, over the results within
 1 px of the truth, with ours on the same spots beside it; *lost* is the part of the others,
-NaN included.
+NaN included. picassosr knows no weights: beside weighted fits stands its unweighted one.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import platform
 import sys
 import time
@@ -25,12 +26,13 @@ import numpy as np
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.conditions import MODELS, SIZES, Rois, make_image, make_rois
+from benchmarks.conditions import JOBS, MODELS, SIZES, Case, make_image, make_rois
 from benchmarks.finders import FINDERS
 from benchmarks.fitters import FITTERS
+from benchmarks.tables import print_head, print_row
 
 US = "fastgauss"
-PACKAGES = ("scipy", "lmfit", "astropy", "photutils", "picassosr", "scikit-image")
+PACKAGES = ("scipy", "lmfit", "astropy", "photutils", "picassosr", "smappy-smlm", "scikit-image")
 HEAD = [
     "job",
     "size",
@@ -60,21 +62,19 @@ def _errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return rmse, 1.0 - float(near.mean())
 
 
-def _fit_jobs(model: str, size: int, peers: Sequence[str], share: float) -> dict[str, Job]:
+def _fit_jobs(case: Case, peers: Sequence[str], share: float) -> dict[str, Job]:
     """A timed call for each fitter, warmed up; all take the first of the same spots."""
-    rois = make_rois(int(share * FITTERS[US].count), size, model)
+    rois = make_rois(case.count(share * FITTERS[US].count), case)
     jobs: dict[str, Job] = {}
     for name, fitter in FITTERS.items():
-        if name != US and not any(peer in name for peer in peers):
+        if not fitter.covers(case) or (name != US and not any(peer in name for peer in peers)):
             continue
         try:
-            fit = fitter.prepare(model, size)
+            fit = fitter.prepare(case)
         except ImportError:
             continue
-        if fit is None:
-            continue
-        part = Rois(*(array[: max(10, int(share * fitter.count))] for array in rois))
-        fit(Rois(*(array[:5] for array in part)))
+        part = rois.first(max(10, case.count(share * fitter.count)))
+        fit(part.first(5))
         truth = part.truth[:, 1]
         jobs[name] = Job(lambda fit=fit, part=part: fit(part), len(truth), truth, lambda x: x)
     return jobs
@@ -103,10 +103,6 @@ def _find_jobs(side: int, peers: Sequence[str]) -> dict[str, Job]:
     return jobs
 
 
-def _row(cells: Sequence[str]) -> None:
-    print("|", " | ".join(cells), "|", flush=True)
-
-
 def _compare(job: str, size: str, jobs: dict[str, Job], rounds: int) -> None:
     """Run the jobs in turn and print their rows."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
@@ -123,7 +119,7 @@ def _compare(job: str, size: str, jobs: dict[str, Job], rounds: int) -> None:
         ours, _ = _errors(found[US][: jobs[name].count], jobs[name].truth)
         speed = f"{1 / min(each):,.0f}"
         faster = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
-        _row((job, size, name, speed, faster, f"{rmse:.4f}", f"{ours:.4f}", f"{lost:.2%}"))
+        print_row((job, size, name, speed, faster, f"{rmse:.4f}", f"{ours:.4f}", f"{lost:.2%}"))
 
 
 def _versions() -> str:
@@ -141,19 +137,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer spots and rounds")
     parser.add_argument("--peers", nargs="+", choices=PACKAGES, default=PACKAGES)
+    parser.add_argument("--jobs", nargs="+", choices=(*JOBS, "find"), default=(*JOBS, "find"))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--sizes", nargs="+", type=int, choices=SIZES, default=SIZES)
+    parser.add_argument(
+        "--sizes", nargs="+", type=int, choices=SIZES, default=SIZES, help="of two-dimensional fits"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
     print(f"One thread, {platform.machine()}, Python {platform.python_version()}, {_versions()}.\n")
-    _row(HEAD)
-    _row(["---"] * len(HEAD))
+    print_head(HEAD)
     rounds, share, side = (3, 0.2, 512) if options.quick else (7, 1.0, 1024)
-    for model in options.models:
-        for size in options.sizes:
-            jobs = _fit_jobs(model, size, options.peers, share)
-            _compare(f"fit {model}", f"{size} x {size}", jobs, rounds)
-    _compare("find", f"{side} x {side}", _find_jobs(side, options.peers), rounds)
+    for case in itertools.chain.from_iterable(JOBS.get(job, ()) for job in options.jobs):
+        if case.model in options.models and (case.ndim != 2 or case.size in options.sizes):
+            _compare(case.job, case.extent, _fit_jobs(case, options.peers, share), rounds)
+    if "find" in options.jobs:
+        _compare("find", f"{side} x {side}", _find_jobs(side, options.peers), rounds)
 
 
 if __name__ == "__main__":

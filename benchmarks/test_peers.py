@@ -8,10 +8,12 @@ result is checked too: nobody is timed for being wrong.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from .conditions import MODELS, SIZES, Rois, make_image, make_rois
+from .conditions import JOBS, make_image, make_rois
 from .finders import FINDERS
 from .fitters import FITTERS
 
@@ -20,20 +22,24 @@ SPOTS = 500
 pytestmark = pytest.mark.filterwarnings("ignore")  # the packages' own
 
 
-@pytest.mark.parametrize("name", FITTERS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("model", MODELS)
-def test_fit(benchmark, model, size, name):
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        pytest.param(case, name, id=f"{case.job} {case.extent} {name}")
+        for case in itertools.chain.from_iterable(JOBS.values())
+        for name, fitter in FITTERS.items()
+        if fitter.covers(case)
+    ],
+)
+def test_fit(benchmark, case, name):
     """Time for 500 spots."""
     try:
-        fit = FITTERS[name].prepare(model, size)
+        fit = FITTERS[name].prepare(case)
     except ImportError as error:
         pytest.skip(f"not installed: {error}")
-    if fit is None:
-        pytest.skip(f"{name} has no {model} model")
-    rois = make_rois(SPOTS, size, model)
-    fit(Rois(*(array[:5] for array in rois)))
-    benchmark.group = f"fit {SPOTS} {model} {size} x {size}"
+    rois = make_rois(SPOTS, case)
+    fit(rois.first(5))
+    benchmark.group = f"{case.job} {case.extent}, {SPOTS} spots"
     x = benchmark.pedantic(fit, args=(rois,), rounds=3)
     error = np.abs(x - rois.truth[:, 1])
     assert np.nanmedian(error) < 0.05
