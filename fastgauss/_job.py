@@ -19,7 +19,7 @@ from .kernels.linalg import packed_size
 from .kernels.spots import stages
 from .results import FitResult
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 4 << 20
 _MOST_CHUNK = 2048
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 _NOTHING = np.zeros((1, 0))
@@ -34,6 +34,7 @@ class Chunk(NamedTuple):
     mask: np.ndarray | None = None  # (m or 1, ...)
     places: np.ndarray | None = None  # (m or 1, p): abscissae of profiles
     origin: np.ndarray | None = None  # (m, ndim): what (x, y, ...) of the first pixel is
+    zeros: bool = False  # a 0 of ``second`` means that there is no pixel
 
     @property
     def weighted(self) -> bool:
@@ -50,9 +51,13 @@ def _readable(block: np.ndarray) -> np.ndarray:
 
 
 def _rows_of(array: np.ndarray) -> np.ndarray:
-    """A map of pixels as float64 rows; one that is the same for all spots stays one row."""
+    """A map of pixels as the kernels take it; one that is the same for all stays one row."""
     same = array.shape[0] > 1 and array.strides[0] == 0
-    array = np.ascontiguousarray(array[:1] if same else array, dtype=np.float64)
+    array = array[:1] if same else array
+    if array.dtype == np.bool_:
+        return array.reshape(len(array), -1)
+    direct = array.dtype in (np.float64, np.float32) and array.dtype.isnative
+    array = np.ascontiguousarray(array, dtype=None if direct else np.float64)
     return array.reshape(len(array), -1)
 
 
@@ -235,16 +240,17 @@ class Job:
         """Pixels, NaN where there are none, and the second number of each."""
         if not chunk.weighted:
             return _readable(chunk.pixels), _NOTHING
-        pixels = np.array(chunk.pixels, dtype=np.float64, order="C")
-        if chunk.mask is not None:
-            pixels[np.broadcast_to(chunk.mask, pixels.shape)] = np.nan
-        if chunk.second is not None:
-            second = _rows_of(chunk.second)
-            if self.options.method == "lsq":
-                pixels[np.broadcast_to(chunk.second == 0, pixels.shape)] = np.nan
+        if chunk.second is None:
+            second = np.full((1, chunk.pixels[0].size), float(self.options.method == "lsq"))
         else:
-            second = np.full((1, pixels[0].size), float(self.options.method == "lsq"))
-        return pixels.reshape(len(pixels), -1), second
+            second = _rows_of(chunk.second)
+        missing = None if chunk.mask is None else _rows_of(chunk.mask)
+        if chunk.zeros:
+            missing = second == 0 if missing is None else missing | (second == 0)
+        pixels = _readable(chunk.pixels)
+        if missing is not None and missing.any():
+            pixels = np.where(missing, np.nan, pixels).astype(np.float64, copy=False)
+        return pixels, second
 
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
         """Do ``work`` on chunks of ``count`` spots of so many pixels."""

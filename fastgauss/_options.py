@@ -177,10 +177,21 @@ def options(
     )
 
 
+class PixelMap(NamedTuple):
+    """A number for each pixel: (1, ...) for all spots, or (n, ...) for each."""
+
+    array: np.ndarray
+    zeros: bool  # some are 0
+
+    def rows(self, rows: slice) -> PixelMap:
+        """That of these spots."""
+        return self if len(self.array) == 1 else self._replace(array=self.array[rows])
+
+
 def pixel_map(
     name: str, value: Any, roi: tuple[int, ...], count: int | None, numbers: bool = False
-) -> np.ndarray | None:
-    """Non-negative numbers a pixel: (1, ...) for all ROIs or (n, ...) for each; None is none.
+) -> PixelMap | None:
+    """A map of non-negative numbers: one for all ROIs, or for each of ``count``; or None.
 
     With ``numbers`` one number a ROI, (n,), will do. ``count`` is None for an image.
     """
@@ -192,14 +203,17 @@ def pixel_map(
     if array.shape not in (roi, stack + roi) and not one_each:
         shapes = " or ".join(str(shape) for shape in dict.fromkeys([roi, stack + roi]))
         raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
-    if array.size and not (array.min() >= 0 and array.max() < np.inf):
+    least = array.min(initial=np.inf)
+    if not (least >= 0 and array.max(initial=0.0) < np.inf):
         raise ValueError(f"{name} must be finite and not negative")
     if one_each:
-        return np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
-    return array if count is not None and array.shape == stack + roi else array[np.newaxis]
+        array = np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
+    elif count is None or array.shape != stack + roi:
+        array = array[np.newaxis]
+    return PixelMap(array, bool(least == 0))
 
 
-def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> np.ndarray | None:
+def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap | None:
     """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
     if value is None:
         return None

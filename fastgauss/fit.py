@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from . import _check, _runtime
 from ._job import Chunk, Job
-from ._options import Options, options, pixel_map, pixel_mask
+from ._options import PixelMap, options, pixel_map, pixel_mask
 from ._windows import windows
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
@@ -153,13 +153,13 @@ def fit_rois(
         job.leave_out(np.ones(count, bool), TOO_FEW_PIXELS)
         return job.result()
 
-    def part(array: np.ndarray | None, rows: slice) -> np.ndarray | None:
-        return array if array is None or len(array) == 1 else array[rows]
-
     def work(first: int, last: int) -> None:
         rows = slice(first, last)
-        maps = part(second, rows), part(missing, rows), part(places, rows)
-        job.fit_chunk(Chunk(stack[rows], shape, *maps), rows)
+        numbers = None if second is None else second.rows(rows).array
+        absent = None if missing is None else missing.rows(rows).array
+        where = places if places is None or len(places) == 1 else places[rows]
+        zeros = weights is not None and second is not None and second.zeros
+        job.fit_chunk(Chunk(stack[rows], shape, numbers, absent, where, zeros=zeros), rows)
 
     job.run(work, count, int(np.prod(shape)))
     return job.result()
@@ -267,7 +267,7 @@ def fit_spots(
     missing = pixel_mask(mask, shape, None)
     if positions is None:
         centres = find_spots(
-            picture if missing is None else np.where(missing[0], np.nan, picture), sigma,
+            picture if missing is None else np.where(missing.array[0], np.nan, picture), sigma,
             threshold=threshold, min_distance=min_distance, exclude_border=exclude_border,
             polarity=polarity, threads=threads,
         )  # fmt: skip
@@ -284,13 +284,14 @@ def fit_spots(
     second = pixel_map("weights", weights, shape, None)
     if second is None:
         second = pixel_map("variance", variance, shape, None)
+    zeros = weights is not None and second is not None and second.zeros
     job = Job(chosen)
     first, extent = windows(centres, size, shape)
     empty = extent.prod(axis=1) == 0
     job.leave_out(empty, TOO_FEW_PIXELS)
     for window in np.unique(extent[~empty], axis=0):
         rows = np.flatnonzero((extent == window).all(axis=1))
-        _fit_windows(job, (picture, second, missing), first, rows, tuple(window.tolist()))
+        _fit_windows(job, (picture, second, missing), first, rows, tuple(window.tolist()), zeros)
     return job.result()
 
 
@@ -304,15 +305,16 @@ def _box(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 def _fit_windows(
     job: Job,
-    maps: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
+    maps: tuple[np.ndarray, PixelMap | None, PixelMap | None],
     first: np.ndarray,
     rows: np.ndarray,
     shape: tuple[int, ...],
+    zeros: bool,
 ) -> None:
     """Fit spots ``rows``, whose windows of one shape begin at pixels ``first``."""
-    image, second, missing = (
-        None if array is None else sliding_window_view(array.reshape(maps[0].shape), shape)
-        for array in maps
+    image = sliding_window_view(maps[0], shape)
+    second, missing = (
+        None if each is None else sliding_window_view(each.array[0], shape) for each in maps[1:]
     )
 
     def work(begin: int, end: int) -> None:
@@ -321,6 +323,6 @@ def _fit_windows(
         at = tuple(corner.T)
         pixels, *others = (None if view is None else view[at] for view in (image, second, missing))
         origin = corner[:, ::-1].astype(np.float64)
-        job.fit_chunk(Chunk(pixels, shape, *others, origin=origin), members)
+        job.fit_chunk(Chunk(pixels, shape, *others, origin=origin, zeros=zeros), members)
 
     job.run(work, len(rows), int(np.prod(shape)))

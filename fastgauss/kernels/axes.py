@@ -34,7 +34,7 @@ def fill_outwards(m, n, start, up, down, square, table, stride) -> None:
 
     Outwards each value is the one before times a ratio, and each ratio (``up``, ``down``)
     the one before times ``square`` = exp(-1 / sigma**2) (Greengard & Lee 2004, SIAM Review
-    46, 443): three exponentials instead of n. Rounding grows with the square of the
+    46, 443): three exponentials instead of n (``square`` is ``up`` times ``down``). Rounding grows with the square of the
     number of steps, and neither the middle nor a ratio may leave the range of float64.
     """
     middle = n // 2
@@ -62,7 +62,7 @@ def _gaussian(m, n, shift, sigma, table, stride) -> None:
     up = exp_negative(away - 0.5 * curve)
     down = exp_negative(-away - 0.5 * curve)
     middle = exp_negative(shift * away * -0.5)
-    fill_outwards(m, n, middle, up, down, exp_negative(-curve), table, stride)
+    fill_outwards(m, n, middle, up, down, up * down, table, stride)
     safe = (absolute(shift) < 20.0 * sigma) & (sigma > 0.07)
     if n > MOST_STEPS:
         safe = safe & ~safe

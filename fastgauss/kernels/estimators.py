@@ -14,7 +14,7 @@ value at the pixel at all. For the deviance all of it is formed anew at each pix
 division and a logarithm. A model that is negative at some pixel has an infinite loss.
 
 In lane memory a spot is, from row ``pixels`` on, its numbers of one kind, then those of
-another. The row before holds sum w d**2, and the one before that sum w d.
+another. The three rows before hold sum w, sum w d and sum w d**2.
 
     plain       d - pivot
     weighted    w (d - pivot), then w; w = 0 where there is no pixel
@@ -38,7 +38,7 @@ from ._compile import device
 from .lanes import load, maximum, select
 from .special import log_normal
 
-HEADER = 2  # lane rows before the pixels
+HEADER = 3  # lane rows before the pixels
 
 
 class Estimator(NamedTuple):
@@ -58,6 +58,7 @@ class Estimator(NamedTuple):
     terms: Callable
 
 
+_ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(k) for k in range(5))
 _ROUNDING = 1e-15  # of a sum of squares, relative to the same sum of the data's
 _ROUNDING_EXACT = 1e-30  # the same, where the squares are those of residuals
 _LEAST_RATIO = 1e-300  # keeps 0 log 0 finite
@@ -65,18 +66,42 @@ _LEAST_MODEL = 1e-200  # a model of 0 is possible where nothing was counted
 
 
 @device
+def _unsigned(pixels, item, second):
+    """Number of pixels, the spot's row of them, and that of their other numbers."""
+    row = min(item, len(second) - 1)
+    return np.uint64(pixels.shape[1]), np.uint64(item), np.uint64(row)
+
+
+@device
+def _put_plain(m, to, lane, pixels, item, k, pivot):
+    """Put one pixel into a lane. All indices are unsigned: nobody looks for their sign."""
+    d = pixels[item, k] - pivot
+    m[to + k, lane] = d
+    return d
+
+
+@device
 def _read_plain(m, first, lane, pixels, second, item, pivot):
-    source = pixels[item]
+    n, spot = np.uint64(pixels.shape[1]), np.uint64(item)
+    to, column = np.uint64(first), np.uint64(lane)
+    whole = n & ~_THREE  # four at a time: a sum waits for its own last addition
     total = 0.0
     square = 0.0
-    for k in range(source.size):
-        d = source[k] - pivot
-        total += d
-        square += d * d
-        m[first + k, lane] = d
+    for k in range(_ZERO, whole, _FOUR):
+        d0 = _put_plain(m, to, column, pixels, spot, k, pivot)
+        d1 = _put_plain(m, to, column, pixels, spot, k + _ONE, pivot)
+        d2 = _put_plain(m, to, column, pixels, spot, k + _TWO, pivot)
+        d3 = _put_plain(m, to, column, pixels, spot, k + _THREE, pivot)
+        total += (d0 + d1) + (d2 + d3)
+        square += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for k in range(whole, n):
+        d0 = _put_plain(m, to, column, pixels, spot, k, pivot)
+        total += d0
+        square += d0 * d0
+    m[first - 3, lane] = float(n)
     m[first - 2, lane] = total
     m[first - 1, lane] = square
-    return float(source.size), square * _ROUNDING, float(source.size)
+    return float(n), square * _ROUNDING, float(n)
 
 
 @device
@@ -86,26 +111,41 @@ def _terms_plain(m, first, n, k, value):
 
 
 @device
+def _put_weighted(m, to, lane, pixels, item, k, pivot, second, row):
+    """Put one pixel into a lane; returns w, w d, w d**2 and whether there is a pixel."""
+    d = pixels[item, k] - pivot
+    w = second[row, k]
+    exists = d == d and w != 0.0
+    w = w if exists else 0.0
+    wd = w * d if exists else 0.0
+    m[to + k, lane] = wd
+    m[to + np.uint64(pixels.shape[1]) + k, lane] = w
+    return w, wd, wd * d if exists else 0.0, 1 if exists else 0
+
+
+@device
 def _read_weighted(m, first, lane, pixels, second, item, pivot):
-    source = pixels[item]
-    weights = second[min(item, len(second) - 1)]
-    n = source.size
+    n, spot, row = _unsigned(pixels, item, second)
+    to, column = np.uint64(first), np.uint64(lane)
+    whole = n & ~_ONE
     total = 0.0
     square = 0.0
     weight = 0.0
     count = 0
-    for k in range(n):
-        d = source[k] - pivot
-        w = weights[k]
-        if d != d or w == 0.0:
-            d, w = 0.0, 0.0
-        else:
-            count += 1
-        weight += w
-        total += w * d
-        square += w * d * d
-        m[first + k, lane] = w * d
-        m[first + n + k, lane] = w
+    for k in range(_ZERO, whole, _TWO):
+        w0, a0, b0, c0 = _put_weighted(m, to, column, pixels, spot, k, pivot, second, row)
+        w1, a1, b1, c1 = _put_weighted(m, to, column, pixels, spot, k + _ONE, pivot, second, row)
+        weight += w0 + w1
+        total += a0 + a1
+        square += b0 + b1
+        count += c0 + c1
+    for k in range(whole, n):
+        w0, a0, b0, c0 = _put_weighted(m, to, column, pixels, spot, k, pivot, second, row)
+        weight += w0
+        total += a0
+        square += b0
+        count += c0
+    m[first - 3, lane] = weight
     m[first - 2, lane] = total
     m[first - 1, lane] = square
     return float(count), square * _ROUNDING, weight
@@ -118,14 +158,15 @@ def _terms_weighted(m, first, n, k, value):
 
 @device
 def _read_poisson(m, first, lane, pixels, second, item, pivot):
-    source = pixels[item]
+    n, spot = np.uint64(pixels.shape[1]), np.uint64(item)
+    to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
-    for k in range(source.size):
-        d = float(source[k])
+    for k in range(n):
+        d = float(pixels[spot, k])
         d = 0.0 if d < 0.0 else d
         total += d
-        m[first + k, lane] = d
-    return float(source.size), total * _ROUNDING, source.size / (total + 1e-300)
+        m[to + k, column] = d
+    return float(n), total * _ROUNDING, float(n) / (total + 1e-300)
 
 
 @device
@@ -145,22 +186,19 @@ def _terms_poisson(m, first, n, k, value):
 
 @device
 def _read_camera(m, first, lane, pixels, second, item, pivot):
-    source = pixels[item]
-    variance = second[min(item, len(second) - 1)]
-    n = source.size
+    n, spot, row = _unsigned(pixels, item, second)
+    to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
     count = 0
     for k in range(n):
-        d = source[k] + variance[k]
-        if d != d:
-            d = -1.0
-        else:
-            count += 1
-            d = 0.0 if d < 0.0 else d
-            total += d
-        m[first + k, lane] = d
-        m[first + n + k, lane] = variance[k]
-    return float(count), total * _ROUNDING, count / (total + 1e-300)
+        d = pixels[spot, k] + second[row, k]
+        exists = d == d
+        d = 0.0 if d < 0.0 else d
+        total += d if exists else 0.0
+        count += 1 if exists else 0
+        m[to + k, column] = d if exists else -1.0
+        m[to + n + k, column] = second[row, k]
+    return float(count), total * _ROUNDING, float(count) / (total + 1e-300)
 
 
 @device
@@ -173,23 +211,22 @@ def _terms_camera(m, first, n, k, value):
 
 @device
 def _read_residual(m, first, lane, pixels, second, item, pivot):
-    source = pixels[item]
-    weights = second[min(item, len(second) - 1)]
-    n = source.size
+    n, spot, row = _unsigned(pixels, item, second)
+    to, column = np.uint64(first), np.uint64(lane)
     square = 0.0
     weight = 0.0
     count = 0
     for k in range(n):
-        d = float(source[k])
-        w = weights[k]
-        if d != d or w == 0.0:
-            d, w = 0.0, 0.0
-        else:
-            count += 1
+        d = float(pixels[spot, k])
+        w = second[row, k]
+        exists = d == d and w != 0.0
+        d = d if exists else 0.0
+        w = w if exists else 0.0
         weight += w
         square += w * d * d
-        m[first + k, lane] = d
-        m[first + n + k, lane] = w
+        count += 1 if exists else 0
+        m[to + k, column] = d
+        m[to + n + k, column] = w
     return float(count), square * _ROUNDING_EXACT, weight
 
 

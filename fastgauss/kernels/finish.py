@@ -83,12 +83,11 @@ def _is_outside(m, p, lane, nz, ny, nx, places):
     """Whether the centre lies outside the pixels, or outside the places given."""
     if places.size:
         return not (places.min() <= m[p + 1, lane] <= places.max())
-    lengths = (nx, ny, nz)
-    for k in range(3):
-        n = lengths[k]
-        if n and not -0.5 <= m[p + 1 + k, lane] <= n - 0.5:
-            return True
-    return False
+    if not -0.5 <= m[p + 1, lane] <= nx - 0.5:
+        return True
+    if ny and not -0.5 <= m[p + 2, lane] <= ny - 0.5:
+        return True
+    return nz > 0 and not -0.5 <= m[p + 3, lane] <= nz - 0.5
 
 
 @device
@@ -150,7 +149,7 @@ def angle_none(m, p, work, lane) -> None:
 def angle_rotated(m, p, work, lane) -> None:
     """theta in (-pi/2, pi/2] from what ``shape_rotated`` left."""
     theta = 0.5 * math.atan2(m[work, lane], m[p + 5, lane])
-    m[p + 5, lane] = theta if theta > -_HALF_PI else _HALF_PI
+    m[p + 5, lane] = _HALF_PI if theta <= -_HALF_PI else theta
 
 
 @cache
@@ -171,12 +170,11 @@ def make_finish(
     def fetch(m, lane, item, params, covariances, spread_sums, lowest, highest):
         """Put a spot's numbers into a lane."""
         for i in range(size):
-            m[p + i, lane] = params[item, i]
-            m[keep + i, lane] = 1.0
+            value = params[item, i]
+            m[p + i, lane] = value
             if bounded:
-                value = params[item, i]
-                if value == lowest[item, i] or value == highest[item, i]:
-                    m[keep + i, lane] = 0.0
+                held = value == lowest[item, i] or value == highest[item, i]
+                m[keep + i, lane] = 0.0 if held else 1.0
         for i in range(entries):
             m[gram + i, lane] = covariances[item, i]
             if spread:

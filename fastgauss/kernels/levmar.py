@@ -128,7 +128,7 @@ def make_fit(
     evaluate: Callable,
     step: Callable,
     size: int,
-    scratch: tuple[int, int],
+    scratch: tuple[int, int, int],
     estimator: Estimator,
     bounded: bool,
     constants: int = 0,
@@ -136,8 +136,8 @@ def make_fit(
     """The fit of one model with one estimator: a kernel over a range of spots.
 
     ``evaluate`` and ``step`` are the building blocks of ``normal``, ``size`` the model's
-    number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows and ``scratch[1]``
-    more for each pixel of each axis. The first ``constants`` rows of lane memory hold
+    number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows, ``scratch[1]``
+    more for each pixel of each axis, and ``scratch[2]`` for each row of pixels. The first ``constants`` rows of lane memory hold
     what the model knows beside its parameters.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
@@ -157,7 +157,7 @@ def make_fit(
     upper = lower + size
     work = pivot + 1 + (3 * size + entries if bounded else 0)
     hold, clip = make_bounds(size, lower) if bounded else (_hold_none, _clip_none)
-    fixed_rows, axis_rows = scratch
+    fixed_rows, axis_rows, row_rows = scratch
     read, kinds = estimator.read, estimator.kinds
     linear, scaled, positive = estimator.linear, estimator.scaled, estimator.positive
 
@@ -243,9 +243,9 @@ def make_fit(
         """Put a spot into a lane; returns the number of its pixels."""
         level = start[item, size - 1] if linear else 0.0
         count, rounding, scale = read(m, first, lane, pixels, second, item, level)
-        places = coords[min(item, len(coords) - 1)]
-        for k in range(places.size):
-            m[first + kinds * pixels.shape[1] + k, lane] = places[k]
+        where = min(item, len(coords) - 1)
+        for k in range(coords.shape[1]):
+            m[first + kinds * pixels.shape[1] + k, lane] = coords[where, k]
         for i in range(size):
             m[q + i, lane] = start[item, i]
         m[q + size - 1, lane] -= level
@@ -311,7 +311,7 @@ def make_fit(
         of the pixels, if any, each for all spots or for each; ``known`` the constants;
         ``lowest`` and ``highest`` the bounds [n, P], where there are any.
         """
-        first = work + fixed_rows + axis_rows * (nz + ny + nx) + HEADER
+        first = work + fixed_rows + axis_rows * (nz + ny + nx) + row_rows * nz * ny + HEADER
         m = lane_rows(first + kinds * nz * ny * nx + coords.shape[1])
         m[q : q + size] = 1.0
         for k in range(constants):

@@ -30,7 +30,7 @@ from .profiles import NODES_5 as _NODES
 from .profiles import WEIGHTS_5 as _WEIGHTS
 from .special import exp_negative
 
-SCRATCH = (15, 12)  # lane rows needed, and more for each pixel of each axis
+SCRATCH = (15, 1, 11)  # lane rows needed, more for each pixel of an axis, and for each row
 _MOST_TURN = 0.5  # radians in one step
 _MOST_TILT = 0.995  # of P_xy relative to sqrt(P_xx P_yy): the sigmas' ratio stays below 400
 
@@ -123,9 +123,8 @@ def _make_rows(estimator: Estimator) -> Callable:
                 f2_2 = f2_2 + wfx * fx
                 f2_3 = f2_3 + wfx * fxx
                 f2_4 = f2_4 + wfxx * fxx
-                if not uniform:
-                    one = one + w
                 if not linear:
+                    one = one + w
                     total = total + r
                     objective = objective + loss
             at = sums + 11 * j
@@ -140,9 +139,8 @@ def _make_rows(estimator: Estimator) -> Callable:
             store(m, at + 8, r_0)
             store(m, at + 9, r_1)
             store(m, at + 10, r_2)
-        if uniform:
-            one = broadcast(float(ny * nx))
         if linear:
+            one = load(m, pixels - 3)
             total = load(m, pixels - 2)
             objective = load(m, pixels - 1)
         return one, total, objective
@@ -264,7 +262,7 @@ def _metric(m, p):
 
 _COLUMNS = DENSE + 7  # pattern of seven columns
 _CELL = packed_size(7) + 7  # lane rows of the sums of a row of pixels
-INTEGRATED_SCRATCH = (_CELL, 1 + 2 * 7 + 1)
+INTEGRATED_SCRATCH = (_CELL, 1 + 2 * 7 + 1, 0)
 
 
 @device

@@ -26,10 +26,12 @@ _ROW_SUMS = TABLE_ROWS + FACTOR_ROWS  # the same along one row of pixels
 _FLAT_SUMS = _FLAT_GRAM + _FLAT_MOMENTS
 
 
-def scratch(estimator: Estimator) -> tuple[int, int]:
-    """Lane rows that sums need at most, and how many more for each pixel of each axis."""
+def scratch(estimator: Estimator) -> tuple[int, int, int]:
+    """Lane rows that sums need: at most, more for each pixel of an axis, and for each row."""
     fixed = packed_size(8) + 8 + 3 * TABLE_ROWS + _FLAT_GRAM
-    return fixed, FACTOR_ROWS + _FLAT_MOMENTS if estimator.uniform else TABLE_ROWS + _FLAT_SUMS
+    if estimator.uniform:
+        return fixed, FACTOR_ROWS + _FLAT_MOMENTS, FACTOR_ROWS
+    return fixed, TABLE_ROWS + _FLAT_SUMS, _ROW_SUMS
 
 
 @device
@@ -115,7 +117,7 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
         sums = table_z + FACTOR_ROWS * nz
         flat = sums + TABLE_ROWS * axes
         rows = flat + _FLAT_GRAM
-        planes = rows + FACTOR_ROWS * ny
+        planes = rows + FACTOR_ROWS * nz * ny
         places = pixels + nx
         fill(m, nx, places, load(m, p + 1), sigma_of(m, p, 0, axes), work, FACTOR_ROWS)
         if axes == 1:
@@ -134,10 +136,10 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
             sum_products(m, nz, table_z, sums + 2 * TABLE_ROWS)
             contract(m, flat, sums, 0, sums + TABLE_ROWS, 0, 1, GRAM[2])
             contract(m, gram, flat, 0, sums + 2 * TABLE_ROWS, 0, 1, gram_pattern)
+            _moment_rows(m, pixels, nz * ny, nx, work, rows)
             for k in range(nz):
-                _moment_rows(m, pixels + k * ny * nx, ny, nx, work, rows)
-                plane = planes + _FLAT_MOMENTS * k
-                contract(m, plane, rows, FACTOR_ROWS, table_y, FACTOR_ROWS, ny, MOMENTS[2])
+                plane, first = planes + _FLAT_MOMENTS * k, rows + FACTOR_ROWS * ny * k
+                contract(m, plane, first, FACTOR_ROWS, table_y, FACTOR_ROWS, ny, MOMENTS[2])
             contract(
                 m, gradient, planes, _FLAT_MOMENTS, table_z, FACTOR_ROWS, nz, moment_pattern
             )
@@ -186,11 +188,11 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
             f1 = f1 + w * f
             x1 = x1 + w * x
             s1 = s1 + w * s
-            one = one + w
             df = df + g * f
             dx = dx + g * x
             ds = ds + g * s
             if not linear:
+                one = one + w
                 total = total + g
                 objective = objective + loss
         store(m, target, ff)
@@ -280,6 +282,7 @@ def make_weighted(
         if linear:
             total = load(m, pixels - 2)
             objective = load(m, pixels - 1)
+            store(m, gram + packed(2 * axes + 1, 2 * axes + 1), load(m, pixels - 3))
         store(m, gradient + 2 * axes + 1, total)
         return objective
 

@@ -33,7 +33,7 @@ class _Blocks(NamedTuple):
     write: Callable
     evaluate: Callable
     step: Callable
-    scratch: tuple[int, int]
+    scratch: tuple[int, int, int]
     shape: Callable
     angle: Callable
 
@@ -84,7 +84,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
         accumulate, scratch = rotated.make_integrated(estimator), rotated.INTEGRATED_SCRATCH
     settle = _settle(7, estimator, bounded)
     if bounded:
-        scratch = (scratch[0] + rotated.NATURAL_ROWS, scratch[1])
+        scratch = (scratch[0] + rotated.NATURAL_ROWS, *scratch[1:])
     make_evaluate = rotated.make_natural if bounded else rotated.make_evaluate
     return _Blocks(
         size=7,

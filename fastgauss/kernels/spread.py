@@ -15,7 +15,7 @@ from .linalg import packed_size
 def make_spread(
     evaluate: Callable,
     size: int,
-    scratch: tuple[int, int],
+    scratch: tuple[int, int, int],
     estimator: Estimator,
     constants: int = 0,
 ) -> Callable:
@@ -25,13 +25,13 @@ def make_spread(
     gram = p + size
     gradient = gram + entries
     work = gradient + size
-    fixed_rows, axis_rows = scratch
+    fixed_rows, axis_rows, row_rows = scratch
     read, kinds = estimator.read, estimator.kinds
 
     @kernel
     def spread(pixels, second, coords, nz, ny, nx, known, params, spreads) -> None:
         """Write packed matrices ``spreads[n, P (P + 1) / 2]`` for ``params`` as fitted."""
-        first_pixel = work + fixed_rows + axis_rows * (nz + ny + nx) + HEADER
+        first_pixel = work + fixed_rows + axis_rows * (nz + ny + nx) + row_rows * nz * ny + HEADER
         m = lane_rows(first_pixel + kinds * nz * ny * nx + coords.shape[1])
         m[p : p + size] = 1.0
         for k in range(constants):

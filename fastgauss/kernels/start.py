@@ -30,6 +30,7 @@ from .lanes import (
     broadcast,
     lane_rows,
     load,
+    mask_bits,
     maximum,
     minimum,
     select,
@@ -97,13 +98,17 @@ def _range(m, ny, nx, z, y, x):
     """Least, most and mean of the existing pixels of a box."""
     least = broadcast(np.inf)
     most = broadcast(-np.inf)
+    total = broadcast(0.0)
+    count = broadcast(0.0)
     for k in range(z[0], z[1]):
         for j in range(y[0], y[1]):
             for i in range(x[0], x[1]):
                 d = load(m, (k * ny + j) * nx + i)
                 least = minimum(d, least)
                 most = maximum(d, most)
-    return least, most, _mean(m, ny, nx, z, y, x)
+                total = total + select(d == d, d, 0.0)
+                count = count + select(d == d, broadcast(1.0), 0.0)
+    return least, most, total / count
 
 
 @device
@@ -122,10 +127,11 @@ def _make_moments(axes: int, placed: bool) -> Callable:
         """Offset, height and sign."""
         low, high = sides(m, nz, ny, nx)
         least, most, mean = _range(m, ny, nx, _middle(nz), _middle(ny), _middle(nx))
-        all_least, all_most, _ = _range(m, ny, nx, (0, nz), (0, ny), (0, nx))
-        empty = ~(most > -np.inf)  # a saturated spot whose middle was masked
-        least = select(empty, all_least, least)
-        most = select(empty, all_most, most)
+        empty = ~(most > -np.inf)
+        if mask_bits(empty):  # a saturated spot whose middle was masked
+            all_least, all_most, _ = _range(m, ny, nx, (0, nz), (0, ny), (0, nx))
+            least = select(empty, all_least, least)
+            most = select(empty, all_most, most)
         dark = mean < low
         if polarity != 0:
             dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
