@@ -1,18 +1,28 @@
-"""Gaussian profiles and their derivatives at a point, for scalars and lanes.
+"""Gaussian profiles of unit height and their derivatives, for scalars and lanes.
 
-In one dimension, with d = x - x0 and unit height,
+With d = x - x0, s = sigma and the pixel [x - 1/2, x + 1/2]:
 
-    sampled     f = exp(-d**2 / (2 s**2)),   df/dx0 = f d / s**2,   df/ds = f d**2 / s**3
+    sampled      f = exp(-d**2 / (2 s**2)),   df/dx0 = f d / s**2,   df/ds = f d**2 / s**3
+    integrated   F = integral of f over the pixel
 
-    integrated  F = int_{-1/2}^{1/2} f(d + t) dt  over the pixel around x:
-                F      = s sqrt(pi / 2) (erfc(a) - erfc(b)),
-                         a, b = (|d| -+ 1/2) / (s sqrt(2)): no cancellation of two ones
-                dF/dx0 = sign(d) exp(-a**2) (1 - exp(-|d| / s**2))
-                dF/ds  = (F - (|d| + 1/2) exp(-b**2) + (|d| - 1/2) exp(-a**2)) / s
+**integrated** is even in d, so let d >= 0. With c = d / s**2, a, b = (d -+ 1/2) / (s sqrt(2)),
+A = exp(-a**2) and B = exp(-b**2) = A exp(-c),
 
-For s >= 2 pixels the first and the last lose digits, and Gauss-Legendre quadrature with
-eight points is exact to rounding (its error is 2e-23 He_16(d / s) / s**16): relative to the
-value itself up to some ten sigmas away, relative to the peak everywhere.
+    F      = s sqrt(pi / 2) (erfc(a) - erfc(b)),   erfc(a) = A erfcx(a), 2 - A erfcx(-a) if a < 0
+    dF/dx0 = A - B = A exp(-c / 2) 2 sinh(c / 2)
+    dF/ds  = (F + d (A - B) - (A + B) / 2) / s
+
+which loses no digits unless the pixel is small both against s and against the length s**2 / d
+on which f falls. There (c < 1/2 and s**2 > 2) the factor exp(-d**2 / (2 s**2)) is taken out, and
+what stays is expanded: with y = c**2 / 4, h = 1 / (4 s**2) and E = A exp(-c / 2),
+
+    F     = (A + B) / 2 + E (h g - y k),   dF/ds = (d**2 F + E (g / 4 - c d k / 2)) / s**3,
+    g     = sum y**n m[n+1] / (2 n)!,      k = sum y**n m[n+1] / (2 n + 1)!,
+    m[n]  = (1 + h m[n+1]) / (2 n + 1)     (4**n exp(h / 2) int t**(2 n) exp(-2 h t**2) dt)
+
+in which no term is a difference of large ones. All three are good to a few 1e-16 times
+1 + d**2 / s**2, which is how far rounding of d alone moves them, wherever they are normal
+numbers, for any s from 1e-3 up.
 
 The rotated model is exp(-(u**2 + v**2) / 2) with u, v as in ``fastgauss.models``; its
 integral over the pixel has no closed form and is a 5 x 5 Gauss-Legendre sum. Relative to
@@ -26,56 +36,93 @@ import math
 import numpy as np
 
 from ._compile import device
-from .lanes import absolute, select
-from .special import erfc, exp, exp_negative, expm1_negative
+from .lanes import absolute, maximum, minimum, select
+from .special import erfcx, exp_flushed, exp_negative
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
-_WIDE = 2.0  # sigma in pixels from which quadrature is exact to rounding
+_FAR = 1e100  # for coordinates: its square is finite, and infinity times 0 would be NaN
+_EMPTY = 40.0  # exp(-40**2) is 0
+_TERMS = 6
+_EVEN = tuple(1.0 / math.factorial(2 * n) for n in range(_TERMS))
+_ODD = tuple(1.0 / math.factorial(2 * n + 1) for n in range(_TERMS))
 
 
 def _legendre(points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Nodes and weights for the mean over [-1/2, 1/2]."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     return tuple((0.5 * nodes).tolist()), tuple((0.5 * weights).tolist())
 
 
-_NODES_8, _WEIGHTS_8 = _legendre(8)
 _NODES_5, _WEIGHTS_5 = _legendre(5)
 
 
 @device
+def distance(x, centre):
+    """x - centre, an infinite one made finite; NaN stays NaN."""
+    return minimum(_FAR, maximum(-_FAR, x - centre))
+
+
+@device
 def sampled(x, centre, sigma):
-    """``(f, df/dcentre, df/dsigma)`` of the profile at x."""
+    """``(f, df/dcentre, df/dsigma)`` at x."""
     inverse = 1.0 / sigma
-    u = (x - centre) * inverse
-    f = exp_negative(u * u * -0.5)
+    u = distance(x, centre) * inverse
+    f = exp_flushed(u * u * -0.5)
     slope = f * (u * inverse)
     return f, slope, slope * u
 
 
 @device
+def _series(y, h):
+    """The sums g and k of the module's text, for y < 1/16 and h < 1/8."""
+    m = h * (1.0 / (15.0 * 17.0)) + 1.0 / 15.0
+    g = y * 0.0
+    k = g
+    for n in range(_TERMS - 1, -1, -1):
+        m = (h * m + 1.0) * (1.0 / (2 * n + 3))
+        g = g * y + m * _EVEN[n]
+        k = k * y + m * _ODD[n]
+    return g, k
+
+
+@device
+def _twice_sinh_half(c, y):
+    """2 sinh(c / 2) for c <= 1/2, y = c**2 / 4."""
+    p = y * _ODD[5] + _ODD[4]
+    for n in range(3, -1, -1):
+        p = p * y + _ODD[n]
+    return c * p
+
+
+@device
 def integrated(x, centre, sigma):
-    """``(F, dF/dcentre, dF/dsigma)`` of the profile's mean over the pixel at x."""
-    d = x - centre
+    """``(F, dF/dcentre, dF/dsigma)`` for the pixel around x."""
+    d = distance(x, centre)
     size = absolute(d)
     inverse = 1.0 / sigma
-    a = (size - 0.5) * inverse
-    b = (size + 0.5) * inverse
-    at_a = exp(a * a * -0.5)
-    at_b = exp(b * b * -0.5)
-    narrow = sigma * _SQRT_HALF_PI * (erfc(a * _SQRT_HALF) - erfc(b * _SQRT_HALF))
-    narrow_slope = narrow * inverse - b * at_b + a * at_a
-    wide = d * 0.0
-    wide_slope = d * 0.0
-    for k in range(8):
-        u = (d + _NODES_8[k]) * inverse
-        f = exp(u * u * -0.5) * _WEIGHTS_8[k]
-        wide = wide + f
-        wide_slope = wide_slope + f * (u * u)
-    value = select(sigma < _WIDE, narrow, wide)
-    by_sigma = select(sigma < _WIDE, narrow_slope, wide_slope * inverse)
-    by_centre = at_a * -expm1_negative(-(size * inverse) * inverse)
-    return value, select(d < 0.0, -by_centre, by_centre), by_sigma
+    c = size * inverse * inverse
+    y = c * c * 0.25
+    h = inverse * inverse * 0.25
+    even = c < 0.5  # over the pixel
+    near = (size - 0.5) * inverse
+    far = (size + 0.5) * inverse
+    fall = exp_negative(c * -0.5)
+    at_near = exp_flushed(near * near * -0.5)
+    middle = at_near * fall
+    at_far = middle * fall
+    ends = (at_near + at_far) * 0.5
+    slope = select(even, middle * _twice_sinh_half(c, y), at_near - at_far)
+    tail = at_near * erfcx(minimum(_EMPTY, absolute(near) * _SQRT_HALF))
+    beyond = at_far * erfcx(minimum(_EMPTY, far * _SQRT_HALF))
+    area = (select(near < 0.0, 2.0 - tail, tail) - beyond) * (sigma * _SQRT_HALF_PI)
+    by_sigma = (area + size * slope - ends) * inverse
+    g, k = _series(y, h)
+    smooth = even & (h < 0.125)
+    value = select(smooth, ends + middle * (h * g - y * k), area)
+    bent = size * size * value + middle * (0.25 * g - 0.5 * (c * size) * k)
+    by_sigma = select(smooth, bent * inverse * inverse * inverse, by_sigma)
+    return value, select(d < 0.0, -slope, slope), by_sigma
 
 
 @device
