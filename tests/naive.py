@@ -35,9 +35,9 @@ def value(coords, params, model, pixel="sample"):
     return amplitude * product + offset
 
 
-def jacobian(coords, params, model, pixel="sample"):
-    """Derivatives at one point, by differences with 400 digits."""
-    with mp.workdps(400):
+def jacobian(coords, params, model, pixel="sample", digits=400):
+    """Derivatives at one point, by differences with digits enough for tails under an offset."""
+    with mp.workdps(digits):
         params = [mp.mpf(float(p)) for p in params]
         slopes = []
         for k in range(len(params)):

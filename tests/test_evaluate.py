@@ -53,6 +53,18 @@ def test_values_and_derivatives_have_all_their_digits(name, ndim, pixel, widths)
         assert_allclose(values[k], value, rtol=TOLERANCE["evaluate"], atol=1e-13)
 
 
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0, 2.0, 10.0])
+def test_the_quadrature_of_round_spots_is_near_the_exact_integral(sigma):
+    rng = np.random.default_rng(3)
+    x, y = sigma * np.mgrid[-3:3:25j, -3:3:25j]
+    turned = np.zeros((*x.shape, 7))
+    turned[..., [0, 3, 4]] = 1.0, sigma, sigma
+    turned[..., 5] = rng.uniform(-3, 3, x.shape)
+    exact = fg.evaluate((x, y), [1.0, 0.0, 0.0, sigma, 0.0], "symmetric", "integrate")
+    error = np.abs(fg.evaluate((x, y), turned, pixel="integrate") - exact)
+    assert error.max() < 3e-8 * (0.7 / sigma) ** 10 + 1e-15
+
+
 @pytest.mark.parametrize("sigma", [0.7, 1.0, 1.5])
 def test_the_quadrature_of_the_rotated_model_keeps_its_bound(sigma):
     params = [1.0, 0.2, -0.1, sigma, 1.7 * sigma, 0.6, 0.0]
@@ -152,6 +164,51 @@ def test_chunks_and_threads_do_not_change_a_bit():
     assert_array_equal(slopes[9:17], fg.jacobian((x[9:17], y[9:17]), params, threads=1))
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", ">f8", "i2"])
+def test_parameters_of_each_point_are_read_as_they_are(order, dtype):
+    rng = np.random.default_rng(9)
+    params = rng.uniform(1, 9, (5, 6, 7)).astype(dtype, order=order)[::-1, ::2]
+    params.flags.writeable = False
+    x, y = rng.uniform(0, 9, (2, 5, 3))
+    plain = np.array(params, dtype=np.float64)
+    for function in (fg.evaluate, fg.jacobian):
+        result = function((x, y), params)
+        for index in np.ndindex(5, 3):
+            assert_array_equal(result[index], function((x[index], y[index]), plain[index]))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="many points")
+@pytest.mark.parametrize("pixel", PIXELS)
+def test_groups_of_points_that_share_parameters_change_nothing(pixel):
+    rng = np.random.default_rng(10)
+    params = np.array([9.0, 4.0, 4.0, 1.0, 2.0, 0.4, 1.0]) * rng.uniform(0.9, 1.1, (700, 1, 7))
+    params[3, 0, 1] = np.nan
+    x, y = rng.uniform(0, 9, (2, 121))
+    result = fg.evaluate((x, y), params, pixel=pixel, threads=2)
+    assert np.isnan(result[3]).all()
+    for k in (0, 1, 3, 4, 350, 699):
+        assert_array_equal(result[k], fg.evaluate((x, y), params[k, 0], pixel=pixel))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="many points")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("rotated", (300, 501)), ("elliptic", (300, 501)), ("elliptic", (20, 50, 130)),
+     ("symmetric", (3, 2, 70000)), ("symmetric", (3, 300, 500)), ("symmetric", (200001,))],
+)  # fmt: skip
+def test_large_images_are_the_same_in_pieces(name, shape):
+    ndim = len(shape)
+    centre = [n / 2.1 for n in shape[::-1]]
+    widths = {"symmetric": [7.0], "elliptic": [9.0, 7.0, 4.0][:ndim], "rotated": [9.0, 7.0, 0.3]}
+    params = np.array([[5.0, *centre, *widths[name], 1.0], [2.0, *centre, *widths[name], 0.5]])
+    pictures = fg.image(params, shape, name, threads=3)
+    assert_array_equal(pictures, fg.image(params, shape, name, threads=1))
+    grid = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)[::-1]
+    expected = fg.evaluate(tuple(grid), params[1], name)
+    assert_allclose(pictures[1], expected, rtol=TOLERANCE["evaluate"])
+
+
 @pytest.mark.parametrize(("name", "ndim"), KINDS)
 @pytest.mark.parametrize("pixel", PIXELS)
 def test_images_are_evaluations_on_the_grid(name, ndim, pixel):
@@ -181,20 +238,34 @@ def test_out_is_written_in_any_layout():
     assert_array_equal(turned, fg.image([1.0, 2.0, 2.0, 1.0, 0.0], (6, 5), "symmetric"))
 
 
-def test_the_round_rotated_spot_keeps_its_bound_against_the_exact_integral():
-    x, y = np.meshgrid(np.linspace(-3, 3, 25), np.linspace(-3, 3, 25))
-    for sigma in (0.7, 1.0, 2.0):
-        exact = fg.evaluate((x, y), [1.0, 0.0, 0.0, sigma, 0.0], "symmetric", "integrate")
-        params = [1.0, 0.0, 0.0, sigma, sigma, 0.4, 0.0]
-        error = abs(fg.evaluate((x, y), params, "rotated", "integrate") - exact).max()
-        assert error < 3e-8 * (0.7 / sigma) ** 10
-
-
 def test_out_may_overlap_the_input():
     room = np.linspace(0.0, 9.0, 20001)
     expected = fg.evaluate(room[:-1].copy(), [3.0, 4.0, 2.0, 1.0])
     fg.evaluate(room[:-1], [3.0, 4.0, 2.0, 1.0], out=room[1:], threads=1)
     assert_array_equal(room[1:], expected)
+
+
+def test_out_may_share_memory_with_the_input():
+    params = np.array([3.0, 4.0, 2.0, 1.0])
+    expected = fg.evaluate(np.arange(12.0), params)
+    for first in (0, 1, 3):
+        room = np.arange(16.0)
+        fg.evaluate(room[:12], params, out=room[first : first + 12])
+        assert_array_equal(room[first : first + 12], expected)
+    room = np.zeros((4, 12))
+    room[0], room[1, :4] = np.arange(12.0), params
+    fg.jacobian(room[0], room[1, :4], out=room.T)
+    assert_array_equal(room.T, fg.jacobian(np.arange(12.0), params))
+
+
+def test_infinitely_far_away_there_is_only_the_offset():
+    for (name, ndim), pixel in [(kind, pixel) for kind in KINDS for pixel in PIXELS]:
+        _, (params,) = _random(np.random.default_rng(1), name, ndim, 1)
+        for far in (np.inf, -np.inf, 1e200):
+            coords = (far,) * ndim
+            assert fg.evaluate(coords, params, name, pixel) == params[-1]
+            slopes = fg.jacobian(coords, params, name, pixel)
+            assert not slopes[:-1].any() and slopes[-1] == 1.0
 
 
 def test_what_is_not_a_number_stays_so():

@@ -10,6 +10,7 @@ from fastgauss.kernels._compile import JIT_DISABLED, kernel
 
 RNG = np.random.default_rng(11)
 COUNT = 96 if JIT_DISABLED else 2000
+LEAST = 2.2250738585072014e-308  # normal number
 
 
 def _make(function):
@@ -45,20 +46,54 @@ def _ulps(values, x, exact):
     return worst
 
 
+def _exact_erfcx(x):
+    """By the asymptotic series where exp(x**2) is large."""
+    if x < 20:
+        with mp.workprec(800):
+            return mp.exp(x * x) * mp.erfc(x)
+    terms = [(-1) ** k * mp.fac2(2 * k - 1) / (2 * x * x) ** k for k in range(12)]
+    return sum(terms) / (x * mp.sqrt(mp.pi))
+
+
 _NEGATIVE = -np.concatenate([RNG.exponential(5, COUNT), RNG.uniform(0, 700, COUNT), [0.0, 1e-300]])
-_SIGNED = np.concatenate([RNG.uniform(-745, 709.7, COUNT), RNG.normal(0, 1e-3, COUNT)])
+_SIGNED = np.concatenate([RNG.uniform(-708.39, 709.7, COUNT), RNG.normal(0, 1e-3, COUNT)])
+_NEAR_ONE = 1.0 + RNG.choice([-1.0, 1.0], COUNT) * 10.0 ** RNG.uniform(-16, -1, COUNT)
 _CASES = {
     "exp_negative": (mp.exp, _NEGATIVE),
-    "exp": (mp.exp, np.concatenate([_SIGNED, [709.78, -708.4, -744.9, 0.0, 1e-320]])),
-    "expm1_negative": (mp.expm1, np.concatenate([_NEGATIVE, -RNG.uniform(0.6, 0.8, COUNT)])),
+    "exp_flushed": (mp.exp, np.concatenate([_NEGATIVE, -RNG.uniform(700, 708.39, COUNT)])),
+    "exp": (mp.exp, np.concatenate([_SIGNED, [709.78, 0.0, 1e-320]])),
+    "exp, denormal": (mp.exp, np.append(RNG.uniform(-745.1, -708.4, COUNT), -745.2)),
     "log": (
         mp.log,
         np.concatenate(
-            [10.0 ** RNG.uniform(-323, 308, COUNT), RNG.uniform(0.5, 2, COUNT), [5e-324, 1.0]]
+            [
+                10.0 ** RNG.uniform(-323, 308, COUNT),
+                RNG.uniform(0.5, 2, COUNT),
+                _NEAR_ONE,
+                [5e-324, LEAST, 1.0, np.finfo(float).max],
+            ]
         ),
     ),
-    "erf": (mp.erf, np.concatenate([RNG.normal(0, 1.5, COUNT), RNG.uniform(-7, 7, COUNT)])),
-    "erfc": (mp.erfc, np.concatenate([RNG.uniform(-6, 26.5, COUNT), RNG.normal(0, 1, COUNT)])),
+    "erf": (
+        mp.erf,
+        np.concatenate(
+            [
+                RNG.normal(0, 1.5, COUNT),
+                RNG.uniform(-7, 7, COUNT),
+                10.0 ** RNG.uniform(-320, 0, COUNT // 4),
+            ]
+        ),
+    ),
+    "erfc": (
+        mp.erfc,
+        np.concatenate([RNG.uniform(-6, 26.5, COUNT), RNG.normal(0, 1, COUNT), [27.0, 27.2, 27.3]]),
+    ),
+    "erfcx": (
+        _exact_erfcx,
+        np.concatenate(
+            [RNG.uniform(0, 9, COUNT), 10.0 ** RNG.uniform(-9, 4, COUNT), [0.0, 1e9, 1e299]]
+        ),
+    ),
 }
 
 
@@ -71,10 +106,11 @@ def test_errors_stay_within_the_stated_bounds(name):
     exact, points = _CASES[name]
     x = _padded(points)
     out = np.empty_like(x)
-    _make(getattr(special, name))(x, out)
+    function = getattr(special, name.split(",")[0])
+    _make(function)(x, out)
     assert _ulps(out, x, exact) <= TOLERANCE["ulp"][name]
     single = np.empty_like(x)
-    _make_scalar(getattr(special, name))(x, single)
+    _make_scalar(function)(x, single)
     np.testing.assert_array_equal(single, out)
 
 
@@ -85,17 +121,65 @@ def test_errors_stay_within_the_stated_bounds(name):
          [np.nan, np.inf, 0.0, np.inf, 0.0, 1.0, 1.0, np.inf]),
         ("exp_negative", [np.nan, -0.0, 0.0, -1e-320, 0.0, 0.0, 0.0, 0.0],
          [np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
-        ("expm1_negative", [np.nan, -0.0, -np.inf, -1e-300, -800.0, 0.0, 0.0, 0.0],
-         [np.nan, 0.0, -1.0, -1e-300, -1.0, 0.0, 0.0, 0.0]),
+        ("exp_flushed", [np.nan, -np.inf, -708.5, -0.0, 1e-320, -1e308, -745.0, 0.0],
+         [np.nan, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]),
         ("log", [np.nan, 0.0, -0.0, -1.0, np.inf, 1.0, -np.inf, -1e-320],
          [np.nan, -np.inf, -np.inf, np.nan, np.inf, 0.0, np.nan, np.nan]),
         ("erf", [np.nan, 0.0, np.inf, -np.inf, 1e300, -1e300, 1e-320, -0.0],
-         [np.nan, 0.0, 1.0, -1.0, 1.0, -1.0, 1e-320, 0.0]),
+         [np.nan, 0.0, 1.0, -1.0, 1.0, -1.0, 1.128e-320, 0.0]),
         ("erfc", [np.nan, 0.0, np.inf, -np.inf, 1e300, -1e300, 1e-320, 28.0],
          [np.nan, 1.0, 0.0, 2.0, 0.0, 2.0, 1.0, 0.0]),
+        ("erfcx", [np.nan, 0.0, 1e-320, 0.0, 0.0, 0.0, 0.0, 0.0],
+         [np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
     ],
 )  # fmt: skip
 def test_special_arguments(name, x, expected):
-    out = np.empty(8)
-    _make(getattr(special, name))(np.array(x), out)
-    np.testing.assert_allclose(out, expected, rtol=1e-15, atol=1e-320)
+    for make in (_make, _make_scalar):
+        out = np.empty(8)
+        make(getattr(special, name))(np.array(x), out)
+        np.testing.assert_allclose(out, expected, rtol=1e-15, atol=1e-323)
+
+
+def test_a_lane_does_not_depend_on_its_neighbours():
+    x = RNG.uniform(-30, 3, lanes.WIDTH)
+    rough = np.array([np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0, 5e-324])
+    for name in ("exp", "exp_negative", "exp_flushed", "log", "erf", "erfc", "erfcx"):
+        run, out = _make(getattr(special, name)), np.empty(lanes.WIDTH)
+        run(x, out)
+        mixed, other = np.append(x[:1], rough), np.empty(lanes.WIDTH)
+        run(mixed, other)
+        assert other[0] == out[0] or np.isnan(out[0])
+
+
+def test_exp_of_float32_lanes_stays_float32():
+    x = np.concatenate(
+        [
+            RNG.uniform(-103, 88.7, 4000).astype(np.float32),
+            np.array([0, -0.0, 100, -200, np.inf, -np.inf, np.nan, -103.9, 88.72] + [1e-30] * 7),
+        ],
+        dtype=np.float32,
+    )
+
+    width = lanes.WIDTH if JIT_DISABLED else 2 * lanes.WIDTH
+
+    @kernel
+    def single(x, out):
+        for i in range(0, x.size, width):
+            lanes.store(out, i, special.exp(lanes.load(x, i)))
+
+    out = np.empty_like(x)
+    single(x, out)
+    with np.errstate(over="ignore", under="ignore"):
+        exact = np.exp(x.astype(np.float64))
+        nearest = exact.astype(np.float32)
+    finite = np.isfinite(nearest)
+    error = np.abs(out[finite] - exact[finite]) / np.spacing(nearest[finite])
+    assert error.max() <= TOLERANCE["ulp"]["exp, float32"]
+    np.testing.assert_array_equal(out[~finite], nearest[~finite])
+
+
+def test_a_float32_scalar_gives_all_digits_of_float64():
+    x = np.linspace(-5, 5, 16, dtype=np.float32)
+    out = np.empty(x.size)
+    _make_scalar(special.exp)(x, out)
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=3e-16)

@@ -2,13 +2,17 @@
 
 TOLERANCE = {
     "ulp": {  # units of the last place, as the docstrings state
-        "exp_negative": 0.8,
-        "exp": 0.8,
-        "expm1_negative": 2.0,
+        "exp_negative": 0.85,
+        "exp_flushed": 0.85,
+        "exp": 0.85,
+        "exp, denormal": 1.0,
+        "exp, float32": 1.1,
         "log": 1.0,
-        "erf": 2.0,
-        "erfc": 4.0,
+        "erf": 1.5,
+        "erfc": 4.5,
+        "erfcx": 4.0,
     },
+    "profile": 3e-14,  # times 1 + z**2 / 100 at z sigmas: the rounding of z moves it so far
     "evaluate": 1e-13,
     "jacobian": 1e-12,
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution

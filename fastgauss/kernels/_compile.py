@@ -32,7 +32,7 @@ from numba import __version__ as numba_version
 from numba import njit
 from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
 FASTMATH = frozenset({"contract"})
 
@@ -44,6 +44,14 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 def device(function: Callable) -> Callable:
     """Make a building block that compiled code calls; from Python it runs as it is."""
     return register_jitable(forceinline=True, **_OPTIONS)(function)
+
+
+def variants(function: Callable) -> Callable:
+    """Let the decorated chooser name the building block that a call of ``function`` means.
+
+    It gets numba's types of the arguments. From Python, ``function`` runs as it is.
+    """
+    return overload(function, jit_options={"forceinline": True, **_OPTIONS}, strict=False)
 
 
 def kernel(function: Callable) -> Callable:

@@ -1,192 +1,383 @@
-"""Models at many points, eight points a register.
+"""Models at many points and on grids, eight points a register.
 
-A *point function* gives a model's value and derivatives at the points of one register.
-It reads parameter k from flat memory: element k where all points share the parameters
-(stride 0), else the lanes from k * stride + i on. A rotated model has cos(theta) and
-sin(theta) in place of theta.
+A *shape* is what a model is without amplitude and offset: a building block that reads the
+coordinates of eight points and writes the derivatives of the profile to its centre, widths
+and angle, in this order and each axis by itself, to one lane row each. It returns the
+profile. What it needs of the parameters, ``prepare`` has put into lane rows of its own,
+behind amplitude and offset. All lane memory of a kernel is one array ``m``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
+
+import numpy as np
 
 from . import profiles
 from ._compile import device, kernel
-from .lanes import WIDTH, broadcast, lane_rows, load, store
+from .lanes import ALL_LANES, WIDTH, broadcast, lane_rows, load, mask_bits, select, store
+from .special import exp_flushed
+
+_GROUPS = 32  # registers of points between two copies from and to the caller's arrays
+_QUADRATURE = 11  # rows of a rotated model before those of its quadrature
+
+
+class Shape(NamedTuple):
+    """Building blocks of one model.
+
+    ``prepare(m, raw, step, own)`` reads parameter k from row ``raw + k * step`` and writes
+    ``rows`` rows from ``own`` on. ``profile(m, at, step, own, terms)`` reads coordinate k
+    from row ``at + k * step``. Derivative k, in row ``terms + k``, belongs to parameter
+    ``order[k]``.
+    """
+
+    prepare: Callable
+    profile: Callable
+    rows: int
+    order: tuple[int, ...]
 
 
 @device
-def _take(params, k, stride, i):
-    """Parameter k of the points from i on."""
-    return broadcast(params[k]) if stride == 0 else load(params, k * stride + i)
+def _width(m, row):
+    """A sigma that is positive, else NaN."""
+    sigma = load(m, row)
+    return select(sigma > 0.0, sigma, np.nan)
 
 
-def _line(profile: Callable) -> Callable:
-    @device
-    def point(coords, params, stride, i):
-        amplitude = _take(params, 0, stride, i)
-        f, c, s = profile(coords[0], _take(params, 1, stride, i), _take(params, 2, stride, i))
-        offset = _take(params, 3, stride, i)
-        return amplitude * f + offset, f, amplitude * c, amplitude * s, f * 0.0 + 1.0
-
-    return point
-
-
-def _plane(profile: Callable, symmetric: bool) -> Callable:
-    width_y = 3 if symmetric else 4
+def _make_prepare(ndim: int, sigmas: tuple[int, ...], size: int) -> Callable:
+    """Amplitude, offset, then centre, sigma and 1 / sigma of each axis."""
 
     @device
-    def point(coords, params, stride, i):
-        amplitude = _take(params, 0, stride, i)
-        sigma_x, sigma_y = _take(params, 3, stride, i), _take(params, width_y, stride, i)
-        f, fc, fs = profile(coords[0], _take(params, 1, stride, i), sigma_x)
-        g, gc, gs = profile(coords[1], _take(params, 2, stride, i), sigma_y)
-        product = f * g
-        high_f = amplitude * f
-        high_g = amplitude * g
-        value = amplitude * product + _take(params, width_y + 1, stride, i)
-        one = product * 0.0 + 1.0
-        if symmetric:
-            return value, product, high_g * fc, high_f * gc, high_g * fs + high_f * gs, one
-        return value, product, high_g * fc, high_f * gc, high_g * fs, high_f * gs, one
+    def prepare(m, raw, step, own) -> None:
+        store(m, own, load(m, raw))
+        store(m, own + 1, load(m, raw + (size - 1) * step))
+        for k in range(ndim):
+            sigma = _width(m, raw + sigmas[k] * step)
+            store(m, own + 2 + 3 * k, load(m, raw + (1 + k) * step))
+            store(m, own + 3 + 3 * k, sigma)
+            store(m, own + 4 + 3 * k, 1.0 / sigma)
 
-    return point
+    return prepare
 
 
-def _space(profile: Callable, symmetric: bool) -> Callable:
-    width_y, width_z = (4, 4) if symmetric else (5, 6)
+def _make_sampled(ndim: int, derivatives: bool) -> Callable:
+    """exp of a sum over the axes."""
 
     @device
-    def point(coords, params, stride, i):
-        amplitude = _take(params, 0, stride, i)
-        sigma_x, sigma_y = _take(params, 4, stride, i), _take(params, width_y, stride, i)
-        f, fc, fs = profile(coords[0], _take(params, 1, stride, i), sigma_x)
-        g, gc, gs = profile(coords[1], _take(params, 2, stride, i), sigma_y)
-        h, hc, hs = profile(
-            coords[2], _take(params, 3, stride, i), _take(params, width_z, stride, i)
-        )
-        product = f * g * h
-        gh = amplitude * (g * h)
-        fh = amplitude * (f * h)
-        fg = amplitude * (f * g)
-        value = amplitude * product + _take(params, width_z + 1, stride, i)
-        one = product * 0.0 + 1.0
-        if symmetric:
-            return value, product, gh * fc, fh * gc, fg * hc, gh * fs + fh * gs + fg * hs, one
-        return value, product, gh * fc, fh * gc, fg * hc, gh * fs, fh * gs, fg * hs, one
+    def profile(m, at, step, own, terms):
+        square = broadcast(0.0)
+        for k in range(ndim):
+            d = profiles.distance(load(m, at + k * step), load(m, own + 2 + 3 * k))
+            u = d * load(m, own + 4 + 3 * k)
+            square = square + u * u
+            if derivatives:
+                store(m, terms + k, u)
+        f = exp_flushed(square * -0.5)
+        if derivatives:
+            for k in range(ndim):
+                u = load(m, terms + k)
+                slope = f * (u * load(m, own + 4 + 3 * k))
+                store(m, terms + k, slope)
+                store(m, terms + ndim + k, slope * u)
+        return f
 
-    return point
+    return profile
 
 
-def _rotated(model: Callable) -> Callable:
+def _make_integrated(ndim: int, derivatives: bool) -> Callable:
+    """A product over the axes."""
+
     @device
-    def point(coords, params, stride, i):
-        return model(
-            coords[0],
-            coords[1],
-            _take(params, 0, stride, i),
-            _take(params, 1, stride, i),
-            _take(params, 2, stride, i),
-            _take(params, 3, stride, i),
-            _take(params, 4, stride, i),
-            _take(params, 5, stride, i),
-            _take(params, 6, stride, i),
-            _take(params, 7, stride, i),
-        )
+    def profile(m, at, step, own, terms):
+        product = broadcast(1.0)
+        for k in range(ndim):
+            f, by_centre, by_sigma = profiles.integrated(
+                load(m, at + k * step), load(m, own + 2 + 3 * k), load(m, own + 3 + 3 * k)
+            )
+            if derivatives:
+                store(m, terms + k, by_centre * product)
+                store(m, terms + ndim + k, by_sigma * product)
+                for before in range(k):
+                    store(m, terms + before, load(m, terms + before) * f)
+                    store(m, terms + ndim + before, load(m, terms + ndim + before) * f)
+            product = product * f
+        return product
 
-    return point
-
-
-def _point(name: str, ndim: int, pixel: str) -> Callable:
-    sampled = pixel == "sample"
-    profile = profiles.sampled if sampled else profiles.integrated
-    if ndim == 1:
-        return _line(profile)
-    if name == "rotated":
-        return _rotated(profiles.rotated_sampled if sampled else profiles.rotated_integrated)
-    return (_plane if ndim == 2 else _space)(profile, name == "symmetric")
+    return profile
 
 
-def _coordinates(ndim: int) -> Callable:
-    """From flat memory, coordinate k in elements k * stride + i, to a tuple of lanes."""
-    if ndim == 1:
-        return device(lambda coords, stride, i: (load(coords, i),))
-    if ndim == 2:
-        return device(lambda coords, stride, i: (load(coords, i), load(coords, stride + i)))
-    return device(
-        lambda coords, stride, i: (
-            load(coords, i),
-            load(coords, stride + i),
-            load(coords, 2 * stride + i),
-        )
-    )
+def _make_prepare_rotated(integrate: bool) -> Callable:
+    """Amplitude, offset, centre, the slopes of u and v along x and y, what turns derivatives
+    to u and v into those to the widths and the angle, and what the quadrature needs."""
+
+    @device
+    def prepare(m, raw, step, own) -> None:
+        sigma_x = _width(m, raw + 3 * step)
+        sigma_y = _width(m, raw + 4 * step)
+        inverse_x = 1.0 / sigma_x
+        inverse_y = 1.0 / sigma_y
+        before = np.nan
+        for lane in range(WIDTH):
+            theta = m[raw + 5 * step, lane]
+            if theta != before:
+                cos, sin = np.cos(theta), np.sin(theta)
+            m[own + 4, lane] = cos
+            m[own + 5, lane] = sin
+            before = theta
+        cos_u, sin_u = load(m, own + 4) * inverse_x, load(m, own + 5) * inverse_x
+        cos_v, sin_v = load(m, own + 4) * inverse_y, load(m, own + 5) * inverse_y
+        store(m, own, load(m, raw))
+        store(m, own + 1, load(m, raw + 6 * step))
+        store(m, own + 2, load(m, raw + step))
+        store(m, own + 3, load(m, raw + 2 * step))
+        store(m, own + 4, cos_u)
+        store(m, own + 5, sin_u)
+        store(m, own + 6, cos_v)
+        store(m, own + 7, sin_v)
+        store(m, own + 8, inverse_x)
+        store(m, own + 9, inverse_y)
+        store(m, own + 10, (sigma_x - sigma_y) * (sigma_x + sigma_y) * (inverse_x * inverse_y))
+        if integrate:
+            profiles.prepare_quadrature(m, own + _QUADRATURE, cos_u, sin_u, cos_v, sin_v)
+
+    return prepare
+
+
+def _make_rotated(integrate: bool, derivatives: bool) -> Callable:
+    """The profile as a function of u and v, sampled or averaged."""
+
+    @device
+    def profile(m, at, step, own, terms):
+        dx = profiles.distance(load(m, at), load(m, own + 2))
+        dy = profiles.distance(load(m, at + step), load(m, own + 3))
+        cos_u, sin_u = load(m, own + 4), load(m, own + 5)
+        cos_v, sin_v = load(m, own + 6), load(m, own + 7)
+        u = dx * cos_u + dy * sin_u
+        v = dy * cos_v - dx * sin_v
+        if integrate:
+            rows = own + _QUADRATURE
+            f, fu, fv, fuu, fvv, fuv = profiles.rotated_integrated(
+                m, rows, rows + profiles.HALF, u, v, cos_u, sin_u, cos_v, sin_v
+            )
+        else:
+            f, fu, fv, fuu, fvv, fuv = profiles.rotated_sampled(u, v)
+        if derivatives:
+            store(m, terms, fu * cos_u - fv * sin_v)
+            store(m, terms + 1, fu * sin_u + fv * cos_v)
+            store(m, terms + 2, fuu * load(m, own + 8))
+            store(m, terms + 3, fvv * load(m, own + 9))
+            store(m, terms + 4, fuv * load(m, own + 10))
+        return f
+
+    return profile
+
+
+def _make_shape(
+    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
+) -> Shape:
+    if rotated:
+        rows = _QUADRATURE + (profiles.HALF + profiles.POINTS) * integrate
+        profile = _make_rotated(integrate, derivatives)
+        return Shape(_make_prepare_rotated(integrate), profile, rows, (1, 2, 3, 4, 5))
+    make = _make_integrated if integrate else _make_sampled
+    prepare = _make_prepare(ndim, sigmas, max(sigmas) + 2)
+    return Shape(prepare, make(ndim, derivatives), 2 + 3 * ndim, (*range(1, 1 + ndim), *sigmas))
+
+
+@device
+def _read(m, row, source, start, count) -> None:
+    """Elements of an array into lane rows; an array of one element fills all lanes."""
+    if source.size == 1:
+        store(m, row, broadcast(source[0]))
+        return
+    whole = count // WIDTH
+    for i in range(whole):
+        store(m, row + i, load(source, start + i * WIDTH))
+    for lane in range(count - whole * WIDTH):
+        m[row + whole, lane] = source[start + whole * WIDTH + lane]
+
+
+@device
+def _write(m, row, step, out, start, count) -> None:
+    """Output k of ``count`` points, from row ``row + k * step`` on, to ``out[start + i, k]``."""
+    outputs = out.shape[1]
+    if outputs > 1:
+        lanes = m.reshape(-1)
+        for k in range(outputs):
+            first = (row + k * step) * WIDTH
+            for i in range(count):
+                out[start + i, k] = lanes[first + i]
+        return
+    flat = out.reshape(-1)
+    whole = count // WIDTH
+    for i in range(whole):
+        store(flat, start + i * WIDTH, load(m, row + i))
+    for lane in range(count - whole * WIDTH):
+        flat[start + whole * WIDTH + lane] = m[row + whole, lane]
 
 
 @cache
-def make_evaluate(name: str, ndim: int, pixel: str) -> Callable:
-    """Values of a model: a kernel over points in flat memory."""
-    point, coordinates = _point(name, ndim, pixel), _coordinates(ndim)
+def make_points(
+    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
+) -> Callable:
+    """Values or derivatives of a model: a kernel over points.
 
-    @kernel
-    def evaluate(coords, stride, count, params, param_stride, out) -> None:
-        """Write ``out[count]``; count is a multiple of the lanes."""
-        for i in range(0, count, WIDTH):
-            store(out, i, point(coordinates(coords, stride, i), params, param_stride, i)[0])
-
-    return evaluate
-
-
-@cache
-def make_jacobian(name: str, ndim: int, pixel: str) -> Callable:
-    """Derivatives of a model: a kernel over points in flat memory."""
-    point, coordinates = _point(name, ndim, pixel), _coordinates(ndim)
-
-    @kernel
-    def jacobian(coords, stride, count, params, param_stride, out) -> None:
-        """Write derivative k of point i to ``out[k * stride + i]``."""
-        for i in range(0, count, WIDTH):
-            at = i
-            for slope in point(coordinates(coords, stride, i), params, param_stride, i)[1:]:
-                store(out, at, slope)
-                at += stride
-
-    return jacobian
-
-
-@cache
-def make_image(name: str, ndim: int, pixel: str) -> Callable:
-    """Values of a model on the pixels of a grid, for many spots: a kernel over spots."""
-    point = _point(name, ndim, pixel)
+    ``sigmas`` are the positions of the width of each axis among the parameters.
+    """
+    shape = _make_shape(ndim, sigmas, rotated, integrate, derivatives)
+    prepare, profile, order = shape.prepare, shape.profile, shape.order
+    size = max(order) + 2
+    outputs = size if derivatives else 1
+    own_rows, count_terms = shape.rows, len(order)
 
     @device
-    def place(x, y, z):
-        if ndim == 1:
-            return (x,)
-        if ndim == 2:
-            return x, y
-        return x, y, z
+    def differs(m, raw, step, a, b):
+        """Whether the parameters of two groups differ anywhere."""
+        same = load(m, raw + a) == load(m, raw + b)
+        for k in range(1, size):
+            same = same & (load(m, raw + k * step + a) == load(m, raw + k * step + b))
+        return mask_bits(same) != ALL_LANES
+
+    @device
+    def put(m, f, own, terms, target, step) -> None:
+        """Write the outputs of one group, output k to row ``target + k * step``."""
+        amplitude = load(m, own)
+        if derivatives:
+            store(m, target, f)
+            for k in range(1, size - 1):
+                store(m, target + k * step, broadcast(0.0))
+            for k in range(count_terms):
+                row = target + order[k] * step
+                store(m, row, load(m, row) + load(m, terms + k) * amplitude)
+            store(m, target + (size - 1) * step, broadcast(1.0))
+        else:
+            store(m, target, amplitude * f + load(m, own + 1))
 
     @kernel
-    def image(params, shape, out) -> None:
-        """Write ``out[n, pixels]`` for ``params[n, :]``; ``shape`` is (z, y, x)."""
-        nz, ny, nx = shape
-        blocks = (nx + WIDTH - 1) // WIDTH
-        columns = lane_rows(2 * blocks)
-        row = columns[blocks:].reshape(-1)
-        for i in range(blocks * WIDTH):
-            columns[i // WIDTH, i % WIDTH] = i
-        for item in range(params.shape[0]):
-            target = 0
-            for z in range(nz):
-                for y in range(ny):
-                    for block in range(blocks):
-                        coords = place(
-                            load(columns, block), broadcast(float(y)), broadcast(float(z))
-                        )
-                        store(columns, blocks + block, point(coords, params[item], 0, 0)[0])
-                    for i in range(nx):
-                        out[item, target + i] = row[i]
-                    target += nx
+    def points(coords, params, out) -> None:
+        """Fill ``out[n, :]`` from coordinates, arrays (n), and parameters.
+
+        These are arrays (n), or (1) where all points share them.
+        """
+        count = out.shape[0]
+        step = min(_GROUPS, (count + WIDTH - 1) // WIDTH)
+        varying = params[0].size > 1
+        raw = ndim * step
+        raw_step = step if varying else 1
+        target = raw + size * raw_step
+        own = target + outputs * step
+        terms = own + own_rows
+        m = lane_rows(terms + count_terms)
+        for start in range(0, count, step * WIDTH):
+            part = min(step * WIDTH, count - start)
+            for k in range(ndim):
+                _read(m, k * step, coords[k], start, part)
+            if varying or start == 0:
+                for k in range(size):
+                    _read(m, raw + k * raw_step, params[k], start, part)
+            known = -1
+            for i in range((part + WIDTH - 1) // WIDTH):
+                if i == 0 or (varying and differs(m, raw, raw_step, known, i)):
+                    known = i
+                    prepare(m, raw + i, raw_step, own)
+                f = profile(m, i, step, own, terms)
+                put(m, f, own, terms, target + i, step)
+            _write(m, target, step, out, start, part)
+
+    return points
+
+
+@cache
+def make_image(ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool) -> Callable:
+    """Values of a model on the pixels of grids: a kernel over rows of pixels.
+
+    An unrotated model is a product of tables, one an axis.
+    """
+    shape = _make_shape(ndim, sigmas, rotated, integrate, False)
+    prepare, profile, own_rows = shape.prepare, shape.profile, shape.rows
+    size = max(shape.order) + 2
+    axis = profiles.integrated if integrate else profiles.sampled
+
+    @device
+    def tabulate(m, k, own, table, first, last) -> None:
+        """The profile of axis k at first .. last, from the start of ``table`` on."""
+        for i in range(first // WIDTH, last // WIDTH + 1):
+            x = load(m, 0) + float(i * WIDTH)
+            f = axis(x, load(m, own + 2 + 3 * k), load(m, own + 3 + 3 * k))[0]
+            store(m, table + i, f)
+
+    @device
+    def tabulate_rotated(m, y, own, table, last) -> None:
+        """The profile at 0 .. last of row y."""
+        store(m, 2, broadcast(float(y)))
+        for i in range(last // WIDTH + 1):
+            store(m, 1, load(m, 0) + float(i * WIDTH))
+            store(m, table + i, profile(m, 1, 1, own, 0))
+
+    @device
+    def put(table, nx, height, offset, out, at) -> None:
+        """Write height * table + offset; the last register may overlap the one before."""
+        if nx < WIDTH:
+            for i in range(nx):
+                out[at + i] = height * table[i] + offset
+        else:
+            wide_height, wide_offset = broadcast(height), broadcast(offset)
+            for i in range(0, nx - WIDTH + 1, WIDTH):
+                store(out, at + i, wide_height * load(table, i) + wide_offset)
+            i = nx - WIDTH
+            store(out, at + i, wide_height * load(table, i) + wide_offset)
+
+    @kernel
+    def image(params, lengths, out, start, stop) -> None:
+        """Rows start .. stop of the images of ``params[n, :]``.
+
+        ``lengths`` is (z, y, x). Row r of all goes to ``out[(r - start) * x]`` on.
+        """
+        nz, ny, nx = lengths
+        raw = 3
+        own = raw + size
+        table_x = own + own_rows
+        table_y = table_x + nx // WIDTH + 1
+        table_z = table_y + ny // WIDTH + 1
+        m = lane_rows(table_z + nz // WIDTH + 1)
+        flat = m.reshape(-1)
+        for i in range(WIDTH):
+            flat[i] = i
+        row_x, row_y, row_z = (
+            flat[table_x * WIDTH :],
+            flat[table_y * WIDTH :],
+            flat[table_z * WIDTH :],
+        )
+        rows = nz * ny
+        known = -1
+        for r in range(start, stop):
+            item = r // rows
+            z = (r - item * rows) // ny
+            y = r - item * rows - z * ny
+            if item != known:
+                known = item
+                for k in range(size):
+                    store(m, raw + k, broadcast(params[item, k]))
+                prepare(m, raw, 1, own)
+                if not rotated:
+                    last = min(stop - item * rows, rows) - 1
+                    whole = last >= (z + 1) * ny
+                    tabulate(m, 0, own, table_x, 0, nx - 1)
+                    if ndim > 1:
+                        first_y = 0 if whole else y
+                        last_y = ny - 1 if whole else last - z * ny
+                        tabulate(m, 1, own, table_y, first_y, last_y)
+                    if ndim > 2:
+                        tabulate(m, 2, own, table_z, z, last // ny)
+            height = m[own, 0]
+            if rotated:
+                tabulate_rotated(m, y, own, table_x, nx - 1)
+            if not rotated and ndim > 1:
+                height *= row_y[y]
+            if not rotated and ndim > 2:
+                height *= row_z[z]
+            put(row_x, nx, height, m[own + 1, 0], out, (r - start) * nx)
 
     return image

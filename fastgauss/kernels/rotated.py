@@ -26,8 +26,7 @@ from .lanes import (
 )
 from .linalg import packed, packed_size
 from .normal import limit_centre, limit_width, reciprocal
-from .profiles import NODES_5 as _NODES
-from .profiles import WEIGHTS_5 as _WEIGHTS
+from .profiles import NODES, POINTS, WEIGHTS
 from .special import exp_negative
 
 SCRATCH = (15, 1, 11)  # lane rows needed, more for each pixel of an axis, and for each row
@@ -274,11 +273,11 @@ def _average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
     all_safe = mask_bits(safe) == ALL_LANES
     for k in range(7 * nx):
         store(m, columns + k, broadcast(0.0))
-    for over in range(5):
-        y = (float(j) + _NODES[over]) - y0
-        for along in range(5):
-            shifted = x0 - _NODES[along]
-            weight = _WEIGHTS[over] * _WEIGHTS[along]
+    for over in range(POINTS):
+        y = (float(j) + NODES[over]) - y0
+        for along in range(POINTS):
+            shifted = x0 - NODES[along]
+            weight = WEIGHTS[over] * WEIGHTS[along]
             _fill_row(m, nx, shifted, y, metric, square, safe, all_safe, table)
             for i in range(nx):
                 at = columns + 7 * i
