@@ -45,8 +45,9 @@ class Estimator(NamedTuple):
     """One way to judge a model.
 
     ``read`` puts a spot into a lane and returns the number of its pixels, the rounding
-    error of its objective, and the weight that an error of the model's height has in it.
-    ``terms`` gives weight, weighted residual and loss of a pixel.
+    error of its objective, the data's size in the metric of the objective, whose rounding
+    no step can see, and the mean of the data. ``terms`` gives weight, weighted residual and
+    loss of a pixel.
     """
 
     linear: bool  # sums need no model: least squares, linear in amplitude and offset
@@ -101,7 +102,7 @@ def _read_plain(m, first, lane, pixels, second, item, pivot):
     m[first - 3, lane] = float(n)
     m[first - 2, lane] = total
     m[first - 1, lane] = square
-    return float(n), square * _ROUNDING, float(n)
+    return float(n), square * _ROUNDING, square + n * pivot * pivot, 0.0
 
 
 @device
@@ -148,7 +149,7 @@ def _read_weighted(m, first, lane, pixels, second, item, pivot):
     m[first - 3, lane] = weight
     m[first - 2, lane] = total
     m[first - 1, lane] = square
-    return float(count), square * _ROUNDING, weight
+    return float(count), square * _ROUNDING, square + weight * pivot * pivot, 0.0
 
 
 @device
@@ -166,7 +167,7 @@ def _read_poisson(m, first, lane, pixels, second, item, pivot):
         d = 0.0 if d < 0.0 else d
         total += d
         m[to + k, column] = d
-    return float(n), total * _ROUNDING, float(n) / (total + 1e-300)
+    return float(n), total * _ROUNDING, total, total / n
 
 
 @device
@@ -198,7 +199,7 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
         count += 1 if exists else 0
         m[to + k, column] = d if exists else -1.0
         m[to + n + k, column] = second[row, k]
-    return float(count), total * _ROUNDING, float(count) / (total + 1e-300)
+    return float(count), total * _ROUNDING, total, total / max(count, 1)
 
 
 @device
@@ -214,7 +215,6 @@ def _read_residual(m, first, lane, pixels, second, item, pivot):
     n, spot, row = _unsigned(pixels, item, second)
     to, column = np.uint64(first), np.uint64(lane)
     square = 0.0
-    weight = 0.0
     count = 0
     for k in range(n):
         d = float(pixels[spot, k])
@@ -222,12 +222,11 @@ def _read_residual(m, first, lane, pixels, second, item, pivot):
         exists = d == d and w != 0.0
         d = d if exists else 0.0
         w = w if exists else 0.0
-        weight += w
         square += w * d * d
         count += 1 if exists else 0
         m[to + k, column] = d
         m[to + n + k, column] = w
-    return float(count), square * _ROUNDING_EXACT, weight
+    return float(count), square * _ROUNDING_EXACT, square, 0.0
 
 
 @device

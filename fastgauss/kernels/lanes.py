@@ -103,7 +103,7 @@ def _spread(builder: Any, vector: ir.VectorType, value: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-def _as_lanes(context: Any, builder: Any, lane: LaneType, value: Any, kind: Any) -> Any:
+def as_lanes(context: Any, builder: Any, lane: LaneType, value: Any, kind: Any) -> Any:
     if isinstance(kind, LaneType):
         return value
     scalar = context.cast(builder, value, kind, lane.dtype)
@@ -122,7 +122,7 @@ def _binary(symbol: Any, emit: Any, masks: bool = False) -> None:
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lane = next(t for t in sig.args if isinstance(t, LaneType))
         both = [
-            _as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)
+            as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)
         ]
         return emit(builder, *both)
 
@@ -302,7 +302,7 @@ class _TypeSelect(AbstractTemplate):
 def _lower_select(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     lane = sig.return_type
     yes, no = (
-        _as_lanes(context, builder, lane, v, t) for v, t in zip(args[1:], sig.args[1:], strict=True)
+        as_lanes(context, builder, lane, v, t) for v, t in zip(args[1:], sig.args[1:], strict=True)
     )
     return builder.select(args[0], yes, no)
 

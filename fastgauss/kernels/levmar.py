@@ -45,7 +45,6 @@ from .estimators import HEADER, Estimator
 from .lanes import (
     ALL_LANES,
     WIDTH,
-    absolute,
     broadcast,
     lane_rows,
     load,
@@ -132,12 +131,14 @@ def make_fit(
     estimator: Estimator,
     bounded: bool,
     constants: int = 0,
+    wrap: Callable = kernel,
 ) -> Callable:
     """The fit of one model with one estimator: a kernel over a range of spots.
 
     ``evaluate`` and ``step`` are the building blocks of ``normal``, ``size`` the model's
     number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows, ``scratch[1]``
-    more for each pixel of each axis, and ``scratch[2]`` for each row of pixels. The first ``constants`` rows of lane memory hold
+    more for each pixel of each axis, and ``scratch[2]`` for each row of pixels. ``wrap``
+    may be ``device``: then the fit is for the caller's own compiled code. The first ``constants`` rows of lane memory hold
     what the model knows beside its parameters.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
@@ -150,7 +151,7 @@ def make_fit(
     first_gram = constants + 8 * size
     second_gram = first_gram + entries
     scalars = second_gram + entries
-    best, damp, length, rate_before, rounds, freedom, slack, weight, pivot = range(
+    best, damp, length, rate_before, rounds, freedom, slack, extent, pivot = range(
         scalars, scalars + 9
     )
     lower = pivot + 1
@@ -229,9 +230,7 @@ def make_fit(
         goal = broadcast(tol * tol)
         if scaled:
             goal = load(m, best) * (goal / maximum(load(m, freedom), broadcast(1.0)))
-        height = absolute(load(m, p)) + absolute(load(m, p + size - 1))
-        height = height + absolute(load(m, pivot))
-        floor = height * height * (_ROUNDING * _ROUNDING) * load(m, weight)
+        floor = load(m, extent) * (_ROUNDING * _ROUNDING)
         near = (square * ahead <= goal) | (square <= floor)
         unfit = ~(load(m, best) < np.inf) | (load(m, freedom) < 0.0)
         converged = near & (damping < _SMALL_DAMPING) & ~unfit
@@ -242,7 +241,7 @@ def make_fit(
     def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
         """Put a spot into a lane; returns the number of its pixels."""
         level = start[item, size - 1] if linear else 0.0
-        count, rounding, scale = read(m, first, lane, pixels, second, item, level)
+        count, rounding, scale, mean = read(m, first, lane, pixels, second, item, level)
         where = min(item, len(coords) - 1)
         for k in range(coords.shape[1]):
             m[first + kinds * pixels.shape[1] + k, lane] = coords[where, k]
@@ -250,8 +249,8 @@ def make_fit(
             m[q + i, lane] = start[item, i]
         m[q + size - 1, lane] -= level
         if positive:  # a likelihood needs such a model to start from
-            mean = 1.0 / scale if scale < 1e200 else 1.0
-            offset = max(m[q + size - 1, lane], mean * _LEAST_OFFSET)
+            least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
+            offset = max(m[q + size - 1, lane], least)
             m[q + size - 1, lane] = offset
             m[q, lane] = max(m[q, lane], -0.9 * offset)
         free = size
@@ -270,7 +269,7 @@ def make_fit(
         m[rounds, lane] = 0.0
         m[freedom, lane] = count - free
         m[slack, lane] = rounding
-        m[weight, lane] = scale
+        m[extent, lane] = scale
         m[pivot, lane] = level
         return count
 
@@ -300,7 +299,7 @@ def make_fit(
             return CONVERGED
         return STALLED if m[damp, lane] > MOST_DAMPING else MAX_ITERATIONS
 
-    @kernel
+    @wrap
     def fit(
         pixels, second, coords, nz, ny, nx, known, start, lowest, highest, tol, max_iter,
         params, objectives, grams, gradients, counts, status, iterations,
