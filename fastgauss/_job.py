@@ -23,6 +23,7 @@ _CHUNK_BYTES = 4 << 20
 _MOST_CHUNK = 2048
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 _NOTHING = np.zeros((1, 0))
+_STATUS = 5  # where the statuses stand among a job's arrays
 
 
 class Chunk(NamedTuple):
@@ -84,7 +85,7 @@ def _sorted(chunk: Chunk) -> Chunk:
 class Job:
     """The result arrays of a call."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, keep_grams: bool = False) -> None:
         self.options = options
         count, size = options.count, options.model.size
         self.done = 0
@@ -92,22 +93,23 @@ class Job:
         self.objective = np.empty(count)
         self.packed = np.empty((count, packed_size(size)))
         self.gradient = np.empty((count if options.bounds is not None else 0, size))
+        self.grams = np.empty((count if keep_grams else 0, packed_size(size)))
         self.pixels = np.empty(count, np.int32)
         self.status = np.empty(count, np.int32)
         self.iterations = np.empty(count, np.int32)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """In the order in which the fit kernel writes them."""
+        """In the order in which the fit kernel writes them; the last is a copy."""
         return (
             self.params, self.objective, self.packed, self.gradient, self.pixels, self.status,
-            self.iterations,
+            self.iterations, self.grams,
         )  # fmt: skip
 
     def leave_out(self, rows: np.ndarray, status: int) -> None:
         """Give rows (a mask) a status without fitting them."""
         self.done += int(rows.sum())
-        values = (np.nan, np.nan, np.nan, np.nan, 0, status, 0)
+        values = (np.nan, np.nan, np.nan, np.nan, 0, status, 0, np.nan)
         for array, value in zip(self.arrays, values, strict=True):
             if len(array):
                 array[rows] = value
@@ -117,7 +119,7 @@ class Job:
         chunk = _sorted(chunk)
         outputs = [array[rows] if len(array) else array for array in self.arrays]
         self._fit(chunk, rows, outputs)
-        status = outputs[-2]
+        status = outputs[_STATUS]
         if not chunk.weighted and (status == NOT_FINITE).any():
             self._fit_existing(chunk, rows, outputs)
         if not isinstance(rows, slice):  # an index gave copies
@@ -129,7 +131,7 @@ class Job:
         self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]
     ) -> None:
         """Fit once more, without them, spots that have NaN among their pixels."""
-        members = np.flatnonzero(outputs[-2] == NOT_FINITE)
+        members = np.flatnonzero(outputs[_STATUS] == NOT_FINITE)
         values = chunk.pixels[members].reshape(len(members), -1)
         members = members[np.isnan(values).any(axis=1)]
         if not members.size:
@@ -159,7 +161,7 @@ class Job:
         pixels, second = self._load(chunk)
         places = _NOTHING if chunk.places is None else _rows_of(chunk.places)
         shape = (1,) * (3 - len(chunk.shape)) + chunk.shape
-        params, objective, packed, _, counts, status, _ = outputs
+        params, objective, packed, _, counts, status, _, grams = outputs
         lower, upper = self._bounds(rows, chunk.origin)
         if options.guess is None:
             start = np.empty_like(params)
@@ -175,8 +177,10 @@ class Job:
         known = np.array(model.constants)
         kernels.fit(
             pixels, second, places, *shape, known, start, lower, upper, options.tol,
-            options.max_iter, *outputs,
+            options.max_iter, *outputs[:-1],
         )  # fmt: skip
+        if len(grams):
+            grams[:] = packed
         spreads = np.empty((0, packed.shape[1]))
         if spread:
             spreads = np.empty_like(packed)

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     max_iter: int
     threads: int | None
     progress: _runtime.Progress | None
+    shared: list[int]  # columns of parameters that all spots have in common
     free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
 
 
@@ -100,6 +101,22 @@ def _free(model: Model, limits: np.ndarray | None) -> int | np.ndarray:
     return int(free[0]) if len(free) == 1 else free
 
 
+def shared_columns(
+    model: Model, shared: Any, fixed: Any, bounds: Any, covariance: Any
+) -> list[int]:
+    """Columns of the parameters that all spots have in common."""
+    names = (shared,) if isinstance(shared, str) else tuple(shared)
+    for name in names:
+        _check.choice("shared", name, model.names)
+        if fixed and name in fixed:
+            raise ValueError(f"{name!r} must not be in both fixed and shared")
+        if bounds and name in bounds and any(np.ndim(end) for end in bounds[name]):
+            raise ValueError(f"bounds[{name!r}] must be numbers for a shared parameter")
+    if names and covariance == "sandwich":
+        raise ValueError("covariance must not be 'sandwich' with shared parameters")
+    return sorted({model.names.index(name) for name in names})
+
+
 def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
     """Starting values, (n, P)."""
     if guess is None:
@@ -142,6 +159,7 @@ def options(
     guess: Any,
     fixed: Any,
     bounds: Any,
+    shared: Any,
     weighted: bool,
     camera: bool,
     covariance: Any,
@@ -159,6 +177,9 @@ def options(
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")
     _runtime.resolve_threads(threads)
     limits = bounds_of(model, count, fixed, bounds)
+    columns = shared_columns(model, shared, fixed, bounds, covariance)
+    if columns and limits is None:
+        limits = np.stack([np.full((1, model.size), limit) for limit in (-np.inf, np.inf)])
     return Options(
         model=model,
         count=count,
@@ -174,6 +195,7 @@ def options(
         threads=threads,
         progress=_runtime.progress_bar(progress, count, "spot"),
         free=_free(model, limits),
+        shared=columns,
     )
 
 

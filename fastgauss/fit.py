@@ -6,6 +6,7 @@ handed to a job, which writes its rows of the result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from . import _check, _runtime
 from ._job import Chunk, Job
-from ._options import PixelMap, options, pixel_map, pixel_mask
+from ._options import Options, PixelMap, options, pixel_map, pixel_mask
+from ._shared import fit_shared
 from ._windows import windows
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
@@ -34,6 +36,7 @@ def fit_rois(
     mask: ArrayLike | None = None,
     fixed: dict[str, Any] | None = None,
     bounds: dict[str, Any] | None = None,
+    shared: str | tuple[str, ...] = (),
     coords: ArrayLike | None = None,
     covariance: str = "auto",
     max_iter: int = 50,
@@ -77,6 +80,9 @@ def fit_rois(
     bounds : dict, optional
         Ranges of parameters, ``{"sigma": (0.5, 4.0)}``: each end a number, (n,), None or
         infinite. Obeyed exactly.
+    shared : str or tuple of str
+        Parameters that have one value for all spots, such as the width of a PSF: solved
+        for together with everything else.
     coords : array (x,) or (n, x), optional
         Abscissae of the points of profiles, in any order, with ``pixel="sample"``.
     covariance : {"auto", "residual", "absolute", "sandwich"}
@@ -139,7 +145,7 @@ def fit_rois(
     count, shape = len(stack), stack.shape[1:]
     chosen = options(
         get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=0,
-        guess=guess, fixed=fixed, bounds=bounds, weighted=weights is not None,
+        guess=guess, fixed=fixed, bounds=bounds, shared=shared, weighted=weights is not None,
         camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
         threads=threads, progress=progress,
     )  # fmt: skip
@@ -148,20 +154,30 @@ def fit_rois(
         second = pixel_map("variance", variance, shape, count)
     missing = pixel_mask(mask, shape, count)
     places = _places(coords, shape, count, pixel)
+    zeros = weights is not None and second is not None and second.zeros
+
+    def fill(job: Job) -> None:
+        def work(first: int, last: int) -> None:
+            rows = slice(first, last)
+            numbers = None if second is None else second.rows(rows).array
+            absent = None if missing is None else missing.rows(rows).array
+            where = places if places is None or len(places) == 1 else places[rows]
+            job.fit_chunk(Chunk(stack[rows], shape, numbers, absent, where, zeros=zeros), rows)
+
+        if 0 in shape:
+            job.leave_out(np.ones(count, bool), TOO_FEW_PIXELS)
+        else:
+            job.run(work, count, int(np.prod(shape)))
+
+    return _solve(chosen, fill)
+
+
+def _solve(chosen: Options, fill: Callable[[Job], None]) -> FitResult:
+    """Fit every spot for itself, or all with what they share."""
+    if chosen.shared:
+        return fit_shared(chosen, chosen.shared, fill)
     job = Job(chosen)
-    if 0 in shape:
-        job.leave_out(np.ones(count, bool), TOO_FEW_PIXELS)
-        return job.result()
-
-    def work(first: int, last: int) -> None:
-        rows = slice(first, last)
-        numbers = None if second is None else second.rows(rows).array
-        absent = None if missing is None else missing.rows(rows).array
-        where = places if places is None or len(places) == 1 else places[rows]
-        zeros = weights is not None and second is not None and second.zeros
-        job.fit_chunk(Chunk(stack[rows], shape, numbers, absent, where, zeros=zeros), rows)
-
-    job.run(work, count, int(np.prod(shape)))
+    fill(job)
     return job.result()
 
 
@@ -200,6 +216,7 @@ def fit_spots(
     mask: ArrayLike | None = None,
     fixed: dict[str, Any] | None = None,
     bounds: dict[str, Any] | None = None,
+    shared: str | tuple[str, ...] = (),
     covariance: str = "auto",
     max_iter: int = 50,
     tol: float = 1e-6,
@@ -229,7 +246,7 @@ def fit_spots(
         Starting values in the image's coordinates.
     weights, variance, mask : array of the image's shape, optional
         As in `fit_rois`; each spot gets its window of them.
-    fixed, bounds : dict, optional
+    fixed, bounds, shared : optional
         As in `fit_rois`, centres in the image's coordinates.
 
     Returns
@@ -278,21 +295,24 @@ def fit_spots(
     sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
     chosen = options(
         found, len(centres), method=method, pixel=pixel, polarity=sign, guess=guess, fixed=fixed,
-        bounds=bounds, weighted=weights is not None, camera=variance is not None,
+        bounds=bounds, shared=shared, weighted=weights is not None, camera=variance is not None,
         covariance=covariance, max_iter=max_iter, tol=tol, threads=threads, progress=progress,
     )  # fmt: skip
     second = pixel_map("weights", weights, shape, None)
     if second is None:
         second = pixel_map("variance", variance, shape, None)
     zeros = weights is not None and second is not None and second.zeros
-    job = Job(chosen)
     first, extent = windows(centres, size, shape)
-    empty = extent.prod(axis=1) == 0
-    job.leave_out(empty, TOO_FEW_PIXELS)
-    for window in np.unique(extent[~empty], axis=0):
-        rows = np.flatnonzero((extent == window).all(axis=1))
-        _fit_windows(job, (picture, second, missing), first, rows, tuple(window.tolist()), zeros)
-    return job.result()
+
+    def fill(job: Job) -> None:
+        empty = extent.prod(axis=1) == 0
+        job.leave_out(empty, TOO_FEW_PIXELS)
+        for window in np.unique(extent[~empty], axis=0):
+            rows = np.flatnonzero((extent == window).all(axis=1))
+            maps = picture, second, missing
+            _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
+
+    return _solve(chosen, fill)
 
 
 def _box(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
