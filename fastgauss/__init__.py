@@ -7,6 +7,7 @@ first command; `fit_spots`, `fit_rois`, `find_spots` and `evaluate` are where to
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
+from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .fit import fit_rois, fit_spots
@@ -15,8 +16,11 @@ from .results import FitResult, Status
 __version__ = "0.1.0"
 
 __all__ = [
+    "AstigmaticModel",
     "FitResult",
     "Status",
+    "astigmatic_model",
+    "calibrate_astigmatism",
     "evaluate",
     "find_spots",
     "fit_rois",

@@ -16,7 +16,7 @@ from . import _rotation, _runtime
 from ._options import Options
 from .kernels.levmar import NOT_FINITE
 from .kernels.linalg import packed_size
-from .kernels.spots import stages
+from .kernels.spots import Stages, stages
 from .results import FitResult
 
 _CHUNK_BYTES = 4 << 20
@@ -155,25 +155,13 @@ class Job:
         pixel = options.pixel if chunk.places is None else "places"
         estimator = ("poisson", "camera") if options.method == "mle" else ("plain", "weighted")
         spread = options.covariance == "sandwich"
-        kernels = stages(
-            model.name, model.ndim, pixel, estimator[chunk.weighted], bounded, spread
-        )
+        kernels = stages(model.name, model.ndim, pixel, estimator[chunk.weighted], bounded, spread)
         pixels, second = self._load(chunk)
         places = _NOTHING if chunk.places is None else _rows_of(chunk.places)
         shape = (1,) * (3 - len(chunk.shape)) + chunk.shape
         params, objective, packed, _, counts, status, _, grams = outputs
         lower, upper = self._bounds(rows, chunk.origin)
-        if options.guess is None:
-            start = np.empty_like(params)
-            kernels.start(pixels, places, *shape, options.polarity, start)
-            if bounded and model.name == "rotated":
-                start = _rotation.from_sigma_matrix(start, lower, upper)
-        else:
-            start = np.array(options.guess[rows])
-            if chunk.origin is not None:
-                start[:, 1 : 1 + model.ndim] -= chunk.origin
-            if not bounded and model.name == "rotated":
-                start = _rotation.to_sigma_matrix(start)
+        start = self._start(kernels, pixels, places, shape, rows, chunk.origin, (lower, upper))
         known = np.array(model.constants)
         kernels.fit(
             pixels, second, places, *shape, known, start, lower, upper, options.tol,
@@ -224,6 +212,29 @@ class Job:
         limits = self._part(self.options.bounds, rows)[:, :, axes]
         np.copyto(centres, limits[0], where=low)
         np.copyto(centres, limits[1], where=high)
+
+    def _start(
+        self,
+        kernels: Stages,
+        pixels: np.ndarray,
+        places: np.ndarray,
+        shape: tuple[int, ...],
+        rows: slice | np.ndarray,
+        origin: np.ndarray | None,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:
+        """Starting values in the coordinates of the fit."""
+        model, guess = self.options.model, self.options.guess
+        turned, bounded = model.name == "rotated", self.options.bounds is not None
+        if guess is None:
+            start = np.empty((len(pixels), model.start_size))
+            kernels.start(pixels, places, *shape, self.options.polarity, start)
+            start = model.from_start(start)
+            return _rotation.from_sigma_matrix(start, *bounds) if turned and bounded else start
+        start = np.array(guess[rows])
+        if origin is not None:
+            start[:, 1 : 1 + model.ndim] -= origin
+        return _rotation.to_sigma_matrix(start) if turned and not bounded else start
 
     def _bounds(
         self, rows: slice | np.ndarray, origin: np.ndarray | None

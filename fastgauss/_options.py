@@ -172,7 +172,9 @@ def options(
     _check.choice("method", method, METHODS)
     _check.choice("pixel", pixel, PIXELS)
     if weighted and method == "mle":
-        raise ValueError("weights must be None with method='mle'; its weights follow from the model")
+        raise ValueError(
+            "weights must be None with method='mle'; its weights follow from the model"
+        )
     if camera and method != "mle":
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")
     _runtime.resolve_threads(threads)
@@ -241,5 +243,7 @@ def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap 
         return None
     array = np.asarray(value)
     if array.dtype != np.bool_:
-        raise TypeError(f"mask must be boolean, True where a pixel does not exist; got {array.dtype}")
+        raise TypeError(
+            f"mask must be boolean, True where a pixel does not exist; got {array.dtype}"
+        )
     return pixel_map("mask", array, roi, count)

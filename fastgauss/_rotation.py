@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-
 _SIGMA_X, _SIGMA_Y, _THETA, _SIZE = 3, 4, 5, 7
 
 

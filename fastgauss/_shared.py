@@ -115,7 +115,9 @@ def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None])
             theta = theta - step
             continue
         best = normal.objective
-        active = ((theta <= low) & (normal.gradient < 0)) | ((theta >= high) & (normal.gradient > 0))
+        active = ((theta <= low) & (normal.gradient < 0)) | (
+            (theta >= high) & (normal.gradient > 0)
+        )
         push = np.where(active, 0.0, normal.gradient)
         whole = np.linalg.solve(normal.matrix, push)
         scale = 1.0 if options.covariance != "residual" else best / max(normal.freedom, 1)

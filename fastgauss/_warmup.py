@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .detect import find_spots
 from ._job import READ_AS_IS
+from .detect import find_spots
 from .fit import fit_rois, fit_spots
 
 

@@ -29,7 +29,7 @@ from .results import Status
 
 _ROWS = 10  # shown without --output
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
-_COLUMNS_NOT_SHOWN = ("objective", "converged", "iterations")
+_COLUMNS_NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
 
 
 class _Parser(argparse.ArgumentParser):

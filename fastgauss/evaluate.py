@@ -71,7 +71,7 @@ def _given(out: Any, result: np.ndarray) -> np.ndarray:
 def _points(
     coords: Any,
     params: Any,
-    model: str,
+    model: str | Model,
     pixel: str,
     out: Any,
     threads: int | None,
@@ -79,9 +79,14 @@ def _points(
 ) -> np.ndarray:
     """What `evaluate` and `jacobian` share: check, chunks, kernel, result."""
     points = _coordinates(coords)
-    found = get_model(model, len(points))
+    own = get_model(model, len(points))
+    given = _parameters(params, own)
+    found, array = own.plain(given)
     variant = _variant(found, pixel)
-    array = _parameters(params, found)
+    if derivatives and own is not found:
+        by_plain = _points(coords, array, found, pixel, None, threads, True)
+        result = own.from_plain(by_plain, given)
+        return _given(None if out is None else _result(out, result.shape), result)
     try:
         shape = np.broadcast(*points, array[..., 0]).shape
     except ValueError:
@@ -132,7 +137,7 @@ def _points(
 def evaluate(
     coords: Any,
     params: ArrayLike,
-    model: str = "rotated",
+    model: str | Model = "rotated",
     pixel: str = "sample",
     *,
     out: np.ndarray | None = None,
@@ -193,7 +198,7 @@ def evaluate(
 def jacobian(
     coords: Any,
     params: ArrayLike,
-    model: str = "rotated",
+    model: str | Model = "rotated",
     pixel: str = "sample",
     *,
     out: np.ndarray | None = None,
@@ -236,7 +241,7 @@ def jacobian(
 def image(
     params: ArrayLike,
     shape: tuple[int, ...],
-    model: str = "rotated",
+    model: str | Model = "rotated",
     pixel: str = "sample",
     *,
     out: np.ndarray | None = None,
@@ -283,9 +288,9 @@ def image(
            [2.94, 4.85, 2.94]])
     """
     lengths = _check.shape("shape", shape, (1, 2, 3))
-    found = get_model(model, len(lengths))
+    own = get_model(model, len(lengths))
+    found, array = own.plain(_parameters(params, own))
     variant = _variant(found, pixel)
-    array = _parameters(params, found)
     full = (*array.shape[:-1], *lengths)
     result = _result(out, full, array)
     pixels = result.reshape(-1)

@@ -23,6 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from . import _check
 
 MODELS = ("symmetric", "elliptic", "rotated")
@@ -61,6 +63,27 @@ class Model:
         """Where the widths stand, one for each axis in the order x, y, z."""
         found = tuple(i for i, name in enumerate(self.names) if name.startswith("sigma"))
         return found if len(found) == self.ndim else found * self.ndim
+
+    def widths(self, params: np.ndarray) -> np.ndarray:
+        """The sigmas along the axes (x, y, z) of spots, (..., ndim)."""
+        return params[..., list(self.sigmas)]
+
+    @property
+    def start_size(self) -> int:
+        """Numbers that ``from_start`` takes."""
+        return self.size
+
+    def from_start(self, start: np.ndarray) -> np.ndarray:
+        """Starting values from those that the moments of spots give."""
+        return start
+
+    def plain(self, params: np.ndarray) -> tuple[Model, np.ndarray]:
+        """The same spots as a model without constants; this one, if it has none."""
+        return self, params
+
+    def from_plain(self, jacobian: np.ndarray, params: np.ndarray) -> np.ndarray:
+        """Derivatives by this model's parameters from those by the plain model's."""
+        return jacobian
 
 
 def _build() -> dict[tuple[str, int], Model]:

@@ -172,8 +172,8 @@ class FitResult:
     @property
     def flux(self) -> np.ndarray:
         """Integral of each profile over all space."""
-        widths = self.params[:, list(self.model.sigmas)]
-        return self.params[:, 0] * (2 * math.pi) ** (self.model.ndim / 2) * widths.prod(axis=1)
+        widths = self.model.widths(self.params).prod(axis=1)
+        return self.params[:, 0] * (2 * math.pi) ** (self.model.ndim / 2) * widths
 
     @property
     def positions(self) -> np.ndarray:

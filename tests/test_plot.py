@@ -98,7 +98,7 @@ def test_both_panels_have_one_scale():
 
 def test_failures_missing_pixels_and_integers():
     image = scene()
-    image[30:36, 28:34] = np.nan
+    image[22:44, 20:42] = np.nan
     result = fit(image)
     assert result.converged.sum() == 2
     figure = plot.plot_spots(image, result)
@@ -145,7 +145,9 @@ def test_thousands_of_spots():
     params[:, 1], params[:, 2] = column.ravel(), row.ravel()
     nothing = np.zeros((row.size, 15))
     whole = np.zeros(row.size, int)
-    result = fg.FitResult(get_model("symmetric", 2), params, nothing, whole, whole, whole)
+    result = fg.FitResult(
+        get_model("symmetric", 2), params, nothing, whole, whole, whole, whole, whole, False
+    )
     figure = plot.plot_spots(np.zeros((1200, 1500)), result)
     assert len(outlines(figure)) == 12_500
     assert residual(figure)[5::12, 5::12].max() < -1.49

@@ -212,7 +212,7 @@ def test_tables_have_a_column_for_everything():
     columns = result.to_dict()
     expected = [*result.names, *(f"{n}_error" for n in result.names)]
     assert list(columns) == [
-        *expected, "flux", "objective", "status", "converged", "iterations",
+        *expected, "flux", "objective", "status", "converged", "iterations", "pixels", "dof",
     ]  # fmt: skip
     table = result.to_structured()
     assert table.dtype.names == tuple(columns)

@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba.extending import register_jitable
 
 from ._compile import device
 from .contract import DENSE, contract
@@ -162,7 +161,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     array([[5. , 0.7]])
     """
     entries = packed_size(size)
-    evaluate = _make_evaluate(register_jitable(function), size)
+    evaluate = _make_evaluate(device(function), size)
     scratch = (entries + size, 2 * size + 1, 0)
     solve = make_fit(evaluate, _make_step(size), size, scratch, _RESIDUAL, False, wrap=device)
     finish = _make_covariance(size)

@@ -121,9 +121,7 @@ def _binary(symbol: Any, emit: Any, masks: bool = False) -> None:
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lane = next(t for t in sig.args if isinstance(t, LaneType))
-        both = [
-            as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)
-        ]
+        both = [as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)]
         return emit(builder, *both)
 
     for kinds in (

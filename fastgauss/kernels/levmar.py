@@ -338,7 +338,9 @@ def make_fit(
                 best_row = q if good else p
                 for i in range(size):
                     params[item, i] = m[best_row + i, lane]
-                params[item, size - 1] = offset_of(m, best_row + size - 1, lane, item, lowest, highest)
+                params[item, size - 1] = offset_of(
+                    m, best_row + size - 1, lane, item, lowest, highest
+                )
                 for i in range(entries):
                     grams[item, i] = m[gram + i, lane]
                 if bounded:

@@ -9,7 +9,6 @@ one parameter moves all widths: its column is the sum of the widths' columns tim
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 from ._compile import device
 from .axes import expand_products, fill_integrated, sum_products
@@ -140,9 +139,7 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
             for k in range(nz):
                 plane, first = planes + _FLAT_MOMENTS * k, rows + FACTOR_ROWS * ny * k
                 contract(m, plane, first, FACTOR_ROWS, table_y, FACTOR_ROWS, ny, MOMENTS[2])
-            contract(
-                m, gradient, planes, _FLAT_MOMENTS, table_z, FACTOR_ROWS, nz, moment_pattern
-            )
+            contract(m, gradient, planes, _FLAT_MOMENTS, table_z, FACTOR_ROWS, nz, moment_pattern)
         store(m, gradient + 2 * axes + 1, load(m, pixels - 2))
         return load(m, pixels - 1)
 

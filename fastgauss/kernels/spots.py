@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from . import astigmatic, finish, levmar, normal, rotated, separable, start
 from . import axes as tables
-from . import finish, levmar, normal, rotated, separable, start
 from . import spread as sandwich
 from .estimators import ESTIMATORS, Estimator
 
@@ -36,6 +36,7 @@ class _Blocks(NamedTuple):
     scratch: tuple[int, int, int]
     shape: Callable
     angle: Callable
+    constants: int = 0
 
 
 _FILLS = {
@@ -49,30 +50,53 @@ def _settle(size: int, estimator: Estimator, bounded: bool) -> Callable:
     return normal.make_settle(size, not bounded) if estimator.linear else normal.no_settle
 
 
-def _separable(
-    model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool
-) -> _Blocks:
+class _Widths(NamedTuple):
+    """How the widths of an unrotated model follow from its parameters."""
+
+    parameters: int  # that set them
+    sigma_of: Callable
+    rate_of: Callable | None  # where one parameter sets all of several
+    unit: Callable
+    limit: Callable
+    constants: int = 0
+
+
+def _widths(model: str, axes: int) -> _Widths:
+    own = separable.sigma_unit, separable.limit_sigma
+    if model == "astigmatic":
+        shape = astigmatic.unit, astigmatic.limit
+        return _Widths(
+            1, astigmatic.sigma_of, astigmatic.rate_of, *shape, constants=astigmatic.CONSTANTS
+        )
+    if model == "elliptic" and axes > 1:
+        return _Widths(axes, separable.own_sigma, None, *own)
+    rate = separable.unit_rate if axes > 1 else None
+    return _Widths(1, separable.common_sigma, rate, *own)
+
+
+def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
     """The unrotated models."""
-    elliptic = model == "elliptic" and axes > 1
-    size = (2 * axes if elliptic else axes + 1) + 2
-    sigma_of = separable.own_sigma if elliptic else separable.common_sigma
+    widths = _widths(model, axes)
+    size = axes + widths.parameters + 2
     fill = _FILLS[pixel]
     if estimator.uniform:
-        accumulate = separable.make_plain(axes, sigma_of, fill)
+        accumulate = separable.make_plain(axes, widths.sigma_of, fill)
     else:
-        accumulate = separable.make_weighted(axes, sigma_of, fill, estimator, size - 1)
-    if not elliptic and axes > 1:
-        accumulate = separable.make_common(axes, accumulate, separable.unit_rate)
-    unit = separable.make_unit(axes, sigma_of, separable.sigma_unit)
+        accumulate = separable.make_weighted(axes, widths.sigma_of, fill, estimator, size - 1)
+    if widths.rate_of is not None:
+        accumulate = separable.make_common(axes, accumulate, widths.rate_of)
+    unit = separable.make_unit(axes, widths.sigma_of, widths.unit)
     settle = _settle(size, estimator, bounded)
+    symmetric = model == "symmetric" or axes == 1
     return _Blocks(
         size=size,
-        write=start.make_elliptic(axes) if elliptic else start.make_symmetric(axes),
+        write=start.make_symmetric(axes) if symmetric else start.make_elliptic(axes),
         evaluate=separable.make_evaluate(accumulate, settle, unit, size, bounded),
-        step=separable.make_step(axes, size, unit, separable.limit_sigma, bounded),
+        step=separable.make_step(axes, size, unit, widths.limit, bounded),
         scratch=separable.scratch(estimator),
         shape=finish.shape_none if bounded else separable.make_shape(unit, size),
         angle=finish.angle_none,
+        constants=widths.constants,
     )
 
 
@@ -115,10 +139,13 @@ def stages(
     judge, middle = ESTIMATORS[estimator], ESTIMATORS["spread"]
     blocks = _blocks(model, axes, pixel, judge, bounded)
     other = _blocks(model, axes, pixel, middle, bounded)
-    size = blocks.size
+    size, known = blocks.size, blocks.constants
+    written = 2 * axes + 2 if model == "astigmatic" else size  # z comes of both widths
     return Stages(
-        start=start.make_start(blocks.write, size, axes, pixel == "places"),
-        fit=levmar.make_fit(blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded),
-        spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle),
-        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread),
+        start=start.make_start(blocks.write, written, axes, pixel == "places"),
+        fit=levmar.make_fit(
+            blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded, known
+        ),
+        spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle, known),
+        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread, known),
     )
