@@ -69,17 +69,17 @@ def _sorted(chunk: Chunk) -> Chunk:
         return chunk
     order = np.argsort(places, axis=1, kind="stable")
 
-    def turn(array: np.ndarray | None) -> np.ndarray | None:
-        if array is None:
-            return None
+    def turn(array: np.ndarray) -> np.ndarray:
         rows = max(len(array), len(order))
         both = np.broadcast_to(array, (rows, array.shape[1]))
         return np.take_along_axis(both, np.broadcast_to(order, both.shape), axis=1)
 
     return chunk._replace(
-        pixels=turn(chunk.pixels), second=turn(chunk.second), mask=turn(chunk.mask),
+        pixels=turn(chunk.pixels),
+        second=None if chunk.second is None else turn(chunk.second),
+        mask=None if chunk.mask is None else turn(chunk.mask),
         places=turn(places),
-    )  # fmt: skip
+    )
 
 
 class Job:
@@ -87,7 +87,7 @@ class Job:
 
     def __init__(self, options: Options, keep_grams: bool = False) -> None:
         self.options = options
-        count, size = options.count, options.model.size
+        count, size = options.spots, options.model.size
         self.done = 0
         self.params = np.empty((count, size))
         self.objective = np.empty(count)
@@ -136,10 +136,11 @@ class Job:
         members = members[np.isnan(values).any(axis=1)]
         if not members.size:
             return
+        places = chunk.places
         part = chunk._replace(
             pixels=chunk.pixels[members],
             mask=np.zeros((1, *chunk.shape), bool),
-            places=chunk.places[members] if chunk.places is not None and len(chunk.places) > 1 else chunk.places,
+            places=places if places is None or len(places) == 1 else places[members],
             origin=None if chunk.origin is None else chunk.origin[members],
         )  # fmt: skip
         again = [array[members] if len(array) else array for array in outputs]
@@ -244,7 +245,7 @@ class Job:
         size, axes = options.model.size, slice(1, 1 + options.model.ndim)
         if options.bounds is None:
             return np.empty((0, size)), np.empty((0, size))
-        every = np.broadcast_to(options.bounds, (2, options.count, size))
+        every = np.broadcast_to(options.bounds, (2, options.spots, size))
         lower, upper = np.array(every[0, rows]), np.array(every[1, rows])
         if origin is not None:
             lower[:, axes] -= origin
@@ -270,7 +271,7 @@ class Job:
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
         """Do ``work`` on chunks of ``count`` spots of so many pixels."""
         chunk = int(np.clip(_CHUNK_BYTES // (8 * max(pixels, 1)), 64, _MOST_CHUNK))
-        before, total, progress = self.done, self.options.count, self.options.progress
+        before, total, progress = self.done, self.options.spots, self.options.progress
 
         def report(done: int, _: int, /) -> None:
             if progress is not None:

@@ -14,10 +14,10 @@ COVARIANCES = ("auto", "residual", "absolute", "sandwich")
 
 
 class Options(NamedTuple):
-    """The checked options of a fit of ``count`` spots."""
+    """The checked options of a fit of so many spots."""
 
     model: Model
-    count: int
+    spots: int
     method: str
     pixel: str
     covariance: str  # "residual", "absolute" or "sandwich"
@@ -184,7 +184,7 @@ def options(
         limits = np.stack([np.full((1, model.size), limit) for limit in (-np.inf, np.inf)])
     return Options(
         model=model,
-        count=count,
+        spots=count,
         method=method,
         pixel=pixel,
         covariance=_covariance(covariance, method, weighted),
@@ -243,7 +243,5 @@ def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap 
         return None
     array = np.asarray(value)
     if array.dtype != np.bool_:
-        raise TypeError(
-            f"mask must be boolean, True where a pixel does not exist; got {array.dtype}"
-        )
+        raise TypeError(f"mask must be boolean, True where there is no pixel; got {array.dtype}")
     return pixel_map("mask", array, roi, count)

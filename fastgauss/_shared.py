@@ -48,7 +48,8 @@ def _parts(
     i, j = np.tril_indices(size)
     gram[:, i, j] = gram[:, j, i] = job.grams[rows]
     gradient = job.gradient[rows]
-    bounds = np.broadcast_to(job.options.bounds, (2, job.options.count, size))[:, rows]
+    assert job.options.bounds is not None
+    bounds = np.broadcast_to(job.options.bounds, (2, job.options.spots, size))[:, rows]
     params = job.params[rows]
     free = ((params != bounds[0]) & (params != bounds[1]))[:, own]
     both = free[:, :, None] & free[:, None, :]
@@ -71,7 +72,7 @@ def _normal(job: Job, good: np.ndarray, shared: list[int]) -> _Normal:
         _, _, block, push = _parts(job, good[first : first + _ROWS], shared)
         matrix += block.sum(axis=0)
         gradient += push.sum(axis=0)
-    free = np.broadcast_to(job.options.free, job.options.count)[good]
+    free = np.broadcast_to(job.options.free, job.options.spots)[good]
     freedom = int(job.pixels[good].sum() - free.sum() - len(shared))
     return _Normal(matrix, gradient, float(job.objective[good].sum()), freedom)
 

@@ -216,7 +216,7 @@ def calibrate_astigmatism(
     if len(np.unique(all_at)) < 6:
         raise ValueError("stack must hold beads that can be fitted in at least six frames")
     curves = [_fit_curve(all_at, all_widths[:, k], all_errors[:, k]) for k in range(2)]
-    return astigmatic_model(*curves, (float(places.min()), float(places.max())))
+    return astigmatic_model(curves[0], curves[1], (float(places.min()), float(places.max())))
 
 
 def _fit_curve(z: np.ndarray, sigma: np.ndarray, error: np.ndarray) -> np.ndarray:

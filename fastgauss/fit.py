@@ -341,8 +341,9 @@ def _fit_windows(
         members = rows[begin:end]
         corner = first[members]
         at = tuple(corner.T)
-        pixels, *others = (None if view is None else view[at] for view in (image, second, missing))
+        numbers, absent = (None if view is None else view[at] for view in (second, missing))
         origin = corner[:, ::-1].astype(np.float64)
-        job.fit_chunk(Chunk(pixels, shape, *others, origin=origin, zeros=zeros), members)
+        chunk = Chunk(image[at], shape, numbers, absent, origin=origin, zeros=zeros)
+        job.fit_chunk(chunk, members)
 
     job.run(work, len(rows), int(np.prod(shape)))

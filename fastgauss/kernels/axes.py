@@ -34,8 +34,9 @@ def fill_outwards(m, n, start, up, down, square, table, stride) -> None:
 
     Outwards each value is the one before times a ratio, and each ratio (``up``, ``down``)
     the one before times ``square`` = exp(-1 / sigma**2) (Greengard & Lee 2004, SIAM Review
-    46, 443): three exponentials instead of n (``square`` is ``up`` times ``down``). Rounding grows with the square of the
-    number of steps, and neither the middle nor a ratio may leave the range of float64.
+    46, 443): three exponentials instead of n (``square`` is ``up`` times ``down``). Rounding
+    grows with the square of the number of steps, and neither the middle nor a ratio may leave
+    the range of float64.
     """
     middle = n // 2
     right = start

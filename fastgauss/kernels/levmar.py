@@ -22,8 +22,8 @@ Gauss-Newton steps form.
 
 **When to stop.** e = sqrt(d' g) is the step's length in the metric of the inverse
 covariance, so e / s, with s**2 = S / (pixels - P), or 1 for a likelihood, is the step in
-standard errors (cf. Bates & Watts 1981, Technometrics 23, 179). Each step is about rho times the one
-before, so after the step the distance left is about e rho / (1 - rho). The fit has
+standard errors (cf. Bates & Watts 1981, Technometrics 23, 179). Each step is about rho
+times the one before, so after the step the distance left is about e rho / (1 - rho). The fit has
 converged when that is at most tol s, with rho the larger of the last two ratios and
 at least min(1, 1e-6 / tol): a loose tolerance may take a measured rate at its word, a
 tight one may not; or when e is below the rounding of the data. The step is then taken.
@@ -138,8 +138,8 @@ def make_fit(
     ``evaluate`` and ``step`` are the building blocks of ``normal``, ``size`` the model's
     number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows, ``scratch[1]``
     more for each pixel of each axis, and ``scratch[2]`` for each row of pixels. ``wrap``
-    may be ``device``: then the fit is for the caller's own compiled code. The first ``constants`` rows of lane memory hold
-    what the model knows beside its parameters.
+    may be ``device``: then the fit is for the caller's own compiled code. The first
+    ``constants`` rows of lane memory hold what the model knows beside its parameters.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
     would be counted references: an atomic operation each.)
