@@ -17,4 +17,7 @@ TOLERANCE = {
     "jacobian": 1e-12,
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution
     "fit covariance": 1e-5,  # against J'J by central differences
+    "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors
+    "fit objective": 1e-9,
+    "fit errors": 1e-5,  # against those at the twin's solution
 }
