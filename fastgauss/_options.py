@@ -75,13 +75,15 @@ def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray |
             raise ValueError(f"{name!r} must not be in both fixed and bounds")
     ranges = {name: _limits(f"bounds[{name!r}]", pair, count) for name, pair in bounds.items()}
     for name, value in fixed.items():
+        if value is None:
+            raise TypeError(f"fixed[{name!r}] must be a number or an array, got None")
         held = _per_spot(f"fixed[{name!r}]", value, count, np.nan)
         if not np.isfinite(held).all():
             raise ValueError(f"fixed[{name!r}] must be finite, got {value!r}")
         ranges[name] = held, held
     if not ranges:
         return None
-    rows = max(len(end) for ends in ranges.values() for end in ends)
+    rows = 1 if all(len(end) == 1 for ends in ranges.values() for end in ends) else count
     limits = np.empty((2, rows, model.size))
     limits[0], limits[1] = -np.inf, np.inf
     for name, ends in ranges.items():
@@ -105,7 +107,11 @@ def shared_columns(
     model: Model, shared: Any, fixed: Any, bounds: Any, covariance: Any
 ) -> list[int]:
     """Columns of the parameters that all spots have in common."""
+    if not isinstance(shared, (str, tuple, list)):
+        raise TypeError(f"shared must be a name or a tuple of names, got {shared!r}")
     names = (shared,) if isinstance(shared, str) else tuple(shared)
+    if len(set(names)) < len(names):
+        raise ValueError(f"shared must name a parameter once, got {shared!r}")
     for name in names:
         _check.choice("shared", name, model.names)
         if fixed and name in fixed:
@@ -241,7 +247,7 @@ def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap 
     """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
     if value is None:
         return None
-    array = np.asarray(value)
+    array = _check.real_array("mask", value)
     if array.dtype != np.bool_:
         raise TypeError(f"mask must be boolean, True where there is no pixel; got {array.dtype}")
     return pixel_map("mask", array, roi, count)

@@ -65,8 +65,7 @@ def _away(roi, params, name, own):
         w, residual = 1 / m, d - m
     else:
         residual = d - m
-        if "weights" not in own:
-            w = np.full(d.size, (d.size - len(params)) / (residual**2).sum())
+        w = w * (d.size - len(params)) / (w * residual**2).sum()  # as the stop rule scales it
     root = np.sqrt(w)[:, np.newaxis] * j
     root /= np.sqrt((root**2).sum(axis=0))
     step, *_ = np.linalg.lstsq(root, np.sqrt(w) * residual, rcond=None)

@@ -115,7 +115,7 @@ def _terms_plain(m, first, n, k, value):
 def _put_weighted(m, to, lane, pixels, item, k, pivot, second, row):
     """Put one pixel into a lane; returns w, w d, w d**2 and whether there is a pixel."""
     d = pixels[item, k] - pivot
-    w = second[row, k]
+    w = np.float64(second[row, k])
     exists = d == d and w != 0.0
     w = w if exists else 0.0
     wd = w * d if exists else 0.0
@@ -163,7 +163,7 @@ def _read_poisson(m, first, lane, pixels, second, item, pivot):
     to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
     for k in range(n):
-        d = float(pixels[spot, k])
+        d = np.float64(pixels[spot, k])
         d = 0.0 if d < 0.0 else d
         total += d
         m[to + k, column] = d
@@ -192,7 +192,7 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
     total = 0.0
     count = 0
     for k in range(n):
-        d = pixels[spot, k] + second[row, k]
+        d = np.float64(pixels[spot, k]) + np.float64(second[row, k])
         exists = d == d
         d = 0.0 if d < 0.0 else d
         total += d if exists else 0.0
@@ -217,8 +217,8 @@ def _read_residual(m, first, lane, pixels, second, item, pivot):
     square = 0.0
     count = 0
     for k in range(n):
-        d = float(pixels[spot, k])
-        w = second[row, k]
+        d = np.float64(pixels[spot, k])
+        w = np.float64(second[row, k])
         exists = d == d and w != 0.0
         d = d if exists else 0.0
         w = w if exists else 0.0

@@ -42,6 +42,9 @@ from .rotated import transform
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13
 _FLAT = 1e-13  # amplitude relative to the offset, at which a spot is rounding
+_NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
+_NO_SLOPE = 1e-20  # square sum of a derivative by that of the spot, in units of its width
+_LOST = 1e3  # standard error of a centre in widths of the ROI
 _NO_ANGLE = 1e-12  # relative difference of the sigmas below which theta is noise
 
 
@@ -224,9 +227,18 @@ def make_finish(
             variance = load(m, pivot + 1)
             for i in range(entries):
                 store(m, cov + i, load(m, cov + i) * variance)
-            flat = ~(absolute(load(m, p)) > absolute(load(m, p + size - 1)) * _FLAT)
+            height = absolute(load(m, p))
+            flat = ~(height > absolute(load(m, p + size - 1)) * _FLAT)
+            if not bounded:  # a spot in one pixel: its derivatives vanish everywhere
+                for i in range(1, size - 1):
+                    own, most = load(m, gram + packed(i, i)), load(m, gram) * _NO_SLOPE
+                    flat = flat | (own < most)
+            flat = flat | (height * height < load(m, cov) * (_NO_SPOT * _NO_SPOT))
             store(m, pivot, select(flat, broadcast(0.0), worst))
             shape(m, p, cov, work)
+            if not places.shape[1]:
+                lost = load(m, cov + packed(1, 1)) > (_LOST * nx) * (_LOST * nx)
+                store(m, pivot, select(lost, 0.0, load(m, pivot)))
             for lane in range(present):
                 item = first + lane
                 angle(m, p, work, lane)

@@ -12,8 +12,8 @@ One round, at the trial parameters q of every lane:
    diagonal); a trial whose model is negative somewhere is dropped so, too;
 3. the step d solves (H + damping diag H) d = g at the accepted point, and q = p + d.
 
-With *bounds* the coordinates are the parameters themselves. Those on a bound which g
-does not push back inside are left out of step 3 (projected Newton: Bertsekas 1982, SIAM
+With *bounds* the coordinates are the parameters themselves. Those on a bound which g, or
+the step, does not take back inside are left out of step 3 (projected Newton: Bertsekas 1982, SIAM
 J. Control Optim. 20, 221), and q is clipped. A fixed parameter has two equal bounds.
 
 Near the end the trial is mixed with the step before (Anderson 1965, J. ACM 12, 547,
@@ -27,8 +27,8 @@ times the one before, so after the step the distance left is about e rho / (1 - 
 converged when that is at most tol s, with rho the larger of the last two ratios and
 at least min(1, 1e-6 / tol): a loose tolerance may take a measured rate at its word, a
 tight one may not; or when e is below the rounding of the data. The step is then taken.
-The test counts only while the damping is small, when d is the Gauss-Newton step; a
-damping that grows without end means that no descent is left although the test fails,
+A damped step is taken for 1 + damping times its length, and a much damped one not at all;
+a damping that grows without end means that no descent is left although the test fails,
 and has a status of its own.
 """
 
@@ -69,13 +69,14 @@ AT_BOUND = 7
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
-_SMALL_DAMPING = 0.1
+_SMALL_DAMPING, _LARGE_DAMPING = 0.1, 10.0
 TRUSTED = 1e-6  # a tolerance this tight takes no measured rate at its word
 _SETTLED = 0.9  # steps whose squares shrink by this factor form a geometric series
 _MIX_LEAST, _MIX_MOST = -4.0, 0.5  # extrapolation at most fivefold, and damping of swings
 _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
 _LEAST_OFFSET = 1e-2  # of the mean: where a likelihood starts at least
+_DEEPEST = 0.9  # of the offset: the amplitude of a dark spot at the start of a likelihood
 
 
 def make_bounds(size: int, rows: int) -> tuple[Callable, Callable]:
@@ -85,12 +86,12 @@ def make_bounds(size: int, rows: int) -> tuple[Callable, Callable]:
     held_gram = rows + 3 * size
 
     @device
-    def hold(m, p, gram, gradient):
-        """Leave out parameters that a bound holds; returns the rows of what remains."""
+    def hold(m, p, gram, gradient, direction):
+        """Leave out parameters on a bound that ``direction`` does not leave; what remains."""
         for i in range(size):
-            g = load(m, gradient + i)
-            low = (load(m, p + i) <= load(m, lower + i)) & (g <= 0.0)
-            high = (load(m, p + i) >= load(m, upper + i)) & (g >= 0.0)
+            g, d = load(m, gradient + i), load(m, direction + i)
+            low = (load(m, p + i) <= load(m, lower + i)) & (d <= 0.0)
+            high = (load(m, p + i) >= load(m, upper + i)) & (d >= 0.0)
             free = select(low | high, broadcast(0.0), broadcast(1.0))
             store(m, held_gradient + i, select(low | high, 0.0, g))
             store(m, held_gram + packed(i, i), free)
@@ -113,7 +114,7 @@ def make_bounds(size: int, rows: int) -> tuple[Callable, Callable]:
 
 
 @device
-def _hold_none(m, p, gram, gradient):
+def _hold_none(m, p, gram, gradient, direction):
     return gram, gradient
 
 
@@ -170,6 +171,7 @@ def make_fit(
         """
         objective = evaluate(m, pixels, nz, ny, nx, q, work, gram, trial_gradient)
         accepted = objective <= load(m, best) * _SLACK + load(m, slack)
+        accepted = accepted & (objective < np.inf)
         for i in range(size):
             old = load(m, gradient + i)
             new = select(accepted, load(m, trial_gradient + i), old)
@@ -189,8 +191,11 @@ def make_fit(
     def propose(m, accepted, gram):
         """The next trial; returns the squared length of the step from the accepted point."""
         damping = load(m, damp)
-        held_gram, held_gradient = hold(m, p, gram, gradient)
+        held_gram, held_gradient = hold(m, p, gram, gradient, gradient)
         solve_damped(m, held_gram, damping, held_gradient, t, size)
+        if bounded:  # the gradient may point inside where the step does not
+            hold(m, p, gram, gradient, t)
+            solve_damped(m, held_gram, damping, held_gradient, t, size)
         square = broadcast(0.0)
         along = broadcast(0.0)
         across = broadcast(0.0)
@@ -231,16 +236,17 @@ def make_fit(
         if scaled:
             goal = load(m, best) * (goal / maximum(load(m, freedom), broadcast(1.0)))
         floor = load(m, extent) * (_ROUNDING * _ROUNDING)
-        near = (square * ahead <= goal) | (square <= floor)
+        whole = square * (1.0 + damping) * (1.0 + damping)  # of a step that was damped
+        near = (whole * ahead <= goal) | (whole <= floor)
         unfit = ~(load(m, best) < np.inf) | (load(m, freedom) < 0.0)
-        converged = near & (damping < _SMALL_DAMPING) & ~unfit
+        converged = near & (damping < _LARGE_DAMPING) & ~unfit
         ended = converged | unfit | (damping > MOST_DAMPING) | (count >= float(max_iter))
         return mask_bits(converged), mask_bits(ended)
 
     @device
     def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
         """Put a spot into a lane; returns the number of its pixels."""
-        level = start[item, size - 1] if linear else 0.0
+        level = start[item, size - 1] if linear and math.isfinite(start[item, size - 1]) else 0.0
         count, rounding, scale, mean = read(m, first, lane, pixels, second, item, level)
         where = min(item, len(coords) - 1)
         for k in range(coords.shape[1]):
@@ -250,9 +256,9 @@ def make_fit(
         m[q + size - 1, lane] -= level
         if positive:  # a likelihood needs such a model to start from
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
-            offset = max(m[q + size - 1, lane], least)
-            m[q + size - 1, lane] = offset
-            m[q, lane] = max(m[q, lane], -0.9 * offset)
+            m[q + size - 1, lane] = max(m[q + size - 1, lane], least)
+            most = highest[item, size - 1] if bounded else np.inf
+            m[q, lane] = max(m[q, lane], -_DEEPEST * min(m[q + size - 1, lane], most))
         free = size
         if bounded:
             for i in range(size):
@@ -334,6 +340,8 @@ def make_fit(
                 ended &= ended - 1
                 item = who[lane]
                 good = (converged >> lane) & 1 == 1
+                if positive and m[q + size - 1, lane] < 0.0:  # a last step nobody judged
+                    m[q : q + size, lane] = m[p : p + size, lane]
                 status[item] = verdict(m, lane, good)
                 best_row = q if good else p
                 for i in range(size):

@@ -127,11 +127,14 @@ def _make_moments(axes: int, placed: bool) -> Callable:
         """Offset, height and sign."""
         low, high = sides(m, nz, ny, nx)
         least, most, mean = _range(m, ny, nx, _middle(nz), _middle(ny), _middle(nx))
-        empty = ~(most > -np.inf)
-        if mask_bits(empty):  # a saturated spot whose middle was masked
+        hollow = ~(most > -np.inf)  # a saturated spot whose middle was masked
+        bare = ~(high > -np.inf)  # no pixel at any side
+        if mask_bits(hollow | bare):
             all_least, all_most, _ = _range(m, ny, nx, (0, nz), (0, ny), (0, nx))
-            least = select(empty, all_least, least)
-            most = select(empty, all_most, most)
+            least = select(hollow, all_least, least)
+            most = select(hollow, all_most, most)
+            low = select(bare, all_least, low)
+            high = select(bare, all_most, high)
         dark = mean < low
         if polarity != 0:
             dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
