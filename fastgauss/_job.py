@@ -20,7 +20,7 @@ from .kernels.spots import Stages, stages
 from .results import FitResult
 
 _CHUNK_BYTES = 4 << 20
-_MOST_CHUNK = 2048
+_MOST_CHUNK = 4096
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 _NOTHING = np.zeros((1, 0))
 _STATUS = 5  # where the statuses stand among a job's arrays

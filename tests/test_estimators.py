@@ -109,7 +109,7 @@ def test_the_likeliest_model_has_as_many_photons_as_the_data(name, shape, pixel)
 @pytest.mark.parametrize(("name", "shape"), CASES[:4])
 def test_few_counts_with_many_zeros(name, shape):
     rng = np.random.default_rng(5)
-    rois, truth = naive_fit.poisson_spots(rng, COUNT, shape, name, amplitude=14.0, offset=0.5)
+    rois, truth = naive_fit.poisson_spots(rng, COUNT, shape, name, amplitude=20.0, offset=0.9)
     assert (rois == 0).any(axis=tuple(range(1, rois.ndim))).all()
     result = fg.fit_rois(rois, name, method="mle")
     naive_fit.assert_fits(result, rois, truth, name, lambda k: {"method": "mle"})

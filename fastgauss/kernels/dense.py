@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import types
@@ -14,6 +15,7 @@ from .estimators import Estimator
 from .lanes import as_lanes, element, lane_type, load, store
 
 
+@cache
 def make_weigh(size: int, estimator: Estimator) -> Callable:
     """What one point adds, in the form that ``contract`` sums with the pattern DENSE."""
     terms = estimator.terms

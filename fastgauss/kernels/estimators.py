@@ -35,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device
-from .lanes import load, maximum, select
+from .lanes import absolute, load, maximum, select
 from .special import log_normal
 
 HEADER = 3  # lane rows before the pixels
@@ -62,6 +62,7 @@ class Estimator(NamedTuple):
 _ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(k) for k in range(5))
 _ROUNDING = 1e-15  # of a sum of squares, relative to the same sum of the data's
 _ROUNDING_EXACT = 1e-30  # the same, where the squares are those of residuals
+_NEAR = 0.1  # of d / m - 1: below it the series is exact to 1e-11 of the loss
 _LEAST_RATIO = 1e-300  # keeps 0 log 0 finite
 _LEAST_MODEL = 1e-200  # a model of 0 is possible where nothing was counted
 
@@ -190,22 +191,42 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
     n, spot, row = _unsigned(pixels, item, second)
     to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
+    signal = 0.0
     count = 0
     for k in range(n):
         d = np.float64(pixels[spot, k]) + np.float64(second[row, k])
         exists = d == d
         d = 0.0 if d < 0.0 else d
         total += d if exists else 0.0
+        signal += abs(np.float64(pixels[spot, k])) if exists else 0.0
         count += 1 if exists else 0
         m[to + k, column] = d if exists else -1.0
         m[to + n + k, column] = second[row, k]
-    return float(count), total * _ROUNDING, total, total / max(count, 1)
+    return float(count), signal * _ROUNDING, total, signal / max(count, 1)
+
+
+@device
+def _near_loss(d, value, w):
+    """The loss where x = d / m - 1 is small, 2 m ((1 + x) log(1 + x) - x), as its series."""
+    x = (d - value) * w
+    p = x * (1.0 / 110.0) - 1.0 / 90.0
+    p = p * x + 1.0 / 72.0
+    p = p * x - 1.0 / 56.0
+    p = p * x + 1.0 / 42.0
+    p = p * x - 1.0 / 30.0
+    p = p * x + 1.0 / 20.0
+    p = p * x - 1.0 / 12.0
+    p = p * x + 1.0 / 6.0
+    return x, (x * x) * ((0.5 - p * x) * (value + value))
 
 
 @device
 def _terms_camera(m, first, n, k, value):
     d = load(m, first + k)
-    w, g, loss = _deviance(d, value + load(m, first + n + k))
+    value = value + load(m, first + n + k)
+    w, g, loss = _deviance(d, value)
+    x, near = _near_loss(d, value, w)  # a large variance would drown all else
+    loss = select((absolute(x) < _NEAR) & (value > 0.0), near, loss)
     missing = d < 0.0
     return select(missing, 0.0, w), select(missing, 0.0, g), select(missing, 0.0, loss)
 

@@ -69,6 +69,7 @@ def _fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
             store(m, table + i, select(safe, load(m, table + i), f))
 
 
+@cache
 def _make_rows(estimator: Estimator) -> Callable:
     """Sums along rows of pixels for one estimator."""
     uniform, linear = estimator.uniform, estimator.linear
@@ -405,6 +406,7 @@ _INNER = 7  # lane rows of the sigma-matrix parameters in ``make_natural``
 NATURAL_ROWS = _INNER + 2 + 49  # what it needs beside the sums
 
 
+@cache
 def make_evaluate(accumulate: Callable, settle: Callable) -> Callable:
     """Normal equations of the residuals in the basis."""
 
@@ -417,6 +419,7 @@ def make_evaluate(accumulate: Callable, settle: Callable) -> Callable:
     return evaluate
 
 
+@cache
 def make_natural(accumulate: Callable, settle: Callable) -> Callable:
     """Normal equations in sigma_x, sigma_y, theta themselves, which bounds are about."""
 

@@ -9,6 +9,7 @@ one parameter moves all widths: its column is the sum of the widths' columns tim
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from ._compile import device
 from .axes import expand_products, fill_integrated, sum_products
@@ -104,6 +105,7 @@ def common_sigma(m, p, axis, axes):
     return load(m, p + 1 + axes)
 
 
+@cache
 def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
     """Normal equations where every pixel has the weight 1: few sums are over pixels."""
     gram_pattern, moment_pattern = GRAM[axes], MOMENTS[axes]
@@ -146,6 +148,7 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
     return accumulate
 
 
+@cache
 def _make_row(estimator: Estimator, sampled: bool) -> Callable:
     """Sums along one row of pixels with a weight at each; ``sampled``: x x = s f."""
     terms, linear = estimator.terms, estimator.linear
@@ -210,6 +213,7 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
     return row_sums
 
 
+@cache
 def make_weighted(
     axes: int, sigma_of: Callable, fill: Callable, estimator: Estimator, last: int
 ) -> Callable:
@@ -286,6 +290,7 @@ def make_weighted(
     return accumulate
 
 
+@cache
 def make_common(axes: int, inner: Callable, rate_of: Callable) -> Callable:
     """Normal equations of a model in which one parameter sets all widths."""
     full = 2 * axes + 2
@@ -335,6 +340,7 @@ def unit_rate(m, p, axis):
     return 1.0
 
 
+@cache
 def make_unit(axes: int, sigma_of: Callable, width_unit: Callable) -> Callable:
     """How parameters follow the basis: d p_k = unit_k t_k / amplitude, without offset."""
 
@@ -351,6 +357,7 @@ def sigma_unit(m, p, k):
     return load(m, p + k)
 
 
+@cache
 def make_step(
     axes: int, size: int, unit: Callable, limit_shape: Callable, natural: bool
 ) -> Callable:
@@ -382,6 +389,7 @@ def limit_sigma(m, old, new):
     return limit_width(old, new)
 
 
+@cache
 def make_evaluate(
     accumulate: Callable, settle: Callable, unit: Callable, size: int, natural: bool
 ) -> Callable:
@@ -402,6 +410,7 @@ def make_evaluate(
     return evaluate
 
 
+@cache
 def make_shape(unit: Callable, size: int) -> Callable:
     """From the covariance of basis coefficients to that of the parameters."""
 

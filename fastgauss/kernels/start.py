@@ -70,6 +70,7 @@ def _widen(low, high, mean):
     return minimum(mean, low), maximum(mean, high)
 
 
+@cache
 def _make_sides(axes: int) -> Callable:
     """The range of the means along the sides."""
 
@@ -117,6 +118,7 @@ def _middle(n):
     return n // 4, n - n // 4
 
 
+@cache
 def _make_moments(axes: int, placed: bool) -> Callable:
     """Offset, height, centre, variances and covariance of a group of spots."""
     sides = _make_sides(axes)
@@ -205,6 +207,7 @@ def _make_moments(axes: int, placed: bool) -> Callable:
     return moments
 
 
+@cache
 def make_symmetric(axes: int) -> Callable:
     """One width for all axes."""
 
@@ -220,6 +223,7 @@ def make_symmetric(axes: int) -> Callable:
     return write
 
 
+@cache
 def make_elliptic(axes: int) -> Callable:
     """A width for each axis."""
 
