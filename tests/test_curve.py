@@ -58,7 +58,7 @@ def test_lanczos_comes_out_to_seven_digits_of_scipy(start, places):
     if JIT_DISABLED and status[0] != fg.Status.CONVERGED:
         pytest.skip("slow as plain Python")
     assert status[0] == fg.Status.CONVERGED
-    assert_allclose(params[0], best, rtol=1e-6 if places < 14 else 1e-7)
+    assert_allclose(params[0], best, rtol={14: 1e-7, 6: 1e-7, 4: 1e-4}[places])  # scipy's own
 
 
 def test_a_line_is_the_closed_form_with_its_covariance():

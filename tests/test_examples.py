@@ -43,7 +43,7 @@ def test_spots_in_noise_are_found_and_their_errors_are_true():
 
 def test_the_code_of_the_readme_runs():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL))
     pytest.importorskip("pandas")
     names = {}
     exec(code, names)

@@ -40,7 +40,7 @@ from .lanes import WIDTH, broadcast, lane_rows, load, store
 from .levmar import SINGULAR, STALLED, make_fit
 from .linalg import invert, packed, packed_size
 
-_SINGULAR_PIVOT = 1e-15
+_SINGULAR_PIVOT = 1e-13
 _RESIDUAL = ESTIMATORS["residual"]
 
 
