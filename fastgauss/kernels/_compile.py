@@ -54,6 +54,11 @@ def variants(function: Callable) -> Callable:
     return overload(function, jit_options={"forceinline": True, **_OPTIONS}, strict=False)
 
 
+def entry(function: Callable) -> Callable:
+    """A building block that the caller's own compiled code enters by; quiet like a kernel."""
+    return device(np.errstate(all="ignore")(function) if JIT_DISABLED else function)
+
+
 def kernel(function: Callable) -> Callable:
     """Compile an entry point on its first call, without the GIL, cached for the package.
 

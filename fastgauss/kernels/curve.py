@@ -32,7 +32,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._compile import device
+from ._compile import device, entry
 from .contract import DENSE, contract
 from .dense import load_all, make_weigh, store_all
 from .estimators import ESTIMATORS
@@ -166,7 +166,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     solve = make_fit(evaluate, _make_step(size), size, scratch, _RESIDUAL, False, wrap=device)
     finish = _make_covariance(size)
 
-    @device
+    @entry
     def fit(x, y, weights, start, tol, max_iter):
         count, points = y.shape
         params = np.empty((count, size))
