@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
+
+import numpy as np
 
 from ._compile import device
 from .axes import MOST_STEPS, fill_outwards
@@ -428,8 +429,8 @@ def make_natural(accumulate: Callable, settle: Callable) -> Callable:
         """The columns of the parameters are combinations of the basis; see ``finish``."""
         inner, angle = work, work + _INNER
         for lane in range(WIDTH):
-            m[angle, lane] = math.cos(m[p + 5, lane])
-            m[angle + 1, lane] = math.sin(m[p + 5, lane])
+            m[angle, lane] = np.cos(m[p + 5, lane])
+            m[angle + 1, lane] = np.sin(m[p + 5, lane])
         cos, sin = load(m, angle), load(m, angle + 1)
         sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
         cc, ss, cs = cos * cos, sin * sin, cos * sin
