@@ -18,7 +18,8 @@ J. Control Optim. 20, 221), and q is clipped. A fixed parameter has two equal bo
 
 Near the end the trial is mixed with the step before (Anderson 1965, J. ACM 12, 547,
 depth one, in the metric of H), which extrapolates the geometric series that
-Gauss-Newton steps form.
+Gauss-Newton steps form. Where bounds keep a model from the data, Gauss-Newton may swing
+wider with each step; there the same mixture shortens it.
 
 **When to stop.** e = sqrt(d' g) is the step's length in the metric of the inverse
 covariance, so e / s, with s**2 = S / (pixels - P), or 1 for a likelihood, is the step in
@@ -73,6 +74,7 @@ _SMALL_DAMPING, _LARGE_DAMPING = 0.1, 10.0
 TRUSTED = 1e-6  # a tolerance this tight takes no measured rate at its word
 _SETTLED = 0.9  # steps whose squares shrink by this factor form a geometric series
 _MIX_LEAST, _MIX_MOST = -4.0, 0.5  # extrapolation at most fivefold, and damping of swings
+_MIX_BOUNDED = 0.9  # the most damping of swings where there are bounds
 _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
 _LEAST_OFFSET = 1e-2  # of the mean: where a likelihood starts at least
@@ -207,7 +209,10 @@ def make_fit(
             along = along + change * g
             across = across + change * load(m, turned + i)
         settled = (square < _SETTLED * load(m, length)) & (damping < _SMALL_DAMPING)
-        mix = minimum(maximum(along / across, broadcast(_MIX_LEAST)), broadcast(_MIX_MOST))
+        most = broadcast(_MIX_BOUNDED if bounded else _MIX_MOST)
+        mix = minimum(maximum(along / across, broadcast(_MIX_LEAST)), most)
+        if bounded:  # a model that bounds keep from the data: Gauss-Newton may swing ever wider
+            settled = settled | ((mix > 0.0) & (damping < _SMALL_DAMPING))
         mix = select(accepted & settled & (across > 0.0), mix, broadcast(0.0))
         for i in range(size):
             d = load(m, t + i)
