@@ -129,7 +129,7 @@ def test_the_axes_of_a_volume_are_z_y_x():
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4", ">f4", "i4", "u1", "?"])
-@pytest.mark.parametrize(("name", "shape"), [CASES[0], CASES[2], CASES[4]])
+@pytest.mark.parametrize(("name", "shape"), CASES[0:4:2] if JIT_DISABLED else CASES[0:6:2])
 def test_any_dtype_and_layout_is_read(name, shape, dtype):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(5), 3, shape, name)
     data = (rois > 60) if dtype == "?" else rois.astype(dtype)
@@ -176,7 +176,7 @@ def _everything(rng, kind, rois, truth, names):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("kind", METHODS)
-@pytest.mark.parametrize(("name", "shape"), CASES[:3] if JIT_DISABLED else CASES)
+@pytest.mark.parametrize(("name", "shape"), CASES[1:2] if JIT_DISABLED else CASES)
 def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel):
     rng = np.random.default_rng(6)
     n = 20 if JIT_DISABLED else 2500
@@ -200,7 +200,7 @@ def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel
             assert_array_equal(getattr(fit(slice(a, b)), field), expected[a:b], field)
         for k in (2, 4, 10, last):
             assert_array_equal(getattr(fit(slice(k, k + 1)), field), expected[k : k + 1], field)
-    for threads in (2, 5):
+    for threads in (2,) if JIT_DISABLED else (2, 5):
         again = fit(slice(None), threads)
         for field in FIELDS:
             assert_array_equal(getattr(again, field), getattr(whole, field), field)

@@ -89,7 +89,7 @@ def test_without_its_border_a_roi_is_a_smaller_roi(name, shape, kind):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("kind", METHODS)
-@pytest.mark.parametrize(("name", "shape"), CASES[1:4] if JIT_DISABLED else CASES)
+@pytest.mark.parametrize(("name", "shape"), CASES[1:2] if JIT_DISABLED else CASES)
 def test_a_neighbour_does_not_change_the_bits_of_a_clean_roi(name, shape, kind, pixel):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(3), 18, shape, name, pixel)
     own = {"pixel": pixel, **_method(kind, shape)}
@@ -97,7 +97,7 @@ def test_a_neighbour_does_not_change_the_bits_of_a_clean_roi(name, shape, kind, 
     assert clean.converged.all()
     changed = [0, 3, 9, 17]
     others = np.setdiff1d(np.arange(18), changed)
-    for value in (np.nan, np.inf, -np.inf, 1e300, -1e30, 0.0):
+    for value in (np.nan, np.inf) if JIT_DISABLED else (np.nan, np.inf, -np.inf, 1e300, -1e30, 0):
         for where in ((0,) * len(shape), ...):
             ill = rois.copy()
             for k in changed:
