@@ -131,6 +131,21 @@ def deviance(roi, params, name, pixel="sample", **data):
     return _losses(d + v, fg.evaluate(points, params, name, pixel) + v).sum()
 
 
+def least_deviance(roi, start, name):
+    """The smallest deviance near ``start`` of a model that is nowhere negative."""
+    from scipy.optimize import minimize
+
+    points, d, _, _ = existing(roi)
+
+    def loss(params):
+        return _losses(d, np.maximum(fg.evaluate(points, params, name), 1e-12)).sum()
+
+    positive = {"type": "ineq", "fun": lambda params: fg.evaluate(points, params, name)}
+    found = minimize(loss, start, method="SLSQP", constraints=[positive],
+                     options={"maxiter": 500, "ftol": 1e-12})  # fmt: skip
+    return min(found.fun, loss(start))
+
+
 def objective(roi, params, name, method="lsq", pixel="sample", **data):
     """What is minimised."""
     if method == "mle":

@@ -129,7 +129,7 @@ def test_the_axes_of_a_volume_are_z_y_x():
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4", ">f4", "i4", "u1", "?"])
-@pytest.mark.parametrize(("name", "shape"), [CASES[0], CASES[2], CASES[4]])
+@pytest.mark.parametrize(("name", "shape"), CASES[0:4:2] if JIT_DISABLED else CASES[0:6:2])
 def test_any_dtype_and_layout_is_read(name, shape, dtype):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(5), 3, shape, name)
     data = (rois > 60) if dtype == "?" else rois.astype(dtype)
@@ -176,7 +176,7 @@ def _everything(rng, kind, rois, truth, names):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("kind", METHODS)
-@pytest.mark.parametrize(("name", "shape"), CASES[:3] if JIT_DISABLED else CASES)
+@pytest.mark.parametrize(("name", "shape"), CASES[1:2] if JIT_DISABLED else CASES)
 def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel):
     rng = np.random.default_rng(6)
     n = 20 if JIT_DISABLED else 2500
@@ -200,7 +200,7 @@ def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel
             assert_array_equal(getattr(fit(slice(a, b)), field), expected[a:b], field)
         for k in (2, 4, 10, last):
             assert_array_equal(getattr(fit(slice(k, k + 1)), field), expected[k : k + 1], field)
-    for threads in (2, 5):
+    for threads in (2,) if JIT_DISABLED else (2, 5):
         again = fit(slice(None), threads)
         for field in FIELDS:
             assert_array_equal(getattr(again, field), getattr(whole, field), field)
@@ -235,8 +235,10 @@ def test_spots_of_a_volume():
             assert result.converged.all()
             pull = (result.positions - centres) / result.errors[:, 3:0:-1]
             assert (abs(pull) < 5).all()
-    found = fg.fit_spots(image, box=7)
-    assert {9.0, 17.0, 25.0} <= set(found.x.round().tolist())
+    found = fg.fit_spots(image, box=7, sigma=1.2)
+    expected = fg.fit_spots(image, fg.find_spots(image, 1.2, exclude_border=False), box=7)
+    assert_array_equal(found.params, expected.params)
+    assert sorted(found.x[:3].round().tolist()) == [9.0, 17.0, 25.0]
     ends = fg.fit_spots(image, [[5.2, 12.3, 8.6], [-40.0, 0.0, 0.0]], box=7)
     assert ends.status.tolist() == [0, fg.Status.TOO_FEW_PIXELS]
     assert_array_equal(ends.params[0], fg.fit_spots(image, centres[:1], box=7).params[0])

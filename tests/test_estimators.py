@@ -115,15 +115,30 @@ def test_few_counts_with_many_zeros(name, shape):
     naive_fit.assert_fits(result, rois, truth, name, lambda k: {"method": "mle"})
 
 
-def test_nothing_counted_beside_a_spot_leaves_the_model_positive():
+@pytest.mark.parametrize(("amplitude", "offset"), [(20.0, 0.02), (3.0, 0.05)])
+def test_where_nothing_is_counted_the_model_may_be_zero_but_not_negative(amplitude, offset):
+    shape = (9, 8)
     rois, _ = naive_fit.poisson_spots(
-        np.random.default_rng(6), 8, (11, 11), "symmetric", amplitude=20.0, offset=0.02
+        np.random.default_rng(6),
+        1 if JIT_DISABLED else 8,
+        shape,
+        "symmetric",
+        "sample",
+        amplitude,
+        offset,
     )
     result = fg.fit_rois(rois, method="mle", max_iter=200)
-    assert np.isfinite(result.params).all() and np.isfinite(result.objective).all()
-    assert (fg.image(result.params, (11, 11), "symmetric") > -1e-9).all()
-    for roi, params, value in zip(rois, result.params, result.objective, strict=True):
-        assert_allclose(naive_fit.deviance(roi, params, "symmetric"), value, rtol=1e-9)
+    assert (fg.image(result.params, shape, "symmetric") > -1e-9).all()
+    for k, roi in enumerate(rois):
+        best = naive_fit.least_deviance(roi, result.params[k], "symmetric")
+        assert result.objective[k] < best + (1e-4 if result.converged[k] else 0.01)
+    bounds = {"offset": (0.0, None)}
+    result = fg.fit_rois(rois, method="mle", bounds=bounds)
+    assert result.converged.all() and (result.offset >= 0).all()
+    for k, roi in enumerate(rois):
+        expected = naive_fit.estimate(roi, result.params[k], "symmetric", "mle", bounds=bounds)
+        value = naive_fit.deviance(roi, expected, "symmetric")
+        assert_allclose(result.objective[k], value, rtol=TOLERANCE["fit objective"])
 
 
 @pytest.mark.parametrize("variance", [None, 2.0, 30.0])
@@ -145,13 +160,12 @@ def test_negative_data_count_as_nothing(variance):
 def test_no_variance_is_plain_and_a_huge_one_is_least_squares():
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(8), 4, (9, 9), "elliptic")
     fits = [
-        fg.fit_rois(rois, "elliptic", method="mle", variance=np.full((9, 9), v))
-        for v in (0.0, 1e10)
+        fg.fit_rois(rois, "elliptic", method="mle", variance=np.full((9, 9), v)) for v in (0.0, 1e7)
     ]
     plain = fg.fit_rois(rois, "elliptic", method="mle")
     assert_allclose(fits[0].params, plain.params, rtol=TOLERANCE["fit, default tol"])
     assert_allclose(fits[0].errors, plain.errors, rtol=TOLERANCE["fit errors"])
-    weights = np.full((9, 9), 1e-10)
+    weights = np.full((9, 9), 1e-7)
     squares = fg.fit_rois(rois, "elliptic", weights=weights, tol=1e-12)
     assert_allclose(fits[1].params, squares.params, rtol=1e-3)
     assert_allclose(fits[1].errors, squares.errors, rtol=1e-3)

