@@ -212,7 +212,8 @@ def make_fit(
         most = broadcast(_MIX_BOUNDED if bounded else _MIX_MOST)
         mix = minimum(maximum(along / across, broadcast(_MIX_LEAST)), most)
         if bounded:  # a model that bounds keep from the data: Gauss-Newton may swing ever wider
-            settled = settled | ((mix > 0.0) & (damping < _SMALL_DAMPING))
+            later = load(m, rounds) > 0.0  # not of the lane's last spot
+            settled = settled | ((mix > 0.0) & (damping < _SMALL_DAMPING) & later)
         mix = select(accepted & settled & (across > 0.0), mix, broadcast(0.0))
         for i in range(size):
             d = load(m, t + i)
