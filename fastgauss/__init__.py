@@ -10,7 +10,9 @@ from ._warmup import warmup
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
+from .field import GaussianField, render
 from .fit import fit_rois, fit_spots
+from .grid import Grid
 from .results import FitResult, Status
 
 __version__ = "0.1.0"
@@ -18,6 +20,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AstigmaticModel",
     "FitResult",
+    "GaussianField",
+    "Grid",
     "Status",
     "astigmatic_model",
     "calibrate_astigmatism",
@@ -28,6 +32,7 @@ __all__ = [
     "get_num_threads",
     "image",
     "jacobian",
+    "render",
     "set_num_threads",
     "show_config",
     "warmup",

@@ -134,12 +134,18 @@ def shape(name: str, value: Any, ndim: Iterable[int]) -> tuple[int, ...]:
     return lengths
 
 
-def out_array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A writable float64 array of exactly this shape."""
+_DOUBLE = (np.dtype(np.float64),)
+
+
+def out_array(
+    name: str, value: Any, shape: tuple[int, ...], dtypes: tuple[np.dtype, ...] = _DOUBLE
+) -> np.ndarray:
+    """A writable array of exactly this shape and of one of these dtypes."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
-    if value.dtype != np.float64 or not value.dtype.isnative:
-        raise TypeError(f"{name} must be of dtype float64, got {value.dtype.str}")
+    if value.dtype not in dtypes:
+        expected = " or ".join(map(str, dtypes))
+        raise TypeError(f"{name} must be of dtype {expected}, got {value.dtype.str}")
     if value.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
     if not value.flags.writeable:

@@ -96,7 +96,7 @@ def _common(a: Any, b: Any) -> LaneType | None:
     return lanes[0] if all(isinstance(t, (types.Float, types.Integer)) for t in others) else None
 
 
-def _spread(builder: Any, vector: ir.VectorType, value: Any) -> Any:
+def spread(builder: Any, vector: ir.VectorType, value: Any) -> Any:
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_INDEX, 0))
     zeros = ir.Constant(ir.VectorType(_INDEX, vector.count), [0] * vector.count)
@@ -107,7 +107,7 @@ def as_lanes(context: Any, builder: Any, lane: LaneType, value: Any, kind: Any) 
     if isinstance(kind, LaneType):
         return value
     scalar = context.cast(builder, value, kind, lane.dtype)
-    return _spread(builder, context.get_value_type(lane), scalar)
+    return spread(builder, context.get_value_type(lane), scalar)
 
 
 def _binary(symbol: Any, emit: Any, masks: bool = False) -> None:
@@ -205,7 +205,7 @@ def element(context: Any, builder: Any, kind: Any, array: Any, index: Any, lane:
     return builder.bitcast(pointer, context.get_value_type(lane).as_pointer())
 
 
-def _array_lane(array: Any, index: Any) -> LaneType | None:
+def array_lane(array: Any, index: Any) -> LaneType | None:
     fits = (
         isinstance(array, types.Array)
         and array.layout == "C"
@@ -218,7 +218,7 @@ def _array_lane(array: Any, index: Any) -> LaneType | None:
 
 @type_callable(load)
 def _type_load(context: Any) -> Any:
-    return _array_lane
+    return array_lane
 
 
 @lower_builtin(load, types.Array, types.Integer)
@@ -234,7 +234,7 @@ def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @type_callable(store)
 def _type_store(context: Any) -> Any:
     def typer(array: Any, index: Any, value: Any) -> Any:
-        return types.none if _array_lane(array, index) == value and array.mutable else None
+        return types.none if array_lane(array, index) == value and array.mutable else None
 
     return typer
 
@@ -275,7 +275,7 @@ def _type_broadcast(context: Any) -> Any:
 
 @lower_builtin(broadcast, types.Float)
 def _lower_broadcast(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _spread(builder, context.get_value_type(sig.return_type), args[0])
+    return spread(builder, context.get_value_type(sig.return_type), args[0])
 
 
 def select(mask: Any, yes: Any, no: Any) -> Any:

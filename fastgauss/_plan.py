@@ -1,0 +1,231 @@
+"""What a field is before any amplitude is known: windows, widths, particles in tile order.
+
+The plan is made once, in O(n) time, and copies what it needs: 56 bytes a particle with sigmas of
+its own in three dimensions (centre, sigmas, order), 32 with common ones, 80 with a covariance
+of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _check
+from .grid import Grid
+from .kernels.lanes import REGISTER_BITS
+from .kernels.products import SLOTS, Support
+from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
+
+SUPPORTS = ("box", "sphere")
+_LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers
+_MOST_PERIODS = 64
+_SUMS = 16  # numbers in front of the tables of a thread's scratch
+
+
+class Plan(NamedTuple):
+    """A field's geometry as its kernels read it."""
+
+    grid: Grid
+    particles: Particles
+    support: Support
+    sphere: bool
+    turned: bool  # widths are covariances
+    volume: float  # nodes of the largest window
+    thickness: float  # nodes of the largest window along the first axis
+
+    @property
+    def count(self) -> int:
+        """Number of particles."""
+        return len(self.particles.centres)
+
+
+def radius_of(tol: float, radius: float | None) -> float:
+    """Radius of the support in sigmas: beyond it a profile is below ``tol`` of its peak."""
+    if radius is not None:
+        return _check.number("radius", radius, above=0.0, at_most=1e6)
+    value = _check.number("tol", tol, above=0.0, at_most=1.0)
+    if value == 1.0:
+        raise ValueError("tol must be below 1, got 1.0")
+    return math.sqrt(-2.0 * math.log(value))
+
+
+def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
+    """Positions (n, ndim) of any real dtype; (n,) is allowed where there is one axis."""
+    array = _check.real_array(name, value)
+    if ndim == 1 and array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or array.shape[1] != ndim:
+        raise ValueError(
+            f"{name} must have shape (n, {ndim}) for a grid of {ndim} axes, got {np.shape(value)}"
+        )
+    return array if array.dtype.isnative and array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
+    """Sigmas (n or 1, ndim) in index units."""
+    array = _check.finite_array("sigma", sigma)
+    allowed = ((), (grid.ndim,), (n, 1), (n, grid.ndim), (1, 1), (1, grid.ndim))
+    if array.shape not in allowed:
+        raise ValueError(
+            f"sigma must be one number or of shape {allowed[1]}, {allowed[2]} or {allowed[3]} "
+            f"for {n} particles on {grid.ndim} axes, got shape {array.shape}"
+        )
+    if array.size and not array.min() > 0:
+        raise ValueError(f"sigma must be above 0, got {array.min()}")
+    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    return _in_range("sigma", np.ascontiguousarray(rows / np.array(grid.spacing)))
+
+
+def _in_range(name: str, sigmas: np.ndarray) -> np.ndarray:
+    if sigmas.size and not (sigmas.min() >= _LEAST and sigmas.max() <= _MOST):
+        raise ValueError(
+            f"{name} must be between {_LEAST:g} and {_MOST:g} spacings of the grid, got "
+            f"{sigmas.min():g} to {sigmas.max():g}"
+        )
+    return sigmas
+
+
+def _covariances(covariance: Any, n: int, grid: Grid) -> np.ndarray:
+    """Covariances (n or 1, ndim, ndim) in index units."""
+    array = _check.finite_array("covariance", covariance)
+    square = (grid.ndim, grid.ndim)
+    if array.shape not in (square, (n, *square), (1, *square)):
+        raise ValueError(
+            f"covariance must be of shape {square} or {(n, *square)}, got {array.shape}"
+        )
+    spacing = np.array(grid.spacing)
+    scaled = np.ascontiguousarray(array.reshape(-1, *square) / np.outer(spacing, spacing))
+    if not np.allclose(scaled, scaled.swapaxes(1, 2), rtol=1e-10, atol=0.0):
+        raise ValueError("covariance must be symmetric")
+    sigmas = np.sqrt(np.maximum(np.diagonal(scaled, axis1=1, axis2=2), 0.0))
+    if sigmas.size and not sigmas.min() > 0:
+        raise ValueError("covariance must be positive definite, got a variance that is not above 0")
+    _in_range("the square root of a variance of covariance", sigmas)
+    unit = scaled / (sigmas[:, :, np.newaxis] * sigmas[:, np.newaxis, :])
+    if unit.size and not np.linalg.eigvalsh(unit)[:, 0].min() > 1e-12:
+        raise ValueError("covariance must be positive definite, got an eigenvalue not above 0")
+    return scaled
+
+
+def _tiles(shape: tuple[int, ...], n: int) -> np.ndarray:
+    """Edges of the tiles: no many more tiles than particles, so that few cost little."""
+    edges = np.full(len(shape), TILE)
+    while math.prod(-(-length // int(e)) for length, e in zip(shape, edges, strict=True)) > max(
+        4096, 2 * n
+    ):
+        edges *= 2
+    return edges
+
+
+def make_plan(
+    grid: Grid,
+    positions: ArrayLike,
+    sigma: Any,
+    covariance: Any,
+    tol: float,
+    radius: float | None,
+    support: str,
+    pixel: str,
+) -> Plan:
+    """Check a field's geometry and sort its particles."""
+    sphere = _check.choice("support", support, SUPPORTS) == "sphere"
+    integrate = _check.choice("pixel", pixel, ("sample", "integrate")) == "integrate"
+    reach = radius_of(tol, radius)
+    where = points("positions", positions, grid.ndim)
+    n = len(where)
+    if covariance is None:
+        widths = _sigmas(sigma, n, grid)
+        sigmas = widths
+    else:
+        widths = _covariances(covariance, n, grid)
+        sigmas = np.sqrt(np.diagonal(widths, axis1=1, axis2=2))
+    half = reach * sigmas + 0.5 * integrate
+    longest = half.max(axis=0) if len(half) else np.zeros(grid.ndim)
+    _check_periods(grid, longest)
+    lengths = np.array(grid.shape)
+    centres = np.empty((n, grid.ndim))
+    with_periods = np.array(grid.periodic) & (lengths > 0)
+    steps = np.array(grid.origin), np.array(grid.spacing)
+    if not to_indices(where, *steps, lengths, with_periods, centres):
+        _check.finite_array("positions", where)
+        raise ValueError("positions must be finite numbers of spacings from the origin")
+    edges = _tiles(grid.shape, n)
+    tiles = np.maximum(1, -(-lengths // edges))
+    counts = np.zeros(math.prod(tiles.tolist()) + 1, dtype=np.int64)
+    index = np.int32 if n < 2**31 else np.int64
+    order, ordered = np.empty(n, dtype=index), np.empty_like(centres)
+    keys = np.empty(n, dtype=np.int32 if counts.size < 2**31 else np.int64)
+    sort_by_tile(centres, lengths, edges, counts, keys, order, ordered)
+    layer = math.prod(tiles[1:].tolist())
+    first = np.concatenate([[0], counts[layer - 1 : -1 : layer]])
+    extent = np.zeros(len(first) - 1)
+    own = len(widths) > 1
+    layer_reach(first, np.ascontiguousarray(half[order, 0] if own else half[:, 0]), extent)
+    sorted_widths = widths[order] if own else widths
+    particles = Particles(ordered, sorted_widths, order, first, extent, int(edges[0]))
+    nodes = np.minimum(2.0 * longest + 1.0, lengths)
+    stride = -(-(int(nodes.max(initial=0.0)) + 5 * REGISTER_BITS // 32) // 16) * 16
+    return Plan(
+        grid,
+        particles,
+        Support(reach, integrate, stride),
+        sphere,
+        covariance is not None,
+        float(np.prod(nodes)),
+        float(nodes[0]),
+    )
+
+
+def _check_periods(grid: Grid, half: np.ndarray) -> None:
+    """Refuse windows that wrap around an axis again and again: cost has to end."""
+    for axis, (n, wraps) in enumerate(zip(grid.shape, grid.periodic, strict=True)):
+        if wraps and n and 2.0 * half[axis] > _MOST_PERIODS * n:
+            raise ValueError(
+                f"sigma must keep a support within {_MOST_PERIODS} periods of axis {axis}, got a "
+                f"support of {2.0 * half[axis]:.3g} nodes on a period of {n}"
+            )
+
+
+def fits_in_place(array: np.ndarray) -> bool:
+    """Whether kernels can work on this array as it lies: rows contiguous, axes forward."""
+    strides = array.strides
+    return (
+        array.dtype.isnative
+        and array.flags.aligned
+        and (array.shape[-1] <= 1 or strides[-1] == array.itemsize)
+        and all(
+            n <= 1 or (step > 0 and step % array.itemsize == 0)
+            for n, step in zip(array.shape, strides, strict=True)
+        )
+    )
+
+
+def layout_of(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Layout]:
+    """An array's memory as one axis, and where the nodes of three axes lie in it."""
+    lead = 3 - array.ndim
+    item = array.itemsize
+    steps = tuple(
+        s // item if n > 1 else 0 for n, s in zip(array.shape, array.strides, strict=True)
+    )
+    steps = (*steps[:-1], 1)
+    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True))
+    flat = np.lib.stride_tricks.as_strided(array, (extent,), (item,))
+    width = REGISTER_BITS // (8 * item)
+    alike = all(s % width == 0 for s in steps[:-1])
+    phase = (array.ctypes.data // item) % width if alike else -1
+    return flat, Layout(
+        (1,) * lead + array.shape,
+        (0,) * lead + steps,
+        phase,
+        (False,) * lead + grid.periodic,
+    )
+
+
+def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A thread's memory for tables, as ``kernels.products.Support`` describes it."""
+    stride = plan.support.stride
+    table = np.zeros(_SUMS + (2 * SLOTS + 1) * stride)
+    return table, np.zeros(SLOTS * stride, dtype=dtype)

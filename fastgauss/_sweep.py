@@ -1,0 +1,89 @@
+"""Sweeps of a plan over a grid, on several threads: chunks of the grid, or of the particles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _runtime
+from ._plan import Plan, fits_in_place, layout_of, scratch
+from .kernels import field as kernels
+
+_GATHER_CHUNK = 1024  # particles
+_SMALL = 3e5  # node updates that are done before another thread has woken
+
+
+def _team(plan: Plan, threads: int | None) -> int:
+    team = _runtime.resolve_threads(threads)
+    return team if plan.count * plan.volume > _SMALL else 1
+
+
+def _slabs(plan: Plan, team: int) -> np.ndarray:
+    """Bounds of slabs of the first axis with about equal numbers of particles in them.
+
+    A particle costs its tables once a slab, so slabs are no thinner than two windows
+    unless threads would have none.
+    """
+    n = plan.grid.shape[0]
+    if team == 1:
+        return np.array([0, n])
+    parts = max(team, min(4 * team, int(n / (2.0 * plan.thickness))))
+    first = plan.particles.first
+    shares = np.arange(1, parts) * (plan.count / parts)
+    inner = np.searchsorted(first, shares) * plan.particles.layer
+    return np.unique(np.concatenate([[0], np.minimum(inner, n), [n]]))
+
+
+def scatter(
+    plan: Plan, out: np.ndarray, amplitudes: np.ndarray, combine: str, threads: int | None
+) -> None:
+    """Combine all particles with ``out``, an array of the grid's shape."""
+    if not out.size or not plan.count:
+        return
+    if not fits_in_place(out):
+        own = np.array(out, order="C")
+        scatter(plan, own, amplitudes, combine, threads)
+        out[...] = own
+        return
+    flat, layout = layout_of(out, plan.grid)
+    kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
+    team = _team(plan, threads)
+    bounds = _slabs(plan, team).tolist()
+
+    def make_task() -> _runtime.Task:
+        own = scratch(plan, out.dtype)
+
+        def task(start: int, stop: int) -> None:
+            low, high = bounds[start], bounds[stop]
+            kernel(flat, layout, plan.support, plan.particles, amplitudes, *own, low, high)
+
+        return task
+
+    _runtime.run(make_task, len(bounds) - 1, 1, team)
+
+
+def gather(
+    plan: Plan, volume: np.ndarray, threads: int | None, derivatives: bool = False
+) -> np.ndarray:
+    """Products of each particle with the volume (n, 1), or with its derivatives too (n, K).
+
+    Columns are those of ``kernels.products`` or ``kernels.ellipsoids``, in index units.
+    """
+    columns = kernels.sums_of(plan.turned) if derivatives else 1
+    out = np.zeros((plan.count, columns))
+    if not volume.size or not plan.count:
+        return out
+    if not fits_in_place(volume):
+        volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
+    flat, layout = layout_of(volume, plan.grid)
+    kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
+
+    def make_task() -> _runtime.Task:
+        own = scratch(plan, volume.dtype)
+
+        def task(start: int, stop: int) -> None:
+            kernel(flat, layout, plan.support, plan.particles, out, *own, start, stop)
+
+        return task
+
+    _runtime.run(make_task, plan.count, _GATHER_CHUNK, _team(plan, threads))
+    return out

@@ -1,0 +1,153 @@
+"""Sweeps over the particles of a field: to the grid, and back from it.
+
+A sweep visits particles in the order of the plan, each with its images (``windows``), and leaves
+to a building block what a particle is and what is done with it. To the grid a task owns a range
+of the first axis; from the grid it owns a range of particles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from . import ellipsoids, products
+from ._compile import device, kernel
+from .windows import images, layer_range, window
+
+
+def _make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Callable:
+    """Call ``act`` for each image of a particle that meets nodes [low, high) of the first axis."""
+
+    @device
+    def visit(flat, layout, support, centres, widths, q, low, high, amplitude, table, row):
+        axes = centres.shape[1]
+        n, wraps = layout.shape, layout.periodic
+        shape = shape_of(widths, q)
+        half_z, half_y, half_x = half_widths(support, axes, shape)
+        centre_z = centres[q, 0] if axes == 3 else 0.0
+        centre_y = centres[q, axes - 2] if axes >= 2 else 0.0
+        centre_x = centres[q, axes - 1]
+        low_z, high_z = (low, high) if axes == 3 else (0, 1)
+        low_y, high_y = (low, high) if axes == 2 else (0, n[1])
+        low_x, high_x = (low, high) if axes == 1 else (0, n[2])
+        kz, last_z = images(centre_z, half_z, n[0], wraps[0], low_z, high_z)
+        first_y, last_y = images(centre_y, half_y, n[1], wraps[1], low_y, high_y)
+        first_x, last_x = images(centre_x, half_x, n[2], wraps[2], low_x, high_x)
+        while kz <= last_z:
+            z = centre_z + float(kz * n[0])
+            begin_z, count_z = window(z, half_z, low_z, high_z)
+            kz += 1
+            ky = first_y if count_z > 0 else last_y + 1
+            while ky <= last_y:
+                y = centre_y + float(ky * n[1])
+                begin_y, count_y = window(y, half_y, low_y, high_y)
+                ky += 1
+                kx = first_x if count_y > 0 else last_x + 1
+                while kx <= last_x:
+                    x = centre_x + float(kx * n[2])
+                    begin_x, count_x = window(x, half_x, low_x, high_x)
+                    kx += 1
+                    if count_x > 0:
+                        begin = begin_z, begin_y, begin_x
+                        count = count_z, count_y, count_x
+                        place = z, y, x
+                        act(
+                            flat,
+                            layout,
+                            support,
+                            axes,
+                            shape,
+                            begin,
+                            count,
+                            place,
+                            amplitude,
+                            table,
+                            row,
+                        )
+
+    return visit
+
+
+def _family(turned: bool) -> Any:
+    """What a particle is: a product of profiles, or an ellipsoid."""
+    return ellipsoids if turned else products
+
+
+def sums_of(turned: bool) -> int:
+    """Columns of ``make_gather`` with derivatives."""
+    return _family(turned).SUMS
+
+
+@cache
+def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
+    """The kernel that combines particles with nodes [low, high) of the first axis."""
+    family = _family(turned)
+    paint = family.make_paint(products.COMBINE[combine], sphere)
+    visit = _make_visit(family.shape_of, family.half_widths, paint)
+
+    @kernel
+    def scatter(flat, layout, support, particles, amplitudes, table, row, low, high):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        lead = 3 - centres.shape[1]
+        n, wraps = layout.shape[lead], layout.periodic[lead]
+        for layer in range(particles.reach.size):
+            begin, end = layer_range(particles, n, wraps, low, high, layer)
+            for q in range(begin, end):
+                amplitude = amplitudes[order[q]]
+                visit(flat, layout, support, centres, widths, q, low, high, amplitude, table, row)
+
+    return scatter
+
+
+@cache
+def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
+    """The kernel that writes the sums of particles [begin, end) to their rows of ``out``."""
+    family = _family(turned)
+    project = family.make_project(derivatives, sphere)
+    visit = _make_visit(family.shape_of, family.half_widths, project)
+
+    @kernel
+    def gather(flat, layout, support, particles, out, table, row, begin, end):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        n = layout.shape[3 - centres.shape[1]]
+        for q in range(begin, end):
+            for k in range(out.shape[1]):
+                table[k] = 0.0
+            visit(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            for k in range(out.shape[1]):
+                out[order[q], k] = table[k]
+
+    return gather
+
+
+@cache
+def make_list(turned: bool, sphere: bool) -> Callable:
+    """The kernels that count the nodes of each particle, and that list them with their values."""
+    family = _family(turned)
+
+    @device
+    def tally(flat, layout, support, axes, shape, first, count, centre, amplitude, table, row):
+        table[0] += float(count[0] * count[1] * count[2])
+
+    measure = _make_visit(family.shape_of, family.half_widths, tally)
+    visit = _make_visit(family.shape_of, family.half_widths, family.make_collect(sphere))
+
+    @kernel
+    def count(flat, layout, support, particles, counts, table, row):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        n = layout.shape[3 - centres.shape[1]]
+        for q in range(order.size):
+            table[0] = 0.0
+            measure(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            counts[order[q]] = int(table[0])
+
+    @kernel
+    def collect(lists, layout, support, particles, starts, table, row):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        n = layout.shape[3 - centres.shape[1]]
+        for q in range(order.size):
+            table[0] = float(starts[order[q]])
+            visit(lists, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+
+    return count, collect

@@ -1,0 +1,135 @@
+"""Windows of compact support on a grid, and particles in the order of the grid's tiles.
+
+Everything here is in index units: node i of an axis lies at i. A particle's *window* along an
+axis is the nodes within ``half`` of its centre; its support is the product of its windows (a
+box). On a periodic axis of n nodes the particle has *images* at centre + k n, and each image's
+window is clipped to the grid like any other, so that wrapping needs no other text.
+
+Grids of one and two axes are grids of three whose leading axes have one node.
+
+A *task* owns a box of the grid, a range of nodes of the first axis: it visits the particles
+that reach into it, in the order of the plan, and writes its own nodes alone. Each node thus
+receives the same numbers in the same order however the grid was divided.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._compile import device, kernel
+from .lanes import floor
+
+TILE = 8  # nodes along an edge: the windows of a tile's particles share the cache
+
+
+class Layout(NamedTuple):
+    """Three axes of a grid and how its nodes lie in memory, in elements."""
+
+    shape: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    phase: int  # elements from the boundary of a register to node 0; -1 if rows differ
+    periodic: tuple[bool, bool, bool]
+
+
+class Particles(NamedTuple):
+    """Particles in the order of tiles; d is the number of the grid's own axes."""
+
+    centres: np.ndarray  # (n, d) in index units, on periodic axes within [0, n)
+    widths: np.ndarray  # (n or 1, d) sigmas, or (n or 1, d, d) covariances, in index units
+    order: np.ndarray  # (n,) whose particle stands here
+    first: np.ndarray  # (layers + 1,) where each layer of tiles along the first axis begins
+    reach: np.ndarray  # (layers,) largest half width along the first axis of its particles
+    layer: int  # nodes of the first axis in a layer
+
+
+@device
+def window(centre, half, low, high):
+    """First node and number of nodes of [centre - half, centre + half] in [low, high)."""
+    begin = max(-floor(half - centre), float(low))
+    end = min(floor(centre + half), float(high - 1))
+    if not begin <= end:
+        return low, 0
+    return int(begin), int(end) - int(begin) + 1
+
+
+@device
+def images(centre, half, n, periodic, low, high):
+    """First and last k for which the window of centre + k n may meet [low, high)."""
+    if not periodic:
+        return 0, 0
+    slack = 1e-6  # so that rounding loses none; a window that meets nothing is empty
+    begin = (float(low) - half - centre) / float(n) - slack
+    end = (float(high - 1) + half - centre) / float(n) + slack
+    return int(-floor(-begin)), int(floor(end))
+
+
+@device
+def layer_range(particles, n, periodic, low, high, layer):
+    """Where the particles of a layer begin and end; nothing if none reaches [low, high)."""
+    begin, end = particles.first[layer], particles.first[layer + 1]
+    if begin == end:
+        return begin, end
+    reach = particles.reach[layer] + 1.0
+    centre = particles.layer * (layer + 0.5)
+    half = reach + 0.5 * particles.layer
+    first, last = images(centre, half, n, periodic, low, high)
+    for k in range(first, last + 1):
+        middle = centre + float(k) * float(n)
+        if middle + half >= float(low) and middle - half <= float(high - 1):
+            return begin, end
+    return begin, begin
+
+
+@kernel
+def to_indices(positions, origin, spacing, shape, periodic, centres):
+    """Write centres (n, d) in index units, wrapped on periodic axes; False if one is not finite."""
+    fine = True
+    for axis in range(positions.shape[1]):
+        start, step, n = origin[axis], spacing[axis], float(shape[axis])
+        wraps = periodic[axis]
+        for i in range(positions.shape[0]):
+            u = (np.float64(positions[i, axis]) - start) / step
+            if wraps:
+                u = u - n * floor(u / n)
+                u = 0.0 if u >= n else u
+            centres[i, axis] = u
+            fine = fine and abs(u) < np.inf
+    return fine
+
+
+@kernel
+def sort_by_tile(centres, shape, edges, counts, keys, order, ordered):
+    """Counting sort by tile, stable: fills keys, order (n,) and the ordered centres (n, d).
+
+    A centre outside the grid belongs to the nearest tile. ``counts`` has a zero for each tile
+    and one more; it is left holding where each tile ends.
+    """
+    n, axes = centres.shape
+    for i in range(n):
+        key = 0
+        for axis in range(axes):
+            length = shape[axis]
+            u = min(max(centres[i, axis], 0.0), float(max(length - 1, 0)))
+            key = key * max(1, -(-length // edges[axis])) + int(u) // edges[axis]
+        keys[i] = key
+        counts[key + 1] += 1
+    for k in range(1, counts.size):
+        counts[k] += counts[k - 1]
+    for i in range(n):
+        at = counts[keys[i]]
+        counts[keys[i]] = at + 1
+        order[at] = i
+        for axis in range(axes):
+            ordered[at, axis] = centres[i, axis]
+
+
+@kernel
+def layer_reach(first, half, reach):
+    """Largest of half (n or 1,) over the particles of each layer."""
+    for layer in range(reach.size):
+        largest = 0.0
+        for q in range(first[layer], first[layer + 1]):
+            largest = max(largest, half[q if half.size > 1 else 0])
+        reach[layer] = largest
