@@ -1,17 +1,17 @@
 """Particles with a full covariance: paint, project, differentiate.
 
-With the Cholesky factor L of the covariance (axes z, y, x) and u = L**-1 (node - centre),
+With the Cholesky factor L of the covariance (z, y, x) and u = L**-1 (node - centre),
 
     f = exp(-(u_z**2 + u_y**2 + u_x**2) / 2),   u_z = dz / L_zz,   u_y = (dy - L_yz u_z) / L_yy,
     u_x = (dx - L_xz u_z - L_xy u_y) / L_xx,
 
 so that along a row f is a Gaussian in x whose centre moves with the row: nothing cancels however
-long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over the nodes of a volume v,
+long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over a volume v,
 
     d/dcentre sum v f = L**-T m,    d/dcovariance sum v f = L**-T M L**-1 / 2.
 
-The mean over a pixel is exact along x (``profiles.integrated``) and a sum over Gauss-Legendre points
-along y and z, whose derivatives are those of the sum.
+The mean over a pixel is exact along x (``profiles.integrated``) and a sum over Gauss-Legendre
+points along y and z, whose derivatives are those of the sum.
 
 An axis that the grid lacks has one node at 0 and a variance of 1.
 """

@@ -13,6 +13,8 @@ from typing import Any
 
 from . import ellipsoids, products
 from ._compile import device, kernel
+from .lanes import WIDTH, broadcast
+from .masked import lanes_within, load_double, total
 from .windows import images, layer_range, window
 
 
@@ -122,7 +124,7 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
 
 
 @cache
-def make_list(turned: bool, sphere: bool) -> Callable:
+def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
     """The kernels that count the nodes of each particle, and that list them with their values."""
     family = _family(turned)
 
@@ -151,3 +153,13 @@ def make_list(turned: bool, sphere: bool) -> Callable:
             visit(lists, layout, support, centres, widths, q, 0, n, 1.0, table, row)
 
     return count, collect
+
+
+@kernel
+def sum_of_squares(flat, begin, end):
+    """Sum of the squares of the elements [begin, end), in an order that begin alone decides."""
+    sums = broadcast(0.0)
+    for i in range(begin, end, WIDTH):
+        value = load_double(flat, i, lanes_within(0.0, 0, end - i))
+        sums = sums + value * value
+    return total(sums)
