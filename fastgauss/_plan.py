@@ -17,13 +17,12 @@ from numpy.typing import ArrayLike
 from . import _check
 from .grid import Grid
 from .kernels.lanes import REGISTER_BITS
-from .kernels.products import SLOTS, Support
+from .kernels.products import SLOTS, TABLES_AT, Support
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")
 _LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers
 _MOST_PERIODS = 64
-_SUMS = 16  # numbers in front of the tables of a thread's scratch
 
 
 class Plan(NamedTuple):
@@ -230,5 +229,5 @@ def layout_of(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Layout]:
 def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """A thread's memory for tables, as ``kernels.products.Support`` describes it."""
     stride = plan.support.stride
-    table = np.zeros(_SUMS + (2 * SLOTS + 1) * stride)
+    table = np.zeros(TABLES_AT + 2 * SLOTS * stride)
     return table, np.zeros(SLOTS * stride, dtype=dtype)
