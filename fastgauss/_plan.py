@@ -8,6 +8,7 @@ of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,30 +17,25 @@ from numpy.typing import ArrayLike
 from . import _check
 from .grid import Grid
 from .kernels.lanes import REGISTER_BITS
-from .kernels.products import SLOTS, Support
+from .kernels.products import SLOTS, TABLES_AT, Support
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")
 _LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers
 _MOST_PERIODS = 64
-_SUMS = 16  # numbers in front of the tables of a thread's scratch
 
 
 class Plan(NamedTuple):
     """A field's geometry as its kernels read it."""
 
     grid: Grid
-    particles: Particles
+    n: int  # particles
+    particles: Particles  # in the order of tiles
     support: Support
     sphere: bool
     turned: bool  # widths are covariances
     volume: float  # nodes of the largest window
     thickness: float  # nodes of the largest window along the first axis
-
-    @property
-    def count(self) -> int:
-        """Number of particles."""
-        return len(self.particles.centres)
 
 
 def radius_of(tol: float, radius: float | None) -> float:
@@ -75,7 +71,7 @@ def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
         )
     if array.size and not array.min() > 0:
         raise ValueError(f"sigma must be above 0, got {array.min()}")
-    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    rows = array.reshape(1, -1) if array.ndim < 2 else array
     with np.errstate(over="ignore"):
         scaled = rows / np.array(grid.spacing)
     return _in_range("sigma", np.ascontiguousarray(scaled))
@@ -173,6 +169,7 @@ def make_plan(
     stride = -(-(int(nodes.max(initial=0.0)) + 5 * REGISTER_BITS // 32) // 16) * 16
     return Plan(
         grid,
+        n,
         particles,
         Support(reach, integrate, stride),
         sphere,
@@ -206,29 +203,34 @@ def fits_in_place(array: np.ndarray) -> bool:
     )
 
 
+def _three(values: Sequence[Any], fill: Any) -> tuple[Any, Any, Any]:
+    """Entries of one to three axes as those of three."""
+    z, y, x = (fill,) * (3 - len(values)) + tuple(values)
+    return z, y, x
+
+
+def contiguous_layout(grid: Grid) -> Layout:
+    """The layout of a C-ordered array of the grid's shape, wherever it may lie."""
+    steps = [math.prod(grid.shape[k + 1 :]) for k in range(grid.ndim)]
+    return Layout(_three(grid.shape, 1), _three(steps, 0), -1, _three(grid.periodic, False))
+
+
 def layout_of(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Layout]:
     """An array's memory as one axis, and where the nodes of three axes lie in it."""
-    lead = 3 - array.ndim
     item = array.itemsize
-    steps = tuple(
-        s // item if n > 1 else 0 for n, s in zip(array.shape, array.strides, strict=True)
-    )
-    steps = (*steps[:-1], 1)
+    outer = [s // item if n > 1 else 0 for n, s in zip(array.shape, array.strides, strict=True)]
+    steps = [*outer[:-1], 1]
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True))
     flat = np.lib.stride_tricks.as_strided(array, (extent,), (item,))
     width = REGISTER_BITS // (8 * item)
     alike = all(s % width == 0 for s in steps[:-1])
     phase = (array.ctypes.data // item) % width if alike else -1
-    return flat, Layout(
-        (1,) * lead + array.shape,
-        (0,) * lead + steps,
-        phase,
-        (False,) * lead + grid.periodic,
-    )
+    shape, periodic = _three(array.shape, 1), _three(grid.periodic, False)
+    return flat, Layout(shape, _three(steps, 0), phase, periodic)
 
 
 def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """A thread's memory for tables, as ``kernels.products.Support`` describes it."""
     stride = plan.support.stride
-    table = np.zeros(_SUMS + (2 * SLOTS + 1) * stride)
+    table = np.zeros(TABLES_AT + 2 * SLOTS * stride)
     return table, np.zeros(SLOTS * stride, dtype=dtype)

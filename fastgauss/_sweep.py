@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import _runtime
-from ._plan import Plan, fits_in_place, layout_of, scratch
+from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 from .kernels import field as kernels
 
 _GATHER_CHUNK = 1024  # particles
@@ -14,7 +16,7 @@ _SMALL = 3e5  # node updates that are done before another thread has woken
 
 def _team(plan: Plan, threads: int | None) -> int:
     team = _runtime.resolve_threads(threads)
-    return team if plan.count * plan.volume > _SMALL else 1
+    return team if plan.n * plan.volume > _SMALL else 1
 
 
 def _slabs(plan: Plan, team: int) -> np.ndarray:
@@ -28,7 +30,7 @@ def _slabs(plan: Plan, team: int) -> np.ndarray:
         return np.array([0, n])
     parts = max(team, min(4 * team, int(n / (2.0 * plan.thickness))))
     first = plan.particles.first
-    shares = np.arange(1, parts) * (plan.count / parts)
+    shares = np.arange(1, parts) * (plan.n / parts)
     inner = np.searchsorted(first, shares) * plan.particles.layer
     return np.unique(np.concatenate([[0], np.minimum(inner, n), [n]]))
 
@@ -37,7 +39,7 @@ def scatter(
     plan: Plan, out: np.ndarray, amplitudes: np.ndarray, combine: str, threads: int | None
 ) -> None:
     """Combine all particles with ``out``, an array of the grid's shape."""
-    if not out.size or not plan.count:
+    if not out.size or not plan.n:
         return
     if not fits_in_place(out):
         own = np.array(out, order="C")
@@ -69,8 +71,8 @@ def gather(
     Columns are those of ``kernels.products`` or ``kernels.ellipsoids``, in index units.
     """
     columns = kernels.sums_of(plan.turned) if derivatives else 1
-    out = np.zeros((plan.count, columns))
-    if not volume.size or not plan.count:
+    out = np.zeros((plan.n, columns))
+    if not volume.size or not plan.n:
         return out
     if not fits_in_place(volume):
         volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
@@ -85,5 +87,31 @@ def gather(
 
         return task
 
-    _runtime.run(make_task, plan.count, _GATHER_CHUNK, _team(plan, threads))
+    _runtime.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
     return out
+
+
+def sparse(plan: Plan) -> Any:
+    """The matrix (nodes, n) of all profiles as scipy.sparse.csc_array."""
+    from scipy.sparse import csc_array
+
+    shape = plan.grid.size, plan.n
+    counts = np.zeros(plan.n + 1, dtype=np.int64)
+    own = scratch(plan, np.float64)
+    if plan.grid.size:
+        count, collect = kernels.make_list(plan.turned, plan.sphere)
+        layout = contiguous_layout(plan.grid)
+        common = layout, plan.support, plan.particles
+        flat = own[1]  # not touched
+        count(flat, *common, counts[1:], *own)
+    starts = np.cumsum(counts)
+    total = int(starts[-1])
+    index = np.int32 if max(total, *shape) < 2**31 else np.int64
+    nodes, values = np.empty(total, dtype=index), np.empty(total)
+    if total:
+        collect((nodes, values), *common, starts, *own)
+    matrix = csc_array((values, nodes, starts.astype(index)), shape=shape)
+    matrix.sum_duplicates()  # images of a support that is wider than its period
+    if plan.sphere:
+        matrix.eliminate_zeros()
+    return matrix

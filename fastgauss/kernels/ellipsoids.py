@@ -1,17 +1,17 @@
 """Particles with a full covariance: paint, project, differentiate.
 
-With the Cholesky factor L of the covariance (axes z, y, x) and u = L**-1 (node - centre),
+With the Cholesky factor L of the covariance (z, y, x) and u = L**-1 (node - centre),
 
     f = exp(-(u_z**2 + u_y**2 + u_x**2) / 2),   u_z = dz / L_zz,   u_y = (dy - L_yz u_z) / L_yy,
     u_x = (dx - L_xz u_z - L_xy u_y) / L_xx,
 
 so that along a row f is a Gaussian in x whose centre moves with the row: nothing cancels however
-long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over the nodes of a volume v,
+long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over a volume v,
 
     d/dcentre sum v f = L**-T m,    d/dcovariance sum v f = L**-T M L**-1 / 2.
 
-The mean over a pixel is exact along x (``profiles.integrated``) and a sum over Gauss-Legendre points
-along y and z, whose derivatives are those of the sum.
+The mean over a pixel is exact along x (``profiles.integrated``) and a sum over Gauss-Legendre
+points along y and z, whose derivatives are those of the sum.
 
 An axis that the grid lacks has one node at 0 and a variance of 1.
 """
@@ -26,6 +26,7 @@ from . import profiles
 from ._compile import device
 from .lanes import WIDTH, broadcast, select
 from .masked import lanes_within, load_double, ramp, store_double, total
+from .products import BLOCK_AT
 from .special import exp_flushed
 
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx
@@ -187,6 +188,58 @@ def make_collect(sphere: bool) -> Callable:
         table[0] = end
 
     return collect
+
+
+def make_tangent(sphere: bool) -> Callable:
+    """The building block that adds to the grid what ``make_project`` is the adjoint of.
+
+    The first ``SUMS`` of ``table`` are the coefficients.
+    """
+    mask_of = make_mask(sphere)
+
+    @device
+    def tangent(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+        limit = _limit(support, axes, factor)
+        for z in range(first[0], first[0] + count[0]):
+            dz = float(z) - centre[0]
+            for y in range(first[1], first[1] + count[1]):
+                dy = float(y) - centre[1]
+                at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
+                for k in range(0, count[2], WIDTH):
+                    dx = ramp(float(first[2] + k)) - centre[2]
+                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
+                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
+                    value = load_double(flat, at + k, mask)
+                    for c in range(SUMS):
+                        value = value + columns[c] * table[c]
+                    store_double(flat, at + k, value, mask)
+
+    return tangent
+
+
+def make_blocks(sphere: bool) -> Callable:
+    """The building block that adds to ``table`` the products of the ``SUMS`` columns, packed."""
+    mask_of = make_mask(sphere)
+
+    @device
+    def blocks(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+        limit = _limit(support, axes, factor)
+        for z in range(first[0], first[0] + count[0]):
+            dz = float(z) - centre[0]
+            for y in range(first[1], first[1] + count[1]):
+                dy = float(y) - centre[1]
+                for k in range(0, count[2], WIDTH):
+                    dx = ramp(float(first[2] + k)) - centre[2]
+                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
+                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
+                    at = BLOCK_AT
+                    for i in range(SUMS):
+                        for j in range(i + 1):
+                            product = select(mask, columns[i] * columns[j], 0.0)
+                            table[at] += total(product)
+                            at += 1
+
+    return blocks
 
 
 def make_project(derivatives: bool, sphere: bool) -> Callable:

@@ -13,6 +13,8 @@ from typing import Any
 
 from . import ellipsoids, products
 from ._compile import device, kernel
+from .lanes import WIDTH, broadcast
+from .masked import lanes_within, load_double, total
 from .windows import images, layer_range, window
 
 
@@ -122,7 +124,48 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
 
 
 @cache
-def make_list(turned: bool, sphere: bool) -> Callable:
+def make_tangent(turned: bool, sphere: bool) -> Callable:
+    """The adjoint of ``make_gather`` with derivatives: coefficients (n, K) to the grid."""
+    family = _family(turned)
+    visit = _make_visit(family.shape_of, family.half_widths, family.make_tangent(sphere))
+
+    @kernel
+    def tangent(flat, layout, support, particles, coefficients, table, row, low, high):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        lead = 3 - centres.shape[1]
+        n, wraps = layout.shape[lead], layout.periodic[lead]
+        for layer in range(particles.reach.size):
+            begin, end = layer_range(particles, n, wraps, low, high, layer)
+            for q in range(begin, end):
+                for k in range(coefficients.shape[1]):
+                    table[k] = coefficients[order[q], k]
+                visit(flat, layout, support, centres, widths, q, low, high, 1.0, table, row)
+
+    return tangent
+
+
+@cache
+def make_blocks(turned: bool) -> Callable:
+    """The kernel that writes each particle's packed products of columns (n, K (K + 1) / 2)."""
+    family = _family(turned)
+    visit = _make_visit(family.shape_of, family.half_widths, family.make_blocks(False))
+
+    @kernel
+    def blocks(flat, layout, support, particles, out, table, row, begin, end):
+        centres, widths, order = particles.centres, particles.widths, particles.order
+        n = layout.shape[3 - centres.shape[1]]
+        for q in range(begin, end):
+            for k in range(out.shape[1]):
+                table[products.BLOCK_AT + k] = 0.0
+            visit(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            for k in range(out.shape[1]):
+                out[order[q], k] = table[products.BLOCK_AT + k]
+
+    return blocks
+
+
+@cache
+def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
     """The kernels that count the nodes of each particle, and that list them with their values."""
     family = _family(turned)
 
@@ -151,3 +194,13 @@ def make_list(turned: bool, sphere: bool) -> Callable:
             visit(lists, layout, support, centres, widths, q, 0, n, 1.0, table, row)
 
     return count, collect
+
+
+@kernel
+def sum_of_squares(flat, begin, end):
+    """Sum of the squares of the elements [begin, end), in an order that begin alone decides."""
+    sums = broadcast(0.0)
+    for i in range(begin, end, WIDTH):
+        value = load_double(flat, i, lanes_within(0.0, 0, end - i))
+        sums = sums + value * value
+    return total(sums)

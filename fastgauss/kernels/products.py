@@ -30,13 +30,14 @@ from .special import exp_flushed
 
 SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x
 SLOTS = 4  # tables of an axis: value, two derivatives, squared distance
-_Z = 16  # in a thread's scratch: first the sums, then the tables of z and y
+BLOCK_AT = 16  # in a thread's scratch: first sums, then products of columns, then tables
+TABLES_AT = BLOCK_AT + 64  # those of z, then those of y
 
 
 class Support(NamedTuple):
     """What a particle covers and how a node sees it, and the scratch of one thread.
 
-    Scratch is two flat arrays: ``table`` of float64, 16 + 2 SLOTS stride long, and ``row`` in the
+    Scratch is two flat arrays: ``table`` of float64, 80 + 2 SLOTS stride long, and ``row`` in the
     grid's dtype, SLOTS stride long, for the contiguous axis.
     """
 
@@ -132,8 +133,8 @@ def make_tables(columns: int, sphere: bool) -> Callable:
     def tables(support, axes, sigma, first, count, centre, start, table, row):
         stride = support.stride
         mean = support.integrate
-        y = _Z + SLOTS * stride
-        fill(table, _Z, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3)
+        y = TABLES_AT + SLOTS * stride
+        fill(table, TABLES_AT, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3)
         fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2)
         width = first[2] + count[2] - start
         fill(row, 0, stride, start, width, centre[2], sigma[2], mean)
@@ -155,14 +156,29 @@ def aligned_start(flat, layout, first, count):
     return first if more and width > WIDTH else start
 
 
+@device
+def remaining(sphere, limit, table, stride, z, y):
+    """What a row leaves of the squared radius of the sphere."""
+    if sphere:
+        of_y = TABLES_AT + SLOTS * stride
+        return limit - table[TABLES_AT + 3 * stride + z] - table[of_y + 3 * stride + y]
+    return limit
+
+
+@device
+def inside(sphere, mask, row, squares, left):
+    """The lanes of a row that count."""
+    if sphere:
+        return mask & (load(row, squares) <= left)
+    return mask
+
+
 def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid, row by row."""
     tables = make_tables(1, sphere)
 
     @device
-    def update(flat, at, e, weight, mask, row, squares, room):
-        if sphere:
-            mask = mask & (load(row, squares) <= room)
+    def update(flat, at, e, weight, mask):
         store_some(flat, at, combine(load_some(flat, at, mask), e * weight), mask)
 
     @device
@@ -171,44 +187,29 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         zero = kind(0.0)
         width = lane_count(flat)
         stride = support.stride
-        of_y = _Z + SLOTS * stride
+        of_y = TABLES_AT + SLOTS * stride
+        squares = 3 * stride
         start = aligned_start(flat, layout, first[2], count[2])
         tables(support, axes, sigma, first, count, centre, start, table, row)
         limit = _limit(support, axes, sigma)
         end = first[2] + count[2] - start
         across = layout.strides[1]
         base = first[0] * layout.strides[0] + first[1] * across + start * layout.strides[2]
-        squares = 3 * stride
-        for k in range(0, end, 2 * width):
-            e = load(row, k)
+        for k in range(0, end, 2 * width):  # two registers a turn: half the work for weights
+            e, e_next = load(row, k), load(row, k + width)
             mask = lanes_within(zero, first[2] - start - k, end - k)
-            two = end - k > width
-            e_next = load(row, k + width)
             mask_next = lanes_within(zero, 0, end - k - width)
+            two = end - k > width
             for z in range(count[0]):
-                weight_z = amplitude * table[_Z + z]
+                weight_z = amplitude * table[TABLES_AT + z]
                 at = base + z * layout.strides[0] + k
                 for y in range(count[1]):
-                    weight = broadcast(kind(weight_z * table[of_y + y]))
-                    room = broadcast(zero)
-                    if sphere:
-                        left = limit - table[_Z + squares + z] - table[of_y + squares + y]
-                        if left < 0.0:
-                            at += across
-                            continue
-                        room = broadcast(kind(left))
-                    update(flat, at, e, weight, mask, row, squares + k, room)
+                    weight = kind(weight_z * table[of_y + y])
+                    left = kind(remaining(sphere, limit, table, stride, z, y))
+                    update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
                     if two:
-                        update(
-                            flat,
-                            at + width,
-                            e_next,
-                            weight,
-                            mask_next,
-                            row,
-                            squares + k + width,
-                            room,
-                        )
+                        within = inside(sphere, mask_next, row, squares + k + width, left)
+                        update(flat, at + width, e_next, weight, within)
                     at += across
 
     return paint
@@ -222,18 +223,12 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
     tables = make_tables(3 if derivatives else 1, sphere)
 
     @device
-    def read(flat, at, mask, row, squares, room):
-        if sphere:
-            mask = mask & (load(row, squares) <= room)
-        return load_some(flat, at, mask)
-
-    @device
     def project(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
         stride = support.stride
-        of_y = _Z + SLOTS * stride
+        of_y = TABLES_AT + SLOTS * stride
         squares = 3 * stride
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
         limit = _limit(support, axes, sigma)
@@ -242,27 +237,26 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         for k in range(0, count[2], width):
             mask = lanes_within(zero, 0, count[2] - k)
             none = broadcast(zero)
-            room, plain, by_z, by_y, wide_z, wide_y = none, none, none, none, none, none
+            plain, by_z, by_y, wide_z, wide_y = none, none, none, none, none
             for z in range(count[0]):
                 f, slope, growth = none, none, none
                 at = base + z * layout.strides[0] + k
                 for y in range(count[1]):
-                    if sphere:
-                        left = limit - table[_Z + squares + z] - table[of_y + squares + y]
-                        room = broadcast(kind(left))
-                    value = read(flat, at, mask, row, squares + k, room)
+                    left = kind(remaining(sphere, limit, table, stride, z, y))
+                    within = inside(sphere, mask, row, squares + k, left)
+                    value = load_some(flat, at, within)
                     f = f + value * kind(table[of_y + y])
                     if derivatives:
                         slope = slope + value * kind(table[of_y + stride + y])
                         growth = growth + value * kind(table[of_y + 2 * stride + y])
                     at += across
-                outer = kind(table[_Z + z])
+                outer = kind(table[TABLES_AT + z])
                 plain = plain + f * outer
                 if derivatives:
                     by_y = by_y + slope * outer
                     wide_y = wide_y + growth * outer
-                    by_z = by_z + f * kind(table[_Z + stride + z])
-                    wide_z = wide_z + f * kind(table[_Z + 2 * stride + z])
+                    by_z = by_z + f * kind(table[TABLES_AT + stride + z])
+                    wide_z = wide_z + f * kind(table[TABLES_AT + 2 * stride + z])
             e = load(row, k)
             table[0] += total(plain * e)
             if derivatives:
@@ -276,6 +270,100 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
     return project
 
 
+def make_tangent(sphere: bool) -> Callable:
+    """The building block that adds to the grid what ``make_project`` is the adjoint of.
+
+    The first ``SUMS`` of ``table`` are the coefficients of the value and its derivatives.
+    """
+    tables = make_tables(3, sphere)
+
+    @device
+    def tangent(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+        kind = flat.dtype.type
+        zero = kind(0.0)
+        width = lane_count(flat)
+        stride = support.stride
+        of_y = TABLES_AT + SLOTS * stride
+        squares = 3 * stride
+        start = aligned_start(flat, layout, first[2], count[2])
+        tables(support, axes, sigma, first, count, centre, start, table, row)
+        limit = _limit(support, axes, sigma)
+        end = first[2] + count[2] - start
+        across = layout.strides[1]
+        base = first[0] * layout.strides[0] + first[1] * across + start * layout.strides[2]
+        for k in range(0, end, width):
+            mask = lanes_within(zero, first[2] - start - k, end - k)
+            e = load(row, k)
+            moved = load(row, stride + k) * kind(table[3]) + e * kind(table[0])
+            moved = load(row, 2 * stride + k) * kind(table[6]) + moved
+            for z in range(count[0]):
+                f = table[TABLES_AT + z]
+                slope = (
+                    table[TABLES_AT + stride + z] * table[1]
+                    + table[TABLES_AT + 2 * stride + z] * table[4]
+                )
+                at = base + z * layout.strides[0] + k
+                for y in range(count[1]):
+                    f_y = table[of_y + y]
+                    by_y = table[of_y + stride + y] * table[2]
+                    by_y += table[of_y + 2 * stride + y] * table[5]
+                    left = kind(remaining(sphere, limit, table, stride, z, y))
+                    within = inside(sphere, mask, row, squares + k, left)
+                    value = load_some(flat, at, within) + moved * kind(f * f_y)
+                    value = value + e * kind(slope * f_y + f * by_y)
+                    store_some(flat, at, value, within)
+                    at += across
+
+    return tangent
+
+
+def make_blocks(sphere: bool) -> Callable:
+    """The building block that adds to ``table`` the products of the ``SUMS`` columns, packed.
+
+    Those over the box, also under a sphere: they are for scaling.
+    """
+    tables = make_tables(3, False)
+
+    @device
+    def sums(target, at, stride, count, mean):
+        """Sums over an axis of the packed products of value, slope and growth."""
+        ff, fs, ss, fg, sg, gg = mean, mean, mean, mean, mean, mean
+        for i in range(at, at + count):
+            f, s, g = float(target[i]), float(target[i + stride]), float(target[i + 2 * stride])
+            ff += f * f
+            fs += s * f
+            ss += s * s
+            fg += g * f
+            sg += g * s
+            gg += g * g
+        return ff, fs, ss, fg, sg, gg
+
+    @device
+    def blocks(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+        stride = support.stride
+        tables(support, axes, sigma, first, count, centre, first[2], table, row)
+        z = sums(table, TABLES_AT, stride, count[0], 0.0)
+        y = sums(table, TABLES_AT + SLOTS * stride, stride, count[1], 0.0)
+        x = sums(row, 0, stride, count[2], 0.0)
+        at = 0
+        for i in range(SUMS):
+            for j in range(i + 1):
+                product = _entry(z, i, j, 0) * _entry(y, i, j, 1) * _entry(x, i, j, 2)
+                table[BLOCK_AT + at] += product
+                at += 1
+
+    return blocks
+
+
+@device
+def _entry(sums, i, j, axis):
+    """One axis' factor of the product of columns i and j (value; slope and growth of each axis)."""
+    a = (1 if i == 1 + axis else 0) + (2 if i == 4 + axis else 0)
+    b = (1 if j == 1 + axis else 0) + (2 if j == 4 + axis else 0)
+    high, low = max(a, b), min(a, b)
+    return sums[high * (high + 1) // 2 + low]
+
+
 def make_collect(sphere: bool) -> Callable:
     """The building block that lists a particle's nodes and values; ``flat`` is the lists.
 
@@ -287,22 +375,20 @@ def make_collect(sphere: bool) -> Callable:
     def collect(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
         nodes, values = flat
         stride = support.stride
-        of_y = _Z + SLOTS * stride
+        of_y = TABLES_AT + SLOTS * stride
         squares = 3 * stride
         end = int(table[0])
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
         limit = _limit(support, axes, sigma)
         for z in range(count[0]):
             for y in range(count[1]):
-                outer = table[_Z + z] * table[of_y + y]
-                left = limit
-                if sphere:
-                    left -= table[_Z + squares + z] + table[of_y + squares + y]
+                outer = table[TABLES_AT + z] * table[of_y + y]
+                left = remaining(sphere, limit, table, stride, z, y)
                 at = (first[0] + z) * layout.strides[0] + (first[1] + y) * layout.strides[1]
                 for x in range(count[2]):
                     nodes[end] = at + first[2] + x
-                    inside = not sphere or row[squares + x] <= left
-                    values[end] = outer * row[x] if inside else 0.0
+                    within = not sphere or row[squares + x] <= left
+                    values[end] = outer * row[x] if within else 0.0
                     end += 1
         table[0] = end
 

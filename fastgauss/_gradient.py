@@ -1,0 +1,115 @@
+"""Derivatives of sums over a field to amplitudes, positions and widths, in the caller's units.
+
+The kernels give, for each particle and a volume v, the sums of v f and of v times the derivatives
+of f in index units (``kernels.products``), or the moments of v f in whitened coordinates
+(``kernels.ellipsoids``). A field is linear in its amplitudes, so that with S_p = sum v f_p
+
+    d/da_p sum v F = S_p,     d/dq_p sum v F = a_p dS_p/dq_p    for any other parameter q.
+
+One position or width in index units is ``spacing`` in the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import _check, _runtime, _sweep
+from ._plan import Plan, layout_of
+from .kernels.field import sum_of_squares
+
+_CHUNK = 1 << 16  # nodes
+
+
+def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
+    """The parameters that ``wrt`` names."""
+    known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas")
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    if not names:
+        raise ValueError(f"wrt must name one or more of {known}, got none")
+    for name in names:
+        _check.choice("wrt", name, known)
+    return names
+
+
+def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
+    """Half the sum of squares of a volume, the same for any number of threads."""
+    if not volume.size:
+        return 0.0
+    flat, _ = layout_of(volume, plan.grid)
+    parts = np.zeros(-(-flat.size // _CHUNK))
+
+    def task(start: int, stop: int) -> None:
+        parts[start // _CHUNK] = sum_of_squares(flat, start, stop)
+
+    _runtime.run(lambda: task, flat.size, _CHUNK, threads if len(parts) > 8 else 1)
+    total = float(parts.sum())
+    return 0.5 * (math.fsum(parts) if math.isfinite(total) else total)
+
+
+def _by_position(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+    """Derivatives (n, d) to positions."""
+    ndim = plan.grid.ndim
+    by_centre = sums[:, 4 - ndim : 4]
+    if plan.turned:
+        back = np.linalg.inv(_factors(plan)).swapaxes(1, 2)
+        by_centre = (back @ by_centre[:, :, np.newaxis])[:, :, 0]
+    return by_centre * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
+
+
+def _by_sigma(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple) -> np.ndarray:
+    """Derivatives to sigmas, of the shape that the caller gave: one for several is their sum."""
+    ndim = plan.grid.ndim
+    each = sums[:, 7 - ndim : 7] * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
+    if len(shape) == 2:
+        rows = each if shape[0] == len(each) else each.sum(axis=0, keepdims=True)
+        return rows if shape[1] == ndim else rows.sum(axis=1, keepdims=True)
+    return each.sum(axis=0) if shape else each.sum(axis=0).sum()
+
+
+def _factors(plan: Plan) -> np.ndarray:
+    """Cholesky factors (n, d, d) of the covariances, in the caller's order."""
+    widths = plan.particles.widths
+    if len(widths) == 1:
+        return np.broadcast_to(np.linalg.cholesky(widths), (plan.n, *widths.shape[1:]))
+    factors = np.empty_like(widths)
+    factors[plan.particles.order] = np.linalg.cholesky(widths)
+    return factors
+
+
+def _by_covariance(
+    plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
+) -> np.ndarray:
+    """Derivatives to covariances, symmetric: of the matrix's elements, each by itself."""
+    ndim = plan.grid.ndim
+    packed = np.array([[4, 5, 6], [5, 7, 8], [6, 8, 9]])[3 - ndim :, 3 - ndim :]
+    back = np.linalg.inv(_factors(plan))
+    inner = sums[:, packed] * (0.5 * amplitudes[:, np.newaxis, np.newaxis])
+    spacing = np.array(plan.grid.spacing)
+    each = back.swapaxes(1, 2) @ inner @ back / np.outer(spacing, spacing)
+    return each if shape == each.shape else each.sum(axis=0).reshape(shape)
+
+
+def derivatives(
+    plan: Plan,
+    volume: np.ndarray,
+    amplitudes: np.ndarray,
+    names: tuple[str, ...],
+    shapes: dict[str, tuple],
+    threads: int | None,
+) -> dict[str, np.ndarray]:
+    """Derivatives of sum(volume * field) to each of the named parameters, shaped alike."""
+    sums = _sweep.gather(plan, volume, threads, derivatives=names != ("amplitudes",))
+    result = {}
+    for name in names:
+        if name == "amplitudes":
+            value = sums[:, 0].copy()
+        elif name == "positions":
+            value = _by_position(plan, sums, amplitudes).reshape(shapes[name])
+        else:
+            convert = _by_covariance if plan.turned else _by_sigma
+            value = convert(plan, sums, amplitudes, shapes[name])
+        result[name] = value
+    return result
