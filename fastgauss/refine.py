@@ -200,7 +200,7 @@ class _Job:
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A vector as the particles' own steps (n, q) and the common ones (r,)."""
         own = x[: x.size - self.free.common.shape[1]]
-        return own.reshape(len(self.first), -1), x[own.size :]
+        return own.reshape(len(self.first), self.free.own.shape[1]), x[own.size :]
 
     def join(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:
         """What `split` divides."""
