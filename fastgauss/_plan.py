@@ -57,7 +57,7 @@ def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
         raise ValueError(
             f"{name} must have shape (n, {ndim}) for a grid of {ndim} axes, got {np.shape(value)}"
         )
-    return array if array.dtype.isnative and array.dtype.kind == "f" else array.astype(np.float64)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
 def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
@@ -72,7 +72,9 @@ def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
     if array.size and not array.min() > 0:
         raise ValueError(f"sigma must be above 0, got {array.min()}")
     rows = array.reshape(1, -1) if array.ndim < 2 else array
-    return _in_range("sigma", np.ascontiguousarray(rows / np.array(grid.spacing)))
+    with np.errstate(over="ignore"):
+        scaled = rows / np.array(grid.spacing)
+    return _in_range("sigma", np.ascontiguousarray(scaled))
 
 
 def _in_range(name: str, sigmas: np.ndarray) -> np.ndarray:
@@ -93,7 +95,8 @@ def _covariances(covariance: Any, n: int, grid: Grid) -> np.ndarray:
             f"covariance must be of shape {square} or {(n, *square)}, got {array.shape}"
         )
     spacing = np.array(grid.spacing)
-    scaled = np.ascontiguousarray(array.reshape(-1, *square) / np.outer(spacing, spacing))
+    with np.errstate(over="ignore"):
+        scaled = array.reshape(-1, *square) / spacing / spacing[:, np.newaxis]
     if not np.allclose(scaled, scaled.swapaxes(1, 2), rtol=1e-10, atol=0.0):
         raise ValueError("covariance must be symmetric")
     sigmas = np.sqrt(np.maximum(np.diagonal(scaled, axis1=1, axis2=2), 0.0))

@@ -11,9 +11,22 @@ import os
 RARE = ("weights", "camera", "normal")
 
 
+FIELDS = ("test_render.py", "test_field.py")
+
+
+def _is_covered_field(params):
+    """Kernels of fields differ in turned, support, combine and dtype; pixel is no other kernel."""
+    if params.get("combine", "sum") == "sum" or "dtype" not in params:
+        return False
+    turned = params.get("turned", "covariance" in str(params.get("kind")))
+    return (turned or params["support"] == "sphere") != (params["dtype"] == "f")
+
+
 def _is_covered(item):
     """Whether other combinations try the same parts."""
     params = getattr(getattr(item, "callspec", None), "params", {})
+    if item.path.name in FIELDS:
+        return _is_covered_field(params)
     shape = params.get("shape", ())
     kind = params.get("kind", params.get("method", params.get("noise")))
     integrated = params.get("pixel") == "integrate"

@@ -15,6 +15,8 @@ TOLERANCE = {
     "profile": 3e-14,  # times 1 + z**2 / 100 at z sigmas: the rounding of z moves it so far
     "evaluate": 1e-13,
     "jacobian": 1e-12,
+    "render": {"float64": 1e-12, "float32": 3e-6},  # absolute, in the sum of amplitudes
+    "5-point quadrature": 3e-8,  # of means over pixels, sigma of 1 spacing, absolute
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution
     "fit covariance": 1e-5,  # against J'J by central differences
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors

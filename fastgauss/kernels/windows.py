@@ -93,7 +93,7 @@ def to_indices(positions, origin, spacing, shape, periodic, centres):
             u = (np.float64(positions[i, axis]) - start) / step
             if wraps:
                 u = u - n * floor(u / n)
-                u = 0.0 if u >= n else u
+                u = 0.0 if u >= n or u < 0.0 else u  # rounding, which may be all of a huge u
             centres[i, axis] = u
             fine = fine and abs(u) < np.inf
     return fine
