@@ -81,18 +81,22 @@ def gather(
 ) -> np.ndarray:
     """Products of each particle with the volume (n, 1), or with its derivatives too (n, K).
 
+    The volume is read as it lies, whatever its dtype, unless its last axis is not contiguous.
+
     Columns are those of ``kernels.products`` or ``kernels.ellipsoids``, in index units.
     """
     out = np.zeros((plan.n, columns(plan) if derivatives else 1))
     if not volume.size or not plan.n:
         return out
+    if volume.dtype == bool:
+        volume = volume.view(np.uint8)
     if not fits_in_place(volume):
         volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
     flat, layout = layout_of(volume, plan.grid)
     kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
 
     def make_task() -> _runtime.Task:
-        own = scratch(plan, volume.dtype)
+        own = scratch(plan, np.float32 if volume.dtype == np.float32 else np.float64)
 
         def task(start: int, stop: int) -> None:
             kernel(flat, layout, plan.support, plan.particles, out, *own, start, stop)

@@ -51,11 +51,13 @@ def _target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.n
 
 
 def _volume(value: ArrayLike, grid: Grid) -> np.ndarray:
-    """An array of the grid's shape, of float32 or float64."""
+    """An array of real numbers of the grid's shape."""
     array = _check.real_array("volume", value)
     if array.shape != grid.shape:
         raise ValueError(f"volume must have the grid's shape {grid.shape}, got {array.shape}")
-    return array if array.dtype in _KINDS else array.astype(np.float64)
+    if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
+        return array.astype(np.float32 if array.itemsize < 4 else np.float64)
+    return array
 
 
 def render(
@@ -327,7 +329,8 @@ class GaussianField:
         target = _volume(volume, self.grid)
         heights = _amplitudes(amplitudes, len(self))
         names = _gradient.parameters(wrt, self._plan)
-        residual = np.negative(target, order="C", dtype=target.dtype.newbyteorder("="))
+        kind = target.dtype if target.dtype in _KINDS else np.float64
+        residual = np.negative(target, order="C", dtype=kind)
         _sweep.scatter(self._plan, residual, heights, "sum", self._threads)
         loss = _gradient.half_square(residual, self._plan, self._threads)
         shapes = {"amplitudes": (len(self),), **self._shapes}
