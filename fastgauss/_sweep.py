@@ -21,19 +21,16 @@ def _team(plan: Plan, threads: int | None) -> int:
 
 
 def _slabs(plan: Plan, team: int) -> np.ndarray:
-    """Bounds of slabs of the first axis with about equal numbers of particles in them.
+    """Bounds of slabs of the first axis, one a thread, with about equal numbers of particles.
 
-    A particle costs its tables once a slab, so slabs are no thinner than two windows
-    unless threads would have none.
+    A particle that reaches into two slabs costs its tables twice, so there are no more of them.
     """
     n = plan.grid.shape[0]
-    if team == 1:
-        return np.array([0, n])
-    parts = max(team, min(4 * team, int(n / (2.0 * plan.thickness))))
     first = plan.particles.first
-    shares = np.arange(1, parts) * (plan.n / parts)
-    inner = np.searchsorted(first, shares) * plan.particles.layer
-    return np.unique(np.concatenate([[0], np.minimum(inner, n), [n]]))
+    shares = np.arange(1, team) * (plan.n / team)
+    edges = np.arange(len(first)) * float(plan.particles.layer)
+    inner = np.minimum(np.rint(np.interp(shares, first, edges)), n).astype(np.int64)
+    return np.unique(np.concatenate([[0], inner, [n]]))
 
 
 def _over_slabs(
