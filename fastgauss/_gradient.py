@@ -51,12 +51,31 @@ def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
     return 0.5 * (math.fsum(parts) if math.isfinite(total) else total)
 
 
+def packed(ndim: int) -> np.ndarray:
+    """Columns (d, d) in which ``kernels.ellipsoids`` keeps the moments of two axes."""
+    return np.array([[4, 5, 6], [5, 7, 8], [6, 8, 9]])[3 - ndim :, 3 - ndim :]
+
+
+def sorted_back(plan: Plan, rows: np.ndarray) -> np.ndarray:
+    """Rows of the plan in the caller's order; a common one is repeated."""
+    if len(rows) != plan.n:
+        return np.broadcast_to(rows, (plan.n, *rows.shape[1:]))
+    back = np.empty_like(rows)
+    back[plan.particles.order] = rows
+    return back
+
+
+def factors(plan: Plan) -> np.ndarray:
+    """Cholesky factors (n, d, d) of the covariances in index units, in the caller's order."""
+    return sorted_back(plan, np.linalg.cholesky(plan.particles.widths))
+
+
 def _by_position(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     """Derivatives (n, d) to positions."""
     ndim = plan.grid.ndim
     by_centre = sums[:, 4 - ndim : 4]
     if plan.turned:
-        back = np.linalg.inv(_factors(plan)).swapaxes(1, 2)
+        back = np.linalg.inv(factors(plan)).swapaxes(1, 2)
         by_centre = (back @ by_centre[:, :, np.newaxis])[:, :, 0]
     return by_centre * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
 
@@ -71,24 +90,12 @@ def _by_sigma(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
     return each.sum(axis=0) if shape else each.sum(axis=0).sum()
 
 
-def _factors(plan: Plan) -> np.ndarray:
-    """Cholesky factors (n, d, d) of the covariances, in the caller's order."""
-    widths = plan.particles.widths
-    if len(widths) == 1:
-        return np.broadcast_to(np.linalg.cholesky(widths), (plan.n, *widths.shape[1:]))
-    factors = np.empty_like(widths)
-    factors[plan.particles.order] = np.linalg.cholesky(widths)
-    return factors
-
-
 def _by_covariance(
     plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
 ) -> np.ndarray:
     """Derivatives to covariances, symmetric: of the matrix's elements, each by itself."""
-    ndim = plan.grid.ndim
-    packed = np.array([[4, 5, 6], [5, 7, 8], [6, 8, 9]])[3 - ndim :, 3 - ndim :]
-    back = np.linalg.inv(_factors(plan))
-    inner = sums[:, packed] * (0.5 * amplitudes[:, np.newaxis, np.newaxis])
+    back = np.linalg.inv(factors(plan))
+    inner = sums[:, packed(plan.grid.ndim)] * (0.5 * amplitudes[:, np.newaxis, np.newaxis])
     spacing = np.array(plan.grid.spacing)
     each = back.swapaxes(1, 2) @ inner @ back / np.outer(spacing, spacing)
     return each if shape == each.shape else each.sum(axis=0).reshape(shape)

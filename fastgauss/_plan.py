@@ -35,7 +35,6 @@ class Plan(NamedTuple):
     sphere: bool
     turned: bool  # widths are covariances
     volume: float  # nodes of the largest window
-    thickness: float  # nodes of the largest window along the first axis
 
 
 def radius_of(tol: float, radius: float | None) -> float:
@@ -175,7 +174,6 @@ def make_plan(
         sphere,
         covariance is not None,
         float(np.prod(nodes)),
-        float(nodes[0]),
     )
 
 

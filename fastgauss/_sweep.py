@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,36 @@ def _team(plan: Plan, threads: int | None) -> int:
 
 
 def _slabs(plan: Plan, team: int) -> np.ndarray:
-    """Bounds of slabs of the first axis with about equal numbers of particles in them.
+    """Bounds of slabs of the first axis, one a thread, with about equal numbers of particles.
 
-    A particle costs its tables once a slab, so slabs are no thinner than two windows
-    unless threads would have none.
+    A particle that reaches into two slabs costs its tables twice, so there are no more of them.
     """
     n = plan.grid.shape[0]
-    if team == 1:
-        return np.array([0, n])
-    parts = max(team, min(4 * team, int(n / (2.0 * plan.thickness))))
     first = plan.particles.first
-    shares = np.arange(1, parts) * (plan.n / parts)
-    inner = np.searchsorted(first, shares) * plan.particles.layer
-    return np.unique(np.concatenate([[0], np.minimum(inner, n), [n]]))
+    shares = np.arange(1, team) * (plan.n / team)
+    edges = np.arange(len(first)) * float(plan.particles.layer)
+    inner = np.minimum(np.rint(np.interp(shares, first, edges)), n).astype(np.int64)
+    return np.unique(np.concatenate([[0], inner, [n]]))
+
+
+def _over_slabs(
+    plan: Plan, out: np.ndarray, threads: int | None, kernel: Callable, numbers: np.ndarray
+) -> None:
+    """Run a kernel that writes slabs of ``out``; ``numbers`` belong to the particles."""
+    flat, layout = layout_of(out, plan.grid)
+    team = _team(plan, threads)
+    bounds = _slabs(plan, team).tolist()
+
+    def make_task() -> _runtime.Task:
+        own = scratch(plan, out.dtype)
+
+        def task(start: int, stop: int) -> None:
+            low, high = bounds[start], bounds[stop]
+            kernel(flat, layout, plan.support, plan.particles, numbers, *own, low, high)
+
+        return task
+
+    _runtime.run(make_task, len(bounds) - 1, 1, team)
 
 
 def scatter(
@@ -46,21 +64,13 @@ def scatter(
         scatter(plan, own, amplitudes, combine, threads)
         out[...] = own
         return
-    flat, layout = layout_of(out, plan.grid)
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
-    team = _team(plan, threads)
-    bounds = _slabs(plan, team).tolist()
+    _over_slabs(plan, out, threads, kernel, amplitudes)
 
-    def make_task() -> _runtime.Task:
-        own = scratch(plan, out.dtype)
 
-        def task(start: int, stop: int) -> None:
-            low, high = bounds[start], bounds[stop]
-            kernel(flat, layout, plan.support, plan.particles, amplitudes, *own, low, high)
-
-        return task
-
-    _runtime.run(make_task, len(bounds) - 1, 1, team)
+def columns(plan: Plan) -> int:
+    """Columns of a particle: its value and its derivatives."""
+    return kernels.sums_of(plan.turned)
 
 
 def gather(
@@ -68,19 +78,22 @@ def gather(
 ) -> np.ndarray:
     """Products of each particle with the volume (n, 1), or with its derivatives too (n, K).
 
+    The volume is read as it lies, whatever its dtype, unless its last axis is not contiguous.
+
     Columns are those of ``kernels.products`` or ``kernels.ellipsoids``, in index units.
     """
-    columns = kernels.sums_of(plan.turned) if derivatives else 1
-    out = np.zeros((plan.n, columns))
+    out = np.zeros((plan.n, columns(plan) if derivatives else 1))
     if not volume.size or not plan.n:
         return out
+    if volume.dtype == bool:
+        volume = volume.view(np.uint8)
     if not fits_in_place(volume):
         volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
     flat, layout = layout_of(volume, plan.grid)
     kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
 
     def make_task() -> _runtime.Task:
-        own = scratch(plan, volume.dtype)
+        own = scratch(plan, np.float32 if volume.dtype == np.float32 else np.float64)
 
         def task(start: int, stop: int) -> None:
             kernel(flat, layout, plan.support, plan.particles, out, *own, start, stop)
@@ -115,3 +128,35 @@ def sparse(plan: Plan) -> Any:
     if plan.sphere:
         matrix.eliminate_zeros()
     return matrix
+
+
+def tangent(plan: Plan, out: np.ndarray, coefficients: np.ndarray, threads: int | None) -> None:
+    """Add to ``out`` the particles' columns times coefficients (n, K): the adjoint of `gather`."""
+    if not out.size or not plan.n:
+        return
+    kernel = kernels.make_tangent(plan.turned, plan.sphere)
+    _over_slabs(plan, out, threads, kernel, coefficients)
+
+
+def blocks(plan: Plan, threads: int | None) -> np.ndarray:
+    """Products of each particle's columns with one another (n, K, K), over its box."""
+    size = columns(plan)
+    packed = np.zeros((plan.n, size * (size + 1) // 2))
+    if plan.grid.size and plan.n:
+        kernel = kernels.make_blocks(plan.turned)
+        layout = contiguous_layout(plan.grid)
+
+        def make_task() -> _runtime.Task:
+            own = scratch(plan, np.float64)
+
+            def task(start: int, stop: int) -> None:
+                kernel(own[1], layout, plan.support, plan.particles, packed, *own, start, stop)
+
+            return task
+
+        _runtime.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
+    lower = np.tril_indices(size)
+    full = np.empty((plan.n, size, size))
+    full[:, lower[0], lower[1]] = packed
+    full[:, lower[1], lower[0]] = packed
+    return full

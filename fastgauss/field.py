@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _gradient, _sweep
+from . import _check, _data, _gradient, _sweep
 from ._plan import Plan, make_plan
 from .grid import Grid, as_grid
+from .refine import Refinement, refine
 
 COMBINE = ("sum", "max", "union")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -50,11 +51,13 @@ def _target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.n
 
 
 def _volume(value: ArrayLike, grid: Grid) -> np.ndarray:
-    """An array of the grid's shape, of float32 or float64."""
+    """An array of real numbers of the grid's shape."""
     array = _check.real_array("volume", value)
     if array.shape != grid.shape:
         raise ValueError(f"volume must have the grid's shape {grid.shape}, got {array.shape}")
-    return array if array.dtype in _KINDS else array.astype(np.float64)
+    if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
+        return array.astype(np.float32 if array.itemsize < 4 else np.float64)
+    return array
 
 
 def render(
@@ -195,11 +198,53 @@ class GaussianField:
             self.grid, positions, sigma, covariance, tol, radius, support, pixel
         )
         self._threads = threads
-        widths = sigma if covariance is None else covariance
         self._shapes = {
             "positions": np.shape(positions),
-            "covariance" if self._plan.turned else "sigmas": np.shape(widths),
+            self._width_name: np.shape(sigma if covariance is None else covariance),
         }
+
+    @property
+    def _width_name(self) -> str:
+        return "covariance" if self._plan.turned else "sigmas"
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Centres (n, d) in the grid's coordinates, wrapped on periodic axes."""
+        centres = _gradient.sorted_back(self._plan, self._plan.particles.centres)
+        return self.grid.position(centres)
+
+    @property
+    def widths(self) -> np.ndarray:
+        """The sigma or the covariance, shaped as it was given."""
+        rows = self._plan.particles.widths
+        spacing = np.array(self.grid.spacing)
+        unit = np.outer(spacing, spacing) if self._plan.turned else spacing
+        full = _gradient.sorted_back(self._plan, rows) if len(rows) > 1 else rows
+        shape = self._shapes[self._width_name]
+        alike = not self._plan.turned and (shape == () or shape[-1] == 1)
+        return ((full * unit)[:, :1] if alike else full * unit).reshape(shape)
+
+    def moved(self, positions: ArrayLike, widths: ArrayLike) -> GaussianField:
+        """A field with other positions and widths, all else alike.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> field = fg.GaussianField((9,), [[4.0]], sigma=1.0)
+        >>> field.moved(field.positions + 0.5, 2 * field.widths).positions
+        array([[4.5]])
+        """
+        plan = self._plan
+        return GaussianField(
+            self.grid,
+            positions,
+            widths if not plan.turned else 1.0,
+            covariance=widths if plan.turned else None,
+            radius=plan.support.radius,
+            support="sphere" if plan.sphere else "box",
+            pixel="integrate" if plan.support.integrate else "sample",
+            threads=self._threads,
+        )
 
     def __len__(self) -> int:
         """Number of particles."""
@@ -284,12 +329,84 @@ class GaussianField:
         target = _volume(volume, self.grid)
         heights = _amplitudes(amplitudes, len(self))
         names = _gradient.parameters(wrt, self._plan)
-        residual = np.negative(target, order="C", dtype=target.dtype.newbyteorder("="))
+        kind = target.dtype if target.dtype in _KINDS else np.float64
+        residual = np.negative(target, order="C", dtype=kind)
         _sweep.scatter(self._plan, residual, heights, "sum", self._threads)
         loss = _gradient.half_square(residual, self._plan, self._threads)
         shapes = {"amplitudes": (len(self),), **self._shapes}
         found = _gradient.derivatives(self._plan, residual, heights, names, shapes, self._threads)
         return loss, found[wrt] if isinstance(wrt, str) else found
+
+    def refine(
+        self,
+        volume: ArrayLike,
+        amplitudes: ArrayLike | None = None,
+        wrt: Sequence[str] | None = None,
+        *,
+        weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        tol: float = 0.01,
+        max_iter: int = 50,
+    ) -> Refinement:
+        """Fit positions, widths and amplitudes of all particles together to a volume.
+
+        Parameters
+        ----------
+        volume : array
+            Real numbers, of the grid's shape; NaN means no node.
+        amplitudes : float or array (n,), optional
+            Where to begin; by default what `fit_amplitudes` finds.
+        wrt : sequence of str, optional
+            Which of "amplitudes", "positions", "sigmas" (or "covariance") to fit; all by
+            default. One width that serves many particles stays one.
+        weights : array, optional
+            Weight of each node, 1 / variance, of the grid's shape.
+        mask : array of bool, optional
+            True where there is no node.
+        tol : float
+            Stop within this many standard errors of the minimum, in root mean square over the
+            parameters.
+        max_iter : int
+            Steps at most.
+
+        Returns
+        -------
+        Refinement
+            The field where the particles are now, with amplitudes, positions and widths.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind, shape or value.
+
+        Notes
+        -----
+        Levenberg-Marquardt over the truncated sum; each step is solved by conjugate gradients
+        over the supports, preconditioned by each particle's own block, without a matrix. A
+        step costs two sweeps over the particles and an inner one two more, so a fit some 20 to
+        200 times a `render`. A centre moves by one sigma a step at most. Particles may change
+        places; where two coincide, the data decide no more than their sum.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> data = fg.render((30, 30), [[12.3, 9.8], [15.1, 11.9]], [5.0, 3.0], sigma=1.7)
+        >>> start = fg.GaussianField((30, 30), [[12.0, 10.0], [15.0, 12.0]], sigma=1.5, tol=1e-6)
+        >>> result = start.refine(data)
+        >>> result.positions.round(2), result.sigmas.round(2)
+        (array([[12.3,  9.8],
+               [15.1, 11.9]]), array(1.7))
+        """
+        known = ("amplitudes", "positions", self._width_name)
+        names = _gradient.parameters(known if wrt is None else wrt, self._plan)
+        data = _data.measured(volume, weights, mask, self.grid)
+        if amplitudes is None:
+            found = self.fit_amplitudes(volume, weights=weights, mask=mask, tol=1e-3)
+            amplitudes = found.amplitudes
+        start = _amplitudes(amplitudes, len(self))
+        limit = _check.number("tol", tol, above=0.0)
+        most = _check.integer("max_iter", max_iter, at_least=0)
+        return refine(self, data, start, names, limit, most, self._threads)
 
     def as_sparse(self) -> Any:
         """The matrix A (nodes, n) as scipy.sparse.csc_array, nodes in C order.

@@ -26,4 +26,5 @@ TOLERANCE = {
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors
     "fit objective": 1e-9,
     "fit errors": 1e-5,  # against those at the twin's solution
+    "dot product": 1e-13,  # <A s, v> against <s, A' v>, relative to their norms
 }

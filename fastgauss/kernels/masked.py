@@ -66,10 +66,9 @@ def lanes_within(zero, begin, end):
 
 
 def load_some(array: np.ndarray, i: int, mask: np.ndarray) -> np.ndarray:
-    """``load`` where the mask is true, 0 elsewhere."""
-    value = np.zeros(WIDTH, dtype=array.dtype)
-    at = i + np.flatnonzero(mask)
-    value[mask] = array[at]
+    """``load`` where the mask is true, 0 elsewhere; integers as float64 lanes."""
+    value = np.zeros(WIDTH, dtype=array.dtype if array.dtype.kind == "f" else np.float64)
+    value[mask] = array[i + np.flatnonzero(mask)]
     return value
 
 
@@ -83,39 +82,63 @@ def _pointer(context: Any, builder: Any, sig: Any, args: Any, lane: LaneType) ->
     return element(context, builder, sig.args[0], args[0], row, lane)
 
 
-def _suffix(lane: LaneType) -> str:
-    return f"v{lane.width}f{lane.dtype.bitwidth}.p0"
+def _suffix(vector: ir.VectorType) -> str:
+    letter = "i" if isinstance(vector.element, ir.IntType) else "f"
+    bits = {ir.DoubleType(): 64, ir.FloatType(): 32}.get(vector.element)
+    return f"v{vector.count}{letter}{bits or vector.element.width}.p0"
 
 
-def _alignment(lane: LaneType) -> ir.Constant:
-    return ir.Constant(_BIT, lane.dtype.bitwidth // 8)
+def _masked(builder: Any, name: str, result: Any, operands: list[Any], vector: Any) -> Any:
+    kind = ir.FunctionType(result, [value.type for value in operands])
+    full = f"llvm.masked.{name}.{_suffix(vector)}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), operands)
 
 
 @type_callable(load_some)
 def _type_load_some(context: Any) -> Any:
     def typer(array: Any, index: Any, mask: Any) -> Any:
-        lane = array_lane(array, index)
+        lane = array_lane(array, index) or _integer_lane(array, index)
         return lane if lane is not None and mask == MaskType(lane.width) else None
 
     return typer
 
 
+def _integer_lane(array: Any, index: Any) -> LaneType | None:
+    """The lanes that integers of a 1-D array become."""
+    fits = (
+        isinstance(array, types.Array)
+        and array.layout == "C"
+        and array.ndim == 1
+        and isinstance(array.dtype, types.Integer)
+        and isinstance(index, types.Integer)
+    )
+    return lane_type(types.float64) if fits else None
+
+
 def _load_where(context: Any, builder: Any, sig: Any, args: Any, lane: LaneType) -> Any:
-    vector = context.get_value_type(lane)
-    pointer = _pointer(context, builder, sig, args, lane)
-    zero = ir.Constant(vector, [0.0] * lane.width)
-    operands = [pointer, _alignment(lane), args[2], zero]
-    kind = ir.FunctionType(vector, [value.type for value in operands])
-    name = f"llvm.masked.load.{_suffix(lane)}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), operands)
+    """Masked load of ``lane.width`` elements of the array's dtype; integers are converted."""
+    item = sig.args[0].dtype
+    vector = ir.VectorType(context.get_data_type(item), lane.width)
+    row = context.cast(builder, args[1], sig.args[1], types.intp)
+    data = context.make_array(sig.args[0])(context, builder, args[0]).data
+    if sig.args[0].ndim == 2:
+        row = builder.mul(row, ir.Constant(row.type, lane.width))
+    pointer = builder.bitcast(builder.gep(data, [row]), vector.as_pointer())
+    zero = ir.Constant(vector, [0] * lane.width)
+    alignment = ir.Constant(_BIT, item.bitwidth // 8)
+    value = _masked(builder, "load", vector, [pointer, alignment, args[2], zero], vector)
+    if isinstance(item, types.Integer):
+        convert = builder.sitofp if item.signed else builder.uitofp
+        value = convert(value, context.get_value_type(lane))
+    return value
 
 
 def _store_where(context: Any, builder: Any, sig: Any, args: Any, lane: LaneType) -> Any:
-    pointer = _pointer(context, builder, sig, args, lane)
-    operands = [args[2], pointer, _alignment(lane), args[3]]
-    kind = ir.FunctionType(ir.VoidType(), [value.type for value in operands])
-    name = f"llvm.masked.store.{_suffix(lane)}"
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), operands)
+    row = context.cast(builder, args[1], sig.args[1], types.intp)
+    pointer = element(context, builder, sig.args[0], args[0], row, lane)
+    alignment = ir.Constant(_BIT, lane.dtype.bitwidth // 8)
+    operands = [args[2], pointer, alignment, args[3]]
+    _masked(builder, "store", ir.VoidType(), operands, args[2].type)
     return context.get_dummy_value()
 
 
@@ -160,7 +183,8 @@ def _lower_store_rounded(context: Any, builder: Any, sig: Any, args: Any) -> Any
     target = LaneType(array.dtype, lane.width)
     if target != lane:
         value = builder.fptrunc(value, context.get_value_type(target))
-    pointer = _pointer(context, builder, sig, args, target)
+    row = context.cast(builder, args[1], sig.args[1], types.intp)
+    pointer = element(context, builder, array, args[0], row, target)
     builder.store(value, pointer).align = array.dtype.bitwidth // 8
     return context.get_dummy_value()
 
@@ -194,7 +218,7 @@ def _lower_total(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def load_double(array: np.ndarray, i: int, mask: np.ndarray) -> np.ndarray:
-    """``WIDTH`` elements of a 1-D array of any float as float64 lanes, 0 where masked."""
+    """``WIDTH`` elements of a 1-D array of real numbers as float64 lanes, 0 where masked."""
     return load_some(array, i, mask).astype(np.float64)
 
 
@@ -211,16 +235,19 @@ def _part(array: Any, index: Any, mask: Any) -> LaneType | None:
 
 @type_callable(load_double)
 def _type_load_double(context: Any) -> Any:
-    double = lane_type(types.float64)
-    return lambda array, index, mask: double if _part(array, index, mask) else None
+    def typer(array: Any, index: Any, mask: Any) -> Any:
+        fits = _part(array, index, mask)
+        whole = _integer_lane(array, index) and mask == MaskType(WIDTH)
+        return lane_type(types.float64) if fits or whole else None
+
+    return typer
 
 
 @lower_builtin(load_double, types.Array, types.Integer, MaskType)
 def _lower_load_double(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    part = LaneType(sig.args[0].dtype, WIDTH)
-    value = _load_where(context, builder, sig, args, part)
+    value = _load_where(context, builder, sig, args, sig.return_type)
     wide = context.get_value_type(sig.return_type)
-    return value if part == sig.return_type else builder.fpext(value, wide)
+    return builder.fpext(value, wide) if sig.args[0].dtype == types.float32 else value
 
 
 @type_callable(store_double)

@@ -218,15 +218,16 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
 def make_project(derivatives: bool, sphere: bool) -> Callable:
     """The building block that adds to the first of ``table`` the sums of particle times grid.
 
-    That of the value alone, or all ``SUMS``.
+    That of the value alone, or all ``SUMS``. ``row`` is float32 for a grid of
+    float32, else float64.
     """
     tables = make_tables(3 if derivatives else 1, sphere)
 
     @device
     def project(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
-        kind = flat.dtype.type
+        kind = row.dtype.type
         zero = kind(0.0)
-        width = lane_count(flat)
+        width = lane_count(row)
         stride = support.stride
         of_y = TABLES_AT + SLOTS * stride
         squares = 3 * stride

@@ -1,0 +1,58 @@
+"""A volume to be explained by a field: which of its nodes count, and how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _check
+from .grid import Grid
+
+
+@dataclass(frozen=True)
+class Data:
+    """The volume, 0 where nothing was measured, and the weights of its nodes."""
+
+    volume: np.ndarray
+    weights: np.ndarray | None  # None: all nodes count alike
+    nodes: int  # that count
+    absolute: bool  # whether weights are inverse variances
+
+
+def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
+    """Check a volume with its weights and mask; NaN, mask True and weight 0 mean no node."""
+    array = _shaped("volume", volume, grid)
+    kind = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(grid.shape, dtype=bool)
+    each = None
+    if weights is not None:
+        each = np.array(_shaped("weights", weights, grid), dtype=np.float64)
+        if not (np.isfinite(each) & (each >= 0)).all():
+            raise ValueError("weights must be finite and at least 0")
+        good &= each > 0
+    if mask is not None:
+        chosen = _shaped("mask", mask, grid)
+        if chosen.dtype != bool:
+            raise TypeError(
+                f"mask must be boolean, True where there is no node; got {chosen.dtype}"
+            )
+        good &= ~chosen
+    if np.isinf(array[good]).any():
+        raise ValueError("volume must be finite or NaN, got an infinity")
+    nodes = int(np.count_nonzero(good))
+    whole = nodes == grid.size
+    if each is None and not whole:
+        each = good.astype(np.float64)
+    elif each is not None:
+        each *= good
+    clean = array if whole else np.where(good, array, 0)
+    return Data(np.ascontiguousarray(clean, dtype=kind), each, nodes, weights is not None)
+
+
+def _shaped(name: str, value: Any, grid: Grid) -> np.ndarray:
+    array = _check.real_array(name, value)
+    if array.shape != grid.shape:
+        raise ValueError(f"{name} must have the grid's shape {grid.shape}, got {array.shape}")
+    return array

@@ -1,0 +1,144 @@
+"""Levenberg-Marquardt for many coupled parameters, without a matrix.
+
+Minimise a loss 0.5 r'Wr with Gauss-Newton matrix N = J'WJ and gradient g = J'Wr. A step solves
+
+    (N + damping D) step = -g,    D = diag N,
+
+by conjugate gradients, preconditioned by the blocks of N that belong to one particle, which is what
+is left of N where particles do not overlap. It is solved as far as it can be trusted: to a
+tenth at first, to a hundredth near the minimum. The damping follows the gain, the loss's fall by
+that of its quadratic model (Nielsen 1999, IMM-REP-1999-05, eq. 2.16).
+
+Convergence is judged by the Newton decrement: sqrt(-g'step) is the distance to the minimum in
+standard errors of a loss in units of the variance, summed over the parameters in squares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+_MOST_INNER = 60  # steps of conjugate gradients
+_FIRST_DAMPING = 1e-3
+_MOST_DAMPING = 1e12
+_TINY = 1e-10  # of a dimensionless step: what rounding leaves
+
+
+class Ending(IntEnum):
+    """How a descent ended."""
+
+    CONVERGED = 0
+    MAX_ITERATIONS = 1
+    STALLED = 2
+
+    @property
+    def message(self) -> str:
+        """One sentence."""
+        return (
+            "the tolerance is met",
+            "stopped at max_iter before the tolerance was met",
+            "no step lowers the loss further",
+        )[self]
+
+
+class Local(Protocol):
+    """A loss at one point, as the descent needs it; vectors are in dimensionless steps."""
+
+    loss: float
+    variance: float  # of a residual, for the decrement
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """g."""
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """D, positive."""
+
+    def normal(self, x: np.ndarray) -> np.ndarray:
+        """N x."""
+
+    def preconditioner(self, damping: float) -> Callable[[np.ndarray], np.ndarray]:
+        """Apply the inverse of the blocks of N + damping D."""
+
+    def moved(self, step: np.ndarray) -> Any:
+        """The loss at the end of a step."""
+
+
+class Descent(NamedTuple):
+    """Where a descent ended."""
+
+    local: Any
+    iterations: int
+    ending: Ending
+
+
+def conjugate_gradients(
+    apply: Callable[[np.ndarray], np.ndarray],
+    right: np.ndarray,
+    precondition: Callable[[np.ndarray], np.ndarray],
+    tol: float,
+    most: int,
+) -> np.ndarray:
+    """An x with |apply(x) - right| <= tol |right| in the preconditioner's norm, or what was had."""
+    x = np.zeros_like(right)
+    residual = right.copy()
+    z = precondition(residual)
+    direction = z.copy()
+    rho = first = _dot(residual, z)
+    for _ in range(most):
+        if not rho > tol * tol * first:
+            break
+        image = apply(direction)
+        curvature = _dot(direction, image)
+        if not curvature > 0.0:
+            break
+        length = rho / curvature
+        x += length * direction
+        residual -= length * image
+        z = precondition(residual)
+        rho, before = _dot(residual, z), rho
+        direction = z + (rho / before) * direction
+    return x
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Scalar product by numpy's pairwise sum: the same on any number of threads."""
+    return float(np.sum(a * b))
+
+
+def minimise(local: Any, tol: float, max_iter: int) -> Descent:
+    """Descend to a minimum of the loss; ``local`` is a `Local`, and so is what comes out."""
+    damping, growth = _FIRST_DAMPING, 2.0
+    start = _dot(local.gradient, local.gradient / local.diagonal)
+    for iteration in range(max_iter):
+        steep = _dot(local.gradient, local.gradient / local.diagonal)
+        forcing = min(0.1, max(0.01, math.sqrt(steep / start))) if start > 0.0 else 0.1
+
+        def damped(x: np.ndarray, here: Any = local, extra: float = damping) -> np.ndarray:
+            return here.normal(x) + extra * here.diagonal * x
+
+        precondition = local.preconditioner(damping)
+        step = conjugate_gradients(damped, -local.gradient, precondition, forcing, _MOST_INNER)
+        decrement = -_dot(local.gradient, step)
+        if not decrement > tol * tol * local.variance * step.size:
+            return Descent(local, iteration, Ending.CONVERGED)
+        model = 0.5 * (decrement + damping * _dot(step, local.diagonal * step))
+        trial = local.moved(step)
+        gain = (local.loss - trial.loss) / model
+        if gain > 0.0:
+            local = trial
+            damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+            growth = 2.0
+        elif np.abs(step).max() < _TINY:
+            return Descent(local, iteration + 1, Ending.CONVERGED)
+        else:
+            damping *= growth
+            growth *= 2.0
+            if damping > _MOST_DAMPING:
+                return Descent(local, iteration + 1, Ending.STALLED)
+    return Descent(local, max_iter, Ending.MAX_ITERATIONS)

@@ -1,0 +1,302 @@
+"""Positions, widths and amplitudes of all particles of a field together, from a volume.
+
+The parameters of particle p move in steps without dimension: its centre by sigma t, its sigma to
+sigma exp(s), its amplitude by a unit common to all. A full covariance C = L L' moves by L t and to
+L exp(S) L' with S symmetric. In these the columns of the Jacobian are those that the kernels
+give (``kernels.products``, ``kernels.ellipsoids``), times the amplitude:
+
+    J = B diag(scale) E,    B' = gather,  B = tangent,
+
+with E constant: it picks the parameters that are free and says which widths are one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _gradient, _sweep
+from ._data import Data
+from ._levmar import Descent, Ending, minimise
+from ._plan import Plan
+
+_MOST_SHIFT = 1.0  # sigmas in one step
+_MOST_GROWTH = 0.7  # of the logarithm of a width in one step
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What `GaussianField.refine` found.
+
+    Attributes
+    ----------
+    field : GaussianField
+        The particles where they are now.
+    amplitudes : array (n,)
+    positions : array (n, d)
+    sigmas : array
+        Shaped like the sigma that the field was made with; None for a field of covariances.
+    covariance : array
+        Shaped like the covariance that the field was made with; None for a field of sigmas.
+    residual_norm : float
+        Square root of the (weighted) sum of squares that is left.
+    iterations : int
+    converged : bool
+    status : str
+        How it ended, in a sentence.
+    """
+
+    field: Any
+    amplitudes: np.ndarray
+    positions: np.ndarray
+    sigmas: np.ndarray | None
+    covariance: np.ndarray | None
+    residual_norm: float
+    iterations: int
+    converged: bool
+    status: str
+
+    def __repr__(self) -> str:
+        return (
+            f"<Refinement of {len(self.amplitudes)} particles: {self.status} after "
+            f"{self.iterations} iterations, residual norm {self.residual_norm:.6g}>"
+        )
+
+
+@dataclass(frozen=True)
+class _Free:
+    """Which columns of a particle are free: E, split into its own steps and the common ones."""
+
+    own: np.ndarray  # (K, q)
+    common: np.ndarray  # (K, r)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where all particles are, in the caller's order; widths as the caller shapes them."""
+
+    amplitudes: np.ndarray
+    positions: np.ndarray
+    widths: np.ndarray
+
+
+def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) -> _Free:
+    """E for these parameters and this shape of the widths."""
+    ndim, columns = plan.grid.ndim, _sweep.columns(plan)
+    unit = np.eye(columns)
+    own = [unit[:, :1]] if "amplitudes" in names else []
+    common: list[np.ndarray] = []
+    if "positions" in names:
+        own.append(unit[:, 4 - ndim : 4])
+    if "covariance" in names:
+        packed = _gradient.packed(ndim)[np.tril_indices(ndim)]
+        (own if len(width_shape) == 3 else common).append(unit[:, packed])
+    if "sigmas" in names:
+        each = unit[:, 7 - ndim : 7]
+        alike = len(width_shape) == 0 or width_shape[-1] < ndim
+        chosen = each.sum(axis=1, keepdims=True) if alike else each
+        several = len(width_shape) == 2 and width_shape[0] == plan.n
+        (own if several else common).append(chosen)
+    empty = np.zeros((columns, 0))
+    return _Free(np.hstack([empty, *own]), np.hstack([empty, *common]))
+
+
+class _Local:
+    """The loss at one state: see ``_levmar.Local``."""
+
+    def __init__(self, job: _Job, state: _State) -> None:
+        self.job, self.state = job, state
+        self.field = job.field(state)
+        plan = self.field._plan
+        residual = np.negative(job.data.volume)
+        _sweep.scatter(plan, residual, state.amplitudes, "sum", job.threads)
+        weights = job.data.weights
+        if weights is None:
+            self.loss = _gradient.half_square(residual, plan, job.threads)
+        else:
+            self.loss = _gradient.half_square(residual * np.sqrt(weights), plan, job.threads)
+            residual *= weights
+        self.residual = residual
+        freedom = max(1, job.data.nodes - job.size)
+        self.variance = 1.0 if job.data.absolute else 2.0 * self.loss / freedom
+        self._made: tuple | None = None
+
+    def _make(self) -> tuple:
+        """Scale, gradient and blocks, made when first asked: a step refused needs none."""
+        if self._made is None:
+            plan, free = self.field._plan, self.job.free
+            scale = self.job.scale(plan, self.state)
+            sums = _sweep.gather(plan, self.residual, self.job.threads, derivatives=True) * scale
+            gradient = self.job.join(sums @ free.own, (sums @ free.common).sum(axis=0))
+            blocks = _sweep.blocks(plan, self.job.threads)
+            blocks *= scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
+            if self.job.data.weights is not None:
+                blocks *= self.job.mean_weight(plan)[:, np.newaxis, np.newaxis]
+            common = (free.common.T @ blocks @ free.common).sum(axis=0)
+            own = free.own.T @ blocks @ free.own
+            diagonal = self.job.join(np.diagonal(own, axis1=1, axis2=2), np.diagonal(common))
+            self._made = scale, gradient, own, np.where(diagonal > 0.0, diagonal, 1.0)
+        return self._made
+
+    @property
+    def gradient(self) -> np.ndarray:
+        return self._make()[1]
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        return self._make()[3]
+
+    def normal(self, x: np.ndarray) -> np.ndarray:
+        job, plan = self.job, self.field._plan
+        scale = self._make()[0]
+        own, common = job.split(x)
+        coefficients = (own @ job.free.own.T + job.free.common @ common) * scale
+        volume = job.work
+        volume.fill(0.0)
+        _sweep.tangent(plan, volume, coefficients, job.threads)
+        if job.data.weights is not None:
+            volume *= job.data.weights
+        sums = _sweep.gather(plan, volume, job.threads, derivatives=True) * scale
+        return job.join(sums @ job.free.own, (sums @ job.free.common).sum(axis=0))
+
+    def preconditioner(self, damping: float) -> Callable[[np.ndarray], np.ndarray]:
+        job = self.job
+        _, _, blocks, diagonal = self._make()
+        own, common = job.split(diagonal)
+        unit = np.eye(blocks.shape[1])
+        inverse = np.linalg.inv(blocks + (damping + 1e-9) * unit * own[:, np.newaxis, :])
+
+        def apply(x: np.ndarray) -> np.ndarray:
+            mine, shared = job.split(x)
+            return job.join(
+                (inverse @ mine[:, :, np.newaxis])[:, :, 0], shared / ((1.0 + damping) * common)
+            )
+
+        return apply
+
+    def moved(self, step: np.ndarray) -> _Local:
+        return _Local(self.job, self.job.moved(self.field._plan, self.state, step))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same during a refinement."""
+
+    first: Any  # the field at the start
+    data: Data
+    free: _Free
+    unit: float  # of amplitude steps
+    threads: int | None
+    work: np.ndarray  # of the grid's shape: its pages are touched for the first time once
+
+    @property
+    def size(self) -> int:
+        """Number of free parameters."""
+        return len(self.first) * self.free.own.shape[1] + self.free.common.shape[1]
+
+    def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A vector as the particles' own steps (n, q) and the common ones (r,)."""
+        own = x[: x.size - self.free.common.shape[1]]
+        return own.reshape(len(self.first), self.free.own.shape[1]), x[own.size :]
+
+    def join(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:
+        """What `split` divides."""
+        return np.concatenate([np.ravel(own), common])
+
+    def field(self, state: _State) -> Any:
+        """The field of a state."""
+        return self.first.moved(state.positions, state.widths)
+
+    def scale(self, plan: Plan, state: _State) -> np.ndarray:
+        """The columns' factors (n, K): amplitude, times sigma where the kernels differentiate."""
+        ndim = plan.grid.ndim
+        scale = np.empty((plan.n, _sweep.columns(plan)))
+        scale[:, :1] = self.unit
+        scale[:, 1:] = state.amplitudes[:, np.newaxis]
+        if plan.turned:
+            scale[:, [4, 7, 9]] *= 0.5
+        else:
+            sigmas = _gradient.sorted_back(plan, plan.particles.widths)
+            scale[:, 4 - ndim : 4] *= sigmas
+            scale[:, 7 - ndim : 7] *= sigmas
+        return scale
+
+    def mean_weight(self, plan: Plan) -> np.ndarray:
+        """Mean weight of each particle's nodes (n,)."""
+        ones = np.ones(plan.grid.shape)
+        of_ones = _sweep.gather(plan, ones, self.threads)[:, 0]
+        sums = _sweep.gather(plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
+        return sums / np.where(of_ones > 0.0, of_ones, 1.0)
+
+    def moved(self, plan: Plan, state: _State, step: np.ndarray) -> _State:
+        """The state at the end of a step."""
+        own, common = self.split(step)
+        steps = own @ self.free.own.T + self.free.common @ common
+        ndim = plan.grid.ndim
+        spacing = np.array(plan.grid.spacing)
+        shift = np.clip(steps[:, 4 - ndim : 4], -_MOST_SHIFT, _MOST_SHIFT)
+        if plan.turned:
+            factors = _gradient.factors(plan)
+            shift = (factors @ shift[:, :, np.newaxis])[:, :, 0]
+        else:
+            shift = shift * _gradient.sorted_back(plan, plan.particles.widths)
+        return _State(
+            state.amplitudes + self.unit * steps[:, 0],
+            state.positions + shift * spacing,
+            self._widths(plan, state.widths, steps),
+        )
+
+    def _widths(self, plan: Plan, widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Widths at the end of a step, shaped as they were."""
+        ndim = plan.grid.ndim
+        if not plan.turned:
+            growth = np.exp(np.clip(steps[:, 7 - ndim : 7], -_MOST_GROWTH, _MOST_GROWTH))
+            if widths.ndim == 2 and len(widths) == plan.n:
+                return widths * growth[:, : widths.shape[1]]
+            first = growth[0, : widths.shape[-1]] if widths.ndim else growth[0, 0]
+            return widths * first
+        rows = slice(None) if widths.ndim == 3 else slice(0, 1)
+        packed = np.clip(steps[rows][:, _gradient.packed(ndim)], -_MOST_GROWTH, _MOST_GROWTH)
+        value, vector = np.linalg.eigh(packed)
+        growth = (vector * np.exp(value)[:, np.newaxis, :]) @ vector.swapaxes(1, 2)
+        spacing = np.array(plan.grid.spacing)
+        factors = _gradient.factors(plan)[rows] * spacing[:, np.newaxis]
+        moved = factors @ growth @ factors.swapaxes(1, 2)
+        return (0.5 * (moved + moved.swapaxes(1, 2))).reshape(widths.shape)
+
+
+def refine(
+    field: Any,
+    data: Data,
+    amplitudes: np.ndarray,
+    names: tuple[str, ...],
+    tol: float,
+    max_iter: int,
+    threads: int | None,
+) -> Refinement:
+    """The descent behind `GaussianField.refine`, whose arguments are checked."""
+    positions, widths = field.positions, field.widths
+    free = _choose(field._plan, names, widths.shape)
+    unit = float(np.abs(amplitudes).max(initial=0.0)) or 1.0
+    job = _Job(field, data, free, unit, threads, np.empty_like(data.volume))
+    found = minimise(_Local(job, _State(amplitudes, positions, widths)), tol, max_iter)
+    return _result(found, field._plan.turned)
+
+
+def _result(found: Descent, turned: bool) -> Refinement:
+    local = found.local
+    state: _State = local.state
+    return Refinement(
+        local.field,
+        state.amplitudes,
+        state.positions,
+        None if turned else state.widths,
+        state.widths if turned else None,
+        float(np.sqrt(2.0 * local.loss)),
+        found.iterations,
+        found.ending is Ending.CONVERGED,
+        found.ending.message,
+    )
