@@ -114,16 +114,26 @@ def test_bits_of_the_adjoint_do_not_depend_on_where_the_volume_lies(
         assert_array_equal(view, before)
 
 
-def test_volumes_of_other_kinds_are_read_as_float64():
+@pytest.mark.parametrize("kind", ["axes", "covariance"])
+def test_volumes_may_be_of_any_real_kind(kind):
+    """Those of at most float32 are read in that precision, all others in float64."""
     rng = np.random.default_rng(3)
-    field, _, amplitudes = _field(rng, (9, 11), 4, "axes")
-    volume = rng.integers(0, 100, (9, 11))
-    expected = field.adjoint(volume.astype(float))
-    loss = field.loss_and_gradient(volume.astype(float), amplitudes)[0]
-    for dtype in ("u1", "i8", ">i2", "f2", ">f8", ">f4", np.longdouble):
-        assert_array_equal(field.adjoint(volume.astype(dtype)), expected)
-        assert field.loss_and_gradient(volume.astype(dtype), amplitudes)[0] == loss
-    assert_array_equal(field.adjoint(volume.tolist()), expected)
+    field, _, amplitudes = _field(rng, (9, 21), 4, kind)
+    volume = rng.integers(0, 100, (9, 21))
+
+    def results(given):
+        return field.adjoint(given), *field.loss_and_gradient(given, amplitudes)
+
+    expected, single = results(volume.astype("f8")), results(volume.astype("f4"))
+    for dtype in ("u1", "i8", ">i2", ">f8", np.longdouble):
+        for value, same in zip(results(volume.astype(dtype)), expected, strict=True):
+            assert_array_equal(value, same)
+    for value, same in zip(results(volume.astype("f2")), single, strict=True):
+        assert_array_equal(value, same)
+    assert_array_equal(field.adjoint(volume.astype(">f4")), single[0])
+    assert_array_equal(field.adjoint(volume.tolist()), expected[0])
+    assert_array_equal(field.adjoint(-volume.astype("i2")[::-1, ::-1]), field.adjoint(
+        -1.0 * volume[::-1, ::-1]))  # fmt: skip
     assert_array_equal(field.adjoint(volume > 50), field.adjoint((volume > 50) * 1.0))
 
 

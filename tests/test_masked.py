@@ -54,6 +54,11 @@ def _read(source, i, target, begin, end):
 
 
 @kernel
+def _read_wide(source, i, target, begin, end):
+    lanes.store(target, 0, masked.load_some(source, i, masked.lanes_within(0.0, begin, end)))
+
+
+@kernel
 def _read_double(source, i, target, begin, end):
     lanes.store(target, 0, masked.load_double(source, i, masked.lanes_within(0.0, begin, end)))
 
@@ -143,6 +148,20 @@ def test_eight_elements_of_any_float_are_float64_lanes(dtype, begin, end):
         expected[i + inside] = wide[inside].astype(dtype)
         _write_double(wide, out, i, begin, end)
         assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_integers_become_float64_lanes(dtype):
+    limits = np.iinfo(dtype)
+    source = RNG.integers(limits.min, limits.max, 30, dtype=dtype, endpoint=True)
+    source[:2] = limits.min, limits.max
+    for i, end in ((0, 8), (3, 5), (30 - 8, 8), (30 - 3, 3)):
+        for read in (_read_double, _read_wide):
+            row = np.full(WIDTH, np.nan)
+            read(source, i, row, 0, end)
+            expected = np.zeros(WIDTH)
+            expected[:end] = source[i : i + end].astype(float)
+            assert_array_equal(row, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
