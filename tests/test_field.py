@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import naive_field
 import numpy as np
@@ -375,7 +376,7 @@ def test_what_cannot_be_differentiated_is_refused():
     for options, name in (
         ({"positions": [[np.nan, 1.0]]}, "positions"), ({"sigma": -1.0}, "sigma"),
         ({"covariance": -np.eye(2)}, "covariance"), ({"tol": 2.0}, "tol"),
-        ({"support": "ball"}, "support"), ({"pixel": "mean"}, "pixel"),
+        ({"support": "ball"}, "support"), ({"pixel": "mean"}, "pixel"), ({"threads": 0}, "threads"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             fg.GaussianField(**{"grid": (5, 5), "positions": [[1.0, 1.0]], **options})
@@ -477,6 +478,72 @@ def test_a_field_draws_what_render_draws_again_and_again(kind):
         assert other.grid == grid and len(other) == n
         assert_array_equal(other.render(amplitudes[1]), expected[1])
         assert_array_equal(other.adjoint(volume), back)
+
+
+@pytest.mark.parametrize("kind", WIDTHS)
+def test_a_field_tells_its_particles_and_can_be_made_anew_with_others(kind):
+    rng = np.random.default_rng(13)
+    n, grid = 5, fg.Grid((5, 6, 9), (0.5, 2.0, 0.7), (1.0, -4.0, 0.0), (True, False, False))
+    positions = grid.position(rng.uniform(-4, 9, (n, 3)))
+    options = naive_field.widths(rng, n, grid, kind)
+    (name, width), *_ = options.items()
+    own = {"radius": 2.5, "support": "sphere"}
+    own["pixel"] = "sample" if JIT_DISABLED else "integrate"
+    field = fg.GaussianField(grid, positions, **options, **own)
+    wrapped = positions.copy()
+    wrapped[:, 0] = 1.0 + (positions[:, 0] - 1.0) % 2.5
+    assert_allclose(field.positions, wrapped, atol=1e-12)
+    assert np.shape(field.widths) == np.shape(width)
+    assert_allclose(field.widths, width, rtol=1e-14)
+    for where, widths in ((positions[::-1], width), (positions + 0.25, np.multiply(1.5, width))):
+        moved = field.moved(where, widths)
+        again = fg.GaussianField(grid, where, **{name: widths}, **own)
+        assert_array_equal(moved.render(2.0), again.render(2.0))
+        assert_array_equal(moved.positions, again.positions)
+
+
+def test_a_plan_is_small_and_no_grid_is_copied():
+    """Bytes that Python and numpy ask for while they run."""
+    rng = np.random.default_rng(14)
+    n, shape = 3000, (96, 96, 96)
+    positions = rng.uniform(0, 2, (n, 3)) if JIT_DISABLED else rng.uniform(0, 96, (n, 3))
+    out = np.zeros(shape)
+    covariance = np.broadcast_to(np.eye(3), (n, 3, 3)).copy()
+    few = slice(0, 20)
+    fg.render(shape, positions[few], out=out)  # compiled, if need be
+    for width, most in (
+        ({}, 32),
+        ({"sigma": np.ones((n, 3))}, 56),
+        ({"covariance": covariance}, 104),
+    ):
+        field = fg.GaussianField(shape, positions, **width)
+        kept = [a for a in (*field._plan.particles, *field._plan) if isinstance(a, np.ndarray)]
+        assert sum(array.nbytes for array in kept) < most * n + 5000
+    flat = fg.GaussianField((1, 96, 96), positions[few])
+    for work in (
+        lambda: fg.render(shape, positions[few], out=out),
+        lambda: fg.GaussianField(shape, positions[few]).adjoint(out),
+        lambda: flat.loss_and_gradient(out[1:2], 1.0),
+    ):
+        work()  # compiled, if need be
+        tracemalloc.start()
+        try:
+            work()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < out.nbytes / 20
+
+
+def test_a_grid_that_no_memory_holds_has_a_plan_and_a_matrix():
+    shape = (1 << 20, 1 << 20, 1 << 20)
+    where = np.array([[5.0, 6.0, 7.0], [(1 << 20) - 1] * 3, [1e9, 0.0, 0.0]])
+    field = fg.GaussianField(fg.Grid(shape, periodic=(False, False, True)), where, 0.5, radius=2.0)
+    matrix = field.as_sparse()
+    assert matrix.shape == (1 << 60, 3) and matrix.nnz == 27 + 12
+    block = np.array([[4], [5], [6]]) + np.indices((3, 3, 3)).reshape(3, -1)
+    assert_array_equal(matrix.indices[:27], np.ravel_multi_index(tuple(block), shape))
+    assert matrix.indices[-1] == (1 << 60) - 1
 
 
 def test_a_field_says_what_it_is():

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _runtime
+from fastgauss import _runtime, _sweep
 from fastgauss.kernels._compile import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="threads take part in large jobs only")
@@ -354,6 +354,28 @@ def test_bits_do_not_depend_on_threads(
     for other in results[1:]:
         assert_array_equal(other, results[0])
     assert (results[0] != 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
+    """Particles anywhere, also where slabs end and beyond the grid, in jobs of any size."""
+    monkeypatch.setattr(_sweep, "_SMALL", 0.0)
+    divided = []
+
+    @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
+    @given(naive_field.scenes(turned, most=2 if turned else 6))
+    def check(scene):
+        grid, positions, amplitudes, options = scene
+        one, *others = (
+            fg.render(grid, positions, amplitudes, threads=t, **options) for t in (1, 2, 3, 8)
+        )
+        for other in others:
+            assert_array_equal(other, one)
+        plan = fg.GaussianField(grid, positions, **options)._plan
+        divided.append(len(_sweep._slabs(plan, 8)) if plan.n and grid.size else 0)
+
+    check()
+    assert max(divided) > 4
 
 
 @compiled
