@@ -12,7 +12,7 @@ One position or width in index units is ``spacing`` in the caller's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _CHUNK = 1 << 16  # nodes
 def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
     """The parameters that ``wrt`` names."""
     known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas")
+    if not isinstance(wrt, Iterable):
+        raise TypeError(f"wrt must be one or more of {known}, got {wrt!r}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     if not names:
         raise ValueError(f"wrt must name one or more of {known}, got none")

@@ -197,6 +197,8 @@ class GaussianField:
         self._plan: Plan = make_plan(
             self.grid, positions, sigma, covariance, tol, radius, support, pixel
         )
+        if threads is not None:
+            _check.integer("threads", threads, at_least=1)
         self._threads = threads
         self._shapes = {
             "positions": np.shape(positions),

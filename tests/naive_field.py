@@ -123,7 +123,8 @@ class Field:
         axes = self.grid.ndim
         n = len(given["positions"])
         if "covariance" in given:
-            return None, inverse(np.broadcast_to(given["covariance"], (n, axes, axes))[p])
+            precision = inverse(np.broadcast_to(given["covariance"], (n, axes, axes))[p])
+            return None, (precision + precision.T) / 2
         sigmas = np.broadcast_to(given["sigmas"], (n, axes))[p]
         return sigmas, np.diag([1 / s**2 for s in sigmas])
 

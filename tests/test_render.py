@@ -1,5 +1,6 @@
 """``render`` against the double sum, at every edge of a grid, of memory and of good sense."""
 
+import mpmath as mp
 import naive_field
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _runtime
+from fastgauss import _runtime, _sweep
 from fastgauss.kernels._compile import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="threads take part in large jobs only")
@@ -68,7 +69,7 @@ def test_what_is_left_out_is_within_the_stated_bound(turned, support):
     def check(scene):
         grid, positions, amplitudes, options = scene
         whole = naive_field.Field(grid, positions, radius=1e5, **options).render(amplitudes)
-        for tol in (0.9, 0.1, 1e-3, 1e-7):
+        for tol in (0.9, 0.1, 1e-3, 1e-7, 1e-300):
             out = fg.render(grid, positions, amplitudes, tol=tol, support=support, **options)
             radius = np.sqrt(-2 * np.log(tol))
             own = {"radius": radius, "support": support, **options}
@@ -118,6 +119,50 @@ def test_a_node_exactly_on_the_sphere_is_inside(turned, dtype):
         fg.render(shape, [centre], radius=radius, support="sphere", out=out, **width)
         square = ((np.indices(shape).T - centre) ** 2).sum(axis=-1).T
         assert_array_equal(out > 0, square <= radius**2)
+
+
+@pytest.mark.parametrize("support", ["box", "sphere"])
+@pytest.mark.parametrize("pixel", ["sample", "integrate"])
+@pytest.mark.parametrize("shape", [(40,), (17, 19), (13, 12, 14)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_nodes_of_a_support_are_those_of_its_definition(turned, shape, pixel, support):
+    """Also of one that is long and turned: no node more, no node less."""
+    rng, axes = np.random.default_rng(16), len(shape)
+    grid = fg.Grid(shape, (0.7, 1.3, 1.0)[:axes], 2.0)
+    for _ in range(1 if JIT_DISABLED else 10):
+        centre = grid.position(rng.uniform(4, 8, (1, axes)))
+        width = {"sigma": rng.uniform(0.5, 2.0, axes)}
+        if turned:
+            factor = np.eye(axes) + np.tril(rng.uniform(0.5, 1.5, (axes, axes)), -1)
+            width = {"covariance": factor @ factor.T}
+        own = {"radius": 1.5, "support": support, "pixel": pixel, **width}
+        out = fg.render(grid, centre, **own)
+        twin = naive_field.Field(grid, centre, **own)
+        expected = np.zeros(shape, bool)
+        expected[tuple(twin.parts[0][2].T)] = True
+        assert not twin.unsure.any() and expected.any() and not expected.all()
+        assert_array_equal(out != 0, expected)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("ratio", [1e1, 1e3, 1e5])
+def test_very_long_ellipsoids_are_as_exact_as_their_covariance(axes, ratio):
+    """Rounding of a covariance moves its smallest variance by the square of the ratio of sigmas."""
+    rng = np.random.default_rng(17)
+    grid = fg.Grid((9, 10, 8)[:axes])
+    turn = np.linalg.qr(rng.normal(size=(axes, axes)))[0]
+    sigmas = np.array([1.0, ratio, np.sqrt(ratio)])[:axes]
+    covariance = turn @ np.diag(sigmas**2) @ turn.T
+    covariance = (covariance + covariance.T) / 2
+    centre = rng.uniform(2, 6, (1, axes))
+    out = fg.render(grid, centre, covariance=covariance, radius=30.0)
+    twin = naive_field.Field(grid, centre, covariance=covariance, radius=30.0)
+    with mp.workdps(40):
+        exact = np.asarray(np.frompyfunc(mp.mpf, 1, 1)(covariance), dtype=object)
+        expected = twin.render(1.0, covariance=exact).astype(float)
+    atol = np.finfo(float).eps * ratio**2
+    assert_allclose(out, expected, rtol=0, atol=atol)
+    assert expected.max() > 0.5 and expected.min() < 0.1
 
 
 @pytest.mark.parametrize("support", ["box", "sphere"])
@@ -356,6 +401,28 @@ def test_bits_do_not_depend_on_threads(
     assert (results[0] != 0).mean() > 0.5
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
+    """Particles anywhere, also where slabs end and beyond the grid, in jobs of any size."""
+    monkeypatch.setattr(_sweep, "_SMALL", 0.0)
+    divided = []
+
+    @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
+    @given(naive_field.scenes(turned, most=2 if turned else 6))
+    def check(scene):
+        grid, positions, amplitudes, options = scene
+        one, *others = (
+            fg.render(grid, positions, amplitudes, threads=t, **options) for t in (1, 2, 3, 8)
+        )
+        for other in others:
+            assert_array_equal(other, one)
+        plan = fg.GaussianField(grid, positions, **options)._plan
+        divided.append(len(_sweep._slabs(plan, 8)) if plan.n and grid.size else 0)
+
+    check()
+    assert max(divided) > 4
+
+
 @compiled
 def test_particles_in_one_place_are_shared_by_threads_too():
     rng = np.random.default_rng(12)
@@ -545,6 +612,18 @@ def test_positions_may_be_of_any_real_kind():
     for same in (*ways, raw, frozen, whole.tolist()):
         assert_array_equal(fg.render((9, 9), same), expected)
     assert_array_equal(fg.render((9, 9), whole > 4), fg.render((9, 9), (whole > 4).astype(float)))
+
+
+def test_amplitudes_and_sigmas_may_be_of_any_real_kind():
+    expected = fg.render((9, 9), WHERE, [3.0, 1.0], [2.0, 1.0])
+    for dtype in ("i1", ">u2", "f2", "f4", ">f8", np.longdouble):
+        heights, sigma = np.array([3, 1], dtype), np.array([2, 1], dtype)
+        assert_array_equal(fg.render((9, 9), WHERE, heights, sigma), expected)
+        covariance = np.array([[4, 0], [0, 1]], dtype)
+        again = fg.render((9, 9), WHERE, heights, covariance=covariance)
+        assert_allclose(again, expected, rtol=0, atol=1e-15)
+    assert_array_equal(fg.render((9, 9), WHERE, [3, 1], (2, 1)), expected)
+    assert_array_equal(fg.render((9, 9), WHERE, [3, 1], [[2, 1], [2, 1]]), expected)
 
 
 def test_arguments_are_not_changed():

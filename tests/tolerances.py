@@ -17,6 +17,10 @@ TOLERANCE = {
     "jacobian": 1e-12,
     "render": {"float64": 1e-12, "float32": 3e-6},  # absolute, in the sum of amplitudes
     "5-point quadrature": 3e-8,  # of means over pixels, sigma of 1 spacing, absolute
+    "dot test": {"float64": 1e-13, "float32": 1e-6},  # in the sum of magnitudes
+    "field gradient": 1e-9,  # in the largest of its kind
+    "field gradient, float32": 1e-5,
+    "finite difference": 1e-5,
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution
     "fit covariance": 1e-5,  # against J'J by central differences
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors
