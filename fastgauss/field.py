@@ -124,7 +124,7 @@ def render(
     Cost is proportional to the particles and the nodes in a support, not to the grid. On one
     AVX-512 core 2.3e9 nodes a second in float64 and 2.8e9 in float32 for products of profiles
     while the grid stays in cache; sigmas of their own cost a particle nothing. A covariance
-    takes an exponential a node (some 0.8 ns), and 5 to 25 of them with pixels integrated.
+    takes an exponential a node (some 2 ns), and with pixels integrated 20 times as long.
 
     An `out` whose last axis is not contiguous is copied and written back.
 
