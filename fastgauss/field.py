@@ -21,14 +21,19 @@ number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _sweep
+from . import _check, _gram, _sweep
+from . import amplitudes as amplitudes_
 from ._plan import Plan, make_plan
+from .amplitudes import AmplitudeFit
 from .grid import Grid, as_grid
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 COMBINE = ("sum", "max", "union")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -228,3 +233,159 @@ class GaussianField:
         array([2.484])
         """
         return _sweep.gather(self._plan, _volume(volume, self.grid), self._threads)[:, 0]
+
+    def gram(self) -> scipy.sparse.csr_matrix:
+        """A'A (n, n): the sum over the nodes of the product of each two particles.
+
+        Analytic, a product of sums along the axes, for products of profiles on a box; some 30 ns a
+        pair of neighbours. For spheres and covariances from a list of all nodes.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix
+            Symmetric to the bit, with sorted columns, in the order of positions.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> field = fg.GaussianField((12,), [[3.0], [5.0], [40.0]], sigma=1.0)
+        >>> field.gram().toarray().round(3)
+        array([[1.773, 0.652, 0.   ],
+               [0.652, 1.773, 0.   ],
+               [0.   , 0.   , 0.   ]])
+        """
+        return _gram.matrix(self._plan, self._threads)
+
+    def fit_amplitudes(
+        self,
+        volume: ArrayLike,
+        nonnegative: bool = False,
+        weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        regularization: float = 0.0,
+        tol: float = 1e-8,
+        max_iter: int = 1000,
+    ) -> AmplitudeFit:
+        """Amplitudes a that minimise ``||volume - A a||**2 + regularization ||a||**2``, weighted.
+
+        Parameters
+        ----------
+        volume : array of the grid's shape
+            NaN marks a missing node.
+        nonnegative : bool
+            Whether amplitudes must not be negative.
+        weights : array of the grid's shape, optional
+            Not negative; 1 / variance if errors are to mean something.
+        mask : bool array of the grid's shape, optional
+            True where a node is missing, as in `fit_rois`.
+        regularization : float
+            Weight of the squared norm of the amplitudes.
+        tol : float
+            ``AmplitudeFit.kkt_residual`` at which the fit ends.
+        max_iter : int
+            Iterations at most; the result says whether they sufficed.
+
+        Returns
+        -------
+        AmplitudeFit
+            Amplitudes, errors, residual norm, iterations, status.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind, shape or value.
+
+        Notes
+        -----
+        The Gram matrix, 12 bytes an entry, and an approximate inverse of it take most of the time;
+        then ten iterations or so do. A fit of 1e5 particles in 128**3 nodes, sigma 1, 184
+        neighbours each, takes some 2 s on two cores, and one of 1e4 0.05 s. Beyond 3e8 entries
+        products are sweeps over the grid, which need no memory and hundreds of iterations.
+
+        Particles at the same place share their amplitude in some way. The result keeps
+        the matrix until its errors are asked for.
+
+        References
+        ----------
+        Kolotilina & Yeremin 1993, SIAM J. Matrix Anal. 14, 45 (approximate inverse);
+        Dostal & Schoeberl 2005, Comput. Optim. Appl. 30, 23 (nonnegative).
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> field = fg.GaussianField((20, 20), [[5.2, 6.0], [7.0, 9.5]], sigma=1.5)
+        >>> image = field.render([3.0, -2.0])
+        >>> field.fit_amplitudes(image).amplitudes.round(6)
+        array([ 3., -2.])
+        >>> field.fit_amplitudes(image, nonnegative=True).amplitudes.round(3)
+        array([2.642, 0.   ])
+        """
+        data = _volume(volume, self.grid)
+        return amplitudes_.fit(
+            self._plan,
+            data,
+            nonnegative,
+            weights,
+            mask,
+            regularization,
+            tol,
+            max_iter,
+            self._threads,
+        )
+
+    def multiplicative_update(
+        self,
+        volume: ArrayLike,
+        amplitudes: ArrayLike,
+        rule: str = "mlem",
+        relaxation: float = 1.0,
+        weights: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """One step of MLEM or of simultaneous MART from amplitudes that are not negative.
+
+        Parameters
+        ----------
+        volume : array of the grid's shape
+            Not negative; NaN marks a missing node.
+        amplitudes : float or (n,)
+            Not negative. What is 0 stays 0.
+        rule : {"mlem", "smart"}
+            ``a (A'W(v / Aa) / A'W1)**relaxation``, which with relaxation 1 never lowers the Poisson
+            likelihood of v and keeps its sum; or ``a exp(relaxation A'W log(v / Aa) / A'W1)``.
+        relaxation : float
+            Positive; more than 1 may overshoot.
+        weights : array of the grid's shape, optional
+            W, not negative; 1 without.
+
+        Returns
+        -------
+        array (n,)
+            New amplitudes. A node where A a is 0 tells nothing (0/0 counts as 0, its
+            logarithm as 0); a particle that no node sees keeps its amplitude. With "smart"
+            a node of value 0 puts out every particle that sees it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind, shape or value.
+
+        References
+        ----------
+        Shepp & Vardi 1982, IEEE Trans. Med. Imaging 1, 113 (MLEM); Byrne 1993, IEEE Trans.
+        Image Process. 2, 96 (SMART).
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> field = fg.GaussianField((20,), [[5.0], [12.0]], sigma=1.5)
+        >>> image, a = field.render([3.0, 2.0]), [1.0, 1.0]
+        >>> for _ in range(20):
+        ...     a = field.multiplicative_update(image, a)
+        >>> a.round(4)
+        array([3., 2.])
+        """
+        data = _volume(volume, self.grid)
+        heights = _amplitudes(amplitudes, len(self))
+        return amplitudes_.update(
+            self._plan, data, heights, rule, relaxation, weights, self._threads
+        )

@@ -20,4 +20,7 @@ TOLERANCE = {
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors
     "fit objective": 1e-9,
     "fit errors": 1e-5,  # against those at the twin's solution
+    "gram": 1e-14,  # absolute, in units of the largest entry
+    "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
+    "amplitude errors": 1e-9,
 }
