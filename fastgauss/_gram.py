@@ -58,6 +58,13 @@ def _cells(plan: Plan) -> kernels.Cells:
     counts = np.bincount(key, minlength=math.prod(tiles.tolist()))
     half = plan.support.radius * particles.widths + 0.5 * plan.support.integrate
     reach = half.max(axis=0, initial=0.0)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    reaches = np.zeros((len(counts) // int(tiles[-1]), 3))
+    reaches[:, lead:] = reach
+    if len(half) > 1:  # particles of a row of tiles stand together
+        bounds = starts[:: tiles[-1]]
+        some = np.flatnonzero(np.diff(bounds))
+        reaches[some, lead:] = np.maximum.reduceat(half, bounds[some], axis=0)
     ones = (1,) * lead
     periods = tuple(np.where(grid.periodic, shape, 0).tolist())
     around = 4.0 * reach + edges + 2.0 >= shape  # a tile would be met from both its sides
@@ -68,7 +75,8 @@ def _cells(plan: Plan) -> kernels.Cells:
         ones + tuple(tiles.tolist()),
         (0.0,) * lead + tuple(reach.tolist()),
         (False,) * lead + tuple((around & np.array(grid.periodic)).tolist()),
-        np.concatenate([[0], np.cumsum(counts)]),
+        starts,
+        reaches,
     )
 
 

@@ -102,6 +102,15 @@ def test_other_particles_have_gram_matrices_too(shape, kind):
     is_close(field.gram().toarray(), dense(field) @ dense(field).T, "gram")
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_one_wide_particle_among_narrow_ones_has_all_its_neighbours(periodic):
+    rng = np.random.default_rng(21)
+    sigma = np.where(np.arange(14) == 3, 4.0, 0.2)[:, np.newaxis]
+    field = some_field((40, 37), 14, rng, sigma=sigma, periodic=periodic)
+    expected = dense(field) @ dense(field).T
+    is_close(field.gram().toarray(), expected, "gram")
+
+
 @given(seed=st.integers(0, 2**32), data=st.data())
 @settings(max_examples=4 if JIT_DISABLED else 60, deadline=None)
 def test_gram_matrices_of_any_field(seed, data):

@@ -40,6 +40,7 @@ class Cells(NamedTuple):
     reach: tuple[float, ...]  # largest half width
     around: tuple[bool, ...]  # whether two windows may meet twice, around the axis
     starts: np.ndarray  # (tiles + 1,)
+    reaches: np.ndarray  # (rows of tiles, 3) largest half widths of the particles of a row
 
 
 class Tables(NamedTuple):
@@ -142,15 +143,55 @@ def _meet(tables, a, shift, everywhere, q, j, near):
 
 
 @device
+def _far(cells, tables, a, shift, q, tile, reach):
+    """Whether a tile, moved by ``shift``, is too far along an axis for particles of this reach."""
+    if cells.around[a]:
+        return False
+    n = tables.begin.size // 3
+    edge = float(cells.edges[a])
+    low = float(tile) * edge + shift
+    above = tile > 0 and low - reach > tables.end[a * n + q]
+    return above or (
+        tile < cells.tiles[a] - 1 and low + edge + reach + 1.0 < tables.begin[a * n + q]
+    )
+
+
+@device
+def _of_row(cells, tables, q, row, shifts, columns, found, write):
+    """Add the neighbours of q in a row of tiles, moved by ``shifts``, to those found."""
+    n = tables.begin.size // 3
+    low, high = 0.0, float(cells.shape[2])
+    if not cells.around[2]:
+        reach = cells.reaches[row, 2] + 0.5
+        low = tables.begin[2 * n + q] - reach - shifts[2]
+        high = tables.end[2 * n + q] + reach - shifts[2]
+    first = row * cells.tiles[2]
+    stop = cells.starts[first + _tile(cells, 2, high) + 1]
+    for j in range(cells.starts[first + _tile(cells, 2, low)], stop, WIDTH):
+        near = lanes_within(0.0, 0, stop - j)
+        near = _meet(tables, 2, shifts[2], cells.around[2], q, j, near)
+        if tables.lead < 2:
+            near = _meet(tables, 1, shifts[1], cells.around[1], q, j, near)
+        if tables.lead < 1:
+            near = _meet(tables, 0, shifts[0], cells.around[0], q, j, near)
+        bits = mask_bits(near)
+        while bits != 0:
+            if write:
+                columns[found] = j + lowest_bit(bits)
+            found += 1
+            bits = bits & (bits - 1)
+    return found
+
+
+@device
 def neighbours(cells, tables, q, columns, at, write):
     """Number of the particles that share a node with q, itself included; write them from ``at``."""
     if not tables.begin[q] < np.inf:
         return 0
     found = at
-    lead = tables.lead
     low_z, high_z, mz, last_z = _around(cells, tables, q, 0)
     low_y, high_y, first_y, last_y = _around(cells, tables, q, 1)
-    low_x, high_x, first_x, last_x = _around(cells, tables, q, 2)
+    _, _, first_x, last_x = _around(cells, tables, q, 2)
     while mz <= last_z:
         shift_z = float(mz * cells.periods[0])
         mz += 1
@@ -159,24 +200,14 @@ def neighbours(cells, tables, q, columns, at, write):
                 shift_y = float(my * cells.periods[1])
                 last_ty = _tile(cells, 1, high_y - shift_y)
                 for ty in range(_tile(cells, 1, low_y - shift_y), last_ty + 1):
+                    row = tz * cells.tiles[1] + ty
+                    if _far(cells, tables, 0, shift_z, q, tz, cells.reaches[row, 0]):
+                        continue
+                    if _far(cells, tables, 1, shift_y, q, ty, cells.reaches[row, 1]):
+                        continue
                     for mx in range(first_x, last_x + 1):
-                        shift_x = float(mx * cells.periods[2])
-                        row = (tz * cells.tiles[1] + ty) * cells.tiles[2]
-                        begin = cells.starts[row + _tile(cells, 2, low_x - shift_x)]
-                        stop = cells.starts[row + _tile(cells, 2, high_x - shift_x) + 1]
-                        for j in range(begin, stop, WIDTH):
-                            near = lanes_within(0.0, 0, stop - j)
-                            near = _meet(tables, 2, shift_x, cells.around[2], q, j, near)
-                            if lead < 2:
-                                near = _meet(tables, 1, shift_y, cells.around[1], q, j, near)
-                            if lead < 1:
-                                near = _meet(tables, 0, shift_z, cells.around[0], q, j, near)
-                            bits = mask_bits(near)
-                            while bits != 0:
-                                if write:
-                                    columns[found] = j + lowest_bit(bits)
-                                found += 1
-                                bits = bits & (bits - 1)
+                        shifts = shift_z, shift_y, float(mx * cells.periods[2])
+                        found = _of_row(cells, tables, q, row, shifts, columns, found, write)
     return found - at
 
 
