@@ -11,9 +11,11 @@ from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
-from .field import GaussianField, render
+from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
+from .refine import Refinement
+from .render import render
 from .results import FitResult, Status
 
 __version__ = "0.1.0"
@@ -24,6 +26,7 @@ __all__ = [
     "FitResult",
     "GaussianField",
     "Grid",
+    "Refinement",
     "Status",
     "astigmatic_model",
     "calibrate_astigmatism",

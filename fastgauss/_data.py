@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from . import _check
 from .grid import Grid
 
-
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -58,8 +57,10 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
     each = None
     if weights is not None:
         each = np.array(_shaped("weights", weights, grid), dtype=np.float64)
-        if not (np.isfinite(each) & (each >= 0)).all():
-            raise ValueError("weights must be finite and at least 0")
+        if not np.isfinite(each).all():
+            raise ValueError("weights must be finite")
+        if each.size and each.min() < 0:
+            raise ValueError(f"weights must not be negative, got {each.min()}")
         good &= each > 0
     if mask is not None:
         chosen = _shaped("mask", mask, grid)
@@ -68,8 +69,10 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
                 f"mask must be boolean, True where there is no node; got {chosen.dtype}"
             )
         good &= ~chosen
-    if np.isinf(array[good]).any():
-        raise ValueError("volume must be finite or NaN, got an infinity")
+    infinite = np.isinf(array) & good
+    if infinite.any():
+        where = tuple(np.argwhere(infinite)[0].tolist())
+        raise ValueError(f"volume must not be infinite, got {array[where]} at index {where}")
     nodes = int(np.count_nonzero(good))
     whole = nodes == grid.size
     if each is None and not whole:

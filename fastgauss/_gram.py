@@ -52,7 +52,7 @@ def _cells(plan: Plan) -> kernels.Cells:
     tiles = np.maximum(1, -(-shape // edges))
     inside = np.minimum(np.maximum(particles.centres, 0.0), np.maximum(shape - 1, 0))
     own = inside.astype(np.int64) // edges
-    key = np.zeros(plan.count, dtype=np.int64)
+    key = np.zeros(plan.n, dtype=np.int64)
     for axis in range(grid.ndim):
         key = key * tiles[axis] + own[:, axis]
     counts = np.bincount(key, minlength=math.prod(tiles.tolist()))
@@ -81,7 +81,7 @@ def _cells(plan: Plan) -> kernels.Cells:
 
 
 def _tables(plan: Plan, cells: kernels.Cells, threads: int | None) -> kernels.Tables:
-    n = plan.count
+    n = plan.n
     particles, support = plan.particles, plan.support
     begin, end = np.full(3 * (n + WIDTH), np.inf), np.full(3 * (n + WIDTH), -np.inf)
     sizes = np.empty(n, dtype=np.int64)
@@ -145,7 +145,7 @@ def build(
 
     None if it would have more than ``most`` entries.
     """
-    n = plan.count
+    n = plan.n
     cells = _cells(plan)
     tables = _tables(plan, cells, threads)
     counts = np.zeros(n + 1, dtype=np.int64)
@@ -182,20 +182,20 @@ def listed(plan: Plan, weights: np.ndarray | None, most: float = np.inf) -> Rows
     from scipy.sparse import csr_matrix
 
     grid = plan.grid
-    if not grid.size or not plan.count:
-        return Rows(np.zeros(plan.count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0))
+    if not grid.size or not plan.n:
+        return Rows(np.zeros(plan.n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0))
     both: Any = make_list(plan.turned, plan.sphere)
     count, collect = both
     _, layout = layout_of(np.empty(grid.shape), grid)  # memory that nobody touches
     table, row = scratch(plan, np.float64)
-    counts = np.zeros(plan.count, dtype=np.int64)
+    counts = np.zeros(plan.n, dtype=np.int64)
     count(table, layout, plan.support, plan.particles, counts, table, row)
     starts = np.concatenate([[0], np.cumsum(counts)])
     if starts[-1] > most:
         return None
     nodes, values = np.empty(starts[-1], dtype=np.int64), np.empty(starts[-1])
     collect((nodes, values), layout, plan.support, plan.particles, starts[:-1], table, row)
-    matrix = csr_matrix((values, nodes, starts), shape=(plan.count, grid.size))
+    matrix = csr_matrix((values, nodes, starts), shape=(plan.n, grid.size))
     matrix = matrix[plan.particles.order]
     weighted = matrix if weights is None else matrix.multiply(weights.reshape(1, -1)).tocsr()
     product = (weighted @ matrix.T).tocsr()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import _check, _nonnegative, _solve, _sweep, _systems
+from ._data import Data
 from ._plan import Plan
 from .results import Status
 
@@ -150,10 +150,8 @@ def _residual_norm(
 
 def fit(
     plan: Plan,
-    volume: np.ndarray,
+    data: Data,
     nonnegative: bool,
-    weights: ArrayLike | None,
-    mask: ArrayLike | None,
     regularization: float,
     tol: float,
     max_iter: int,
@@ -164,8 +162,7 @@ def fit(
     ridge = _check.number("regularization", regularization, at_least=0.0)
     least = _check.number("tol", tol, above=0.0)
     most = _check.integer("max_iter", max_iter, at_least=1)
-    w, missing = _weights(volume, weights, mask)
-    v = volume.astype(np.float64) if missing is None else np.where(missing, 0.0, volume)
+    v, w = data.volume.astype(np.float64, copy=False), data.weights
     system = _systems.make_system(plan, w, ridge, threads)
     seen_by = v if w is None else v * w
     b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
@@ -175,11 +172,10 @@ def fit(
         solution = _solve.conjugate_gradients(system, b, least, most)
     amplitudes = system.outer(system.scale * solution.x)
     length = _residual_norm(plan, v, amplitudes, w, threads)
-    nodes = volume.size if w is None else int(np.count_nonzero(w))
     at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
     unit = 1.0
-    if weights is None:
-        free = nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
+    if not data.absolute:
+        free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
         unit = length * length / free if free > 0 else np.nan
     return AmplitudeFit(
         amplitudes,
@@ -188,25 +184,23 @@ def fit(
         solution.status,
         solution.residual,
         system.method,
-        nodes,
+        data.nodes,
         _Uncertainty(system, at_bound, unit),
     )
 
 
 def update(
     plan: Plan,
-    volume: np.ndarray,
+    data: Data,
     amplitudes: np.ndarray,
     rule: str,
     relaxation: float,
-    weights: ArrayLike | None,
     threads: int | None,
 ) -> np.ndarray:
     """``GaussianField.multiplicative_update`` of a plan."""
     _check.choice("rule", rule, RULES)
     power = _check.number("relaxation", relaxation, above=0.0)
-    w, missing = _weights(volume, weights, None)
-    v = volume.astype(np.float64) if missing is None else np.where(missing, 0.0, volume)
+    v, w = data.volume.astype(np.float64, copy=False), data.weights
     for name, array in (("volume", v), ("amplitudes", amplitudes)):
         if array.size and array.min() < 0:
             raise ValueError(f"{name} must not be negative, got {array.min()}")

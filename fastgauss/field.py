@@ -283,9 +283,9 @@ class GaussianField:
         >>> data = fg.render((30, 30), [[12.3, 9.8], [15.1, 11.9]], [5.0, 3.0], sigma=1.7)
         >>> start = fg.GaussianField((30, 30), [[12.0, 10.0], [15.0, 12.0]], sigma=1.5, tol=1e-6)
         >>> result = start.refine(data)
-        >>> result.positions.round(2), result.sigmas.round(2)
+        >>> result.positions.round(2), round(float(result.sigmas), 2)
         (array([[12.3,  9.8],
-               [15.1, 11.9]]), array(1.7))
+               [15.1, 11.9]]), 1.7)
         """
         known = ("amplitudes", "positions", self._width_name)
         names = _gradient.parameters(known if wrt is None else wrt, self._plan)
@@ -416,17 +416,9 @@ class GaussianField:
         >>> field.fit_amplitudes(image, nonnegative=True).amplitudes.round(3)
         array([2.642, 0.   ])
         """
-        data = _data.volume_of(volume, self.grid)
+        data = _data.measured(volume, weights, mask, self.grid)
         return amplitudes_.fit(
-            self._plan,
-            data,
-            nonnegative,
-            weights,
-            mask,
-            regularization,
-            tol,
-            max_iter,
-            self._threads,
+            self._plan, data, nonnegative, regularization, tol, max_iter, self._threads
         )
 
     def multiplicative_update(
@@ -480,8 +472,6 @@ class GaussianField:
         >>> a.round(4)
         array([3., 2.])
         """
-        data = _data.volume_of(volume, self.grid)
+        data = _data.measured(volume, weights, None, self.grid)
         heights = _data.amplitudes_of(amplitudes, len(self))
-        return amplitudes_.update(
-            self._plan, data, heights, rule, relaxation, weights, self._threads
-        )
+        return amplitudes_.update(self._plan, data, heights, rule, relaxation, self._threads)

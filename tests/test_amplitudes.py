@@ -390,11 +390,11 @@ def test_results_travel():
             r"not be infinite, got inf at index \(0,",
         ),
         ({"nonnegative": 1}, TypeError, "nonnegative must be True or False"),
-        ({"weights": np.ones(3)}, ValueError, r"weights must have shape \(8, 9\)"),
+        ({"weights": np.ones(3)}, ValueError, r"weights must have the grid's shape \(8, 9\)"),
         ({"weights": np.full((8, 9), -1.0)}, ValueError, "weights must not be negative, got -1"),
         ({"weights": np.full((8, 9), np.nan)}, ValueError, "weights must be finite"),
         ({"mask": np.ones((8, 9))}, TypeError, "mask must be boolean, True where there is no node"),
-        ({"mask": np.ones(3, bool)}, ValueError, r"mask must have shape \(8, 9\)"),
+        ({"mask": np.ones(3, bool)}, ValueError, r"mask must have the grid's shape \(8, 9\)"),
         ({"regularization": -1.0}, ValueError, "regularization must be"),
         ({"tol": 0.0}, ValueError, "tol must be"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
@@ -476,7 +476,7 @@ def test_updates_find_the_amplitudes_and_leave_the_unseen(rule):
         ({"amplitudes": [1.0, 2.0]}, ValueError, "amplitudes must be one number or of shape"),
         ({"rule": "art"}, ValueError, "rule must be one of"),
         ({"relaxation": 0.0}, ValueError, "relaxation must be"),
-        ({"weights": np.ones(3)}, ValueError, r"weights must have shape \(9,\)"),
+        ({"weights": np.ones(3)}, ValueError, r"weights must have the grid's shape \(9,\)"),
     ],
 )
 def test_bad_updates_are_refused(options, error, words):
