@@ -17,7 +17,7 @@ PLACES = np.array([[4.3, 5.1], [6.2, 8.0], [10.6, 13.3]])
 
 
 def _covariances(n, ndim, rng):
-    root = 0.4 * rng.normal(size=(n, ndim, ndim)) + np.eye(ndim)
+    root = 0.2 * rng.normal(size=(n, ndim, ndim)) + np.eye(ndim)
     return 1.8 * root @ root.swapaxes(1, 2)
 
 
