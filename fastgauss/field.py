@@ -8,7 +8,9 @@ linear in a: F = A a. A particle's support is the nodes within ``radius`` sigmas
 along each axis (box), or within that distance (sphere). What is left out is less than
 ``tol`` of a particle's amplitude at any node, so that
 
-    |F(i) - untruncated sum| <= tol * sum of |a_p| over the particles that leave node i out.
+    |F(i) - untruncated sum| <= tol * sum of |a_p| over the particles that leave node i out
+
+(on a periodic axis: over the images of particles, each of which is one more).
 
 The adjoint A' and all derivatives are those of this truncated sum, to the last digit: the
 gradient of a loss is the exact derivative of the loss that is computed. A node that enters or
