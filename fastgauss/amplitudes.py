@@ -10,6 +10,7 @@ the Gram matrix A'WA entry by entry where memory allows (``_systems``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,6 +204,7 @@ def fit(
         solution = _nonnegative.solve(system, b, least, most)
     else:
         solution = _solve.conjugate_gradients(system, b, least, most)
+    system.forget_inverse()
     amplitudes = system.outer(system.scale * solution.x)
     length = _residual_norm(plan, v, amplitudes, w, threads)
     nodes = volume.size if w is None else int(np.count_nonzero(w))
@@ -230,9 +232,10 @@ def update(
     rule: str,
     relaxation: float,
     weights: ArrayLike | None,
+    coverage: Callable[[], np.ndarray],
     threads: int | None,
 ) -> np.ndarray:
-    """``GaussianField.multiplicative_update`` of a plan."""
+    """``GaussianField.multiplicative_update`` of a plan; ``coverage`` gives A'1."""
     _check.choice("rule", rule, RULES)
     power = _check.number("relaxation", relaxation, above=0.0)
     w, missing = _weights(volume, weights, None)
@@ -249,7 +252,7 @@ def update(
         if w is not None:
             ratio = np.where(w > 0.0, w * ratio, 0.0)
         lit = _sweep.gather(plan, ratio, threads)[:, 0]
-        shine = _sweep.gather(plan, np.ones(plan.grid.shape) if w is None else w, threads)[:, 0]
+        shine = coverage() if w is None else _sweep.gather(plan, w, threads)[:, 0]
         seen = shine > 0.0
         mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
         factor = mean**power if rule == "mlem" else np.exp(power * mean)
