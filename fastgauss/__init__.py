@@ -7,21 +7,26 @@ first command; `fit_spots`, `fit_rois`, `find_spots` and `evaluate` are where to
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
+from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
-from .field import GaussianField, render
+from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
+from .refine import Refinement
+from .render import render
 from .results import FitResult, Status
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AmplitudeFit",
     "AstigmaticModel",
     "FitResult",
     "GaussianField",
     "Grid",
+    "Refinement",
     "Status",
     "astigmatic_model",
     "calibrate_astigmatism",

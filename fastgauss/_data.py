@@ -1,4 +1,4 @@
-"""A volume to be explained by a field: which of its nodes count, and how much."""
+"""What a field is given: amplitudes, volumes to write to, volumes to be explained."""
 
 from __future__ import annotations
 
@@ -6,9 +6,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _check
 from .grid import Grid
+
+KINDS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def amplitudes_of(value: ArrayLike, n: int) -> np.ndarray:
+    """Amplitudes (n,) from one number or n."""
+    array = _check.finite_array("amplitudes", value)
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"amplitudes must be one number or of shape ({n},), got {array.shape}")
+    return np.ascontiguousarray(np.broadcast_to(array, (n,)))
+
+
+def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.ndarray:
+    """A writable array of the grid's shape: ``out``, or a new one of zeros."""
+    if out is None:
+        return np.zeros(grid.shape, dtype=dtype)
+    return _check.out_array("out", out, grid.shape, KINDS)
+
+
+def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
+    """An array of real numbers of the grid's shape."""
+    array = _check.real_array("volume", value)
+    if array.shape != grid.shape:
+        raise ValueError(f"volume must have the grid's shape {grid.shape}, got {array.shape}")
+    if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
+        return array.astype(np.float32 if array.itemsize < 4 else np.float64)
+    return array
 
 
 @dataclass(frozen=True)
@@ -24,13 +52,15 @@ class Data:
 def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
     """Check a volume with its weights and mask; NaN, mask True and weight 0 mean no node."""
     array = _shaped("volume", volume, grid)
-    kind = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    kind = array.dtype if array.dtype in KINDS else np.dtype(np.float64)
     good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(grid.shape, dtype=bool)
     each = None
     if weights is not None:
         each = np.array(_shaped("weights", weights, grid), dtype=np.float64)
-        if not (np.isfinite(each) & (each >= 0)).all():
-            raise ValueError("weights must be finite and at least 0")
+        if not np.isfinite(each).all():
+            raise ValueError("weights must be finite")
+        if each.size and each.min() < 0:
+            raise ValueError(f"weights must not be negative, got {each.min()}")
         good &= each > 0
     if mask is not None:
         chosen = _shaped("mask", mask, grid)
@@ -39,8 +69,10 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
                 f"mask must be boolean, True where there is no node; got {chosen.dtype}"
             )
         good &= ~chosen
-    if np.isinf(array[good]).any():
-        raise ValueError("volume must be finite or NaN, got an infinity")
+    infinite = np.isinf(array) & good
+    if infinite.any():
+        where = tuple(np.argwhere(infinite)[0].tolist())
+        raise ValueError(f"volume must not be infinite, got {array[where]} at index {where}")
     nodes = int(np.count_nonzero(good))
     whole = nodes == grid.size
     if each is None and not whole:

@@ -17,32 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from .results import Status
 
 _MOST_INNER = 60  # steps of conjugate gradients
 _FIRST_DAMPING = 1e-3
 _MOST_DAMPING = 1e12
 _TINY = 1e-10  # of a dimensionless step: what rounding leaves
-
-
-class Ending(IntEnum):
-    """How a descent ended."""
-
-    CONVERGED = 0
-    MAX_ITERATIONS = 1
-    STALLED = 2
-
-    @property
-    def message(self) -> str:
-        """One sentence."""
-        return (
-            "the tolerance is met",
-            "stopped at max_iter before the tolerance was met",
-            "no step lowers the loss further",
-        )[self]
 
 
 class Local(Protocol):
@@ -74,7 +58,7 @@ class Descent(NamedTuple):
 
     local: Any
     iterations: int
-    ending: Ending
+    status: Status
 
 
 def conjugate_gradients(
@@ -126,7 +110,7 @@ def minimise(local: Any, tol: float, max_iter: int) -> Descent:
         step = conjugate_gradients(damped, -local.gradient, precondition, forcing, _MOST_INNER)
         decrement = -_dot(local.gradient, step)
         if not decrement > tol * tol * local.variance * step.size:
-            return Descent(local, iteration, Ending.CONVERGED)
+            return Descent(local, iteration, Status.CONVERGED)
         model = 0.5 * (decrement + damping * _dot(step, local.diagonal * step))
         trial = local.moved(step)
         gain = (local.loss - trial.loss) / model
@@ -135,10 +119,10 @@ def minimise(local: Any, tol: float, max_iter: int) -> Descent:
             damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
             growth = 2.0
         elif np.abs(step).max() < _TINY:
-            return Descent(local, iteration + 1, Ending.CONVERGED)
+            return Descent(local, iteration + 1, Status.CONVERGED)
         else:
             damping *= growth
             growth *= 2.0
             if damping > _MOST_DAMPING:
-                return Descent(local, iteration + 1, Ending.STALLED)
-    return Descent(local, max_iter, Ending.MAX_ITERATIONS)
+                return Descent(local, iteration + 1, Status.STALLED)
+    return Descent(local, max_iter, Status.MAX_ITERATIONS)

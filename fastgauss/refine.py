@@ -20,8 +20,9 @@ import numpy as np
 
 from . import _gradient, _sweep
 from ._data import Data
-from ._levmar import Descent, Ending, minimise
+from ._levmar import Descent, minimise
 from ._plan import Plan
+from .results import Status
 
 _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
@@ -44,9 +45,8 @@ class Refinement:
     residual_norm : float
         Square root of the (weighted) sum of squares that is left.
     iterations : int
-    converged : bool
-    status : str
-        How it ended, in a sentence.
+    status : Status
+        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` says it in words.
     """
 
     field: Any
@@ -56,12 +56,16 @@ class Refinement:
     covariance: np.ndarray | None
     residual_norm: float
     iterations: int
-    converged: bool
-    status: str
+    status: Status
+
+    @property
+    def converged(self) -> bool:
+        """Whether the tolerance was met."""
+        return self.status == Status.CONVERGED
 
     def __repr__(self) -> str:
         return (
-            f"<Refinement of {len(self.amplitudes)} particles: {self.status} after "
+            f"<Refinement of {len(self.amplitudes)} particles, {self.status.message} after "
             f"{self.iterations} iterations, residual norm {self.residual_norm:.6g}>"
         )
 
@@ -297,6 +301,5 @@ def _result(found: Descent, turned: bool) -> Refinement:
         state.widths if turned else None,
         float(np.sqrt(2.0 * local.loss)),
         found.iterations,
-        found.ending is Ending.CONVERGED,
-        found.ending.message,
+        found.status,
     )

