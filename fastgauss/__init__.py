@@ -1,7 +1,8 @@
 """fastgauss: Gaussians at lane speed.
 
-Find, fit and evaluate Gaussian spots, millions a second on one core. The README shows a
-first command; `fit_spots`, `fit_rois`, `find_spots` and `evaluate` are where to go on.
+Find, fit and evaluate Gaussian spots, millions a second on one core, and draw and fit sums of
+many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_spots`, `evaluate`,
+`render` and `GaussianField` are where to go on.
 """
 
 from ._info import show_config
