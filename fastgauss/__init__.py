@@ -14,6 +14,7 @@ from .field import GaussianField, render
 from .fit import fit_rois, fit_spots
 from .grid import Grid
 from .results import FitResult, Status
+from .sphere import healpix_add, healpix_pixel
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,8 @@ __all__ = [
     "fit_rois",
     "fit_spots",
     "get_num_threads",
+    "healpix_add",
+    "healpix_pixel",
     "image",
     "jacobian",
     "render",
