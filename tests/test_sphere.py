@@ -243,8 +243,8 @@ def additions(draw):
 
 
 @settings(deadline=None, max_examples=80)
-@given(additions(), st.sampled_from("fd"), st.booleans(), st.integers(1, 6), st.booleans())
-def test_sums_have_the_bits_of_add_at(case, kind, nest, threads, strided):
+@given(additions(), st.sampled_from("fd"), st.booleans(), st.integers(1, 6), *[st.booleans()] * 2)
+def test_sums_have_the_bits_of_add_at(case, kind, nest, threads, strided, parted):
     theta, phi, values = case
     start = np.random.default_rng(1).normal(size=96)[::2] if strided else np.full(48, 0.1)
     expected = start.astype(kind)
@@ -256,14 +256,16 @@ def test_sums_have_the_bits_of_add_at(case, kind, nest, threads, strided):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sphere, "_CHUNK", 16)
         patch.setattr(sphere, "_WAITING", 2)
+        patch.setattr(sphere, "_CACHED", 0 if parted else 1 << 22)
         result = fg.healpix_add(sums, theta, phi, values, nest=nest, threads=threads)
     assert result is sums
     np.testing.assert_array_equal(sums, expected)
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="a million directions")
-@pytest.mark.parametrize("threads", [1, 2, 8])
-def test_large_jobs_have_the_bits_of_add_at(threads):
+@pytest.mark.parametrize(("threads", "cached"), [(1, 0), (2, 0), (8, 0), (2, 1 << 22)])
+def test_large_jobs_have_the_bits_of_add_at(monkeypatch, threads, cached):
+    monkeypatch.setattr(sphere, "_CACHED", cached)
     theta, phi = random_directions(1_000_000)
     values = RNG.normal(size=theta.size)
     for weights in (values, values.astype("f4"), values[:1], 0.1):
@@ -371,11 +373,9 @@ def test_calls_are_made_in_order_by_any_number_of_threads():
                 return
             calls.put(number, (number,))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sphere, "_WAITING", 200)
-        team = [threading.Thread(target=bring) for _ in range(8)]
-        for thread in team:
-            thread.start()
-        for thread in team:
-            thread.join()
+    team = [threading.Thread(target=bring) for _ in range(8)]
+    for thread in team:
+        thread.start()
+    for thread in team:
+        thread.join()
     assert made == list(range(200))

@@ -310,3 +310,24 @@ def add_in_order(sums, pixels, values):
         sums[pixels[k]] += values[k * step]
     for k in range(sure, n):
         sums[pixels[k]] += values[k * step]
+
+
+@kernel
+def sort_by_part(pixels, values, shift, ends, sorted_pixels, sorted_values):
+    """Sort pixels and their values by ``pixel >> shift``, those of a part as they came.
+
+    Part k then lies from ``ends[k]`` to ``ends[k + 1]``; a single value is left as it is.
+    """
+    each = values.size > 1
+    ends[:] = 0
+    for k in range(pixels.size):
+        ends[(pixels[k] >> shift) + 2] += 1
+    for part in range(1, ends.size):
+        ends[part] += ends[part - 1]
+    for k in range(pixels.size):
+        part = (pixels[k] >> shift) + 1
+        at = ends[part]
+        ends[part] = at + 1
+        sorted_pixels[at] = pixels[k]
+        if each:
+            sorted_values[at] = values[k]
