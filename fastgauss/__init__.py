@@ -18,6 +18,7 @@ from .grid import Grid
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
+from .sphere import healpix_add, healpix_pixel
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,8 @@ __all__ = [
     "fit_rois",
     "fit_spots",
     "get_num_threads",
+    "healpix_add",
+    "healpix_pixel",
     "image",
     "jacobian",
     "render",

@@ -11,6 +11,7 @@ TOLERANCE = {
         "erf": 1.5,
         "erfc": 4.5,
         "erfcx": 4.0,
+        "sin_octant": 0.8,
     },
     "profile": 3e-14,  # times 1 + z**2 / 100 at z sigmas: the rounding of z moves it so far
     "evaluate": 1e-13,
