@@ -8,6 +8,7 @@ from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField, render
@@ -25,10 +26,12 @@ __all__ = [
     "Status",
     "astigmatic_model",
     "calibrate_astigmatism",
+    "deposit",
     "evaluate",
     "find_spots",
     "fit_rois",
     "fit_spots",
+    "gather",
     "get_num_threads",
     "image",
     "jacobian",

@@ -17,6 +17,7 @@ TOLERANCE = {
     "jacobian": 1e-12,
     "render": {"float64": 1e-12, "float32": 3e-6},  # absolute, in the sum of amplitudes
     "5-point quadrature": 3e-8,  # of means over pixels, sigma of 1 spacing, absolute
+    "deposit": {"float64": 4e-15, "float32": 1e-6},  # absolute, in the sum of values
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution
     "fit covariance": 1e-5,  # against J'J by central differences
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors

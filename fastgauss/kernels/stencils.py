@@ -41,7 +41,7 @@ class Frame(NamedTuple):
 class Block(NamedTuple):
     """Scratch of one thread."""
 
-    index: np.ndarray  # (BLOCK,) which particle
+    which: np.ndarray  # (BLOCK,) numbers of the particles
     cells: np.ndarray  # (BLOCK, 3) first node of the stencil along each axis
     inside: np.ndarray  # (BLOCK,) whether all of the stencil is in the grid and is the task's
     weights: np.ndarray  # (BLOCK, 12) those of each axis
@@ -141,7 +141,7 @@ def survey(positions, values, frame, counts, begin, end):
     axes = positions.shape[1]
     lead = 3 - axes
     n = frame.shape[lead]
-    own = values.shape[0] > 1
+    own = values.shape[0] == positions.shape[0]
     for i in range(begin, end):
         fine = True
         for axis in range(axes):
@@ -183,12 +183,12 @@ def make_choose(nodes: int) -> Callable:
         if low == 0 and high == n:  # all do, or it does not matter
             found = min(BLOCK, end - i)
             for k in range(found):
-                block.index[k] = i + k
+                block.which[k] = i + k
             return i + found, found
         while i < end and found < BLOCK:
             u = place(positions[i, 0], origin, spacing, n, wraps)
             cell = int(floor(u + shift) - first_cell)
-            block.index[found] = i
+            block.which[found] = i
             # one node more on either side: that of ``make_locate`` is exact
             found += 1 if _meets(cell - 1, nodes + 2, n, wraps, low, high) else 0
             i += 1
@@ -207,7 +207,7 @@ def make_locate(nodes: int, axes: int) -> Callable:
     @device
     def locate(flat, positions, frame, block, count, channels, low, high):
         for k in range(count):
-            q = block.index[k]
+            q = block.which[k]
             inside = True
             for axis in range(axes):
                 n = frame.shape[lead + axis]
@@ -299,12 +299,12 @@ def make_deposit(nodes: int, axes: int, many: bool) -> Callable:
     @kernel
     def deposit(flat, positions, values, frame, block, low, high):
         i, end = 0, positions.shape[0]
-        own = values.shape[0] > 1
+        own = values.shape[0] == positions.shape[0]
         while i < end:
             i, count = choose(positions, frame, block, i, end, low, high)
             locate(flat, positions, frame, block, count, values.shape[1], low, high)
             for k in range(count):
-                v = block.index[k] if own else 0
+                v = block.which[k] if own else 0
                 if block.inside[k]:
                     add_whole(flat, frame, block, k, values, v)
                 else:
@@ -359,7 +359,7 @@ def make_gather(nodes: int, axes: int) -> Callable:
         for start in range(begin, end, BLOCK):
             count = min(BLOCK, end - start)
             for k in range(count):
-                block.index[k] = start + k
+                block.which[k] = start + k
             locate(flat, positions, frame, block, count, channels, 0, n)
             for k in range(count):
                 for c in range(channels):
