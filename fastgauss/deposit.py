@@ -25,6 +25,7 @@ from .kernels import stencils
 NONFINITE = ("raise", "drop")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _CHUNK = 1 << 17  # particles of a task that only reads
+_SAMPLE = 1 << 14  # particles that decide where slabs end
 _SMALL = 2e5  # node updates that are done before another thread has woken
 
 
@@ -82,26 +83,20 @@ def _frame(grid: Grid) -> stencils.Frame:
     )
 
 
-def _survey(
-    positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, planes: int, threads: int
-) -> tuple[int, np.ndarray]:
-    """First particle that is not finite, or -1, and the particles at each of some planes."""
+def _survey(positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, threads: int) -> int:
+    """First particle that is not finite, or -1."""
     n = len(positions)
-    chunks = -(-n // _CHUNK)
-    counts = np.zeros((chunks if planes else 1, planes), dtype=np.int64)
-    bad = np.full(chunks, -1)
+    bad = np.full(-(-n // _CHUNK), -1)
 
     def make_task() -> _runtime.Task:
         def task(start: int, stop: int) -> None:
-            k = start // _CHUNK
-            own = counts[k if planes else 0]
-            bad[k] = stencils.survey(positions, values, frame, own, start, stop)
+            bad[start // _CHUNK] = stencils.survey(positions, values, frame, start, stop)
 
         return task
 
     _runtime.run(make_task, n, _CHUNK, threads)
     found = bad[bad >= 0]
-    return int(found[0]) if found.size else -1, counts.sum(axis=0)
+    return int(found[0]) if found.size else -1
 
 
 def _refuse(positions: np.ndarray, values: np.ndarray, first: int) -> None:
@@ -123,11 +118,14 @@ def _finite_rows(positions: np.ndarray, values: np.ndarray, grid: Grid) -> np.nd
     return fine & np.isfinite(values).all(axis=1) if len(values) == len(fine) else fine
 
 
-def _slabs(counts: np.ndarray, team: int) -> list[int]:
+def _slabs(grid: Grid, positions: np.ndarray, team: int) -> list[int]:
     """Bounds of slabs of the first axis, one a thread, with about equal numbers of particles."""
-    before = np.concatenate([[0], np.cumsum(counts)])
-    inner = np.searchsorted(before, np.arange(1, team) * (before[-1] / team))
-    return np.unique(np.concatenate([[0], inner, [len(counts)]])).tolist()
+    n = grid.shape[0]
+    some = positions[:: max(1, len(positions) // _SAMPLE)]
+    along = grid.index(some)[:, 0]
+    along = np.sort(along % n if grid.periodic[0] else along.clip(0, n))
+    inner = np.rint(along[np.arange(1, team) * len(along) // team]).astype(int)
+    return np.unique(np.concatenate([[0], inner, [n]])).tolist()
 
 
 def _apart(array: np.ndarray, out: np.ndarray | None) -> np.ndarray:
@@ -214,17 +212,15 @@ def deposit(
     team = _runtime.resolve_threads(threads)
     team = team if len(where) * nodes**frame_of.ndim * what.shape[1] > _SMALL else 1
     frame = _frame(frame_of)
-    planes = frame_of.shape[0] if team > 1 else 0
-    first, counts = _survey(where, what, frame, planes, team)
+    first = _survey(where, what, frame, team)
     if first >= 0:
         if not drop:
             _refuse(where, what, first)
         fine = _finite_rows(where, what, frame_of)
         where, what = where[fine], what[fine] if len(what) == len(fine) else what
-        _, counts = _survey(where, what, frame, planes, team)
     if target.size and len(where):
         where, what = _apart(where, out), _apart(what, out)
-        bounds = _slabs(counts, team) if planes else [0, frame_of.shape[0]]
+        bounds = _slabs(frame_of, where, team) if team > 1 else [0, frame_of.shape[0]]
         _scatter(target, where, what, frame, nodes, bounds)
     return target
 
@@ -325,7 +321,7 @@ def gather(
     out = np.zeros((len(where), math.prod(trail)))
     team = team if out.size * nodes**known.ndim > _SMALL else 1
     frame = _frame(known)
-    first, _ = _survey(where, np.zeros((1, 1)), frame, 0, team)
+    first = _survey(where, np.zeros((1, 1)), frame, team)
     if first >= 0:
         _refuse(where, np.zeros((1, 1)), first)
     if out.size and volume.size:

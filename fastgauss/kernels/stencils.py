@@ -133,31 +133,21 @@ _ROW = {1: _row_1, 2: _row_2, 3: _row_3, 4: _row_4}
 
 
 @kernel
-def survey(positions, values, frame, counts, begin, end):
-    """First particle in [begin, end) whose place or value is not finite, -1 if there is none.
-
-    ``counts``, one for each node of the first axis or empty, gets the number of particles there.
-    """
+def survey(positions, values, frame, begin, end):
+    """First particle in [begin, end) whose place or value is not finite, -1 if there is none."""
     axes = positions.shape[1]
     lead = 3 - axes
-    n = frame.shape[lead]
     own = values.shape[0] == positions.shape[0]
     for i in range(begin, end):
         fine = True
         for axis in range(axes):
-            u = (np.float64(positions[i, axis]) - frame.origin[lead + axis]) / frame.spacing[
-                lead + axis
-            ]
-            fine = fine and abs(u) < np.inf
+            limit = 1.7e308 * frame.spacing[lead + axis]  # so that the index does not overflow
+            fine = fine and abs(np.float64(positions[i, axis]) - frame.origin[lead + axis]) < limit
         if own:
             for c in range(values.shape[1]):
                 fine = fine and abs(np.float64(values[i, c])) < np.inf
         if not fine:
             return i
-        if counts.size:
-            x = positions[i, 0]
-            u = place(x, frame.origin[lead], frame.spacing[lead], n, frame.periodic[lead])
-            counts[min(max(int(floor(u)), 0), n - 1)] += 1
     return -1
 
 
