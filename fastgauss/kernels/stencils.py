@@ -154,9 +154,8 @@ def survey(positions, values, frame, begin, end):
 @device
 def _meets(cell, nodes, n, wraps, low, high):
     """Whether a stencil of an axis may have a node in [low, high)."""
-    if cell < high and cell + nodes > low:
-        return True
-    return wraps and (cell < 0 or cell + nodes > n)
+    last = cell + nodes  # no branches: half of them would be guessed wrong
+    return ((cell < high) & (last > low)) | (wraps & ((cell < 0) | (last > n)))
 
 
 def make_choose(nodes: int) -> Callable:
@@ -180,7 +179,7 @@ def make_choose(nodes: int) -> Callable:
             cell = int(floor(u + shift) - first_cell)
             block.which[found] = i
             # one node more on either side: that of ``make_locate`` is exact
-            found += 1 if _meets(cell - 1, nodes + 2, n, wraps, low, high) else 0
+            found += int(_meets(cell - 1, nodes + 2, n, wraps, low, high))
             i += 1
         return i, found
 
