@@ -10,6 +10,7 @@ from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
@@ -32,10 +33,12 @@ __all__ = [
     "Status",
     "astigmatic_model",
     "calibrate_astigmatism",
+    "deposit",
     "evaluate",
     "find_spots",
     "fit_rois",
     "fit_spots",
+    "gather",
     "get_num_threads",
     "healpix_add",
     "healpix_pixel",

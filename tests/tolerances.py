@@ -22,6 +22,7 @@ TOLERANCE = {
     "field gradient": 1e-9,  # in the largest of its kind
     "field gradient, float32": 1e-5,
     "finite difference": 1e-5,
+    "deposit": {"float64": 4e-15, "float32": 1e-6},  # absolute, in the sum of values
     "fit, default tol": 1e-7,  # parameters against scipy's tightest solution
     "fit covariance": 1e-5,  # against J'J by central differences
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors

@@ -31,8 +31,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device, entry, kernel
-from .integers import prefetch, rounded_product, spread_bits, spread_digits, store_whole
+from .integers import rounded_product, spread_bits, spread_digits, store_whole
 from .lanes import WIDTH, absolute, floor, load, lowest_bit, mask_bits, maximum, select
+from .memory import prefetch
 from .special import sin_octant
 
 MAX_NSIDE = 1 << 29
