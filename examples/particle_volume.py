@@ -94,9 +94,8 @@ def report(stages, positions, truth):
     print(f"{COUNT} particles in {' x '.join(map(str, SHAPE))} voxels")
     for name, (field, amplitudes, seconds) in stages.items():
         seen, ours, distance = match(field, positions)
-        text = (
-            f"  {name:<15} {1000 * seconds:7.1f} ms, {len(seen)} of {COUNT} within {NEAR:g} voxel"
-        )
+        text = f"  {name:<15} {1000 * seconds:7.1f} ms, {len(field)} found"
+        text += f", {len(seen)} of the true ones among them"
         text += f"; errors (median): centres {np.median(distance):.3f} voxels"
         if amplitudes is not None:
             error = amplitudes[ours] / truth[seen] - 1
