@@ -42,6 +42,50 @@ def test_spots_in_noise_are_found_and_their_errors_are_true():
     assert within > 0.99
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="hundreds of evaluations")
+def test_amplitudes_of_a_lattice_come_out_alike_in_three_ways():
+    names = example("amplitude_fit.py")
+    positions, truth, image = names["make"](1)
+    loss, gradient = names["loss_and_gradient"](truth, positions, image)
+    field = fg.GaussianField(image.shape, positions, names["SIGMA"])
+    ours, our_gradient = field.loss_and_gradient(image, truth)
+    assert ours == pytest.approx(loss, rel=1e-13)
+    np.testing.assert_allclose(our_gradient, gradient, atol=1e-12 * np.abs(gradient).max())
+    fit = field.fit_amplitudes(image)
+    assert fit.converged
+    np.testing.assert_allclose(
+        names["fit_with_gradient"](positions, image), fit.amplitudes, atol=1e-4
+    )
+    pull = (fit.amplitudes - truth) / fit.errors
+    assert 0.9 < pull.std() < 1.1
+    assert names["evaluate_volume"](24, 50)[2] < 1e-12
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="a thousand particles in a volume")
+def test_particles_of_a_volume_are_found_and_refined():
+    names = example("particle_volume.py")
+    positions, truth, volume = names["make"](2)
+    stages = names["run"](volume)
+    field, amplitudes, _ = stages[names["MLEM"]]
+    seen, ours, distance = names["match"](field, positions)
+    assert len(seen) > 0.97 * len(positions)
+    assert len(field) < 1.06 * len(positions)  # some bright ones are taken for two
+    assert np.median(distance) < 0.1
+    assert np.median(np.abs(amplitudes[ours] / truth[seen] - 1)) < 0.04
+    assert field.widths == pytest.approx(names["SIGMA"], rel=0.02)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="compiled work")
+@pytest.mark.parametrize("name", ["amplitude_fit.py", "particle_volume.py"])
+def test_examples_of_fields_draw(name, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "picture.png"
+    monkeypatch.setattr("sys.argv", [name, str(path)])
+    example(name)["main"]()
+    assert path.stat().st_size > 10_000
+    assert f"wrote {path}" in capsys.readouterr().out
+
+
 def test_the_code_of_the_readme_runs():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL))
