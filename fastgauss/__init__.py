@@ -10,6 +10,7 @@ from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+from .binning import BinStatistics, bin_statistics, histogram
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
@@ -19,6 +20,7 @@ from .grid import Grid
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
+from .scatter import add_at
 from .sphere import healpix_add, healpix_pixel
 
 __version__ = "0.1.0"
@@ -26,12 +28,15 @@ __version__ = "0.1.0"
 __all__ = [
     "AmplitudeFit",
     "AstigmaticModel",
+    "BinStatistics",
     "FitResult",
     "GaussianField",
     "Grid",
     "Refinement",
     "Status",
+    "add_at",
     "astigmatic_model",
+    "bin_statistics",
     "calibrate_astigmatism",
     "deposit",
     "evaluate",
@@ -42,6 +47,7 @@ __all__ = [
     "get_num_threads",
     "healpix_add",
     "healpix_pixel",
+    "histogram",
     "image",
     "jacobian",
     "render",
