@@ -11,30 +11,30 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
+_FLAG = ir.IntType(32)
+
 
 def prefetch(array: np.ndarray, i: int) -> None:
-    """Ask for the memory of element i of a 1-D array, to be written to soon."""
+    """Ask for row ``i`` of an array, which will be written. Any ``i`` is allowed."""
 
 
 @type_callable(prefetch)
 def _type_prefetch(context: Any) -> Any:
-    def typer(array: Any, index: Any) -> Any:
-        fits = isinstance(array, types.Array) and array.ndim == 1
-        return types.none if fits and isinstance(index, types.Integer) else None
+    def typer(array: Any, i: Any) -> Any:
+        fits = isinstance(array, types.Array) and isinstance(i, types.Integer)
+        return types.none if fits else None
 
     return typer
 
 
 @lower_builtin(prefetch, types.Array, types.Integer)
 def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    own = context.make_array(sig.args[0])(context, builder, args[0])
-    index = context.cast(builder, args[1], sig.args[1], types.intp)
-    stride = cgutils.unpack_tuple(builder, own.strides, 1)[0]
-    base = builder.bitcast(own.data, ir.IntType(8).as_pointer())
-    pointer = builder.gep(base, [builder.mul(index, stride)])
-    flag = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag])
+    array = context.make_array(sig.args[0])(context, builder, args[0])
+    row = context.cast(builder, args[1], sig.args[1], types.intp)
+    stride = cgutils.unpack_tuple(builder, array.strides)[0]
+    byte = ir.IntType(8).as_pointer()
+    pointer = builder.gep(builder.bitcast(array.data, byte), [builder.mul(row, stride)])
+    kind = ir.FunctionType(ir.VoidType(), [byte, _FLAG, _FLAG, _FLAG])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    write, keep, data = (ir.Constant(flag, k) for k in (1, 3, 1))
-    builder.call(function, [pointer, write, keep, data])
+    builder.call(function, [pointer, *(ir.Constant(_FLAG, flag) for flag in (1, 3, 1))])
     return context.get_dummy_value()
