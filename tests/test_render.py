@@ -420,7 +420,7 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
         divided.append(len(_sweep._slabs(plan, 8)) if plan.n and grid.size else 0)
 
     check()
-    assert max(divided) > 4
+    assert max(divided) > (2 if JIT_DISABLED else 4)
 
 
 @compiled
