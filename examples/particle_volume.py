@@ -95,7 +95,7 @@ def report(stages, positions, truth):
     for name, (field, amplitudes, seconds) in stages.items():
         seen, ours, distance = match(field, positions)
         text = f"  {name:<15} {1000 * seconds:7.1f} ms, {len(field)} found"
-        text += f", {len(seen)} of the true ones among them"
+        text += f", {len(seen)} true ones within {NEAR:g} voxel of one"
         text += f"; errors (median): centres {np.median(distance):.3f} voxels"
         if amplitudes is not None:
             error = amplitudes[ours] / truth[seen] - 1
