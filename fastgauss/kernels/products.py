@@ -158,11 +158,17 @@ def aligned_start(flat, layout, first, count):
 
 
 @device
+def item(table, i):
+    """table[i] for an i that is not negative, which costs no look at its sign."""
+    return table[np.uint64(i)]
+
+
+@device
 def remaining(sphere, limit, table, stride, z, y):
     """What a row leaves of the squared radius of the sphere."""
     if sphere:
         of_y = TABLES_AT + SLOTS * stride
-        return limit - table[TABLES_AT + 3 * stride + z] - table[of_y + 3 * stride + y]
+        return limit - item(table, TABLES_AT + 3 * stride + z) - item(table, of_y + 3 * stride + y)
     return limit
 
 
@@ -202,10 +208,10 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
             mask_next = lanes_within(zero, 0, end - k - width)
             two = end - k > width
             for z in range(count[0]):
-                weight_z = amplitude * table[TABLES_AT + z]
+                weight_z = amplitude * item(table, TABLES_AT + z)
                 at = base + z * layout.strides[0] + k
                 for y in range(count[1]):
-                    weight = kind(weight_z * table[of_y + y])
+                    weight = kind(weight_z * item(table, of_y + y))
                     left = kind(remaining(sphere, limit, table, stride, z, y))
                     update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
                     if two:
@@ -247,18 +253,18 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
                     left = kind(remaining(sphere, limit, table, stride, z, y))
                     within = inside(sphere, mask, row, squares + k, left)
                     value = load_some(flat, at, within)
-                    f = f + value * kind(table[of_y + y])
+                    f = f + value * kind(item(table, of_y + y))
                     if derivatives:
-                        slope = slope + value * kind(table[of_y + stride + y])
-                        growth = growth + value * kind(table[of_y + 2 * stride + y])
+                        slope = slope + value * kind(item(table, of_y + stride + y))
+                        growth = growth + value * kind(item(table, of_y + 2 * stride + y))
                     at += across
-                outer = kind(table[TABLES_AT + z])
+                outer = kind(item(table, TABLES_AT + z))
                 plain = plain + f * outer
                 if derivatives:
                     by_y = by_y + slope * outer
                     wide_y = wide_y + growth * outer
-                    by_z = by_z + f * kind(table[TABLES_AT + stride + z])
-                    wide_z = wide_z + f * kind(table[TABLES_AT + 2 * stride + z])
+                    by_z = by_z + f * kind(item(table, TABLES_AT + stride + z))
+                    wide_z = wide_z + f * kind(item(table, TABLES_AT + 2 * stride + z))
             e = load(row, k)
             table[0] += total(plain * e)
             if derivatives:
@@ -299,16 +305,16 @@ def make_tangent(sphere: bool) -> Callable:
             moved = load(row, stride + k) * kind(table[3]) + e * kind(table[0])
             moved = load(row, 2 * stride + k) * kind(table[6]) + moved
             for z in range(count[0]):
-                f = table[TABLES_AT + z]
+                f = item(table, TABLES_AT + z)
                 slope = (
-                    table[TABLES_AT + stride + z] * table[1]
-                    + table[TABLES_AT + 2 * stride + z] * table[4]
+                    item(table, TABLES_AT + stride + z) * table[1]
+                    + item(table, TABLES_AT + 2 * stride + z) * table[4]
                 )
                 at = base + z * layout.strides[0] + k
                 for y in range(count[1]):
-                    f_y = table[of_y + y]
-                    by_y = table[of_y + stride + y] * table[2]
-                    by_y += table[of_y + 2 * stride + y] * table[5]
+                    f_y = item(table, of_y + y)
+                    by_y = item(table, of_y + stride + y) * table[2]
+                    by_y += item(table, of_y + 2 * stride + y) * table[5]
                     left = kind(remaining(sphere, limit, table, stride, z, y))
                     within = inside(sphere, mask, row, squares + k, left)
                     value = load_some(flat, at, within) + moved * kind(f * f_y)
