@@ -36,10 +36,11 @@ def _slabs(plan: Plan, team: int) -> np.ndarray:
 def _over_slabs(
     plan: Plan, out: np.ndarray, threads: int | None, kernel: Callable, numbers: np.ndarray
 ) -> None:
-    """Run a kernel that writes slabs of ``out``; ``numbers`` belong to the particles."""
+    """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
     flat, layout = layout_of(out, plan.grid)
     team = _team(plan, threads)
     bounds = _slabs(plan, team).tolist()
+    numbers = numbers[plan.particles.order]
 
     def make_task() -> _runtime.Task:
         own = scratch(plan, out.dtype)

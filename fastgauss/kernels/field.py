@@ -83,20 +83,23 @@ def sums_of(turned: bool) -> int:
 
 @cache
 def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
-    """The kernel that combines particles with nodes [low, high) of the first axis."""
+    """The kernel that combines particles with nodes [low, high) of the first axis.
+
+    Amplitudes stand in the order of the particles: one that lies anywhere would be waited for.
+    """
     family = _family(turned)
     paint = family.make_paint(products.COMBINE[combine], sphere)
     visit = _make_visit(family.shape_of, family.half_widths, paint)
 
     @kernel
     def scatter(flat, layout, support, particles, amplitudes, table, row, low, high):
-        centres, widths, order = particles.centres, particles.widths, particles.order
+        centres, widths = particles.centres, particles.widths
         lead = 3 - centres.shape[1]
         n, wraps = layout.shape[lead], layout.periodic[lead]
         for layer in range(particles.reach.size):
             begin, end = layer_range(particles, n, wraps, low, high, layer)
             for q in range(begin, end):
-                amplitude = amplitudes[order[q]]
+                amplitude = amplitudes[q]
                 visit(flat, layout, support, centres, widths, q, low, high, amplitude, table, row)
 
     return scatter
@@ -125,20 +128,23 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
 
 @cache
 def make_tangent(turned: bool, sphere: bool) -> Callable:
-    """The adjoint of ``make_gather`` with derivatives: coefficients (n, K) to the grid."""
+    """The adjoint of ``make_gather`` with derivatives: coefficients (n, K) to the grid.
+
+    Coefficients stand in the order of the particles.
+    """
     family = _family(turned)
     visit = _make_visit(family.shape_of, family.half_widths, family.make_tangent(sphere))
 
     @kernel
     def tangent(flat, layout, support, particles, coefficients, table, row, low, high):
-        centres, widths, order = particles.centres, particles.widths, particles.order
+        centres, widths = particles.centres, particles.widths
         lead = 3 - centres.shape[1]
         n, wraps = layout.shape[lead], layout.periodic[lead]
         for layer in range(particles.reach.size):
             begin, end = layer_range(particles, n, wraps, low, high, layer)
             for q in range(begin, end):
                 for k in range(coefficients.shape[1]):
-                    table[k] = coefficients[order[q], k]
+                    table[k] = coefficients[q, k]
                 visit(flat, layout, support, centres, widths, q, low, high, 1.0, table, row)
 
     return tangent
