@@ -113,6 +113,7 @@ def _including(
     owned = kernels.make_statistics_at(weighted)
     return _scatter.Work(
         len(count),
+        count.nbytes + state.nbytes,
         lambda bins, start, stop: direct(count, state, bins, values, weights, start, stop),
         "position",
         values,

@@ -78,9 +78,10 @@ def add_at(
 
     Notes
     -----
-    On one thread pairs are added in one loop. From 2**19 pairs on, several threads deal pairs out
-    to parts of the bins in batches, keeping their order, and each adds the parts it owns; see
-    ``fastgauss/_scatter.py`` for the measured rule. Takes up to 64 MB beside the arguments.
+    While `out` is 16 MB or less, pairs are checked by all threads and added by one, which is as
+    fast. Beyond that, from 2**19 pairs on, threads deal pairs out to parts of the bins in batches,
+    keeping their order, and each adds the part it owns; ``fastgauss/_scatter.py`` has the rule.
+    Takes up to 64 MB beside the arguments.
     `compensated` and `accumulate` read all pairs once for every window of the bins: one a thread,
     or more where sums of 8 or 16 bytes a bin would take more than 48 MB.
 

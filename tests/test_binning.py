@@ -70,6 +70,7 @@ def test_modes_of_statistics():
 
 @pytest.mark.parametrize("n", [3000, pytest.param(700_000, marks=compiled)])
 def test_statistics_on_any_number_of_threads(n, monkeypatch):
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     if n < 10_000:
         monkeypatch.setattr(_scatter, "_PARALLEL", 1)
     rng = np.random.default_rng(1)
@@ -166,7 +167,8 @@ def test_histogram_adds_to_out():
 
 @compiled
 @pytest.mark.parametrize("weighted", [False, True])
-def test_histogram_on_any_number_of_threads(weighted):
+def test_histogram_on_any_number_of_threads(weighted, monkeypatch):
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     rng = np.random.default_rng(4)
     n = 1_300_000
     x, w = rng.normal(size=(n, 2)), rng.normal(size=n) if weighted else None
@@ -199,12 +201,12 @@ def test_arguments_of_histogram(args, error, text):
 def test_within_the_callers_own_compiled_code():
     from numba import njit
 
-    interval, include = binning.interval, binning.include
+    interval, include, scale_of = binning.interval, binning.include, binning.scale_of
 
     @njit(cache=False)
     def moments(x, edges, rows):
         for value in x:
-            j = interval(value, edges)
+            j = interval(value, edges, scale_of(edges))
             if j >= 0:
                 include(rows[j], value, 1.0)
 

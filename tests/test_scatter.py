@@ -5,7 +5,7 @@ import tracemalloc
 import naive_scatter as naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -57,6 +57,8 @@ def outcome(function, out, *args):
     st.integers(0, 2**32 - 1),
 )
 def test_dtypes(out, values, index, size, n, seed):
+    fits = np.can_cast(np.result_type(out, values), out)
+    assume(fits or not JIT_DISABLED)  # plain numpy refuses to store a wider scalar
     rng = np.random.default_rng(seed)
     begin = draw(rng, size, out)
     low = 0 if np.dtype(index).kind == "u" else -size
@@ -234,8 +236,9 @@ ORDERS = {
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("size", [2, 16, 49_152, 3_000_000])
 @pytest.mark.parametrize("index", ["i4", "i8"])
-def test_any_number_of_threads(order, size, index):
+def test_any_number_of_threads(order, size, index, monkeypatch):
     """Sizes where threads take part, and several batches."""
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     rng = np.random.default_rng(size)
     n = 2_300_000
     k = ORDERS[order](rng, rng.integers(0, size, n).astype(index)).clip(0, size - 1)
@@ -252,7 +255,8 @@ def test_any_number_of_threads(order, size, index):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["value", "scalar", "row", "float32", "count"])
 @pytest.mark.parametrize("threads", [2, 3])
-def test_kinds_and_modes_on_threads(mode, kind, threads):
+def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     rng = np.random.default_rng(5)
     n, size = 600_000, 1000
     reach = 0 if mode == "raise" else 300
@@ -282,6 +286,7 @@ def test_kinds_and_modes_on_threads(mode, kind, threads):
 def test_threads_deal_out_small_batches(monkeypatch):
     """The machinery of threads over a few pairs, for the plain run too."""
     monkeypatch.setattr(_scatter, "_PARALLEL", 1)
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     monkeypatch.setattr(_scatter, "_LONGEST", 150)
     rng = np.random.default_rng(2)
     for size, many in ((7, ()), (40, ()), (40, (3,))):
@@ -334,7 +339,8 @@ def test_accumulate(shape, dtype, compensated):
 
 @compiled
 @pytest.mark.parametrize("job", ["random", "strided", "tuple", "row", "careful"])
-def test_memory_is_bounded(job):
+def test_memory_is_bounded(job, monkeypatch):
+    monkeypatch.setattr(_scatter, "_NEAR", 0)
     rng = np.random.default_rng(3)
     n, size = 5_000_000, 1_000_000
     k, v, out = rng.integers(0, size, n), np.ones(n, "f4"), np.zeros(size, "f4")

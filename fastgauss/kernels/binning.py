@@ -69,21 +69,26 @@ def make_statistics_at(weighted: bool) -> Callable:
 
 
 @device
-def interval(value, edges):
+def scale_of(edges):
+    """Intervals a unit of length."""
+    width = edges[edges.size - 1] - edges[0]
+    return (edges.size - 1) / width if width > 0.0 else 0.0
+
+
+@device
+def interval(value, edges, scale):
     """The j with edges[j] <= value < edges[j + 1]; the last edge too; -1 outside, also for NaN.
 
-    ``edges`` are about equally spaced, so that a product finds j but for a step.
+    ``edges`` are about equally spaced, so that a product with their ``scale_of`` finds j but for
+    a step.
     """
     n = edges.size - 1
-    low, high = edges[0], edges[n]
-    if not low <= value <= high:
-        return -1
-    width = high - low
-    j = int((value - low) / width * n) if width > 0.0 else 0
-    j = min(max(j, 0), n - 1)
-    while j > 0 and value < edges[j]:
+    if not edges[0] <= value <= edges[n]:
+        return np.int64(-1)
+    j = min(max(np.int64((value - edges[0]) * scale), np.int64(0)), np.int64(n - 1))
+    while j > 0 and value < edges[np.uint64(j)]:
         j -= 1
-    while j < n - 1 and value >= edges[j + 1]:
+    while j < n - 1 and value >= edges[np.uint64(j + 1)]:
         j += 1
     return j
 
@@ -91,10 +96,9 @@ def interval(value, edges):
 @kernel
 def locate(coords, edges, bins, begin, start, stop):
     """Refine ``bins`` by one more axis: bin * n + interval, -1 for none. It starts at ``begin``."""
-    n = edges.size - 1
+    n, scale = edges.size - 1, scale_of(edges)
     for i in range(start, stop):
-        q = i - begin
+        q = np.uint64(i - begin)
         k = bins[q]
-        if k >= 0:
-            j = interval(float(coords[i]), edges)
-            bins[q] = k * n + j if j >= 0 else -1
+        j = interval(float(coords[np.uint64(i)]), edges, scale)
+        bins[q] = k * n + j if min(j, k) >= 0 else -1
