@@ -1,7 +1,8 @@
 """fastgauss: Gaussians at lane speed.
 
-Find, fit and evaluate Gaussian spots, millions a second on one core. The README shows a
-first command; `fit_spots`, `fit_rois`, `find_spots` and `evaluate` are where to go on.
+Find, fit and evaluate Gaussian spots, millions a second on one core, and draw and fit sums of
+many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_spots`, `evaluate`,
+`render` and `GaussianField` are where to go on.
 """
 
 from ._info import show_config
@@ -9,6 +10,8 @@ from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+from .binning import BinStatistics, bin_statistics, histogram
+from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
@@ -17,24 +20,34 @@ from .grid import Grid
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
+from .scatter import add_at
+from .sphere import healpix_add, healpix_pixel
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AmplitudeFit",
     "AstigmaticModel",
+    "BinStatistics",
     "FitResult",
     "GaussianField",
     "Grid",
     "Refinement",
     "Status",
+    "add_at",
     "astigmatic_model",
+    "bin_statistics",
     "calibrate_astigmatism",
+    "deposit",
     "evaluate",
     "find_spots",
     "fit_rois",
     "fit_spots",
+    "gather",
     "get_num_threads",
+    "healpix_add",
+    "healpix_pixel",
+    "histogram",
     "image",
     "jacobian",
     "render",

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _runtime
-from ._plan import Plan, layout_of, scratch
+from . import _runtime, _sweep
+from ._plan import Plan
 from .kernels import gram as kernels
 from .kernels import sparse
-from .kernels.field import make_list
 from .kernels.lanes import WIDTH
 
 if TYPE_CHECKING:
@@ -179,24 +178,10 @@ def listed(plan: Plan, weights: np.ndarray | None, most: float = np.inf) -> Rows
 
     None if that list would be longer than ``most``, or the matrix.
     """
-    from scipy.sparse import csr_matrix
-
-    grid = plan.grid
-    if not grid.size or not plan.n:
-        return Rows(np.zeros(plan.n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0))
-    both: Any = make_list(plan.turned, plan.sphere)
-    count, collect = both
-    _, layout = layout_of(np.empty(grid.shape), grid)  # memory that nobody touches
-    table, row = scratch(plan, np.float64)
-    counts = np.zeros(plan.n, dtype=np.int64)
-    count(table, layout, plan.support, plan.particles, counts, table, row)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    if starts[-1] > most:
+    columns = _sweep.sparse(plan, most)
+    if columns is None:
         return None
-    nodes, values = np.empty(starts[-1], dtype=np.int64), np.empty(starts[-1])
-    collect((nodes, values), layout, plan.support, plan.particles, starts[:-1], table, row)
-    matrix = csr_matrix((values, nodes, starts), shape=(plan.n, grid.size))
-    matrix = matrix[plan.particles.order]
+    matrix = columns.T[plan.particles.order]
     weighted = matrix if weights is None else matrix.multiply(weights.reshape(1, -1)).tocsr()
     product = (weighted @ matrix.T).tocsr()
     product.sort_indices()

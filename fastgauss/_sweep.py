@@ -104,21 +104,24 @@ def gather(
     return out
 
 
-def sparse(plan: Plan) -> Any:
-    """The matrix (nodes, n) of all profiles as scipy.sparse.csc_array."""
+def sparse(plan: Plan, most: float = np.inf) -> Any:
+    """The matrix (nodes, n) of all profiles as scipy.sparse.csc_array.
+
+    None if it would have more than ``most`` entries.
+    """
     from scipy.sparse import csc_array
 
     shape = plan.grid.size, plan.n
-    counts = np.zeros(plan.n + 1, dtype=np.int64)
+    count, collect = kernels.make_list(plan.turned, plan.sphere)
+    common = contiguous_layout(plan.grid), plan.support, plan.particles
     own = scratch(plan, np.float64)
+    counts = np.zeros(plan.n + 1, dtype=np.int64)
     if plan.grid.size:
-        count, collect = kernels.make_list(plan.turned, plan.sphere)
-        layout = contiguous_layout(plan.grid)
-        common = layout, plan.support, plan.particles
-        flat = own[1]  # not touched
-        count(flat, *common, counts[1:], *own)
+        count(own[1], *common, counts[1:], *own)
     starts = np.cumsum(counts)
     total = int(starts[-1])
+    if total > most:
+        return None
     index = np.int32 if max(total, *shape) < 2**31 else np.int64
     nodes, values = np.empty(total, dtype=index), np.empty(total)
     if total:

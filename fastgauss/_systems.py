@@ -22,9 +22,9 @@ _BLOCK_CHUNK = 256  # rows of blocks
 _BLOCK = 16  # rows that a row of the approximate inverse is made from
 _RIDGE = 1e-6  # of the diagonal: what equal particles' blocks are kept from
 _UNSEEN = 1e-280  # a diagonal so small is none
-# Entries up to which the matrix is made: 12 bytes each. Below that it is faster than sweeps for
-# any number of neighbours, since it takes few iterations: 1e5 particles in 128**3 nodes, 184
-# neighbours, take 10 with it and 450 without.
+# Entries up to which the matrix is made, at 12 bytes each. It always pays: 1e5 particles in 128**3
+# nodes, 184 neighbours each, take 10 iterations with it and 450 without, 1e4 take 5 and 84. With
+# 20 to 60 neighbours fits by sweeps took 6 to 30 times longer, spheres and covariances included.
 MOST_ENTRIES = 300_000_000
 
 
@@ -63,6 +63,10 @@ class GramSystem:
         out = np.empty_like(values)
         out[self.order] = values
         return out
+
+    def forget_inverse(self) -> None:
+        """Let go of the memory of the approximate inverse."""
+        self._inverse = self._blocks_of = None
 
     def multiply(self, x: np.ndarray) -> np.ndarray:
         """K x."""
@@ -139,7 +143,7 @@ class GramSystem:
         few = csr_matrix((values, columns, starts), shape=shape)[chosen][:, chosen]
         part = copy.copy(self)
         part.rows = _gram.Rows(few.indptr.astype(np.int64), few.indices, few.data)
-        part._inverse = part._blocks_of = None
+        part.forget_inverse()
         return part
 
     def exact_variances(self) -> np.ndarray:
@@ -217,6 +221,9 @@ class SweepSystem:
 
     def restrict(self, free: np.ndarray) -> None:
         """The same on every face."""
+
+    def forget_inverse(self) -> None:
+        """There is none."""
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
         """The last of the marked particles, since neighbours are not known."""

@@ -10,6 +10,7 @@ the Gram matrix A'WA entry by entry where memory allows (``_systems``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,6 +171,7 @@ def fit(
         solution = _nonnegative.solve(system, b, least, most)
     else:
         solution = _solve.conjugate_gradients(system, b, least, most)
+    system.forget_inverse()
     amplitudes = system.outer(system.scale * solution.x)
     length = _residual_norm(plan, v, amplitudes, w, threads)
     at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
@@ -195,9 +197,10 @@ def update(
     amplitudes: np.ndarray,
     rule: str,
     relaxation: float,
+    coverage: Callable[[], np.ndarray],
     threads: int | None,
 ) -> np.ndarray:
-    """``GaussianField.multiplicative_update`` of a plan."""
+    """``GaussianField.multiplicative_update`` of a plan; ``coverage`` gives A'1."""
     _check.choice("rule", rule, RULES)
     power = _check.number("relaxation", relaxation, above=0.0)
     v, w = data.volume.astype(np.float64, copy=False), data.weights
@@ -213,7 +216,7 @@ def update(
         if w is not None:
             ratio = np.where(w > 0.0, w * ratio, 0.0)
         lit = _sweep.gather(plan, ratio, threads)[:, 0]
-        shine = _sweep.gather(plan, np.ones(plan.grid.shape) if w is None else w, threads)[:, 0]
+        shine = coverage() if w is None else _sweep.gather(plan, w, threads)[:, 0]
         seen = shine > 0.0
         mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
         factor = mean**power if rule == "mlem" else np.exp(power * mean)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _data, _sweep
+from . import _check, _data, _runtime, _sweep
 from ._plan import make_plan
 from .grid import Grid, as_grid
 
@@ -98,6 +98,7 @@ def render(
            [  1.8,   8.2,  13.5,   8.2,   1.8]])
     """
     nodes = as_grid(grid)
+    _runtime.resolve_threads(threads)
     _check.choice("combine", combine, COMBINE)
     target = _data.target(out, nodes)
     plan = make_plan(nodes, positions, sigma, covariance, tol, radius, support, pixel)

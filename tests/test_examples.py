@@ -1,5 +1,6 @@
 """What the README and the examples say is so."""
 
+import importlib.util
 import re
 import runpy
 from pathlib import Path
@@ -96,3 +97,23 @@ def test_the_code_of_the_readme_runs():
     np.testing.assert_allclose(np.sort(names["good"].x), [20.3, 44.1, 50.6], atol=0.1)
     assert isinstance(names["result"], fg.FitResult)
     assert names["value"].shape == (1,)
+
+
+def test_the_spectrum_of_random_sources_is_flat_as_shot_noise(tmp_path):
+    names = example("sky_map.py")
+    count = 2_000 if JIT_DISABLED else 200_000
+    theta, phi = names["make"](count)
+    overdensity = names["density"](theta, phi, 16)
+    assert abs(overdensity.var() * count / overdensity.size - 1.0) < 0.15
+    image = names["mollweide"](overdensity, 60)
+    assert np.isfinite(image).mean() == pytest.approx(np.pi / 4, abs=0.03)
+    assert np.isin(image[np.isfinite(image)], overdensity).all()
+    spectra = {}
+    if importlib.util.find_spec("healpy"):
+        spectra[16] = names["spectrum"](overdensity, 16)
+        mean, errors = names["flatness"](*spectra[16][1:], 4 * np.pi / count)
+        assert abs(errors) < 4
+        assert abs(mean - 1) < 0.15
+    pytest.importorskip("matplotlib")
+    names["draw"](tmp_path / "sky.png", overdensity, spectra, 4 * np.pi / count)
+    assert (tmp_path / "sky.png").stat().st_size > 10_000

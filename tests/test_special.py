@@ -1,4 +1,4 @@
-"""exp, log, erf, erfc against mpmath over their whole domains, for lanes and scalars."""
+"""exp, log, erf, erfc, sin against mpmath over their whole domains, for lanes and scalars."""
 
 import mpmath as mp
 import numpy as np
@@ -92,6 +92,12 @@ _CASES = {
         _exact_erfcx,
         np.concatenate(
             [RNG.uniform(0, 9, COUNT), 10.0 ** RNG.uniform(-9, 4, COUNT), [0.0, 1e9, 1e299]]
+        ),
+    ),
+    "sin_octant": (
+        mp.sin,
+        np.concatenate(
+            [RNG.uniform(-np.pi / 4, np.pi / 4, 2 * COUNT), 10.0 ** RNG.uniform(-300, -1, COUNT)]
         ),
     ),
 }

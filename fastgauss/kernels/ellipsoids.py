@@ -60,7 +60,8 @@ def half_widths(support, axes, factor):
 def _limit(support, axes, factor):
     """Squared radius in sigmas of the ellipsoid that counts under a spherical support.
 
-    A mean over a pixel reaches half a diagonal further than its node.
+    A mean over a pixel reaches further than its node by half a diagonal, which is at most
+    sqrt(d trace of the inverse covariance) / 2.
     """
     if not support.integrate:
         return support.radius * support.radius

@@ -88,7 +88,8 @@ def half_widths(support, axes, sigma):
 def _limit(support, axes, sigma):
     """Squared radius of the sphere, in sigmas.
 
-    A mean over a pixel reaches half a diagonal further than its node.
+    A mean over a pixel reaches further than its node by half a diagonal, which is at most
+    sqrt(d sum 1 / sigma**2) / 2.
     """
     if not support.integrate:
         return support.radius * support.radius

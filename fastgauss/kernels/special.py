@@ -1,4 +1,4 @@
-"""exp, log, erf, erfc and erfcx for scalars and lanes.
+"""exp, log, erf, erfc, erfcx and sin for scalars and lanes.
 
 One text serves both: operators, ``select`` and the bit functions of ``lanes`` mean the
 same for a number and for a register of numbers. No function branches, so that a lane's
@@ -25,7 +25,7 @@ halves, so that results overflow and fade into denormal numbers as they should;
 **erfcx**, exp(x**2) erfc(x) for x >= 0: a polynomial in t = (x - 3) / (x + 3), which
 takes [0, inf] to [-1, 1], for (x + 3) erfcx(x) (Shepherd & Laframboise 1981, Math. Comp.
 36, 249). **erfc** = exp(-x**2) erfcx(x), the square taken in two parts. **erf** is
-x + x p(x**2) below 1, and 1 - erfc(x) above.
+x + x p(x**2) below 1, and 1 - erfc(x) above. **sin** of an octant is x + x**3 p(x**2).
 """
 
 from __future__ import annotations
@@ -118,6 +118,16 @@ _ERFCX = (
     8.492327575604164e-10,
 )
 
+# (sin(x) - x) / x**3 in x**2 for |x| <= pi / 4, relative error of sin 2e-18
+_SIN = (
+    -0.1666666666666663,
+    0.008333333333322113,
+    -0.00019841269829584844,
+    2.7557313619699034e-06,
+    -2.5050747490141173e-08,
+    1.5896213874468115e-10,
+)
+
 
 def _make_polynomial(coefficients: tuple[float, ...]) -> Callable:
     """sum c[k] x**k, even and odd powers in one go: half the latency of Horner's rule."""
@@ -141,6 +151,7 @@ def _make_polynomial(coefficients: tuple[float, ...]) -> Callable:
 _log_series = _make_polynomial(_LOG)
 _erf_series = _make_polynomial(_ERF)
 _erfcx_series = _make_polynomial(_ERFCX)
+_sin_series = _make_polynomial(_SIN)
 
 
 def _make_exp(
@@ -294,3 +305,10 @@ def erf(x: Any) -> Any:
     far = 1.0 - erfc(a)
     far = select(x < 0.0, -far, far)
     return select(a < 1.0, x + x * _erf_series(x * x), far)
+
+
+@device
+def sin_octant(x: Any) -> Any:
+    """sin(x) for |x| <= pi / 4, at most 0.8 ULP; float64. NaN stays NaN."""
+    square = x * x
+    return x + x * square * _sin_series(square)
