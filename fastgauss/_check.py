@@ -148,8 +148,15 @@ def out_array(
         raise TypeError(f"{name} must be of dtype {expected}, got {value.dtype.str}")
     if value.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array")
     if not value.flags.writeable:
         raise ValueError(f"{name} must be writable, got a read-only array")
+    extent = value.itemsize
+    for step, n in sorted((abs(s), n) for s, n in zip(value.strides, value.shape, strict=True)):
+        if n > 1 and step < extent:
+            raise ValueError(f"{name} must not overlap itself, got strides {value.strides}")
+        extent += max(n - 1, 0) * step
     return value
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 _CHUNK = 512  # rows
+_MOST_PADDED = 8.0  # grids that weights may fill for periodic axes
 
 
 class Rows(NamedTuple):
@@ -203,11 +204,21 @@ def in_callers_order(rows: Rows, order: np.ndarray) -> scipy.sparse.csr_matrix:
     return csr_matrix((whole.data, whole.indices, whole.indptr), shape=shape)
 
 
+def _padded(plan: Plan) -> float:
+    """Grids that weights would fill when repeated as far as windows pass periodic ends."""
+    reach = plan.support.radius * plan.particles.widths + 0.5 * plan.support.integrate
+    largest = reach.max(axis=0, initial=0.0) + 2.0
+    return math.prod(
+        1.0 + 2.0 * float(far) / max(n, 1) if wraps else 1.0
+        for far, n, wraps in zip(largest, plan.grid.shape, plan.grid.periodic, strict=True)
+    )
+
+
 def rows_of(
     plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf
 ) -> Rows | None:
     """The matrix of any plan, analytic where that is possible."""
-    if separable(plan):
+    if separable(plan) and not (weights is not None and _padded(plan) > _MOST_PADDED):
         return build(plan, weights, threads, most)
     return listed(plan, weights, most)
 

@@ -26,6 +26,7 @@ def _slabs(plan: Plan, team: int) -> np.ndarray:
     A particle that reaches into two slabs costs its tables twice, so there are no more of them.
     """
     n = plan.grid.shape[0]
+    team = min(team, max(n, 1))
     first = plan.particles.first
     shares = np.arange(1, team) * (plan.n / team)
     edges = np.arange(len(first)) * float(plan.particles.layer)

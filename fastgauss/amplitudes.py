@@ -11,6 +11,7 @@ the Gram matrix A'WA entry by entry where memory allows (``_systems``).
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ _BLOCK = 48  # particles of a block for the errors of more
 RULES = ("mlem", "smart")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AmplitudeFit:
     """Fitted amplitudes, and how the fit ended. Instances can be pickled.
 
@@ -65,7 +66,7 @@ class AmplitudeFit:
     kkt_residual: float
     method: str
     nodes: int
-    _errors: Any = field(repr=False, compare=False)  # the array, or what computes it
+    _errors: Any = field(repr=False)  # the array, or what computes it
 
     @property
     def converged(self) -> bool:
@@ -143,10 +144,12 @@ def _residual_norm(
 ) -> float:
     left = np.negative(volume, order="C")
     _sweep.scatter(plan, left, amplitudes, "sum", threads)
+    largest = float(np.abs(left).max(initial=0.0)) or 1.0  # squares may leave the range
+    left /= largest
     squares = np.square(left, out=left)
     if weights is not None:
         squares *= weights
-    return float(np.sqrt(np.add.reduce(squares, axis=None)))
+    return largest * float(np.sqrt(np.add.reduce(squares, axis=None)))
 
 
 def fit(
@@ -164,21 +167,26 @@ def fit(
     least = _check.number("tol", tol, above=0.0)
     most = _check.integer("max_iter", max_iter, at_least=1)
     v, w = data.volume.astype(np.float64, copy=False), data.weights
-    system = _systems.make_system(plan, w, ridge, threads)
+    heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
+    if w is not None:
+        w = w / heaviest
+    system = _systems.make_system(plan, w, ridge / heaviest, threads)
     seen_by = v if w is None else v * w
     b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
+    size = float(np.abs(b).max(initial=0.0)) or 1.0  # whose square may leave the range
+    b = b / size
     if nonnegative:
         solution = _nonnegative.solve(system, b, least, most)
     else:
         solution = _solve.conjugate_gradients(system, b, least, most)
     system.forget_inverse()
-    amplitudes = system.outer(system.scale * solution.x)
-    length = _residual_norm(plan, v, amplitudes, w, threads)
+    amplitudes = system.outer(system.scale * (solution.x * size))
+    length = _residual_norm(plan, v, amplitudes, w, threads) * math.sqrt(heaviest)
     at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
-    unit = 1.0
+    unit = 1.0 / heaviest
     if not data.absolute:
         free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
-        unit = length * length / free if free > 0 else np.nan
+        unit = length * length / free / heaviest if free > 0 else np.nan
     return AmplitudeFit(
         amplitudes,
         length,
@@ -211,8 +219,9 @@ def update(
     _sweep.scatter(plan, model, amplitudes, "sum", threads)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(model > 0.0, v / model, 0.0 if rule == "mlem" else 1.0)
+        dark = (ratio == 0.0) & (rule == "smart")
         if rule == "smart":
-            ratio = np.log(ratio, out=ratio)
+            ratio = np.log(np.where(dark, 1.0, ratio))
         if w is not None:
             ratio = np.where(w > 0.0, w * ratio, 0.0)
         lit = _sweep.gather(plan, ratio, threads)[:, 0]
@@ -220,4 +229,7 @@ def update(
         seen = shine > 0.0
         mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
         factor = mean**power if rule == "mlem" else np.exp(power * mean)
+    if dark.any():
+        lost = dark if w is None else dark & (w > 0.0)
+        factor[_sweep.gather(plan, lost.astype(np.float64), threads)[:, 0] > 0.0] = 0.0
     return np.where(seen & (amplitudes > 0.0), amplitudes * factor, amplitudes)

@@ -35,7 +35,7 @@ class Grid:
     Parameters
     ----------
     shape : tuple of int
-        Nodes along each axis, in array-axis order.
+        Nodes along each axis, in array-axis order; one number for one axis.
     spacing : float or one per axis
         Distance of neighbouring nodes, positive, in the caller's unit of length.
     origin : float or one per axis
@@ -65,8 +65,9 @@ class Grid:
     periodic: tuple[bool, ...] = False  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        shape = _check.shape("shape", self.shape, (1, 2, 3))
-        if math.prod(shape) > _MOST_NODES:
+        given = (self.shape,) if np.ndim(self.shape) == 0 else self.shape
+        shape = _check.shape("shape", given, (1, 2, 3))
+        if math.prod(max(n, 1) for n in shape) > _MOST_NODES:
             raise ValueError(f"shape must have at most 2**60 nodes, got {shape}")
         n = len(shape)
         object.__setattr__(self, "shape", shape)

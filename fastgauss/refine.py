@@ -12,6 +12,7 @@ with E constant: it picks the parameters that are free and says which widths are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Refinement:
     """What `GaussianField.refine` found.
 
@@ -38,6 +39,7 @@ class Refinement:
         The particles where they are now.
     amplitudes : array (n,)
     positions : array (n, d)
+        Where the steps led, not wrapped on periodic axes.
     sigmas : array
         Shaped like the sigma that the field was made with; None for a field of covariances.
     covariance : array
@@ -97,7 +99,8 @@ def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) ->
         own.append(unit[:, 4 - ndim : 4])
     if "covariance" in names:
         packed = _gradient.packed(ndim)[np.tril_indices(ndim)]
-        (own if len(width_shape) == 3 else common).append(unit[:, packed])
+        several = len(width_shape) == 3 and width_shape[0] == plan.n
+        (own if several else common).append(unit[:, packed])
     if "sigmas" in names:
         each = unit[:, 7 - ndim : 7]
         alike = len(width_shape) == 0 or width_shape[-1] < ndim
@@ -106,6 +109,12 @@ def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) ->
         (own if several else common).append(chosen)
     empty = np.zeros((columns, 0))
     return _Free(np.hstack([empty, *own]), np.hstack([empty, *common]))
+
+
+class _Refused:
+    """A step to where no field can be: widths out of range, say."""
+
+    loss = math.inf
 
 
 class _Local:
@@ -181,8 +190,11 @@ class _Local:
 
         return apply
 
-    def moved(self, step: np.ndarray) -> _Local:
-        return _Local(self.job, self.job.moved(self.field._plan, self.state, step))
+    def moved(self, step: np.ndarray) -> _Local | _Refused:
+        try:
+            return _Local(self.job, self.job.moved(self.field._plan, self.state, step))
+        except (ValueError, np.linalg.LinAlgError):  # no field can be there
+            return _Refused()
 
 
 @dataclass(frozen=True)
@@ -262,7 +274,8 @@ class _Job:
                 return widths * growth[:, : widths.shape[1]]
             first = growth[0, : widths.shape[-1]] if widths.ndim else growth[0, 0]
             return widths * first
-        rows = slice(None) if widths.ndim == 3 else slice(0, 1)
+        several = widths.ndim == 3 and len(widths) == plan.n
+        rows = slice(None) if several else slice(0, 1)
         packed = np.clip(steps[rows][:, _gradient.packed(ndim)], -_MOST_GROWTH, _MOST_GROWTH)
         value, vector = np.linalg.eigh(packed)
         growth = (vector * np.exp(value)[:, np.newaxis, :]) @ vector.swapaxes(1, 2)

@@ -18,7 +18,7 @@ COMBINE = ("sum", "max", "union")
 
 
 def render(
-    grid: Grid | Sequence[int],
+    grid_or_shape: Grid | Sequence[int],
     positions: ArrayLike,
     amplitudes: ArrayLike = 1.0,
     sigma: ArrayLike = 1.0,
@@ -36,7 +36,7 @@ def render(
 
     Parameters
     ----------
-    grid : Grid or tuple of int
+    grid_or_shape : Grid or tuple of int
         Where the nodes lie; a shape means spacing 1 and origin 0.
     positions : array (n, d)
         Centres in the grid's coordinates, one column for each axis of the array, of any real
@@ -97,7 +97,7 @@ def render(
            [ 13.5,  60.7, 100. ,  60.7,  13.5],
            [  1.8,   8.2,  13.5,   8.2,   1.8]])
     """
-    nodes = as_grid(grid)
+    nodes = as_grid(grid_or_shape)
     _runtime.resolve_threads(threads)
     _check.choice("combine", combine, COMBINE)
     target = _data.target(out, nodes)
