@@ -152,7 +152,7 @@ def out_array(
         raise TypeError(f"{name} must be a plain array, got a masked array")
     if not value.flags.writeable:
         raise ValueError(f"{name} must be writable, got a read-only array")
-    extent = value.itemsize
+    extent = value.itemsize if value.size else 0
     for step, n in sorted((abs(s), n) for s, n in zip(value.strides, value.shape, strict=True)):
         if n > 1 and step < extent:
             raise ValueError(f"{name} must not overlap itself, got strides {value.strides}")

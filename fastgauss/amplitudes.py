@@ -10,8 +10,8 @@ the Gram matrix A'WA entry by entry where memory allows (``_systems``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -134,7 +134,7 @@ def _apart(array: np.ndarray, out: np.ndarray | None) -> np.ndarray:
 
 
 def deposit(
-    grid: Grid | Sequence[int] | int,
+    grid_or_shape: Grid | Sequence[int] | int,
     positions: ArrayLike,
     values: ArrayLike = 1.0,
     kernel: str = "linear",
@@ -147,7 +147,7 @@ def deposit(
 
     Parameters
     ----------
-    grid : Grid or tuple of int
+    grid_or_shape : Grid or tuple of int
         Where the nodes lie; a shape means spacing 1 and origin 0. What other packages call
         centres of cells are the nodes here: a box [0, L) of n cells has its nodes at
         ``Grid(n, spacing=L / n, origin=0.5 * L / n)``.
@@ -202,7 +202,7 @@ def deposit(
     array([[0., 3., 1., 0.],
            [0., 3., 1., 1.]])
     """
-    frame_of = as_grid(grid)
+    frame_of = as_grid(grid_or_shape)
     nodes = _nodes(kernel)
     drop = _check.choice("nonfinite", nonfinite, NONFINITE) == "drop"
     where = _points(positions, frame_of.ndim)

@@ -278,8 +278,8 @@ class GaussianField:
         Levenberg-Marquardt over the truncated sum; each step is solved by conjugate gradients
         over the supports, preconditioned by each particle's own block, without a matrix. A
         step costs two sweeps over the particles and an inner one two more, so a fit some 20 to
-        200 times a `render`. A centre moves by one sigma an axis and step at most. Particles may change
-        places; where two coincide, the data decide no more than their sum.
+        200 times a `render`. A centre moves by one sigma an axis and step at most. Particles may
+        change places; where two coincide, the data decide no more than their sum.
 
         Examples
         --------

@@ -488,3 +488,36 @@ def test_bad_updates_are_refused(options, error, words):
 def test_sums_do_not_go_through_a_blas():
     x = np.random.default_rng(18).standard_normal(50)
     assert _solve.dot(x, x) == np.add.reduce(x * x)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-165, 1e155])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_amplitudes_of_any_size_are_found(scale, nonnegative):
+    field = fg.GaussianField((12, 13), [[4.0, 5.0], [7.0, 7.0]], 1.5)
+    image = field.render([3.0, 2.0])
+    fit = field.fit_amplitudes(scale * image, nonnegative)
+    assert_allclose(fit.amplitudes / scale, [3.0, 2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1e-300, 1e300])
+def test_weights_of_any_size_mean_the_same(weight):
+    field = fg.GaussianField((12, 13), [[4.0, 5.0], [7.0, 7.0]], 1.5)
+    image = field.render([3.0, 2.0])
+    one = field.fit_amplitudes(image, weights=np.ones((12, 13)))
+    fit = field.fit_amplitudes(image, weights=np.full((12, 13), weight))
+    assert_allclose(fit.amplitudes, [3.0, 2.0], rtol=1e-6)
+    assert_allclose(fit.errors * np.sqrt(weight), one.errors, rtol=1e-6)
+
+
+def test_a_dark_node_far_out_puts_a_particle_out_without_nan():
+    field = fg.GaussianField((100,), [[20.0], [75.0]], 1.0, radius=60)
+    volume = field.render([1.0, 2.0])
+    volume[70:] = 0.0
+    assert_allclose(field.multiplicative_update(volume, 1.0, "smart"), [1.0, 0.0])
+
+
+def test_weights_on_a_short_period_take_no_more_memory_than_they_must():
+    grid = fg.Grid((6, 6), periodic=True)
+    field = fg.GaussianField(grid, [[1.0, 2.0], [4.0, 4.5]], 4.0)
+    fit = field.fit_amplitudes(field.render([3.0, 2.0]), weights=np.ones((6, 6)), tol=1e-12)
+    assert_allclose(fit.residual_norm, 0.0, atol=1e-5)

@@ -216,3 +216,16 @@ def test_conjugate_gradients_solve_what_is_positive():
 def test_packed_columns_are_those_of_the_axes():
     assert_array_equal(_gradient.packed(1), [[9]])
     assert_array_equal(_gradient.packed(2), [[7, 8], [8, 9]])
+
+
+def test_a_step_to_where_no_field_can_be_is_refused_not_raised():
+    field = fg.GaussianField(fg.Grid((20,), periodic=True), [[10.0]], 80.0, radius=8)
+    found = field.refine(np.ones(20), 0.05, max_iter=300, tol=1e-12)
+    assert np.isfinite(found.residual_norm)
+
+
+def test_one_covariance_in_a_row_of_one_stays_one():
+    field = fg.GaussianField((14, 14), [[4.0, 4.0], [9.0, 9.0]], covariance=2.0 * np.eye(2)[None])
+    start = field.moved(field.positions, 1.1 * field.widths)
+    found = start.refine(field.render(1.0), 1.0, tol=1e-6)
+    assert_allclose(found.covariance, field.widths, atol=1e-4)

@@ -633,3 +633,22 @@ def test_arguments_are_not_changed():
     fg.render(grid, positions, amplitudes, **options)
     for array, copy in zip(given, before, strict=True):
         assert_array_equal(array, copy)
+
+
+def test_amplitudes_may_share_memory_with_out():
+    rng = np.random.default_rng(5)
+    positions, amplitudes = rng.uniform(0, 64, (64, 1)), rng.uniform(1, 2, 64)
+    expected = amplitudes + fg.render((64,), positions, amplitudes, sigma=2.0)
+    fg.render((64,), positions, amplitudes, sigma=2.0, out=amplitudes)
+    assert_allclose(amplitudes, expected, rtol=1e-14)
+
+
+def test_out_may_not_overlap_itself():
+    strange = np.lib.stride_tricks.as_strided(np.zeros(200), (10, 10), (8, 8))
+    with pytest.raises(ValueError, match="out must not overlap itself"):
+        fg.render((10, 10), [[1.0, 1.0]], out=strange)
+
+
+def test_a_tolerance_is_checked_beside_a_radius():
+    with pytest.raises(ValueError, match="tol must be"):
+        fg.render((10,), [[1.0]], tol=-3, radius=2)
