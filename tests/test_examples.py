@@ -86,6 +86,7 @@ def test_examples_of_fields_draw(name, tmp_path, monkeypatch, capsys):
     assert f"wrote {path}" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="a thousand particles in a volume")
 def test_the_code_of_the_readme_runs():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL))
