@@ -383,7 +383,7 @@ def test_what_cannot_be_differentiated_is_refused():
         ({"support": "ball"}, "support"), ({"pixel": "mean"}, "pixel"), ({"threads": 0}, "threads"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=name):
-            fg.GaussianField(**{"grid": (5, 5), "positions": [[1.0, 1.0]], **options})
+            fg.GaussianField(**{"grid_or_shape": (5, 5), "positions": [[1.0, 1.0]], **options})
 
 
 # -- the matrix and the operator ---------------------------------------------------------------

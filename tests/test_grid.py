@@ -85,7 +85,7 @@ def test_a_shape_or_a_length_stands_for_a_grid():
 
 
 BAD = [
-    ({"shape": 4}, TypeError, "shape"),
+    ({"shape": 4.0}, TypeError, r"shape\[0\]"),
     ({"shape": ()}, ValueError, "shape"),
     ({"shape": (1, 2, 3, 4)}, ValueError, "shape"),
     ({"shape": (4, -1)}, ValueError, r"shape\[1\]"),

@@ -565,10 +565,10 @@ BAD = [
     ({"combine": "min"}, ValueError, "combine"),
     ({"threads": 0}, ValueError, "threads"),
     ({"threads": 1.5}, TypeError, "threads"),
-    ({"grid": (6, 8, 7, 5)}, ValueError, "grid"),
-    ({"grid": (6, -8)}, ValueError, "grid"),
-    ({"grid": (6.0, 8.0)}, TypeError, "grid"),
-    ({"grid": (6, 9)}, ValueError, "out"),
+    ({"grid_or_shape": (6, 8, 7, 5)}, ValueError, "grid"),
+    ({"grid_or_shape": (6, -8)}, ValueError, "grid"),
+    ({"grid_or_shape": (6.0, 8.0)}, TypeError, "grid"),
+    ({"grid_or_shape": (6, 9)}, ValueError, "out"),
     ({"out": [[0.0] * 8] * 6}, TypeError, "out"),
     ({"out": np.zeros((6, 8), int)}, TypeError, "out"),
     ({"out": np.zeros((6, 8), np.float16)}, TypeError, "out"),
@@ -583,7 +583,7 @@ BAD = [
     ("bad", "error", "name"), BAD, ids=[f"{k}-{'-'.join(b[0])}" for k, b in enumerate(BAD)]
 )
 def test_a_bad_argument_is_named_and_nothing_is_written(bad, error, name):
-    good = {"grid": (6, 8), "positions": WHERE, "amplitudes": 1.0, "out": np.full((6, 8), 3.0)}
+    good = {"grid_or_shape": (6, 8), "positions": WHERE, "amplitudes": 1.0, "out": np.full((6, 8), 3.0)}
     with pytest.raises(error, match=name):
         fg.render(**{**good, **bad})
     assert (good["out"] == 3.0).all()
