@@ -583,7 +583,12 @@ BAD = [
     ("bad", "error", "name"), BAD, ids=[f"{k}-{'-'.join(b[0])}" for k, b in enumerate(BAD)]
 )
 def test_a_bad_argument_is_named_and_nothing_is_written(bad, error, name):
-    good = {"grid_or_shape": (6, 8), "positions": WHERE, "amplitudes": 1.0, "out": np.full((6, 8), 3.0)}
+    good = {
+        "grid_or_shape": (6, 8),
+        "positions": WHERE,
+        "amplitudes": 1.0,
+        "out": np.full((6, 8), 3.0),
+    }
     with pytest.raises(error, match=name):
         fg.render(**{**good, **bad})
     assert (good["out"] == 3.0).all()
