@@ -17,6 +17,7 @@ from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
+from .joint import fit_joint
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
@@ -41,6 +42,7 @@ __all__ = [
     "deposit",
     "evaluate",
     "find_spots",
+    "fit_joint",
     "fit_rois",
     "fit_spots",
     "gather",

@@ -285,4 +285,5 @@ class Job:
         return FitResult(
             self.options.model, self.params, self.packed, self.objective, self.status,
             self.iterations, self.pixels, self.pixels - self.options.free, self.options.absolute,
+            self.options.pixel,
         )  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .kernels import levmar
 from .models import Model
@@ -34,6 +35,7 @@ class Status(IntEnum):
     TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
     OUTSIDE = levmar.OUTSIDE
     AT_BOUND = levmar.AT_BOUND
+    DROPPED = levmar.DROPPED
 
     @property
     def message(self) -> str:
@@ -50,7 +52,16 @@ _MESSAGES = {
     Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
     Status.OUTSIDE: "converged to a centre outside the fitted pixels",
     Status.AT_BOUND: "converged, with a parameter on its bound",
+    Status.DROPPED: "given up by a joint fit: the image does not show this spot beside the others",
 }
+
+
+class Background(NamedTuple):
+    """What a joint fit knows of the background between spots."""
+
+    known: np.ndarray | None  # of the image's shape
+    terms: np.ndarray  # (frames or 1, t): constant and slopes; t = 0 if known
+    scale: np.ndarray  # (6,) middle of z, y, x and what brings them within -1 and 1
 
 
 class FitResult:
@@ -95,6 +106,12 @@ class FitResult:
         Integral of the profile, ``amplitude (2 pi)**(d/2)`` times the product of the sigmas.
     model : Model
         The fitted model.
+    pixel : str
+        "sample" or "integrate", as fitted.
+    frames : ndarray (n,) of int, or None
+        The frame of each spot, if a stack was fitted.
+    background : Background or None
+        What a joint fit found, unless it is an offset for each group of spots.
 
     Examples
     --------
@@ -118,8 +135,14 @@ class FitResult:
         pixels: np.ndarray,
         dof: np.ndarray,
         absolute: bool,
+        pixel: str = "sample",
+        background: Background | None = None,
+        frames: np.ndarray | None = None,
     ) -> None:
         self.model = model
+        self.pixel = pixel
+        self.background = background
+        self.frames = frames
         self.params = params
         self.objective = objective
         self.status = status
@@ -211,7 +234,56 @@ class FitResult:
             self.pixels[rows],
             self.dof[rows],
             self._absolute,
+            self.pixel,
+            self.background,
+            None if self.frames is None else self.frames[rows],
         )
+
+    def render(
+        self,
+        shape: tuple[int, ...],
+        background: ArrayLike | None = None,
+        *,
+        box: int = 11,
+        threads: int | None = None,
+    ) -> np.ndarray:
+        """The image of these spots: the model that was fitted.
+
+        Parameters
+        ----------
+        shape : tuple of ints
+            Of the image or volume, or of the stack where `frames` are known.
+        background : float or array of this shape, optional
+            What the spots stand on; 0 gives their light alone. By default what was fitted: the
+            offset, plane or array of a joint fit, else around each spot, within `box` pixels,
+            its offset, and elsewhere the median of all.
+        box : int
+            See `background`.
+        threads : int, optional
+            Threads at most.
+
+        Returns
+        -------
+        ndarray of `shape`, float64
+            Spots without parameters, and those dropped, are left out. Light is cut off where it
+            is below 1e-7 of the peak.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the shape or the background does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, fastgauss as fg
+        >>> image = fg.image([100.0, 20.3, 30.7, 1.3, 10.0], (64, 64), model="symmetric")
+        >>> result = fg.fit_spots(image)
+        >>> bool(np.abs(image - result.render(image.shape)).max() < 1e-4)
+        True
+        """
+        from ._compose import compose
+
+        return compose(self, shape, background, box, threads)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""

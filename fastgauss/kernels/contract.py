@@ -34,6 +34,7 @@ from .lanes import FLAGS, element, lane_type
 GRAM = (0, 10, 20, 30)  # pattern of a Gram matrix, by the number of axes
 MOMENTS = (0, 11, 21, 31)  # pattern of sums over data
 DENSE = 1000  # + the number of columns
+CROSS = 100_000  # + 100 times the entries of ``left`` + those of ``right``: each meets each
 FACTOR_ROWS = 3  # of f, x, s
 TABLE_ROWS = 10  # of their packed products with each other and 1
 
@@ -56,6 +57,9 @@ def _columns(axes: int) -> Pairs:
 
 def _pairs(pattern: int) -> Pairs:
     """Which row of ``left`` and which of ``right`` meet in each entry of the result."""
+    if pattern > CROSS:
+        rows, columns = divmod(pattern - CROSS, 100)
+        return [(i, j) for i in range(rows) for j in range(columns)]
     if pattern > DENSE:
         size = pattern - DENSE
         gram = [(i, j) for i in range(size) for j in range(i + 1)]

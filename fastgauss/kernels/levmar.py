@@ -67,6 +67,7 @@ NOT_FINITE = 4
 TOO_FEW_PIXELS = 5
 OUTSIDE = 6
 AT_BOUND = 7
+DROPPED = 8  # by a joint fit alone
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8

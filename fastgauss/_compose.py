@@ -1,0 +1,98 @@
+"""The image that a result stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _check, _crowd
+from ._coordinates import Coordinates
+from ._joint import claim
+from .render import render
+from .results import FitResult, Status
+
+_TOLERANCE = 1e-7
+
+
+def compose(
+    result: FitResult, shape: Any, background: Any, box: Any, threads: int | None
+) -> np.ndarray:
+    """See `FitResult.render`."""
+    stack = result.frames is not None
+    shape = _check.shape("shape", shape, (result.model.ndim + stack,))
+    side = _check.integer("box", box, at_least=1)
+    shows = np.isfinite(result.params).all(axis=1) & (result.status != Status.DROPPED)
+    spots = result[shows]
+    image = _ground(spots, shape, background, side, threads)
+    if not stack:
+        return _shine(spots, image, threads)
+    assert spots.frames is not None
+    for frame in np.unique(spots.frames):
+        _shine(spots[spots.frames == frame], image[frame], threads)
+    return image
+
+
+def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarray:
+    """Add the spots' light, in place."""
+    if not len(spots) or not image.size:
+        return image
+    plain, params = spots.model.plain(spots.params)
+    common = {"tol": _TOLERANCE, "pixel": spots.pixel, "out": image, "threads": threads}
+    if plain.name == "rotated":
+        matrix = Coordinates(plain, False).start(params)[:, 3:6]
+        root = np.empty((len(params), 2, 2))  # y before x
+        root[:, 0, 0], root[:, 1, 1] = matrix[:, 1], matrix[:, 0]
+        root[:, 0, 1] = root[:, 1, 0] = matrix[:, 2]
+        return render(
+            image.shape, spots.positions, params[:, 0], covariance=root @ root, **common
+        )  # fmt: skip
+    widths = np.ascontiguousarray(plain.widths(params)[:, ::-1])
+    return render(image.shape, spots.positions, params[:, 0], widths, **common)
+
+
+def _ground(
+    spots: FitResult, shape: tuple[int, ...], background: Any, box: int, threads: int | None
+) -> np.ndarray:
+    """What the spots stand on."""
+    if background is not None:
+        given = _check.real_array("background", background)
+        if given.ndim and given.shape != shape:
+            raise ValueError(
+                f"background must have shape {shape} or be a number, got {given.shape}"
+            )
+        return np.array(np.broadcast_to(given, shape), np.float64)
+    if spots.background is None:
+        return _nearby(spots, shape, box, threads)
+    known, terms, scale = spots.background
+    image = np.zeros(shape) if known is None else np.array(np.broadcast_to(known, shape))
+    if terms.shape[1]:
+        image += _per_frame(terms[:, 0], shape)
+    for k in range(1, terms.shape[1]):  # x, then y, then z
+        places = np.arange(shape[-k], dtype=np.float64)
+        ramp = ((places - scale[3 - k]) * scale[6 - k]).reshape(-1, *[1] * (k - 1))
+        image += _per_frame(terms[:, k], shape) * ramp
+    return image
+
+
+def _per_frame(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One number for all, or one a frame, as it broadcasts."""
+    return values[0] if len(values) == 1 else values.reshape(-1, *[1] * (len(shape) - 1))
+
+
+def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | None) -> np.ndarray:
+    """The offset of the nearest spot within its box, elsewhere the median."""
+    offsets = spots.params[:, -1]
+    image = np.full(shape, np.median(offsets) if len(offsets) else 0.0)
+    centres = spots.positions
+    lead = [np.zeros((len(spots), 3 - centres.shape[1]))]
+    if spots.frames is not None:
+        lead = [spots.frames[:, np.newaxis].astype(np.float64)]
+    three = np.column_stack([*lead, centres])
+    extents = np.array((1, 1, *[box] * spots.model.ndim)[-3:])
+    extent = np.array((1, 1, *shape)[-3:])
+    boxes = _crowd.boxes_around(three, extents // 2, extents, extent)
+    owner = claim(extent, np.ones(image.size, bool), three, boxes, threads)
+    flat = image.reshape(-1)
+    flat[owner >= 0] = offsets[owner[owner >= 0]]
+    return image

@@ -1,0 +1,110 @@
+"""The parameters of a joint fit: what the kernels see of them, and what is reported.
+
+A fit moves *coordinates* u (n, p), the parameters of the model without its offset; for the
+rotated model, unless its widths or angle are bound, the sigma matrix in their place. The
+kernels see *plain* numbers (n, k), amplitude, centre, widths of each axis or the sigma
+matrix; the *lever* (n or 1, p, k) is d plain / d u.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _rotation
+from .models import Model
+
+
+class Coordinates(NamedTuple):
+    """The coordinates of one model."""
+
+    model: Model
+    direct: bool  # widths and angle themselves, not the sigma matrix
+
+    @property
+    def size(self) -> int:
+        """Coordinates of a spot, p."""
+        return self.model.size - 1
+
+    @property
+    def kind(self) -> str:
+        """The kind of light, as the kernels name it."""
+        if self.model.ndim == 3:
+            return "volume"
+        return "turned" if self.model.name == "rotated" else "plane"
+
+    @property
+    def _matrix(self) -> bool:
+        return self.model.name == "rotated" and not self.direct
+
+    def start(self, params: np.ndarray) -> np.ndarray:
+        """Coordinates of parameters (n, P)."""
+        return (_rotation.to_sigma_matrix(params) if self._matrix else params)[:, :-1].copy()
+
+    def plain(self, u: np.ndarray) -> np.ndarray:
+        """What the kernels see, (n, k)."""
+        ndim, full = self.model.ndim, np.column_stack([u, np.zeros(len(u))])
+        if self.model.name == "rotated":
+            return u if self._matrix else _rotation.to_sigma_matrix(full)[:, :-1]
+        widths = self.model.widths(full)
+        return np.concatenate([u[:, : 1 + ndim], widths], axis=1)
+
+    def lever(self, u: np.ndarray) -> np.ndarray:
+        """d plain / d u."""
+        if self.model.name == "rotated":
+            return np.eye(6)[np.newaxis] if self._matrix else _turned_lever(u)
+        ndim = self.model.ndim
+        plain, _ = self.model.plain(np.zeros((1, self.model.size)))
+        if plain is not self.model:  # a model with its own curve of widths
+            full = np.column_stack([u, np.zeros(len(u))])
+            units = np.broadcast_to(np.eye(plain.size), (len(u), plain.size, plain.size))
+            by = self.model.from_plain(units, full[:, np.newaxis])
+            return np.ascontiguousarray(by[:, : plain.size - 1, : self.size].transpose(0, 2, 1))
+        lever = np.zeros((1, self.size, 2 * ndim + 1))
+        lever[0, range(1 + ndim), range(1 + ndim)] = 1.0
+        for axis, column in enumerate(self.model.sigmas):
+            lever[0, column, 1 + ndim + axis] = 1.0
+        return lever
+
+    def widths(self, u: np.ndarray) -> np.ndarray:
+        """How far a spot extends along (x, y, z), in sigmas, (n, ndim)."""
+        if self.model.name != "rotated":
+            return np.abs(self.model.widths(np.column_stack([u, np.zeros(len(u))])))
+        xx, yy, xy = self.plain(u)[:, 3:6].T
+        return np.column_stack([np.hypot(xx, xy), np.hypot(yy, xy)])
+
+    def report(self, u: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters without the offset, and the covariance (n, P, P), both as reported."""
+        if not self._matrix:
+            return u, covariance
+        params, by = u.copy(), np.zeros((len(u), 7, 7))
+        by[:, range(7), range(7)] = 1.0
+        xx, yy, xy = u[:, 3:6].T
+        half = np.hypot(0.5 * (xx - yy), xy)
+        theta = 0.5 * np.arctan2(2 * xy, xx - yy)
+        params[:, 3], params[:, 4] = 0.5 * (xx + yy) + half, 0.5 * (xx + yy) - half
+        params[:, 5] = np.where(theta <= -0.5 * np.pi, theta + np.pi, theta)
+        cos, sin = np.cos(theta), np.sin(theta)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            twice = 1.0 / (2 * half)
+            by[:, 3, 3:6] = np.column_stack([cos**2, sin**2, 2 * sin * cos])
+            by[:, 4, 3:6] = np.column_stack([sin**2, cos**2, -2 * sin * cos])
+            by[:, 5, 3:6] = np.column_stack([-sin * cos, sin * cos, cos**2 - sin**2])
+            by[:, 5, 3:6] *= twice[:, np.newaxis]
+            return params, by @ covariance @ by.transpose(0, 2, 1)
+
+
+def _turned_lever(u: np.ndarray) -> np.ndarray:
+    """d(amplitude, x, y, P) / d(amplitude, x, y, sigma_x, sigma_y, theta)."""
+    sigma_x, sigma_y, theta = u[:, 3:6].T
+    cos, sin = np.cos(theta), np.sin(theta)
+    apart = sigma_x - sigma_y
+    lever = np.zeros((len(u), 6, 6))
+    lever[:, range(3), range(3)] = 1.0
+    lever[:, 3, 3:] = np.column_stack([cos**2, sin**2, sin * cos])
+    lever[:, 4, 3:] = np.column_stack([sin**2, cos**2, -sin * cos])
+    lever[:, 5, 3:] = np.column_stack(
+        [-2 * apart * sin * cos, 2 * apart * sin * cos, apart * (cos**2 - sin**2)]
+    )
+    return lever

@@ -1,0 +1,396 @@
+"""The joint solution for all spots of an image: Levenberg-Marquardt over groups of spots.
+
+A round of a group of spots that overlap, or share a background:
+
+1. gradients and blocks of the normal equations (``kernels.crowd.make_normal``);
+2. the step, by conjugate gradients (``kernels.conjugate``); pairs whose light hardly overlaps
+   are left out of the matrix, not of the gradient, so the solution is the same;
+3. the model at the trial, its residuals and the objective of the group; the trial is taken
+   unless that grew. Damping belongs to a spot: it grows where the spot's own pixels got
+   worse, and shrinks elsewhere, so that one difficult spot does not slow down ten thousand.
+
+A group is done when the step that is left is below ``tol`` standard errors for every spot of
+it (see ``kernels.levmar`` for the rule). All groups advance together; those that are done drop out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _runtime
+from ._coordinates import Coordinates
+from ._crowd import Crowd
+from .kernels import conjugate
+from .kernels import crowd as kernels
+from .kernels.lanes import WIDTH, lane_rows
+
+_SPOTS = 256  # a task's spots
+_ROWS = 64  # a task's rows of the image, at least
+_START_DAMPING = 1e-3
+_LEAST_DAMPING, _MOST_DAMPING = 1e-10, 1e10
+_CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
+_STAGES = ("amplitude", "centre", "centre")  # what moves in the first rounds of a crowd
+_RETURNS = 4  # times that spots may go back in one round
+_NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
+_CG_TOLERANCE, _CG_MOST = 1e-2, 50
+_NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
+
+
+class Scene(NamedTuple):
+    """What is fitted: images as flat float64 arrays of z, y, x."""
+
+    extent: np.ndarray  # (3,)
+    data: np.ndarray
+    second: np.ndarray  # weights or variances, or one number for all
+    ground: np.ndarray  # known background, or (1,)
+    owner: np.ndarray  # int32: whose pixel it is, -1 for nobody's
+    boxes: np.ndarray  # (n, 6) the fitted pixels of each spot
+    counts: bool  # Poisson likelihood
+    integrate: bool
+
+
+class State(NamedTuple):
+    """A point in parameter space and what the image says there."""
+
+    u: np.ndarray  # (n, p)
+    ground: np.ndarray  # (g, t) terms of each group's background
+    sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels.crowd.measure``
+
+
+def claim(
+    extent: np.ndarray, exists: np.ndarray, centres: np.ndarray, boxes: np.ndarray,
+    threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """The owner of every pixel."""
+    owner = np.full(exists.size, -1, np.int32)
+    nearest = np.full(exists.size, np.inf, np.float32)
+
+    def work(spots: np.ndarray, low: int, high: int) -> None:
+        kernels.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
+
+    _each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
+    return owner
+
+
+def _each_slab(windows, spots, extent, work, threads) -> None:  # type: ignore[no-untyped-def]
+    """Call ``work(spots, low, high)`` for slabs of image rows, with the spots that reach them."""
+    first = (windows[spots, 0] * extent[1]) + windows[spots, 1]
+    span = np.where(windows[spots, 3] > 0, (windows[spots, 3] - 1) * extent[1], 0)
+    longest = int((span + windows[spots, 4]).max(initial=1))
+    order = np.argsort(first, kind="stable")
+    first, spots = first[order], spots[order]
+    begin = int(first[0]) if len(first) else 0
+    rows = (int(first[-1]) + longest - begin) if len(first) else 0
+
+    def task(low: int, high: int) -> None:
+        low, high = low + begin, high + begin
+        near = spots[np.searchsorted(first, low - longest) : np.searchsorted(first, high)]
+        if len(near):
+            work(near, low, high)
+
+    _runtime.run(lambda: task, rows, max(_ROWS, 2 * longest), threads)
+
+
+class Joint:
+    """The joint fit of one scene."""
+
+    def __init__(
+        self, scene: Scene, crowd: Crowd, coordinates: Coordinates, terms: int,
+        limits: tuple[np.ndarray, np.ndarray], ground_limits: tuple[float, float],
+        tied: np.ndarray, absolute: bool, threads: int | None,
+    ) -> None:  # fmt: skip
+        self.scene, self.crowd, self.coordinates = scene, crowd, coordinates
+        self.lower, self.upper = limits
+        self.ground_limits, self.tied, self.absolute = ground_limits, tied, absolute
+        self.threads = threads
+        n, p = self.lower.shape
+        g, pairs = len(crowd.lows) - 1, len(crowd.pair_others)
+        self.terms = terms
+        model = coordinates.model
+        self._widths = sorted({k for k in model.sigmas if k < p})
+        self.table = WIDTH * (int(crowd.windows[:, 3:].max(initial=1)) // WIDTH + 2)
+        size = scene.data.size
+        self.model, self.residual, self.weight = np.zeros((3, size))
+        half = (np.maximum(scene.extent, 2) - 1) / 2.0
+        self.scale = np.concatenate([(scene.extent - 1) / 2.0, 1.0 / half])
+        self.gradient = np.zeros((n, p))
+        self.diagonal = np.zeros((n, p, p))
+        self.border = np.zeros((n, p, terms))
+        self.blocks = np.zeros((pairs, p, p))
+        self.damping = np.full(n, _START_DAMPING)
+        self.step = np.zeros((n, p))
+        self.ground_step = np.zeros((g, terms))
+        self._work = [np.zeros((n, p)) for _ in range(4)]
+        self._ground_work = [np.zeros((g, terms)) for _ in range(4)]
+        self._factor, self._ground_factor = np.zeros((n, p, p)), np.zeros((g, terms, terms))
+        self._group_sums = np.zeros((g, p))
+
+    # -- the image at a point ----------------------------------------------------------------
+
+    def _each(self, spots: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+        """Run ``make()``'s task on chunks of these spots."""
+
+        def make_task():  # type: ignore[no-untyped-def]
+            call = make()
+            return lambda first, last: call(spots[first:last])
+
+        _runtime.run(make_task, len(spots), _SPOTS, self.threads)
+
+    def paint(self, u: np.ndarray, spots: np.ndarray) -> None:
+        """The model's light, anew where these spots shine."""
+        scene, plain = self.scene, np.ascontiguousarray(self.coordinates.plain(u))
+        kernel = kernels.make_paint(self.coordinates.kind)
+
+        def work(near: np.ndarray, low: int, high: int) -> None:
+            kernel(
+                plain, self.crowd.windows, near, scene.integrate, scene.ground, self.model,
+                scene.extent, low, high, np.empty(9 * self.table),
+            )  # fmt: skip
+
+        _each_slab(self.crowd.windows, spots, scene.extent, work, self.threads)
+
+    def measure(self, ground: np.ndarray, spots: np.ndarray, own: bool = True) -> np.ndarray:
+        """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
+        scene, crowd = self.scene, self.crowd
+        sums = np.zeros((len(self.lower), 2 + self.terms * (self.terms + 3) // 2))
+
+        def make():  # type: ignore[no-untyped-def]
+            m = lane_rows(8 + kernels.MOST_TERMS * (kernels.MOST_TERMS + 3) // 2)
+
+            def call(some: np.ndarray) -> None:
+                kernels.measure(
+                    scene.boxes, some, scene.owner, own, scene.counts, scene.data, scene.second,
+                    self.model, scene.extent, self.scale, ground, crowd.group_of, self.residual,
+                    self.weight, sums, m,
+                )  # fmt: skip
+
+            return call
+
+        self._each(spots, make)
+        return sums
+
+    def look(self, u: np.ndarray, ground: np.ndarray, spots: np.ndarray) -> State:
+        """The image at these parameters; sums of other spots are 0."""
+        self.paint(u, spots)
+        return State(u, ground, self.measure(ground, spots))
+
+    def normal(self, u: np.ndarray, spots: np.ndarray) -> None:
+        """Gradients and blocks of these spots."""
+        scene, crowd = self.scene, self.crowd
+        plain = np.ascontiguousarray(self.coordinates.plain(u))
+        lever = self.coordinates.lever(u)
+        kernel = kernels.make_normal(self.coordinates.kind)
+
+        def make():  # type: ignore[no-untyped-def]
+            m, table = lane_rows(kernels.SCRATCH_ROWS), np.zeros(18 * self.table)
+            sums = np.zeros(kernels.SUMS)
+
+            def call(some: np.ndarray) -> None:
+                kernel(
+                    plain, lever, crowd.windows, some, scene.integrate, self.residual,
+                    self.weight, scene.extent, self.scale, self.terms, crowd.pair_starts,
+                    crowd.pair_others, self.gradient, self.diagonal, self.border, self.blocks,
+                    m, table, sums,
+                )  # fmt: skip
+
+            return call
+
+        self._each(spots, make)
+
+    # -- groups --------------------------------------------------------------------------------
+
+    def per_group(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the spots of each group, (g, ...)."""
+        if not len(values):
+            return np.zeros((0, *values.shape[1:]))
+        return np.add.reduceat(values, self.crowd.lows[:-1], axis=0)
+
+    def ground_equations(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (g, t) and matrix (g, t, t) of the background's terms."""
+        t = self.terms
+        totals = self.per_group(sums[:, 2:])
+        matrix = np.zeros((len(totals), t, t))
+        i, j = np.tril_indices(t)
+        matrix[:, i, j] = matrix[:, j, i] = totals[:, t:]
+        return np.ascontiguousarray(totals[:, :t]), matrix
+
+    def freedom(self) -> np.ndarray:
+        """Degrees of freedom of each group."""
+        free = (self.lower < self.upper) & ~self.tied
+        own = self.per_group(free.sum(axis=1)) + self.terms
+        return self.pixels - own - (self.tied & (self.lower < self.upper).any(axis=0)).sum()
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Pixels of each group."""
+        return self.per_group(self._pixels)
+
+    # -- the fit -------------------------------------------------------------------------------
+
+    def clip(self, u: np.ndarray) -> np.ndarray:
+        """Within the bounds."""
+        u = np.minimum(np.maximum(u, self.lower), self.upper)
+        if self.coordinates.kind == "turned" and not self.coordinates.direct:
+            most = 0.98 * np.sqrt(u[:, 3] * u[:, 4])  # P stays positive
+            u[:, 5] = np.clip(u[:, 5], -most, most)
+        return u
+
+    def _trial(self, state: State, spots: np.ndarray, groups: np.ndarray) -> State:
+        """Where the step leads: shortened, spot by spot, where it leaves what it knows."""
+        u, ground = state.u.copy(), state.ground.copy()
+        old, step = u[spots], self.step[spots]
+        ndim = self.coordinates.model.ndim
+        widths = self.coordinates.widths(old)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.abs(step[:, 1 : 1 + ndim] / widths).max(axis=1) / _CENTRE_STEP
+            for k in self._widths:
+                part = np.maximum(part, np.abs(step[:, k] / widths.min(axis=1)) / _WIDTH_STEP)
+        part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
+        u[spots] = old + step / part[:, np.newaxis]
+        ground[groups] += self.ground_step[groups]
+        if self.terms:
+            ground[:, 0] = np.clip(ground[:, 0], *self.ground_limits)
+        return State(self.clip(u), ground, state.sums)
+
+    def _solve(self, state: State, groups: np.ndarray, open_: np.ndarray) -> np.ndarray:
+        """The step of these groups; returns which parameters were free."""
+        crowd = self.crowd
+        gradient = self.gradient
+        if self.tied.any():
+            gradient = gradient.copy()
+            whole = self.per_group(gradient[:, self.tied])
+            gradient[:, self.tied] = whole[crowd.group_of]
+        free = ((state.u > self.lower) | (gradient > 0)) & ((state.u < self.upper) | (gradient < 0))
+        free &= (self.lower < self.upper) & open_
+        ground_gradient, matrix = self.ground_equations(state.sums)
+        if self.terms:
+            low, high = self.ground_limits
+            at = state.ground[:, 0]
+            held = ((at <= low) & (ground_gradient[:, 0] <= 0)) | (
+                (at >= high) & (ground_gradient[:, 0] >= 0)
+            )
+            ground_gradient[held, 0] = 0.0
+            matrix[held, 0, 0] = np.inf
+            finite = np.isfinite(matrix[:, 0, 0])
+            matrix[~finite] = np.eye(self.terms) * 1e200
+            t = np.arange(self.terms)
+            least = np.minimum.reduceat(self.damping, crowd.lows[:-1])
+            matrix[:, t, t] *= 1.0 + least[:, np.newaxis]
+        r, z, d, y = self._work
+        rg, zg, dg, yg = self._ground_work
+
+        def task(first: int, last: int) -> None:
+            conjugate.solve(
+                crowd.lows, groups[first:last], self.diagonal, self.blocks, crowd.link_starts,
+                crowd.link_others, crowd.link_places, self.border, matrix, self.damping, free,
+                self.tied, self.gradient, ground_gradient, _CG_TOLERANCE, _CG_MOST,
+                self._factor, self._ground_factor, self._group_sums, self.step,
+                self.ground_step, r, rg, z, zg, d, dg, y, yg,
+            )  # fmt: skip
+
+        _runtime.run(lambda: task, len(groups), 64, self.threads)
+        return free
+
+    def fit(
+        self, u: np.ndarray, ground: np.ndarray, tol: float, max_iter: int, staged: bool
+    ) -> tuple[State, np.ndarray, np.ndarray]:
+        """The solution from a start, whether each spot is there, and its rounds."""
+        crowd = self.crowd
+        everyone = np.arange(len(u))
+        state = self.look(self.clip(u), ground, everyone)
+        self._pixels = state.sums[:, 1]
+        freedom = self.freedom()
+        groups = np.flatnonzero(freedom >= 0)
+        stale = np.zeros(len(freedom), bool)
+        stale[groups] = True
+        rounds = np.zeros(len(u), np.int32)
+        settled = np.zeros(len(u), bool)
+        before = np.full((2, len(freedom)), np.inf)  # longest steps of the last rounds
+        for turn in range(max_iter):
+            if not len(groups):
+                break
+            stage = _STAGES[turn] if staged and turn < len(_STAGES) else "shape"
+            chosen = np.zeros(len(freedom), bool)
+            chosen[groups] = True
+            spots = everyone[chosen[crowd.group_of]]
+            fresh = everyone[(chosen & stale)[crowd.group_of]]
+            self.normal(state.u, fresh)
+            rounds[spots] += 1
+            self._solve(state, groups, self._opened(stage))
+            trial = self._trial(state, spots, groups)
+            length = self._lengths(state, trial, spots, freedom)
+            trial, better = self._attempt(state, trial, spots)
+            taken = better[crowd.group_of]
+            keep = everyone[taken & chosen[crowd.group_of]]
+            state.u[keep], state.sums[keep] = trial.u[keep], trial.sums[keep]
+            state.ground[better & chosen] = trial.ground[better & chosen]
+            stale = better
+            longest = np.zeros(len(freedom))
+            longest[groups] = np.maximum.reduceat(length, crowd.lows[:-1])[groups]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rate = np.nanmax([longest / before[0], before[0] / before[1]], axis=0)
+            rate = np.clip(rate, min(1.0, 1e-6 / tol), None)
+            left = np.where(rate < 1, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
+            near = (np.minimum(longest, left) <= tol) & (stage == "shape")
+            settled[spots] = (length <= tol)[spots] & (stage == "shape") | near[crowd.group_of[spots]]
+            before = np.stack([longest, before[0]])
+            stuck = np.minimum.reduceat(self.damping, crowd.lows[:-1]) >= _MOST_DAMPING
+            groups = groups[~((near & better) | stuck)[groups]]
+        return self.look(state.u, state.ground, everyone), settled, rounds
+
+    def _opened(self, stage: str) -> np.ndarray:
+        """The coordinates (p,) that may move in a stage of the start."""
+        last = {"amplitude": 1, "centre": 1 + self.coordinates.model.ndim}.get(stage)
+        return np.arange(self.lower.shape[1]) < (self.lower.shape[1] if last is None else last)
+
+    def _attempt(
+        self, state: State, trial: State, spots: np.ndarray
+    ) -> tuple[State, np.ndarray]:
+        """The image at the trial, and which groups (g,) it made better.
+
+        In a group that got worse, spots whose own pixels did go back and are damped; the
+        others' step is tried again.
+        """
+        group_of = self.crowd.group_of
+        total = self.per_group(state.sums[:, 0])
+        sums, u = trial.sums.copy(), trial.u
+        again, good = spots, np.zeros(len(u), bool)
+        for attempt in range(_RETURNS):
+            sums[again] = self.look(u, trial.ground, again).sums[again]
+            better = self.per_group(sums[:, 0]) <= total * (1 + 1e-13) + 1e-300
+            worse = sums[:, 0] > state.sums[:, 0]
+            if attempt == 0:
+                good[spots] = ~worse[spots] | better[group_of[spots]]
+            rise = sums[:, 0] - state.sums[:, 0]
+            most = np.maximum.reduceat(rise, self.crowd.lows[:-1])[group_of]
+            back = again[((rise > 0.1 * most) & worse & ~better[group_of])[again]]
+            self.damping[back] = np.clip(8 * self.damping[back], 1e-2, _MOST_DAMPING)
+            if not len(back) or attempt + 1 == _RETURNS:
+                break
+            u = u.copy()
+            u[back] = state.u[back]
+            again = again[~better[group_of[again]]]
+        calm = spots[(good & ~(sums[:, 0] > state.sums[:, 0]))[spots]]
+        self.damping[calm] = np.maximum(0.2 * self.damping[calm], _LEAST_DAMPING)
+        return State(u, trial.ground, sums), better
+
+    def _lengths(
+        self, state: State, trial: State, spots: np.ndarray, freedom: np.ndarray
+    ) -> np.ndarray:
+        """The undamped step of each spot in standard errors; 0 where rounding takes over."""
+        step = trial.u[spots] - state.u[spots]
+        matrix = self.diagonal[spots]
+        square = np.einsum("np,npq,nq->n", step, matrix, step)
+        noise = np.ones(len(freedom))
+        if not self.absolute:
+            noise = self.per_group(state.sums[:, 0]) / np.maximum(freedom, 1)
+        spot = state.u[spots, 0] ** 2 * matrix[:, 0, 0]
+        square = np.where(square <= _NEGLIGIBLE**2 * spot, 0.0, square)
+        length = np.zeros(len(state.u))
+        group = self.crowd.group_of[spots]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.sqrt(square / noise[group])
+        length[spots] = np.where(square > 0, ratio * (1 + self.damping[spots]), 0.0)
+        return length

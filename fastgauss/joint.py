@@ -1,0 +1,436 @@
+"""Overlapping spots, fitted together: one solution for all of an image."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _check, _crowd, _errors, _joint_start, _runtime
+from ._coordinates import Coordinates
+from ._joint import Joint, Scene, State, claim
+from ._options import Options, options, pixel_map, pixel_mask
+from .fit import _box
+from .kernels.levmar import AT_BOUND, CONVERGED, MAX_ITERATIONS, SINGULAR, TOO_FEW_PIXELS
+from .models import Model, get_model
+from .results import Background, FitResult
+
+BACKGROUNDS = ("local", "constant", "plane")
+_MOST_PLANS = 4  # times that windows are laid anew
+
+
+class _Picture(NamedTuple):
+    """An image as the fit takes it."""
+
+    shape: tuple[int, ...]
+    data: np.ndarray  # flat float64
+    second: np.ndarray  # flat weights or variances, or one for all
+    exists: np.ndarray  # flat bool
+    ground: np.ndarray  # flat known background, or (1,)
+    stack: bool
+
+    @property
+    def extent(self) -> np.ndarray:
+        """Pixels along z (frames of a stack), y and x."""
+        return np.array((1, *self.shape)[-3:])
+
+
+def fit_joint(
+    image: ArrayLike,
+    positions: ArrayLike,
+    model: str | Model = "symmetric",
+    *,
+    box: int | tuple[int, ...] = 11,
+    frames: ArrayLike | None = None,
+    background: str | ArrayLike = "local",
+    method: str = "lsq",
+    pixel: str = "sample",
+    guess: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    fixed: dict[str, Any] | None = None,
+    bounds: dict[str, Any] | None = None,
+    shared: str | tuple[str, ...] = (),
+    covariance: str = "auto",
+    polarity: str = "bright",
+    max_iter: int = 50,
+    tol: float = 1e-6,
+    threads: int | None = None,
+    progress: bool | _runtime.Progress = False,
+) -> FitResult:
+    """Fit all spots of an image together, those that overlap as one model.
+
+    Parameters
+    ----------
+    image : array (y, x), (z, y, x), or (t, y, x) with `frames`
+        Any real dtype. Pixels that are NaN or infinite do not exist.
+    positions : array (n, ndim)
+        (z,) row and column of each spot.
+    model : {"symmetric", "elliptic", "rotated"} or Model
+        As in `fit_rois`.
+    box : int or tuple of ints
+        Pixels within this box around a rounded position are fitted; a spot's light is
+        counted further out, until it is below 2 % of the noise's sigma.
+    frames : int array (n,), optional
+        `image` is a stack, and this the frame of each spot: frames are fitted each for itself.
+    background : {"local", "constant", "plane"} or array
+        One offset for each group of overlapping spots, one for the image, a plane
+        over the image, or a known background of the image's shape (a number will do).
+    method, pixel, weights, variance, mask, covariance, polarity
+        As in `fit_spots`; covariance="sandwich" is not available.
+    guess : array (P,) or (n, P), optional
+        Starting values. Without them each spot is fitted alone first.
+    fixed, bounds : dict, optional
+        As in `fit_rois`, in the image's coordinates. Besides, a centre stays within half the
+        distance to the nearest position, and within half a box; sigmas stay below `box`; with
+        ``method="mle"`` amplitudes do not become negative.
+    shared : str or tuple of str
+        Parameters that have one value for all spots.
+    max_iter, tol
+        Rounds, and the distance to the solution in standard errors, at which a group of spots
+        that overlap is done.
+    threads : int, optional
+        Threads at most. The result does not depend on it.
+    progress : bool or callable
+        Called with the spots done and all.
+
+    Returns
+    -------
+    FitResult
+        One row a position. Errors and covariances know the neighbours and the background.
+        ``objective``, ``pixels`` and ``dof`` are those of the box of each spot at the joint
+        solution, and ``result.render(shape)`` is the image of all spots.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+
+    See Also
+    --------
+    fit_spots : with ``joint=True`` finds the spots, too.
+
+    Notes
+    -----
+    Gauss-Newton for the whole image, without a matrix of its size: blocks of the normal equations
+    for spots and for pairs that overlap, conjugate gradients for the step, damping by spot
+    (``fastgauss._joint``, ``kernels.crowd``). A spot that overlaps with nobody has the solution
+    of `fit_rois` on its box. The cost is linear in spots and in pixels of their windows: about 2
+    microseconds a spot and round on one AVX-512 core at 11 x 11 pixels, in some ten rounds; memory
+    about 48 bytes a pixel of the image and 1 to 3 KB a spot.
+
+    References
+    ----------
+    .. [1] P. Stetson, Publ. Astron. Soc. Pacific 99, 191 (1987): groups of stars fitted at once.
+    .. [2] H. Babcock, Y. Sigal, X. Zhuang, Optical Nanoscopy 1, 6 (2012): 3D-DAOSTORM.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> truth = np.array([[100.0, 20.3, 30.7, 1.3, 10.0], [80.0, 22.6, 31.1, 1.3, 0.0]])
+    >>> image = fg.image(truth, (64, 64), model="symmetric").sum(axis=0)
+    >>> fg.fit_joint(image, [[31.0, 20.0], [31.0, 23.0]]).amplitude.round(6)
+    array([100.,  80.])
+    """
+    picture, places = _read(image, positions, frames, method, weights, variance, mask)
+    ndim = places.shape[1] - (frames is not None)
+    chosen = options(
+        get_model(model, ndim), len(places), method=method, pixel=pixel, polarity=0, guess=guess,
+        fixed=fixed, bounds=bounds, shared=shared, weighted=weights is not None,
+        camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
+        threads=threads, progress=progress,
+    )  # fmt: skip
+    if chosen.covariance == "sandwich":
+        raise ValueError("covariance must not be 'sandwich' for a joint fit")
+    dark = _check.choice("polarity", polarity, ("bright", "dark")) == "dark"
+    size = _box(box, ndim)
+    kind, ground = _background(background, picture.shape, fixed)
+    start = chosen.guess
+    if start is None:
+        settings = {
+            "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
+        }  # fmt: skip
+        maps = {"weights": weights, "variance": variance, "mask": mask}
+        start = _joint_start.alone(
+            image, places, chosen.model, dark, frames is not None, settings, maps
+        )
+    return _Fit(picture._replace(ground=ground), places, chosen, size, kind, dark).run(np.array(start))
+
+
+def _read(
+    image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
+) -> tuple[_Picture, np.ndarray]:
+    """The image and the places (n, d) of spots in it, with the frame first in a stack."""
+    array = _check.real_array("image", image, 3 if frames is not None else (2, 3))
+    shape = array.shape
+    missing = pixel_mask(mask, shape, None)
+    second = pixel_map("weights", weights, shape, None)
+    exists = np.isfinite(array)
+    if second is not None and second.zeros:
+        exists &= second.array[0] > 0
+    if second is None:
+        second = pixel_map("variance", variance, shape, None)
+    if missing is not None:
+        exists &= ~missing.array[0]
+    ndim = len(shape) - (frames is not None)
+    places = _check.finite_array("positions", positions, 2)
+    if places.shape[1] != ndim:
+        raise ValueError(f"positions must have shape (n, {ndim}), got {places.shape}")
+    if frames is not None:
+        numbers = _check.real_array("frames", frames, 1)
+        if numbers.dtype.kind not in "iu":
+            raise TypeError(f"frames must be integers, got {numbers.dtype}")
+        if numbers.shape != (len(places),):
+            raise ValueError(f"frames must have shape ({len(places)},), got {numbers.shape}")
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < shape[0]):
+            raise ValueError(f"frames must be from 0 to {shape[0] - 1}")
+        places = np.column_stack([numbers.astype(np.float64), places])
+    data = np.ascontiguousarray(array, np.float64).reshape(-1)
+    numbers_2 = np.array([0.0 if method == "mle" else 1.0])
+    if second is not None:
+        numbers_2 = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
+    return _Picture(shape, data, numbers_2, exists.reshape(-1), np.zeros(1), frames is not None), (
+        places
+    )
+
+
+def _background(
+    background: Any, shape: tuple[int, ...], fixed: dict[str, Any] | None
+) -> tuple[str, np.ndarray]:
+    """Its kind, "known" if nothing of it is fitted, and what is known of it."""
+    held = None if fixed is None else fixed.get("offset")
+    if isinstance(background, str):
+        _check.choice("background", background, BACKGROUNDS)
+        if held is None:
+            return background, np.zeros(1)
+        background = held
+    elif held is not None:
+        raise ValueError("fixed must not hold the offset where background is an array")
+    known = _check.finite_array("background", background)
+    if known.ndim and known.shape != shape:
+        raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
+    return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)
+
+
+class _Fit:
+    """One call: plans, solutions, the result."""
+
+    def __init__(
+        self, picture: _Picture, places: np.ndarray, chosen: Options, box: tuple[int, ...],
+        kind: str, dark: bool,
+    ) -> None:  # fmt: skip
+        self.picture, self.chosen, self.kind = picture, chosen, kind
+        model = chosen.model
+        self.ndim = model.ndim
+        self.frames = places[:, 0] if picture.stack else np.zeros(len(places))
+        self.three = self._three(places[:, -self.ndim :])
+        extents = np.array((1, *box)[-3:])
+        self.boxes = _crowd.boxes_around(self.three, extents // 2, extents, picture.extent)
+        self.owner = claim(picture.extent, picture.exists, self.three, self.boxes, chosen.threads)
+        bound = chosen.bounds is not None and bool(np.isfinite(chosen.bounds[..., 3:6]).any())
+        direct = bound or any(3 <= k <= 5 for k in chosen.shared)
+        self.coordinates = Coordinates(model, direct)
+        self.limits = _joint_start.limits(chosen, places, box, direct, dark)
+        if model.size - 1 in chosen.shared and kind == "local":
+            self.kind = kind = "constant"
+        self.terms = {"known": 0, "local": 1, "constant": 1, "plane": 1 + model.ndim}[kind]
+        self.tied = np.zeros(model.size - 1, bool)
+        self.tied[[k for k in chosen.shared if k < model.size - 1]] = True
+        self.box = box
+
+    def _three(self, centres: np.ndarray) -> np.ndarray:
+        """Centres along z (or frames), y and x."""
+        if self.ndim == 3:
+            return centres.copy()
+        return np.column_stack([self.frames, centres])
+
+    def _zones(self) -> np.ndarray | None:
+        """What belongs together besides overlaps."""
+        offset = self.chosen.model.size - 1
+        if self.tied.any() or offset in self.chosen.shared:
+            return np.zeros(len(self.frames), np.intp)
+        return None if self.kind in ("local", "known") else self.frames.astype(np.intp)
+
+    def _offset_limits(self) -> tuple[float, float]:
+        """Bounds of the background."""
+        bounds = self.chosen.bounds
+        if bounds is None or self.kind == "known":
+            return -np.inf, np.inf
+        low, high = bounds[0, :, -1], bounds[1, :, -1]
+        if np.isfinite(bounds[..., -1]).any() and (
+            self.kind == "plane" or low.min() < low.max() or high.min() < high.max()
+        ):
+            raise ValueError("bounds of the offset must be numbers, and none for a plane")
+        return float(low[0]), float(high[0])
+
+    def run(self, start: np.ndarray) -> FitResult:
+        """The result."""
+        if self.chosen.method == "mle":
+            start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
+        offset_limits = self._offset_limits()
+        u, offsets = self.coordinates.start(start), start[:, -1]
+        noise = self._noise(offsets)
+        half = self._half(u, noise)
+        rounds = np.zeros(len(u), np.int32)
+        for plan in range(_MOST_PLANS):
+            windows = self._windows(u, half)
+            order, crowd = _crowd.gather(self._at(u), self._widths(u), windows, self._zones())
+            fit = self._joint(crowd, order, offset_limits)
+            ground = self._ground(fit, offsets[order])
+            state, settled, used = fit.fit(u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0)
+            u = np.empty_like(u)
+            u[order] = state.u
+            rounds[order] += used
+            noise[order] = self._left(fit, state)
+            wider = self._half(u, noise)
+            if (wider[order[settled]] <= half[order[settled]] + 1).all():
+                break
+            half = np.maximum(half, wider)
+        return self._result(fit, state, settled, order, rounds)
+
+    # -- windows -------------------------------------------------------------------------------
+
+    def _at(self, u: np.ndarray) -> np.ndarray:
+        return self._three(u[:, 1 : 1 + self.ndim][:, ::-1])
+
+    def _widths(self, u: np.ndarray) -> np.ndarray:
+        """Sigmas along z, y and x; none along frames."""
+        widths = self.coordinates.widths(u)[:, ::-1]
+        return widths if self.ndim == 3 else np.column_stack([np.full(len(u), 1e-3), widths])
+
+    def _half(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Half windows: the reach of the light, and at least the box."""
+        half = _crowd.reach_of(self._widths(u), u[:, 0], noise)
+        half = np.maximum(half, (np.array((1, *self.box)[-3:]) + 1) // 2)
+        if self.ndim < 3:
+            half[:, 0] = 0
+        return half
+
+    def _windows(self, u: np.ndarray, half: np.ndarray) -> np.ndarray:
+        return _crowd.boxes_around(self._at(u), half, 2 * half + 1, self.picture.extent)
+
+    def _noise(self, offsets: np.ndarray) -> np.ndarray:
+        """A first idea of the noise's sigma at each spot: from neighbouring pixels."""
+        data = self.picture.data.reshape(self.picture.shape)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(np.diff(data[..., ::7, :], axis=-1))
+        apart = apart[np.isfinite(apart)]
+        return np.full(len(offsets), np.median(apart) / 0.954 if apart.size else 0.0)
+
+    def _left(self, fit: Joint, state: State) -> np.ndarray:
+        """The noise's sigma at each spot, sorted as the fit: the least within its light."""
+        second = self.picture.second
+        mean = float(second[self.owner >= 0].mean()) if second.size > 1 else float(second[0])
+        if self.chosen.method == "mle":
+            return np.sqrt(np.maximum(self._offsets(fit, state) + mean, 0.0))
+        totals = fit.per_group(state.sums[:, :2])
+        return np.sqrt(totals[:, 0] / np.maximum(totals[:, 1] * mean, 1e-300))[fit.crowd.group_of]
+
+    # -- the fit -------------------------------------------------------------------------------
+
+    def _joint(
+        self, crowd: _crowd.Crowd, order: np.ndarray, offset_limits: tuple[float, float]
+    ) -> Joint:
+        """The fit of these windows, spots sorted."""
+        rank = np.full(len(order) + 1, -1, np.int32)
+        rank[order] = np.arange(len(order))
+        picture, chosen = self.picture, self.chosen
+        scene = Scene(
+            picture.extent, picture.data, picture.second, picture.ground, rank[self.owner],
+            np.ascontiguousarray(self.boxes[order]), chosen.method == "mle",
+            chosen.pixel == "integrate",
+        )  # fmt: skip
+        limits = self.limits[0][order], self.limits[1][order]
+        return Joint(
+            scene, crowd, self.coordinates, self.terms, limits, offset_limits, self.tied,
+            chosen.absolute, chosen.threads,
+        )  # fmt: skip
+
+    def _ground(self, fit: Joint, offsets: np.ndarray) -> np.ndarray:
+        """Where the terms of the backgrounds start."""
+        ground = np.zeros((len(fit.crowd.lows) - 1, self.terms))
+        if self.terms:
+            sizes = np.diff(fit.crowd.lows)
+            ground[:, 0] = fit.per_group(offsets) / sizes
+            if self.chosen.method == "mle":
+                usual = np.median(offsets) if len(offsets) else 1.0
+                ground[:, 0] = np.maximum(ground[:, 0], max(0.1 * usual, 1e-3))
+        return ground
+
+    def _terms_at(self, fit: Joint, u: np.ndarray) -> np.ndarray:
+        """The background's terms at the centres, (n, t)."""
+        z, y, x = ((self._three_of(fit, u) - fit.scale[:3]) * fit.scale[3:]).T
+        return np.column_stack([np.ones(len(u)), x, y, z])[:, : self.terms]
+
+    def _three_of(self, fit: Joint, u: np.ndarray) -> np.ndarray:
+        centres = u[:, 1 : 1 + self.ndim][:, ::-1]
+        if self.ndim == 3:
+            return centres
+        return np.column_stack([fit.crowd.windows[:, 0], centres])
+
+    def _offsets(self, fit: Joint, state: State) -> np.ndarray:
+        """The background at the centres, (n,), sorted as the fit."""
+        ground = state.ground[fit.crowd.group_of]
+        fitted = (self._terms_at(fit, state.u) * ground).sum(axis=1)
+        if self.picture.ground.size == 1:
+            return fitted
+        shape = self.picture.extent
+        at = np.clip(np.rint(self._three_of(fit, state.u)), 0, shape - 1).astype(np.intp)
+        return fitted + self.picture.ground.reshape(shape)[tuple(at.T)]
+
+    # -- the result ----------------------------------------------------------------------------
+
+    def _result(
+        self, fit: Joint, state: State, settled: np.ndarray, order: np.ndarray, rounds: np.ndarray
+    ) -> FitResult:
+        """Errors, statuses and goodness, in the caller's order."""
+        chosen, n = self.chosen, len(order)
+        fit.normal(state.u, np.arange(n))
+        matrices, sound = _errors.covariances(fit, state, self._terms_at(fit, state.u))
+        if chosen.covariance == "residual":
+            freedom = fit.freedom()
+            with np.errstate(divide="ignore", invalid="ignore"):
+                noise = fit.per_group(state.sums[:, 0]) / np.where(freedom > 0, freedom, np.nan)
+            matrices *= noise[fit.crowd.group_of, np.newaxis, np.newaxis]
+        reported, matrices = self.coordinates.report(
+            np.column_stack([state.u, self._offsets(fit, state)]), matrices
+        )
+        around = fit.measure(state.ground, np.arange(n), own=False)
+        own = (fit.lower < fit.upper).sum(axis=1) - int(fit.tied.sum())
+        held = fit.lower < fit.upper
+        edge = (((state.u <= fit.lower) | (state.u >= fit.upper)) & held).any(axis=1)
+        status = np.where(settled, np.where(edge, AT_BOUND, CONVERGED), MAX_ITERATIONS)
+        status[~sound] = SINGULAR
+        few = around[:, 1] < own + 1
+        status[few] = TOO_FEW_PIXELS
+        reported[few] = np.nan
+        matrices[~sound | few] = np.nan
+        i, j = np.tril_indices(chosen.model.size)
+        back = np.empty(n, np.intp)
+        back[order] = np.arange(n)
+        pixels = around[back, 1].astype(np.int32)
+        result = FitResult(
+            chosen.model, reported[back], matrices[:, i, j][back], around[back, 0],
+            status[back].astype(np.int32), rounds, pixels, pixels - chosen.free, chosen.absolute,
+            chosen.pixel, self._remember(fit, state),
+            self.frames.astype(np.intp) if self.picture.stack else None,
+        )  # fmt: skip
+        if chosen.progress is not None:
+            chosen.progress(n, n)
+        return result
+
+    def _remember(self, fit: Joint, state: State) -> Background | None:
+        """What the result shall know of the background."""
+        if self.kind == "local":
+            return None
+        shape = self.picture.shape
+        if self.kind == "known":
+            ground = self.picture.ground.reshape(shape)
+            return Background(ground, np.zeros((1, 0)), fit.scale)
+        if len(state.ground) == 1:
+            return Background(None, state.ground, fit.scale)
+        terms = np.full((shape[0], self.terms), np.nan)
+        terms[fit.crowd.windows[fit.crowd.lows[:-1], 0]] = state.ground
+        return Background(None, terms, fit.scale)
