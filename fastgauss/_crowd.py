@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-COUPLING = 0.01  # overlap of two profiles, relative to their own, from which a pair is linked
+COUPLING = 1e-4  # overlap of two profiles, relative to their own, from which a pair is linked
 MOST_REACH = 6.5  # sigmas; the light beyond is 7e-10 of the peak
 
 

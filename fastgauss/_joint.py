@@ -29,12 +29,12 @@ from .kernels.lanes import WIDTH, lane_rows
 _SPOTS = 256  # a task's spots
 _ROWS = 64  # a task's rows of the image, at least
 _START_DAMPING = 1e-3
-_LEAST_DAMPING, _MOST_DAMPING = 1e-10, 1e10
+_LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e10
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
 _STAGES = ("amplitude", "centre", "centre")  # what moves in the first rounds of a crowd
 _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
-_CG_TOLERANCE, _CG_MOST = 1e-2, 50
+_CG_TOLERANCE, _CG_MOST = 1e-3, 60
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
 
 
@@ -334,20 +334,26 @@ class Joint:
             rate = np.clip(rate, min(1.0, 1e-6 / tol), None)
             left = np.where(rate < 1, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
             near = (np.minimum(longest, left) <= tol) & (stage == "shape")
-            settled[spots] = (length <= tol)[spots] & (stage == "shape") | near[crowd.group_of[spots]]
+            settled[spots] = (length <= tol)[spots] & (stage == "shape") | near[
+                crowd.group_of[spots]
+            ]
             before = np.stack([longest, before[0]])
             stuck = np.minimum.reduceat(self.damping, crowd.lows[:-1]) >= _MOST_DAMPING
             groups = groups[~((near & better) | stuck)[groups]]
         return self.look(state.u, state.ground, everyone), settled, rounds
+
+    def _of_neighbours(self, values: np.ndarray) -> np.ndarray:
+        """Sum of a number (n,) over the spots linked to each."""
+        crowd = self.crowd
+        one = np.repeat(np.arange(len(values)), np.diff(crowd.link_starts))
+        return np.bincount(one, values[crowd.link_others].astype(float), len(values))
 
     def _opened(self, stage: str) -> np.ndarray:
         """The coordinates (p,) that may move in a stage of the start."""
         last = {"amplitude": 1, "centre": 1 + self.coordinates.model.ndim}.get(stage)
         return np.arange(self.lower.shape[1]) < (self.lower.shape[1] if last is None else last)
 
-    def _attempt(
-        self, state: State, trial: State, spots: np.ndarray
-    ) -> tuple[State, np.ndarray]:
+    def _attempt(self, state: State, trial: State, spots: np.ndarray) -> tuple[State, np.ndarray]:
         """The image at the trial, and which groups (g,) it made better.
 
         In a group that got worse, spots whose own pixels did go back and are damped; the
@@ -356,23 +362,23 @@ class Joint:
         group_of = self.crowd.group_of
         total = self.per_group(state.sums[:, 0])
         sums, u = trial.sums.copy(), trial.u
-        again, good = spots, np.zeros(len(u), bool)
+        again, calm = spots, np.ones(len(u), bool)
         for attempt in range(_RETURNS):
             sums[again] = self.look(u, trial.ground, again).sums[again]
             better = self.per_group(sums[:, 0]) <= total * (1 + 1e-13) + 1e-300
-            worse = sums[:, 0] > state.sums[:, 0]
-            if attempt == 0:
-                good[spots] = ~worse[spots] | better[group_of[spots]]
-            rise = sums[:, 0] - state.sums[:, 0]
-            most = np.maximum.reduceat(rise, self.crowd.lows[:-1])[group_of]
-            back = again[((rise > 0.1 * most) & worse & ~better[group_of])[again]]
-            self.damping[back] = np.clip(8 * self.damping[back], 1e-2, _MOST_DAMPING)
+            rise = np.where(better[group_of], 0.0, sums[:, 0] - state.sums[:, 0])
+            around = rise + self._of_neighbours(rise)
+            guilty = (around > 0) & (rise > 0)
+            guilty[again] &= (u[again] != state.u[again]).any(axis=1)
+            self.damping[guilty] = np.clip(8 * self.damping[guilty], 1e-2, _MOST_DAMPING)
+            calm &= ~guilty
+            back = np.flatnonzero(guilty | (self._of_neighbours(guilty) > 0))
             if not len(back) or attempt + 1 == _RETURNS:
                 break
             u = u.copy()
             u[back] = state.u[back]
             again = again[~better[group_of[again]]]
-        calm = spots[(good & ~(sums[:, 0] > state.sums[:, 0]))[spots]]
+        calm = spots[calm[spots]]
         self.damping[calm] = np.maximum(0.2 * self.damping[calm], _LEAST_DAMPING)
         return State(u, trial.ground, sums), better
 

@@ -156,7 +156,9 @@ def fit_joint(
         start = _joint_start.alone(
             image, places, chosen.model, dark, frames is not None, settings, maps
         )
-    return _Fit(picture._replace(ground=ground), places, chosen, size, kind, dark).run(np.array(start))
+    return _Fit(picture._replace(ground=ground), places, chosen, size, kind, dark).run(
+        np.array(start)
+    )
 
 
 def _read(
@@ -279,7 +281,9 @@ class _Fit:
             order, crowd = _crowd.gather(self._at(u), self._widths(u), windows, self._zones())
             fit = self._joint(crowd, order, offset_limits)
             ground = self._ground(fit, offsets[order])
-            state, settled, used = fit.fit(u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0)
+            state, settled, used = fit.fit(
+                u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0
+            )
             u = np.empty_like(u)
             u[order] = state.u
             rounds[order] += used
