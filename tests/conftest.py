@@ -11,10 +11,7 @@ import os
 RARE = ("weights", "camera", "normal")
 
 
-FIELDS = ("test_render.py", "test_field.py")
-
-
-def _is_covered_field(params):
+def _is_covered_field(params, _):
     """Kernels of fields differ in turned, support, combine and dtype; pixel is no other kernel."""
     if params.get("combine", "sum") == "sum" or "dtype" not in params:
         return False
@@ -22,23 +19,39 @@ def _is_covered_field(params):
     return (turned or params["support"] == "sphere") != (params["dtype"] == "f")
 
 
-def _is_covered(item):
-    """Whether other combinations try the same parts."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    if item.path.name in FIELDS:
-        return _is_covered_field(params)
+def _is_covered_spot(params, bounded):
+    """Kernels of fits differ in model, pixel, estimator and whether there are bounds."""
     shape = params.get("shape", ())
     kind = params.get("kind", params.get("method", params.get("noise")))
     integrated = params.get("pixel") == "integrate"
     solid = isinstance(shape, tuple) and len(shape) == 3
     symmetric_solid = solid and params.get("name") == "symmetric"
-    bounded = item.path.name == "test_constraints.py"
-    bounded = bounded or any(word in item.name for word in ("constraint", "any_split"))
     if integrated and (kind in RARE or solid or bounded):
         return shape != (8, 10)
     if bounded and shape != (8, 10):
         return kind in RARE or symmetric_solid or (solid and kind == "mle")
     return symmetric_solid and kind in RARE
+
+
+RULES = {  # a file that is not here is left whole
+    "test_render.py": _is_covered_field,
+    "test_render_edges.py": _is_covered_field,
+    "test_constraints.py": _is_covered_spot,
+    "test_dimensions.py": _is_covered_spot,
+    "test_estimators.py": _is_covered_spot,
+    "test_extremes.py": _is_covered_spot,
+    "test_missing.py": _is_covered_spot,
+}
+
+
+def _is_covered(item):
+    """Whether other combinations try the same parts."""
+    rule = RULES.get(item.path.name)
+    if rule is None:
+        return False
+    bounded = item.path.name == "test_constraints.py"
+    bounded = bounded or any(word in item.name for word in ("constraint", "any_split"))
+    return rule(getattr(getattr(item, "callspec", None), "params", {}), bounded)
 
 
 def pytest_collection_modifyitems(config, items):
