@@ -26,6 +26,8 @@ def _is_covered_spot(params, bounded):
     integrated = params.get("pixel") == "integrate"
     solid = isinstance(shape, tuple) and len(shape) == 3
     symmetric_solid = solid and params.get("name") == "symmetric"
+    if "dtype" in params and shape != (8, 10):  # what is read knows no axes
+        return kind in RARE or params["dtype"] in ("u2", "f4")
     if integrated and (kind in RARE or solid or bounded):
         return shape != (8, 10)
     if bounded and shape != (8, 10):

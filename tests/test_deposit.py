@@ -17,9 +17,9 @@ compiled = pytest.mark.skipif(JIT_DISABLED, reason="threads take part in large j
 
 
 @st.composite
-def scenes(draw, most=9):
+def scenes(draw, most=9, axes=None):
     """A grid, particles on it and around it, and their values."""
-    axes = draw(st.integers(1, 3))
+    axes = axes or draw(st.integers(1, 3))
     shape = tuple(draw(st.lists(st.integers(0, most), min_size=axes, max_size=axes)))
     periodic = tuple(draw(st.lists(st.booleans(), min_size=axes, max_size=axes)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -47,9 +47,10 @@ def _scene(rng, shape, n=30, channels=(), **grid):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_deposit_is_the_sum_of_splines(kernel, dtype):
     tolerance = TOLERANCE["deposit"][np.dtype(dtype).name]
+    axes = KERNELS.index(kernel) % 3 + 1 if dtype == "f" else None  # adding a row knows no axes
 
     @settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
-    @given(scenes(most=4 if JIT_DISABLED else 9))
+    @given(scenes(most=4 if JIT_DISABLED else 9, axes=axes))
     def check(scene):
         grid, positions, values = scene
         start = np.random.default_rng(1).uniform(-1, 1, grid.shape + values.shape[1:])
