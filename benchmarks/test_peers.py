@@ -1,4 +1,4 @@
-"""Comparisons under pytest-benchmark: ``pytest benchmarks --benchmark-only``.
+"""Comparisons under pytest-benchmark: ``pytest benchmarks --benchmark-only -n 0``.
 
 The packages and data of peers.py with pytest-benchmark's statistics, groups and histories.
 Every package gets the same few spots, so that times compare as they stand; in a batch that

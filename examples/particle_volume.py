@@ -158,7 +158,7 @@ def draw_errors(axes, stages, positions, truth):
     axes[0].set(title="distance of centres from the truth", xlabel="voxels", ylabel="particles")
     axes[1].set(title="error of amplitudes", xlabel="fitted / true - 1", ylabel="particles")
     axes[0].legend(loc="upper right")
-    axes[1].legend(loc="upper left")
+    axes[1].legend(loc="upper right")
 
 
 def main():

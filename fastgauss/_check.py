@@ -158,12 +158,3 @@ def out_array(
             raise ValueError(f"{name} must not overlap itself, got strides {value.strides}")
         extent += max(n - 1, 0) * step
     return value
-
-
-def not_yet(**options: Any) -> None:
-    """Refuse options of the contract that this version cannot honour."""
-    for name, value in options.items():
-        if value is not None:
-            raise NotImplementedError(
-                f"{name}={_brief(value)} is not available in this version of fastgauss"
-            )

@@ -232,7 +232,7 @@ class Job:
             kernels.start(pixels, places, *shape, self.options.polarity, start)
             start = model.from_start(start)
             return _rotation.from_sigma_matrix(start, *bounds) if turned and bounded else start
-        start = np.array(guess[rows])
+        start = np.array(guess[rows], order="C")
         if origin is not None:
             start[:, 1 : 1 + model.ndim] -= origin
         return _rotation.to_sigma_matrix(start) if turned and not bounded else start
@@ -246,7 +246,8 @@ class Job:
         if options.bounds is None:
             return np.empty((0, size)), np.empty((0, size))
         every = np.broadcast_to(options.bounds, (2, options.spots, size))
-        lower, upper = np.array(every[0, rows]), np.array(every[1, rows])
+        # in C order: another layout would be another kernel to compile
+        lower, upper = (np.array(side[rows], order="C") for side in every)
         if origin is not None:
             lower[:, axes] -= origin
             upper[:, axes] -= origin

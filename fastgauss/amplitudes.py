@@ -152,7 +152,7 @@ def _residual_norm(
     return largest * float(np.sqrt(np.add.reduce(squares, axis=None)))
 
 
-def fit(
+def _fit(
     plan: Plan,
     data: Data,
     nonnegative: bool,
@@ -199,7 +199,7 @@ def fit(
     )
 
 
-def update(
+def _update(
     plan: Plan,
     data: Data,
     amplitudes: np.ndarray,

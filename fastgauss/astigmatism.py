@@ -35,6 +35,13 @@ class AstigmaticModel(Model):
     Made by `astigmatic_model` or `calibrate_astigmatism`; given as ``model`` to `fit_rois`,
     `fit_spots`, `image`, `evaluate` and `jacobian`.
 
+    Attributes
+    ----------
+    curves : array (2, 5)
+        sigma_0, c, d, A, B of x and of y, as in `astigmatic_model`.
+    z_range : (float, float)
+        Lowest and highest z of the calibration.
+
     Examples
     --------
     >>> import fastgauss as fg

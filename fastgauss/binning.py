@@ -18,7 +18,20 @@ _CHUNK = 1 << 16
 
 
 class BinStatistics(NamedTuple):
-    """What `bin_statistics` returns: arrays (size,), one element a bin."""
+    """What `bin_statistics` returns: arrays (size,), one element a bin.
+
+    Attributes
+    ----------
+    count, sum, mean, variance, min, max : array (size,)
+        As in `bin_statistics`, which says what they are of a bin without values.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> count, total, *_ = fg.bin_statistics([0, 1, 1], [5.0, 2.0, 4.0], 2)
+    >>> count, total
+    (array([1, 2]), array([5., 6.]))
+    """
 
     count: np.ndarray  # type: ignore[assignment]  # instead of tuple.count
     sum: np.ndarray

@@ -266,6 +266,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return _NO_READER
-    except (OSError, ValueError, TypeError, ImportError, MemoryError, NotImplementedError) as error:
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         return _complain(error)
     return 0

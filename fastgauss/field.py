@@ -34,7 +34,7 @@ from . import amplitudes as amplitudes_
 from ._plan import Plan, make_plan
 from .amplitudes import AmplitudeFit
 from .grid import Grid, as_grid
-from .refine import Refinement, refine
+from .refine import Refinement, _refine
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -300,7 +300,7 @@ class GaussianField:
         start = _data.amplitudes_of(amplitudes, len(self))
         limit = _check.number("tol", tol, above=0.0)
         most = _check.integer("max_iter", max_iter, at_least=0)
-        return refine(self, data, start, names, limit, most, self._threads)
+        return _refine(self, data, start, names, limit, most, self._threads)
 
     def as_sparse(self) -> Any:
         """The matrix A (nodes, n) as scipy.sparse.csc_array, nodes in C order.
@@ -423,7 +423,7 @@ class GaussianField:
         array([2.642, 0.   ])
         """
         data = _data.measured(volume, weights, mask, self.grid)
-        return amplitudes_.fit(
+        return amplitudes_._fit(
             self._plan, data, nonnegative, regularization, tol, max_iter, self._threads
         )
 
@@ -480,7 +480,7 @@ class GaussianField:
         """
         data = _data.measured(volume, weights, None, self.grid)
         heights = _data.amplitudes_of(amplitudes, len(self))
-        return amplitudes_.update(
+        return amplitudes_._update(
             self._plan, data, heights, rule, relaxation, lambda: self._coverage, self._threads
         )
 

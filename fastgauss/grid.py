@@ -149,7 +149,27 @@ class Grid:
 
 
 def as_grid(value: Grid | Sequence[int] | int) -> Grid:
-    """The grid that a grid or a shape means; one number is a shape of one axis."""
+    """The grid that a grid or a shape means; one number is a shape of one axis.
+
+    Parameters
+    ----------
+    value : Grid, int or sequence of int
+
+    Returns
+    -------
+    Grid
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or not of one to three axes.
+
+    Examples
+    --------
+    >>> from fastgauss.grid import as_grid
+    >>> as_grid((4, 5)).spacing
+    (1.0, 1.0)
+    """
     if isinstance(value, Grid):
         return value
     if np.ndim(value) == 0:

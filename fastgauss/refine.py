@@ -49,6 +49,14 @@ class Refinement:
     iterations : int
     status : Status
         ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` says it in words.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> start = fg.GaussianField((30,), [[12.0]], sigma=1.5, tol=1e-6)
+    >>> found = start.refine(fg.render((30,), [[12.3]], 5.0, sigma=1.7))
+    >>> found.positions.round(2), found.converged
+    (array([[12.3]]), True)
     """
 
     field: Any
@@ -147,7 +155,7 @@ class _Local:
             blocks = _sweep.blocks(plan, self.job.threads)
             blocks *= scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
             if self.job.data.weights is not None:
-                blocks *= self.job.mean_weight(plan)[:, np.newaxis, np.newaxis]
+                blocks *= self.job.mean_weight(self.field)[:, np.newaxis, np.newaxis]
             common = (free.common.T @ blocks @ free.common).sum(axis=0)
             own = free.own.T @ blocks @ free.own
             diagonal = self.job.join(np.diagonal(own, axis1=1, axis2=2), np.diagonal(common))
@@ -240,12 +248,11 @@ class _Job:
             scale[:, 7 - ndim : 7] *= sigmas
         return scale
 
-    def mean_weight(self, plan: Plan) -> np.ndarray:
+    def mean_weight(self, field: Any) -> np.ndarray:
         """Mean weight of each particle's nodes (n,)."""
-        ones = np.ones(plan.grid.shape)
-        of_ones = _sweep.gather(plan, ones, self.threads)[:, 0]
-        sums = _sweep.gather(plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
-        return sums / np.where(of_ones > 0.0, of_ones, 1.0)
+        shine = field._coverage
+        sums = _sweep.gather(field._plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
+        return sums / np.where(shine > 0.0, shine, 1.0)
 
     def moved(self, plan: Plan, state: _State, step: np.ndarray) -> _State:
         """The state at the end of a step."""
@@ -285,7 +292,7 @@ class _Job:
         return (0.5 * (moved + moved.swapaxes(1, 2))).reshape(widths.shape)
 
 
-def refine(
+def _refine(
     field: Any,
     data: Data,
     amplitudes: np.ndarray,

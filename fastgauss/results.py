@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class Status(IntEnum):
     """How the fit of a spot ended; ``message`` says it in words.
 
+    Attributes
+    ----------
+    message : str
+        One sentence for people.
+
     Examples
     --------
     >>> import fastgauss as fg

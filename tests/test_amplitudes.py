@@ -1,9 +1,10 @@
-"""Gram matrices, amplitude fits and multiplicative updates against dense linear algebra."""
+"""Gram matrices and amplitude fits against dense linear algebra."""
 
 import pickle
 
 import numpy as np
 import pytest
+from field_cases import compiled, covariances, dense, problem, some_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -12,36 +13,6 @@ from tolerances import TOLERANCE
 import fastgauss as fg
 from fastgauss import _gram, _nonnegative, _solve, _systems
 from fastgauss.kernels._compile import JIT_DISABLED
-
-compiled = pytest.mark.skipif(JIT_DISABLED, reason="large; the same text runs in small tests")
-
-
-def dense(field):
-    """A' (n, nodes): each particle rendered alone."""
-    return np.stack([field.render(row).ravel() for row in np.eye(len(field))])
-
-
-def some_field(shape, n, rng, *, periodic=False, outside=1.5, **options):
-    grid = fg.Grid(shape, spacing=0.5, origin=2.0, periodic=periodic)
-    low, high = grid.position(np.zeros(grid.ndim)), grid.position(np.array(shape) - 1.0)
-    where = rng.uniform(low - outside, high + outside, (n, grid.ndim))
-    options.setdefault("sigma", rng.uniform(0.2, 0.6, (n, grid.ndim)))
-    return fg.GaussianField(grid, where, tol=options.pop("tol", 1e-3), **options)
-
-
-def covariances(n, ndim, rng):
-    root = rng.standard_normal((n, ndim, ndim)) * 0.2 + 0.4 * np.eye(ndim)
-    return root @ root.swapaxes(1, 2) + 0.02 * np.eye(ndim)
-
-
-def problem(seed=0, shape=(12, 14), n=20, noise=0.05, **options):
-    """A field whose amplitudes are determined, true ones of either sign, and a noisy volume."""
-    rng = np.random.default_rng(seed)
-    options.setdefault("sigma", rng.uniform(0.4, 0.7, (n, len(shape))))
-    field = some_field(shape, n, rng, outside=-0.2, **options)
-    truth = rng.uniform(-0.5, 2.0, n)
-    volume = field.render(truth) + noise * rng.standard_normal(shape)
-    return field, truth, volume, rng
 
 
 def is_close(got, expected, what="amplitudes"):
@@ -407,85 +378,6 @@ def test_bad_options_are_refused(options, error, words):
         field.fit_amplitudes(**{"volume": np.zeros((8, 9)), **options})
 
 
-# -- multiplicative updates ----------------------------------------------------------------------
-
-
-def poisson(field, volume, a, w=1.0):
-    model = field.render(a)
-    lit = model > 0
-    part = np.where(lit, volume * np.log(np.where(lit, model, 1.0)) - model, 0.0)
-    return (w * part).sum()
-
-
-def test_mlem_climbs_the_likelihood_and_keeps_counts():
-    field, truth, _, rng = problem(16)
-    volume = rng.poisson(20 * field.render(np.abs(truth))).astype(float)
-    lit = field.render(np.ones(20)) > 0
-    w = rng.uniform(0.5, 1.5, volume.shape)
-    for weights, factor in ((None, 1.0), (w, w)):
-        a = np.ones(20)
-        best = poisson(field, volume, a, factor)
-        for _ in range(12):
-            a = field.multiplicative_update(volume, a, weights=weights)
-            now = poisson(field, volume, a, factor)
-            assert now >= best - 1e-9 * abs(best)
-            best = now
-            counts = (factor * field.render(a)).sum()
-            np.testing.assert_allclose(counts, (factor * volume)[lit].sum(), rtol=1e-12)
-
-
-@pytest.mark.parametrize("rule", ["mlem", "smart"])
-@pytest.mark.parametrize("relaxation", [1.0, 0.5])
-def test_an_update_is_what_it_says(rule, relaxation):
-    field, _, _, rng = problem(17)
-    volume, a = rng.uniform(0.5, 2, field.grid.shape), rng.uniform(0.5, 2, 20)
-    volume[3, 4] = np.nan
-    matrix = dense(field)
-    w = np.where(np.isnan(volume), 0, 1.0).ravel()
-    model = a @ matrix
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where((w > 0) & (model > 0), volume.ravel() / model, 1.0)
-    if rule == "mlem":
-        ratio = np.where(model > 0, ratio, 0.0)
-        factor = ((matrix @ (w * ratio)) / (matrix @ w)) ** relaxation
-    else:
-        factor = np.exp(relaxation * (matrix @ (w * np.log(ratio))) / (matrix @ w))
-    got = field.multiplicative_update(volume, a, rule, relaxation)
-    np.testing.assert_allclose(got, a * factor, rtol=1e-12)
-
-
-@pytest.mark.parametrize("rule", ["mlem", "smart"])
-def test_updates_find_the_amplitudes_and_leave_the_unseen(rule):
-    field = fg.GaussianField((30,), [[6.0], [12.0], [80.0], [21.0]], 1.2)
-    truth = np.array([3.0, 1.0, 5.0, 2.0])
-    volume = field.render(truth)
-    a = np.array([1.0, 1.0, 7.0, 1.0])
-    for _ in range(40):
-        a = field.multiplicative_update(volume, a, rule)
-    np.testing.assert_allclose(a, [3, 1, 7, 2], rtol=1e-4)
-    zero = field.multiplicative_update(volume, [0.0, 1.0, 0.0, 1.0], rule)
-    assert zero[0] == 0 and zero[2] == 0 and np.isfinite(zero).all()
-    dark = field.multiplicative_update(np.zeros(30), 1.0, rule)
-    assert dark.tolist() == [0, 0, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"volume": np.full(9, -1.0)}, ValueError, "volume must not be negative, got -1"),
-        ({"amplitudes": [-2.0]}, ValueError, "amplitudes must not be negative, got -2"),
-        ({"amplitudes": [1.0, 2.0]}, ValueError, "amplitudes must be one number or of shape"),
-        ({"rule": "art"}, ValueError, "rule must be one of"),
-        ({"relaxation": 0.0}, ValueError, "relaxation must be"),
-        ({"weights": np.ones(3)}, ValueError, r"weights must have the grid's shape \(9,\)"),
-    ],
-)
-def test_bad_updates_are_refused(options, error, words):
-    field = fg.GaussianField((9,), [[3.0]], 1.0)
-    with pytest.raises(error, match=words):
-        field.multiplicative_update(**{"volume": np.ones(9), "amplitudes": 1.0, **options})
-
-
 def test_sums_do_not_go_through_a_blas():
     x = np.random.default_rng(18).standard_normal(50)
     assert _solve.dot(x, x) == np.add.reduce(x * x)
@@ -508,13 +400,6 @@ def test_weights_of_any_size_mean_the_same(weight):
     fit = field.fit_amplitudes(image, weights=np.full((12, 13), weight))
     assert_allclose(fit.amplitudes, [3.0, 2.0], rtol=1e-6)
     assert_allclose(fit.errors * np.sqrt(weight), one.errors, rtol=1e-6)
-
-
-def test_a_dark_node_far_out_puts_a_particle_out_without_nan():
-    field = fg.GaussianField((100,), [[20.0], [75.0]], 1.0, radius=60)
-    volume = field.render([1.0, 2.0])
-    volume[70:] = 0.0
-    assert_allclose(field.multiplicative_update(volume, 1.0, "smart"), [1.0, 0.0])
 
 
 def test_weights_on_a_short_period_take_no_more_memory_than_they_must():

@@ -13,13 +13,15 @@ from fastgauss.kernels._compile import JIT_DISABLED
 
 KERNELS = tuple(naive_deposit.NODES)
 SHAPES = [(40,), (7, 21), (5, 6, 9)]
+SINGLE = {kernel: k % 3 + 1 for k, kernel in enumerate(KERNELS)}  # axes that float32 is tried on:
+# adding a row of nodes, which differs by dtype and kernel, knows no axes
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="threads take part in large jobs only")
 
 
 @st.composite
-def scenes(draw, most=9):
+def scenes(draw, most=9, axes=None):
     """A grid, particles on it and around it, and their values."""
-    axes = draw(st.integers(1, 3))
+    axes = axes or draw(st.integers(1, 3))
     shape = tuple(draw(st.lists(st.integers(0, most), min_size=axes, max_size=axes)))
     periodic = tuple(draw(st.lists(st.booleans(), min_size=axes, max_size=axes)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -47,9 +49,10 @@ def _scene(rng, shape, n=30, channels=(), **grid):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_deposit_is_the_sum_of_splines(kernel, dtype):
     tolerance = TOLERANCE["deposit"][np.dtype(dtype).name]
+    axes = SINGLE[kernel] if dtype == "f" else None
 
     @settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
-    @given(scenes(most=4 if JIT_DISABLED else 9))
+    @given(scenes(most=4 if JIT_DISABLED else 9, axes=axes))
     def check(scene):
         grid, positions, values = scene
         start = np.random.default_rng(1).uniform(-1, 1, grid.shape + values.shape[1:])
@@ -271,6 +274,8 @@ def test_the_same_bits_for_any_number_of_threads(shape, periodic, channels, kern
         assert_array_equal(result, first)
         again = fg.gather(first, positions, kernel, grid, threads=threads)
         assert_array_equal(again, read)
+    if len(shape) != SINGLE[kernel]:
+        return
     small = np.zeros(first.shape, "f")
     fg.deposit(grid, positions, values, kernel, small, threads=1)
     two = fg.deposit(grid, positions, values, kernel, np.zeros_like(small), threads=2)

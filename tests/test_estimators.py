@@ -60,7 +60,7 @@ def test_each_covariance_is_its_definition(name, shape, weighted, covariance):
     naive_fit.assert_fits(result, rois, truth, name, alone, covariance)
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize(("name", "shape"), (*CASES[:4], CASES[5]))
 def test_weights_and_variances_come_in_several_shapes(name, shape):
     rng = np.random.default_rng(2)
     rois, _ = naive_fit.poisson_spots(rng, 3, shape, name)

@@ -1,4 +1,4 @@
-"""``GaussianField``: adjoint, gradients, matrix and operator of one and the same truncated sum."""
+"""``GaussianField``: adjoint, matrix and operator of one and the same truncated sum."""
 
 import copy
 import os
@@ -11,31 +11,16 @@ import tracemalloc
 import naive_field
 import numpy as np
 import pytest
+from field_cases import KINDS, RADIUS, WIDTHS, compiled, field_and_twin
 from hypothesis import given, settings
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import approx_fprime
 from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss import _runtime
 from fastgauss.kernels._compile import JIT_DISABLED
 
-compiled = pytest.mark.skipif(JIT_DISABLED, reason="threads take part in large jobs only")
-KINDS = [(t, s) for t in (False, True) for s in ("box", "sphere")]
 KERNELS = [(t, s, d) for t, s in KINDS for d in ("d", "f")]
-WIDTHS = [*naive_field.SIGMAS, *naive_field.COVARIANCES]
-RADIUS = 2.6
-
-
-def _field(rng, shape, n, kind, pixel="sample", support="box", **grid):
-    """A field, its twin and amplitudes; particles on the grid and around it."""
-    grid = fg.Grid(shape, **grid)
-    positions = grid.position(rng.uniform(-2, np.array(shape) + 1, (n, len(shape))))
-    options = naive_field.widths(rng, n, grid, kind)
-    own = {"radius": RADIUS, "support": support, "pixel": pixel, **options}
-    twin = naive_field.Field(grid, positions, **own)
-    return fg.GaussianField(grid, positions, **own), twin, rng.uniform(-1, 2, n)
-
 
 # -- the adjoint -------------------------------------------------------------------------------
 
@@ -84,9 +69,6 @@ def _views(volume):
     yield np.asfortranarray(volume)
     yield np.ascontiguousarray(volume[::-1])[::-1]
     yield np.ascontiguousarray(volume[..., ::-1])[..., ::-1]
-    frozen = volume.copy()
-    frozen.flags.writeable = False
-    yield frozen
     raw = np.zeros(volume.nbytes + 1, np.uint8)[1:].view(dtype).reshape(shape)
     raw[...] = volume
     yield raw
@@ -99,7 +81,7 @@ def test_bits_of_the_adjoint_do_not_depend_on_where_the_volume_lies(
 ):  # fmt: skip
     rng = np.random.default_rng(2)
     kind = "own covariance" if turned else "own axes"
-    field, _, amplitudes = _field(rng, shape, 4, kind, support=support)
+    field, _, amplitudes = field_and_twin(rng, shape, 4, kind, support=support)
     volume = rng.normal(size=shape).astype(dtype)
     expected = field.adjoint(volume)
     names = ("amplitudes", "positions")
@@ -115,11 +97,27 @@ def test_bits_of_the_adjoint_do_not_depend_on_where_the_volume_lies(
         assert_array_equal(view, before)
 
 
+@pytest.mark.parametrize("kind", ["own axes", "own covariance"])
+def test_a_volume_may_be_read_only(kind):
+    rng = np.random.default_rng(2)
+    field, _, amplitudes = field_and_twin(rng, (5, 21), 4, kind)
+    volume = rng.normal(size=(5, 21))
+    frozen = volume.copy()
+    frozen.flags.writeable = False
+    names = ("amplitudes", "positions")
+    assert_array_equal(field.adjoint(frozen), field.adjoint(volume))
+    loss, gradient = field.loss_and_gradient(volume, amplitudes, names)
+    again, slopes = field.loss_and_gradient(frozen, amplitudes, names)
+    assert again == loss
+    for name in names:
+        assert_array_equal(slopes[name], gradient[name])
+
+
 @pytest.mark.parametrize("kind", ["axes", "covariance"])
 def test_volumes_may_be_of_any_real_kind(kind):
     """Those of at most float32 are read in that precision, all others in float64."""
     rng = np.random.default_rng(3)
-    field, _, amplitudes = _field(rng, (9, 21), 4, kind)
+    field, _, amplitudes = field_and_twin(rng, (9, 21), 4, kind)
     volume = rng.integers(0, 100, (9, 21))
 
     def results(given):
@@ -143,7 +141,7 @@ def test_volumes_may_be_of_any_real_kind(kind):
 def test_the_adjoint_sees_nothing_outside_a_support(turned, support):
     shape = (5, 7, 20)
     kind = "own covariance" if turned else "own axes"
-    field, twin, _ = _field(np.random.default_rng(4), shape, 2, kind, support=support)
+    field, twin, _ = field_and_twin(np.random.default_rng(4), shape, 2, kind, support=support)
     covered = (twin.matrix().any(axis=1).reshape(shape)) | twin.unsure
     assert covered.any() and not covered.all()
     volume = np.random.default_rng(5).normal(size=shape)
@@ -198,194 +196,6 @@ def test_bits_of_a_gradient_do_not_depend_on_threads(monkeypatch, shape, dtype, 
             assert_array_equal(a, b)
 
 
-# -- gradients ---------------------------------------------------------------------------------
-
-SHAPES = [(9,), (5, 7), (3, 4, 6)]
-SPACINGS = (0.8, 1.7, 1.1)
-
-
-def _relative(value, expected):
-    """Largest error in units of the largest derivative of its kind."""
-    value, expected = np.asarray(value), np.asarray(expected)
-    assert value.shape == expected.shape and value.dtype == np.float64
-    return abs(value - expected).max() / abs(expected).max()
-
-
-@pytest.mark.parametrize("support", ["box", "sphere"])
-@pytest.mark.parametrize("pixel", ["sample", "integrate"])
-@pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize("kind", WIDTHS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_are_those_of_the_same_truncated_sum(shape, kind, periodic, pixel, support):
-    """Of its digits: by a complex step, and by differences of 40 digits where pixels are means."""
-    axes, covariance = len(shape), "covariance" in kind
-    if axes == 3 and pixel == "integrate" and (periodic or covariance) and JIT_DISABLED:
-        pytest.skip("slow as plain Python")
-    common = kind == "covariance"
-    if axes == 3 and pixel == "integrate" and (periodic or support == "sphere" or common):
-        pytest.skip("the twin is slow, and two axes try the same")
-    if axes == 3 and pixel == "integrate" and covariance:
-        shape = (2, 3, 3)
-    rng = np.random.default_rng(7)
-    grid = {"spacing": SPACINGS[:axes], "origin": (5.0, -3.0, 1.0)[:axes]}
-    grid["periodic"] = ((True, False, True) if periodic else (False,) * 3)[:axes]
-    n = 2 if pixel == "integrate" else 3
-    field, twin, amplitudes = _field(rng, shape, n, kind, pixel, support, **grid)
-    volume = rng.normal(size=shape)
-    names = ("amplitudes", "positions", "covariance" if covariance else "sigmas")
-    loss, gradient = field.loss_and_gradient(volume, amplitudes, wrt=names)
-    assert tuple(gradient) == names
-    assert_allclose(loss, twin.loss(volume, amplitudes), rtol=1e-12)
-    for name in names:
-        expected = twin.gradient(volume, amplitudes, name)
-        assert _relative(gradient[name], expected) < TOLERANCE["field gradient"], name
-        alone = field.loss_and_gradient(volume, amplitudes, wrt=name)
-        assert alone[0] == loss
-        assert_allclose(alone[1], gradient[name], rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("kind", WIDTHS)
-def test_gradients_agree_with_finite_differences_of_the_loss_itself(kind):
-    """A second opinion that shares no line with the twin; supports are too wide to end anywhere."""
-    rng = np.random.default_rng(8)
-    n, grid = 3, fg.Grid((5, 6), (0.8, 1.7), (5.0, -3.0))
-    positions = grid.position(rng.uniform(0, 5, (n, 2)))
-    given = {"amplitudes": rng.uniform(1, 2, n), "positions": positions}
-    options = naive_field.widths(rng, n, grid, kind)
-    (option, width), *_ = options.items()
-    last = "sigmas" if option == "sigma" else option
-    given[last] = np.asarray(width)
-    volume = rng.normal(size=grid.shape)
-    for pixel in ("sample", "integrate"):
-
-        def loss(moved, wrt=None, pixel=pixel):
-            own = {option: moved[last], "radius": 20.0, "pixel": pixel}
-            field = fg.GaussianField(grid, moved["positions"], **own)
-            value, slopes = field.loss_and_gradient(volume, moved["amplitudes"], wrt or last)
-            return slopes if wrt else value
-
-        gradient = loss(given, tuple(given))
-        for name, start in given.items():
-
-            def along(flat, name=name, start=start):
-                moved = flat.reshape(start.shape)
-                if name == "covariance":  # its two halves move together
-                    moved = (moved + moved.swapaxes(-1, -2)) / 2
-                return loss({**given, name: moved})
-
-            expected = approx_fprime(start.ravel(), along, 1e-6).reshape(start.shape)
-            assert _relative(gradient[name], expected) < TOLERANCE["finite difference"], name
-
-
-@pytest.mark.parametrize("kind", WIDTHS)
-@pytest.mark.parametrize("support", ["box", "sphere"])
-def test_the_loss_and_gradient_of_a_float32_volume_are_near_those_of_float64(kind, support):
-    rng = np.random.default_rng(9)
-    field, _, amplitudes = _field(rng, (4, 5, 20), 5, kind, support=support)
-    names = ("amplitudes", "positions", "covariance" if "covariance" in kind else "sigmas")
-    volume = rng.normal(size=(4, 5, 20)).astype(np.float32)
-    loss, gradient = field.loss_and_gradient(volume.astype(float), amplitudes, names)
-    single, rough = field.loss_and_gradient(volume, amplitudes, names)
-    assert_allclose(single, loss, rtol=TOLERANCE["field gradient, float32"])
-    for name in names:
-        assert _relative(rough[name], gradient[name]) < TOLERANCE["field gradient, float32"]
-
-
-def test_a_width_of_many_particles_or_axes_has_the_sum_of_their_gradients():
-    rng = np.random.default_rng(10)
-    shape, n = (6, 8, 7), 4
-    positions = rng.uniform(0, 6, (n, 3))
-    volume = rng.normal(size=shape)
-    found = {}
-    for name, sigma in {
-        "scalar": 1.3, "one": [1.3], "axes": [1.3] * 3, "a row": [[1.3] * 3], "a number": [[1.3]],
-        "own": [[1.3]] * n, "own axes": [[1.3] * 3] * n,
-    }.items():  # fmt: skip
-        if name == "one":
-            continue
-        field = fg.GaussianField(shape, positions, sigma)
-        found[name] = field.loss_and_gradient(volume, 1.5, "sigmas")[1]
-        assert np.shape(found[name]) == np.shape(sigma)
-    each = found["own axes"]
-    assert_allclose(found["own"], each.sum(axis=1, keepdims=True), rtol=1e-12)
-    assert_allclose(found["axes"], each.sum(axis=0), rtol=1e-12)
-    assert_allclose(found["a row"], each.sum(axis=0, keepdims=True), rtol=1e-12)
-    for one in ("scalar", "a number"):
-        assert_allclose(found[one], np.reshape(each.sum(), np.shape(found[one])), rtol=1e-11)
-    covariance = 1.69 * np.eye(3)
-    for own in (covariance, covariance[np.newaxis], np.stack([covariance] * n)):
-        field = fg.GaussianField(shape, positions, covariance=own)
-        slopes = field.loss_and_gradient(volume, 1.5, "covariance")[1]
-        assert slopes.shape == own.shape
-        assert_allclose(slopes, slopes.swapaxes(-1, -2), rtol=1e-12)
-        rows = slopes.reshape(-1, 3, 3)
-        by_sigma = 2 * 1.3 * np.diagonal(rows, axis1=1, axis2=2)
-        assert_allclose(by_sigma, each if len(rows) == n else found["a row"], rtol=1e-10)
-
-
-def test_positions_in_one_dimension_keep_their_shape():
-    volume = np.arange(9.0)
-    flat = fg.GaussianField(9, [3.0, 4.5]).loss_and_gradient(volume, 1.0, "positions")[1]
-    column = fg.GaussianField(9, [[3.0], [4.5]]).loss_and_gradient(volume, 1.0, "positions")[1]
-    assert flat.shape == (2,) and column.shape == (2, 1)
-    assert_array_equal(flat, column[:, 0])
-
-
-@pytest.mark.parametrize("kind", ["own axes", "own covariance"])
-def test_a_field_of_nothing_has_a_loss_and_empty_gradients(kind):
-    for shape, n in (((4, 5), 0), ((0, 5), 3), ((0, 5), 0)):
-        width = {"sigma": np.ones((n, 2))}
-        if "covariance" in kind:
-            width = {"covariance": np.stack([np.eye(2)] * n) if n else np.ones((0, 2, 2))}
-        field = fg.GaussianField(shape, np.ones((n, 2)), **width)
-        volume = np.full(shape, 2.0)
-        names = ("amplitudes", "positions", "covariance" if "covariance" in kind else "sigmas")
-        loss, gradient = field.loss_and_gradient(volume, np.ones(n), names)
-        assert loss == 2.0 * volume.size
-        assert [gradient[name].shape for name in names[:2]] == [(n,), (n, 2)]
-        assert not any(gradient[name].any() for name in names)
-        assert field.adjoint(volume).shape == (n,)
-        assert field.as_sparse().shape == (volume.size, n)
-        assert field.as_sparse().nnz == 0
-
-
-def test_what_cannot_be_differentiated_is_refused():
-    volume = np.zeros((5, 5))
-    round_, turned = (
-        fg.GaussianField((5, 5), [[2.0, 2.0]], **width) for width in ({}, {"covariance": np.eye(2)})
-    )
-    for field, wrt, error in (
-        (round_, "covariance", ValueError), (turned, "sigmas", ValueError),
-        (round_, "sigma", ValueError), (round_, (), ValueError), (round_, 3, TypeError),
-        (round_, ("amplitudes", None), TypeError),
-    ):  # fmt: skip
-        with pytest.raises(error, match="wrt"):
-            field.loss_and_gradient(volume, 1.0, wrt)
-    for call in (round_.adjoint, lambda v: round_.loss_and_gradient(v, 1.0)):
-        for bad, error in (
-            (np.zeros((5, 6)), ValueError), (np.zeros(25), ValueError),
-            (np.zeros((5, 5), complex), TypeError), (np.zeros((5, 5), object), TypeError),
-            (np.ma.masked_all((5, 5)), TypeError), ("volume", TypeError),
-        ):  # fmt: skip
-            with pytest.raises(error, match="volume"):
-                call(bad)
-    for bad in ([1.0, 2.0], np.nan, [[1.0]]):
-        with pytest.raises(ValueError, match="amplitudes"):
-            round_.loss_and_gradient(volume, bad)
-        with pytest.raises(ValueError, match="amplitudes"):
-            round_.render(bad, out=volume)
-    assert not volume.any()
-    with pytest.raises(ValueError, match="out"):
-        round_.render(out=np.zeros((4, 5)))
-    for options, name in (
-        ({"positions": [[np.nan, 1.0]]}, "positions"), ({"sigma": -1.0}, "sigma"),
-        ({"covariance": -np.eye(2)}, "covariance"), ({"tol": 2.0}, "tol"),
-        ({"support": "ball"}, "support"), ({"pixel": "mean"}, "pixel"), ({"threads": 0}, "threads"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=name):
-            fg.GaussianField(**{"grid_or_shape": (5, 5), "positions": [[1.0, 1.0]], **options})
-
-
 # -- the matrix and the operator ---------------------------------------------------------------
 
 
@@ -433,7 +243,7 @@ def test_the_sparse_matrix_and_render_agree_on_every_node_near_a_sphere(turned):
 @pytest.mark.parametrize("kind", ["own axes", "covariance"])
 def test_the_linear_operator_passes_scipys_tests(kind):
     rng = np.random.default_rng(11)
-    field, twin, amplitudes = _field(rng, (4, 5, 6), 5, kind, periodic=(False, True, False))
+    field, twin, amplitudes = field_and_twin(rng, (4, 5, 6), 5, kind, periodic=(False, True, False))
     operator = field.as_linear_operator()
     assert operator.shape == (120, 5) and operator.dtype == np.float64
     volume = rng.normal(size=120)

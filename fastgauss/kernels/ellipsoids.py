@@ -126,27 +126,15 @@ def _values(integrate, axes, factor, dz, dy, dx):
     return f, fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx
 
 
-def make_mask(sphere: bool) -> Callable:
-    """Which lanes of a row count: those of the window, and of the ellipsoid under a sphere."""
+def _make_over(sphere: bool, act: Callable) -> Callable:
+    """Visit a particle's window register by register.
+
+    ``act`` gets where a register lies, how many of its lanes are in the window, which count,
+    and the ``SUMS`` values there; what it returns is its state at the next.
+    """
 
     @device
-    def mask_of(factor, dz, dy, dx, left, limit):
-        mask = lanes_within(0.0, 0, left)
-        if sphere:
-            u_z, u_y, shift = _outer(factor, dz, dy)
-            u = (dx - shift) * (1.0 / factor[5])
-            mask = mask & (u * u + (u_z * u_z + u_y * u_y) <= limit)
-        return mask
-
-    return mask_of
-
-
-def make_paint(combine: Callable, sphere: bool) -> Callable:
-    """The building block that combines a particle with the grid."""
-    mask_of = make_mask(sphere)
-
-    @device
-    def paint(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+    def over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, state):
         limit = _limit(support, axes, factor)
         for z in range(first[0], first[0] + count[0]):
             dz = float(z) - centre[0]
@@ -155,38 +143,57 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
                 at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
                 for k in range(0, count[2], WIDTH):
                     dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
-                    f = _values(support.integrate, axes, factor, dz, dy, dx)[0]
-                    old = load_double(flat, at + k, mask)
-                    store_double(flat, at + k, combine(old, f * amplitude), mask)
+                    mask = lanes_within(0.0, 0, count[2] - k)
+                    if sphere:
+                        u_z, u_y, shift = _outer(factor, dz, dy)
+                        u = (dx - shift) * (1.0 / factor[5])
+                        mask = mask & (u * u + (u_z * u_z + u_y * u_y) <= limit)
+                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
+                    state = act(flat, at + k, count[2] - k, mask, columns, amplitude, table, state)
+        return state
+
+    return over
+
+
+def make_paint(combine: Callable, sphere: bool) -> Callable:
+    """The building block that combines a particle with the grid."""
+
+    @device
+    def combine_with(flat, at, left, mask, columns, amplitude, table, state):
+        old = load_double(flat, at, mask)
+        store_double(flat, at, combine(old, columns[0] * amplitude), mask)
+        return state
+
+    over = _make_over(sphere, combine_with)
+
+    @device
+    def paint(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
 
     return paint
 
 
 def make_collect(sphere: bool) -> Callable:
     """The building block that lists a particle's nodes and values; ``flat`` is the lists."""
-    mask_of = make_mask(sphere)
+
+    @device
+    def append(flat, at, left, mask, columns, amplitude, table, end):
+        nodes, values = flat
+        part = min(WIDTH, left)
+        inside = lanes_within(0.0, 0, part)
+        store_double(values, end, select(mask, columns[0], 0.0), inside)
+        for lane in range(part):
+            nodes[end + lane] = at + lane
+        return end + part
+
+    over = _make_over(sphere, append)
 
     @device
     def collect(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        nodes, values = flat
-        limit = _limit(support, axes, factor)
         end = int(table[0])
-        for z in range(first[0], first[0] + count[0]):
-            dz = float(z) - centre[0]
-            for y in range(first[1], first[1] + count[1]):
-                dy = float(y) - centre[1]
-                at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
-                for k in range(0, count[2], WIDTH):
-                    dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
-                    f = _values(support.integrate, axes, factor, dz, dy, dx)[0]
-                    part = min(WIDTH, count[2] - k)
-                    store_double(values, end, select(mask, f, 0.0), lanes_within(0.0, 0, part))
-                    for lane in range(part):
-                        nodes[end + lane] = at + k + lane
-                    end += part
-        table[0] = end
+        table[0] = over(
+            flat, layout, support, axes, factor, first, count, centre, amplitude, table, end
+        )
 
     return collect
 
@@ -196,49 +203,41 @@ def make_tangent(sphere: bool) -> Callable:
 
     The first ``SUMS`` of ``table`` are the coefficients.
     """
-    mask_of = make_mask(sphere)
+
+    @device
+    def add(flat, at, left, mask, columns, amplitude, table, state):
+        value = load_double(flat, at, mask)
+        for c in range(SUMS):
+            value = value + columns[c] * table[c]
+        store_double(flat, at, value, mask)
+        return state
+
+    over = _make_over(sphere, add)
 
     @device
     def tangent(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        limit = _limit(support, axes, factor)
-        for z in range(first[0], first[0] + count[0]):
-            dz = float(z) - centre[0]
-            for y in range(first[1], first[1] + count[1]):
-                dy = float(y) - centre[1]
-                at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
-                for k in range(0, count[2], WIDTH):
-                    dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
-                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
-                    value = load_double(flat, at + k, mask)
-                    for c in range(SUMS):
-                        value = value + columns[c] * table[c]
-                    store_double(flat, at + k, value, mask)
+        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
 
     return tangent
 
 
 def make_blocks(sphere: bool) -> Callable:
     """The building block that adds to ``table`` the products of the ``SUMS`` columns, packed."""
-    mask_of = make_mask(sphere)
+
+    @device
+    def multiply(flat, at, left, mask, columns, amplitude, table, state):
+        entry = BLOCK_AT
+        for i in range(SUMS):
+            for j in range(i + 1):
+                table[entry] += total(select(mask, columns[i] * columns[j], 0.0))
+                entry += 1
+        return state
+
+    over = _make_over(sphere, multiply)
 
     @device
     def blocks(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        limit = _limit(support, axes, factor)
-        for z in range(first[0], first[0] + count[0]):
-            dz = float(z) - centre[0]
-            for y in range(first[1], first[1] + count[1]):
-                dy = float(y) - centre[1]
-                for k in range(0, count[2], WIDTH):
-                    dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
-                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
-                    at = BLOCK_AT
-                    for i in range(SUMS):
-                        for j in range(i + 1):
-                            product = select(mask, columns[i] * columns[j], 0.0)
-                            table[at] += total(product)
-                            at += 1
+        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
 
     return blocks
 
@@ -248,48 +247,37 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
 
     That of f alone, or all ``SUMS``.
     """
-    mask_of = make_mask(sphere)
+
+    @device
+    def sum_all(flat, at, left, mask, columns, amplitude, table, sums):
+        value = load_double(flat, at, mask)
+        s, sz, sy, sx, szz, szy, szx, syy, syx, sxx = sums
+        f, fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx = columns
+        if not derivatives:
+            return s + value * f, sz, sy, sx, szz, szy, szx, syy, syx, sxx
+        return (
+            s + value * f,
+            sz + value * fz,
+            sy + value * fy,
+            sx + value * fx,
+            szz + value * fzz,
+            szy + value * fzy,
+            szx + value * fzx,
+            syy + value * fyy,
+            syx + value * fyx,
+            sxx + value * fxx,
+        )
+
+    over = _make_over(sphere, sum_all)
 
     @device
     def project(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        limit = _limit(support, axes, factor)
         s = broadcast(0.0)
-        sz, sy, sx, szz, szy, szx, syy, syx, sxx = s, s, s, s, s, s, s, s, s
-        for z in range(first[0], first[0] + count[0]):
-            dz = float(z) - centre[0]
-            for y in range(first[1], first[1] + count[1]):
-                dy = float(y) - centre[1]
-                at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
-                for k in range(0, count[2], WIDTH):
-                    dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = mask_of(factor, dz, dy, dx, count[2] - k, limit)
-                    f, fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx = _values(
-                        support.integrate, axes, factor, dz, dy, dx
-                    )
-                    value = load_double(flat, at + k, mask)
-                    s = s + value * f
-                    if not derivatives:
-                        continue
-                    sz = sz + value * fz
-                    sy = sy + value * fy
-                    sx = sx + value * fx
-                    szz = szz + value * fzz
-                    szy = szy + value * fzy
-                    szx = szx + value * fzx
-                    syy = syy + value * fyy
-                    syx = syx + value * fyx
-                    sxx = sxx + value * fxx
-        table[0] += total(s)
-        if not derivatives:
-            return
-        table[1] += total(sz)
-        table[2] += total(sy)
-        table[3] += total(sx)
-        table[4] += total(szz)
-        table[5] += total(szy)
-        table[6] += total(szx)
-        table[7] += total(syy)
-        table[8] += total(syx)
-        table[9] += total(sxx)
+        sums = s, s, s, s, s, s, s, s, s, s
+        sums = over(
+            flat, layout, support, axes, factor, first, count, centre, amplitude, table, sums
+        )
+        for c in range(SUMS if derivatives else 1):
+            table[c] += total(sums[c])
 
     return project
