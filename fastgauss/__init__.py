@@ -11,6 +11,7 @@ from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .binning import BinStatistics, bin_statistics, histogram
+from .density import KernelDensity, kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
@@ -32,6 +33,7 @@ __all__ = [
     "FitResult",
     "GaussianField",
     "Grid",
+    "KernelDensity",
     "Refinement",
     "Status",
     "add_at",
@@ -50,6 +52,7 @@ __all__ = [
     "histogram",
     "image",
     "jacobian",
+    "kde",
     "render",
     "set_num_threads",
     "show_config",

@@ -46,7 +46,8 @@ LEAST_TOL = 1e-10
 _NODES = 40  # Chebyshev nodes of an expansion: exact to rounding for edges up to 3
 _EDGES = np.arange(2.6, 0.25, -0.05)
 _SHORT = 0.8  # edges below this are not worth 8 powers
-_BUDGET = 1 << 26  # numbers of an array of moments: 512 MB
+_BUDGET = 1 << 25  # numbers of an array of moments: 256 MB
+_LITTLE = 1 << 21  # numbers that are worked through before far sources are sought out
 _PAIRS_A_NUMBER = 2  # pairs that cost as much as a number of the array
 _FEW = 1 << 14  # pairs that are summed whatever the cells cost
 _PART = 1 << 15  # sources of a part with an array of its own, at least
@@ -202,12 +203,14 @@ def _solve(
     """Fill ``out[rows]`` with the sums at ``points``, which are those of the rows."""
     axes = points.shape[1]
     low, high = points.min(axis=0), points.max(axis=0)
-    sources = _near(job, sources, low, high)
-    if not len(sources.points):
-        return
-    pairs = len(sources.points) * len(points)
     cells, numbers = _box(job.plan, sources, axes)
-    if pairs <= max(_FEW, _PAIRS_A_NUMBER * numbers) and (pairs <= _FEW or numbers > 1 << 12):
+    if numbers > _LITTLE:
+        sources = _near(job, sources, low, high)
+        if not len(sources.points):
+            return
+        cells, numbers = _box(job.plan, sources, axes)
+    pairs = len(sources.points) * len(points)
+    if pairs <= max(_FEW, _PAIRS_A_NUMBER * numbers):
         out[rows] = _all_pairs(job, sources, points)
     elif numbers <= _BUDGET:
         out[rows] = _by_cells(job, sources, points, cells)
@@ -244,7 +247,7 @@ def _box(plan: Plan, sources: Sources, axes: int) -> tuple[_Cells, float]:
     counts = np.ceil((sources.high - sources.low) / plan.edge) + (2 * plan.reach + 1)
     numbers = math.prod(counts) * float(WIDTH * plan.registers) ** axes
     if not numbers <= _BUDGET:
-        return _Cells((0.0,) * 3, (0,) * 3), math.inf
+        return _Cells((0.0,) * 3, (0,) * 3), numbers
     shape = (1,) * lead + tuple(int(count) for count in counts)
     return _Cells((0.0,) * lead + tuple(low.tolist()), shape), numbers  # type: ignore[arg-type]
 
