@@ -69,10 +69,11 @@ class KernelDensity:
         self._log = boundary == "log" and any(self._bounded)
         points = self._mapped(samples)[0] if self._log else samples
         aligned = any(self._bounded) and not self._log
-        self.covariance = _bandwidth.smoothing(bandwidth, points, weights, aligned)
+        ends = bounds[0] if aligned else (-math.inf, math.inf)
+        self.covariance = _bandwidth.smoothing(bandwidth, points, weights, ends, aligned)
         self._set_units(points)
         share = np.full(1, 1 / len(points)) if weights is None else weights / weights.sum()
-        self._extent = samples.min(axis=0), samples.max(axis=0)
+        self._extent = _gauss_sum.extent(samples)
         self._own = _gauss_sum.make_sources(self._scaled(points), share)
         self._sources = self._own
         plan = _gauss_sum.make_plan(tol, self.ndim)
@@ -103,7 +104,8 @@ class KernelDensity:
                     "samples must not lie in a plane or on a line for a covariance as bandwidth; "
                     "give one bandwidth for each axis"
                 ) from None
-        self._centre = 0.5 * points.min(axis=0) + 0.5 * points.max(axis=0)
+        low, high = _gauss_sum.extent(points)
+        self._centre = 0.5 * low + 0.5 * high
         self._volume = float(np.prod(np.diag(self._factor)))
 
     def _scaled(self, points: np.ndarray) -> np.ndarray:
@@ -122,7 +124,8 @@ class KernelDensity:
     def _mapped(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (m, d) on the logarithmic axes, and the map's determinant."""
         columns = [
-            _boundary.to_line(points[:, axis], interval) for axis, interval in enumerate(self.bounds)
+            _boundary.to_line(points[:, axis], interval)
+            for axis, interval in enumerate(self.bounds)
         ]
         slope = np.prod([slope for _, slope in columns], axis=0)
         return np.stack([column for column, _ in columns], axis=1), slope
@@ -559,6 +562,8 @@ def _weights(value: ArrayLike, n: int) -> np.ndarray:
 def _refuse_outside(
     samples: np.ndarray, bounds: tuple[_boundary.Interval, ...], boundary: str | None
 ) -> None:
+    if not any(map(_boundary.is_bounded, bounds)):
+        return
     low, high = np.array(bounds).T
     outside = (samples < low) | (samples > high)
     if boundary == "log":

@@ -286,5 +286,3 @@ def make_translate(axes: int, registers: int) -> Callable:
                     )
 
     return translate
-
-
