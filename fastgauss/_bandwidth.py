@@ -7,13 +7,14 @@ covariance times the square of
     Silverman   (n (d + 2) / 4)^(-1/(d+4)).
 
 Both are right for normal data and far too wide for what has several modes or heavy tails. The
-improved Sheather-Jones rule (Botev, Grotowski & Kroese 2010, Annals of Statistics 38, 2916, section 5)
-assumes no shape: it is the root t = h^2 of t = xi gamma^[l](t), l = 7 (their equations 29 to 36), where
-the norms of derivatives of the density come from the cosine transform of a histogram.
+improved Sheather-Jones rule (Botev, Grotowski & Kroese 2010, Annals of Statistics 38, 2916,
+section 5) assumes no shape: it is the root t = h^2 of t = xi gamma^[l](t), l = 7, where the norms
+of derivatives of the density come from the cosine transform of a histogram.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -34,7 +35,7 @@ def effective_number(weights: np.ndarray) -> float:
 
 
 def covariance_of(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """The unbiased covariance (d, d) of points (n, d); weights count as numpy.cov's ``aweights``."""
+    """The unbiased covariance (d, d) of points (n, d); weights are numpy.cov's ``aweights``."""
     share = np.full(1, 1 / len(points)) if weights is None else weights / weights.sum()
     freedom = 1 - 1 / len(points) if weights is None else 1 - float((share**2).sum())
     centred = np.empty(points.shape)
@@ -83,7 +84,7 @@ def _smallest_root(number: float, energy: np.ndarray) -> float:
 
     times = np.geomspace(0.25 / bins**2, 0.1, 60)
     before = function(times[0])
-    for low, high in zip(times[:-1], times[1:], strict=True):
+    for low, high in itertools.pairwise(times):
         after = function(high)
         if before < 0 <= after and math.isfinite(before):
             return float(brentq(function, low, high, rtol=1e-8))

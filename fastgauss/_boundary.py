@@ -3,15 +3,15 @@
 In units of the bandwidth, with phi and Phi the normal density and its integral, a density of
 samples in [a, b] that is estimated as f0(y) = sum w phi(y - x) loses what its kernels spill over.
 
-    reflect       the samples' mirror images at a and b are samples, too: mass 1, slope 0 at the bound
+    reflect       the samples' mirror images at a and b are samples, too: mass 1, slope 0 there
     renormalize   f0 / m0
     linear        a local straight line, (m2 f0 - m1 f1) / (m0 m2 - m1^2), made not negative
     log           the estimate of log(x - a), -log(b - x) or log((x - a) / (b - x)), carried back
 
 with f1 = sum w t phi(t), t = y - x, and m_l(y) = the integral of t^l phi(t) over [y - b, y - a]
-(Jones 1993, Statistics and Computing 3, 135, equations 2.1 and 3.4). In several dimensions m is the
-matrix of moments of (1, t), whose inverse is simple as axes are independent. With F the renormalised
-and L the linear estimate, F exp(L / F - 1) is as good as L and not negative (Jones & Foster 1996,
+(Jones 1993, Statistics and Computing 3, 135). In several dimensions m is the matrix of moments
+of (1, t), whose inverse is simple as axes are independent. With F the renormalised and L the
+linear estimate, F exp(L / F - 1) is as good as L and not negative (Jones & Foster 1996,
 Statistica Sinica 6, 1005).
 """
 
@@ -54,8 +54,7 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
     if isinstance(bounds, str) or not hasattr(bounds, "__len__"):
         raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
-        if not (axes == 2 and bounds[0] is None and bounds[1] is None):
-            return (_interval("bounds", bounds),) * axes
+        return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way
     if len(bounds) != axes:
         raise ValueError(f"bounds must be one pair or {axes}, got {len(bounds)}")
     return tuple(_interval(f"bounds[{k}]", pair) for k, pair in enumerate(bounds))

