@@ -240,11 +240,13 @@ class _Sums:
     coefficients: np.ndarray
     squares: np.ndarray  # (rows,)
     counts: np.ndarray
+    alike: np.ndarray  # whether a row has the common polynomials
 
 
 def _empty_sums(rows: int, order: int) -> _Sums:
     four = (np.empty((rows, order + 1)) for _ in range(4))
-    return _Sums(*four, np.empty(rows), np.empty(rows, dtype=np.int64))
+    one = np.empty(rows), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=bool)
+    return _Sums(*four, *one)
 
 
 def _fit_own(problem: _Problem, block: np.ndarray, weights: Any, sums: _Sums, at: slice) -> None:
@@ -301,6 +303,7 @@ def _fit(problem: _Problem, out: _Rows | None, threads: int | None) -> _Sums:
             )  # fmt: skip
             sums.coefficients[at] /= roots
             bad = ~np.isfinite(sums.squares[at])
+        sums.alike[at] = ~bad
         if bad.all():
             _fit_own(problem, block, problem.own_weights(start, stop), sums, at)
         else:
@@ -348,7 +351,7 @@ def _subtract(
         )
 
 
-def _matrices(sums: _Sums, at: slice = slice(None)) -> np.ndarray:
+def _matrices(sums: _Sums, at: slice) -> np.ndarray:
     """Coefficients (rows, k, j) of u**j in p_k."""
     alphas, betas = sums.alphas[at], sums.betas[at]
     rows, terms = alphas.shape
@@ -454,15 +457,18 @@ def fit_lines(
 
 def _result(problem: _Problem, sums: _Sums, kind: str) -> LineFit:
     rows, terms = problem.rows, problem.order + 1
+    some = slice(0, 1) if sums.alike.all() else slice(None)
     with np.errstate(all="ignore"):
-        basis = _matrices(sums) @ _shift(problem)
-        coefficients = np.einsum("rk,rki->ri", sums.coefficients, basis)
-        covariance = np.einsum("rki,rk,rkj->rij", basis, 1 / sums.norms, basis)
+        basis = _matrices(sums, some) @ _shift(problem)
+        coefficients = (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
+        covariance = basis.swapaxes(1, 2) @ (basis / sums.norms[some, :, np.newaxis])
         if kind == "residual":
             freedom = sums.counts - terms
             variance = np.where(freedom > 0, sums.squares / np.maximum(freedom, 1), np.inf)
-            covariance *= variance[:, np.newaxis, np.newaxis]
-        errors = np.sqrt(np.einsum("rii->ri", covariance))
+            covariance = covariance * variance[:, np.newaxis, np.newaxis]
+        elif len(covariance) < rows.count:
+            covariance = np.repeat(covariance, rows.count, axis=0)
+        errors = np.sqrt(covariance.diagonal(axis1=1, axis2=2))
         rms = np.sqrt(sums.squares / sums.norms[:, 0])
     singular = np.isnan(sums.norms).any(axis=1)
     status = np.zeros(rows.count, dtype=np.int8)

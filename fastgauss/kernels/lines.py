@@ -26,27 +26,8 @@ from .lanes import WIDTH, broadcast, load, select, store
 from .masked import lanes_within, load_double, store_double, total
 
 MOST_ORDER = 3
+_DIGITS = 1e-6  # of sum w y^2: what is left of it has ten digits
 _LEAST = 1e-28  # of a norm, to that of polynomials of this spread: what rounding leaves of 0
-
-
-@device
-def _project(rows, start, table, at, n):
-    """sum of table row ``at`` times the row of data, four registers at a time."""
-    a0 = broadcast(0.0)
-    a1 = a0
-    a2 = a0
-    a3 = a0
-    every = lanes_within(0.0, 0, WIDTH)
-    block = 4 * WIDTH
-    whole = n - n % block
-    for i in range(0, whole, block):
-        a0 = a0 + load_double(rows, start + i, every) * load(table, at + i)
-        a1 = a1 + load_double(rows, start + i + WIDTH, every) * load(table, at + i + WIDTH)
-        a2 = a2 + load_double(rows, start + i + 2 * WIDTH, every) * load(table, at + i + 2 * WIDTH)
-        a3 = a3 + load_double(rows, start + i + 3 * WIDTH, every) * load(table, at + i + 3 * WIDTH)
-    for i in range(whole, n, WIDTH):
-        a0 = a0 + load_double(rows, start + i, lanes_within(0.0, 0, n - i)) * load(table, at + i)
-    return total((a0 + a1) + (a2 + a3))
 
 
 @cache
@@ -56,51 +37,97 @@ def make_fit_common(order: int, write: bool) -> Callable:
     ``table`` holds 2 (order + 1) + 1 rows of ``stride`` numbers: the q_k, the w q_k, and w.
     Writes the coefficients to q, (rows, order + 1), and the sums of w r^2; with ``write`` also the
     residuals to ``out``. A missing number leaves NaN.
+
+    Four rows share the table. Where that keeps ten digits, sum w r^2 = sum w y^2 - sum c_k^2.
     """
 
     @device
-    def residual(rows, i, table, at, stride, c0, c1, c2, c3, mask):
-        r = load_double(rows, i, mask) - load(table, at) * c0
+    def include(sums, y, q0, q1, q2, q3):
+        c0, c1, c2, c3, square = sums
+        t = y * q0
         if order >= 1:
-            r = r - load(table, at + stride) * c1
+            c1 = c1 + y * q1
         if order >= 2:
-            r = r - load(table, at + 2 * stride) * c2
+            c2 = c2 + y * q2
         if order >= 3:
-            r = r - load(table, at + 3 * stride) * c3
-        return r
+            c3 = c3 + y * q3
+        return c0 + t, c1, c2, c3, square + t * y
+
+    @device
+    def columns(table, at, stride):
+        q0 = load(table, at)
+        q1 = load(table, at + stride) if order >= 1 else q0
+        q2 = load(table, at + 2 * stride) if order >= 2 else q0
+        q3 = load(table, at + 3 * stride) if order >= 3 else q0
+        return q0, q1, q2, q3
+
+    @device
+    def project(rows, n, table, stride, r0, r1, r2, r3):
+        """Sums of four rows of data with the w q_k and with q_0 times themselves."""
+        zero = broadcast(0.0)
+        s0 = zero, zero, zero, zero, zero
+        s1, s2, s3 = s0, s0, s0
+        first = (order + 1) * stride
+        every = lanes_within(0.0, 0, WIDTH)
+        whole = n - n % WIDTH
+        for i in range(0, whole, WIDTH):
+            q0, q1, q2, q3 = columns(table, first + i, stride)
+            s0 = include(s0, load_double(rows, r0 * n + i, every), q0, q1, q2, q3)
+            s1 = include(s1, load_double(rows, r1 * n + i, every), q0, q1, q2, q3)
+            s2 = include(s2, load_double(rows, r2 * n + i, every), q0, q1, q2, q3)
+            s3 = include(s3, load_double(rows, r3 * n + i, every), q0, q1, q2, q3)
+        if whole < n:
+            mask = lanes_within(0.0, 0, n - whole)
+            q0, q1, q2, q3 = columns(table, first + whole, stride)
+            s0 = include(s0, load_double(rows, r0 * n + whole, mask), q0, q1, q2, q3)
+            s1 = include(s1, load_double(rows, r1 * n + whole, mask), q0, q1, q2, q3)
+            s2 = include(s2, load_double(rows, r2 * n + whole, mask), q0, q1, q2, q3)
+            s3 = include(s3, load_double(rows, r3 * n + whole, mask), q0, q1, q2, q3)
+        return s0, s1, s2, s3
+
+    @device
+    def residuals(rows, n, row, table, stride, c, out):
+        """sum w r^2 of a row; with ``write`` its residuals."""
+        last = 2 * (order + 1) * stride
+        squares = broadcast(0.0)
+        for i in range(0, n, WIDTH):
+            mask = lanes_within(0.0, 0, n - i)
+            r = load_double(rows, row * n + i, mask)
+            for k in range(order + 1):
+                r = r - load(table, k * stride + i) * c[k]
+            squares = squares + load(table, last + i) * r * r
+            if write:
+                store_double(out, row * n + i, r, mask)
+        return total(squares)
+
+    @device
+    def finish(rows, n, row, sums, scale, table, stride, coefficients, squares, out):
+        c = coefficients[row]
+        square = total(sums[4]) * scale
+        rest = square
+        c[0] = total(sums[0])
+        if order >= 1:
+            c[1] = total(sums[1])
+        if order >= 2:
+            c[2] = total(sums[2])
+        if order >= 3:
+            c[3] = total(sums[3])
+        for k in range(order + 1):
+            rest -= c[k] * c[k]
+        if write or not rest > _DIGITS * square:
+            rest = residuals(rows, n, row, table, stride, c, out)
+        squares[row] = rest
 
     @kernel
     def fit_common(rows, n, table, stride, coefficients, squares, out, begin, end):
-        last = 2 * (order + 1) * stride
-        for row in range(begin, end):
-            start = row * n
-            c = coefficients[row]
-            for k in range(order + 1):
-                c[k] = _project(rows, start, table, (order + 1 + k) * stride, n)
-            c0 = c[0]
-            c1 = c[1] if order >= 1 else 0.0
-            c2 = c[2] if order >= 2 else 0.0
-            c3 = c[3] if order >= 3 else 0.0
-            even = broadcast(0.0)
-            odd = even
-            every = lanes_within(0.0, 0, WIDTH)
-            whole = n - n % (2 * WIDTH)
-            for i in range(0, whole, 2 * WIDTH):
-                r = residual(rows, start + i, table, i, stride, c0, c1, c2, c3, every)
-                even = even + load(table, last + i) * r * r
-                j = i + WIDTH
-                s = residual(rows, start + j, table, j, stride, c0, c1, c2, c3, every)
-                odd = odd + load(table, last + j) * s * s
-                if write:
-                    store_double(out, start + i, r, every)
-                    store_double(out, start + j, s, every)
-            for i in range(whole, n, WIDTH):
-                mask = lanes_within(0.0, 0, n - i)
-                r = residual(rows, start + i, table, i, stride, c0, c1, c2, c3, mask)
-                even = even + load(table, last + i) * r * r
-                if write:
-                    store_double(out, start + i, r, mask)
-            squares[row] = total(even + odd)
+        scale = 1.0 / table[0]  # q_0
+        for r0 in range(begin, end, 4):
+            r1, r2, r3 = min(r0 + 1, end - 1), min(r0 + 2, end - 1), min(r0 + 3, end - 1)
+            s0, s1, s2, s3 = project(rows, n, table, stride, r0, r1, r2, r3)
+            finish(rows, n, r0, s0, scale, table, stride, coefficients, squares, out)
+            finish(rows, n, r1, s1, scale, table, stride, coefficients, squares, out)
+            finish(rows, n, r2, s2, scale, table, stride, coefficients, squares, out)
+            finish(rows, n, r3, s3, scale, table, stride, coefficients, squares, out)
 
     return fit_common
 
