@@ -18,6 +18,7 @@ from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
+from .linear import PCA, LineFit, LineStatus, fit_lines, level, pca
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
@@ -27,6 +28,7 @@ from .sphere import healpix_add, healpix_pixel
 __version__ = "0.1.0"
 
 __all__ = [
+    "PCA",
     "AmplitudeFit",
     "AstigmaticModel",
     "BinStatistics",
@@ -34,6 +36,8 @@ __all__ = [
     "GaussianField",
     "Grid",
     "KernelDensity",
+    "LineFit",
+    "LineStatus",
     "Refinement",
     "Status",
     "add_at",
@@ -43,6 +47,7 @@ __all__ = [
     "deposit",
     "evaluate",
     "find_spots",
+    "fit_lines",
     "fit_rois",
     "fit_spots",
     "gather",
@@ -53,6 +58,8 @@ __all__ = [
     "image",
     "jacobian",
     "kde",
+    "level",
+    "pca",
     "render",
     "set_num_threads",
     "show_config",

@@ -510,7 +510,7 @@ def kde(
     - The density has an end where it is not 0 and is about level there (uniform, angles
       of a half-circle): "reflect". Mass is 1, it can be sampled; the slope at the end is 0.
     - It ends steeply (exponential): "linear". The least error near the end; the mass is 1
-      within a percent.
+      within two percent.
     - It falls to 0 there or ranges over decades (sizes, incomes, fluxes, waiting times;
       lognormal, gamma, Pareto): "log", with ``bandwidth="isj"`` unless the logarithms are about
       normal. Mass is 1. Samples on the bound are refused, and where the density does not vanish
@@ -545,7 +545,7 @@ def kde(
     >>> density([0.0, 2.0]).round(2)  # 0.5 and 0.5 / e
     array([0.47, 0.19])
     >>> fg.kde(waits, [0.0, 2.0]).round(2)  # without bounds
-    array([0.26, 0.18])
+    array([0.22, 0.19])
     """
     _runtime.resolve_threads(threads)
     data = _check.finite_array("samples", samples, (1, 2))

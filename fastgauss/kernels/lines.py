@@ -1,8 +1,8 @@
 """Polynomials fitted to rows of numbers, all with the same abscissae.
 
-With polynomials q_k that are orthonormal under the weights, sum_i w_i q_j(x_i) q_k(x_i) = [j = k], the
-least-squares coefficients of a row y are c_k = sum_i w_i q_k(x_i) y_i, and the residuals
-r_i = y_i - sum_k c_k q_k(x_i) are formed from the data again, not from sums of squares.
+With polynomials q_k that are orthonormal under the weights, sum_i w_i q_j(x_i) q_k(x_i) = [j = k],
+the least-squares coefficients of a row y are c_k = sum_i w_i q_k(x_i) y_i, and the residuals are
+r_i = y_i - sum_k c_k q_k(x_i).
 
 ``fit_common`` takes rows that share x and w, whose q_k are a table. In ``fit_own`` a row has
 weights of its own, 0 where nothing was measured, and so polynomials of its own, by Forsythe's
@@ -227,4 +227,3 @@ def subtract(rows, n, x, coefficients, centres, out, begin, end):
             for k in range(top - 1, -1, -1):
                 p = p * u + coefficients[row, k]
             store_double(out, row * n + i, load_double(rows, row * n + i, mask) - p, mask)
-
