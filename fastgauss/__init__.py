@@ -5,20 +5,22 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 `render` and `GaussianField` are where to go on.
 """
 
+from ._density import KernelDensity
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .binning import BinStatistics, bin_statistics, histogram
-from .density import KernelDensity, kde
+from .components import PCA, pca
+from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
-from .linear import PCA, LineFit, LineStatus, fit_lines, level, pca
+from .linear import LineFit, LineStatus, fit_lines, level
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
