@@ -48,10 +48,8 @@ class Rows:
         return self.view[np.unravel_index(np.arange(start, stop), self.lead)]
 
     def put(self, start: int, stop: int, rows: np.ndarray) -> None:
-        """Write rows [start, stop)."""
-        if self.straight:
-            self.flat[start:stop] = rows
-        elif len(self.lead) == 1:
+        """Write rows [start, stop) that do not lie side by side."""
+        if len(self.lead) == 1:
             self.view[start:stop] = rows
         else:
             self.view[np.unravel_index(np.arange(start, stop), self.lead)] = rows
@@ -225,8 +223,8 @@ def fit(problem: Problem, out: Rows | None, threads: int | None) -> Sums:
                 _fit_own(problem, part, problem.own_weights(*_ends(one)), sums, one)
         if out is not None:
             _subtract(problem, block, sums, at, bad, result)
-            if not np.shares_memory(result, out.view):
-                out.put(start, stop, result.reshape(-1, rows.n))
+            if not out.straight:
+                out.put(start, stop, result.reshape(stop - start, rows.n))
 
     _runtime.run(lambda: task, rows.count, rows.chunk, threads)
     return sums

@@ -182,8 +182,9 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
         covariance = basis.swapaxes(1, 2) @ (basis / sums.norms[some, :, np.newaxis])
         if kind == "residual":
             freedom = sums.counts - terms
-            variance = np.where(freedom > 0, sums.squares / np.maximum(freedom, 1), np.inf)
+            variance = sums.squares / np.maximum(freedom, 1)
             covariance = covariance * variance[:, np.newaxis, np.newaxis]
+            covariance[freedom <= 0] = np.inf
         elif len(covariance) < rows.count:
             covariance = np.repeat(covariance, rows.count, axis=0)
         errors = np.sqrt(covariance.diagonal(axis1=1, axis2=2))

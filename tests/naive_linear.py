@@ -18,7 +18,7 @@ def fit_line(y, x, weights, order, absolute):
     covariance = np.linalg.inv((powers * w[:, np.newaxis]).T @ powers)
     squares = w @ (y - powers @ c) ** 2
     if not absolute:
-        covariance = covariance * (squares / (len(y) - terms) if len(y) > terms else np.inf)
+        covariance = covariance * squares / max(1, len(y) - terms)
     shift = np.array(
         [
             np.polynomial.Polynomial([-middle / half, 1 / half]).__pow__(j).coef.tolist()
@@ -27,4 +27,7 @@ def fit_line(y, x, weights, order, absolute):
         ]
     )
     with np.errstate(invalid="ignore"):
-        return c @ shift, shift.T @ covariance @ shift, np.sqrt(squares / w.sum()), len(y)
+        covariance = shift.T @ covariance @ shift
+        if len(y) == terms and not absolute:
+            covariance[:] = np.inf
+        return c @ shift, covariance, np.sqrt(squares / w.sum()), len(y)
