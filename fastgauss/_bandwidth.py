@@ -40,8 +40,9 @@ def covariance_of(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     freedom = 1 - 1 / len(points) if weights is None else 1 - float((share**2).sum())
     centred = np.empty(points.shape)
     for k, column in enumerate(points.T):  # a reduction along rows this short is slow
-        centred[:, k] = column - (column.mean() if weights is None else share @ column)
-    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = float(np.dot(share, column)) if weights is not None else column.mean()
+        centred[:, k] = column - mean
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return (centred * share[:, np.newaxis]).T @ centred / freedom
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from . import _bandwidth, _boundary, _check, _gauss_sum
 from .grid import Grid
 
+_FARTHEST = 1e150  # bandwidths: so that squares do not overflow
 _MARGIN = 4.0  # bandwidths that an automatic grid reaches beyond the samples
 _NODES = {1: 1024, 2: 256, 3: 64}
 _WIDEST = 3.0  # widths of an interval: mirrored kernels that wide are uniform to rounding
@@ -69,6 +70,11 @@ class KernelDensity:
         share = np.full(1, 1 / len(points)) if weights is None else weights / weights.sum()
         self._extent = _gauss_sum.extent(samples)
         self._own = _gauss_sum.make_sources(self._scaled(points), share)
+        if not max(np.abs(self._own.low).max(), np.abs(self._own.high).max()) < _FARTHEST:
+            raise ValueError(
+                f"samples must range over less than {_FARTHEST:g} bandwidths, got bandwidths "
+                f"{np.diag(self._factor).tolist()}"
+            )
         self._sources = self._own
         plan = _gauss_sum.make_plan(tol, self.ndim)
         self._reach = plan.edge * (plan.reach + 1)
@@ -195,7 +201,7 @@ class KernelDensity:
 
     def _unit_density(self, y: np.ndarray) -> np.ndarray:
         """The density in units of the bandwidth."""
-        y = np.clip(y, -1e300, 1e300)  # so that no difference overflows
+        y = np.clip(y, -2 * _FARTHEST, 2 * _FARTHEST)  # so that no square overflows
         f0 = self._sum(y)
         if self._corrected():
             slopes = [
@@ -291,7 +297,7 @@ class KernelDensity:
 
     def _sum_below(self, y: np.ndarray) -> np.ndarray:
         """Sums of Phi, infinities allowed."""
-        result = self._sum(np.clip(y, -1e300, 1e300), "integral")
+        result = self._sum(np.clip(y, -2 * _FARTHEST, 2 * _FARTHEST), "integral")
         return np.where((y == -np.inf).any(axis=1), 0.0, result)
 
     def integrate(self, low: ArrayLike | None = None, high: ArrayLike | None = None) -> float:

@@ -216,7 +216,7 @@ def _solve(
             return
         cells, numbers = _box(job.plan, sources, axes)
     pairs = len(sources.points) * len(points)
-    if pairs <= max(_FEW, _PAIRS_A_NUMBER * numbers):
+    if pairs <= max(_FEW, _PAIRS_A_NUMBER * numbers) or len(points) == 1:
         out[rows] = _all_pairs(job, sources, points)
     elif numbers <= _BUDGET:
         out[rows] = _by_cells(job, sources, points, cells)
@@ -251,7 +251,7 @@ def _box(plan: Plan, sources: Sources, axes: int) -> tuple[_Cells, float]:
     lead = 3 - axes
     low = sources.low - plan.edge * plan.reach
     counts = np.ceil((sources.high - sources.low) / plan.edge) + (2 * plan.reach + 1)
-    numbers = math.prod(counts) * float(WIDTH * plan.registers) ** axes
+    numbers = math.prod(counts.tolist()) * float(WIDTH * plan.registers) ** axes
     if not numbers <= _BUDGET:
         return _Cells((0.0,) * 3, (0,) * 3), numbers
     shape = (1,) * lead + tuple(int(count) for count in counts)

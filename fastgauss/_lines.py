@@ -56,9 +56,9 @@ class Rows:
 
 
 def _known(block: np.ndarray) -> np.ndarray:
-    """A block as kernels read it, flat: float32 or float64."""
+    """A block as kernels read it: float32 or float64, rows side by side."""
     kind = np.float32 if block.dtype.kind == "f" and block.dtype.itemsize <= 4 else np.float64
-    return np.ascontiguousarray(block, dtype=kind).reshape(-1)
+    return np.ascontiguousarray(block, dtype=kind)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _fit_own(problem: Problem, block: np.ndarray, weights: Any, sums: Sums, at: 
     scratch = np.empty(5 * len(problem.x))
     where, per_row = weights
     kernels.fit_own(
-        block, where, per_row, problem.x, problem.rows.n, problem.order, scratch,
+        block.reshape(-1), where, per_row, problem.x, problem.rows.n, problem.order, scratch,
         sums.alphas[at], sums.betas[at], sums.norms[at], sums.coefficients[at],
         sums.squares[at], sums.counts[at], 0, at.stop - at.start,
     )  # fmt: skip
@@ -176,7 +176,7 @@ def _table(problem: Problem) -> tuple[np.ndarray, Sums] | None:
     n, size = problem.rows.n, len(problem.x)
     zeros = np.zeros(n)
     _fit_own(problem, zeros, problem.own_weights(0, 1), own, slice(0, 1))
-    if not np.isfinite(own.squares[0]):
+    if np.isnan(own.norms).any():
         return None
     table = np.zeros((2 * problem.order + 3, size))
     table[-1, :n] = problem.own_weights(0, 1)[0]
@@ -208,38 +208,42 @@ def fit(problem: Problem, out: Rows | None, threads: int | None) -> Sums:
             bad = np.ones(stop - start, dtype=bool)
         else:
             kernel(
-                block, rows.n, table.reshape(-1), len(problem.x), sums.coefficients[at],
-                sums.squares[at], result, 0, stop - start,
+                block.reshape(-1), rows.n, table.reshape(-1), len(problem.x),
+                sums.coefficients[at], sums.squares[at], result.reshape(-1), 0, stop - start,
             )  # fmt: skip
             sums.coefficients[at] /= roots
             bad = ~np.isfinite(sums.squares[at])
         sums.alike[at] = ~bad
-        if bad.all():
+        if found is None:
             _fit_own(problem, block, problem.own_weights(start, stop), sums, at)
-        else:
-            for row in np.flatnonzero(bad).tolist():
-                part = block[row * rows.n : (row + 1) * rows.n]
-                one = slice(start + row, start + row + 1)
-                _fit_own(problem, part, problem.own_weights(*_ends(one)), sums, one)
+        elif bad.any():
+            _fit_some(problem, block, sums, start, np.flatnonzero(bad))
         if out is not None:
-            _subtract(problem, block, sums, at, bad, result)
+            if bad.any():
+                _subtract(problem, block, sums, start, np.flatnonzero(bad), result)
             if not out.straight:
-                out.put(start, stop, result.reshape(stop - start, rows.n))
+                out.put(start, stop, result)
 
     _runtime.run(lambda: task, rows.count, rows.chunk, threads)
     return sums
 
 
-def _ends(rows: slice) -> tuple[int, int]:
-    return rows.start, rows.stop
+def _fit_some(
+    problem: Problem, block: np.ndarray, sums: Sums, start: int, which: np.ndarray
+) -> None:
+    """Fit those rows of a block that lack numbers; weights are those of all rows."""
+    own = _empty_sums(len(which), problem.order)
+    _fit_own(problem, block[which], problem.own_weights(0, 0), own, slice(0, len(which)))
+    for name in ("alphas", "betas", "norms", "coefficients", "squares", "counts"):
+        getattr(sums, name)[start + which] = getattr(own, name)
 
 
 def _target(out: Rows | None, block: np.ndarray, at: slice) -> np.ndarray:
     """Memory for the residuals of a block."""
     if out is None:
-        return np.empty(0, dtype=block.dtype)
+        return np.empty((0, 0), dtype=block.dtype)
     if out.straight:
-        return out.flat[at].reshape(-1)
+        return out.flat[at]
     return np.empty_like(block)
 
 
@@ -247,21 +251,22 @@ def _subtract(
     problem: Problem,
     block: np.ndarray,
     sums: Sums,
-    at: slice,
+    start: int,
     which: np.ndarray,
     result: np.ndarray,
 ) -> None:
     """Subtract from some rows of a block what was fitted to them alone."""
-    n = problem.rows.n
-    coefficients = _powers(sums, at)
-    for row in np.flatnonzero(which).tolist():
-        one = slice(row * n, (row + 1) * n)
-        kernels.subtract(
-            block[one], n, problem.x, coefficients[row : row + 1], np.zeros(1), result[one], 0, 1
-        )
+    with np.errstate(invalid="ignore", over="ignore"):  # rows that could not be fitted
+        basis = matrices(sums, start + which)
+        coefficients = (sums.coefficients[start + which, np.newaxis] @ basis)[:, 0]
+    part = block[which]
+    levelled = np.empty_like(part)
+    flat, n = part.reshape(-1), problem.rows.n
+    kernels.subtract(flat, n, problem.x, coefficients, levelled.reshape(-1), 0, len(which))
+    result[which] = levelled
 
 
-def matrices(sums: Sums, at: slice) -> np.ndarray:
+def matrices(sums: Sums, at: slice | np.ndarray) -> np.ndarray:
     """Coefficients (rows, k, j) of u**j in p_k."""
     alphas, betas = sums.alphas[at], sums.betas[at]
     rows, terms = alphas.shape
@@ -273,11 +278,6 @@ def matrices(sums: Sums, at: slice) -> np.ndarray:
         if k:
             matrices[:, k + 1] -= betas[:, k, np.newaxis] * matrices[:, k - 1]
     return matrices
-
-
-def _powers(sums: Sums, at: slice) -> np.ndarray:
-    """Coefficients of u**j, u the abscissa in [-1, 1], of some rows."""
-    return np.einsum("rk,rkj->rj", sums.coefficients[at], matrices(sums, at))
 
 
 def shift_of(problem: Problem) -> np.ndarray:

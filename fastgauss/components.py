@@ -75,17 +75,13 @@ class PCA:
         >>> fg.pca([[0.0, 0.0], [3.0, 4.0]], 1).transform([[6.0, 8.0]])
         array([[7.5]])
         """
-        return self._project(_table_of("data", data, len(self.mean)))
+        return self._project(_finite("data", _table_of("data", data, len(self.mean))))
 
     def _project(self, points: np.ndarray) -> np.ndarray:
-        n, d = points.shape
-        scores = np.empty((n, len(self.components)))
-        step = max(1, _PART // d)
-        for start in range(0, n, step):  # in parts that the caches hold
-            part = scores[start : start + step]
-            np.matmul(points[start : start + step] - self.mean, self.components.T, out=part)
-            if self._scale is not None:
-                part /= self._scale
+        scores = points @ self.components.T
+        scores -= self.mean @ self.components.T  # what this cancels, the points have not got
+        if self._scale is not None:
+            scores /= self._scale
         return scores
 
     def inverse_transform(self, scores: ArrayLike) -> np.ndarray:
@@ -102,7 +98,7 @@ class PCA:
         >>> fg.pca([[0.0, 0.0], [3.0, 4.0]], 1).inverse_transform([[7.5]])
         array([[6., 8.]])
         """
-        points = _table_of("scores", scores, len(self.components))
+        points = _finite("scores", _table_of("scores", scores, len(self.components)))
         if self._scale is not None:
             points = points * np.where(np.isfinite(self._scale), self._scale, 0.0)
         return points @ self.components + self.mean
@@ -143,8 +139,13 @@ def _table_of(name: str, value: ArrayLike, width: int | None = None) -> np.ndarr
     array = np.asarray(_check.real_array(name, value, 2), dtype=np.float64)
     if width is not None and array.shape[1] != width:
         raise ValueError(f"{name} must have {width} columns, got shape {array.shape}")
+    return array
+
+
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, whose columns' sums tell in little time that all is finite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        fine = math.isfinite(array.sum())
+        fine = np.isfinite(np.ones(len(array)) @ array).all()
     return array if fine else _check.finite_array(name, array)
 
 
@@ -254,7 +255,10 @@ def pca(
     _check.flag("whiten", whiten)
     if weights is None:
         heavy, freedom = None, n - 1.0
-        mean = np.ones(n) @ points / n
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = np.ones(n) @ points / n
+        if not np.isfinite(mean).all():
+            _check.finite_array("data", points)
     else:
         heavy = _check.finite_array("weights", weights, 1)
         if heavy.shape != (n,):
@@ -262,7 +266,7 @@ def pca(
         freedom = float(heavy.sum())
         if heavy.min() < 0 or not freedom > 0:
             raise ValueError("weights must not be negative, nor all 0")
-        mean = heavy @ points / freedom
+        mean = heavy @ _finite("data", points) / freedom
     components, squares, total = _decompose(points, mean, heavy, wanted)
     largest = np.take_along_axis(
         components, np.abs(components).argmax(axis=1)[:, np.newaxis], axis=1

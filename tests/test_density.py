@@ -351,8 +351,10 @@ def test_readings_and_shapes():
     assert_array_equal(np.isnan(density([np.nan, 1.0, np.inf])), [True, False, False])
     assert_array_equal(np.isnan(density.cdf([np.nan, 1.0, np.inf])), [True, False, False])
     assert "4 samples" in repr(density)
-    huge = fg.kde([-1e300, 1e300], [0.0, 1e300, -1e300], 1.0)
-    assert_allclose(huge, [0, 0.5 * naive.phi(0), 0.5 * naive.phi(0)])
+    huge = fg.kde([-1e140, 1e140], [0.0, 1e140, -1e140, 1e300], 1.0)
+    assert_allclose(huge, [0, 0.5 * naive.phi(0), 0.5 * naive.phi(0), 0])
+    three = fg.kde([[-1e140] * 3, [1e140] * 3], [[1e140] * 3, [-1e300] * 3], 1.0)
+    assert_allclose(three, [0.5 * naive.phi(0) ** 3, 0])
 
 
 BAD = [
@@ -365,6 +367,8 @@ BAD = [
     (ValueError, "samples must not lie in a plane", {"samples": [[0, 0], [1, 1], [2, 2]]}),
     (ValueError, "bandwidth must be one of", {"bandwidth": "scot"}),
     (ValueError, "bandwidth must be .*above 0", {"bandwidth": 0.0}),
+    (ValueError, "less than 1e.150 bandwidths", {"samples": [-1e200, 1e200], "bandwidth": 1}),
+    (ValueError, "samples must vary", {"samples": [-1e200, 1e200]}),
     (ValueError, "bandwidth must be one number or 1", {"bandwidth": (1, 2)}),
     (ValueError, "isj' is for samples of one", {"samples": np.eye(3)[:, :2], "bandwidth": "isj"}),
     (ValueError, "weights must have shape", {"weights": [1.0]}),

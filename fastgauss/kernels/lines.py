@@ -216,13 +216,13 @@ def fit_own(
 
 
 @kernel
-def subtract(rows, n, x, coefficients, centres, out, begin, end):
-    """Write rows [begin, end) without their polynomials sum_k c_k (x - centre)^k."""
+def subtract(rows, n, x, coefficients, out, begin, end):
+    """Write rows [begin, end) without their polynomials sum_k c_k x^k."""
     top = coefficients.shape[1] - 1
     for row in range(begin, end):
         for i in range(0, n, WIDTH):
             mask = lanes_within(0.0, 0, n - i)
-            u = load(x, i) - centres[row]
+            u = load(x, i)
             p = broadcast(coefficients[row, top])
             for k in range(top - 1, -1, -1):
                 p = p * u + coefficients[row, k]
