@@ -15,7 +15,7 @@ from . import _check, _runtime
 from .kernels import lines as kernels
 from .kernels.lanes import WIDTH
 
-_CHUNK = 1 << 18  # numbers of a task
+_CHUNK = 1 << 19  # numbers of a task
 _COPIED = 1 << 16  # the same where rows have to be copied together
 _LEAST_ROWS = 16  # of a copy: what lies side by side in memory
 

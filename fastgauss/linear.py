@@ -178,7 +178,10 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
     some = slice(0, 1) if sums.alike.all() else slice(None)
     with np.errstate(all="ignore"):
         basis = matrices(sums, some) @ shift_of(problem)
-        coefficients = (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
+        if len(basis) == 1:  # a product of small matrices for each row would take longer
+            coefficients = sums.coefficients @ basis[0]
+        else:
+            coefficients = (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
         covariance = basis.swapaxes(1, 2) @ (basis / sums.norms[some, :, np.newaxis])
         if kind == "residual":
             freedom = sums.counts - terms
