@@ -5,12 +5,15 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 `render` and `GaussianField` are where to go on.
 """
 
+from ._density import KernelDensity
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
 from .amplitudes import AmplitudeFit
 from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
 from .binning import BinStatistics, bin_statistics, histogram
+from .components import PCA, pca
+from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
@@ -18,6 +21,7 @@ from .field import GaussianField
 from .fit import fit_rois, fit_spots
 from .grid import Grid
 from .joint import fit_joint
+from .linear import LineFit, LineStatus, fit_lines, level
 from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
@@ -27,12 +31,16 @@ from .sphere import healpix_add, healpix_pixel
 __version__ = "0.1.0"
 
 __all__ = [
+    "PCA",
     "AmplitudeFit",
     "AstigmaticModel",
     "BinStatistics",
     "FitResult",
     "GaussianField",
     "Grid",
+    "KernelDensity",
+    "LineFit",
+    "LineStatus",
     "Refinement",
     "Status",
     "add_at",
@@ -43,6 +51,7 @@ __all__ = [
     "evaluate",
     "find_spots",
     "fit_joint",
+    "fit_lines",
     "fit_rois",
     "fit_spots",
     "gather",
@@ -52,6 +61,9 @@ __all__ = [
     "histogram",
     "image",
     "jacobian",
+    "kde",
+    "level",
+    "pca",
     "render",
     "set_num_threads",
     "show_config",

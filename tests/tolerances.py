@@ -32,4 +32,7 @@ TOLERANCE = {
     "gram": 1e-14,  # absolute, in units of the largest entry
     "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
     "amplitude errors": 1e-9,
+    "density": 2e-15,  # sums over all pairs, absolute, in units of their peak
+    "lines": 1e-9,  # coefficients, in units of the largest of a row
+    "isj": 2e-3,  # bandwidth against that of sums over pairs
 }

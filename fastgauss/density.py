@@ -1,0 +1,162 @@
+"""Kernel density estimates: with bounds, of one to three dimensions, at any points.
+
+With samples x_j of weights w_j (their sum is 1) and a kernel of covariance C = A A'
+
+    f(y) = sum_j w_j phi(A^-1 (y - x_j)) / det A,
+
+phi the standard normal density in d dimensions. What bounds change stands in ``_boundary``, how the
+sum is formed in ``_gauss_sum``, where C comes from in ``_bandwidth``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _boundary, _check, _gauss_sum, _runtime
+from ._density import KernelDensity
+
+BOUNDARIES = _boundary.METHODS
+
+
+@overload
+def kde(samples: ArrayLike, points: None = None, *args: Any, **options: Any) -> KernelDensity: ...
+@overload
+def kde(samples: ArrayLike, points: ArrayLike, *args: Any, **options: Any) -> np.ndarray: ...
+def kde(
+    samples: ArrayLike,
+    points: ArrayLike | None = None,
+    bandwidth: str | float | Sequence[float] = "scott",
+    weights: ArrayLike | None = None,
+    bounds: Sequence[Any] | None = None,
+    boundary: str | None = "reflect",
+    *,
+    tol: float = 1e-6,
+    threads: int | None = None,
+) -> KernelDensity | np.ndarray:
+    """Estimate a density from samples by a Gaussian kernel.
+
+    Parameters
+    ----------
+    samples : array (n,) or (n, d)
+        d = 1 to 3, of any real dtype, finite; one a row, unlike scipy's columns.
+    points : array (m,) or (..., d), optional
+        Where the density is wanted at once.
+    bandwidth : {"scott", "silverman", "isj"} or float or sequence of d floats
+        Numbers are the kernel's standard deviations in the samples' unit (in that of their
+        logarithm under ``boundary="log"``), not scipy's factors. Scott's and Silverman's rules give
+        what scipy gives, in several dimensions the covariance of the samples times a factor; with
+        bounds other than "log" the axes' variances. "isj", for one dimension, is Botev's improved
+        Sheather-Jones rule, which needs no normal data.
+    weights : array (n,), optional
+        Weights of the samples, not negative; their sum does not matter.
+    bounds : pair or sequence of d pairs, optional
+        (low, high) of each axis, None or an infinity for no end; one pair serves all axes. All
+        samples must be inside.
+    boundary : {"reflect", "renormalize", "linear", "log"} or None
+        What is done about bounds, see Notes. None: nothing, what spills over is lost.
+    tol : float
+        Error bound of sums over samples, in units of their peak: 1e-10 to 0.1.
+    threads : int, optional
+        Threads at most, also of the object's methods. The result does not depend on it, to the bit.
+
+    Returns
+    -------
+    KernelDensity, or with `points` an array (m,) or (...)
+        The estimate: call it, or use its methods ``evaluate`` (``pdf``), ``cdf``, ``integrate``,
+        ``sample`` and ``grid``. With `points`, its values there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value, a sample is not finite or out of
+        bounds (under "log", on a bound), or a rule is asked for samples that do not vary.
+
+    Notes
+    -----
+    Which boundary:
+
+    - The density has an end where it is not 0 and is about level there (uniform, angles
+      of a half-circle): "reflect". Mass is 1, it can be sampled; the slope at the end is 0.
+    - It ends steeply (exponential): "linear". The least error near the end; the mass is 1
+      within two percent.
+    - It falls to 0 there or ranges over decades (sizes, incomes, fluxes, waiting times;
+      lognormal, gamma, Pareto): "log", with ``bandwidth="isj"`` unless the logarithms are about
+      normal. Mass is 1. Samples on the bound are refused, and where the density does not vanish
+      at the bound, "log" is noisy there.
+    - "renormalize" is biased at the end to first order in the bandwidth like "reflect", without
+      forcing the slope; mass is not 1.
+
+    Median error of 12 draws of 10,000, integral of abs(estimate - truth), bounds (0, None):
+
+    ===================  ==========================  ==================  ==================
+    data                 without bounds, "scott"     "reflect", "scott"  recommended
+    ===================  ==========================  ==================  ==================
+    exponential          0.08                        0.029               0.024 linear, scott
+    gamma, shape 1.5     0.055                       0.048               0.025 log, isj
+    lognormal, sigma 1   0.13                        0.13                0.026 log, isj
+    Pareto, b = 1        1.4                         1.8                 0.077 log, isj
+    ===================  ==========================  ==================  ==================
+
+    The sum over n samples at m points takes a pass over each; see ``_gauss_sum`` for the error.
+
+    References
+    ----------
+    Silverman 1986, Density Estimation; Botev et al. 2010, Annals of Statistics 38, 2916; Jones
+    1993, Statistics and Computing 3, 135.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgauss as fg
+    >>> waits = np.random.default_rng(0).exponential(2.0, 10_000)
+    >>> density = fg.kde(waits, bounds=(0, None), boundary="linear")
+    >>> density([0.0, 2.0]).round(2)  # 0.5 and 0.5 / e
+    array([0.47, 0.19])
+    >>> fg.kde(waits, [0.0, 2.0]).round(2)  # without bounds
+    array([0.22, 0.19])
+    """
+    _runtime.resolve_threads(threads)
+    data = _check.finite_array("samples", samples, (1, 2))
+    flat = data.ndim == 1
+    data = data[:, np.newaxis] if flat else data
+    if data.shape[1] not in (1, 2, 3) or not len(data):
+        raise ValueError(f"samples must be (n,) or (n, 1) to (n, 3), got {np.shape(samples)}")
+    heights = None if weights is None else _weights(weights, len(data))
+    ends = _boundary.intervals(bounds, data.shape[1])
+    if boundary is not None:
+        _check.choice("boundary", boundary, BOUNDARIES)
+    _refuse_outside(data, ends, boundary)
+    limit = _check.number("tol", tol, at_least=_gauss_sum.LEAST_TOL, at_most=0.1)
+    density = KernelDensity(data, bandwidth, heights, ends, boundary, limit, threads, flat)
+    return density if points is None else density.evaluate(points)
+
+
+def _weights(value: ArrayLike, n: int) -> np.ndarray:
+    array = _check.finite_array("weights", value, 1)
+    if array.shape != (n,):
+        raise ValueError(f"weights must have shape ({n},), one a sample, got {array.shape}")
+    if array.min() < 0 or not array.max() > 0:
+        raise ValueError("weights must not be negative, nor all 0")
+    return array / array.max()
+
+
+def _refuse_outside(
+    samples: np.ndarray, bounds: tuple[_boundary.Interval, ...], boundary: str | None
+) -> None:
+    if not any(map(_boundary.is_bounded, bounds)):
+        return
+    low, high = np.array(bounds).T
+    outside = (samples < low) | (samples > high)
+    if boundary == "log":
+        outside |= (samples == low) | (samples == high)
+    if outside.any():
+        row = int(np.argmax(outside.any(axis=1)))
+        strictly = "strictly " if boundary == "log" else ""
+        raise ValueError(
+            f"samples must lie {strictly}within bounds {bounds}, got {samples[row].tolist()} at "
+            f"index {row}"
+        )
