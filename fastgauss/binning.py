@@ -110,16 +110,19 @@ def _including(
     place: str,
 ) -> _scatter.Work:
     direct = kernels.make_statistics(place, weighted)
-    owned = kernels.make_statistics_at(weighted)
+
+    def own(
+        bins: np.ndarray, low: int, high: int, together: bool, scratch: _scatter.Scratch
+    ) -> None:
+        kernel = kernels.make_own_statistics(place, weighted, together)
+        kernel(count, state, bins, values, weights, low, high, *scratch)
+
     return _scatter.Work(
         len(count),
         count.nbytes + state.nbytes,
         lambda bins, start, stop: direct(count, state, bins, values, weights, start, stop),
-        "position",
-        values,
-        lambda bins, load, base, start, stop: owned(
-            count, state, bins, load, values, weights, base, start, stop
-        ),
+        own,
+        np.dtype(np.int64),
     )
 
 

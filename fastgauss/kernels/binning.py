@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .partition import PLACES
+from .partition import PLACES, TAKEN, make_sift
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
@@ -55,17 +55,24 @@ def make_statistics(place: str, weighted: bool) -> Callable:
 
 
 @cache
-def make_statistics_at(weighted: bool) -> Callable:
-    """The kernel for pairs whose positions, less ``base``, came with their bins."""
+def make_own_statistics(place: str, weighted: bool, together: bool) -> Callable:
+    """The same for all pairs whose bins are in [low, high); scratch as in `make_add_own`."""
+    sift = make_sift(place, "position", together)
 
     @kernel
-    def statistics_at(count, state, bins, load, values, weights, base, start, stop):
-        for q in range(start, stop):
-            k, i = np.int64(bins[q]), base + np.int64(load[q])
-            count[k] += 1
-            include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
+    def own_statistics(count, state, indices, values, weights, low, high, bins, load):
+        size, first, end = np.int64(count.size), np.int64(low), np.int64(high)
+        for start in range(0, indices.size, TAKEN):
+            stop = min(np.int64(start + TAKEN), np.int64(indices.size))
+            held = sift(
+                indices, values, size, first, end, bins, load, np.int64(0), np.int64(start), stop
+            )
+            for q in range(held):
+                k, i = first + np.int64(bins[q]), load[q]
+                count[k] += 1
+                include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
 
-    return statistics_at
+    return own_statistics
 
 
 @device
