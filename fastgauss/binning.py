@@ -13,7 +13,7 @@ from . import _check, _runtime, _scatter
 from .kernels import binning as kernels
 from .scatter import MODES, check_bounds
 
-_BATCH = 1 << 20  # points whose bins are kept at a time
+_BATCH = 1 << 18  # points whose bins are kept at a time
 _CHUNK = 1 << 16
 
 

@@ -83,16 +83,17 @@ def scale_of(edges):
 
 
 @device
-def interval(value, edges, scale):
+def interval(value, edges, first, last, scale):
     """The j with edges[j] <= value < edges[j + 1]; the last edge too; -1 outside, also for NaN.
 
+    ``first`` and ``last`` are the outer edges, which a loop that writes would else read anew.
     ``edges`` are about equally spaced, so that a product with their ``scale_of`` finds j but for
     a step.
     """
     n = edges.size - 1
-    if not edges[0] <= value <= edges[n]:
+    if not first <= value <= last:
         return np.int64(-1)
-    j = min(max(np.int64((value - edges[0]) * scale), np.int64(0)), np.int64(n - 1))
+    j = min(max(np.int64((value - first) * scale), np.int64(0)), np.int64(n - 1))
     while j > 0 and value < edges[np.uint64(j)]:
         j -= 1
     while j < n - 1 and value >= edges[np.uint64(j + 1)]:
@@ -104,8 +105,9 @@ def interval(value, edges, scale):
 def locate(coords, edges, bins, begin, start, stop):
     """Refine ``bins`` by one more axis: bin * n + interval, -1 for none. It starts at ``begin``."""
     n, scale = edges.size - 1, scale_of(edges)
+    first, last = edges[0], edges[n]
     for i in range(start, stop):
         q = np.uint64(i - begin)
         k = bins[q]
-        j = interval(float(coords[np.uint64(i)]), edges, scale)
+        j = interval(float(coords[np.uint64(i)]), edges, first, last, scale)
         bins[q] = k * n + j if min(j, k) >= 0 else -1
