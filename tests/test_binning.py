@@ -206,7 +206,7 @@ def test_within_the_callers_own_compiled_code():
     @njit(cache=False)
     def moments(x, edges, rows):
         for value in x:
-            j = interval(value, edges, scale_of(edges))
+            j = interval(value, edges, edges[0], edges[-1], scale_of(edges))
             if j >= 0:
                 include(rows[j], value, 1.0)
 
