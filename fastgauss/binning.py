@@ -14,7 +14,7 @@ from .kernels import binning as kernels
 from .scatter import MODES, check_bounds
 
 _BATCH = 1 << 18  # points whose bins are kept at a time
-_CHUNK = 1 << 16
+_CHUNK = 1 << 15
 
 
 class BinStatistics(NamedTuple):
@@ -284,11 +284,13 @@ def _count(
     found = np.empty(min(n, _BATCH), dtype=np.int64)
     for begin in np.arange(0, n, _BATCH).tolist():
         count = min(_BATCH, n - begin)
-        found[:] = 0
 
         def task(start: int, stop: int, begin: int = begin) -> None:
+            places = np.zeros(stop - start)
             for axis, edge in zip(axes, edges, strict=True):
-                kernels.locate(axis, edge, found, begin, begin + start, begin + stop)
+                part = axis[begin + start : begin + stop]
+                kernels.locate(np.ascontiguousarray(part, dtype=np.float64), edge, places)
+            found[start:stop] = places
 
         _runtime.run(lambda: task, count, _CHUNK, threads)
         part = weights if kind == "scalar" else weights[begin : begin + count]

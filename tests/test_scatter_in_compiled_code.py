@@ -39,7 +39,7 @@ def described(count, state, k, v):
 
 @njit
 def located(bins, x, edges):
-    LOCATE(x, edges, bins, 0, 0, x.size)
+    LOCATE(x, edges, bins)
 
 
 @njit
@@ -69,7 +69,7 @@ def test_statistics_and_intervals():
     found = fg.bin_statistics(k, v, 3)
     assert_array_equal(count, found.count)
     assert_array_equal(state[:, binning.SUM], found.sum)
-    bins = np.zeros(4, dtype=np.int64)
+    bins = np.zeros(4)
     located(bins, np.array([0.0, 0.5, 2.0, 7.0]), np.linspace(0, 2, 5))
     assert_array_equal(bins, [0, 1, 3, -1])
 

@@ -14,9 +14,11 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
+from .lanes import WIDTH, floor, load, mask_bits, select, store
 from .partition import PLACES, TAKEN, make_sift
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
+ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
 
 
@@ -101,13 +103,37 @@ def interval(value, edges, first, last, scale):
     return j
 
 
+@device
+def refine(found, i, value, edges, first, last, scale):
+    """One number of ``locate``."""
+    j = interval(value, edges, first, last, scale)
+    k = found[i]
+    found[i] = k * (edges.size - 1) + j if j >= 0 and k >= 0.0 else -1.0
+
+
 @kernel
-def locate(coords, edges, bins, begin, start, stop):
-    """Refine ``bins`` by one more axis: bin * n + interval, -1 for none. It starts at ``begin``."""
+def locate(coords, edges, found):
+    """Refine bins by one more axis: bin * n + interval; -1 for none. They are whole float64.
+
+    A product places a coordinate; only where its rounding might matter is it laid beside the edges.
+    """
     n, scale = edges.size - 1, scale_of(edges)
     first, last = edges[0], edges[n]
-    for i in range(start, stop):
-        q = np.uint64(i - begin)
-        k = bins[q]
-        j = interval(float(coords[np.uint64(i)]), edges, first, last, scale)
-        bins[q] = k * n + j if min(j, k) >= 0 else -1
+    doubt = ROUNDING * (max(abs(first), abs(last)) * scale + n)
+    i = 0
+    while i + WIDTH <= coords.size:
+        value = load(coords, i)
+        place = (value - first) * scale
+        j = floor(place)
+        rest = place - j
+        inside = (value >= first) & (value <= last)
+        sure = (rest > doubt) & (rest < 1.0 - doubt)
+        if mask_bits(inside & ~sure):
+            for q in range(i, i + WIDTH):
+                refine(found, q, coords[q], edges, first, last, scale)
+        else:
+            k = load(found, i)
+            store(found, i, select(inside & (k >= 0.0), k * float(n) + j, -1.0))
+        i += WIDTH
+    for q in range(i, coords.size):
+        refine(found, q, coords[q], edges, first, last, scale)
