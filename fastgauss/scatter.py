@@ -93,6 +93,10 @@ def add_at(
     numpy 2.4 writes to a read-only `out`, and reads past the end of ``values`` (3,) for indices
     (2, 3); here the one is refused and the other broadcast.
 
+    From compiled code of your own, also ``njit(cache=True)``, call what
+    ``fastgauss.kernels.scatter.make_add("raise", "value")`` returns, bound to a name of your module:
+    ``add(out, indices, values, start, stop)``, which does not check the indices.
+
     Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo
     2**64 as numpy reads them. ``out[k]`` must be contiguous, else numpy.add.at does the job.
 
