@@ -94,8 +94,8 @@ def add_at(
     (2, 3); here the one is refused and the other broadcast.
 
     From compiled code of your own, also ``njit(cache=True)``, call what
-    ``fastgauss.kernels.scatter.make_add("raise", "value")`` returns, bound to a name of your module:
-    ``add(out, indices, values, start, stop)``, which does not check the indices.
+    ``fastgauss.kernels.scatter.make_add("raise", "value")`` returns, bound to a name of your
+    module: ``add(out, indices, values, start, stop)``, which does not check the indices.
 
     Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo
     2**64 as numpy reads them. ``out[k]`` must be contiguous, else numpy.add.at does the job.
