@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 if not __package__:  # run as a file
@@ -71,8 +72,11 @@ def adders(job: Job, n: int, out: np.ndarray) -> dict[str, Call]:
     try:
         import numpy_groupies
 
+        numba.set_num_threads(1)  # its newer versions share chunks out
         if job.bins < 10_000_000:
-            calls["numpy_groupies"] = lambda: numpy_groupies.aggregate(k, v, size=job.bins)
+            calls["numpy_groupies, 1 thread"] = lambda: numpy_groupies.aggregate(
+                k, v, size=job.bins
+            )
     except ImportError:
         pass
     try:

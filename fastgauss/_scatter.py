@@ -2,15 +2,14 @@
 
 The rule, measured (``python -m benchmarks.scatter``):
 
-- One thread, fewer than 2**19 pairs, what is written to in 16 MB or less, or indices in rising
-  order: one loop over the pairs, with the bins asked for 32 pairs ahead. Near the cores a sum
-  takes 1.5 to 2.5 ns, and dealing pairs out first takes as much, for two threads in vain. Dealing
-  them out to slices of a cache's size on one thread was slower at 5e4, 1e6 and 1e8 bins.
-- Several threads and more memory: batches of pairs are dealt out to as many parts of the bins as
-  there are threads (``kernels.partition``), chunk by chunk; then each part is added by its owner.
-  In 1e7 bins and more that is 11 ns of all threads together instead of 8 to 10 ns of one. Cuts are
-  quantiles of a sample of the batch, so that clustered indices are shared out as well. Where a
-  few bins hold most of a batch, one thread adds it.
+- One thread, few pairs, little memory to write to, or indices in rising order: one loop over the
+  pairs. Bins are asked for 48 pairs ahead, and pairs 768 ahead: random bins make a
+  processor lose the thread of what it reads from end to end.
+- What is written to in 16 MB or less is served by one thread: it reads pairs at half of the speed
+  at which memory gives them, and two that share them out were slower.
+- Several threads otherwise: each owns a slice of the bins, goes through all pairs and adds those
+  of its slice (``kernels.partition``). Cuts are quantiles of a sample, so that clustered
+  indices are shared out as well. Where a few bins hold most pairs, one thread adds them.
 - Indices that repeat many times in a row (a sample says so) are added up in a register.
 """
 
@@ -24,15 +23,20 @@ import numpy as np
 from . import _runtime
 from .kernels import partition
 from .kernels import scatter as kernels
+from .kernels.sift import SIFTS
 
-_PARALLEL = 1 << 19  # pairs from which on threads pay for their hand-overs
+_PARALLEL = 1 << 18  # pairs from which on threads pay for their hand-overs
 _NEAR = 16 << 20  # bytes written to that caches hold
-_CHUNKS = 8  # of a batch
-_SAMPLE = 1024
+_UNDONE = 8  # bytes of indices by bytes of bins from which on a copy of these costs less than
+# a look at all indices before the first is used
+_TEAM = 8  # threads that go through all pairs, each for its own
+_SAMPLE = 4096
+_LEAST = 1 << 16  # pairs that are worth a look at a sample
 _SCRATCH = 48 << 20  # bytes
-_LONGEST = 1 << 20  # pairs of a batch: its scratch memory stays near the cores
-_HEAVY = 0.8  # of a batch in one part: nothing to share out
-_REPEATS = 0.95  # of neighbours alike: runs of 20
+_HEAVY = 0.8  # of the pairs in one slice: nothing to share out
+_REPEATS = 0.85  # of neighbours alike: runs of 7
+
+Scratch = tuple[np.ndarray, np.ndarray]  # bins and what is taken along
 
 
 class Work(NamedTuple):
@@ -41,49 +45,31 @@ class Work(NamedTuple):
     size: int  # bins
     memory: int  # bytes that are written to
     direct: Callable[[np.ndarray, int, int], None]  # with pairs [start, stop), by index
-    carry: str  # what travels with an index
-    values: np.ndarray  # where that comes from
-    owned: Callable[[np.ndarray, np.ndarray, int, int, int], None]  # bins, load, base, [begin, end)
+    own: Callable[[np.ndarray, int, int, bool, Scratch], None]  # with those of bins [low, high)
+    taken: np.dtype | None  # dtype of what is taken along with an index
 
 
 def adding(out: np.ndarray, values: np.ndarray, kind: str, place: str) -> Work:
     """The work of adding values to ``out``."""
     add = kernels.make_add(place, kind)
-    size = out.shape[0]
-    if kind == "row":
-        rows = kernels.make_add_rows_at()
 
-        def direct(indices: np.ndarray, start: int, stop: int) -> None:
-            add(out, indices, values, start, stop)
-
-        def owned_rows(
-            bins: np.ndarray, load: np.ndarray, base: int, start: int, stop: int
-        ) -> None:
-            rows(out, bins, load, values, base, start, stop)
-
-        return Work(size, out.nbytes, direct, "position", values, owned_rows)
-
-    def direct_or_runs(indices: np.ndarray, start: int, stop: int) -> None:
-        fast = _fastest(indices, start, stop, add, kind, place)
+    def direct(indices: np.ndarray, start: int, stop: int) -> None:
+        plain = place == "plain" and kind != "row" and stop - start >= _LEAST
+        repeats = plain and _repeats(indices[start:stop])
+        fast = kernels.make_add_runs(kind) if repeats else add
         fast(out, indices, values, start, stop)
 
-    def owned(bins: np.ndarray, load: np.ndarray, base: int, start: int, stop: int) -> None:
-        fast = _fastest(bins, start, stop, kernels.make_add("plain", kind), kind, "plain")
-        fast(out, bins, load if kind == "value" else values, start, stop)
+    def own(indices: np.ndarray, low: int, high: int, together: bool, scratch: Scratch) -> None:
+        kernels.make_add_own(place, kind, together)(out, indices, values, low, high, *scratch)
 
-    carry = "value" if kind == "value" else "nothing"
-    return Work(size, out.nbytes, direct_or_runs, carry, values, owned)
+    taken = {"value": values.dtype, "row": np.dtype(np.int64)}.get(kind)
+    return Work(out.shape[0], out.nbytes, direct, own, taken)
 
 
-def _fastest(
-    indices: np.ndarray, start: int, stop: int, add: Callable, kind: str, place: str
-) -> Callable:
-    """``add``, or the kernel for indices that repeat."""
-    if place != "plain" or stop - start < 64 * _SAMPLE:
-        return add
-    step = (stop - start) // _SAMPLE
-    alike = indices[start + 1 : stop : step] == indices[start : stop - 1 : step]
-    return kernels.make_add_runs(kind) if alike.mean() > _REPEATS else add
+def _repeats(indices: np.ndarray) -> bool:
+    """Whether most indices of a sample are those that follow, too."""
+    step = max(1, len(indices) // _SAMPLE)
+    return bool((indices[1::step] == indices[:-1:step]).mean() > _REPEATS)
 
 
 def _rises(indices: np.ndarray) -> bool:
@@ -92,18 +78,54 @@ def _rises(indices: np.ndarray) -> bool:
     return bool((sample[1:] >= sample[:-1]).all())
 
 
+def add_or_undo(out: np.ndarray, indices: np.ndarray, values: np.ndarray, kind: str) -> bool:
+    """Add on one thread to a copy of ``out``, which it becomes if all indices are in [0, K).
+
+    Where indices are many and bins few, that is faster than to check all indices first. False
+    if it is not done, for whatever reason.
+    """
+    few = kernels.NEAR < out.nbytes <= _NEAR and indices.nbytes >= _UNDONE * out.nbytes
+    if not (few and out.ndim == 1 and out.flags.c_contiguous and indices.flags.c_contiguous):
+        return False
+    if (indices[:: max(1, len(indices) // _SAMPLE)] < 0).any() or _repeats(indices):
+        return False
+    sums = out.copy()
+    if not kernels.make_add_below(kind)(sums, indices, values):
+        return False
+    out[...] = sums
+    return True
+
+
+def _together(work: Work, indices: np.ndarray, place: str) -> bool:
+    """Whether pairs are sifted in registers."""
+    words = indices.itemsize in (4, 8) and (work.taken is None or work.taken.itemsize in (4, 8))
+    return SIFTS and words and place in ("plain", "raise")
+
+
 def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> None:
     """Do the work for all pairs; ``indices`` is one-dimensional."""
     n = len(indices)
+    together = _together(work, indices, place)
     far = n >= _PARALLEL and work.memory > _NEAR
-    team = _runtime.resolve_threads(threads) if far else 1
-    if team == 1 or _rises(indices):
+    team = min(_TEAM, _runtime.resolve_threads(threads)) if far else 1
+    cuts = [] if team == 1 or _rises(indices) else _cuts(indices, work.size, place, team)
+    if not cuts:
         work.direct(indices, 0, n)
         return
-    pairs = _Dealer(work, indices, place, team)
-    batches = -(-n // pairs.longest)
-    for j in range(batches):
-        pairs.batch(j * n // batches, (j + 1) * n // batches)
+    narrow = work.size <= np.iinfo(np.uint32).max
+    bounds = [0, *cuts, work.size]
+
+    def make_task() -> _runtime.Task:
+        bins = np.empty(kernels.OWN, dtype=np.uint32 if narrow else np.int64)
+        load = np.empty(kernels.OWN if work.taken else 0, dtype=work.taken)
+
+        def task(begin: int, end: int) -> None:
+            for part in range(begin, end):
+                work.own(indices, bounds[part], bounds[part + 1], together, (bins, load))
+
+        return task
+
+    _runtime.run(make_task, len(bounds) - 1, 1, team)
 
 
 def _bins_of(sample: np.ndarray, size: int, place: str) -> np.ndarray:
@@ -118,63 +140,15 @@ def _bins_of(sample: np.ndarray, size: int, place: str) -> np.ndarray:
     return k[(k >= 0) & (k < size)]
 
 
-class _Dealer:
-    """Scratch memory of a batch, and its two passes: deal out, then add."""
-
-    def __init__(self, work: Work, indices: np.ndarray, place: str, team: int) -> None:
-        self.work, self.indices, self.place, self.team = work, indices, place, team
-        narrow = work.size <= np.iinfo(np.uint32).max
-        bins = np.dtype(np.uint32 if narrow else np.int64)
-        load = work.values.dtype if work.carry == "value" else np.dtype(np.uint32)
-        pair = bins.itemsize + (load.itemsize if work.carry != "nothing" else 0)
-        self.longest = min(_LONGEST, _SCRATCH // (2 * pair))
-        room = 2 * min(self.longest, len(indices))
-        self.bins = np.empty(room, dtype=bins)
-        self.load = np.empty(room if work.carry != "nothing" else 0, dtype=load)
-
-    def _cuts(self, start: int, stop: int) -> np.ndarray:
-        """Where parts of about equal numbers of pairs begin, but for the first; none if none."""
-        step = max(1, (stop - start) // _SAMPLE)
-        found = np.sort(_bins_of(self.indices[start:stop:step], self.work.size, self.place))
-        if not found.size:
-            return np.empty(0, dtype=np.int64)
-        cuts = np.unique(found[np.arange(1, self.team) * found.size // self.team])
-        shares = np.diff(np.searchsorted(found, cuts), prepend=0, append=found.size)
-        return cuts if shares.max() < _HEAVY * found.size else cuts[:0]
-
-    def batch(self, start: int, stop: int) -> None:
-        """Serve pairs [start, stop)."""
-        cuts = self._cuts(start, stop)
-        if not cuts.size:
-            self.work.direct(self.indices, start, stop)
-            return
-        bounds = np.linspace(start, stop, _CHUNKS * self.team + 1).astype(np.int64)
-        first = np.zeros((len(bounds) - 1, len(cuts) + 1), dtype=np.int64)
-        last = np.zeros_like(first)
-        self._deal(start, bounds.tolist(), cuts, first, last)
-        self._add(start, first.tolist(), last.tolist())
-
-    def _deal(
-        self, base: int, bounds: list[int], cuts: np.ndarray, first: np.ndarray, last: np.ndarray
-    ) -> None:
-        make = partition.make_halves if len(cuts) == 1 else partition.make_parts
-        deal = make(self.place, self.work.carry)
-        work, indices = self.work, self.indices
-
-        def task(begin: int, end: int) -> None:
-            for c in range(begin, end):
-                where = base, bounds[c], bounds[c + 1], first[c], last[c]
-                deal(indices, work.values, work.size, cuts, self.bins, self.load, *where)
-
-        _runtime.run(lambda: task, len(first), 1, self.team)
-
-    def _add(self, base: int, first: list[list[int]], last: list[list[int]]) -> None:
-        def task(begin: int, end: int) -> None:
-            for part in range(begin, end):
-                for low, high in zip(first, last, strict=True):
-                    self.work.owned(self.bins, self.load, base, low[part], high[part])
-
-        _runtime.run(lambda: task, len(first[0]), 1, self.team)
+def _cuts(indices: np.ndarray, size: int, place: str, team: int) -> list[int]:
+    """Where slices of about equal numbers of pairs begin, but for the first; none if none."""
+    found = np.sort(_bins_of(indices[:: max(1, len(indices) // _SAMPLE)], size, place))
+    if not found.size:
+        return []
+    cuts = np.unique(found[np.arange(1, team) * found.size // team])
+    cuts = cuts[cuts > 0]
+    shares = np.diff(np.searchsorted(found, cuts), prepend=0, append=found.size)
+    return cuts.tolist() if shares.max() < _HEAVY * found.size else []
 
 
 def extent(indices: np.ndarray, threads: int | None) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from . import _check, _runtime, _scatter
 from .kernels import binning as kernels
 from .scatter import MODES, check_bounds
 
-_BATCH = 1 << 20  # points whose bins are kept at a time
-_CHUNK = 1 << 16
+_BATCH = 1 << 18  # points whose bins are kept at a time
+_CHUNK = 1 << 15
 
 
 class BinStatistics(NamedTuple):
@@ -123,16 +123,19 @@ def _including(
     place: str,
 ) -> _scatter.Work:
     direct = kernels.make_statistics(place, weighted)
-    owned = kernels.make_statistics_at(weighted)
+
+    def own(
+        bins: np.ndarray, low: int, high: int, together: bool, scratch: _scatter.Scratch
+    ) -> None:
+        kernel = kernels.make_own_statistics(place, weighted, together)
+        kernel(count, state, bins, values, weights, low, high, *scratch)
+
     return _scatter.Work(
         len(count),
         count.nbytes + state.nbytes,
         lambda bins, start, stop: direct(count, state, bins, values, weights, start, stop),
-        "position",
-        values,
-        lambda bins, load, base, start, stop: owned(
-            count, state, bins, load, values, weights, base, start, stop
-        ),
+        own,
+        np.dtype(np.int64),
     )
 
 
@@ -294,11 +297,13 @@ def _count(
     found = np.empty(min(n, _BATCH), dtype=np.int64)
     for begin in np.arange(0, n, _BATCH).tolist():
         count = min(_BATCH, n - begin)
-        found[:] = 0
 
         def task(start: int, stop: int, begin: int = begin) -> None:
+            places = np.zeros(stop - start)
             for axis, edge in zip(axes, edges, strict=True):
-                kernels.locate(axis, edge, found, begin, begin + start, begin + stop)
+                part = axis[begin + start : begin + stop]
+                kernels.locate(np.ascontiguousarray(part, dtype=np.float64), edge, places)
+            found[start:stop] = places
 
         _runtime.run(lambda: task, count, _CHUNK, threads)
         part = weights if kind == "scalar" else weights[begin : begin + count]

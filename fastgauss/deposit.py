@@ -83,18 +83,36 @@ def _frame(grid: Grid) -> stencils.Frame:
     )
 
 
+def _flat(array: np.ndarray) -> np.ndarray | None:
+    """All numbers in a row, if they lie so and are float64."""
+    plain = array.dtype == np.float64 and array.flags.c_contiguous
+    return array.reshape(-1) if plain else None
+
+
 def _survey(positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, threads: int) -> int:
     """First particle that is not finite, or -1."""
     n = len(positions)
     bad = np.full(-(-n // _CHUNK), -1)
+    # what is below the bound, and nearly all is, has a finite index whatever the axis
+    bound = 8e307 * min(1.0, *frame.spacing)
+    own = len(values) == n
+    flat = _flat(positions) if max(map(abs, frame.origin)) < bound else None
+    rows = _flat(values) if own else np.empty(0)
+    axes, channels = positions.shape[1], values.shape[1] if own else 0
 
-    def make_task() -> _runtime.Task:
-        def task(start: int, stop: int) -> None:
+    def fine(start: int, stop: int) -> bool:
+        return (
+            flat is not None
+            and rows is not None
+            and stencils.all_below(flat, bound, start * axes, stop * axes)
+            and stencils.all_below(rows, np.inf, start * channels, stop * channels)
+        )
+
+    def task(start: int, stop: int) -> None:
+        if not fine(start, stop):
             bad[start // _CHUNK] = stencils.survey(positions, values, frame, start, stop)
 
-        return task
-
-    _runtime.run(make_task, n, _CHUNK, threads)
+    _runtime.run(lambda: task, n, _CHUNK, threads)
     found = bad[bad >= 0]
     return int(found[0]) if found.size else -1
 

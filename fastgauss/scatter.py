@@ -68,6 +68,11 @@ def add_at(
     threads : int, optional
         Threads at most. The result does not depend on it.
 
+    Returns
+    -------
+    None
+        As numpy.add.at.
+
     Raises
     ------
     TypeError, ValueError
@@ -78,15 +83,19 @@ def add_at(
 
     Notes
     -----
-    While `out` is 16 MB or less, pairs are checked by all threads and added by one, which is as
-    fast. Beyond that, from 2**19 pairs on, threads deal pairs out to parts of the bins in batches,
-    keeping their order, and each adds the part it owns; ``fastgauss/_scatter.py`` has the rule.
-    Takes up to 64 MB beside the arguments.
+    While `out` is 16 MB or less, one thread adds. Where it also has less than an eighth of the
+    bytes of `indices`, these are checked on the way, and the sums made in a copy of `out`. Beyond
+    16 MB, from 2**18 pairs on, each thread goes through all pairs and adds those of its own slice
+    of the bins; ``fastgauss/_scatter.py`` has the rule. Takes up to 64 MB beside the arguments.
     `compensated` and `accumulate` read all pairs once for every window of the bins: one a thread,
     or more where sums of 8 or 16 bytes a bin would take more than 48 MB.
 
     numpy 2.4 writes to a read-only `out`, and reads past the end of ``values`` (3,) for indices
     (2, 3); here the one is refused and the other broadcast.
+
+    From compiled code of your own, also ``njit(cache=True)``, call what
+    ``fastgauss.kernels.scatter.make_add("raise", "value")`` returns, bound to a name of your
+    module: ``add(out, indices, values, start, stop)``, which does not check the indices.
 
     Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo
     2**64 as numpy reads them. ``out[k]`` must be contiguous, else numpy.add.at does the job.
@@ -336,6 +345,14 @@ def check_bounds(
     ------
     IndexError
         If an index is outside under "raise", or if there is no bin to wrap or clip it to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_bounds(np.array([2, 0, 1]), 3, "raise")
+    'plain'
+    >>> check_bounds(np.array([2, -1]), 3, "raise")
+    'raise'
     """
     if not array.size:
         return "plain"
@@ -351,6 +368,11 @@ def check_bounds(
 
 def _run(job: _Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
     """Check the indices, then add all pairs, in whole or in batches."""
+    plain = job.mode == "raise" and len(job.arrays) == 1 and job.whole and job.kind == "value"
+    if plain and not compensated and accumulate is None and job.n:
+        values, kind = job.values_of(0, job.n)
+        if _scatter.add_or_undo(job.out, job.arrays[0].reshape(-1), values, kind):
+            return
     axes = zip(job.arrays, job.shape, strict=True)
     places = [
         check_bounds(array, n, job.mode, threads, axis) for axis, (array, n) in enumerate(axes)

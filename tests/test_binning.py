@@ -206,7 +206,7 @@ def test_within_the_callers_own_compiled_code():
     @njit(cache=False)
     def moments(x, edges, rows):
         for value in x:
-            j = interval(value, edges, scale_of(edges))
+            j = interval(value, edges, edges[0], edges[-1], scale_of(edges))
             if j >= 0:
                 include(rows[j], value, 1.0)
 
@@ -214,3 +214,24 @@ def test_within_the_callers_own_compiled_code():
     moments(np.array([0.2, 0.4, 1.0, 7.0]), np.array([0.0, 0.5, 1.0]), rows)
     assert_allclose(rows[0], [2, 0.6, 0.2, 0.1, 0.02, 0.2, 0.4])
     assert math.isclose(rows[1, binning.SUM], 1.0)
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-0.3, 0.7), (1e6, 1e6 + 0.1), (-1e-9, 3e-9)])
+@pytest.mark.parametrize("n", [1, 7, 100, 1000 if not JIT_DISABLED else 20])
+def test_edges_and_their_neighbours(limits, n):
+    """Points that a product alone would misplace, among others."""
+    edges = np.linspace(*limits, n + 1)
+    rng = np.random.default_rng(n)
+    x = np.concatenate(
+        [edges, np.nextafter(edges, -9e9), np.nextafter(edges, 9e9), rng.uniform(*limits, 3 * n)]
+    )
+    x = rng.permutation(np.concatenate([x, [np.nan, np.inf, -np.inf]]))
+    counts, _ = fg.histogram(x, n, limits)
+    expected = np.histogram(x[np.isfinite(x)], edges)[0]
+    assert_array_equal(counts, expected)
+    y = rng.permutation(x)
+    both = np.isfinite(x) & np.isfinite(y)
+    counts, _ = fg.histogram((x, y), (n, 3), limits)
+    pairs = np.stack([x, y], 1)[both]
+    thirds = np.linspace(*limits, 4)
+    assert_array_equal(counts, np.histogramdd(pairs, (edges, thirds))[0])

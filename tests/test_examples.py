@@ -118,3 +118,21 @@ def test_the_spectrum_of_random_sources_is_flat_as_shot_noise(tmp_path):
     pytest.importorskip("matplotlib")
     names["draw"](tmp_path / "sky.png", overdensity, spectra, 4 * np.pi / count)
     assert (tmp_path / "sky.png").stat().st_size > 10_000
+
+
+def test_chunks_of_a_file_give_the_bits_of_one_call(tmp_path):
+    names = example("out_of_core.py")
+    count = 500 if JIT_DISABLED else 100_000
+    path = tmp_path / "rows.bin"
+    names["write"](path, count, count // 3)
+    whole = names["empty"]()
+    rows = np.fromfile(path, names["ROW"])
+    names["add"](rows, *whole)
+    np.testing.assert_array_equal(
+        whole[0], np.bincount(rows["number"], rows["weight"], names["NUMBERS"])
+    )
+    for chunk in (count // 7, 1 + count // 2, count):
+        for found, expected in zip(names["reduce_file"](path, chunk), whole, strict=True):
+            assert found.tobytes() == expected.tobytes()
+    for total in whole[::2]:
+        assert total.sum() == pytest.approx(rows["weight"].sum(), rel=1e-12)

@@ -11,14 +11,19 @@ from numpy.testing import assert_array_equal
 
 import fastgauss as fg
 from fastgauss import _scatter
-from fastgauss.kernels import partition, scatter
-from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels import integers, sift
+from fastgauss.kernels._compile import JIT_DISABLED, kernel
 
 FLOATS = ("f4", "f8", "c8", "c16")
 INTEGERS = ("i1", "u2", "i4", "i8", "u8")
 INDICES = ("i1", "u1", "i2", "i4", "u4", "i8", "u8", ">i4")
 MODES = ("raise", "wrap", "clip", "drop")
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
+
+
+@kernel
+def below(k, i, size):
+    return integers.all_below(k, i, size)
 
 
 def draw(rng, shape, dtype):
@@ -283,19 +288,52 @@ def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
     same(ours, theirs)
 
 
-def test_threads_deal_out_small_batches(monkeypatch):
+@pytest.mark.parametrize("sifts", [True, False])
+def test_threads_share_few_pairs(sifts, monkeypatch):
     """The machinery of threads over a few pairs, for the plain run too."""
+    monkeypatch.setattr(_scatter, "SIFTS", sifts and sift.SIFTS)
     monkeypatch.setattr(_scatter, "_PARALLEL", 1)
     monkeypatch.setattr(_scatter, "_NEAR", 0)
-    monkeypatch.setattr(_scatter, "_LONGEST", 150)
     rng = np.random.default_rng(2)
     for size, many in ((7, ()), (40, ()), (40, (3,))):
         for threads in (2, 3, 5):
-            k, v = rng.integers(-size, size, 400), draw(rng, (400, *many), "f8")
+            k, v = rng.integers(-size, size, 2400), draw(rng, (2400, *many), "f8")
             ours, theirs = np.zeros((size, *many)), np.zeros((size, *many))
             fg.add_at(ours, k, v, threads=threads)
             np.add.at(theirs, k, v)
             same(ours, theirs)
+
+
+@pytest.mark.parametrize("place", [0, 31, 32, 3000, 3_999])
+@pytest.mark.parametrize("bad", [5000, -1, -5001, 2**31 - 1])
+@pytest.mark.parametrize("index", ["i4", "i8"])
+def test_many_pairs_for_few_bins_are_undone(place, bad, index):
+    """Checked on the way: a negative index counts from the end, a bad one leaves all as it was."""
+    n, size = 4_000 if JIT_DISABLED else 400_000, 5000 if not JIT_DISABLED else 300
+    rng = np.random.default_rng(0)
+    bad = min(bad, size) if bad == 5000 else max(bad, -size - 1) if bad == -5001 else bad
+    k, v = rng.integers(0, size, n).astype(index), draw(rng, n, "f8")
+    k[place * (n // 4000)] = bad
+    ours, theirs = np.ones(size), np.ones(size)
+    if bad == -1:
+        fg.add_at(ours, k, v)
+        np.add.at(theirs, k, v)
+    else:
+        with pytest.raises(IndexError, match=f"index {bad} at position {place * (n // 4000)} "):
+            fg.add_at(ours, k, v)
+    same(ours, theirs)
+
+
+@pytest.mark.parametrize("index", ["i1", "u1", "i2", "u2", "i4", "u4", "i8"])
+def test_all_below(index):
+    """One look at many indices, at the limits of their dtype."""
+    least, most = int(np.iinfo(index).min), int(np.iinfo(index).max)
+    k = np.zeros(integers.MANY + 1, index)
+    for size in (0, 1, 100, most, min(most + 1, 2**63 - 1), min(2 * most + 2, 2**63 - 1)):
+        for value in (0, 1, most, least, size - 1, size):
+            if least <= value <= most:
+                k[-1] = value
+                assert below(k, 1, size) == (0 <= value < size), (value, size)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -413,20 +451,3 @@ class TestNumpysOwnCases:
             counts = np.zeros(minlength, dtype=np.int64)
             fg.add_at(counts, x, 1)
             assert_array_equal(counts, np.bincount(x, minlength=minlength))
-
-
-@compiled
-def test_within_the_callers_own_compiled_code():
-    from numba import njit
-
-    add, halves = scatter.make_add("raise", "value"), partition.part_of
-
-    @njit(cache=False)
-    def twice(out, k, v, cuts):
-        add(out, k, v, 0, k.size)
-        add(out, k, 2 * v, 0, k.size)
-        return halves(k[0], cuts)
-
-    out, k = np.zeros(4), np.array([3, -1, 0])
-    assert twice(out, k, np.array([1.0, 2.0, 3.0]), np.array([1, 2])) == 2
-    assert_array_equal(out, [9, 0, 0, 9])

@@ -14,9 +14,11 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .partition import PLACES
+from .lanes import WIDTH, floor, load, mask_bits, select, store
+from .partition import PLACES, TAKEN, make_sift
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
+ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
 
 
@@ -55,17 +57,24 @@ def make_statistics(place: str, weighted: bool) -> Callable:
 
 
 @cache
-def make_statistics_at(weighted: bool) -> Callable:
-    """The kernel for pairs whose positions, less ``base``, came with their bins."""
+def make_own_statistics(place: str, weighted: bool, together: bool) -> Callable:
+    """The same for all pairs whose bins are in [low, high); scratch as in `make_add_own`."""
+    sift = make_sift(place, "position", together)
 
     @kernel
-    def statistics_at(count, state, bins, load, values, weights, base, start, stop):
-        for q in range(start, stop):
-            k, i = np.int64(bins[q]), base + np.int64(load[q])
-            count[k] += 1
-            include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
+    def own_statistics(count, state, indices, values, weights, low, high, bins, load):
+        size, first, end = np.int64(count.size), np.int64(low), np.int64(high)
+        for start in range(0, indices.size, TAKEN):
+            stop = min(np.int64(start + TAKEN), np.int64(indices.size))
+            held = sift(
+                indices, values, size, first, end, bins, load, np.int64(0), np.int64(start), stop
+            )
+            for q in range(held):
+                k, i = first + np.int64(bins[q]), load[q]
+                count[k] += 1
+                include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
 
-    return statistics_at
+    return own_statistics
 
 
 @device
@@ -76,16 +85,17 @@ def scale_of(edges):
 
 
 @device
-def interval(value, edges, scale):
+def interval(value, edges, first, last, scale):
     """The j with edges[j] <= value < edges[j + 1]; the last edge too; -1 outside, also for NaN.
 
+    ``first`` and ``last`` are the outer edges, which a loop that writes would else read anew.
     ``edges`` are about equally spaced, so that a product with their ``scale_of`` finds j but for
     a step.
     """
     n = edges.size - 1
-    if not edges[0] <= value <= edges[n]:
+    if not first <= value <= last:
         return np.int64(-1)
-    j = min(max(np.int64((value - edges[0]) * scale), np.int64(0)), np.int64(n - 1))
+    j = min(max(np.int64((value - first) * scale), np.int64(0)), np.int64(n - 1))
     while j > 0 and value < edges[np.uint64(j)]:
         j -= 1
     while j < n - 1 and value >= edges[np.uint64(j + 1)]:
@@ -93,12 +103,37 @@ def interval(value, edges, scale):
     return j
 
 
+@device
+def refine(found, i, value, edges, first, last, scale):
+    """One number of ``locate``."""
+    j = interval(value, edges, first, last, scale)
+    k = found[i]
+    found[i] = k * (edges.size - 1) + j if j >= 0 and k >= 0.0 else -1.0
+
+
 @kernel
-def locate(coords, edges, bins, begin, start, stop):
-    """Refine ``bins`` by one more axis: bin * n + interval, -1 for none. It starts at ``begin``."""
+def locate(coords, edges, found):
+    """Refine bins by one more axis: bin * n + interval; -1 for none. They are whole float64.
+
+    A product places a coordinate; only where its rounding might matter is it laid beside the edges.
+    """
     n, scale = edges.size - 1, scale_of(edges)
-    for i in range(start, stop):
-        q = np.uint64(i - begin)
-        k = bins[q]
-        j = interval(float(coords[np.uint64(i)]), edges, scale)
-        bins[q] = k * n + j if min(j, k) >= 0 else -1
+    first, last = edges[0], edges[n]
+    doubt = ROUNDING * (max(abs(first), abs(last)) * scale + n)
+    i = 0
+    while i + WIDTH <= coords.size:
+        value = load(coords, i)
+        place = (value - first) * scale
+        j = floor(place)
+        rest = place - j
+        inside = (value >= first) & (value <= last)
+        sure = (rest > doubt) & (rest < 1.0 - doubt)
+        if mask_bits(inside & ~sure):
+            for q in range(i, i + WIDTH):
+                refine(found, q, coords[q], edges, first, last, scale)
+        else:
+            k = load(found, i)
+            store(found, i, select(inside & (k >= 0.0), k * float(n) + j, -1.0))
+        i += WIDTH
+    for q in range(i, coords.size):
+        refine(found, q, coords[q], edges, first, last, scale)

@@ -15,7 +15,8 @@ from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
 from ._compile import device
-from .lanes import WIDTH, LaneType, lane_type
+from .lanes import WIDTH, LaneType, lane_type, spread
+from .memory import MANY
 
 _WORD = ir.IntType(64)
 _SPREAD = (  # (shift, mask) that take the digits of 32 bits to the even places
@@ -122,3 +123,48 @@ def _lower_store_whole(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     pointer = builder.bitcast(builder.gep(data, [index]), word.type.as_pointer())
     builder.store(word, pointer).align = 8
     return context.get_dummy_value()
+
+
+def all_below(array: np.ndarray, i: int, size: int) -> bool:
+    """Whether the `MANY` integers from element i on are in [0, size)."""
+    part = array[i : i + MANY]
+    return bool(((part >= 0) & (part < size)).all())
+
+
+@type_callable(all_below)
+def _type_all_below(context: Any) -> Any:
+    def typer(array: Any, i: Any, size: Any) -> Any:
+        fits = (
+            isinstance(array, types.Array)
+            and (array.ndim, array.layout) == (1, "C")
+            and isinstance(array.dtype, types.Integer)
+            and isinstance(i, types.Integer)
+            and size == types.int64
+        )
+        return types.boolean if fits else None
+
+    return typer
+
+
+@lower_builtin(all_below, types.Array, types.Integer, types.Integer)
+def _lower_all_below(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    array, index, _ = sig.args
+    item = context.get_data_type(array.dtype)
+    vector = ir.VectorType(item, MANY)
+    first = context.cast(builder, args[1], index, types.intp)
+    data = context.make_array(array)(context, builder, args[0]).data
+    found = builder.load(builder.bitcast(builder.gep(data, [first]), vector.as_pointer()))
+    found.align = item.width // 8
+    # unsigned, so that one comparison serves: what is negative is large
+    most = 2 ** (item.width - 1 if array.dtype.signed else item.width) - 1
+    limit = builder.sub(args[2], ir.Constant(_WORD, 1))
+    narrow = item.width < 64
+    if narrow:
+        most = ir.Constant(_WORD, most)
+        limit = builder.select(builder.icmp_signed("<", limit, most), limit, most)
+        limit = builder.trunc(limit, item)
+    below = builder.icmp_unsigned("<=", found, spread(builder, vector, limit))
+    bits = builder.bitcast(below, ir.IntType(MANY))
+    whole = builder.icmp_unsigned("==", bits, ir.Constant(ir.IntType(MANY), 2**MANY - 1))
+    some = builder.icmp_signed(">", args[2], ir.Constant(_WORD, 0))
+    return builder.and_(whole, some)

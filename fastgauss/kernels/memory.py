@@ -11,11 +11,22 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
+MANY = 32  # elements of a stream that are asked for at once
+_LINE = 64  # bytes of a line of the caches
 _FLAG = ir.IntType(32)
+_BYTES = ir.IntType(8).as_pointer()
 
 
 def prefetch(array: np.ndarray, i: int) -> None:
     """Ask for row ``i`` of an array, which will be written. Any ``i`` is allowed."""
+
+
+def prefetch_stream(array: np.ndarray, i: int) -> None:
+    """Ask for `MANY` elements from ``i`` on of what is read once, from end to end.
+
+    Processors do so by themselves, but lose the thread where other reads jump about. They come
+    into the second cache, so as not to drive out what is at work in the first.
+    """
 
 
 @type_callable(prefetch)
@@ -27,14 +38,42 @@ def _type_prefetch(context: Any) -> Any:
     return typer
 
 
+@type_callable(prefetch_stream)
+def _type_prefetch_stream(context: Any) -> Any:
+    def typer(array: Any, i: Any) -> Any:
+        fits = isinstance(array, types.Array) and (array.ndim, array.layout) == (1, "C")
+        return types.none if fits and isinstance(i, types.Integer) else None
+
+    return typer
+
+
+def _ask(builder: Any, pointer: Any, for_writing: int, locality: int) -> None:
+    """The instruction; locality 3 means the nearest cache."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTES, _FLAG, _FLAG, _FLAG])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    flags = (ir.Constant(_FLAG, flag) for flag in (for_writing, locality, 1))
+    builder.call(function, [pointer, *flags])
+
+
 @lower_builtin(prefetch, types.Array, types.Integer)
 def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     array = context.make_array(sig.args[0])(context, builder, args[0])
     row = context.cast(builder, args[1], sig.args[1], types.intp)
-    stride = cgutils.unpack_tuple(builder, array.strides)[0]
-    byte = ir.IntType(8).as_pointer()
-    pointer = builder.gep(builder.bitcast(array.data, byte), [builder.mul(row, stride)])
-    kind = ir.FunctionType(ir.VoidType(), [byte, _FLAG, _FLAG, _FLAG])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, *(ir.Constant(_FLAG, flag) for flag in (1, 3, 1))])
+    if (sig.args[0].ndim, sig.args[0].layout) == (1, "C"):
+        pointer = builder.bitcast(builder.gep(array.data, [row]), _BYTES)
+    else:
+        stride = cgutils.unpack_tuple(builder, array.strides)[0]
+        pointer = builder.gep(builder.bitcast(array.data, _BYTES), [builder.mul(row, stride)])
+    _ask(builder, pointer, 1, 3)
+    return context.get_dummy_value()
+
+
+@lower_builtin(prefetch_stream, types.Array, types.Integer)
+def _lower_prefetch_stream(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    array = context.make_array(sig.args[0])(context, builder, args[0])
+    first = context.cast(builder, args[1], sig.args[1], types.intp)
+    pointer = builder.bitcast(builder.gep(array.data, [first]), _BYTES)
+    size = context.get_abi_sizeof(context.get_data_type(sig.args[0].dtype))
+    for byte in range(0, MANY * size, _LINE):
+        _ask(builder, builder.gep(pointer, [ir.Constant(ir.IntType(64), byte)]), 0, 2)
     return context.get_dummy_value()

@@ -1,12 +1,14 @@
-"""Pairs of index and value dealt out by bins, without disturbing their order.
+"""How an index is read, and the pairs of a slice of the bins, sifted out in their order.
 
-Threads that add to one array must own what they write. A batch of pairs is cut into chunks; each
-chunk is written anew, sorted by the part of the bins that an index falls into and, within a part,
-in the order in which it came. The owner of a part then goes through the chunks in turn and meets
-the pairs of every bin in their order: the sums are those of one thread, to the bit.
+Threads that add to one array must own what they write. Each owns a slice of the bins, goes through
+all pairs and takes its own: first a block of them into a small memory that stays in the nearest
+cache, without a branch, then these to their bins. Every bin meets its pairs in their order, so that
+sums are those of one thread, to the bit. Threads that read the same pairs at about the same time
+share what comes from memory.
 
-What travels with an index is its value, its position (where a value is a row), or nothing. How an
-index that lies outside is read is said by one of ``PLACES``, which gives the bin or -1 for none.
+What is taken along with an index is its value, its position (where a value is a row), or nothing.
+How an index that lies outside is read is said by one of ``PLACES``, which gives the bin or -1 for
+none.
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
+from .memory import MANY, prefetch_stream
+from .sift import EIGHT, count_bits, sift_bins, sift_positions, sift_values
+
+STREAM = 768  # pairs between asking for a pair and its turn
+TAKEN = 1024  # pairs that are sifted at a time
 
 
 @device
@@ -56,23 +63,57 @@ PLACES = {"plain": as_is, "raise": from_end, "wrap": wrapped, "clip": clipped, "
 
 
 @device
-def carry_value(load, q, values, i, base):
-    """The pair's value travels."""
+def ask_for_both(indices, values, i):
+    """Have the pairs that are due a good while after block ``i`` come nearer."""
+    prefetch_stream(indices, i + STREAM)
+    prefetch_stream(values, i + STREAM)
+
+
+@device
+def ask_for_indices(indices, values, i):
+    """The same where values are one, or rows."""
+    prefetch_stream(indices, i + STREAM)
+
+
+@device
+def take_value(load, q, values, i):
+    """The pair's value is taken."""
     load[q] = values[i]
 
 
 @device
-def carry_position(load, q, values, i, base):
-    """The pair's position in the batch travels."""
-    load[q] = np.int64(i) - base
+def take_position(load, q, values, i):
+    """The pair's position is taken."""
+    load[q] = i
 
 
 @device
-def carry_nothing(load, q, values, i, base):
+def take_nothing(load, q, values, i):
     """All values are one."""
 
 
-CARRIES = {"value": carry_value, "position": carry_position, "nothing": carry_nothing}
+@device
+def take_values(load, q, values, i, own):
+    """The values of eight pairs, as far as they are its own."""
+    sift_values(load, q, values, i, own)
+
+
+@device
+def take_positions(load, q, values, i, own):
+    """Their positions."""
+    sift_positions(load, q, i, own)
+
+
+@device
+def take_no_values(load, q, values, i, own):
+    """All values are one."""
+
+
+TAKES = {
+    "value": (take_value, take_values),
+    "position": (take_position, take_positions),
+    "nothing": (take_nothing, take_no_values),
+}
 
 
 @kernel
@@ -87,67 +128,42 @@ def extent(indices, start, stop):
 
 
 @cache
-def make_halves(place: str, carry: str) -> Callable:
-    """Deal a chunk out to two parts, without a branch: each pair is written to both ends.
+def make_sift(place: str, taken: str, together: bool) -> Callable:
+    """Put the pairs of [start, stop) whose bins are in [low, high) behind ``held`` others.
 
-    The parts of a chunk begin at ``first[chunk]`` in ``bins`` and ``load``, as many places from
-    each other as a batch has pairs; ``last[chunk]`` says where they end.
+    Bins are written less ``low``. ``together``: eight pairs at a time, for the places "plain" and
+    "raise" and items of 4 or 8 bytes; up to `EIGHT` places more are written to.
     """
-    placed, carried = PLACES[place], CARRIES[carry]
+    placed = PLACES[place]
+    take, take_eight = TAKES[taken]
+    ask = ask_for_both if taken == "value" else ask_for_indices
 
-    @kernel
-    def halves(indices, values, size, cuts, bins, load, base, start, stop, first, last):
-        cut = np.int64(cuts[0])
-        low, high = np.int64(start - base), np.int64(start - base + bins.size // 2)
-        first[0], first[1] = low, high
+    @device
+    def eights(indices, values, size, low, high, bins, load, held, start, stop):
+        i = start
+        while i + EIGHT <= stop:
+            if i % MANY == 0:
+                ask(indices, values, i)
+            own = sift_bins(bins, held, indices, i, size, low, high - low)
+            take_eight(load, held, values, i, own)
+            held += count_bits(own)
+            i += EIGHT
+        return held, i
+
+    @device
+    def none(indices, values, size, low, high, bins, load, held, start, stop):
+        return held, start
+
+    many = eights if together else none
+
+    @device
+    def sift(indices, values, size, low, high, bins, load, held, start, stop):
+        held, start = many(indices, values, size, low, high, bins, load, held, start, stop)
         for i in range(start, stop):
             k = placed(indices[np.uint64(i)], size)
-            if k >= 0:
-                bins[np.uint64(low)] = k
-                bins[np.uint64(high)] = k
-                carried(load, np.uint64(low), values, np.uint64(i), base)
-                carried(load, np.uint64(high), values, np.uint64(i), base)
-                upper = np.int64(k >= cut)
-                low += 1 - upper
-                high += upper
-        last[0], last[1] = low, high
+            bins[np.uint64(held)] = k - low  # kept if it is one's own
+            take(load, np.uint64(held), values, np.uint64(i))
+            held += np.int64((k >= low) & (k < high))
+        return held
 
-    return halves
-
-
-@device
-def part_of(k, cuts):
-    """Number of cuts that are not above bin ``k``."""
-    part = 0
-    for j in range(cuts.size):
-        part += np.int64(k >= cuts[j])
-    return part
-
-
-@cache
-def make_parts(place: str, carry: str) -> Callable:
-    """Deal a chunk out to any number of parts: count them, then put each pair in its place."""
-    placed, carried = PLACES[place], CARRIES[carry]
-
-    @kernel
-    def parts(indices, values, size, cuts, bins, load, base, start, stop, first, last):
-        last[:] = 0
-        for i in range(start, stop):
-            k = placed(indices[np.uint64(i)], size)
-            if k >= 0:
-                last[part_of(k, cuts)] += 1
-        place = start - base
-        for p in range(first.size):
-            count = last[p]
-            first[p] = last[p] = place
-            place += count
-        for i in range(start, stop):
-            k = placed(indices[np.uint64(i)], size)
-            if k >= 0:
-                p = part_of(k, cuts)
-                q = np.uint64(last[p])
-                last[p] += 1
-                bins[q] = k
-                carried(load, q, values, np.uint64(i), base)
-
-    return parts
+    return sift

@@ -17,10 +17,23 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .memory import prefetch
-from .partition import PLACES, from_end
+from .integers import all_below
+from .memory import MANY, prefetch
+from .partition import (
+    PLACES,
+    TAKEN,
+    as_is,
+    ask_for_both,
+    ask_for_indices,
+    from_end,
+    make_sift,
+)
+from .sift import EIGHT
 
-AHEAD = 32  # pairs between asking for a bin and adding to it
+BLOCK = MANY  # pairs of one look at their indices
+AHEAD = 48  # pairs between asking for a bin and adding to it
+OWN = TAKEN + AHEAD + EIGHT  # places of scratch
+NEAR = 1 << 14  # bytes of bins that are at hand without asking
 
 
 @device
@@ -45,33 +58,63 @@ def add_row(out, k, values, i):
 ADDS = {"value": add_value, "scalar": add_scalar, "row": add_row}
 
 
+ASKS = {"value": ask_for_both, "scalar": ask_for_indices, "row": ask_for_indices}
+
+
 @cache
 def make_add(place: str, kind: str) -> Callable:
     """The kernel that adds pairs [start, stop) to ``out``."""
-    placed, added = PLACES[place], ADDS[kind]
+    placed, added, ask = PLACES[place], ADDS[kind], ASKS[kind]
+    drops, twice = place == "drop", place != "wrap"
 
     @kernel
     def add(out, indices, values, start, stop):
-        size = out.shape[0]
-        for i in range(stop - start):
-            j = np.uint64(start + i)
+        size = np.int64(out.shape[0])
+        begin, end = np.int64(start), np.int64(stop)
+        if twice and out.nbytes > NEAR:  # a division for each prefetch would not pay
+            while begin + BLOCK + AHEAD <= end:
+                ask(indices, values, begin)
+                for i in range(BLOCK):
+                    prefetch(out, placed(indices[np.uint64(begin + i + AHEAD)], size))
+                    j = np.uint64(begin + i)
+                    k = placed(indices[j], size)
+                    if not drops or k >= 0:
+                        added(out, np.uint64(k), values, j)
+                begin += BLOCK
+        for i in range(end - begin):
+            j = np.uint64(begin + i)
             k = placed(indices[j], size)
-            if k >= 0:
+            if not drops or k >= 0:
                 added(out, np.uint64(k), values, j)
 
-    @kernel
-    def add_ahead(out, indices, values, start, stop):
-        size = out.shape[0]
-        middle = max(start, stop - AHEAD)
-        for i in range(middle - start):
-            j = np.uint64(start + i)
-            prefetch(out, placed(indices[np.uint64(start + i + AHEAD)], size))
-            added(out, np.uint64(placed(indices[j], size)), values, j)
-        for i in range(middle, stop):
-            j = np.uint64(i)
-            added(out, np.uint64(placed(indices[j], size)), values, j)
+    return add
 
-    return add_ahead if place in ("plain", "raise") else add
+
+@cache
+def make_add_below(kind: str) -> Callable:
+    """The same while indices are in [0, size): whether all are. If not, some have been added."""
+    added, ask = ADDS[kind], ASKS[kind]
+
+    @kernel
+    def add_below(out, indices, values):
+        size, begin = np.int64(out.shape[0]), np.int64(0)
+        while begin + BLOCK + AHEAD <= indices.size:
+            if not all_below(indices, begin, size):
+                return False
+            ask(indices, values, begin)
+            for i in range(BLOCK):
+                prefetch(out, as_is(indices[np.uint64(begin + i + AHEAD)], size))
+                j = np.uint64(begin + i)
+                added(out, np.uint64(as_is(indices[j], size)), values, j)
+            begin += BLOCK
+        for i in range(begin, indices.size):
+            k = np.int64(indices[i])
+            if not 0 <= k < size:
+                return False
+            added(out, np.uint64(k), values, np.uint64(i))
+        return True
+
+    return add_below
 
 
 @cache
@@ -93,17 +136,58 @@ def make_add_runs(kind: str) -> Callable:
     return add_runs
 
 
+@device
+def add_row_at(out, k, values, load, q):
+    """The row at a position."""
+    for c in range(out.shape[1]):
+        out[k, c] += values[load[q], c]
+
+
+@device
+def add_value_of(out, k, values, load, q):
+    """The value that was taken along."""
+    out[k] += load[q]
+
+
+@device
+def add_scalar_of(out, k, values, load, q):
+    """The one number."""
+    out[k] += values[0]
+
+
+_TAKEN_ADDS = {"value": add_value_of, "scalar": add_scalar_of, "row": add_row_at}
+TAKEN_WITH = {"value": "value", "scalar": "nothing", "row": "position"}
+
+
 @cache
-def make_add_rows_at() -> Callable:
-    """The kernel that adds the rows whose positions, less ``base``, came with their bins."""
+def make_add_own(place: str, kind: str, together: bool) -> Callable:
+    """The kernel that adds all pairs whose bins are in [low, high).
+
+    ``bins`` and ``load`` are scratch for `OWN` pairs.
+    """
+    sift = make_sift(place, TAKEN_WITH[kind], together)
+    added = _TAKEN_ADDS[kind]
 
     @kernel
-    def add_rows_at(out, bins, load, values, base, start, stop):
-        for q in range(start, stop):
-            i = base + np.int64(load[np.uint64(q)])
-            add_row(out, np.uint64(bins[np.uint64(q)]), values, np.uint64(i))
+    def add_own(out, indices, values, low, high, bins, load):
+        size, first, end = np.int64(out.shape[0]), np.int64(low), np.int64(high)
+        held = np.int64(0)
+        for start in range(0, indices.size, TAKEN):
+            stop = min(np.int64(start + TAKEN), np.int64(indices.size))
+            held = sift(indices, values, size, first, end, bins, load, held, np.int64(start), stop)
+            ready = max(held - AHEAD, np.int64(0))
+            for q in range(ready):
+                prefetch(out, first + np.int64(bins[np.uint64(q + AHEAD)]))
+                added(out, np.uint64(first + np.int64(bins[np.uint64(q)])), values, load, q)
+            held -= ready
+            for q in range(held):  # those that were asked for, but have not come yet
+                bins[q] = bins[ready + q]
+                if load.size:
+                    load[q] = load[ready + q]
+        for q in range(held):
+            added(out, np.uint64(first + np.int64(bins[np.uint64(q)])), values, load, q)
 
-    return add_rows_at
+    return add_own
 
 
 @cache

@@ -22,11 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device, kernel
-from .lanes import floor
+from .lanes import ALL_LANES, WIDTH, absolute, floor, load, mask_bits
 from .memory import prefetch
 from .short import add_row
 
 BLOCK = 32  # particles in flight
+NEAR = 1 << 19  # bytes of nodes that are at hand without asking
 NODES = {"nearest": 1, "linear": 2, "quadratic": 3, "cubic": 4}
 
 
@@ -59,7 +60,9 @@ def make_block() -> Block:
 @device
 def place(x, origin, spacing, n, wraps):
     """Index of coordinate x, wrapped; far outside of a grid one that no stencil brings back."""
-    u = (np.float64(x) - origin) / spacing
+    u = np.float64(x) - origin
+    if spacing != 1.0:  # a division takes as long as all the rest
+        u = u / spacing
     if wraps:
         if not 0.0 <= u < n:
             u = u - n * floor(u / n)
@@ -134,6 +137,20 @@ _ROW = {1: _row_1, 2: _row_2, 3: _row_3, 4: _row_4}
 
 
 @kernel
+def all_below(numbers, bound, start, stop):
+    """Whether the magnitudes of numbers [start, stop) are below the bound."""
+    i = start
+    while i + WIDTH <= stop:
+        if mask_bits(absolute(load(numbers, i)) < bound) != ALL_LANES:
+            return False
+        i += WIDTH
+    fine = True
+    for k in range(i, stop):
+        fine = fine and abs(numbers[k]) < bound
+    return fine
+
+
+@kernel
 def survey(positions, values, frame, begin, end):
     """First particle in [begin, end) whose place or value is not finite, -1 if there is none."""
     axes = positions.shape[1]
@@ -196,6 +213,7 @@ def make_locate(nodes: int, axes: int) -> Callable:
 
     @device
     def locate(flat, positions, frame, block, count, channels, low, high):
+        far = flat.nbytes > NEAR
         for k in range(count):
             q = block.which[k]
             inside = True
@@ -209,7 +227,7 @@ def make_locate(nodes: int, axes: int) -> Callable:
                 least, most = (low, high) if axis == 0 else (0, n)
                 inside = inside and cell >= least and cell + nodes <= most
             block.inside[k] = inside
-            if inside:
+            if inside and far:
                 cells = block.cells
                 at = (cells[k, 0] * frame.shape[1] + cells[k, 1]) * frame.shape[2] + cells[k, 2]
                 for z in range(rows_z):
