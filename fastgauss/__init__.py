@@ -15,6 +15,13 @@ from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
+from .filters import (
+    difference_of_gaussians,
+    gaussian_filter,
+    gaussian_gradient_magnitude,
+    gaussian_kernel,
+    gaussian_laplace,
+)
 from .fit import fit_rois, fit_spots
 from .grid import Grid
 from .refine import Refinement
@@ -39,11 +46,16 @@ __all__ = [
     "bin_statistics",
     "calibrate_astigmatism",
     "deposit",
+    "difference_of_gaussians",
     "evaluate",
     "find_spots",
     "fit_rois",
     "fit_spots",
     "gather",
+    "gaussian_filter",
+    "gaussian_gradient_magnitude",
+    "gaussian_kernel",
+    "gaussian_laplace",
     "get_num_threads",
     "healpix_add",
     "healpix_pixel",

@@ -11,7 +11,7 @@ which element lies at the places ``-reach .. n + reach - 1``; a negative entry m
 All axes are filtered by one building block, ``_line``: a line of *registers*, each WIDTH lines of
 the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for
 x, blocks of WIDTH x WIDTH elements are transposed. A *unit*, a few planes of some rows, goes
-through all axes while it stays in cache:
+through all axes while it stays in cache, in one call of the kernel:
 
     source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
     each) --x, sum of terms, transpose--> out
@@ -34,22 +34,27 @@ ROWS = 4  # results of _line that share their loads
 
 
 class Plan(NamedTuple):
-    """Sizes: of the volume, of the filter and of a unit with its scratch memory.
+    """Sizes: of a unit of the result, of the source, of the filter, and of scratch memory.
+
+    A line along x has ``shape[2] + 2 * reach[2]`` places; a row of the source lies from the place
+    ``shift`` on, and its map says where the ends come from.
 
     Scratch holds rows of WIDTH lanes in the volume's dtype: ``depths`` of tile * depth,
-    ``strips`` of (terms or 1) * planes * tile * height, ``lines`` of terms * planes * groups *
-    length, ``block`` of 2 * WIDTH.
+    ``strips`` of (terms if deep else 1) * planes * tile * height, ``lines`` of terms * planes *
+    groups * length, ``block`` of 2 * WIDTH.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # of the unit
+    strides: tuple[int, int]  # elements from a plane, a row of the result to the next
+    source: tuple[int, int]  # rows of a plane and elements of a row of the source
+    shift: int
     reach: tuple[int, int, int]  # the largest radius of an axis
     terms: int
     half: int  # elements of half a profile
     deep: bool  # whether the first axis is filtered at all
     squares: bool  # the root of the sum of the squares of the terms, in the place of their sum
-    planes: int  # of a unit
-    rows: int  # of a unit
-    groups: int  # of WIDTH rows
+    planes: int  # of the largest unit
+    groups: int  # of WIDTH rows, of the largest unit
     tile: int  # registers along x that go through z and y together
     depth: int  # registers of a line along z
     height: int  # of a strip
@@ -150,7 +155,7 @@ def _filter(source, begin, taps, radii, odd, plan, term, axis, out, to, count):
 def _copy_row(flat, at, fill, plan, x, count, out, to, stride):
     """Spread a row of the source, or the constant if ``at`` is negative, over strips."""
     width = lane_count(flat)
-    nx = plan.shape[2]
+    nx = plan.source[1]
     if at < 0:
         for v in range(count):
             store(out, to + v * stride, broadcast(fill))
@@ -170,44 +175,45 @@ def _at(from_z, from_y, z, y, plan):
     from_plane, from_row = from_z[z], from_y[y]
     if from_plane < 0 or from_row < 0:
         return -1
-    return (from_plane * plan.shape[1] + from_row) * plan.shape[2]
+    return (from_plane * plan.source[0] + from_row) * plan.source[1]
 
 
 @device
-def _gather(flat, plan, from_z, from_y, fill, strips, z0, z1, y0, y1, x, count):
+def _gather(flat, plan, from_z, from_y, fill, strips, x, count):
     """Fill the strips of a unit with rows as they are."""
-    for z in range(z0, z1):
-        to = (z - z0) * plan.tile * plan.height
-        for j in range(y1 - y0 + 2 * plan.reach[1]):
-            at = _at(from_z, from_y, z, y0 + j, plan)
+    for z in range(plan.shape[0]):
+        to = z * plan.tile * plan.height
+        for j in range(plan.shape[1] + 2 * plan.reach[1]):
+            at = _at(from_z, from_y, z, j, plan)
             _copy_row(flat, at, fill, plan, x, count, strips, to + j, plan.height)
 
 
 @device
 def _gather_deep(
-    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, z0, z1, y0, y1, x,
-    count,
+    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, x, count
 ):  # fmt: skip
     """Fill the strips of a unit, for each term, with rows filtered along z."""
     each = plan.tile * plan.height
-    for j in range(y1 - y0 + 2 * plan.reach[1]):
-        outside = from_y[y0 + j] < 0
-        for k in range(z1 - z0 + 2 * plan.reach[0]):
-            at = _at(from_z, from_y, z0 + k, y0 + j, plan)
+    nz = plan.shape[0]
+    for j in range(plan.shape[1] + 2 * plan.reach[1]):
+        outside = from_y[j] < 0
+        for k in range(nz + 2 * plan.reach[0]):
+            at = _at(from_z, from_y, k, j, plan)
             _copy_row(flat, at, fill, plan, x, count, depths, k, plan.depth)
         for t in range(plan.terms):
             to = t * plan.planes * each + j
             for v in range(count):
-                _filter(depths, v * plan.depth, taps, radii, odd, plan, t, 0, block, 0, z1 - z0)
-                for k in range(z1 - z0):
+                _filter(depths, v * plan.depth, taps, radii, odd, plan, t, 0, block, 0, nz)
+                for k in range(nz):
                     value = broadcast(fill) if outside else load(block, k)
                     store(strips, to + k * each + v * plan.height, value)
 
 
 @device
-def _filter_y(taps, radii, odd, plan, strips, lines, block, nz, ny, x, count):
+def _filter_y(taps, radii, odd, plan, strips, lines, block, x, count):
     """Filter strips along y and lay the results out in lines along x, for each term."""
     width = lane_count(taps)
+    nz, ny = plan.shape[0], plan.shape[1]
     for t in range(plan.terms):
         of_term = t * plan.planes if plan.deep else 0
         for z in range(nz):
@@ -217,7 +223,7 @@ def _filter_y(taps, radii, odd, plan, strips, lines, block, nz, ny, x, count):
                     at = begin + v * plan.height + g
                     _filter(strips, at, taps, radii, odd, plan, t, 1, block, 0, min(width, ny - g))
                     line = (t * plan.planes + z) * plan.groups + g // width
-                    transpose(block, 0, lines, line * plan.length + plan.reach[2] + x + v * width)
+                    transpose(block, 0, lines, line * plan.length + plan.shift + x + v * width)
 
 
 @device
@@ -227,7 +233,7 @@ def _extend(plan, from_x, fill, lines, begin):
     for i in range(reach):
         for k in (i, reach + nx + i):
             inside = from_x[k] >= 0
-            value = load(lines, begin + reach + from_x[k]) if inside else broadcast(fill)
+            value = load(lines, begin + plan.shift + from_x[k]) if inside else broadcast(fill)
             store(lines, begin + k, value)
 
 
@@ -237,16 +243,18 @@ def _filter_x(taps, radii, odd, plan, lines, block, line, x, count):
     width = lane_count(taps)
     for t in range(plan.terms):
         begin = (t * plan.planes * plan.groups + line) * plan.length + x
-        _filter(lines, begin, taps, radii, odd, plan, t, 2, block, width, count)
+        to = width if t > 0 else 0
+        _filter(lines, begin, taps, radii, odd, plan, t, 2, block, to, count)
+        if plan.squares:
+            for k in range(to, to + count):
+                value = load(block, k)
+                store(block, k, value * value)
+        if t > 0:
+            for k in range(count):
+                store(block, k, load(block, k) + load(block, width + k))
+    if plan.squares:
         for k in range(count):
-            value = load(block, width + k)
-            if plan.squares:
-                value = value * value
-            if t > 0:
-                value = load(block, k) + value
-            if plan.squares and t == plan.terms - 1:
-                value = sqrt(value)
-            store(block, k, value)
+            store(block, k, sqrt(load(block, k)))
 
 
 @device
@@ -254,34 +262,33 @@ def _write(out, plan, block, z, y, x, rows, columns):
     """Transpose a block and write it to the volume."""
     width = lane_count(out)
     transpose(block, 0, block, width)
-    at = (z * plan.shape[1] + y) * plan.shape[2] + x
+    at = z * plan.strides[0] + y * plan.strides[1] + x
     if columns == width:
         for k in range(rows):
-            store(out, at + k * plan.shape[2], load(block, width + k))
+            store(out, at + k * plan.strides[1], load(block, width + k))
         return
     for k in range(rows):
         mask = _first(block[0, 0], columns)
-        store_some(out, at + k * plan.shape[2], load(block, width + k), mask)
+        store_some(out, at + k * plan.strides[1], load(block, width + k), mask)
 
 
 @kernel
 def correlate(
-    flat, taps, radii, odd, plan, from_z, from_y, from_x, fill, out, depths, strips, lines, block,
-    start, stop,
+    flat, taps, radii, odd, plan, from_z, from_y, from_x, fill, out, depths, strips, lines, block
 ):  # fmt: skip
-    """Units ``start .. stop - 1`` of a sum of separable filters.
+    """One unit of a sum of separable filters.
 
     Parameters
     ----------
-    flat, out : ndarray (nz * ny * nx,) float32 or float64
-        Volumes; ``out`` may not share memory with ``flat``.
+    flat, out : ndarray, float32 or float64
+        Elements of the source, and of the result from those of the unit on; no memory shared.
     taps : ndarray (terms * 3 * half,) of the same dtype
         Halves of the profiles, first those of a term.
     radii, odd : ndarray (terms, 3) int64, bool
         Radius of each profile, and whether it is antisymmetric.
     plan : Plan
     from_z, from_y, from_x : ndarray int64
-        The axes' maps, from ``-reach`` on.
+        The axes' maps to the source, from ``-reach`` of the unit's first element on.
     fill : float
         The constant that negative entries of a map mean.
     depths, strips, lines, block : ndarray (rows, WIDTH)
@@ -289,27 +296,23 @@ def correlate(
     """
     width = lane_count(flat)
     nz, ny, nx = plan.shape
-    chunks = -(-ny // plan.rows)
-    for unit in range(start, stop):
-        z0, y0 = unit // chunks * plan.planes, unit % chunks * plan.rows
-        z1, y1 = min(z0 + plan.planes, nz), min(y0 + plan.rows, ny)
-        for x in range(0, nx, plan.tile * width):
-            count = min(plan.tile, -(-(nx - x) // width))
-            if plan.deep:
-                _gather_deep(
-                    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block,
-                    z0, z1, y0, y1, x, count,
-                )  # fmt: skip
-            else:
-                _gather(flat, plan, from_z, from_y, fill, strips, z0, z1, y0, y1, x, count)
-            _filter_y(taps, radii, odd, plan, strips, lines, block, z1 - z0, y1 - y0, x, count)
-        for z in range(z0, z1):
-            for g in range(0, y1 - y0, width):
-                line = (z - z0) * plan.groups + g // width
-                for t in range(plan.terms):
-                    of_term = t * plan.planes * plan.groups
-                    _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
-                for x in range(0, nx, width):
-                    columns = min(width, nx - x)
-                    _filter_x(taps, radii, odd, plan, lines, block, line, x, columns)
-                    _write(out, plan, block, z, y0 + g, x, min(width, y1 - y0 - g), columns)
+    columns = plan.source[1]
+    for x in range(0, columns, plan.tile * width):
+        count = min(plan.tile, -(-(columns - x) // width))
+        if plan.deep:
+            _gather_deep(
+                flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, x, count
+            )  # fmt: skip
+        else:
+            _gather(flat, plan, from_z, from_y, fill, strips, x, count)
+        _filter_y(taps, radii, odd, plan, strips, lines, block, x, count)
+    for z in range(nz):
+        for g in range(0, ny, width):
+            line = z * plan.groups + g // width
+            for t in range(plan.terms):
+                of_term = t * plan.planes * plan.groups
+                _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
+            for x in range(0, nx, width):
+                some = min(width, nx - x)
+                _filter_x(taps, radii, odd, plan, lines, block, line, x, some)
+                _write(out, plan, block, z, g, x, min(width, ny - g), some)
