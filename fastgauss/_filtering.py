@@ -195,7 +195,7 @@ def _many_axes(job: Job, source: Source, term: taps.Term, out: np.ndarray) -> np
 def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.ndarray:
     total = np.zeros(job.array.shape)
     for term in terms:
-        part = _spectral.filtermake_term(job.array, term, job.modes, job.cval, job.threads)
+        part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads)
         total += part * part if squares else part
     return np.sqrt(total, out=total) if squares else total
 
