@@ -8,7 +8,9 @@ surrounds it.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ _PLANES = 8  # of a unit that is filtered along z
 _TILE, _DEEP_TILE = 32, 16  # registers
 _LINES = 1 << 14  # registers of lines, 64 bytes each
 _STRIPS = 1 << 15  # registers of the strips of a plane
+_KEPT = 1 << 17  # registers that a thread may keep
 _GROUPS = 8
 _ELEMENTS = 1 << 15  # of a unit, where planes are small
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
@@ -93,20 +96,6 @@ class Filter(NamedTuple):
     deep: bool
 
 
-def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
-    """All profiles in one array, padded with zeros."""
-    radii = np.array([[profile.radius for profile in term] for term in terms])
-    half = int(radii.max()) + 1
-    taps = np.zeros((*radii.shape, half), dtype=dtype)
-    for term, rows in zip(terms, taps, strict=True):
-        for profile, row in zip(term, rows, strict=True):
-            row[: len(profile.half)] = profile.half
-    odd = np.array([[profile.odd for profile in term] for term in terms])
-    z, y, x = radii.max(axis=0).tolist()
-    deep = not all(term[0].trivial for term in terms)
-    return Filter(taps.reshape(-1), radii, odd, (z, y, x), half, deep)
-
-
 def _lanes(dtype: np.dtype) -> int:
     """Elements of a register."""
     return WIDTH if JIT_DISABLED else REGISTER_BITS // (8 * dtype.itemsize)
@@ -118,6 +107,22 @@ def _rows(count: int, dtype: np.dtype) -> np.ndarray:
     raw = np.empty(count * width + line, dtype=dtype)
     skip = (-raw.ctypes.data % 64) // dtype.itemsize
     return raw[skip : skip + count * width].reshape(count, width)
+
+
+def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
+    """All profiles in one array, padded with zeros."""
+    radii = np.array([[profile.radius for profile in term] for term in terms])
+    half = int(radii.max()) + 1
+    taps = np.zeros((*radii.shape, half), dtype=dtype)
+    for term, halves in zip(terms, taps, strict=True):
+        for profile, row in zip(term, halves, strict=True):
+            row[: len(profile.half)] = profile.half
+    odd = np.array([[profile.odd for profile in term] for term in terms])
+    z, y, x = radii.max(axis=0).tolist()
+    deep = not all(term[0].trivial for term in terms)
+    rows = _rows(taps.size, dtype)
+    rows[...] = taps.reshape(-1, 1)
+    return Filter(rows, radii, odd, (z, y, x), half, deep)
 
 
 def _sizes(shape: tuple[int, ...], work: Filter, width: int, team: int) -> tuple[int, int, int]:
@@ -157,15 +162,25 @@ def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -
     )
 
 
-def _scratch(plan: kernels.Plan, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+_memory = threading.local()  # the scratch that a thread used last: new memory costs faults
+
+
+def _scratch(plan: kernels.Plan, dtype: np.dtype) -> list[np.ndarray]:
     """Memory of one thread."""
-    kinds = plan.terms if plan.deep else 1
-    return (
-        _rows(plan.tile * plan.depth if plan.deep else 1, dtype),
-        _rows(kinds * plan.planes * plan.tile * plan.height, dtype),
-        _rows(plan.terms * plan.planes * plan.groups * plan.length, dtype),
-        _rows(2 * _lanes(dtype), dtype),
-    )
+    each = plan.planes * plan.groups * plan.length
+    strips = plan.planes * plan.tile * plan.height * (plan.terms if plan.deep else 1)
+    counts = [plan.tile * plan.depth if plan.deep else 1, strips, plan.terms * each]
+    key = dtype, *counts
+    if getattr(_memory, "key", None) != key:
+        _memory.key = _memory.arrays = None
+        arrays = [_rows(count, dtype) for count in (*counts, 2 * _lanes(dtype))]
+        if sum(counts) > _KEPT:
+            return arrays
+        _memory.key, _memory.arrays = key, arrays
+    return _memory.arrays
+
+
+_map = lru_cache(maxsize=16)(axis_map)
 
 
 class _Job(NamedTuple):
@@ -180,7 +195,7 @@ class _Job(NamedTuple):
     counts: list[int]  # units along each axis
     in_place: bool
 
-    def unit(self, index: int, scratch: tuple[np.ndarray, ...]) -> None:
+    def unit(self, index: int, scratch: list[np.ndarray]) -> None:
         """Filter one unit."""
         shape, work, plan = self.out.shape, self.work, self.plan
         step = plan.shape
@@ -224,7 +239,10 @@ def correlate(
     additions = out.size * float((work.radii + _LINE_COST).sum()) * out.itemsize / 8
     team = _runtime.resolve_threads(threads) if additions > _SMALL else 1
     plan = _plan_of(out.shape, work, _lanes(out.dtype), team)._replace(squares=squares)
-    maps = [axis_map(*each) for each in zip(out.shape, work.reach, modes, strict=True)]
+    maps = [
+        (_map if n + reach < _LONGEST else axis_map)(n, reach, mode)
+        for n, reach, mode in zip(out.shape, work.reach, modes, strict=True)
+    ]
     counts = [-(-n // step) for n, step in zip(out.shape, plan.shape, strict=True)]
     in_place = counts[2] == 1 and source.lies_well(out.dtype)
     job = _Job(source, work, plan, maps, out.dtype.type(cval), out, counts, in_place)

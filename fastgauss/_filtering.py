@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ NAN_POLICIES = ("propagate", "omit")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _FFT_RADIUS = {4: 1500, 8: 750}  # by bytes of an element: where transforms become cheaper
 _MOST_RADIUS = 1 << 24
+_FEW = 1 << 10  # elements of a profile that is remembered
+
+_profile = lru_cache(maxsize=16)(taps.gaussian)
 
 
 class Job(NamedTuple):
@@ -126,7 +130,7 @@ def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> t
     radii = _radii(radius, sigmas, truncate)
     for axis, width, m, r in zip(job.axes, sigmas, orders, radii, strict=True):
         if width > 1e-15:
-            term[axis] = taps.gaussian(width, m, r)
+            term[axis] = (_profile if r < _FEW else taps.gaussian)(width, m, r)
     return tuple(term)
 
 

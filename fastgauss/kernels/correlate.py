@@ -86,7 +86,7 @@ def _make_line(pair: Callable) -> Callable:
     @device
     def line(source, begin, taps, half, radius, out, to, count):
         """Write ``count`` results, rounded up to ROWS; the first is centred at begin + radius."""
-        zero = broadcast(taps[half])
+        zero = load(taps, half)
         zero = zero - zero
         for i in range(0, count, ROWS):
             low, high = begin + i, begin + i + 2 * radius
@@ -105,22 +105,22 @@ def _make_line(pair: Callable) -> Callable:
             sums = zero, zero, zero, zero
             k = half + radius
             while k >= half + ROWS:  # the registers of one step serve the next three
-                sums = step(sums, broadcast(taps[k]), (b0, b1, b2, b3), (a0, a1, a2, a3))
+                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
                 b4, a4 = load(source, low + 4), load(source, high - 1)
-                sums = step(sums, broadcast(taps[k - 1]), (b1, b2, b3, b4), (a4, a0, a1, a2))
+                sums = step(sums, load(taps, k - 1), (b1, b2, b3, b4), (a4, a0, a1, a2))
                 b5, a5 = load(source, low + 5), load(source, high - 2)
-                sums = step(sums, broadcast(taps[k - 2]), (b2, b3, b4, b5), (a5, a4, a0, a1))
+                sums = step(sums, load(taps, k - 2), (b2, b3, b4, b5), (a5, a4, a0, a1))
                 b6, a6 = load(source, low + 6), load(source, high - 3)
-                sums = step(sums, broadcast(taps[k - 3]), (b3, b4, b5, b6), (a6, a5, a4, a0))
+                sums = step(sums, load(taps, k - 3), (b3, b4, b5, b6), (a6, a5, a4, a0))
                 b0, b1, b2, b3 = b4, b5, b6, load(source, low + 7)
                 a0, a1, a2, a3 = load(source, high - 4), a6, a5, a4
                 low, high, k = low + ROWS, high - ROWS, k - ROWS
             while k > half:
-                sums = step(sums, broadcast(taps[k]), (b0, b1, b2, b3), (a0, a1, a2, a3))
+                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
                 b0, b1, b2, b3 = b1, b2, b3, load(source, low + 4)
                 a0, a1, a2, a3 = load(source, high - 1), a0, a1, a2
                 low, high, k = low + 1, high - 1, k - 1
-            tap = broadcast(taps[half])
+            tap = load(taps, half)
             store(out, to + i, sums[0] + b0 * tap)
             store(out, to + i + 1, sums[1] + b1 * tap)
             store(out, to + i + 2, sums[2] + b2 * tap)
@@ -212,7 +212,7 @@ def _gather_deep(
 @device
 def _filter_y(taps, radii, odd, plan, strips, lines, block, x, count):
     """Filter strips along y and lay the results out in lines along x, for each term."""
-    width = lane_count(taps)
+    width = lane_count(lines)
     nz, ny = plan.shape[0], plan.shape[1]
     for t in range(plan.terms):
         of_term = t * plan.planes if plan.deep else 0
@@ -240,7 +240,7 @@ def _extend(plan, from_x, fill, lines, begin):
 @device
 def _filter_x(taps, radii, odd, plan, lines, block, line, x, count):
     """Sum over the terms of one block of results along x."""
-    width = lane_count(taps)
+    width = lane_count(lines)
     for t in range(plan.terms):
         begin = (t * plan.planes * plan.groups + line) * plan.length + x
         to = width if t > 0 else 0
@@ -282,8 +282,8 @@ def correlate(
     ----------
     flat, out : ndarray, float32 or float64
         Elements of the source, and of the result from those of the unit on; no memory shared.
-    taps : ndarray (terms * 3 * half,) of the same dtype
-        Halves of the profiles, first those of a term.
+    taps : ndarray (terms * 3 * half, WIDTH) of the same dtype
+        Halves of the profiles, first those of a term; the same in all lanes.
     radii, odd : ndarray (terms, 3) int64, bool
         Radius of each profile, and whether it is antisymmetric.
     plan : Plan
