@@ -32,4 +32,5 @@ TOLERANCE = {
     "gram": 1e-14,  # absolute, in units of the largest entry
     "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
     "amplitude errors": 1e-9,
+    "ulp of gain": {"filter": 4.0, "direct": 4.0, "fft": 16.0},  # of the largest possible result
 }
