@@ -174,7 +174,10 @@ def photutils_map(sources: dict[str, np.ndarray], count: int) -> Job:
     table["x_mean"], table["y_mean"] = sources["positions"][:count, ::-1].T
     table["x_stddev"], table["y_stddev"] = sources["sigmas"][:count].T
     table["theta"], table["amplitude"] = sources["theta"][:count], sources["amplitudes"][:count]
-    return lambda: make_model_image((SIDE, SIDE), Gaussian2D(), table, model_shape=(19, 19))
+    names = {"x_name": "x_mean", "y_name": "y_mean"}
+    return lambda: make_model_image(
+        (SIDE, SIDE), Gaussian2D(), table, model_shape=(19, 19), **names
+    )
 
 
 def heat_maps(threads: int, rounds: int, budget: float) -> None:
