@@ -29,7 +29,7 @@ _KEPT = 1 << 17  # registers that a thread may keep
 _GROUPS = 8
 _ELEMENTS = 1 << 15  # of a unit, where planes are small
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
-_SMALL = 3e7  # additions that are done before another thread has woken
+_SMALL = 1.5e7  # additions that are done before another thread has woken
 _LINE_COST = 20  # additions that a register costs on an axis besides its filter
 
 
