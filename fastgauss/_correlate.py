@@ -22,12 +22,13 @@ from .kernels.lanes import REGISTER_BITS, WIDTH
 from .kernels.taps import Term, axis_map
 
 _PLANES = 8  # of a unit that is filtered along z
+_SMALL_PLANES = 1 << 15  # elements of planes that make a unit together
 _TILE, _DEEP_TILE = 32, 16  # registers
-_LINES = 1 << 14  # registers of lines, 64 bytes each
+_LINES = 1 << 13  # registers of lines, 64 bytes each
 _STRIPS = 1 << 15  # registers of the strips of a plane
 _KEPT = 1 << 17  # registers that a thread may keep
 _GROUPS = 8
-_ELEMENTS = 1 << 15  # of a unit, where planes are small
+_ELEMENTS = 1 << 20  # of a unit at most
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
 _SMALL = 1.5e7  # additions that are done before another thread has woken
 _LINE_COST = 20  # additions that a register costs on an axis besides its filter
@@ -125,28 +126,24 @@ def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
     return Filter(rows, radii, odd, (z, y, x), half, deep)
 
 
-def _sizes(shape: tuple[int, ...], work: Filter, width: int, team: int) -> tuple[int, int, int]:
-    """Planes, groups of rows and columns of a unit."""
-    nz, ny, nx = shape
-    columns = min(nx, _LONGEST)
-    most = max(1, _LINES // (len(work.radii) * (columns + 2 * work.reach[2])))
-    planes = min(nz, _PLANES if work.deep else max(1, _ELEMENTS // (ny * columns)), most)
-    groups = min(_GROUPS, most // planes, -(-ny // width))
-    share = -(-2 * team // -(-nz // planes))  # units of a plane that keep all threads busy
-    return planes, max(1, min(groups, ny // (width * share))), columns
-
-
 def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -> kernels.Plan:
     """The plan of the largest unit of a contiguous volume."""
-    planes, groups, columns = _sizes(shape, work, width, team)
-    rows, (reach_z, reach_y, reach_x) = groups * width, work.reach
+    nz, ny, nx = shape
+    columns = min(nx, _LONGEST)
+    reach_z, reach_y, reach_x = work.reach
     longest = columns + 2 * reach_x
-    height = (rows + kernels.ROWS + 2 * reach_y) | 1  # odd: not all in one set of the cache
+    most = max(1, _LINES // (len(work.radii) * longest))
+    planes = min(nz, _PLANES if work.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
+    groups = max(1, min(_GROUPS, most // planes, -(-ny // width)))
+    share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
+    rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
+    rows = max(1, rows // (groups * width)) * groups * width
+    height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # not all in one set of the cache
     tile = min(_DEEP_TILE if work.deep else _TILE, -(-longest // width), _STRIPS // height)
     return kernels.Plan(
-        (planes, min(rows, shape[1]), columns),
-        (shape[1] * shape[2], shape[2]),
-        (shape[1], shape[2]),
+        (planes, min(rows, ny), columns),
+        (ny * nx, nx),
+        (ny, nx),
         reach_x,
         work.reach,
         len(work.radii),

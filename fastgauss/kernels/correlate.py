@@ -10,8 +10,8 @@ which element lies at the places ``-reach .. n + reach - 1``; a negative entry m
 
 All axes are filtered by one building block, ``_line``: a line of *registers*, each WIDTH lines of
 the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for
-x, blocks of WIDTH x WIDTH elements are transposed. A *unit*, a few planes of some rows, goes
-through all axes while it stays in cache, in one call of the kernel:
+x, blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some planes of
+many rows; a few groups of WIDTH rows at a time go through all axes while they stay in cache:
 
     source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
     each) --x, sum of terms, transpose--> out
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     deep: bool  # whether the first axis is filtered at all
     squares: bool  # the root of the sum of the squares of the terms, in the place of their sum
     planes: int  # of the largest unit
-    groups: int  # of WIDTH rows, of the largest unit
+    groups: int  # of WIDTH rows that go through all axes together
     tile: int  # registers along x that go through z and y together
     depth: int  # registers of a line along z
     height: int  # of a strip
@@ -179,26 +179,27 @@ def _at(from_z, from_y, z, y, plan):
 
 
 @device
-def _gather(flat, plan, from_z, from_y, fill, strips, x, count):
-    """Fill the strips of a unit with rows as they are."""
+def _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count):
+    """Fill the strips of rows y .. y + ny - 1 with the source as it is."""
     for z in range(plan.shape[0]):
         to = z * plan.tile * plan.height
-        for j in range(plan.shape[1] + 2 * plan.reach[1]):
-            at = _at(from_z, from_y, z, j, plan)
+        for j in range(ny + 2 * plan.reach[1]):
+            at = _at(from_z, from_y, z, y + j, plan)
             _copy_row(flat, at, fill, plan, x, count, strips, to + j, plan.height)
 
 
 @device
 def _gather_deep(
-    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, x, count
+    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, y, ny, x,
+    count,
 ):  # fmt: skip
-    """Fill the strips of a unit, for each term, with rows filtered along z."""
+    """Fill the strips of rows y .. y + ny - 1, for each term, with rows filtered along z."""
     each = plan.tile * plan.height
     nz = plan.shape[0]
-    for j in range(plan.shape[1] + 2 * plan.reach[1]):
-        outside = from_y[j] < 0
+    for j in range(ny + 2 * plan.reach[1]):
+        outside = from_y[y + j] < 0
         for k in range(nz + 2 * plan.reach[0]):
-            at = _at(from_z, from_y, k, j, plan)
+            at = _at(from_z, from_y, k, y + j, plan)
             _copy_row(flat, at, fill, plan, x, count, depths, k, plan.depth)
         for t in range(plan.terms):
             to = t * plan.planes * each + j
@@ -210,10 +211,10 @@ def _gather_deep(
 
 
 @device
-def _filter_y(taps, radii, odd, plan, strips, lines, block, x, count):
+def _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count):
     """Filter strips along y and lay the results out in lines along x, for each term."""
     width = lane_count(lines)
-    nz, ny = plan.shape[0], plan.shape[1]
+    nz = plan.shape[0]
     for t in range(plan.terms):
         of_term = t * plan.planes if plan.deep else 0
         for z in range(nz):
@@ -272,6 +273,22 @@ def _write(out, plan, block, z, y, x, rows, columns):
         store_some(out, at + k * plan.strides[1], load(block, width + k), mask)
 
 
+@device
+def _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny):
+    """Filter the rows y .. y + ny - 1 of a plane along x and write them."""
+    width = lane_count(out)
+    nx = plan.shape[2]
+    for g in range(0, ny, width):
+        line = z * plan.groups + g // width
+        for t in range(plan.terms):
+            of_term = t * plan.planes * plan.groups
+            _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
+        for x in range(0, nx, width):
+            some = min(width, nx - x)
+            _filter_x(taps, radii, odd, plan, lines, block, line, x, some)
+            _write(out, plan, block, z, y + g, x, min(width, ny - g), some)
+
+
 @kernel
 def correlate(
     flat, taps, radii, odd, plan, from_z, from_y, from_x, fill, out, depths, strips, lines, block
@@ -294,25 +311,18 @@ def correlate(
     depths, strips, lines, block : ndarray (rows, WIDTH)
         Scratch of one thread, see `Plan`.
     """
-    width = lane_count(flat)
-    nz, ny, nx = plan.shape
-    columns = plan.source[1]
-    for x in range(0, columns, plan.tile * width):
-        count = min(plan.tile, -(-(columns - x) // width))
-        if plan.deep:
-            _gather_deep(
-                flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, x, count
-            )  # fmt: skip
-        else:
-            _gather(flat, plan, from_z, from_y, fill, strips, x, count)
-        _filter_y(taps, radii, odd, plan, strips, lines, block, x, count)
-    for z in range(nz):
-        for g in range(0, ny, width):
-            line = z * plan.groups + g // width
-            for t in range(plan.terms):
-                of_term = t * plan.planes * plan.groups
-                _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
-            for x in range(0, nx, width):
-                some = min(width, nx - x)
-                _filter_x(taps, radii, odd, plan, lines, block, line, x, some)
-                _write(out, plan, block, z, g, x, min(width, ny - g), some)
+    rows = plan.groups * lane_count(flat)
+    for y in range(0, plan.shape[1], rows):
+        ny = min(rows, plan.shape[1] - y)
+        for x in range(0, plan.source[1], plan.tile * lane_count(flat)):
+            count = min(plan.tile, -(-(plan.source[1] - x) // lane_count(flat)))
+            if plan.deep:
+                _gather_deep(
+                    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block,
+                    y, ny, x, count,
+                )  # fmt: skip
+            else:
+                _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count)
+            _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count)
+        for z in range(plan.shape[0]):
+            _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny)
