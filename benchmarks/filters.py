@@ -1,7 +1,7 @@
 """Gaussian filters beside scipy.ndimage and OpenCV, and heat maps beside photutils, interleaved.
 
 Run ``python -m benchmarks.filters`` from the repository; ``--quick`` takes half a minute. Every
-round runs each job once; the median round counts, and in parentheses stands how many times
+round runs each job once; the best round counts, and in parentheses stands how many times
 faster fastgauss is. OpenCV and fastgauss get ``--threads`` threads (2), scipy has one. Images are
 normal noise, modes are reflect, radii 4 sigma; OpenCV gets the same radius by its ksize. A
 volume is smoothed by OpenCV slice by slice and then along the first axis, as one image of its
@@ -68,7 +68,7 @@ def filters(image: np.ndarray, sigma: float, threads: int) -> dict[str, Job]:
 
 
 def measure(jobs: dict[str, Job], rounds: int, budget: float) -> dict[str, float]:
-    """Median seconds of each, taking turns, until the time is up; the first turn warms up."""
+    """Least seconds of each, taking turns, until the time is up; the first turn warms up."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
     begin = time.perf_counter()
     for turn in range(rounds + 1):
@@ -79,7 +79,7 @@ def measure(jobs: dict[str, Job], rounds: int, budget: float) -> dict[str, float
                 times[name].append(time.perf_counter() - start)
         if turn > 2 and time.perf_counter() - begin > budget:
             break
-    return {name: float(np.median(each)) for name, each in times.items()}
+    return {name: min(each) for name, each in times.items()}
 
 
 def cell(seconds: float, ours: float) -> str:
