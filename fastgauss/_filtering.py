@@ -23,7 +23,7 @@ METHODS = ("auto", "direct", "fft")
 NAN_POLICIES = ("propagate", "omit")
 
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
-_FFT_RADIUS = {4: 1500, 8: 750}  # by bytes of an element: where transforms become cheaper
+_FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: where transforms become cheaper
 _MOST_RADIUS = 1 << 24
 _FEW = 1 << 10  # elements of a profile that is remembered
 

@@ -83,7 +83,7 @@ def gaussian_filter(
         Whether NaN spoils what it reaches, or is a missing element.
     method : {"auto", "direct", "fft"}
         Sums of products, or Fourier transforms, whose cost does not grow with `sigma`. "auto"
-        transforms where the largest radius exceeds 1500 for float32 results (750 for float64), the
+        transforms where the largest radius exceeds 800 for float32 results (400 for float64), the
         image and `cval` are finite and nothing is missing.
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
