@@ -18,6 +18,13 @@ from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
+from .filters import (
+    difference_of_gaussians,
+    gaussian_filter,
+    gaussian_gradient_magnitude,
+    gaussian_kernel,
+    gaussian_laplace,
+)
 from .fit import fit_rois, fit_spots
 from .grid import Grid
 from .joint import fit_joint
@@ -48,6 +55,7 @@ __all__ = [
     "bin_statistics",
     "calibrate_astigmatism",
     "deposit",
+    "difference_of_gaussians",
     "evaluate",
     "find_spots",
     "fit_joint",
@@ -55,6 +63,10 @@ __all__ = [
     "fit_rois",
     "fit_spots",
     "gather",
+    "gaussian_filter",
+    "gaussian_gradient_magnitude",
+    "gaussian_kernel",
+    "gaussian_laplace",
     "get_num_threads",
     "healpix_add",
     "healpix_pixel",

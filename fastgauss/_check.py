@@ -40,6 +40,16 @@ def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -
     return array
 
 
+def mask(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of booleans of the image's shape."""
+    array = np.asarray(value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} must be an array of booleans, got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have the image's shape {shape}, got {array.shape}")
+    return array
+
+
 def finite_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
     """A float64 array without NaN or infinity."""
     array = np.asarray(real_array(name, value, ndim), dtype=np.float64)

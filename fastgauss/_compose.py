@@ -38,7 +38,12 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
     if not len(spots) or not image.size:
         return image
     plain, params = spots.model.plain(spots.params)
-    common = {"tol": _TOLERANCE, "pixel": spots.pixel, "out": image, "threads": threads}
+    common: dict[str, Any] = {
+        "tol": _TOLERANCE,
+        "pixel": spots.pixel,
+        "out": image,
+        "threads": threads,
+    }
     if plain.name == "rotated":
         matrix = Coordinates(plain, False).start(params)[:, 3:6]
         root = np.empty((len(params), 2, 2))  # y before x

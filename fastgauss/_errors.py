@@ -9,6 +9,8 @@ in overlaps (see ``kernels.conjugate.invert_local``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from . import _runtime
@@ -54,7 +56,7 @@ def _blocks(fit: Joint, state: State, free: np.ndarray) -> tuple[np.ndarray, np.
     totals = fit.per_group(known)
     out, sound = np.empty((n, c + p, c + p)), np.empty(n, np.bool_)
 
-    def make():  # type: ignore[no-untyped-def]
+    def make() -> Callable[[int, int], None]:
         whole = (_NEAR_SPOTS + 1) * p + c
         scratch, members = np.empty((whole, whole)), np.empty(_NEAR_SPOTS + 1, np.int64)
 

@@ -15,6 +15,7 @@ it (see ``kernels.levmar`` for the rule). All groups advance together; those tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
+
+
+Call = Callable[[np.ndarray], None]  # a task on some spots
 
 
 class Scene(NamedTuple):
@@ -95,7 +99,10 @@ def claim(
     return owner
 
 
-def _each_slab(windows, spots, extent, work, threads) -> None:  # type: ignore[no-untyped-def]
+def _each_slab(
+    windows: np.ndarray, spots: np.ndarray, extent: np.ndarray,
+    work: Callable[[np.ndarray, int, int], None], threads: int | None,
+) -> None:  # fmt: skip
     """Call ``work(spots, low, high)`` for slabs of image rows, with the spots that reach them."""
     first = (windows[spots, 0] * extent[1]) + windows[spots, 1]
     span = np.where(windows[spots, 3] > 0, (windows[spots, 3] - 1) * extent[1], 0)
@@ -150,10 +157,10 @@ class Joint:
 
     # -- the image at a point ----------------------------------------------------------------
 
-    def _each(self, spots: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+    def _each(self, spots: np.ndarray, make: Callable[[], Call]) -> None:
         """Run ``make()``'s task on chunks of these spots."""
 
-        def make_task():  # type: ignore[no-untyped-def]
+        def make_task() -> Callable[[int, int], None]:
             call = make()
             return lambda first, last: call(spots[first:last])
 
@@ -177,7 +184,7 @@ class Joint:
         scene, crowd = self.scene, self.crowd
         sums = np.zeros((len(self.lower), 2 + self.terms * (self.terms + 3) // 2))
 
-        def make():  # type: ignore[no-untyped-def]
+        def make() -> Call:
             m = lane_rows(8 + kernels.MOST_TERMS * (kernels.MOST_TERMS + 3) // 2)
 
             def call(some: np.ndarray) -> None:
@@ -204,7 +211,7 @@ class Joint:
         lever = self.coordinates.lever(u)
         kernel = kernels.make_normal(self.coordinates.kind)
 
-        def make():  # type: ignore[no-untyped-def]
+        def make() -> Call:
             m, table = lane_rows(kernels.SCRATCH_ROWS), np.zeros(18 * self.table)
             sums = np.zeros(kernels.SUMS)
 

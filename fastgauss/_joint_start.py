@@ -76,7 +76,7 @@ def _mend(
     if model.name == "rotated" and model.ndim == 2:
         middle = np.sqrt(usual[3] * usual[4])
         usual[3:6] = middle * 1.02, middle * 0.98, 0.0
-    params[np.ix_(bad, range(1 + model.ndim, model.size))] = usual[1 + model.ndim :]
+    params[np.ix_(bad, np.arange(1 + model.ndim, model.size))] = usual[1 + model.ndim :]
     params[bad, centres] = places[bad, ::-1]
     lost = np.flatnonzero(~np.isfinite(params).all(axis=1) | ~good)
     params[lost, 0] = usual[0]

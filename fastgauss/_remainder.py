@@ -7,6 +7,8 @@ form small groups of their own; then all move again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ._crowd import gather
@@ -14,9 +16,14 @@ from ._joint import Joint, Progress, Scene, State, claim
 
 _CYCLES = 3
 
+Places = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Widths = Callable[[np.ndarray], np.ndarray]
 
-def fit_all(fit: Joint, u: np.ndarray, ground: np.ndarray, tol: float, most: int, staged: bool,
-            at, widths) -> Progress:  # fmt: skip
+
+def fit_all(
+    fit: Joint, u: np.ndarray, ground: np.ndarray, tol: float, most: int, staged: bool,
+    at: Places, widths: Widths,
+) -> Progress:  # fmt: skip
     """The solution of all, by turns with that of the few that lag behind.
 
     ``at`` and ``widths`` give places and sigmas along z, y, x of coordinates and rows.
@@ -53,7 +60,9 @@ def _behind(fit: Joint, progress: Progress) -> np.ndarray:
     return ~progress.settled & (size >= fit.large)[fit.crowd.group_of]
 
 
-def _part(fit: Joint, state: State, few: np.ndarray, at, widths) -> tuple[np.ndarray, Joint]:  # type: ignore[no-untyped-def]
+def _part(
+    fit: Joint, state: State, few: np.ndarray, at: Places, widths: Widths
+) -> tuple[np.ndarray, Joint]:
     """The problem of these spots alone, with everything else known, and their order in it."""
     scene, crowd = fit.scene, fit.crowd
     dim = state.u.copy()

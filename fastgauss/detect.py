@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _check, _runtime
-from .kernels import correlate, maxima
+from ._correlate import Source, correlate
+from .kernels import maxima, taps
 
 POLARITIES = ("bright", "dark")
 NOISE_FACTOR = 5.0  # default threshold in standard deviations of the response's noise
@@ -123,25 +124,22 @@ def _fill(
     """
     gap = ~(np.abs(volume) < _LARGEST)
     volume[gap] = 0.0
-    taps = correlate.smoothing(sigmas)
-    weight = _correlate(np.logical_not(gap).astype(np.float32), taps, sigmas, threads)
-    mean = _correlate(volume, taps, sigmas, threads)
+    terms = [taps.smoothing(sigmas)]
+    weight = _correlate(np.logical_not(gap).astype(np.float32), terms, threads)
+    mean = _correlate(volume, terms, threads)
     np.divide(mean, weight, out=volume, where=gap & (weight > 1e-6))
     return gap & (weight < _WINDOW)
 
 
-def _correlate(
-    volume: np.ndarray, taps: np.ndarray, sigmas: tuple[float, float, float], threads: int | None
-) -> np.ndarray:
+def _correlate(volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None) -> np.ndarray:
     """The volume under a sum of separable filters."""
-    radii = np.array([correlate.radius_of(s) for s in sigmas])
-    z, y, x = map(correlate.mirror, volume.shape, radii)
     out = np.empty_like(volume)
-
-    def task(start: int, stop: int) -> None:
-        correlate.correlate(volume, taps, radii, z, y, x, out, start, stop)
-
-    _each_chunk(volume, task, threads)
+    planar = volume.shape[1] == 1  # lines of one plane rather than planes of one line
+    shape = volume.shape[1:2] + volume.shape[::2] if planar else volume.shape
+    order = (1, 0, 2) if planar else (0, 1, 2)
+    terms = [tuple(term[axis] for axis in order) for term in terms]
+    source = Source(volume.reshape(shape))
+    correlate(source, terms, ("reflect",) * 3, 0.0, out.reshape(shape), threads)
     return out
 
 
@@ -231,7 +229,7 @@ def _local_maxima(
 
 def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.ndarray:
     """What rounding may feign as a response in each of some planes."""
-    radius = correlate.radius_of(sigma)
+    radius = taps.smoothing((sigma,))[0].radius
     padded = np.pad(peaks, radius, mode="edge")
     window = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
     return _ROUNDING * window.max(axis=1)[planes]
@@ -315,17 +313,6 @@ def _margin(exclude_border: Any) -> int:
     if isinstance(exclude_border, (bool, np.bool_)):
         return int(exclude_border)
     return _check.integer("exclude_border", exclude_border, at_least=0)
-
-
-def _checked_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray | None:
-    if mask is None:
-        return None
-    array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask must be an array of booleans, got dtype {array.dtype}")
-    if array.shape != shape:
-        raise ValueError(f"mask must have the image's shape {shape}, got {array.shape}")
-    return array
 
 
 def find_spots(
@@ -448,15 +435,15 @@ def find_spots(
         distances = _check.per_axis("min_distance", min_distance, array.ndim, at_least=0.0)
     margin = min(_margin(exclude_border), max(array.shape))
     dark = _check.choice("polarity", polarity, POLARITIES) == "dark"
-    holes = _checked_mask(mask, array.shape)
+    holes = None if mask is None else _check.mask("mask", mask, array.shape)
     threads = _runtime.resolve_threads(threads)
     if any(n < s for n, s in zip(array.shape, sigmas, strict=True)):
         return np.empty((0, array.ndim))
 
     widths = _three(sigmas, 0.0)
     picture = _prepare(array, holes, dark, widths, threads)
-    taps, gain = correlate.spot_filter(widths)
-    response = _correlate(picture.volume, taps, widths, threads)
+    terms, gain = taps.spot_filter(widths)
+    response = _correlate(picture.volume, terms, threads)
     if threshold is None:
         least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
         levels = _noise_thresholds(picture, response, widths, least)

@@ -8,13 +8,12 @@ from collections import deque
 import numpy as np
 
 
-def correlate(volume, taps, radii):
+def correlate(volume, terms):
     """The sum of separable filters as one dense kernel, moved over a mirrored copy."""
+    radii = [profile.radius for profile in terms[0]]
     kernel = np.zeros([2 * r + 1 for r in radii])
-    for term in taps.astype(np.float64):
-        z, y, x = (
-            np.concatenate([h[r:0:-1], h[: r + 1]]) for h, r in zip(term, radii, strict=True)
-        )
+    for term in terms:
+        z, y, x = (np.concatenate([profile.half[:0:-1], profile.half]) for profile in term)
         kernel += z[:, None, None] * y[:, None] * x
     padded = np.pad(volume.astype(np.float64), [(r, r) for r in radii], mode="symmetric")
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape)

@@ -13,7 +13,7 @@ from skimage.feature import peak_local_max
 
 from fastgauss import detect
 from fastgauss.detect import find_spots
-from fastgauss.kernels import correlate, maxima
+from fastgauss.kernels import maxima, taps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 EPS32 = float(np.finfo(np.float32).eps)
@@ -23,19 +23,11 @@ def response_of(image, sigma=1.3):
     """The response as find_spots computes it, in the image's shape."""
     widths = detect._three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
     picture = detect._prepare(image, None, False, widths, 1)
-    taps, _ = correlate.spot_filter(widths)
-    return detect._correlate(picture.volume, taps, widths, 1).reshape(image.shape)
+    terms, _ = taps.spot_filter(widths)
+    return detect._correlate(picture.volume, terms, 1).reshape(image.shape)
 
 
 # -- filters -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7])
-@pytest.mark.parametrize("radius", [0, 1, 5, 20])
-def test_mirror_is_numpy_symmetric_padding(n, radius):
-    assert np.array_equal(
-        correlate.mirror(n, radius), np.pad(np.arange(n), radius, mode="symmetric")
-    )
 
 
 @pytest.mark.parametrize(
@@ -50,10 +42,9 @@ def test_mirror_is_numpy_symmetric_padding(n, radius):
 )
 def test_correlate_equals_dense_kernel(shape, sigmas):
     volume = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    radii = [correlate.radius_of(s) for s in sigmas]
-    for taps in (correlate.smoothing(sigmas), correlate.spot_filter(sigmas)[0]):
-        result = detect._correlate(volume, taps, sigmas, 1)
-        assert np.allclose(result, naive.correlate(volume, taps, radii), rtol=0, atol=20 * EPS32)
+    for terms in ([taps.smoothing(sigmas)], taps.spot_filter(sigmas)[0]):
+        result = detect._correlate(volume, terms, 1)
+        assert np.allclose(result, naive.correlate(volume, terms), rtol=0, atol=20 * EPS32)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +95,7 @@ def test_constant_and_linear_backgrounds_vanish(sigma):
 def test_noise_gain():
     noise = np.random.default_rng(3).normal(size=(80, 80) if JIT_DISABLED else (400, 400))
     for sigma in (1.0, 2.0):
-        _, gain = correlate.spot_filter((sigma, 0.0, sigma))
+        _, gain = taps.spot_filter((sigma, 0.0, sigma))
         assert response_of(noise, sigma).std() == pytest.approx(gain, rel=0.1)
 
 

@@ -75,8 +75,23 @@ def test_particles_of_a_volume_are_found_and_refined():
     assert field.widths == pytest.approx(names["SIGMA"], rel=0.02)
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="many pixels")
+def test_a_heat_map_is_what_the_loop_over_pixels_makes():
+    names = example("heat_map.py")
+    some = range(0, names["SIDE"], 37)
+    drawn = names["draw"]((names["SIDE"],) * 2, names["TWO"])[::37, ::37]
+    looped = names["pixel_loop"](some, some, names["TWO"])
+    np.testing.assert_allclose(drawn, looped, rtol=0, atol=2 * names["TOL"])
+    spots = names["scatter"](50, 100)
+    drawn = names["draw"]((100, 100), spots)
+    np.testing.assert_allclose(
+        drawn, names["pixel_loop"](range(100), range(100), spots), rtol=0, atol=20 * names["TOL"]
+    )
+    assert drawn.max() < 1.0
+
+
 @pytest.mark.skipif(JIT_DISABLED, reason="compiled work")
-@pytest.mark.parametrize("name", ["amplitude_fit.py", "particle_volume.py"])
+@pytest.mark.parametrize("name", ["amplitude_fit.py", "particle_volume.py", "heat_map.py"])
 def test_examples_of_fields_draw(name, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     path = tmp_path / "picture.png"

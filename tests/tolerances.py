@@ -35,4 +35,5 @@ TOLERANCE = {
     "density": 2e-15,  # sums over all pairs, absolute, in units of their peak
     "lines": 1e-9,  # coefficients, in units of the largest of a row
     "isj": 2e-3,  # bandwidth against that of sums over pairs
+    "ulp of gain": {"filter": 4.0, "direct": 4.0, "fft": 16.0},  # of the largest possible result
 }

@@ -58,8 +58,8 @@ def _columns(axes: int) -> Pairs:
 def _pairs(pattern: int) -> Pairs:
     """Which row of ``left`` and which of ``right`` meet in each entry of the result."""
     if pattern > CROSS:
-        rows, columns = divmod(pattern - CROSS, 100)
-        return [(i, j) for i in range(rows) for j in range(columns)]
+        rows, across = divmod(pattern - CROSS, 100)
+        return [(i, j) for i in range(rows) for j in range(across)]
     if pattern > DENSE:
         size = pattern - DENSE
         gram = [(i, j) for i in range(size) for j in range(i + 1)]

@@ -1,184 +1,328 @@
-"""Sums of separable filters over float32 volumes, and the Gaussian taps that feed them.
+"""Sums of separable filters over volumes of float32 or float64.
 
-A filter is a sum of *terms*, each a product of one symmetric profile per axis:
+A filter is a sum of *terms*, each a product of one symmetric or antisymmetric profile per axis:
 
     out[z, y, x] = sum_t sum_ijk f_t0(i) f_t1(j) f_t2(k) source[z + i, y + j, x + k]
 
-One term is a Gaussian smoothing; d terms are a Laplacian of Gaussian in d
-dimensions. A profile of radius r is given by its half f(0) .. f(r). Outside the
-volume the values are mirrored about the edge (``d c b a | a b c d | d c b a``).
+One term is a smoothing; d terms are a Laplacian of Gaussian in d dimensions. A profile of
+radius r is given by its half f(0) .. f(r), and f(-k) = +-f(k). Each axis has a map that says
+which element lies at the places ``-reach .. n + reach - 1``; a negative entry means a constant.
 
-An image is a volume of one-line planes, ``(ny, 1, nx)``, a profile ``(1, 1, nx)``.
+All axes are filtered by one building block, ``_line``: a line of *registers*, each WIDTH lines of
+the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for
+x, blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some planes of
+many rows; a few groups of WIDTH rows at a time go through all axes while they stay in cache:
+
+    source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
+    each) --x, sum of terms, transpose--> out
+
+The tails of a profile are summed first, one pair of elements at a time, and every element by the
+same instructions, so that its bits do not depend on units, nor on where it lies in a register.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-
-import numpy as np
+from collections.abc import Callable
+from typing import NamedTuple
 
 from ._compile import device, kernel
+from .lanes import broadcast, load, sqrt, store
+from .masked import lane_count, lanes_within, load_some, store_some
+from .transpose import transpose
 
-TRUNCATE = 4.0  # radius of a profile in sigmas
-
-
-def mirror(n: int, radius: int) -> np.ndarray:
-    """Where the elements ``-radius .. n + radius - 1`` of a mirrored axis of n come from."""
-    i = np.arange(-radius, n + radius) % (2 * n)
-    return np.where(i < n, i, 2 * n - 1 - i)
+ROWS = 4  # results of _line that share their loads
 
 
-def radius_of(sigma: float) -> int:
-    """Radius in pixels of the profile of a Gaussian; 0 for sigma 0."""
-    return max(1, int(TRUNCATE * sigma + 0.5)) if sigma > 0 else 0
+class Plan(NamedTuple):
+    """Sizes: of a unit of the result, of the source, of the filter, and of scratch memory.
 
+    A line along x has ``shape[2] + 2 * reach[2]`` places; a row of the source lies from the place
+    ``shift`` on, and its map says where the ends come from.
 
-def gaussian_taps(sigma: float) -> np.ndarray:
-    """Half a sampled Gaussian profile of sum 1, cut at its radius; ``[1]`` for sigma 0."""
-    if sigma == 0:
-        return np.ones(1)
-    k = np.arange(radius_of(sigma) + 1)
-    half = np.exp(-0.5 * (k / sigma) ** 2)
-    return half / (2.0 * half.sum() - half[0])
-
-
-def curvature_taps(smooth: np.ndarray) -> np.ndarray:
-    """Half the negative second derivative of a Gaussian profile, without sum or first moment.
-
-    The continuous one is (sigma**2 - k**2) G(k) / sigma**4. With the second moment of
-    the *sampled* profile for sigma**2 its sum vanishes exactly; the factor is left out.
+    Scratch holds rows of WIDTH lanes in the volume's dtype: ``depths`` of tile * depth,
+    ``strips`` of (terms if deep else 1) * planes * tile * height, ``lines`` of terms * planes *
+    groups * length, ``block`` of 2 * WIDTH.
     """
-    k2 = np.arange(len(smooth)) ** 2.0
-    return (2.0 * np.sum(k2 * smooth) - k2) * smooth
 
-
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Scalar product of two symmetric profiles given by their halves."""
-    return float(2.0 * np.dot(a, b) - a[0] * b[0])
-
-
-def _stack(terms: list[list[np.ndarray]]) -> np.ndarray:
-    """The taps of all terms in one array ``(terms, 3, longest)``, padded with zeros."""
-    longest = max(len(half) for term in terms for half in term)
-    taps = np.zeros((len(terms), 3, longest), dtype=np.float32)
-    for term, rows in zip(terms, taps, strict=True):
-        for half, row in zip(term, rows, strict=True):
-            row[: len(half)] = half
-    return taps
-
-
-def smoothing(sigmas: tuple[float, float, float]) -> np.ndarray:
-    """Taps ``(1, 3, R)`` of a Gaussian of sum 1; a sigma of 0 leaves its axis alone."""
-    return _stack([[gaussian_taps(s) for s in sigmas]])
-
-
-@lru_cache(maxsize=4)
-def spot_filter(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, float]:
-    """Scale-normalised negative Laplacian of Gaussian, and its noise gain.
-
-    The sum over the axes of -sigma_a**2 d2/dx_a2 of the Gaussian, times the number that
-    makes the response to a sampled Gaussian spot of these sigmas equal its amplitude
-    at its centre. The noise gain is the standard deviation of the response to
-    independent noise of standard deviation 1.
-
-    Returns
-    -------
-    taps : ndarray (terms, 3, R) float32
-        One term for each axis whose sigma is not 0.
-    gain : float
-    """
-    active = [axis for axis, sigma in enumerate(sigmas) if sigma > 0]
-    smooth = [gaussian_taps(s) for s in sigmas]
-    curved = {a: curvature_taps(smooth[a]) / sigmas[a] ** 2 for a in active}
-    spot = {a: smooth[a] / smooth[a][0] for a in active}
-    terms = [[curved[a] if a == b else smooth[b] for b in range(3)] for a in active]
-    height = sum(math.prod(_dot(term[a], spot[a]) for a in active) for term in terms)
-    for axis, term in zip(active, terms, strict=True):
-        term[axis] = term[axis] / height
-    power = sum(math.prod(_dot(p[a], q[a]) for a in active) for p in terms for q in terms)
-    return _stack(terms), math.sqrt(power)
+    shape: tuple[int, int, int]  # of the unit
+    strides: tuple[int, int]  # elements from a plane, a row of the result to the next
+    source: tuple[int, int]  # rows of a plane and elements of a row of the source
+    shift: int
+    reach: tuple[int, int, int]  # the largest radius of an axis
+    terms: int
+    half: int  # elements of half a profile
+    deep: bool  # whether the first axis is filtered at all
+    squares: bool  # the root of the sum of the squares of the terms, in the place of their sum
+    planes: int  # of the largest unit
+    groups: int  # of WIDTH rows that go through all axes together
+    tile: int  # registers along x that go through z and y together
+    depth: int  # registers of a line along z
+    height: int  # of a strip
+    length: int  # of a line along x
 
 
 @device
-def _begin(out: np.ndarray, weight: float, line: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] = weight * line[i]
+def _even(before, after):
+    return after + before
 
 
 @device
-def _add(out: np.ndarray, weight: float, line: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] += weight * line[i]
+def _odd(before, after):
+    return after - before
+
+
+def _make_line(pair: Callable) -> Callable:
+    """The building block that filters one line of registers."""
+
+    @device
+    def step(sums, tap, before, after):
+        return (
+            sums[0] + pair(before[0], after[0]) * tap,
+            sums[1] + pair(before[1], after[1]) * tap,
+            sums[2] + pair(before[2], after[2]) * tap,
+            sums[3] + pair(before[3], after[3]) * tap,
+        )
+
+    @device
+    def line(source, begin, taps, half, radius, out, to, count):
+        """Write ``count`` results, rounded up to ROWS; the first is centred at begin + radius."""
+        zero = load(taps, half)
+        zero = zero - zero
+        for i in range(0, count, ROWS):
+            low, high = begin + i, begin + i + 2 * radius
+            b0, b1, b2, b3 = (
+                load(source, low),
+                load(source, low + 1),
+                load(source, low + 2),
+                load(source, low + 3),
+            )
+            a0, a1, a2, a3 = (
+                load(source, high),
+                load(source, high + 1),
+                load(source, high + 2),
+                load(source, high + 3),
+            )
+            sums = zero, zero, zero, zero
+            k = half + radius
+            while k >= half + ROWS:  # the registers of one step serve the next three
+                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
+                b4, a4 = load(source, low + 4), load(source, high - 1)
+                sums = step(sums, load(taps, k - 1), (b1, b2, b3, b4), (a4, a0, a1, a2))
+                b5, a5 = load(source, low + 5), load(source, high - 2)
+                sums = step(sums, load(taps, k - 2), (b2, b3, b4, b5), (a5, a4, a0, a1))
+                b6, a6 = load(source, low + 6), load(source, high - 3)
+                sums = step(sums, load(taps, k - 3), (b3, b4, b5, b6), (a6, a5, a4, a0))
+                b0, b1, b2, b3 = b4, b5, b6, load(source, low + 7)
+                a0, a1, a2, a3 = load(source, high - 4), a6, a5, a4
+                low, high, k = low + ROWS, high - ROWS, k - ROWS
+            while k > half:
+                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
+                b0, b1, b2, b3 = b1, b2, b3, load(source, low + 4)
+                a0, a1, a2, a3 = load(source, high - 1), a0, a1, a2
+                low, high, k = low + 1, high - 1, k - 1
+            tap = load(taps, half)
+            store(out, to + i, sums[0] + b0 * tap)
+            store(out, to + i + 1, sums[1] + b1 * tap)
+            store(out, to + i + 2, sums[2] + b2 * tap)
+            store(out, to + i + 3, sums[3] + b3 * tap)
+
+    return line
+
+
+_line_even = _make_line(_even)
+_line_odd = _make_line(_odd)
 
 
 @device
-def _add_two(out: np.ndarray, weight: float, before: np.ndarray, after: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] += weight * (before[i] + after[i])
+def _first(like, count):
+    """Mask of the first lanes of a register of this precision."""
+    return lanes_within(type(like)(0.0), 0, count)
 
 
 @device
-def _across(source, z, from_z, half, radius, plane):
-    """Filter along the first axis: one plane of the result."""
-    for y in range(plane.shape[0]):
-        row = plane[y]
-        _begin(row, half[0], source[z, y])
-        for k in range(1, radius + 1):
-            before, after = from_z[z + radius - k], from_z[z + radius + k]
-            _add_two(row, half[k], source[before, y], source[after, y])
+def _filter(source, begin, taps, radii, odd, plan, term, axis, out, to, count):
+    """One line by the profile of a term along an axis; results begin at begin + reach."""
+    half = (term * 3 + axis) * plan.half
+    radius = radii[term, axis]
+    begin += plan.reach[axis] - radius
+    if odd[term, axis]:
+        _line_odd(source, begin, taps, half, radius, out, to, count)
+    else:
+        _line_even(source, begin, taps, half, radius, out, to, count)
 
 
 @device
-def _down(plane, y, from_y, half, radius, row):
-    """Filter a plane along the middle axis: one line of the result."""
-    _begin(row, half[0], plane[y])
-    for k in range(1, radius + 1):
-        before, after = from_y[y + radius - k], from_y[y + radius + k]
-        _add_two(row, half[k], plane[before], plane[after])
+def _copy_row(flat, at, fill, plan, x, count, out, to, stride):
+    """Spread a row of the source, or the constant if ``at`` is negative, over strips."""
+    width = lane_count(flat)
+    nx = plan.source[1]
+    if at < 0:
+        for v in range(count):
+            store(out, to + v * stride, broadcast(fill))
+        return
+    whole = min(count, (nx - x) // width)
+    for v in range(whole):
+        store(out, to + v * stride, load(flat, at + x + v * width))
+    if whole < count:
+        last = x + whole * width
+        mask = _first(fill, nx - last)
+        store(out, to + whole * stride, load_some(flat, at + last, mask))
 
 
 @device
-def _mirror_ends(padded, from_x, radius, nx):
-    for i in range(radius):
-        padded[i] = padded[radius + from_x[i]]
-        padded[radius + nx + i] = padded[radius + from_x[radius + nx + i]]
+def _at(from_z, from_y, z, y, plan):
+    """Where a row of the source begins; negative for a row of constants."""
+    from_plane, from_row = from_z[z], from_y[y]
+    if from_plane < 0 or from_row < 0:
+        return -1
+    return (from_plane * plan.source[0] + from_row) * plan.source[1]
 
 
 @device
-def _along(padded, half, radius, out):
-    """Filter a line with mirrored ends along itself and add it to ``out``."""
-    n = out.size
-    _add(out, half[0], padded[radius : radius + n])
-    for k in range(1, radius + 1):
-        before, after = radius - k, radius + k
-        _add_two(out, half[k], padded[before : before + n], padded[after : after + n])
+def _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count):
+    """Fill the strips of rows y .. y + ny - 1 with the source as it is."""
+    for z in range(plan.shape[0]):
+        to = z * plan.tile * plan.height
+        for j in range(ny + 2 * plan.reach[1]):
+            at = _at(from_z, from_y, z, y + j, plan)
+            _copy_row(flat, at, fill, plan, x, count, strips, to + j, plan.height)
+
+
+@device
+def _gather_deep(
+    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, y, ny, x,
+    count,
+):  # fmt: skip
+    """Fill the strips of rows y .. y + ny - 1, for each term, with rows filtered along z."""
+    each = plan.tile * plan.height
+    nz = plan.shape[0]
+    for j in range(ny + 2 * plan.reach[1]):
+        outside = from_y[y + j] < 0
+        for k in range(nz + 2 * plan.reach[0]):
+            at = _at(from_z, from_y, k, y + j, plan)
+            _copy_row(flat, at, fill, plan, x, count, depths, k, plan.depth)
+        for t in range(plan.terms):
+            to = t * plan.planes * each + j
+            for v in range(count):
+                _filter(depths, v * plan.depth, taps, radii, odd, plan, t, 0, block, 0, nz)
+                for k in range(nz):
+                    value = broadcast(fill) if outside else load(block, k)
+                    store(strips, to + k * each + v * plan.height, value)
+
+
+@device
+def _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count):
+    """Filter strips along y and lay the results out in lines along x, for each term."""
+    width = lane_count(lines)
+    nz = plan.shape[0]
+    for t in range(plan.terms):
+        of_term = t * plan.planes if plan.deep else 0
+        for z in range(nz):
+            begin = (of_term + z) * plan.tile * plan.height
+            for v in range(count):
+                for g in range(0, ny, width):
+                    at = begin + v * plan.height + g
+                    _filter(strips, at, taps, radii, odd, plan, t, 1, block, 0, min(width, ny - g))
+                    line = (t * plan.planes + z) * plan.groups + g // width
+                    transpose(block, 0, lines, line * plan.length + plan.shift + x + v * width)
+
+
+@device
+def _extend(plan, from_x, fill, lines, begin):
+    """Fill the ends of a line along x."""
+    nx, reach = plan.shape[2], plan.reach[2]
+    for i in range(reach):
+        for k in (i, reach + nx + i):
+            inside = from_x[k] >= 0
+            value = load(lines, begin + plan.shift + from_x[k]) if inside else broadcast(fill)
+            store(lines, begin + k, value)
+
+
+@device
+def _filter_x(taps, radii, odd, plan, lines, block, line, x, count):
+    """Sum over the terms of one block of results along x."""
+    width = lane_count(lines)
+    for t in range(plan.terms):
+        begin = (t * plan.planes * plan.groups + line) * plan.length + x
+        to = width if t > 0 else 0
+        _filter(lines, begin, taps, radii, odd, plan, t, 2, block, to, count)
+        if plan.squares:
+            for k in range(to, to + count):
+                value = load(block, k)
+                store(block, k, value * value)
+        if t > 0:
+            for k in range(count):
+                store(block, k, load(block, k) + load(block, width + k))
+    if plan.squares:
+        for k in range(count):
+            store(block, k, sqrt(load(block, k)))
+
+
+@device
+def _write(out, plan, block, z, y, x, rows, columns):
+    """Transpose a block and write it to the volume."""
+    width = lane_count(out)
+    transpose(block, 0, block, width)
+    at = z * plan.strides[0] + y * plan.strides[1] + x
+    if columns == width:
+        for k in range(rows):
+            store(out, at + k * plan.strides[1], load(block, width + k))
+        return
+    for k in range(rows):
+        mask = _first(block[0, 0], columns)
+        store_some(out, at + k * plan.strides[1], load(block, width + k), mask)
+
+
+@device
+def _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny):
+    """Filter the rows y .. y + ny - 1 of a plane along x and write them."""
+    width = lane_count(out)
+    nx = plan.shape[2]
+    for g in range(0, ny, width):
+        line = z * plan.groups + g // width
+        for t in range(plan.terms):
+            of_term = t * plan.planes * plan.groups
+            _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
+        for x in range(0, nx, width):
+            some = min(width, nx - x)
+            _filter_x(taps, radii, odd, plan, lines, block, line, x, some)
+            _write(out, plan, block, z, y + g, x, min(width, ny - g), some)
 
 
 @kernel
-def correlate(source, taps, radii, from_z, from_y, from_x, out, start, stop):
-    """Planes ``start .. stop - 1`` of a sum of separable filters.
+def correlate(
+    flat, taps, radii, odd, plan, from_z, from_y, from_x, fill, out, depths, strips, lines, block
+):  # fmt: skip
+    """One unit of a sum of separable filters.
 
     Parameters
     ----------
-    source, out : ndarray (nz, ny, nx) float32
-        ``out`` may not share memory with ``source``.
-    taps : ndarray (terms, 3, R) float32
-        Halves of the profiles.
-    radii : ndarray (3,) int64
-        Radius of each axis, at most R - 1.
+    flat, out : ndarray, float32 or float64
+        Elements of the source, and of the result from those of the unit on; no memory shared.
+    taps : ndarray (terms * 3 * half, WIDTH) of the same dtype
+        Halves of the profiles, first those of a term; the same in all lanes.
+    radii, odd : ndarray (terms, 3) int64, bool
+        Radius of each profile, and whether it is antisymmetric.
+    plan : Plan
     from_z, from_y, from_x : ndarray int64
-        The axes' mirrored indices (`mirror`).
+        The axes' maps to the source, from ``-reach`` of the unit's first element on.
+    fill : float
+        The constant that negative entries of a map mean.
+    depths, strips, lines, block : ndarray (rows, WIDTH)
+        Scratch of one thread, see `Plan`.
     """
-    _, ny, nx = source.shape
-    r0, r1, r2 = radii
-    plane = np.empty((ny, nx), dtype=np.float32)
-    padded = np.empty(nx + 2 * r2, dtype=np.float32)
-    for z in range(start, stop):
-        out[z] = np.float32(0.0)
-        for t in range(taps.shape[0]):
-            _across(source, z, from_z, taps[t, 0], r0, plane)
-            for y in range(ny):
-                _down(plane, y, from_y, taps[t, 1], r1, padded[r2 : r2 + nx])
-                _mirror_ends(padded, from_x, r2, nx)
-                _along(padded, taps[t, 2], r2, out[z, y])
+    rows = plan.groups * lane_count(flat)
+    for y in range(0, plan.shape[1], rows):
+        ny = min(rows, plan.shape[1] - y)
+        for x in range(0, plan.source[1], plan.tile * lane_count(flat)):
+            count = min(plan.tile, -(-(plan.source[1] - x) // lane_count(flat)))
+            if plan.deep:
+                _gather_deep(
+                    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block,
+                    y, ny, x, count,
+                )  # fmt: skip
+            else:
+                _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count)
+            _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count)
+        for z in range(plan.shape[0]):
+            _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny)

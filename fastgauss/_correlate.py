@@ -1,0 +1,256 @@
+"""Sums of separable filters of whole arrays: units, what they read, scratch memory, threads.
+
+The mechanism is ``fastgauss.kernels.correlate``. A unit that the kernel cannot read where it lies
+(another dtype, strides, missing elements, rows too long for scratch) is copied first, with what
+surrounds it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _runtime
+from .kernels import correlate as kernels
+from .kernels._compile import JIT_DISABLED
+from .kernels.lanes import REGISTER_BITS, WIDTH
+from .kernels.taps import Term, axis_map
+
+_PLANES = 8  # of a unit that is filtered along z
+_SMALL_PLANES = 1 << 15  # elements of planes that make a unit together
+_TILE, _DEEP_TILE = 32, 16  # registers
+_LINES = 1 << 13  # registers of lines, 64 bytes each
+_STRIPS = 1 << 15  # registers of the strips of a plane
+_KEPT = 1 << 17  # registers that a thread may keep
+_GROUPS = 8
+_ELEMENTS = 1 << 20  # of a unit at most
+_LONGEST = 1 << 14  # elements of a row that is filtered in one piece
+_SMALL = 1.5e7  # additions that are done before another thread has woken
+_LINE_COST = 20  # additions that a register costs on an axis besides its filter
+
+
+class Source(NamedTuple):
+    """A volume of any real dtype and strides, and what of it is missing."""
+
+    volume: np.ndarray
+    mask: np.ndarray | None = None  # True where missing
+    omit_nan: bool = False
+    weigh: bool = False  # read 1 where an element exists, in the place of its value
+
+    def lies_well(self, dtype: np.dtype) -> bool:
+        """Whether the kernel can read it where it lies."""
+        array = self.volume
+        missing = self.mask is not None or self.omit_nan
+        flags = array.flags
+        return array.dtype == dtype and flags.carray and not missing  # flags: aligned, writable
+
+    def read(self, where: Sequence[Any], dtype: np.dtype) -> np.ndarray:
+        """A part of it, contiguous; missing elements are 0."""
+        block = _part(self.volume, where).astype(dtype, order="C")
+        gap = np.zeros(block.shape, bool) if self.mask is None else _part(self.mask, where)
+        if self.omit_nan:
+            gap = gap | np.isnan(block)
+        if self.weigh:
+            return np.logical_not(gap).astype(dtype)
+        block[gap] = 0.0
+        return block
+
+
+def _part(volume: np.ndarray, where: Sequence[Any]) -> np.ndarray:
+    z, y, x = where
+    return volume[z][:, y][:, :, x]
+
+
+def _piece(axis: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The elements that a part of a map needs, and that part as a map to them."""
+    inside = axis >= 0
+    used = np.unique(axis[inside]) if inside.any() else np.zeros(1, dtype=np.int64)
+    first, last = int(used[0]), int(used[-1])
+    if last - first + 1 == len(used):
+        return slice(first, last + 1), np.where(inside, axis - first, -1)
+    return used, np.where(inside, np.searchsorted(used, axis), -1)
+
+
+def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray, int]:
+    """As ``_piece`` for a part of the rows, and at which place of a line they begin."""
+    if whole:
+        return slice(None), axis, reach
+    index = axis.clip(0)
+    alike = bool(np.all(np.diff(index) == 1))
+    some = slice(int(index[0]), int(index[-1]) + 1) if alike else index
+    return some, np.where(axis < 0, -1, np.arange(len(axis))), 0
+
+
+class Filter(NamedTuple):
+    """Terms as the kernel reads them."""
+
+    taps: np.ndarray
+    radii: np.ndarray  # (terms, 3)
+    odd: np.ndarray  # (terms, 3)
+    reach: tuple[int, int, int]
+    half: int
+    deep: bool
+
+
+def _lanes(dtype: np.dtype) -> int:
+    """Elements of a register."""
+    return WIDTH if JIT_DISABLED else REGISTER_BITS // (8 * dtype.itemsize)
+
+
+def _rows(count: int, dtype: np.dtype) -> np.ndarray:
+    """Registers in memory, aligned to cache lines."""
+    width, line = _lanes(dtype), 64 // dtype.itemsize
+    raw = np.empty(count * width + line, dtype=dtype)
+    skip = (-raw.ctypes.data % 64) // dtype.itemsize
+    return raw[skip : skip + count * width].reshape(count, width)
+
+
+def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
+    """All profiles in one array, padded with zeros."""
+    radii = np.array([[profile.radius for profile in term] for term in terms])
+    half = int(radii.max()) + 1
+    taps = np.zeros((*radii.shape, half), dtype=dtype)
+    for term, halves in zip(terms, taps, strict=True):
+        for profile, row in zip(term, halves, strict=True):
+            row[: len(profile.half)] = profile.half
+    odd = np.array([[profile.odd for profile in term] for term in terms])
+    z, y, x = radii.max(axis=0).tolist()
+    deep = not all(term[0].trivial for term in terms)
+    rows = _rows(taps.size, dtype)
+    rows[...] = taps.reshape(-1, 1)
+    return Filter(rows, radii, odd, (z, y, x), half, deep)
+
+
+def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -> kernels.Plan:
+    """The plan of the largest unit of a contiguous volume."""
+    nz, ny, nx = shape
+    columns = min(nx, _LONGEST)
+    reach_z, reach_y, reach_x = work.reach
+    longest = columns + 2 * reach_x
+    most = max(1, _LINES // (len(work.radii) * longest))
+    planes = min(nz, _PLANES if work.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
+    groups = max(1, min(_GROUPS, most // planes, -(-ny // width)))
+    share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
+    rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
+    rows = max(1, rows // (groups * width)) * groups * width
+    height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # not all in one set of the cache
+    tile = min(_DEEP_TILE if work.deep else _TILE, -(-longest // width), _STRIPS // height)
+    return kernels.Plan(
+        (planes, min(rows, ny), columns),
+        (ny * nx, nx),
+        (ny, nx),
+        reach_x,
+        work.reach,
+        len(work.radii),
+        work.half,
+        work.deep,
+        False,
+        planes,
+        groups,
+        max(tile, 1),
+        (planes + kernels.ROWS + 2 * reach_z) | 1,
+        height,
+        (longest + 2 * width + kernels.ROWS) | 1,
+    )
+
+
+_memory = threading.local()  # the scratch that a thread used last: new memory costs faults
+
+
+def _scratch(plan: kernels.Plan, dtype: np.dtype) -> list[np.ndarray]:
+    """Memory of one thread."""
+    each = plan.planes * plan.groups * plan.length
+    strips = plan.planes * plan.tile * plan.height * (plan.terms if plan.deep else 1)
+    counts = [plan.tile * plan.depth if plan.deep else 1, strips, plan.terms * each]
+    key = dtype, *counts
+    if getattr(_memory, "key", None) != key:
+        _memory.key = _memory.arrays = None
+        arrays = [_rows(count, dtype) for count in (*counts, 2 * _lanes(dtype))]
+        if sum(counts) > _KEPT:
+            return arrays
+        _memory.key, _memory.arrays = key, arrays
+    return _memory.arrays
+
+
+_map = lru_cache(maxsize=16)(axis_map)
+
+
+class _Job(NamedTuple):
+    """A volume to filter: everything that does not change from unit to unit."""
+
+    source: Source
+    work: Filter
+    plan: kernels.Plan
+    maps: list[np.ndarray]
+    fill: np.floating
+    out: np.ndarray
+    counts: list[int]  # units along each axis
+    in_place: bool
+
+    def unit(self, index: int, scratch: list[np.ndarray]) -> None:
+        """Filter one unit."""
+        shape, work, plan = self.out.shape, self.work, self.plan
+        step = plan.shape
+        begin = [
+            int(i) * s for i, s in zip(np.unravel_index(index, self.counts), step, strict=True)
+        ]
+        size = [min(s, n - b) for b, s, n in zip(begin, step, shape, strict=True)]
+        z, y, x = (
+            axis[b : b + n + 2 * reach]
+            for axis, b, n, reach in zip(self.maps, begin, size, work.reach, strict=True)
+        )
+        plan = plan._replace(shape=tuple(size))
+        flat = self.source.volume
+        if not self.in_place:
+            where_x, x, shift = _columns(x, work.reach[2], self.counts[2] == 1)
+            (where_z, z), (where_y, y) = _piece(z), _piece(y)
+            flat = self.source.read((where_z, where_y, where_x), self.out.dtype)
+            plan = plan._replace(source=flat.shape[1:], shift=shift)
+        at = (begin[0] * shape[1] + begin[1]) * shape[2] + begin[2]
+        out = self.out.reshape(-1)[at:]
+        filters = work.taps, work.radii, work.odd
+        kernels.correlate(flat.reshape(-1), *filters, plan, z, y, x, self.fill, out, *scratch)
+
+
+def correlate(
+    source: Source,
+    terms: Sequence[Term],
+    modes: Sequence[str],
+    cval: float,
+    out: np.ndarray,
+    threads: int | None,
+    squares: bool = False,
+) -> None:
+    """Filter a volume (z, y, x); ``out`` is contiguous and shares no memory with it.
+
+    With ``squares`` the result is the root of the sum of the terms' squares.
+    """
+    if not out.size:
+        return
+    work = _pack(terms, out.dtype)
+    additions = out.size * float((work.radii + _LINE_COST).sum()) * out.itemsize / 8
+    team = _runtime.resolve_threads(threads) if additions > _SMALL else 1
+    plan = _plan_of(out.shape, work, _lanes(out.dtype), team)._replace(squares=squares)
+    maps = [
+        (_map if n + reach < _LONGEST else axis_map)(n, reach, mode)
+        for n, reach, mode in zip(out.shape, work.reach, modes, strict=True)
+    ]
+    counts = [-(-n // step) for n, step in zip(out.shape, plan.shape, strict=True)]
+    in_place = counts[2] == 1 and source.lies_well(out.dtype)
+    job = _Job(source, work, plan, maps, out.dtype.type(cval), out, counts, in_place)
+
+    def make_task() -> _runtime.Task:
+        scratch = _scratch(plan, out.dtype)
+
+        def task(start: int, stop: int) -> None:
+            for index in range(start, stop):
+                job.unit(index, scratch)
+
+        return task
+
+    _runtime.run(make_task, math.prod(counts), 1, team)

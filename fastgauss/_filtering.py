@@ -1,0 +1,234 @@
+"""What all filters share: their arguments checked, and the choice of how they are computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _check, _spectral
+from ._correlate import Source, correlate
+from .kernels import taps
+
+MODES = {mode: mode for mode in taps.MODES} | {
+    "grid-mirror": "reflect",
+    "grid-constant": "constant",
+    "grid-wrap": "wrap",
+}
+METHODS = ("auto", "direct", "fft")
+NAN_POLICIES = ("propagate", "omit")
+
+_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
+_FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: where transforms become cheaper
+_MOST_RADIUS = 1 << 24
+_FEW = 1 << 10  # elements of a profile that is remembered
+
+_profile = lru_cache(maxsize=16)(taps.gaussian)
+
+
+class Job(NamedTuple):
+    """A checked image, how it goes on beyond its ends, and which axes are filtered."""
+
+    array: np.ndarray
+    modes: list[str]
+    cval: float
+    axes: list[int]
+    out: np.ndarray
+    threads: int | None
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+
+def each(name: str, value: Any, count: int) -> list[Any]:
+    """One entry an axis, from one or a sequence."""
+    if isinstance(value, str) or np.ndim(value) == 0:
+        return [value] * count
+    items = list(value)
+    if len(items) != count:
+        raise ValueError(f"{name} must be one or a sequence of {count}, got {len(items)}")
+    return items
+
+
+def _axes(axes: Any, ndim: int) -> list[int]:
+    if axes is None:
+        return list(range(ndim))
+    items = [axes] if np.ndim(axes) == 0 else list(axes)
+    result = [_check.integer(f"axes[{i}]", axis) for i, axis in enumerate(items)]
+    if any(not -ndim <= axis < ndim for axis in result):
+        raise ValueError(f"axes must be between {-ndim} and {ndim - 1}, got {axes!r}")
+    result = [axis % ndim for axis in result]
+    if len(set(result)) < len(result):
+        raise ValueError(f"axes must differ, got {axes!r}")
+    return result
+
+
+def _constant(value: Any) -> float:
+    """The value beyond the ends, which may be NaN or infinite."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return float(value)
+    return _check.number("cval", value)
+
+
+def _target(out: Any, array: np.ndarray) -> np.ndarray:
+    """The array that is written: that given, or a new one of the dtype given or of the default."""
+    if isinstance(out, np.ndarray):
+        return _check.out_array("out", out, array.shape, _KINDS)
+    if out is None:
+        narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        return np.empty(array.shape, np.float32 if narrow else np.float64)
+    try:
+        dtype = np.dtype(out)
+    except TypeError:
+        raise TypeError(f"out must be an array or a dtype, got {out!r}") from None
+    if dtype not in _KINDS:
+        raise TypeError(f"out must be of dtype float32 or float64, got {dtype}")
+    return np.empty(array.shape, dtype)
+
+
+def make_job(
+    image: ArrayLike, mode: Any, cval: Any, axes: Any, out: Any, threads: int | None
+) -> Job:
+    array = _check.real_array("image", image)
+    if array.ndim == 0:
+        raise ValueError("image must have one dimension or more, got 0")
+    chosen = _axes(axes, array.ndim)
+    modes = ["reflect"] * array.ndim
+    for axis, word in zip(chosen, each("mode", mode, len(chosen)), strict=True):
+        modes[axis] = MODES[_check.choice("mode", word, MODES)]
+    fill = _constant(cval)
+    if threads is not None:
+        _check.integer("threads", threads, at_least=1)
+    return Job(array, modes, fill, chosen, _target(out, array), threads)
+
+
+def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
+    """Radius of each profile: that given, or `truncate` sigmas."""
+    cut = _check.number("truncate", truncate, at_least=0.0)
+    given = each("radius", radius, len(sigmas))
+    result = []
+    for sigma, value in zip(sigmas, given, strict=True):
+        if value is not None:
+            result.append(_check.integer("radius", value, at_least=0))
+        else:
+            result.append(int(min(cut * sigma + 0.5, 2.0 * _MOST_RADIUS)))
+        if result[-1] > _MOST_RADIUS:
+            raise ValueError(f"radius must be at most {_MOST_RADIUS}, got {result[-1]}")
+    return result
+
+
+def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
+    """A profile for each axis of the image; axes of sigma 0 are left alone."""
+    count = len(job.axes)
+    sigmas = [_check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
+    orders = [_check.integer("order", m, at_least=0) for m in each("order", order, count)]
+    term = [taps.NOTHING] * job.array.ndim
+    radii = _radii(radius, sigmas, truncate)
+    for axis, width, m, r in zip(job.axes, sigmas, orders, radii, strict=True):
+        if width > 1e-15:
+            term[axis] = (_profile if r < _FEW else taps.gaussian)(width, m, r)
+    return tuple(term)
+
+
+def derivatives(job: Job, sigma: Any, order: int, radius: Any, truncate: Any) -> list[taps.Term]:
+    """A term for each axis, differentiated along it."""
+    if not job.axes:
+        raise ValueError("axes must name one axis or more, got none")
+    orders = (order * np.eye(len(job.axes), dtype=int)).tolist()
+    return [make_term(job, sigma, each, radius, truncate) for each in orders]
+
+
+# -- the filter --------------------------------------------------------------------------------
+
+
+def _direct(job: Job, source: Source, terms: Sequence[taps.Term], squares: bool) -> np.ndarray:
+    """Sum of terms, or root of the sum of their squares, in a contiguous array."""
+    out = job.out
+    alone = out.flags.carray and out.dtype.isnative
+    if not alone or np.may_share_memory(out, source.volume):
+        out = np.empty(out.shape, out.dtype.newbyteorder("="))
+    lead = 3 - job.array.ndim
+    if lead >= 0:
+        shape = (1,) * lead + job.array.shape
+        mask = None if source.mask is None else source.mask.reshape(shape)
+        volume = source._replace(volume=source.volume.reshape(shape), mask=mask)
+        terms = [(taps.NOTHING,) * lead + term for term in terms]
+        modes = ["reflect"] * lead + job.modes
+        correlate(volume, terms, modes, job.cval, out.reshape(shape), job.threads, squares)
+        return out
+    for index, term in enumerate(terms):
+        part = _many_axes(job, source, term, np.empty_like(out))
+        if squares:
+            part *= part
+        if index:
+            out += part
+        else:
+            out[...] = part
+    return np.sqrt(out, out=out) if squares else out
+
+
+def _many_axes(job: Job, source: Source, term: taps.Term, out: np.ndarray) -> np.ndarray:
+    """One term of an array of more than three axes: the first ones singly, then the last three."""
+    shape = job.array.shape
+    everything = (slice(None),) * 3
+    flat = source._replace(
+        volume=source.volume.reshape(1, -1, shape[-1]),
+        mask=None if source.mask is None else source.mask.reshape(1, -1, shape[-1]),
+    )
+    work = flat.read(everything, out.dtype)
+    for axis in range(job.array.ndim - 3):
+        if term[axis].trivial:
+            continue
+        views = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 : -1]), shape[-1])
+        filtered = np.empty(views, out.dtype)
+        modes = [job.modes[axis], "reflect", "reflect"]
+        for before, after in zip(work.reshape(views), filtered, strict=True):
+            own = (term[axis], taps.NOTHING, taps.NOTHING)
+            correlate(Source(before), [own], modes, job.cval, after, job.threads)
+        work = filtered
+    views = (-1, *shape[-3:])
+    for before, after in zip(work.reshape(views), out.reshape(views), strict=True):
+        correlate(Source(before), [term[-3:]], job.modes[-3:], job.cval, after, job.threads)
+    return out
+
+
+def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.ndarray:
+    total = np.zeros(job.array.shape)
+    for term in terms:
+        part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads)
+        total += part * part if squares else part
+    return np.sqrt(total, out=total) if squares else total
+
+
+def run(
+    job: Job, terms: Sequence[taps.Term], method: str = "auto", squares: bool = False
+) -> np.ndarray:
+    """Filter, by the method that is meant, into ``job.out``."""
+    array, out = job.array, job.out
+    if not array.size:
+        return out
+    if method == "auto":
+        longest = max(profile.radius for term in terms for profile in term)
+        long = longest > _FFT_RADIUS[out.itemsize] and math.isfinite(job.cval)
+        method = "fft" if long and np.isfinite(array).all() else "direct"
+    if method == "fft":
+        out[...] = _by_transforms(job, terms, squares)
+        return out
+    result = _direct(job, Source(array), terms, squares)
+    if result is not out:
+        out[...] = result
+    return out
+
+
+def run_normalised(job: Job, term: taps.Term, mask: np.ndarray | None, omit_nan: bool) -> None:
+    """Weighted means of the elements that exist; NaN where the filter reaches none."""
+    source = Source(job.array, mask, omit_nan)
+    sums = _direct(job._replace(out=np.empty_like(job.out)), source, [term], False)
+    one = job._replace(out=np.empty_like(job.out), cval=1.0)
+    weights = _direct(one, source._replace(weigh=True), [term], False)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.divide(sums, weights, out=job.out)

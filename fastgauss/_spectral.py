@@ -1,0 +1,98 @@
+"""Long filters by Fourier transforms, axis by axis: a cost that does not grow with their length.
+
+A reflected, mirrored or wrapped axis is periodic, so that a filter of any length, folded onto the
+period, is one circular convolution. Beyond a constant or a repeated end element a filter sees one
+number, whose weight is the sum of the coefficients there. Everything is float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import _runtime
+from .kernels.taps import Profile, Term, axis_map
+
+_CHUNK = 1 << 17  # elements that a task transforms at a time
+
+
+def _whole(profile: Profile) -> np.ndarray:
+    """Both halves of a profile, from -radius to radius."""
+    sign = -1.0 if profile.odd else 1.0
+    return np.concatenate([sign * profile.half[:0:-1], profile.half])
+
+
+class _Axis:
+    """How lines of one length are filtered."""
+
+    def __init__(self, profile: Profile, n: int, mode: str, cval: float) -> None:
+        from scipy.fft import next_fast_len
+
+        self.n, self.mode, self.cval = n, mode, cval
+        radius, whole = profile.radius, _whole(profile)
+        places = np.arange(-radius, radius + 1)
+        if mode in ("constant", "nearest"):
+            self.period = next_fast_len(2 * n - 1, real=True)
+            outside = n + radius
+            sums = np.cumsum(np.concatenate([[0.0], whole]))  # over places < k at k + radius
+            first = np.arange(n)
+            self.before = sums[(radius - first).clip(0, 2 * radius + 1)]  # places < -i
+            after = np.cumsum(np.concatenate([[0.0], whole[::-1]]))
+            self.after = after[(radius + 1 - n + first).clip(0, 2 * radius + 1)]  # > n - 1 - i
+            near = np.abs(places) < min(n, outside)
+            places, whole = places[near], whole[near]
+            self.extension = None
+        else:
+            self.period = {"reflect": 2 * n, "mirror": max(2 * n - 2, 1), "wrap": n}[mode]
+            self.extension = axis_map(n, self.period, mode)[self.period : 2 * self.period]
+        folded = np.bincount(-places % self.period, whole, self.period)
+        self.spectrum = np.fft.rfft(folded)
+
+    def filter(self, lines: np.ndarray) -> np.ndarray:
+        """Lines (m, n) under the profile."""
+        from scipy.fft import irfft, rfft
+
+        extended = lines if self.extension is None else lines[:, self.extension]
+        image = rfft(extended, self.period, axis=1) * self.spectrum
+        result = irfft(image, self.period, axis=1)[:, : self.n]
+        if self.mode == "constant":
+            result += self.cval * (self.before + self.after)
+        elif self.mode == "nearest":
+            result += lines[:, :1] * self.before + lines[:, -1:] * self.after
+        return result
+
+
+def _filter_axis(volume: np.ndarray, axis: int, work: _Axis, threads: int | None) -> None:
+    """Filter a contiguous float64 array along one axis in place."""
+    n = volume.shape[axis]
+    view = volume.reshape(-1, n, int(np.prod(volume.shape[axis + 1 :])))
+    columns = max(1, _CHUNK // n)
+    slices = -(-view.shape[2] // columns)
+    planes = max(1, columns // view.shape[2])
+
+    def task(start: int, stop: int) -> None:
+        for index in range(start, stop):
+            first, column = index // slices * planes, index % slices * columns
+            part = view[first : first + planes, :, column : column + columns]
+            lines = np.ascontiguousarray(part.transpose(0, 2, 1))
+            shape = lines.shape
+            part[...] = work.filter(lines.reshape(-1, n)).reshape(shape).transpose(0, 2, 1)
+
+    _runtime.run(lambda: task, -(-view.shape[0] // planes) * slices, 1, threads)
+
+
+def filter_term(
+    array: np.ndarray,
+    term: Term,
+    modes: Sequence[str],
+    cval: float,
+    threads: int | None,
+) -> np.ndarray:
+    """An array under a product of profiles, float64."""
+    result = array.astype(np.float64, order="C")
+    for axis, (profile, mode) in enumerate(zip(term, modes, strict=True)):
+        if not profile.trivial:
+            work = _Axis(profile, result.shape[axis], mode, cval)
+            _filter_axis(result, axis, work, threads)
+    return result
