@@ -33,7 +33,8 @@ _START_DAMPING = 1e-3
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
 _STAGES = ("amplitude", "centre", "centre")  # what moves in the first rounds of a crowd
-_LARGE, _FEW = 64, 0.25  # spots of a large group, and the part of them that is few
+_BEHIND = 0.03  # length of a step, in standard errors, of a spot that lags behind
+_LARGE, _FEW = 64, 0.3  # spots of a large group, and the part of them that is few
 _PATIENCE = 2  # rounds of all before the few are left to themselves
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 _RETURNS = 4  # times that spots may go back in one round
@@ -72,6 +73,7 @@ class Progress(NamedTuple):
     state: State
     settled: np.ndarray  # (n,) spots whose step is within the tolerance
     rounds: np.ndarray  # (n,) that each took part in
+    behind: np.ndarray  # (n,) spots left behind by their group
 
 
 def _left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
@@ -368,7 +370,8 @@ class Joint:
         freedom = self.freedom()
         size = np.diff(self.crowd.lows)
         group_of = self.crowd.group_of
-        progress = Progress(state, np.zeros(len(u), bool), np.zeros(len(u), np.int32))
+        none = np.zeros(len(u), bool)
+        progress = Progress(state, none, np.zeros(len(u), np.int32), none.copy())
         active = freedom >= 0
         stale = active
         before = np.full((2, len(freedom)), np.inf)  # longest steps of the last rounds
@@ -396,8 +399,9 @@ class Joint:
             moving = self.per_group(~progress.settled & (self.damping < _STUCK)) > 0
             active = active & ~(near & stale) & moving
             if leave and turn >= (len(_STAGES) if staged else 0) + _PATIENCE:
-                behind = self.per_group(~progress.settled)
-                active = active & ((size < _LARGE) | (behind > _FEW * size))
+                progress.behind[spots] = (length > max(tol, _BEHIND))[spots]
+                behind = self.per_group(progress.behind)
+                active = active & ((size < _LARGE) | (behind > _FEW * size) | (behind == 0))
         return progress._replace(state=self.look(state.u, state.ground, everyone))
 
     def _of_neighbours(self, values: np.ndarray) -> np.ndarray:

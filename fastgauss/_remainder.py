@@ -14,7 +14,7 @@ import numpy as np
 from ._crowd import gather
 from ._joint import Joint, Progress, Scene, State, claim
 
-_CYCLES = 3
+_CYCLES = 6
 
 Places = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Widths = Callable[[np.ndarray], np.ndarray]
@@ -57,7 +57,7 @@ def fit_all(
 def _behind(fit: Joint, progress: Progress) -> np.ndarray:
     """Spots of large groups that are not there yet."""
     size = np.diff(fit.crowd.lows)
-    return ~progress.settled & (size >= fit.large)[fit.crowd.group_of]
+    return progress.behind & (size >= fit.large)[fit.crowd.group_of]
 
 
 def _part(

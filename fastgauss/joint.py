@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -284,7 +285,7 @@ class _Fit:
             ground = self._ground(fit, offsets[order])
             progress = fit_all(
                 fit, u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0,
-                lambda part, rows, order=order: self._at(part, order[rows]), self._widths,
+                partial(self._at_sorted, order), self._widths,
             )  # fmt: skip
             state, settled = progress.state, progress.settled
             u = np.empty_like(u)
@@ -302,6 +303,9 @@ class _Fit:
     def _at(self, u: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Places along z (or frames), y and x of coordinates of these spots."""
         return self._three(u[:, 1 : 1 + self.ndim][:, ::-1], rows)
+
+    def _at_sorted(self, order: np.ndarray, u: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return self._at(u, order[rows])
 
     def _widths(self, u: np.ndarray) -> np.ndarray:
         """Sigmas along z, y and x; none along frames."""
