@@ -1,0 +1,268 @@
+"""What registration reads of an image: splines, precisions of pixels, a pyramid of gradients.
+
+An image and its errors become float32 after the mean is taken away; missing pixels (NaN, masked, error 0)
+are filled with a smooth guess, and have the precision 0, with all that the low-pass filter mixes with
+them or with what is beyond the border.
+
+The low-pass filter is a Gaussian of that width which makes the variance of the displacement
+
+    [(s1^2 + s2^2) sum k^2 P G^4 + s1^2 s2^2 sum k^2 G^4] / (sum k^2 P G^2)^2
+
+least, with P the scene's power, from the images' spectra, and s1, s2 their noises.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import _check, _runtime
+from ..kernels import align as kernel
+from ..kernels import block_match, correlate
+
+WIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # sigmas of the filters to choose from, in pixels
+_SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
+_ROWS = 64  # rows of an image in a task
+_LEAST = 12  # pixels, the shortest side of an image
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as it was given, checked."""
+
+    values: np.ndarray  # (Y, X) float32, mean taken away, missing pixels filled
+    valid: np.ndarray  # (Y, X) bool
+    variance: float | np.ndarray | None  # of the noise; None if unknown
+
+
+def image(name: str, value: Any) -> np.ndarray:
+    """A two-dimensional image that is large enough."""
+    array = _check.real_array(name, value, 2)
+    if min(array.shape) < _LEAST:
+        raise ValueError(f"{name} must have {_LEAST} rows and columns or more, got {array.shape}")
+    return array
+
+
+def error(name: str, value: Any, shape: tuple[int, ...]) -> float | np.ndarray | None:
+    """Errors of pixels: None, one positive number, or one number a pixel, 0 where missing."""
+    if value is None:
+        return None
+    if np.ndim(value) == 0:
+        return _check.number(name, value, above=0)
+    array = _check.real_array(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} must be one number or have shape {shape}, got {array.shape}")
+    return array
+
+
+def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A mask of an image, True where a pixel is missing."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype != bool:
+        raise TypeError(f"{name} must hold booleans, True = missing, got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def _fill(values: np.ndarray, valid: np.ndarray) -> None:
+    """Give missing pixels the mean of those around; in place."""
+    from scipy.ndimage import gaussian_filter
+
+    known = np.where(valid, values, 0.0)
+    holes = ~valid
+    for sigma in (2.0, 8.0):
+        weight = gaussian_filter(valid.astype(np.float32), sigma)
+        near = holes & (weight > 1e-3)
+        values[near] = gaussian_filter(known, sigma)[near] / weight[near]
+        holes &= ~near
+    values[holes] = 0.0
+
+
+def read(
+    array: np.ndarray, err: float | np.ndarray | None, mask: np.ndarray | None
+) -> Pixels:
+    """An image's values, what exists of them, and their variances."""
+    mean = array.mean(dtype=np.float64)
+    valid = None
+    if array.dtype.kind == "f" and not math.isfinite(mean):
+        valid = np.isfinite(array)
+    if mask is not None and mask.any():
+        valid = ~mask if valid is None else valid & ~mask
+    variance: float | np.ndarray | None = None
+    if isinstance(err, np.ndarray):
+        fine = np.isfinite(err) & (err != 0)
+        valid = fine if valid is None else valid & fine
+        variance = np.where(fine, err, 1.0).astype(np.float64) ** 2
+    elif err is not None:
+        variance = err * err
+    if valid is None or valid.all():
+        values = np.empty(array.shape, dtype=np.float32)
+        np.subtract(array, mean, out=values, casting="unsafe")
+        return Pixels(values, np.ones(array.shape, dtype=bool), variance)
+    kept = array[valid]
+    mean = kept.mean(dtype=np.float64) if kept.size else 0.0
+    values = np.zeros(array.shape, dtype=np.float32)
+    values[valid] = kept - mean
+    _fill(values, valid)
+    return Pixels(values, valid, variance)
+
+
+def _mean_variance(pixels: Pixels) -> float | None:
+    if isinstance(pixels.variance, np.ndarray):
+        return float(pixels.variance[pixels.valid].mean()) if pixels.valid.any() else 1.0
+    return pixels.variance
+
+
+# -- the low-pass filter -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LowPass:
+    """A Gaussian filter of spline coefficients."""
+
+    sigma: float
+    taps: np.ndarray  # half of the filter that makes coefficients
+    margin: int  # pixels over which the Gaussian mixes
+    kernel: kernel.Filter
+
+
+@lru_cache(maxsize=len(WIDTHS))
+def low_pass(sigma: float) -> LowPass:
+    """The filter of one width, and what its noise does."""
+    n = 256
+    k = 2 * np.pi * np.arange(n // 2 + 1) / n
+    full = np.fft.irfft(np.exp(-0.5 * (sigma * k) ** 2) * 3.0 / (2.0 + np.cos(k)))
+    radius = int(np.flatnonzero(abs(full[: n // 2]) > 1e-4 * full[0])[-1])
+    taps = full[: radius + 1] / (2.0 * full[1 : radius + 1].sum() + full[0])
+    response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, radius + 1))) @ taps[1:]
+    smooth = response * (2.0 + np.cos(k)) / 3.0  # of A
+    slope = response * np.sin(k)  # of its derivative
+    square = np.fft.irfft(smooth**2)
+    reach = int(np.flatnonzero(abs(square[: n // 2]) > 1e-4 * square[0])[-1])
+    own = np.fft.irfft((slope * smooth) ** 2)[0] * np.fft.irfft(smooth**4)[0]
+    inner = kernel.Filter(
+        square[: reach + 1].astype(np.float32), np.fft.irfft(response**2)[:4].copy(), float(own)
+    )
+    return LowPass(sigma, taps, math.ceil(3 * sigma), inner)
+
+
+def _power(pixels: Pixels) -> np.ndarray:
+    """Power of the middle of an image, tapered; white noise has its variance everywhere."""
+    from scipy.fft import rfft2
+
+    cut = tuple(slice((n - min(n, _SPECTRUM)) // 2, (n + min(n, _SPECTRUM)) // 2) for n in pixels.values.shape)
+    part = pixels.values[cut]
+    taper = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in part.shape]
+    window = np.multiply.outer(*taper)
+    window /= np.sqrt(np.mean(window**2) * window.size)
+    return np.abs(rfft2((part - part.mean()) * window)) ** 2
+
+
+def choose(first: Pixels, second: Pixels) -> LowPass:
+    """The width of the filter that makes the variance of a displacement least."""
+    power = 0.5 * (_power(first) + _power(second))
+    rows, columns = power.shape
+    ky = 2 * np.pi * np.abs(np.fft.fftfreq(rows))
+    kx = np.pi * np.arange(columns) / max(columns - 1, 1)
+    v1, v2 = _mean_variance(first), _mean_variance(second)
+    if v1 is None or v2 is None:  # the corners of the spectrum have little else than noise
+        known = v1 if v1 is not None else v2
+        corner = power[np.ix_(ky > 0.8 * np.pi, kx > 0.8 * np.pi)].mean()
+        v1 = v2 = corner if known is None else 0.5 * (max(2 * corner - known, 0.0) + known)
+    signal = power - 0.5 * (v1 + v2)
+    best, least = WIDTHS[-1], math.inf
+    for sigma in WIDTHS:
+        gy, gx = np.exp(-((sigma * ky) ** 2)), np.exp(-((sigma * kx) ** 2))
+        slope = (ky**2 * gy) @ signal @ gx + gy @ signal @ (kx**2 * gx)
+        score = (ky**2 * gy**2) @ ((v1 + v2) * signal + v1 * v2) @ gx**2
+        score += gy**2 @ ((v1 + v2) * signal + v1 * v2) @ (kx**2 * gx**2)
+        if slope > 0 and 0 <= score / slope**2 < least:
+            best, least = sigma, score / slope**2
+    return low_pass(best)
+
+
+# -- what the kernels read ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Field:
+    """An image as the kernels know it; flat arrays with room after the last pixel."""
+
+    coefficients: np.ndarray
+    precision: np.ndarray
+
+
+def _flat(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    size = shape[0] * shape[1]
+    flat = np.zeros(size + kernel.ROOM, dtype=np.float32)
+    return flat, flat[:size].reshape(shape)
+
+
+def _grow(holes: np.ndarray, margin: int) -> np.ndarray:
+    """Pixels within ``margin`` of a hole along both axes."""
+    from scipy.ndimage import maximum_filter
+
+    return maximum_filter(holes, size=2 * margin + 1)
+
+
+def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -> Field:
+    """Coefficients, and precisions in units of 1 / ``unit``; ``extra`` pixels more are uncertain."""
+    shape = pixels.values.shape
+    coefficients, out = _flat(shape)
+    radius = len(low.taps) - 1
+    taps = correlate._stack([[low.taps, np.ones(1), low.taps]])
+    radii = np.array([radius, 0, radius])
+    axes = [correlate.mirror(n, r) for n, r in zip((shape[0], 1, shape[1]), radii, strict=True)]
+    volume, target = pixels.values[:, np.newaxis], out[:, np.newaxis]
+
+    def make_task() -> _runtime.Task:
+        return lambda begin, end: correlate.correlate(
+            volume, taps, radii, *axes, target, begin, end
+        )
+
+    _runtime.run(make_task, shape[0], _ROWS, threads)
+    precision, map_ = _flat(shape)
+    if pixels.variance is None:
+        map_[:] = 2.0
+    else:
+        map_[:] = unit / pixels.variance
+    margin = low.margin + extra
+    if not pixels.valid.all():
+        map_[_grow(~pixels.valid, margin)] = 0.0
+    map_[:margin] = map_[-margin:] = map_[:, :margin] = map_[:, -margin:] = 0.0
+    return Field(coefficients, precision)
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Gradients of an image on levels whose pixels are 1, 2, 4 .. wide, from ``finest`` on."""
+
+    zx: np.ndarray
+    zy: np.ndarray
+    firsts: np.ndarray
+    shapes: np.ndarray
+
+
+def pyramid(pixels: Pixels, finest: int, coarsest: int) -> Pyramid:
+    """Levels ``0 .. coarsest``, those below ``finest`` left empty."""
+    values, valid = pixels.values, pixels.valid
+    shapes = [(values.shape[0] >> k, values.shape[1] >> k) for k in range(coarsest + 1)]
+    sizes = [h * w if k >= finest else 0 for k, (h, w) in enumerate(shapes)]
+    firsts = np.concatenate([[0], np.cumsum(sizes)])
+    flat = np.zeros((2, firsts[-1] + kernel.ROOM), dtype=np.float32)
+    for k, shape in enumerate(shapes):
+        if k:
+            coarse, exists = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+            block_match.halve(values, valid, coarse, exists)
+            values, valid = coarse, exists
+        if k >= finest:
+            zx, zy = (line[firsts[k] : firsts[k + 1]].reshape(shape) for line in flat)
+            block_match.gradients(values, valid, zx, zy, 0, shape[0])
+    return Pyramid(flat[0], flat[1], firsts[:-1], np.array(shapes))
