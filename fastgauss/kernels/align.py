@@ -1,7 +1,7 @@
 """Displacement of windows between two images: the Gauss-Newton refinement and its covariance.
 
 Two images a and b show one scene, b displaced by d and both with noise of their own. Each is a
-cubic B-spline: of coefficients that a low-pass filter G has smoothed, so A = G a at the pixels of a
+quintic B-spline: of coefficients that a low-pass filter G has smoothed, so A = G a at the pixels of a
 window, and B(x + d) anywhere. With the weights w = 1 / (variance of a + variance of b), 0 where
 either is missing, the displacement solves
 
@@ -45,8 +45,9 @@ class Filter(NamedTuple):
     """What the kernel knows of the low-pass filter."""
 
     square: np.ndarray  # (r + 1,) float32, half of the autocorrelation of G along an axis
-    correlation: np.ndarray  # (4,) autocorrelation of the filter of the coefficients
+    correlation: np.ndarray  # (6,) autocorrelation of the filter of the coefficients
     own: float  # power of the noise of A_i times A's: what V has too much
+    bias: np.ndarray  # (2,) largest error of interpolation in x and y, for these images
 
 
 class Scratch(NamedTuple):
@@ -75,44 +76,84 @@ def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
 
 
 @device
+def _near(x):
+    """The quintic B-spline at 0 <= x <= 1."""
+    q = x * x
+    return 0.55 - q * (0.5 - q * (0.25 - x * (1.0 / 12.0)))
+
+
+@device
+def _middle(x):
+    """The same at 1 <= x <= 2."""
+    return 0.425 + x * (0.625 - x * (1.75 - x * (1.25 - x * (0.375 - x * (1.0 / 24.0)))))
+
+
+@device
+def _far(x):
+    """The same at 2 <= x <= 3."""
+    y = 3.0 - x
+    return y * y * y * y * y * (1.0 / 120.0)
+
+
+@device
 def spline_weights(f):
-    """Weights of nodes -1, 0, 1, 2 at 0 <= f < 1."""
+    """Weights of nodes -2 .. 3 at 0 <= f < 1."""
     g = 1.0 - f
-    return (
-        g * g * g / 6.0,
-        2.0 / 3.0 - f * f * (1.0 - 0.5 * f),
-        2.0 / 3.0 - g * g * (1.0 - 0.5 * g),
-        f * f * f / 6.0,
-    )
+    return _far(2.0 + f), _middle(1.0 + f), _near(f), _near(g), _middle(1.0 + g), _far(2.0 + g)
+
+
+@device
+def _near_slope(x):
+    q = x * x
+    return -x * (1.0 - q * (1.0 - x * (5.0 / 12.0)))
+
+
+@device
+def _middle_slope(x):
+    return 0.625 - x * (3.5 - x * (3.75 - x * (1.5 - x * (5.0 / 24.0))))
+
+
+@device
+def _far_slope(x):
+    y = 3.0 - x
+    return y * y * y * y * (-1.0 / 24.0)
 
 
 @device
 def spline_slopes(f):
     """Derivatives of the weights."""
     g = 1.0 - f
-    return -0.5 * g * g, f * (1.5 * f - 2.0), g * (2.0 - 1.5 * g), 0.5 * f * f
+    return (
+        _far_slope(2.0 + f),
+        _middle_slope(1.0 + f),
+        _near_slope(f),
+        -_near_slope(g),
+        -_middle_slope(1.0 + g),
+        -_far_slope(2.0 + g),
+    )
+
+
+@device
+def _six(array, at, step, weights):
+    """Weighted sum of six registers."""
+    w0, w1, w2, w3, w4, w5 = weights
+    inner = load(array, at + 2 * step) * w2 + load(array, at + 3 * step) * w3
+    middle = load(array, at + step) * w1 + load(array, at + 4 * step) * w4
+    return inner + (middle + (load(array, at) * w0 + load(array, at + 5 * step) * w5))
 
 
 @device
 def _across(c, columns, at, length, weights, slopes, value, slope):
-    """One row of the image and of its derivative along y, from four rows of coefficients."""
-    lanes = lane_count(c)
-    w0, w1, w2, w3 = weights
-    s0, s1, s2, s3 = slopes
-    for x in range(0, length + 4, lanes):
-        c0 = load(c, at + x)
-        c1 = load(c, at + columns + x)
-        c2 = load(c, at + 2 * columns + x)
-        c3 = load(c, at + 3 * columns + x)
-        store(value, x, c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3)
-        store(slope, x, c0 * s0 + c1 * s1 + c2 * s2 + c3 * s3)
+    """One row of the image and of its derivative along y, from six rows of coefficients."""
+    for x in range(0, length + 6, lane_count(c)):
+        store(value, x, _six(c, at + x, columns, weights))
+        store(slope, x, _six(c, at + x, columns, slopes))
 
 
 @device
 def _along(row, x, weights):
     """Registers of the image, or of its derivative, from a row that ``_across`` made."""
-    w0, w1, w2, w3 = weights
-    return load(row, x) * w0 + load(row, x + 1) * w1 + load(row, x + 2) * w2 + load(row, x + 3) * w3
+    return _six(row, x, 1, weights)
 
 
 @device
@@ -129,7 +170,7 @@ def _prepare(c1, u1, u2, columns, box, move, scratch):
         at = (top + y) * columns + left
         there = (top + y + move[0]) * columns + left + move[1]
         base = y * stride
-        _across(c1, columns, at - columns - 1, stride, weights, slopes, scratch.value, scratch.slope)
+        _across(c1, columns, at - 2 * columns - 2, stride, weights, slopes, scratch.value, scratch.slope)
         for x in range(width):
             p, q = u1[at + x], u2[there + x]
             both = p + q
@@ -188,7 +229,7 @@ def _normal(c2, columns, box, dx, dy, scratch):
     step_x, step_y = floor(dx), floor(dy)
     wx, sx = spline_weights(dx - step_x), spline_slopes(dx - step_x)
     wy, sy = spline_weights(dy - step_y), spline_slopes(dy - step_y)
-    at = (top + int(step_y) - 1) * columns + left + int(step_x) - 1
+    at = (top + int(step_y) - 2) * columns + left + int(step_x) - 2
     lanes = lane_count(c2)
     sums = scratch.sums
     sums[7:16] = 0.0
@@ -303,22 +344,20 @@ def _own_share(u1, columns, box, scratch):
 @device
 def _gain(correlation, f):
     """Variance of white noise that the coefficients' filter and a spline at ``f`` leave."""
-    w0, w1, w2, w3 = spline_weights(f)
-    near = w0 * w1 + w1 * w2 + w2 * w3
-    return (
-        correlation[0] * (w0 * w0 + w1 * w1 + w2 * w2 + w3 * w3)
-        + 2.0 * correlation[1] * near
-        + 2.0 * correlation[2] * (w0 * w2 + w1 * w3)
-        + 2.0 * correlation[3] * w0 * w3
-    )
+    weights = spline_weights(f)
+    gain = 0.0
+    for i in range(6):
+        for j in range(6):
+            gain += weights[i] * weights[j] * correlation[abs(i - j)]
+    return gain
 
 
 @device
 def _clip(box, move, shape):
     """The part of a window whose splines, within 1.5 px of a move, lie in both images."""
     top, left, bottom, right = box[0], box[1], box[0] + box[2], box[1] + box[3]
-    top, bottom = max(top, 1, 3 - move[0]), min(bottom, shape[0] - 2, shape[0] - 4 - move[0])
-    left, right = max(left, 1, 3 - move[1]), min(right, shape[1] - 2, shape[1] - 4 - move[1])
+    top, bottom = max(top, 2, 4 - move[0]), min(bottom, shape[0] - 3, shape[0] - 5 - move[0])
+    left, right = max(left, 2, 4 - move[1]), min(right, shape[1] - 3, shape[1] - 5 - move[1])
     return top, left, max(bottom - top, 0), max(right - left, 0)
 
 
@@ -347,6 +386,9 @@ def _finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
     result[VAR_X] = ixx * ixx * vxx + 2.0 * ixx * ixy * vxy + ixy * ixy * vyy
     result[COV] = ixx * iyx * vxx + (ixx * iyy + ixy * iyx) * vxy + ixy * iyy * vyy
     result[VAR_Y] = iyx * iyx * vxx + 2.0 * iyx * iyy * vxy + iyy * iyy * vyy
+    # a spline is off by a sine of the fraction of a pixel
+    result[VAR_X] += (low_pass.bias[0] * np.sin(2.0 * np.pi * (dx - floor(dx)))) ** 2
+    result[VAR_Y] += (low_pass.bias[1] * np.sin(2.0 * np.pi * (dy - floor(dy)))) ** 2
     result[RESIDUAL] = noise
     mean_b = sums[1] - sums[13]
     spread_a = sums[2] - sums[1] * sums[1] / w0

@@ -14,7 +14,7 @@ least, with P the scene's power, from the images' spectra, and s1, s2 their nois
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +24,13 @@ from .. import _check, _runtime
 from ..kernels import align as kernel
 from ..kernels import block_match, correlate
 
-WIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # sigmas of the filters to choose from, in pixels
+# cutoff and order of the filters to choose from; those of order 2 are Gaussians
+SHAPES = (
+    *((cut * math.pi, 4.0) for cut in (0.6, 0.45)),
+    *((1.0 / sigma, 2.0) for sigma in (1.0, 1.4, 2.0, 2.8)),
+)
+_CUT = 3e-3  # of the middle tap, where a filter ends
+_MIXED = 0.02  # share of the smoothed image that may come from beyond the margin
 _SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
 _ROWS = 64  # rows of an image in a task
 _LEAST = 12  # pixels, the shortest side of an image
@@ -34,9 +40,10 @@ _LEAST = 12  # pixels, the shortest side of an image
 class Pixels:
     """An image as it was given, checked."""
 
-    values: np.ndarray  # (Y, X) float32, mean taken away, missing pixels filled
+    values: np.ndarray  # (Y, X) float32 above the level, missing pixels filled
     valid: np.ndarray  # (Y, X) bool
     variance: float | np.ndarray | None  # of the noise; None if unknown
+    level: float
 
 
 def image(name: str, value: Any) -> np.ndarray:
@@ -86,10 +93,14 @@ def _fill(values: np.ndarray, valid: np.ndarray) -> None:
 
 
 def read(
-    array: np.ndarray, err: float | np.ndarray | None, mask: np.ndarray | None
+    array: np.ndarray,
+    err: float | np.ndarray | None,
+    mask: np.ndarray | None,
+    level: float | None = None,
 ) -> Pixels:
-    """An image's values, what exists of them, and their variances."""
-    mean = array.mean(dtype=np.float64)
+    """An image's values above ``level``, or their mean, what exists of them, and their variances."""
+    with np.errstate(all="ignore"):
+        mean = array.mean(dtype=np.float64)
     valid = None
     if array.dtype.kind == "f" and not math.isfinite(mean):
         valid = np.isfinite(array)
@@ -104,14 +115,16 @@ def read(
         variance = err * err
     if valid is None or valid.all():
         values = np.empty(array.shape, dtype=np.float32)
-        np.subtract(array, mean, out=values, casting="unsafe")
-        return Pixels(values, np.ones(array.shape, dtype=bool), variance)
+        level = mean if level is None else level
+        np.subtract(array, level, out=values, casting="unsafe")
+        return Pixels(values, np.ones(array.shape, dtype=bool), variance, level)
     kept = array[valid]
-    mean = kept.mean(dtype=np.float64) if kept.size else 0.0
+    if level is None:
+        level = kept.mean(dtype=np.float64) if kept.size else 0.0
     values = np.zeros(array.shape, dtype=np.float32)
-    values[valid] = kept - mean
+    values[valid] = kept - level
     _fill(values, valid)
-    return Pixels(values, valid, variance)
+    return Pixels(values, valid, variance, level)
 
 
 def _mean_variance(pixels: Pixels) -> float | None:
@@ -125,32 +138,55 @@ def _mean_variance(pixels: Pixels) -> float | None:
 
 @dataclass(frozen=True)
 class LowPass:
-    """A Gaussian filter of spline coefficients."""
+    """A filter of spline coefficients, exp(-(k / cutoff)^order / 2) along each axis."""
 
-    sigma: float
     taps: np.ndarray  # half of the filter that makes coefficients
-    margin: int  # pixels over which the Gaussian mixes
+    margin: int  # pixels over which the smoothed image mixes
     kernel: kernel.Filter
 
 
-@lru_cache(maxsize=len(WIDTHS))
-def low_pass(sigma: float) -> LowPass:
-    """The filter of one width, and what its noise does."""
-    n = 256
-    k = 2 * np.pi * np.arange(n // 2 + 1) / n
-    full = np.fft.irfft(np.exp(-0.5 * (sigma * k) ** 2) * 3.0 / (2.0 + np.cos(k)))
-    radius = int(np.flatnonzero(abs(full[: n // 2]) > 1e-4 * full[0])[-1])
-    taps = full[: radius + 1] / (2.0 * full[1 : radius + 1].sum() + full[0])
-    response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, radius + 1))) @ taps[1:]
-    smooth = response * (2.0 + np.cos(k)) / 3.0  # of A
-    slope = response * np.sin(k)  # of its derivative
-    square = np.fft.irfft(smooth**2)
-    reach = int(np.flatnonzero(abs(square[: n // 2]) > 1e-4 * square[0])[-1])
+def _spline(k: np.ndarray) -> np.ndarray:
+    """Response of quintic spline coefficients: what the image has of them."""
+    return (66.0 + 52.0 * np.cos(k) + 2.0 * np.cos(2 * k)) / 120.0
+
+
+def _response(shape: tuple[float, float], k: np.ndarray) -> np.ndarray:
+    cutoff, order = shape
+    return np.exp(-0.5 * (np.abs(k) / cutoff) ** order)
+
+
+def _half(spectrum: np.ndarray, least: float) -> np.ndarray:
+    """Half of the symmetric filter of this response, cut where it stays below ``least``."""
+    full = np.fft.irfft(spectrum)
+    inner = full[: len(spectrum) - 1]
+    return inner[: int(np.flatnonzero(np.abs(inner) > least * inner[0])[-1]) + 1]
+
+
+@lru_cache(maxsize=len(SHAPES))
+def _low_pass(shape: tuple[float, float]) -> LowPass:
+    """The filter of one shape, and what its noise does."""
+    k = np.linspace(0, np.pi, 129)
+    taps = _half(_response(shape, k) / _spline(k), _CUT)
+    taps = taps / (2.0 * taps.sum() - taps[0])
+    response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(taps)))) @ taps[1:]
+    smooth = response * _spline(k)  # of A
+    slope = response * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0  # of its derivative
     own = np.fft.irfft((slope * smooth) ** 2)[0] * np.fft.irfft(smooth**4)[0]
+    tails = np.cumsum(np.abs(np.fft.irfft(smooth)[: len(k) - 1])[::-1])[::-1]
     inner = kernel.Filter(
-        square[: reach + 1].astype(np.float32), np.fft.irfft(response**2)[:4].copy(), float(own)
+        _half(smooth**2, _CUT).astype(np.float32),
+        np.fft.irfft(response**2)[:6].copy(),
+        float(own),
+        np.zeros(2),
     )
-    return LowPass(sigma, taps, math.ceil(3 * sigma), inner)
+    return LowPass(taps, int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1, inner)
+
+
+def _phase(k: np.ndarray) -> np.ndarray:
+    """By how much a quarter of a pixel's shift by splines is off: Im(I exp(-i k / 4)) of mode k."""
+    weights = kernel.spline_weights(0.25)
+    shifted = sum(w * np.exp(1j * k * (j - 2.25)) for j, w in enumerate(weights))
+    return np.imag(shifted) / _spline(k)
 
 
 def _power(pixels: Pixels) -> np.ndarray:
@@ -165,10 +201,11 @@ def _power(pixels: Pixels) -> np.ndarray:
     return np.abs(rfft2((part - part.mean()) * window)) ** 2
 
 
-def choose(first: Pixels, second: Pixels) -> LowPass:
-    """The width of the filter that makes the variance of a displacement least."""
+def choose(first: Pixels, second: Pixels, count: int) -> LowPass:
+    """The filter with which the error, noise and interpolation, of ``count`` pixels is least."""
     power = 0.5 * (_power(first) + _power(second))
     rows, columns = power.shape
+    share = np.prod(np.minimum(first.values.shape, _SPECTRUM)) / count
     ky = 2 * np.pi * np.abs(np.fft.fftfreq(rows))
     kx = np.pi * np.arange(columns) / max(columns - 1, 1)
     v1, v2 = _mean_variance(first), _mean_variance(second)
@@ -177,15 +214,20 @@ def choose(first: Pixels, second: Pixels) -> LowPass:
         corner = power[np.ix_(ky > 0.8 * np.pi, kx > 0.8 * np.pi)].mean()
         v1 = v2 = corner if known is None else 0.5 * (max(2 * corner - known, 0.0) + known)
     signal = power - 0.5 * (v1 + v2)
-    best, least = WIDTHS[-1], math.inf
-    for sigma in WIDTHS:
-        gy, gx = np.exp(-((sigma * ky) ** 2)), np.exp(-((sigma * kx) ** 2))
-        slope = (ky**2 * gy) @ signal @ gx + gy @ signal @ (kx**2 * gx)
-        score = (ky**2 * gy**2) @ ((v1 + v2) * signal + v1 * v2) @ gx**2
-        score += gy**2 @ ((v1 + v2) * signal + v1 * v2) @ (kx**2 * gx**2)
-        if slope > 0 and 0 <= score / slope**2 < least:
-            best, least = sigma, score / slope**2
-    return low_pass(best)
+    doubtful = (v1 + v2) * signal + v1 * v2
+    best, least, bias = SHAPES[-1], math.inf, np.zeros(2)
+    for shape in SHAPES:
+        gy, gx = _response(shape, ky) ** 2, _response(shape, kx) ** 2
+        off = np.array([gy @ signal @ (kx * _phase(kx) * gx), (ky * _phase(ky) * gy) @ signal @ gx])
+        slope = np.array([gy @ signal @ (kx**2 * gx), (ky**2 * gy) @ signal @ gx])
+        score = (ky**2 * gy**2) @ doubtful @ gx**2 + gy**2 @ doubtful @ (kx**2 * gx**2)
+        if not (slope > 0).all() or score < 0:
+            continue
+        total = share * score / slope.sum() ** 2 + 0.25 * (off / slope) @ (off / slope)
+        if total < least:
+            best, least, bias = shape, total, np.abs(off / slope)
+    low = _low_pass(best)
+    return replace(low, kernel=low.kernel._replace(bias=bias))
 
 
 # -- what the kernels read ---------------------------------------------------------------------
@@ -217,7 +259,8 @@ def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -
     shape = pixels.values.shape
     coefficients, out = _flat(shape)
     radius = len(low.taps) - 1
-    taps = correlate._stack([[low.taps, np.ones(1), low.taps]])
+    taps = np.zeros((1, 3, radius + 1), dtype=np.float32)
+    taps[0] = low.taps, np.eye(1, radius + 1)[0], low.taps
     radii = np.array([radius, 0, radius])
     axes = [correlate.mirror(n, r) for n, r in zip((shape[0], 1, shape[1]), radii, strict=True)]
     volume, target = pixels.values[:, np.newaxis], out[:, np.newaxis]

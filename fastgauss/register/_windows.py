@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,15 +33,15 @@ class Pair:
         return self.first.values.shape  # type: ignore[return-value]
 
 
-def pair(first: _images.Pixels, second: _images.Pixels, threads: int) -> Pair:
-    """Filter both images. Precisions are in units of a typical pixel, so that float32 holds them."""
-    low = _images.choose(first, second)
+def pair(first: _images.Pixels, second: _images.Pixels, count: int, threads: int) -> Pair:
+    """Filter both images, for windows of ``count`` pixels. Precisions are in units of a typical pixel, so that float32 holds them."""
+    low = _images.choose(first, second, count)
     variances = [p.variance for p in (first, second) if p.variance is not None]
     scaled = len(variances) == 2
     unit = float(sum(np.mean(v) for v in variances)) if scaled else 0.0
     fields = [
         _images.field(
-            pixels if scaled else _images.Pixels(pixels.values, pixels.valid, None),
+            pixels if scaled else replace(pixels, variance=None),
             low, extra, unit, threads,
         )
         for pixels, extra in ((first, 0), (second, 1))
