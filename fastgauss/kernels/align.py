@@ -1,8 +1,8 @@
 """Displacement of windows between two images: the Gauss-Newton refinement and its covariance.
 
 Two images a and b show one scene, b displaced by d and both with noise of their own. Each is a
-quintic B-spline: of coefficients that a low-pass filter G has smoothed, so A = G a at the pixels of a
-window, and B(x + d) anywhere. With the weights w = 1 / (variance of a + variance of b), 0 where
+quintic B-spline: of coefficients that a low-pass filter G has smoothed, so A = G a at the pixels of
+a window, and B(x + d) anywhere. With the weights w = 1 / (variance of a + variance of b), 0 where
 either is missing, the displacement solves
 
     g_i(d) = sum_x P_i(x) (A(x) - B(x + d)) = 0,    P_i = w (A_i - its fit by what may differ),
@@ -70,9 +70,9 @@ def stride_of(columns: int) -> int:
 def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
     """Scratch for windows of at most this shape and filters of at most this radius."""
     stride = stride_of(columns)
-    fields = [np.zeros(rows * stride + ROOM, dtype=np.float32) for _ in range(4)]
-    lines = [np.zeros(stride + 2 * (radius + ROOM), dtype=np.float32) for _ in range(2)]
-    return Scratch(*fields, *lines, np.zeros(16))
+    a, px, py, w = np.zeros((4, rows * stride + ROOM), dtype=np.float32)
+    value, slope = np.zeros((2, stride + 2 * (radius + ROOM)), dtype=np.float32)
+    return Scratch(a, px, py, w, value, slope, np.zeros(16))
 
 
 @device
@@ -170,7 +170,9 @@ def _prepare(c1, u1, u2, columns, box, move, scratch):
         at = (top + y) * columns + left
         there = (top + y + move[0]) * columns + left + move[1]
         base = y * stride
-        _across(c1, columns, at - 2 * columns - 2, stride, weights, slopes, scratch.value, scratch.slope)
+        _across(
+            c1, columns, at - 2 * columns - 2, stride, weights, slopes, scratch.value, scratch.slope
+        )
         for x in range(width):
             p, q = u1[at + x], u2[there + x]
             both = p + q
@@ -266,7 +268,7 @@ def _normal(c2, columns, box, dx, dy, scratch):
 
 @device
 def _smooth_across(field, y, rows, stride, square, out, pad):
-    """A row of a field that the autocorrelation of G smooths along y; from ``pad`` on in ``out``."""
+    """A row of a field, smoothed along y by the autocorrelation of G; ``out`` from ``pad`` on."""
     lanes = lane_count(field)
     for x in range(0, stride, lanes):
         v = load(field, y * stride + x) * square[0]
@@ -437,6 +439,12 @@ def _settle(c1, u1, c2, u2, shape, window, dx, dy, rules, scratch):
         if size <= tol:
             status = CONVERGED
             break
+    if status == CONVERGED:
+        whole_x, whole_y = floor(dx + 0.5), floor(dy + 0.5)
+        if abs(dx - whole_x) <= 2.0 * tol and abs(dy - whole_y) <= 2.0 * tol:
+            _normal(c2, shape[1], box, whole_x, whole_y, scratch)
+            if scratch.sums[14] == 0.0:  # the same pixels, to the bit
+                dx, dy = whole_x, whole_y
     return dx, dy, box, status
 
 

@@ -32,9 +32,7 @@ def halve(source, valid, out, out_valid):
             out[y, x] = np.float32(0.25) * (
                 (source[i, j] + source[i, j + 1]) + (source[i + 1, j] + source[i + 1, j + 1])
             )
-            out_valid[y, x] = (
-                valid[i, j] & valid[i, j + 1] & valid[i + 1, j] & valid[i + 1, j + 1]
-            )
+            out_valid[y, x] = valid[i, j] & valid[i, j + 1] & valid[i + 1, j] & valid[i + 1, j + 1]
 
 
 @kernel

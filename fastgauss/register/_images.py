@@ -1,8 +1,8 @@
 """What registration reads of an image: splines, precisions of pixels, a pyramid of gradients.
 
-An image and its errors become float32 after the mean is taken away; missing pixels (NaN, masked, error 0)
-are filled with a smooth guess, and have the precision 0, with all that the low-pass filter mixes with
-them or with what is beyond the border.
+An image and its errors become float32 after the mean is taken away; missing pixels (NaN, masked,
+error 0) are filled with a smooth guess, and have the precision 0, with all that the low-pass filter
+mixes with them or with what is beyond the border.
 
 The low-pass filter is a Gaussian of that width which makes the variance of the displacement
 
@@ -98,7 +98,7 @@ def read(
     mask: np.ndarray | None,
     level: float | None = None,
 ) -> Pixels:
-    """An image's values above ``level``, or their mean, what exists of them, and their variances."""
+    """An image's values above ``level`` (their mean), what exists of them, their variances."""
     with np.errstate(all="ignore"):
         mean = array.mean(dtype=np.float64)
     valid = None
@@ -193,7 +193,10 @@ def _power(pixels: Pixels) -> np.ndarray:
     """Power of the middle of an image, tapered; white noise has its variance everywhere."""
     from scipy.fft import rfft2
 
-    cut = tuple(slice((n - min(n, _SPECTRUM)) // 2, (n + min(n, _SPECTRUM)) // 2) for n in pixels.values.shape)
+    cut = tuple(
+        slice((n - min(n, _SPECTRUM)) // 2, (n + min(n, _SPECTRUM)) // 2)
+        for n in pixels.values.shape
+    )
     part = pixels.values[cut]
     taper = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in part.shape]
     window = np.multiply.outer(*taper)
@@ -255,7 +258,7 @@ def _grow(holes: np.ndarray, margin: int) -> np.ndarray:
 
 
 def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -> Field:
-    """Coefficients, and precisions in units of 1 / ``unit``; ``extra`` pixels more are uncertain."""
+    """Coefficients, and precisions times ``unit``; ``extra`` more pixels of margin are lost."""
     shape = pixels.values.shape
     coefficients, out = _flat(shape)
     radius = len(low.taps) - 1

@@ -29,24 +29,22 @@ class Pair:
     unit: float  # variance of the difference of typical pixels; 0 if that was not given
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.first.values.shape  # type: ignore[return-value]
+    def shape(self) -> tuple[int, ...]:
+        return self.first.values.shape
 
 
 def pair(first: _images.Pixels, second: _images.Pixels, count: int, threads: int) -> Pair:
-    """Filter both images, for windows of ``count`` pixels. Precisions are in units of a typical pixel, so that float32 holds them."""
+    """Filter both images, for windows of ``count`` pixels."""
     low = _images.choose(first, second, count)
     variances = [p.variance for p in (first, second) if p.variance is not None]
     scaled = len(variances) == 2
+    # precisions are relative to this, so that float32 holds them
     unit = float(sum(np.mean(v) for v in variances)) if scaled else 0.0
-    fields = [
-        _images.field(
-            pixels if scaled else replace(pixels, variance=None),
-            low, extra, unit, threads,
-        )
-        for pixels, extra in ((first, 0), (second, 1))
-    ]  # fmt: skip
-    return Pair(first, second, low, *fields, unit)
+    a, b = (
+        _images.field(p if scaled else replace(p, variance=None), low, extra, unit, threads)
+        for p, extra in ((first, 0), (second, 1))
+    )
+    return Pair(first, second, low, a, b, unit)
 
 
 def levels(side: int, coarse: int) -> int:

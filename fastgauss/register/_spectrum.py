@@ -1,0 +1,116 @@
+"""Functions of a displacement given by their Fourier series: values, zooms, minima.
+
+A map m of lags d has the series
+
+    m(dy, dx) = Re sum over the half plane of weight M[ky, kx] exp(i (ky dy + kx dx)),
+
+M = rfft2(m) / size, which between whole lags is the band-limited interpolation of the map (of an
+even axis the mode of Nyquist is a cosine). A matrix product gives it on any grid (a "matrix DFT"),
+and Newton's method its minimum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_MAX_ITER = 50
+_ROUNDING = 1e-12  # pixels; a step below it is rounding
+
+
+def transform(array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Spectrum of a real array of any number of axes; float32 stays float32."""
+    from scipy.fft import rfftn
+
+    return rfftn(array, s=shape)
+
+
+def inverse(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The real array of a spectrum."""
+    from scipy.fft import irfftn
+
+    return irfftn(spectrum, s=shape)
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """conj(a) b, whose imaginary part vanishes where a = b."""
+    out = np.empty_like(a)
+    out.real = a.real * b.real + a.imag * b.imag
+    out.imag = a.real * b.imag - a.imag * b.real
+    return out
+
+
+def frequencies(n: int, half: bool) -> np.ndarray:
+    """Angular frequencies of an axis."""
+    return 2 * np.pi * (np.fft.rfftfreq(n) if half else np.fft.fftfreq(n))
+
+
+def weights(columns: int) -> np.ndarray:
+    """How often a mode of the half plane counts in the whole plane, by column."""
+    out = np.full(columns // 2 + 1, 2.0)
+    out[0] = 1.0
+    if columns % 2 == 0:
+        out[-1] = 1.0
+    return out
+
+
+def waves(n: int, half: bool, at: np.ndarray) -> np.ndarray:
+    """exp(i k d) for the places ``at`` (P,), and its two derivatives: (3, P, modes)."""
+    k = frequencies(n, half)
+    wave = np.exp(1j * np.multiply.outer(at, k))
+    out = np.stack([wave, 1j * k * wave, -(k**2) * wave])
+    if n % 2 == 0:
+        m = n // 2
+        cosine, sine = np.cos(np.pi * at), np.sin(np.pi * at)
+        out[:, :, m] = cosine, -np.pi * sine, -(np.pi**2) * cosine
+    return out
+
+
+def zoom(series: np.ndarray, shape: tuple[int, ...], dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    """Values on the grid of these rows and columns, (len(dy), len(dx))."""
+    rows = waves(shape[0], False, np.asarray(dy, dtype=float))[0]
+    columns = waves(shape[1], True, np.asarray(dx, dtype=float))[0] * weights(shape[1])
+    return (rows @ series @ columns.T).real
+
+
+def expand(
+    series: np.ndarray, shape: tuple[int, ...], dy: float, dx: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Value, gradient (x, y) and Hessian at a displacement."""
+    rows = waves(shape[0], False, np.array([dy]))[:, 0]
+    columns = waves(shape[1], True, np.array([dx]))[:, 0] * weights(shape[1])
+    table = (rows @ (series @ columns.T)).real  # derivatives in y down, in x across
+    hessian = np.array([[table[0, 2], table[1, 1]], [table[1, 1], table[2, 0]]])
+    return float(table[0, 0]), np.array([table[0, 1], table[1, 0]]), hessian
+
+
+def minimise(series: np.ndarray, shape: tuple[int, ...], start: Any) -> tuple[np.ndarray, bool]:
+    """The minimum (dx, dy) next to a start, and whether it was found."""
+    at = np.array(start, dtype=float)
+    for _ in range(_MAX_ITER):
+        _, gradient, hessian = expand(series, shape, at[1], at[0])
+        curvature, axes = np.linalg.eigh(hessian)
+        if not curvature[1] > 0:
+            return at, False
+        # where the map bends down, go down all the same
+        bend = np.maximum(np.abs(curvature), 1e-9 * curvature[1])
+        step = -axes @ ((axes.T @ gradient) / bend)
+        size = np.abs(step).max()
+        if not size > _ROUNDING:
+            return at, bool(curvature[0] > 0)
+        at += step if size <= 0.5 else step * (0.5 / size)
+        if np.abs(at - start).max() > 2.0:
+            return at, False
+        if size <= 1e-10:
+            return at, bool(curvature[0] > 0)
+    return at, False
+
+
+def coarse_minimum(values: np.ndarray) -> tuple[int, int]:
+    """The lag (dx, dy) of the least value; that of lag (i, j) is at [i, j], modulo the shape."""
+    at = np.unravel_index(int(np.argmin(values)), values.shape)
+    y, x = (
+        int(i) - n if i > (n - 1) // 2 else int(i) for i, n in zip(at, values.shape, strict=True)
+    )
+    return x, y
