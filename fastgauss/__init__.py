@@ -5,6 +5,7 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 `render` and `GaussianField` are where to go on.
 """
 
+from . import register
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
 from ._warmup import warmup
@@ -50,6 +51,7 @@ __all__ = [
     "histogram",
     "image",
     "jacobian",
+    "register",
     "render",
     "set_num_threads",
     "show_config",

@@ -28,6 +28,7 @@ import numpy as np
 from ._compile import device, kernel
 from .lanes import broadcast, floor, load, store
 from .masked import lane_count, total
+from .quintic import spline_slopes, spline_weights, weigh_six
 
 ROOM = 32  # float32 after the last pixel of a flat image, which whole registers may read
 FLUSH = 8  # rows between sums of float64
@@ -76,84 +77,17 @@ def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
 
 
 @device
-def _near(x):
-    """The quintic B-spline at 0 <= x <= 1."""
-    q = x * x
-    return 0.55 - q * (0.5 - q * (0.25 - x * (1.0 / 12.0)))
-
-
-@device
-def _middle(x):
-    """The same at 1 <= x <= 2."""
-    return 0.425 + x * (0.625 - x * (1.75 - x * (1.25 - x * (0.375 - x * (1.0 / 24.0)))))
-
-
-@device
-def _far(x):
-    """The same at 2 <= x <= 3."""
-    y = 3.0 - x
-    return y * y * y * y * y * (1.0 / 120.0)
-
-
-@device
-def spline_weights(f):
-    """Weights of nodes -2 .. 3 at 0 <= f < 1."""
-    g = 1.0 - f
-    return _far(2.0 + f), _middle(1.0 + f), _near(f), _near(g), _middle(1.0 + g), _far(2.0 + g)
-
-
-@device
-def _near_slope(x):
-    q = x * x
-    return -x * (1.0 - q * (1.0 - x * (5.0 / 12.0)))
-
-
-@device
-def _middle_slope(x):
-    return 0.625 - x * (3.5 - x * (3.75 - x * (1.5 - x * (5.0 / 24.0))))
-
-
-@device
-def _far_slope(x):
-    y = 3.0 - x
-    return y * y * y * y * (-1.0 / 24.0)
-
-
-@device
-def spline_slopes(f):
-    """Derivatives of the weights."""
-    g = 1.0 - f
-    return (
-        _far_slope(2.0 + f),
-        _middle_slope(1.0 + f),
-        _near_slope(f),
-        -_near_slope(g),
-        -_middle_slope(1.0 + g),
-        -_far_slope(2.0 + g),
-    )
-
-
-@device
-def _six(array, at, step, weights):
-    """Weighted sum of six registers."""
-    w0, w1, w2, w3, w4, w5 = weights
-    inner = load(array, at + 2 * step) * w2 + load(array, at + 3 * step) * w3
-    middle = load(array, at + step) * w1 + load(array, at + 4 * step) * w4
-    return inner + (middle + (load(array, at) * w0 + load(array, at + 5 * step) * w5))
-
-
-@device
 def _across(c, columns, at, length, weights, slopes, value, slope):
     """One row of the image and of its derivative along y, from six rows of coefficients."""
     for x in range(0, length + 6, lane_count(c)):
-        store(value, x, _six(c, at + x, columns, weights))
-        store(slope, x, _six(c, at + x, columns, slopes))
+        store(value, x, weigh_six(c, at + x, columns, weights))
+        store(slope, x, weigh_six(c, at + x, columns, slopes))
 
 
 @device
 def _along(row, x, weights):
     """Registers of the image, or of its derivative, from a row that ``_across`` made."""
-    return _six(row, x, 1, weights)
+    return weigh_six(row, x, 1, weights)
 
 
 @device

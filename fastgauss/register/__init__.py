@@ -6,11 +6,12 @@ what is at x in the first image is at x + dx in the second.
 """
 
 from .align import align
-from .chi2 import chi2_map, chi2_map_to_errors, chi2_shift, chi2_shift_iterzoom
+from .chi2 import chi2_map, chi2_shift
 from .correlation import cross_correlate, phase_correlate, shift_from_correlation
 from .displacement import displacement_field
 from .results import DisplacementField, Shift, Status
 from .shift import shift_image
+from .zoom import chi2_map_to_errors, chi2_shift_iterzoom
 
 __all__ = [
     "DisplacementField",

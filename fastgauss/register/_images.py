@@ -22,7 +22,7 @@ import numpy as np
 
 from .. import _check, _runtime
 from ..kernels import align as kernel
-from ..kernels import block_match, correlate
+from ..kernels import block_match, correlate, quintic
 
 # cutoff and order of the filters to choose from; those of order 2 are Gaussians
 SHAPES = (
@@ -184,7 +184,7 @@ def _low_pass(shape: tuple[float, float]) -> LowPass:
 
 def _phase(k: np.ndarray) -> np.ndarray:
     """By how much a quarter of a pixel's shift by splines is off: Im(I exp(-i k / 4)) of mode k."""
-    weights = kernel.spline_weights(0.25)
+    weights = quintic.spline_weights(0.25)
     shifted = sum(w * np.exp(1j * k * (j - 2.25)) for j, w in enumerate(weights))
     return np.imag(shifted) / _spline(k)
 

@@ -28,15 +28,15 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from . import _images, _spectrum
-from .align import aligned, noises, sandwich
+from ._periodic import aligned, noises, sandwich
 
 BOUNDARIES = ("wrap", "overlap")
 _ZOOMED = 101  # nodes of a side of the array that is returned, unless told otherwise
-_LARGEST = 4096  # nodes of a side, at most
+LARGEST = 4096  # nodes of a side, at most
 _WIDE = 4.0  # standard errors that the array spans in each direction
 
 
-class _Data(NamedTuple):
+class Data(NamedTuple):
     """Two images and what is known of their pixels."""
 
     images: tuple[np.ndarray, np.ndarray]  # float64, 0 where missing
@@ -50,7 +50,7 @@ class _Data(NamedTuple):
         return not isinstance(self.weight, np.ndarray) and all(m.all() for m in self.valid)
 
 
-def _read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> _Data:
+def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
     zeromean = _check.flag("zeromean", zeromean)
     arrays = [_check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
     shape = arrays[0].shape
@@ -78,10 +78,10 @@ def _read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> _Data:
     for array, exists in zip(arrays, valid, strict=True):
         own = array[exists].mean(dtype=np.float64) if zeromean and exists.any() else level
         images.append(np.where(exists, array, own) - own)  # the level alone cancels
-    return _Data((images[0], images[1]), (valid[0], valid[1]), weight, error is not None)
+    return Data((images[0], images[1]), (valid[0], valid[1]), weight, error is not None)
 
 
-def _maps(data: _Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """chi2 and the number of pairs of pixels by lag d (at index d modulo the size)."""
     im1, im2 = data.images
     v1, v2 = (m.astype(np.float64) for m in data.valid)
@@ -97,7 +97,7 @@ def _maps(data: _Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(chi2, 0.0), np.rint(pairs)
 
 
-def _plain_series(data: _Data) -> np.ndarray:
+def _plain_series(data: Data) -> np.ndarray:
     """The series of chi2 where two of its terms are constants."""
     im1, im2 = data.images
     series = _spectrum.cross(_spectrum.transform(im1), _spectrum.transform(im2))
@@ -165,7 +165,7 @@ def chi2_map(
     """
     _check.choice("boundary", boundary, BOUNDARIES)
     reduced = _check.flag("reduced", reduced)
-    data = _read(im1, im2, err, mask, zeromean)
+    data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     if data.plain and boundary == "wrap":
         chi2 = np.maximum(_spectrum.inverse(_plain_series(data) * data.images[0].size, shape), 0.0)
@@ -178,17 +178,7 @@ def chi2_map(
     return chi2[np.ix_(*lags)]
 
 
-class _Minimum(NamedTuple):
-    """chi2 around its minimum."""
-
-    series: np.ndarray
-    shape: tuple[int, ...]
-    place: np.ndarray  # dx, dy
-    found: bool
-    covariance: np.ndarray
-
-
-def _series(data: _Data) -> np.ndarray:
+def by_displacement(data: Data) -> np.ndarray:
     """The series of chi2 by displacement, for as many pairs of pixels everywhere."""
     if data.plain:
         return _plain_series(data)
@@ -199,11 +189,11 @@ def _series(data: _Data) -> np.ndarray:
     return _spectrum.transform(level) / chi2.size
 
 
-def _coarse(series: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int]:
+def coarse(series: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int]:
     return _spectrum.coarse_minimum(_spectrum.inverse(series, shape))
 
 
-def _covariance(data: _Data, series: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _covariance(data: Data, series: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Of (dx, dy), from the curvature, or from both images' noise where that is known."""
     shape = data.images[0].shape
     size = data.images[0].size
@@ -226,7 +216,7 @@ def _covariance(data: _Data, series: np.ndarray, place: np.ndarray) -> np.ndarra
     return inverse if data.given else inverse * max(least, 0.0) / max(pairs - 2, 1)
 
 
-def _joint(nfitted: Any, nsigma: Any) -> float:
+def rise_of(nfitted: Any, nsigma: Any) -> float:
     """Rise of chi2 that holds the probability of so many sigmas for so many parameters."""
     from scipy.stats import chi2, norm
 
@@ -315,11 +305,11 @@ def chi2_shift(
         if isinstance(upsample_factor, str):
             _check.choice("upsample_factor", upsample_factor, ("auto",))
         factor = _check.number("upsample_factor", upsample_factor, at_least=1)
-    rise = math.sqrt(_joint(nfitted, 1.0))
-    data = _read(im1, im2, err, mask, zeromean)
+    rise = math.sqrt(rise_of(nfitted, 1.0))
+    data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
-    series = _series(data)
-    place, found = _spectrum.minimise(series, shape, _coarse(series, shape))
+    series = by_displacement(data)
+    place, found = _spectrum.minimise(series, shape, coarse(series, shape))
     if not found:
         place = np.full(2, np.nan)
     elif factor:
@@ -356,177 +346,8 @@ def _array(
     span = np.clip(_WIDE * np.nan_to_num(errors), 1e-6, 0.5 * min(shape))
     half = _ZOOMED // 2
     if factor:
-        half = int(min(max(np.ceil(span.max() * factor), half), _LARGEST // 2))
+        half = int(min(max(np.ceil(span.max() * factor), half), LARGEST // 2))
         span = np.full(2, half / factor)
     steps = np.linspace(-1, 1, 2 * half + 1)
     x, y = (place[i] + span[i] * steps for i in (0, 1))
     return x, y, np.maximum(_spectrum.zoom(series, shape, y, x), 0.0)
-
-
-def chi2_map_to_errors(
-    chi2: ArrayLike, zoom_factor: float = 1.0, nsigma: float = 1.0, nfitted: int = 1
-) -> tuple[float, float, float, float]:
-    """Errors in both directions of both axes from an array of chi-squared.
-
-    Parameters
-    ----------
-    chi2 : array_like (ny, nx)
-        With its minimum inside, and all of the region around it.
-    zoom_factor : float, optional
-        Nodes of the array per pixel.
-    nsigma : float, optional
-        Standard errors wanted.
-    nfitted : int, optional
-        1 for the error of each axis whatever the other's; 2 for the joint region.
-
-    Returns
-    -------
-    x_low, x_high, y_low, y_high : float
-        Distance in pixels from the minimum to the ends of the region where chi2 has risen by no
-        more than nsigma**2 (nfitted=1), between nodes by interpolation; NaN where it leaves the
-        array.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-
-    Examples
-    --------
-    >>> import numpy as np, fastgauss as fg
-    >>> y, x = np.mgrid[-20:21, -30:31]
-    >>> errors = fg.register.chi2_map_to_errors((x / 10) ** 2 + (y / 5) ** 2)
-    >>> [round(e, 2) for e in errors]
-    [10.0, 10.0, 5.0, 5.0]
-    """
-    values = _check.finite_array("chi2", chi2, 2)
-    if not values.size:
-        raise ValueError(f"chi2 must hold a value, got shape {values.shape}")
-    zoom_factor = _check.number("zoom_factor", zoom_factor, above=0)
-    rise = _joint(nfitted, nsigma)
-    at = np.unravel_index(int(values.argmin()), values.shape)
-    ends: list[float] = []
-    for axis in (1, 0):
-        profile = values.min(axis=1 - axis) - values.min()
-        place = int(at[axis])
-        for line in (profile[place::-1], profile[place:]):
-            ends.append(_crossing(line, rise) / zoom_factor)
-    return ends[0], ends[1], ends[2], ends[3]
-
-
-def _crossing(line: np.ndarray, rise: float) -> float:
-    """Where a profile from its minimum on first exceeds a rise; straight in its square root."""
-    above = np.flatnonzero(line > rise)
-    if not above.size:
-        return math.nan
-    i = int(above[0])
-    low, high, goal = (math.sqrt(v) for v in (line[i - 1], line[i], rise))
-    return i - 1 + (goal - low) / (high - low)
-
-
-def chi2_shift_iterzoom(
-    im1: ArrayLike,
-    im2: ArrayLike,
-    err: ArrayLike | None = None,
-    return_error: bool = True,
-    return_chi2array: bool = False,
-    zeromean: bool = False,
-    *,
-    zoom_shape: tuple[int, int] = (10, 10),
-    rezoom_shape: tuple[int, int] = (100, 100),
-    mindiff: float = 1.0,
-    nfitted: int = 1,
-    mask: ArrayLike | tuple | None = None,
-) -> tuple:
-    """The displacement of `chi2_shift`, found by zooming into chi-squared again and again.
-
-    Parameters
-    ----------
-    im1, im2, err, return_error, return_chi2array, zeromean, nfitted, mask
-        As in `chi2_shift`; without err it is 1.
-    zoom_shape, rezoom_shape : (rows, columns), optional
-        Nodes of each zoom, 5 or more, and of the last, from which the errors are read.
-    mindiff : float, optional
-        Zoom until chi2 varies by less than this over an array.
-
-    Returns
-    -------
-    dx, dy : float
-        Displacement along axis 1 and axis 0: the minimum in the last array and, where its
-        neighbours tell, a parabola's.
-    ex, ey : float
-        If `return_error`: half the extent of the region of 1 sigma; the rise of chi2 alone, which
-        knows the noise of `im2`.
-    (x, y, chi2) : tuple of ndarray
-        If `return_chi2array`: the last array.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-
-    Notes
-    -----
-    `chi2_shift` is faster and more exact; this keeps the sense of image_registration's
-    ``chi2_shift_iterzoom`` and needs nothing smooth but the chi-squared itself.
-
-    Examples
-    --------
-    >>> import numpy as np, fastgauss as fg
-    >>> image = np.random.default_rng(42).normal(size=(50, 55))
-    >>> shifted = np.roll(image, (12, 5), (0, 1))
-    >>> fg.register.chi2_shift_iterzoom(image, shifted)[:2]
-    (5.0, 12.0)
-    """
-    return_error = _check.flag("return_error", return_error)
-    return_chi2array = _check.flag("return_chi2array", return_chi2array)
-    sides = [
-        tuple(_check.integer(f"{name}[{i}]", n, at_least=5) for i, n in enumerate(value))
-        for name, value in (("zoom_shape", zoom_shape), ("rezoom_shape", rezoom_shape))
-    ]
-    for name, side in zip(("zoom_shape", "rezoom_shape"), sides, strict=True):
-        if len(side) != 2 or max(side) > _LARGEST:
-            raise ValueError(f"{name} must be 2 numbers of at most {_LARGEST}, got {side}")
-    mindiff = _check.number("mindiff", mindiff, above=0)
-    rise = _joint(nfitted, 1.0)
-    data = _read(im1, im2, err, mask, zeromean)
-    shape = data.images[0].shape
-    series = _series(data)
-    place = np.array(_coarse(series, shape), dtype=float)
-    span = 1.0
-    while True:
-        x, y, values, place = _zoomed(series, shape, place, span, sides[0])
-        if values.max() - values.min() < mindiff or span < 1e-9:
-            break
-        span *= 0.4
-    # a region that the last array holds: chi2 rises with the square of the distance
-    variation = max(float(values.max() - values.min()), 1e-30)
-    span *= math.sqrt(8.0 * rise / variation) if variation < 4 * rise else 1.0
-    span = min(span, 0.5 * min(shape))
-    place, found = _spectrum.minimise(series, shape, place)
-    x, y, values, _ = _zoomed(series, shape, place, span, sides[1])
-    if not found:
-        place = np.full(2, np.nan)
-    out: tuple = (float(place[0]), float(place[1]))
-    if return_error:
-        density = [(n - 1) / (2 * span) for n in (len(x), len(y))]
-        low_x, high_x, low_y, high_y = chi2_map_to_errors(values, 1.0, 1.0, nfitted)
-        out += (0.5 * (low_x + high_x) / density[0], 0.5 * (low_y + high_y) / density[1])
-    if return_chi2array:
-        out += ((x, y, values),)
-    return out
-
-
-def _zoomed(
-    series: np.ndarray,
-    shape: tuple[int, ...],
-    place: np.ndarray,
-    span: float,
-    sides: tuple[int, ...],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """chi2 on an array around a place, a node on the place itself; and where it is least."""
-    steps = [span * (np.arange(n) - (n - 1) // 2) / ((n - 1) / 2) for n in sides]
-    y, x = place[1] + steps[0], place[0] + steps[1]
-    values = _spectrum.zoom(series, shape, y, x)
-    i, j = np.unravel_index(int(values.argmin()), values.shape)
-    return x, y, values, np.array([x[j], y[i]])
