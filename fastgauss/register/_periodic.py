@@ -18,12 +18,18 @@ import numpy as np
 from . import _images, _spectrum
 from .results import Shift, Status
 
+_RINGS = 4  # an octave
+_DOUBT = 0.01  # probability of another peak
+
 
 def _radial(power: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The mean of a spectrum over rings one mode wide, at every mode; not negative."""
-    ky = np.fft.fftfreq(shape[0], 1 / shape[0])[:, np.newaxis] / shape[0]
-    kx = np.fft.rfftfreq(shape[1], 1 / shape[1]) / shape[1]
-    ring = np.rint(np.hypot(ky, kx) * max(shape)).astype(np.int64).ravel()
+    """The mean of a spectrum over rings a quarter of an octave wide, at every mode; not negative.
+
+    Narrower rings would follow the noise, and with them the weights.
+    """
+    ky, kx = np.fft.fftfreq(shape[0])[:, np.newaxis], np.fft.rfftfreq(shape[1])
+    modes = np.maximum(np.hypot(ky, kx) * max(shape), 1.0)
+    ring = np.rint(_RINGS * np.log2(modes)).astype(np.int64).ravel()
     many = np.broadcast_to(_spectrum.weights(shape[1]), power.shape).ravel()
     mean = np.bincount(ring, many * power.ravel()) / np.maximum(np.bincount(ring, many), 1)
     return np.maximum(mean, 0.0)[ring].reshape(power.shape)
@@ -92,6 +98,24 @@ def _peak(
     return _spectrum.minimise(series, shape, begin)
 
 
+def _doubt(
+    product: np.ndarray,
+    weight: np.ndarray,
+    place: np.ndarray,
+    covariance: np.ndarray,
+    shape: tuple[int, ...],
+) -> tuple[np.ndarray, Status]:
+    """The covariance with the chance that another peak of the correlation is the right one."""
+    series = -weight * product
+    least, _, hessian = _spectrum.expand(series, shape, place[1], place[0])
+    unit = np.trace(hessian @ covariance)  # a log-likelihood has the inverse of its covariance
+    if not (np.isfinite(covariance).all() and unit > 0):
+        return covariance, Status.CONVERGED
+    rise = 4.0 / unit * (_spectrum.inverse(series, shape) * math.prod(shape) - least)
+    chance, more = _spectrum.elsewhere(rise, place, covariance)
+    return covariance + more, Status.AMBIGUOUS if chance > _DOUBT else Status.CONVERGED
+
+
 def register(
     first: _images.Pixels, second: _images.Pixels, begin: tuple[float, ...] | None, reach: float
 ) -> Shift:
@@ -131,9 +155,10 @@ def register(
     if not found:
         return Shift(math.nan, math.nan, nan, Status.NO_TEXTURE, math.nan, math.nan, size)
     covariance = sandwich(straight, weight, v1, v2, shape)
+    covariance, status = _doubt(product, weight, place, covariance, shape)
     many = _spectrum.weights(shape[1])
     own = [float((many * (s.real**2 + s.imag**2)).sum() - abs(s[0, 0]) ** 2) for s in (one, two)]
     correlation = float((many * straight.real).sum()) / math.sqrt(own[0] * own[1])
     noise = sum(measured) / (v1 + v2) if known else sum(measured)
     dx, dy = place.tolist()
-    return Shift(dx, dy, covariance, int(Status.CONVERGED), correlation, noise, size)
+    return Shift(dx, dy, covariance, int(status), correlation, noise, size)

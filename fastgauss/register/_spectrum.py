@@ -17,6 +17,8 @@ import numpy as np
 
 _MAX_ITER = 50
 _ROUNDING = 1e-12  # pixels; a step below it is rounding
+_UNLIKELY = 60.0  # rise of chi-squared beyond which nothing is looked for
+_POINT = 1e-9  # square pixels: the least extent of a minimum
 
 
 def transform(array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -105,6 +107,27 @@ def minimise(series: np.ndarray, shape: tuple[int, ...], start: Any) -> tuple[np
         if size <= 1e-10:
             return at, bool(curvature[0] > 0)
     return at, False
+
+
+def elsewhere(
+    rise: np.ndarray, place: np.ndarray, covariance: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Probability that a displacement is at another minimum, and what that adds to its covariance.
+
+    ``rise`` is chi-squared beyond its minimum by lag, as `coarse_minimum` reads it. The minimum at
+    ``place`` holds 2 pi sqrt(det covariance), each lag beyond 2 px and 3 standard errors 1 px^2.
+    """
+    lags = np.argwhere(rise < _UNLIKELY)
+    n = np.array(rise.shape)
+    away = (lags - place[::-1] + n / 2) % n - n / 2
+    local = np.sqrt(np.diag(covariance))[::-1]
+    far = (np.abs(away) > np.maximum(2.0, 3.0 * local)).any(axis=1)
+    away, lags = away[far][:, ::-1], lags[far]
+    chance = np.exp(-0.5 * np.maximum(rise[lags[:, 0], lags[:, 1]], 0.0))
+    own = 2 * np.pi * np.sqrt(max(float(np.linalg.det(covariance)), 0.0))
+    own = max(min(own, float(rise.size)), _POINT)
+    chance = chance / (own + chance.sum())
+    return float(chance.sum()), (away.T * chance) @ away
 
 
 def coarse_minimum(values: np.ndarray) -> tuple[int, int]:

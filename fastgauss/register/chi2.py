@@ -189,12 +189,21 @@ def by_displacement(data: Data) -> np.ndarray:
     return _spectrum.transform(level) / chi2.size
 
 
-def coarse(series: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int]:
-    return _spectrum.coarse_minimum(_spectrum.inverse(series, shape))
+def _covariance(
+    data: Data, series: np.ndarray, place: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Of (dx, dy): around the minimum, and with the chance that another is the right one."""
+    local = _local_covariance(data, series, place)
+    least, _, hessian = _spectrum.expand(series, data.images[0].shape, place[1], place[0])
+    # chi2 in units in which its curvature agrees with the covariance
+    unit = 0.25 * np.trace(hessian @ local)
+    if not (np.isfinite(local).all() and unit > 0):
+        return local
+    return local + _spectrum.elsewhere((values - least) / unit, place, local)[1]
 
 
-def _covariance(data: Data, series: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Of (dx, dy), from the curvature, or from both images' noise where that is known."""
+def _local_covariance(data: Data, series: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """From the curvature, or from both images' noise where that is known."""
     shape = data.images[0].shape
     size = data.images[0].size
     if not isinstance(data.weight, np.ndarray) and data.plain:
@@ -309,14 +318,15 @@ def chi2_shift(
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     series = by_displacement(data)
-    place, found = _spectrum.minimise(series, shape, coarse(series, shape))
+    values = _spectrum.inverse(series * data.images[0].size, shape)
+    place, found = _spectrum.minimise(series, shape, _spectrum.coarse_minimum(values))
     if not found:
         place = np.full(2, np.nan)
     elif factor:
         place = _on_grid(series, shape, place, factor)
     errors = np.full(2, np.nan)
     if found and (return_error or return_chi2array):
-        errors = np.sqrt(np.diag(_covariance(data, series, place)))
+        errors = np.sqrt(np.diag(_covariance(data, series, place, values)))
     out: tuple = (float(place[0]), float(place[1]))
     if return_error:
         out += (float(rise * errors[0]), float(rise * errors[1]))

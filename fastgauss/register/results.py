@@ -26,6 +26,7 @@ class Status(IntEnum):
     NO_TEXTURE = align.NO_TEXTURE
     TOO_FEW_PIXELS = align.TOO_FEW_PIXELS
     LOST = align.LOST
+    AMBIGUOUS = 5
 
     @property
     def message(self) -> str:
@@ -39,6 +40,7 @@ _MESSAGES = {
     Status.NO_TEXTURE: "the pixels do not determine both components",
     Status.TOO_FEW_PIXELS: "too few pixels exist in both images",
     Status.LOST: "the refinement left the neighbourhood of the correlation's peak",
+    Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
 }
 
 

@@ -139,7 +139,7 @@ def chi2_shift_iterzoom(
     data = chi2.read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     series = chi2.by_displacement(data)
-    place = np.array(chi2.coarse(series, shape), dtype=float)
+    place = np.array(_spectrum.coarse_minimum(_spectrum.inverse(series, shape)), dtype=float)
     span = 1.0
     while True:
         x, y, values, place = _zoomed(series, shape, place, span, sides[0])
