@@ -32,4 +32,7 @@ TOLERANCE = {
     "gram": 1e-14,  # absolute, in units of the largest entry
     "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
     "amplitude errors": 1e-9,
+    "spline weights": 1e-15,  # absolute
+    "registration, crops": 2e-3,  # pixels, without noise: filters see beyond the border
+    "correlation": 1e-11,  # absolute, of values of order 1
 }

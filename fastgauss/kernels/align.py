@@ -32,6 +32,7 @@ from .quintic import spline_slopes, spline_weights, weigh_six
 
 ROOM = 32  # float32 after the last pixel of a flat image, which whole registers may read
 FLUSH = 8  # rows between sums of float64
+_FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
 
 CONVERGED, MAX_ITERATIONS, NO_TEXTURE, TOO_FEW_PIXELS, LOST = range(5)
 
@@ -325,7 +326,7 @@ def _finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
     # a spline is off by a sine of the fraction of a pixel
     result[VAR_X] += (low_pass.bias[0] * np.sin(2.0 * np.pi * (dx - floor(dx)))) ** 2
     result[VAR_Y] += (low_pass.bias[1] * np.sin(2.0 * np.pi * (dy - floor(dy)))) ** 2
-    result[RESIDUAL] = noise
+    result[RESIDUAL] = noise / unit if unit > 0.0 else noise
     mean_b = sums[1] - sums[13]
     spread_a = sums[2] - sums[1] * sums[1] / w0
     spread_b = sums[15] - mean_b * mean_b / w0
@@ -360,7 +361,8 @@ def _settle(c1, u1, c2, u2, shape, window, dx, dy, rules, scratch):
         sums = scratch.sums
         hxx, hxy, hyx, hyy = sums[9], sums[10], sums[11], sums[12]
         det = hxx * hyy - hxy * hyx
-        if not (hxx > 0.0 and hyy > 0.0 and det > 1e-6 * hxx * hyy):
+        least = _FLAT * sums[2]
+        if not (hxx > least and hyy > least and det > 1e-6 * hxx * hyy):
             return dx, dy, box, NO_TEXTURE
         step_x = (hyy * sums[7] - hxy * sums[8]) / det
         step_y = (hxx * sums[8] - hyx * sums[7]) / det

@@ -124,7 +124,7 @@ def match(ax, ay, bx, by, firsts, shapes, finest, windows, guesses, reach, start
                 min((windows[n, 1] + windows[n, 3]) >> level, width),
             )
             if level == coarsest:
-                best, at_y, at_x = -2.0, move_y, move_x
+                best, at_y, at_x = -1.0, move_y, move_x
                 for j in range(move_y - reach[0], move_y + reach[0] + 1):
                     for i in range(move_x - reach[1], move_x + reach[1] + 1):
                         score = _score(ax, ay, bx, by, first, height, width, box, j, i)
@@ -135,7 +135,7 @@ def match(ax, ay, bx, by, firsts, shapes, finest, windows, guesses, reach, start
                 move_y, move_x = 2 * move_y, 2 * move_x
             around = np.empty((3, 3))
             for _ in range(_CLIMBS):
-                best, at_y, at_x = -2.0, move_y, move_x
+                best, at_y, at_x = -1.0, move_y, move_x
                 for j in range(3):
                     for i in range(3):
                         score = _score(

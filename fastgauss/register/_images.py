@@ -29,6 +29,7 @@ SHAPES = (
     *((cut * math.pi, 4.0) for cut in (0.6, 0.45)),
     *((1.0 / sigma, 2.0) for sigma in (1.0, 1.4, 2.0, 2.8)),
 )
+_PLAIN = (1.0, 2.0)  # the one without any signal
 _CUT = 3e-3  # of the middle tap, where a filter ends
 _MIXED = 0.02  # share of the smoothed image that may come from beyond the margin
 _SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
@@ -141,6 +142,7 @@ class LowPass:
     """A filter of spline coefficients, exp(-(k / cutoff)^order / 2) along each axis."""
 
     taps: np.ndarray  # half of the filter that makes coefficients
+    squares: np.ndarray  # of the filter that smooths the image, of sum 1
     margin: int  # pixels over which the smoothed image mixes
     kernel: kernel.Filter
 
@@ -172,14 +174,17 @@ def _low_pass(shape: tuple[float, float]) -> LowPass:
     smooth = response * _spline(k)  # of A
     slope = response * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0  # of its derivative
     own = np.fft.irfft((slope * smooth) ** 2)[0] * np.fft.irfft(smooth**4)[0]
-    tails = np.cumsum(np.abs(np.fft.irfft(smooth)[: len(k) - 1])[::-1])[::-1]
+    blur = np.fft.irfft(smooth)[: len(k) - 1]
+    tails = np.cumsum(np.abs(blur)[::-1])[::-1]
+    squares = np.concatenate([blur[len(taps) : 0 : -1], blur[: len(taps) + 1]]) ** 2
     inner = kernel.Filter(
         _half(smooth**2, _CUT).astype(np.float32),
         np.fft.irfft(response**2)[:6].copy(),
         float(own),
         np.zeros(2),
     )
-    return LowPass(taps, int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1, inner)
+    margin = int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1
+    return LowPass(taps, squares / squares.sum(), margin, inner)
 
 
 def _phase(k: np.ndarray) -> np.ndarray:
@@ -218,7 +223,7 @@ def choose(first: Pixels, second: Pixels, count: int) -> LowPass:
         v1 = v2 = corner if known is None else 0.5 * (max(2 * corner - known, 0.0) + known)
     signal = power - 0.5 * (v1 + v2)
     doubtful = (v1 + v2) * signal + v1 * v2
-    best, least, bias = SHAPES[-1], math.inf, np.zeros(2)
+    best, least, bias = _PLAIN, math.inf, np.zeros(2)
     for shape in SHAPES:
         gy, gx = _response(shape, ky) ** 2, _response(shape, kx) ** 2
         off = np.array([gy @ signal @ (kx * _phase(kx) * gx), (ky * _phase(ky) * gy) @ signal @ gx])
@@ -257,6 +262,17 @@ def _grow(holes: np.ndarray, margin: int) -> np.ndarray:
     return maximum_filter(holes, size=2 * margin + 1)
 
 
+def _smoothed(variance: float | np.ndarray, low: LowPass) -> float | np.ndarray:
+    """Variances of the smoothed image in units of what uniform noise keeps."""
+    from scipy.ndimage import correlate1d
+
+    if not isinstance(variance, np.ndarray):
+        return variance
+    for axis in (0, 1):
+        variance = correlate1d(variance, low.squares, axis, mode="reflect")
+    return variance
+
+
 def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -> Field:
     """Coefficients, and precisions times ``unit``; ``extra`` more pixels of margin are lost."""
     shape = pixels.values.shape
@@ -278,7 +294,7 @@ def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -
     if pixels.variance is None:
         map_[:] = 2.0
     else:
-        map_[:] = unit / pixels.variance
+        map_[:] = unit / _smoothed(pixels.variance, low)
     margin = low.margin + extra
     if not pixels.valid.all():
         map_[_grow(~pixels.valid, margin)] = 0.0
