@@ -97,7 +97,7 @@ def median_test(moves, noise=0.1, limit=2.0):
     return out
 
 
-def score(a, b, taps, margin, dx, dy):
+def score(a, b, taps, box, dx, dy):
     """Score and slopes of a displacement, by scipy's splines of the smoothed images."""
     both = np.concatenate([taps[:0:-1], taps])
     splines = []
@@ -106,8 +106,7 @@ def score(a, b, taps, margin, dx, dy):
         for axis in (0, 1):
             smooth = ndimage.correlate1d(smooth, both, axis, mode="reflect")
         splines.append(smooth)
-    inside = tuple(slice(margin, n - margin) for n in a.shape)
-    y, x = (c[inside].astype(float) for c in np.indices(a.shape))
+    y, x = (c[box].astype(float) for c in np.indices(a.shape))
 
     def at(coefficients, u, v, order):
         """Sum over the 36 nodes around; order of the derivative along (y, x)."""

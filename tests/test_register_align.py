@@ -93,17 +93,13 @@ def test_solution_is_a_root_of_the_twin():
     shift = align(a, b, 0.1, 0.1)
     first = _images.read(a, 0.1, None)
     low = _images.choose(first, _images.read(b, 0.1, None, first.level), a.size)
-    # the overlap of the kernel: within the margin of both images, one pixel more in the second
-    right, slope = naive.score(a, b, low.taps, 12, shift.dx, shift.dy)
-    inner = np.linalg.solve(slope, right)
-    assert np.abs(inner).max() < 3 * shift.errors.max()  # a smaller region: within the noise
     move = np.rint([shift.dy, shift.dx]).astype(int)
-    margin = low.margin
-    top, left = np.maximum(margin, margin + 1 - move)
-    bottom, right_ = np.minimum(np.array(a.shape) - margin, np.array(a.shape) - (margin + 1) - move)
-    sub = slice(top, bottom), slice(left, right_)
-    assert shift.pixels == (bottom - top) * (right_ - left)
-    assert a[sub].size == shift.pixels
+    low_edge = np.maximum(low.margin, np.maximum(low.margin + 1, 4) - move)
+    high_edge = np.minimum(N - low.margin, N - np.maximum(low.margin + 1, 5) - move)
+    box = tuple(slice(i, j) for i, j in zip(low_edge, high_edge, strict=True))
+    assert shift.pixels == a[box].size
+    right, slope = naive.score(a, b, low.taps, box, shift.dx, shift.dy)
+    assert_allclose(np.linalg.solve(slope, right), 0, rtol=0, atol=TOLERANCE["registration"])
 
 
 # -- honest errors -----------------------------------------------------------------------------
@@ -117,7 +113,7 @@ def test_crops_of_a_moving_scene(n, noise, known):
     rng = np.random.default_rng(n)
     err = noise if known else None
     error, reported, bound = trials(
-        400, lambda: crops(rng, n, noise), lambda a, b: align(a, b, err, err)
+        400 if n < 128 else 200, lambda: crops(rng, n, noise), lambda a, b: align(a, b, err, err)
     )
     assert np.abs(error).max() < 1
     assert np.mean(error**2) < 2.5**2 * bound.mean()

@@ -33,6 +33,7 @@ TOLERANCE = {
     "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
     "amplitude errors": 1e-9,
     "spline weights": 1e-15,  # absolute
+    "registration": 1e-5,  # pixels, against the twin
     "registration, crops": 2e-3,  # pixels, without noise: filters see beyond the border
     "correlation": 1e-11,  # absolute, of values of order 1
 }

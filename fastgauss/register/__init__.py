@@ -9,6 +9,7 @@ from .align import align
 from .chi2 import chi2_map, chi2_shift
 from .correlation import cross_correlate, phase_correlate, shift_from_correlation
 from .displacement import displacement_field
+from .plot import plot_displacements
 from .results import DisplacementField, Shift, Status
 from .shift import shift_image
 from .zoom import chi2_map_to_errors, chi2_shift_iterzoom
@@ -25,6 +26,7 @@ __all__ = [
     "cross_correlate",
     "displacement_field",
     "phase_correlate",
+    "plot_displacements",
     "shift_from_correlation",
     "shift_image",
 ]
