@@ -1,9 +1,9 @@
 """The command ``fastgauss``: the main job from the shell.
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
-``fastgauss register A B`` finds how
-windows move between two images, ``fastgauss info`` tells what runs here, and ``fastgauss warmup``
-compiles everything once. An error is one line on stderr and exit code 2.
+``fastgauss register A B`` finds how windows move between two images,
+``fastgauss info`` tells what runs here, and ``fastgauss warmup`` compiles
+everything once. An error is one line on stderr and exit code 2.
 """
 
 from __future__ import annotations

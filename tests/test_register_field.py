@@ -1,4 +1,4 @@
-"""``displacement_field``: many windows, their errors, outliers, threads, pictures and the command."""
+"""``displacement_field``: windows, their errors and outliers, pictures, the command."""
 
 import pickle
 

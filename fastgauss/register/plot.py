@@ -117,8 +117,8 @@ def _title(field: DisplacementField, found: np.ndarray, scale: float) -> str:
     text = f"{count} window{'' if count == 1 else 's'}"
     good = found & ~field.outlier
     if good.any():
-        text += f", median dx {np.median(field.dx[good]):.2f}, dy {np.median(field.dy[good]):.2f}
-        px"
+        dx, dy = (np.median(part[good]) for part in (field.dx, field.dy))
+        text += f", median dx {dx:.2f}, dy {dy:.2f} px"
     if not good.all():
         text += f", {count - int(good.sum())} doubtful"
     return f"{text}; arrows {scale:g} x"
