@@ -44,10 +44,11 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         _io.check_plot(args.plot)
     resolve_threads(args.threads)
-    images = [_first_frame(path) for path in (args.first, args.second)]
+    first, second = _first_frame(args.first), _first_frame(args.second)
     begin = time.perf_counter()
     field = displacement_field(
-        *images,
+        first,
+        second,
         args.window,
         args.step,
         args.noise,
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         from ..plot import save_plot
         from .plot import plot_displacements
 
-        save_plot(args.plot, plot_displacements(images[0], field))
+        save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)
 
 
