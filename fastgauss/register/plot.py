@@ -64,7 +64,7 @@ def plot_displacements(
     >>> a, b = scene[5:69, 5:69], scene[7:71, 2:66]
     >>> field = fg.register.displacement_field(a, b, 32, 16)
     >>> fg.register.plot_displacements(a, field).axes[0].get_title()
-    '9 windows, median dx 3.00, dy -2.00 px; arrows 5 x'
+    '9 windows, median dx 3.00, dy -2.00 px; arrows 2 x'
     """
     mpl_figure = require("matplotlib.figure", "plotting", "plot")
     image = _check.real_array("image", image, 2)
