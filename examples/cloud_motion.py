@@ -44,7 +44,7 @@ def dim(frame):
 
 
 def compare(field):
-    """Root mean square error, mean reported error and share within it, of what is not an outlier."""
+    """Root mean square error, the reported one, and the share within it, without outliers."""
     good = ~field.outlier
     misses = np.stack([field.dx[good] - TRUTH[0], field.dy[good] - TRUTH[1]], axis=-1)
     errors = field.errors[good]
@@ -75,8 +75,8 @@ def main():
         if name == "as it is":
             picture = fg.register.plot_displacements(first, field)
     shift = fg.register.align(first, second)
-    print(f"whole: dx {shift.dx:.4f} +- {shift.errors[0]:.4f}, dy {shift.dy:.4f} +-
-    {shift.errors[1]:.4f}") from fastgauss.plot import save_plot
+    print(f"the whole image: dx {shift.dx:.4f} px, dy {shift.dy:.4f} px, errors {shift.errors}")
+    from fastgauss.plot import save_plot
 
     save_plot(options.picture, picture)
     print("wrote", options.picture)
