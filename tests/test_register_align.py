@@ -65,12 +65,14 @@ def test_an_image_has_no_displacement_to_itself(shape, boundary):
     assert align(image, image, 0.1, 0.1, boundary=boundary)[:2] == (0, 0)
 
 
-@pytest.mark.parametrize("dtype", ["f8", "f4", "i2", ">f8", "u1"])
-@pytest.mark.parametrize(("dx", "dy"), [(3, -2), (-5, 4), (0, 6)])
+@pytest.mark.parametrize(
+    ("dx", "dy", "dtype"),
+    [(-5, 4, "f8"), (0, 6, "f4"), *((3, -2, kind) for kind in ("f8", "i2", ">f8", "u1"))],
+)
 def test_whole_pixels_are_exact(dx, dy, dtype):
-    scene = np.random.default_rng(2).normal(size=(60, 60)).cumsum(0).cumsum(1)
+    scene = np.random.default_rng(2).normal(size=(48, 48)).cumsum(0).cumsum(1)
     scene = (120 + 100 * scene / abs(scene).max()).astype(dtype)
-    a, b = scene[10:50, 10:50], scene[10 - dy : 50 - dy, 10 - dx : 50 - dx]
+    a, b = scene[8:40, 8:40], scene[8 - dy : 40 - dy, 8 - dx : 40 - dx]
     shift = align(a, b, brightness="same")
     assert_allclose(shift[:2], (dx, dy), rtol=0, atol=TOLERANCE["registration, crops"])
     flipped = align(a[::-1, ::-1], b[::-1, ::-1])

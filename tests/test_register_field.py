@@ -135,6 +135,7 @@ def test_bad_input(error, message, options):
         displacement_field(**{"a": image, "b": image, "window": 16, **options})
 
 
+@compiled
 def test_command_writes_field_and_picture(tmp_path, capsys):
     a, b = frames(96, 0.02, 2.4, 1.1)
     for name, frame in (("a", a), ("b", b)):

@@ -164,8 +164,9 @@ def _normal(c2, columns, box, dx, dy, scratch):
     top, left, rows, width = box
     stride = -(-width // 16) * 16
     step_x, step_y = floor(dx), floor(dy)
-    wx, sx = spline_weights(dx - step_x), spline_slopes(dx - step_x)
-    wy, sy = spline_weights(dy - step_y), spline_slopes(dy - step_y)
+    part_x, part_y = float(dx - step_x), float(dy - step_y)
+    wx, sx = spline_weights(part_x), spline_slopes(part_x)
+    wy, sy = spline_weights(part_y), spline_slopes(part_y)
     at = (top + int(step_y) - 2) * columns + left + int(step_x) - 2
     lanes = lane_count(c2)
     sums = scratch.sums
@@ -317,7 +318,9 @@ def _finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
     vxx, vxy, vyy = _variance(box, low_pass.square, scratch)
     scale = unit if unit > 0.0 else noise
     own = scale * low_pass.own * share
-    vxx, vxy, vyy = scale * max(vxx - own, 0.0), scale * vxy, scale * max(vyy - own, 0.0)
+    vxx, vyy = scale * max(vxx - own, 0.1 * vxx), scale * max(vyy - own, 0.1 * vyy)
+    limit = np.sqrt(vxx * vyy)  # so that no direction has a negative variance
+    vxy = min(max(scale * vxy, -limit), limit)
     det = hxx * hyy - hxy * hyx
     ixx, ixy, iyx, iyy = hyy / det, -hxy / det, -hyx / det, hxx / det
     result[VAR_X] = ixx * ixx * vxx + 2.0 * ixx * ixy * vxy + ixy * ixy * vyy
