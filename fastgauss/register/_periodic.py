@@ -95,7 +95,8 @@ def _peak(
             lag = np.abs(np.fft.fftfreq(n, 1 / n)) > reach
             values[(slice(None),) * axis + (lag,)] = np.inf
         begin = _spectrum.coarse_minimum(values)
-    return _spectrum.minimise(series, shape, begin)
+    place, found, _ = _spectrum.minimise(series, shape, begin)
+    return place, found
 
 
 def _doubt(

@@ -28,7 +28,6 @@ from numpy.typing import ArrayLike
 
 from .. import _check
 from . import _images, _spectrum
-from ._periodic import aligned, noises, sandwich
 
 BOUNDARIES = ("wrap", "overlap")
 _ZOOMED = 101  # nodes of a side of the array that is returned, unless told otherwise
@@ -50,6 +49,13 @@ class Data(NamedTuple):
         return not isinstance(self.weight, np.ndarray) and all(m.all() for m in self.valid)
 
 
+def _mean(array: np.ndarray, exists: np.ndarray) -> np.float64:
+    """The mean of what exists."""
+    if exists.all():
+        return array.mean(dtype=np.float64)
+    return array[exists].mean(dtype=np.float64) if exists.any() else np.float64(0.0)
+
+
 def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
     zeromean = _check.flag("zeromean", zeromean)
     arrays = [_check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
@@ -65,7 +71,9 @@ def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
     valid = []
     for array, holes in zip(arrays, masks, strict=True):
         gone = _images.missing("mask", holes, shape)
-        exists = np.isfinite(array)
+        with np.errstate(all="ignore"):
+            whole = array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64))
+        exists = np.ones(shape, dtype=bool) if whole else np.isfinite(array)
         valid.append(exists if gone is None else exists & ~gone)
     weight: float | np.ndarray = 1.0 if error is None else 0.0
     if isinstance(error, np.ndarray):
@@ -73,11 +81,14 @@ def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
         weight = np.where(valid[1], 1.0 / np.where(valid[1], error, 1.0).astype(np.float64) ** 2, 0)
     elif error is not None:
         weight = 1.0 / error**2
-    level = arrays[0][valid[0]].mean(dtype=np.float64) if valid[0].any() else 0.0
+    level = _mean(arrays[0], valid[0])
     images = []
     for array, exists in zip(arrays, valid, strict=True):
-        own = array[exists].mean(dtype=np.float64) if zeromean and exists.any() else level
-        images.append(np.where(exists, array, own) - own)  # the level alone cancels
+        own = _mean(array, exists) if zeromean else level
+        image = array - own  # the level alone cancels
+        if not exists.all():
+            image[~exists] = 0.0
+        images.append(image)
     return Data((images[0], images[1]), (valid[0], valid[1]), weight, error is not None)
 
 
@@ -190,33 +201,50 @@ def by_displacement(data: Data) -> np.ndarray:
 
 
 def _covariance(
-    data: Data, series: np.ndarray, place: np.ndarray, values: np.ndarray
+    data: Data, around: _spectrum.Expansion, place: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """Of (dx, dy): around the minimum, and with the chance that another is the right one."""
-    local = _local_covariance(data, series, place)
-    least, _, hessian = _spectrum.expand(series, data.images[0].shape, place[1], place[0])
+    local = _local_covariance(data, around)
     # chi2 in units in which its curvature agrees with the covariance
-    unit = 0.25 * np.trace(hessian @ local)
+    unit = 0.25 * np.trace(around.hessian @ local)
     if not (np.isfinite(local).all() and unit > 0):
         return local
-    return local + _spectrum.elsewhere((values - least) / unit, place, local)[1]
+    return local + _spectrum.elsewhere((values - around.value) / unit, place, local)[1]
 
 
-def _local_covariance(data: Data, series: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _offset(data: Data) -> float:
+    """What the images' means alone make of chi2, for an error of 1."""
+    first, second = (float(image.sum()) for image in data.images)
+    return (first - second) ** 2 / data.images[0].size
+
+
+def _sandwich(slope: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Covariance of (dx, dy) from the scene's sum of k k' P and the noises."""
+    kx, ky = (_spectrum.frequencies(n, False) for n in shape[::-1])
+    white = v1 * v2 * np.diag([shape[0] * np.sum(kx**2), shape[1] * np.sum(ky**2)])
+    try:
+        inner = np.linalg.inv(slope)
+    except np.linalg.LinAlgError:
+        return np.full((2, 2), np.nan)
+    return inner @ ((v1 + v2) * slope + white) @ inner.T
+
+
+def _local_covariance(data: Data, around: _spectrum.Expansion) -> np.ndarray:
     """From the curvature, or from both images' noise where that is known."""
     shape = data.images[0].shape
     size = data.images[0].size
+    least, _, hessian = around
     if not isinstance(data.weight, np.ndarray) and data.plain:
-        one, two = (_spectrum.transform(image) / math.sqrt(size) for image in data.images)
-        product = aligned(_spectrum.cross(one, two), shape, *place)
-        v1, v2 = noises((one, two), product, shape)
+        # sums over all modes but the mean's, of each image's power and of the cross-spectrum
+        one, two = (float(np.vdot(image, image) - image.sum() ** 2 / size) for image in data.images)
+        common = 0.5 * (one + two - (least / data.weight - _offset(data)))
+        v1, v2 = max(one - common, 0.0) / size, max(two - common, 0.0) / size
         if data.given and v1 + v2 > 0:
             scale = 1.0 / (data.weight * (v1 + v2))
             v1, v2 = v1 * scale, v2 * scale
         elif data.given:
             v2 = float(1.0 / data.weight)
-        return sandwich(product, np.ones(1), v1, v2, shape)
-    least, _, hessian = _spectrum.expand(series, shape, place[1], place[0])
+        return _sandwich(hessian / (2.0 * data.weight), v1, v2, shape)
     try:
         inverse = 2.0 * np.linalg.inv(hessian)
     except np.linalg.LinAlgError:
@@ -319,14 +347,15 @@ def chi2_shift(
     shape = data.images[0].shape
     series = by_displacement(data)
     values = _spectrum.inverse(series * data.images[0].size, shape)
-    place, found = _spectrum.minimise(series, shape, _spectrum.coarse_minimum(values))
+    start = _spectrum.coarse_minimum(values)
+    place, found, around = _spectrum.minimise(series, shape, start)
     if not found:
         place = np.full(2, np.nan)
     elif factor:
         place = _on_grid(series, shape, place, factor)
     errors = np.full(2, np.nan)
     if found and (return_error or return_chi2array):
-        errors = np.sqrt(np.diag(_covariance(data, series, place, values)))
+        errors = np.sqrt(np.diag(_covariance(data, around, place, values)))
     out: tuple = (float(place[0]), float(place[1]))
     if return_error:
         out += (float(rise * errors[0]), float(rise * errors[1]))

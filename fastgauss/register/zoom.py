@@ -150,7 +150,7 @@ def chi2_shift_iterzoom(
     variation = max(float(values.max() - values.min()), 1e-30)
     span *= math.sqrt(8.0 * rise / variation) if variation < 4 * rise else 1.0
     span = min(span, 0.5 * min(shape))
-    place, found = _spectrum.minimise(series, shape, place)
+    place, found, _ = _spectrum.minimise(series, shape, place)
     x, y, values, _ = _zoomed(series, shape, place, span, sides[1])
     if not found:
         place = np.full(2, np.nan)
