@@ -23,6 +23,7 @@ import numpy as np
 from .. import _check, _runtime
 from ..kernels import align as kernel
 from ..kernels import block_match, correlate, quintic
+from ._spectrum import times
 
 # cutoff and order of the filters to choose from; those of order 2 are Gaussians
 SHAPES = (
@@ -226,9 +227,10 @@ def choose(first: Pixels, second: Pixels, count: int) -> LowPass:
     best, least, bias = _PLAIN, math.inf, np.zeros(2)
     for shape in SHAPES:
         gy, gx = _response(shape, ky) ** 2, _response(shape, kx) ** 2
-        off = np.array([gy @ signal @ (kx * _phase(kx) * gx), (ky * _phase(ky) * gy) @ signal @ gx])
-        slope = np.array([gy @ signal @ (kx**2 * gx), (ky**2 * gy) @ signal @ gx])
-        score = (ky**2 * gy**2) @ doubtful @ gx**2 + gy**2 @ doubtful @ (kx**2 * gx**2)
+        smooth, bent = times(signal, gx), times(signal, kx**2 * gx)
+        off = [gy @ times(signal, kx * _phase(kx) * gx), (ky * _phase(ky) * gy) @ smooth]
+        slope = np.array([gy @ bent, (ky**2 * gy) @ smooth])
+        score = (ky**2 * gy**2) @ times(doubtful, gx**2) + gy**2 @ times(doubtful, kx**2 * gx**2)
         if not (slope > 0).all() or score < 0:
             continue
         total = share * score / slope.sum() ** 2 + 0.25 * (off / slope) @ (off / slope)

@@ -60,12 +60,11 @@ def sandwich(
         ky[shape[0] // 2] = 0.0  # a cosine, flat at whole pixels
     if shape[1] % 2 == 0:
         kx[-1] = 0.0
-    ones = np.ones(len(ky)), np.ones(len(kx))
 
     def moments(field: np.ndarray) -> np.ndarray:
         field = field * many
-        xx, yy = ones[0] @ field @ kx**2, ky**2 @ field @ ones[1]
-        xy = ky @ field @ kx
+        xx, yy = _spectrum.times(field, kx**2).sum(), ky**2 @ field.sum(axis=1)
+        xy = ky @ _spectrum.times(field, kx)
         return np.array([[xx, xy], [xy, yy]])
 
     slope = moments(weight * product.real)

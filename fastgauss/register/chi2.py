@@ -108,12 +108,17 @@ def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(chi2, 0.0), np.rint(pairs)
 
 
+def _power(image: np.ndarray) -> np.float64:
+    """Sum of squares, without BLAS: see `_spectrum.times`."""
+    return np.einsum("ij,ij->", image, image)
+
+
 def _plain_series(data: Data) -> np.ndarray:
     """The series of chi2 where two of its terms are constants."""
     im1, im2 = data.images
     series = _spectrum.cross(_spectrum.transform(im1), _spectrum.transform(im2))
     series *= -2.0 * data.weight / im1.size
-    series[0, 0] += data.weight * (np.vdot(im1, im1) + np.vdot(im2, im2))
+    series[0, 0] += data.weight * (_power(im1) + _power(im2))
     return series
 
 
@@ -236,7 +241,7 @@ def _local_covariance(data: Data, around: _spectrum.Expansion) -> np.ndarray:
     least, _, hessian = around
     if not isinstance(data.weight, np.ndarray) and data.plain:
         # sums over all modes but the mean's, of each image's power and of the cross-spectrum
-        one, two = (float(np.vdot(image, image) - image.sum() ** 2 / size) for image in data.images)
+        one, two = (float(_power(image) - image.sum() ** 2 / size) for image in data.images)
         common = 0.5 * (one + two - (least / data.weight - _offset(data)))
         v1, v2 = max(one - common, 0.0) / size, max(two - common, 0.0) / size
         if data.given and v1 + v2 > 0:
