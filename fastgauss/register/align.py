@@ -94,7 +94,7 @@ def align(
 
     Notes
     -----
-    About 1.5 ms for 128 x 128, 7 ms for 512 x 512 pixels. The errors know the noise and the
+    About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels. The errors know the noise and the
     splines' interpolation, not a scene that changes.
 
     References
