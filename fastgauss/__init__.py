@@ -5,6 +5,7 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 `render` and `GaussianField` are where to go on.
 """
 
+from . import register
 from ._density import KernelDensity
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
@@ -76,6 +77,7 @@ __all__ = [
     "kde",
     "level",
     "pca",
+    "register",
     "render",
     "set_num_threads",
     "show_config",

@@ -1,6 +1,7 @@
 """The command ``fastgauss``: the main job from the shell.
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
+``fastgauss register A B`` finds how windows move between two images,
 ``fastgauss info`` tells what runs here, and ``fastgauss warmup`` compiles
 everything once. An error is one line on stderr and exit code 2.
 """
@@ -25,6 +26,7 @@ from . import _io
 from ._info import show_config
 from ._runtime import resolve_threads
 from .models import MODELS, get_model
+from .register import command
 from .results import Status
 
 _ROWS = 10  # shown without --output
@@ -61,6 +63,7 @@ def _parser() -> _Parser:
     fit.add_argument("--threads", type=int, help="default: one a core")
     fit.set_defaults(run=_fit)
 
+    command.add_parser(commands)
     info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
     info.set_defaults(run=_info)
     warmup = commands.add_parser("warmup", help="compile everything once, into the cache")

@@ -115,6 +115,24 @@ def test_the_code_of_the_readme_runs():
     assert names["value"].shape == (1,)
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="hundreds of windows")
+def test_a_photograph_moved_as_it_was_told(tmp_path, monkeypatch, capsys):
+    names = example("cloud_motion.py")
+    first, second = names["make"](1.0)
+    field = fg.register.displacement_field(first, second, 32, 16)
+    rms, reported, within = names["compare"](field)
+    assert field.outlier.mean() < 0.05
+    assert rms < 0.05
+    assert reported == pytest.approx(rms, rel=0.4)
+    assert 0.6 < within < 0.85
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "moved.png"
+    monkeypatch.setattr("sys.argv", ["cloud_motion.py", "--picture", str(path)])
+    names["main"]()
+    assert path.stat().st_size > 10_000
+    assert "0 doubtful" in capsys.readouterr().out
+
+
 def test_the_spectrum_of_random_sources_is_flat_as_shot_noise(tmp_path):
     names = example("sky_map.py")
     count = 2_000 if JIT_DISABLED else 200_000

@@ -36,4 +36,8 @@ TOLERANCE = {
     "lines": 1e-9,  # coefficients, in units of the largest of a row
     "isj": 2e-3,  # bandwidth against that of sums over pairs
     "ulp of gain": {"filter": 4.0, "direct": 4.0, "fft": 16.0},  # of the largest possible result
+    "spline weights": 1e-15,  # absolute
+    "registration": 1e-5,  # pixels, against the twin
+    "registration, crops": 2e-3,  # pixels, without noise: filters see beyond the border
+    "correlation": 1e-11,  # absolute, of values of order 1
 }

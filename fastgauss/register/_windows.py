@@ -1,0 +1,106 @@
+"""Windows of a pair of images: block matching, then refinement, over the thread pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import _runtime
+from ..kernels import align as kernel
+from ..kernels import block_match
+from . import _images
+
+BRIGHTNESS = {"same": kernel.SAME, "offset": kernel.OFFSET, "linear": kernel.LINEAR}
+_MAX_ITER = 20
+_REACH = 4.0  # pixels that a solution may be away from where it began
+_MATCHED = 1 << 18  # pixels of the windows of a task
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images ready for registration."""
+
+    first: _images.Pixels
+    second: _images.Pixels
+    low: _images.LowPass
+    a: _images.Field
+    b: _images.Field
+    unit: float  # variance of the difference of typical pixels; 0 if that was not given
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.first.values.shape
+
+
+def pair(first: _images.Pixels, second: _images.Pixels, count: int, threads: int) -> Pair:
+    """Filter both images, for windows of ``count`` pixels."""
+    low = _images.choose(first, second, count)
+    variances = [p.variance for p in (first, second) if p.variance is not None]
+    scaled = len(variances) == 2
+    # precisions are relative to this, so that float32 holds them
+    unit = float(sum(np.mean(v) for v in variances)) if scaled else 0.0
+    a, b = (
+        _images.field(p if scaled else replace(p, variance=None), low, extra, unit, threads)
+        for p, extra in ((first, 0), (second, 1))
+    )
+    return Pair(first, second, low, a, b, unit)
+
+
+def levels(side: int, coarse: int) -> int:
+    """The level on which a window of this side has ``coarse`` to twice as many pixels."""
+    return max(0, int(np.log2(max(side, 1) / coarse)))
+
+
+def search(
+    both: Pair, windows: np.ndarray, guesses: np.ndarray, reach: float, coarse: int, threads: int
+) -> np.ndarray:
+    """Where to begin, (n, 2): dx, dy."""
+    side = int(windows[:, 2:].min())
+    coarsest = levels(side, coarse)
+    finest = min(1, coarsest)
+    maps = [_images.pyramid(p, finest, coarsest) for p in (both.first, both.second)]
+    a, b = maps
+    steps = np.full(2, int(np.ceil(reach / (1 << coarsest))))
+    starts = np.zeros((len(windows), 2))
+
+    def make_task() -> _runtime.Task:
+        return lambda begin, end: block_match.match(
+            a.zx, a.zy, b.zx, b.zy, a.firsts, a.shapes, finest, windows, guesses, steps,
+            starts, begin, end,
+        )  # fmt: skip
+
+    _runtime.run(make_task, len(windows), chunk(windows), threads)
+    return starts
+
+
+def chunk(windows: np.ndarray) -> int:
+    """Windows of a task."""
+    return max(1, _MATCHED // max(1, int(windows[:, 2:].prod(axis=1).max(initial=1))))
+
+
+def refine(
+    both: Pair,
+    windows: np.ndarray,
+    starts: np.ndarray,
+    brightness: str,
+    tol: float,
+    least: float,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses."""
+    out = np.empty((len(windows), kernel.COLUMNS))
+    status = np.empty(len(windows), dtype=np.int64)
+    rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
+    rules = (BRIGHTNESS[brightness], _MAX_ITER, tol, least, _REACH)
+
+    def make_task() -> _runtime.Task:
+        scratch = kernel.make_scratch(rows, columns, both.low.kernel.square.size)
+        return lambda begin, end: kernel.refine(
+            both.a.coefficients, both.a.precision, both.b.coefficients, both.b.precision,
+            both.shape, windows, starts, both.low.kernel, rules, both.unit, scratch,
+            out, status, begin, end,
+        )  # fmt: skip
+
+    _runtime.run(make_task, len(windows), chunk(windows), threads)
+    return out, status

@@ -1,0 +1,94 @@
+"""``fastgauss register A B``: the displacement field of two images, from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _io
+from .._runtime import resolve_threads
+from .displacement import displacement_field
+from .results import DisplacementField, Status
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser(
+        "register",
+        help="find the displacement of every window between two images",
+        description="Find how the windows of image A are displaced in image B, with errors.",
+    )
+    parser.add_argument("first", metavar="A", help="TIFF, PNG, JPEG, NPY or FITS")
+    parser.add_argument("second", metavar="B", help="an image of the same shape")
+    parser.add_argument("-o", "--output", metavar="FIELD", help="write .npz")
+    parser.add_argument("--plot", metavar="FILE", help="draw arrows: .png, .pdf or .svg")
+    parser.add_argument("--window", type=int, default=64, help="side of a window, px (64)")
+    parser.add_argument("--step", type=int, default=32, help="distance of windows, px (32)")
+    parser.add_argument("--search", type=float, help="largest displacement, px (window / 4)")
+    parser.add_argument("--passes", type=int, default=1, help="passes, from larger windows (1)")
+    parser.add_argument("--noise", type=float, help="standard deviation of both images' noise")
+    parser.add_argument("--threads", type=int, help="default: one a core")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command says."""
+    if args.output:
+        if Path(args.output).suffix.lower() != ".npz":
+            raise ValueError(f"the name of the field must end in .npz, got {args.output}")
+        _io.check_table(args.output)
+    if args.plot:
+        _io.check_plot(args.plot)
+    resolve_threads(args.threads)
+    first, second = _first_frame(args.first), _first_frame(args.second)
+    begin = time.perf_counter()
+    field = displacement_field(
+        first,
+        second,
+        args.window,
+        args.step,
+        args.noise,
+        search=args.search,
+        multipass=args.passes,
+        threads=args.threads,
+    )
+    _print_summary(field, time.perf_counter() - begin)
+    if args.output:
+        with _io.replacing(args.output) as file:
+            np.savez(file, **field.to_dict())  # type: ignore[arg-type]
+        print("wrote", args.output)
+    if args.plot:
+        from ..plot import save_plot
+        from .plot import plot_displacements
+
+        save_plot(args.plot, plot_displacements(first, field))
+        print("wrote", args.plot)
+
+
+def _first_frame(path: str) -> np.ndarray:
+    with _io.open_image(path) as frames:
+        return frames[0]
+
+
+def _print_summary(field: DisplacementField, seconds: float) -> None:
+    count = field.dx.size
+    good = ~field.outlier
+    codes, counts = np.unique(field.status[~field.converged], return_counts=True)
+    others = "".join(
+        f", {n} {Status(int(code)).name.lower().replace('_', ' ')}"
+        for code, n in zip(codes, counts, strict=True)
+    )
+    doubtful = int((field.outlier & field.converged).sum())
+    others += f", {doubtful} against their neighbours" if doubtful else ""
+    print(f"{count} windows, {int(good.sum())} good{others}, {seconds:.2f} s")
+    if good.any():
+        medians = [np.median(part[good]) for part in (field.dx, field.dy)]
+        errors = np.median(field.errors[good], axis=0)
+        print(
+            f"median dx {medians[0]:.4g}, dy {medians[1]:.4g} px; "
+            f"median errors {errors[0]:.2g}, {errors[1]:.2g} px"
+        )

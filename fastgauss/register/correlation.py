@@ -1,0 +1,280 @@
+"""Cross-correlation and phase correlation of whole images, of any number of axes.
+
+The map of a and b at the lag d is
+
+    c(d) = sum_x a(x) b(x + d),
+
+so that its peak is at the displacement of b relative to a. With fftshift (the default) the lag
+along an axis of n pixels is index - n // 2; without it, the index, or index - n in the second half.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _check
+from . import _spectrum
+from ._images import missing
+
+WINDOWS = ("hann",)
+BOUNDARIES = ("wrap", "overlap")
+_LEAST = 0.1  # share of the pixels under which a normalised value would mean nothing
+
+
+def _window(name: Any, shape: tuple[int, ...]) -> np.ndarray | float:
+    """The product of tapers along all axes."""
+    if name is None:
+        return 1.0
+    _check.choice("window", name, WINDOWS)
+    taper = np.ones(shape)
+    for axis, n in enumerate(shape):
+        line = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+        taper *= line.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return taper
+
+
+def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Values, 0 where missing, and what exists."""
+    arrays = [_check.real_array(name, value) for name, value in (("a", a), ("b", b))]
+    if arrays[0].shape != arrays[1].shape:
+        raise ValueError(f"b must have the shape of a, {arrays[0].shape}, got {arrays[1].shape}")
+    if not arrays[0].ndim or not arrays[0].size:
+        raise ValueError(f"a must hold a pixel, got shape {arrays[0].shape}")
+    masks = mask if isinstance(mask, tuple) else (mask, mask)
+    if len(masks) != 2:
+        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
+    values, valid = [], []
+    for array, holes in zip(arrays, masks, strict=True):
+        gone = missing("mask", holes, array.shape)
+        exists = np.isfinite(array) if gone is None else np.isfinite(array) & ~gone
+        values.append(np.where(exists, array, 0).astype(np.float64))
+        valid.append(exists)
+    return values, valid
+
+
+def _centred(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The mean of what exists taken away, and 0 elsewhere."""
+    count = valid.sum()
+    return np.where(valid, values - values.sum() / max(count, 1), 0.0)
+
+
+def _lags(values: np.ndarray, shape: tuple[int, ...], fftshift: bool) -> np.ndarray:
+    """Of a map of more lags, those of the shape, in the order that fftshift means."""
+    order = [
+        np.arange(n) - n // 2 if fftshift else np.rint(np.fft.fftfreq(n, 1 / n)).astype(int)
+        for n in shape
+    ]
+    return values[np.ix_(*[lags % n for lags, n in zip(order, values.shape, strict=True)])]
+
+
+def cross_correlate(
+    a: ArrayLike,
+    b: ArrayLike,
+    normalize: bool = True,
+    window: str | None = None,
+    *,
+    boundary: str = "wrap",
+    mask: ArrayLike | tuple | None = None,
+    fftshift: bool = True,
+) -> np.ndarray:
+    """Cross-correlation of two arrays at all lags up to half their size.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Of one shape, with any number of axes; NaN and infinity are missing.
+    normalize : bool, optional
+        Correlation coefficients, -1 to 1, of the pixels that a lag lays on each other; NaN at
+        lags where fewer than a tenth do. Otherwise the sum of products, as it is.
+    window : {"hann"}, optional
+        A taper that both arrays, less their mean, are multiplied by.
+    boundary : {"wrap", "overlap"}
+        Periodic arrays, or nothing beyond their edges.
+    mask : array_like of bool, or a tuple of two, optional
+        True where a pixel is missing, in both or in each.
+    fftshift : bool, optional
+        The lag 0 at index n // 2 of an axis of n, otherwise at index 0.
+
+    Returns
+    -------
+    ndarray float64
+        Of the same shape: at lag d the sum over x of a(x) b(x + d), largest at the displacement of
+        b.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Notes
+    -----
+    Costs three real transforms, and up to five more where pixels are missing or edges count.
+
+    References
+    ----------
+    D. Padfield, "Masked object registration in the Fourier domain", IEEE Trans. Image Processing 21
+    (2012) 2706, eq. 5.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> a = np.random.default_rng(0).normal(size=(32, 33))
+    >>> c = fg.register.cross_correlate(a, np.roll(a, (2, -3), (0, 1)))
+    >>> fg.register.shift_from_correlation(c).round(1)
+    array([ 2., -3.])
+    """
+    _check.choice("boundary", boundary, BOUNDARIES)
+    normalize, fftshift = _check.flag("normalize", normalize), _check.flag("fftshift", fftshift)
+    values, valid = _read(a, b, mask)
+    shape = values[0].shape
+    if window is not None or normalize:
+        values = [_centred(v, m) for v, m in zip(values, valid, strict=True)]
+    taper = _window(window, shape)
+    values = [v * taper for v in values]
+    size = shape if boundary == "wrap" else tuple(2 * n for n in shape)
+
+    def correlate(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return _spectrum.inverse(_spectrum.cross(p, q), size)
+
+    spectra = [_spectrum.transform(v, size) for v in values]
+    product = correlate(*spectra)
+    if not normalize:
+        return _lags(product, shape, fftshift)
+    whole = boundary == "wrap" and valid[0].all() and valid[1].all()
+    if whole:
+        means = [v.mean() for v in values]
+        spread = math.sqrt(
+            math.prod(float(((v - m) ** 2).sum()) for v, m in zip(values, means, strict=True))
+        )
+        covariance = product - values[0].size * means[0] * means[1]
+        return _lags(covariance / spread if spread > 0 else covariance * np.nan, shape, fftshift)
+    known = [_spectrum.transform(m.astype(np.float64), size) for m in valid]
+    squares = [_spectrum.transform(v * v, size) for v in values]
+    count = np.rint(correlate(known[0], known[1]))
+    enough = count >= _LEAST * values[0].size
+    count = np.maximum(count, 1)
+    sums = correlate(spectra[0], known[1]), correlate(known[0], spectra[1])
+    parts = correlate(squares[0], known[1]), correlate(known[0], squares[1])
+    spreads = [np.maximum(p - s * s / count, 0) for p, s in zip(parts, sums, strict=True)]
+    spread = np.sqrt(spreads[0] * spreads[1])
+    enough &= spread > 1e-12 * math.sqrt(math.prod(float((v * v).sum()) for v in values))
+    result = np.full(size, np.nan)
+    np.divide(product - sums[0] * sums[1] / count, spread, out=result, where=enough)
+    return _lags(np.clip(result, -1, 1), shape, fftshift)
+
+
+def phase_correlate(
+    a: ArrayLike, b: ArrayLike, window: str | None = "hann", *, fftshift: bool = True
+) -> np.ndarray:
+    """Phase correlation: every mode of the cross-spectrum counts alike.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Of one shape, with any number of axes; NaN and infinity count as the mean.
+    window : {"hann"} or None, optional
+        A taper that both arrays, less their mean, are multiplied by.
+    fftshift : bool, optional
+        The lag 0 at index n // 2 of an axis of n, otherwise at index 0.
+
+    Returns
+    -------
+    ndarray float64
+        Of the same shape, periodic: a peak of height 1 or less at the displacement of b.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Notes
+    -----
+    Modes without power are left out. Costs three real transforms.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> a = np.random.default_rng(0).normal(size=(32, 33))
+    >>> c = fg.register.phase_correlate(a, np.roll(a, (2, -3), (0, 1)), window=None)
+    >>> fg.register.shift_from_correlation(c, method="parabola").round(6)
+    array([ 2., -3.])
+    """
+    fftshift = _check.flag("fftshift", fftshift)
+    values, valid = _read(a, b, None)
+    shape = values[0].shape
+    taper = _window(window, shape)
+    spectra = [
+        _spectrum.transform(_centred(v, m) * taper) for v, m in zip(values, valid, strict=True)
+    ]
+    product = _spectrum.cross(*spectra)
+    size = np.abs(product)
+    fine = size > 1e-15 * size.max()
+    product = np.divide(product, size, out=np.zeros_like(product), where=fine)
+    return _lags(_spectrum.inverse(product, shape), shape, fftshift)
+
+
+def shift_from_correlation(
+    correlation: ArrayLike, *, fftshift: bool = True, method: str = "gaussian"
+) -> np.ndarray:
+    """The displacement at the peak of a correlation, to a fraction of a pixel.
+
+    Parameters
+    ----------
+    correlation : array_like
+        What `cross_correlate` or `phase_correlate` returned; NaN is no value.
+    fftshift : bool, optional
+        Where its lag 0 is, as it was made.
+    method : {"gaussian", "parabola"}
+        What is laid through the highest value and its neighbours along each axis; a Gaussian where
+        all three are positive.
+
+    Returns
+    -------
+    ndarray (ndim,) float64
+        Displacement of the second array **in array-axis order**: (dy, dx) for images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or nothing is finite.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> x = np.arange(20.0)
+    >>> peak = np.exp(-((x - 12.3) ** 2) / 4)
+    >>> fg.register.shift_from_correlation(peak).round(6)
+    array([2.3])
+    """
+    values = _check.real_array("correlation", correlation)
+    fftshift = _check.flag("fftshift", fftshift)
+    _check.choice("method", method, ("gaussian", "parabola"))
+    values = np.asarray(values, dtype=np.float64)
+    if not values.ndim or not np.isfinite(values).any():
+        raise ValueError(f"correlation must hold a finite value, got shape {values.shape}")
+    values = np.where(np.isfinite(values), values, -np.inf)
+    at = np.unravel_index(int(np.argmax(values)), values.shape)
+    out = np.empty(values.ndim)
+    for axis, n in enumerate(values.shape):
+        lag = int(at[axis]) - n // 2 if fftshift else (int(at[axis]) + n // 2) % n - n // 2
+        index: list[Any] = list(at)
+        three = []
+        for step in (-1, 0, 1):
+            index[axis] = (at[axis] + step) % n
+            three.append(float(values[tuple(index)]))
+        out[axis] = lag + _vertex(three, method)
+    return out
+
+
+def _vertex(three: list[float], method: str) -> float:
+    """Where a curve through three values, the middle one the highest, has its top."""
+    if not all(math.isfinite(v) for v in three):
+        return 0.0
+    if method == "gaussian" and min(three) > 0:
+        three = [math.log(v) for v in three]
+    bend = 2 * three[1] - three[0] - three[2]
+    return 0.5 * (three[2] - three[0]) / bend if bend > 0 else 0.0

@@ -1,0 +1,124 @@
+"""A picture of a displacement field, with matplotlib, which is imported when it is drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _check
+from .._io import require
+from .results import DisplacementField
+
+_GOOD, _DOUBTFUL = "#ff9f1c", "#2ec4ff"
+_STRETCH = (0.5, 99.7)  # percentiles shown as black and white
+_LONGEST = 0.9  # of the distance of two nodes: the arrow of a large displacement
+_SIDE = 6.0  # inches, the longer side of the image
+
+
+def plot_displacements(
+    image: ArrayLike,
+    field: DisplacementField,
+    *,
+    scale: float | None = None,
+    figure: Any = None,
+) -> Any:
+    """Draw an image with an arrow at every window, and a cross where none was found.
+
+    Arrows of outliers have another colour. The median displacement and how much longer than true
+    the arrows are stand in the title.
+
+    Parameters
+    ----------
+    image : array_like (Y, X)
+        The first of the two images.
+    field : DisplacementField
+        What `displacement_field` returned for it.
+    scale : float, optional
+        How much longer than true arrows are; by default so that long ones nearly reach the next
+        node.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw; a new figure by default, unknown to pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or SubFigure
+        The figure, with one axes. `fastgauss.plot.save_plot` writes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    ImportError
+        If matplotlib is missing.
+
+    Notes
+    -----
+    y runs downwards, as in the image: an arrow of positive dy points down.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> scene = np.random.default_rng(0).normal(size=(80, 80)).cumsum(0).cumsum(1)
+    >>> a, b = scene[5:69, 5:69], scene[7:71, 2:66]
+    >>> field = fg.register.displacement_field(a, b, 32, 16)
+    >>> fg.register.plot_displacements(a, field).axes[0].get_title()
+    '9 windows, median dx 3.00, dy -2.00 px; arrows 2 x'
+    """
+    mpl_figure = require("matplotlib.figure", "plotting", "plot")
+    image = _check.real_array("image", image, 2)
+    finite = np.isfinite(image)
+    if not finite.any():
+        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    if not isinstance(field, DisplacementField):
+        raise TypeError(f"field must be a DisplacementField, got {type(field).__name__}")
+    found = np.isfinite(field.dx)
+    if scale is None:
+        scale = _arrow_scale(field, found)
+    scale = _check.number("scale", scale, above=0)
+    height, width = image.shape
+    if figure is None:
+        unit = _SIDE / max(height, width)
+        size = max(3.0, unit * width) + 0.8, max(2.0, unit * height) + 0.8
+        figure = mpl_figure.Figure(size, layout="compressed")
+    axes = figure.subplots()
+    low, high = np.percentile(image[finite].astype(np.float64), _STRETCH)
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high if high > low else low + 1.0)
+    x, y = np.meshgrid(field.x, field.y)
+    for chosen, colour in (
+        (found & ~field.outlier, _GOOD),
+        (found & field.outlier, _DOUBTFUL),
+    ):
+        arrows = (part[chosen] for part in (x, y, field.dx, field.dy))
+        axes.quiver(
+            *arrows, angles="xy", scale_units="xy", scale=1.0 / scale, color=colour, width=0.003
+        )
+    axes.plot(x[~found], y[~found], "x", color=_DOUBTFUL, markersize=4)
+    axes.set(xlabel="x (px)", ylabel="y (px)", xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.set_title(_title(field, found, scale), fontsize="medium")
+    return figure
+
+
+def _arrow_scale(field: DisplacementField, found: np.ndarray) -> float:
+    """So that long arrows nearly reach the next node; a round number."""
+    steps = [float(np.diff(nodes).min()) for nodes in (field.x, field.y) if len(nodes) > 1]
+    lengths = np.hypot(field.dx[found], field.dy[found])
+    longest = float(np.percentile(lengths, 95)) if lengths.size else 0.0
+    if not longest > 1e-6:
+        return 1.0
+    wanted = _LONGEST * min(steps, default=16.0) / longest
+    power = 10.0 ** np.floor(np.log10(wanted))
+    return float(power * max(m for m in (1, 2, 5) if m * power <= wanted * (1 + 1e-9)))
+
+
+def _title(field: DisplacementField, found: np.ndarray, scale: float) -> str:
+    count = field.dx.size
+    text = f"{count} window{'' if count == 1 else 's'}"
+    good = found & ~field.outlier
+    if good.any():
+        dx, dy = (np.median(part[good]) for part in (field.dx, field.dy))
+        text += f", median dx {dx:.2f}, dy {dy:.2f} px"
+    if not good.all():
+        text += f", {count - int(good.sum())} doubtful"
+    return f"{text}; arrows {scale:g} x"

@@ -1,0 +1,145 @@
+"""What registration returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels import align
+
+
+class Status(IntEnum):
+    """How a registration ended; ``message`` says it in words.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.register.Status(2).name, fg.register.Status(2).message
+    ('NO_TEXTURE', 'the pixels do not determine both components')
+    """
+
+    CONVERGED = align.CONVERGED
+    MAX_ITERATIONS = align.MAX_ITERATIONS
+    NO_TEXTURE = align.NO_TEXTURE
+    TOO_FEW_PIXELS = align.TOO_FEW_PIXELS
+    LOST = align.LOST
+    AMBIGUOUS = 5
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "converged",
+    Status.MAX_ITERATIONS: "20 rounds were used before the tolerance was met",
+    Status.NO_TEXTURE: "the pixels do not determine both components",
+    Status.TOO_FEW_PIXELS: "too few pixels exist in both images",
+    Status.LOST: "the refinement left the neighbourhood of the correlation's peak",
+    Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
+}
+
+
+class Shift(NamedTuple):
+    """The displacement of one image relative to another.
+
+    Attributes
+    ----------
+    dx, dy : float
+        Displacement along axis 1 and axis 0, in pixels: what is at x in the first image is
+        at x + dx in the second. NaN without a solution.
+    covariance : ndarray (2, 2)
+        Of (dx, dy), in square pixels.
+    status : int
+        A code of `Status`.
+    correlation : float
+        Of the two images' smoothed pixels at this displacement, -1 to 1.
+    noise : float
+        With errors of both images: the residual's variance in units of the expected one, near 1 if
+        they are right. Otherwise the variance of the difference of two pixels.
+    pixels : int
+        Pixels that were compared.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> image = np.random.default_rng(0).normal(size=(40, 40)).cumsum(0).cumsum(1)
+    >>> shift = fg.register.align(image, image)
+    >>> shift.dx, shift.dy, shift.converged
+    (0.0, 0.0, True)
+    """
+
+    dx: float
+    dy: float
+    covariance: np.ndarray
+    status: int
+    correlation: float
+    noise: float
+    pixels: int
+
+    @property
+    def errors(self) -> np.ndarray:
+        """One standard error of dx and of dy, in pixels, (2,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def converged(self) -> bool:
+        """Whether status is ``Status.CONVERGED``."""
+        return self.status == Status.CONVERGED
+
+
+@dataclass(frozen=True)
+class DisplacementField:
+    """Displacements of the windows of an image, one a node of a grid of R rows and C columns.
+
+    Attributes
+    ----------
+    x, y : ndarray (C,), (R,)
+        Centres of the windows in pixels.
+    dx, dy : ndarray (R, C)
+        Displacement along axis 1 and axis 0, in pixels; NaN without a solution.
+    covariance : ndarray (R, C, 2, 2)
+        Of (dx, dy), in square pixels.
+    status : ndarray (R, C) of int
+        Codes of `Status`.
+    correlation, noise : ndarray (R, C)
+        As in `Shift`.
+    outlier : ndarray (R, C) of bool
+        Where the normalised median test of the eight neighbours fails, or there is no solution.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> image = np.random.default_rng(0).normal(size=(96, 128)).cumsum(0).cumsum(1)
+    >>> field = fg.register.displacement_field(image, image, window=32, step=32)
+    >>> field.dx.shape, bool(field.converged.all()), float(abs(field.dx).max())
+    ((3, 4), True, 0.0)
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    dx: np.ndarray
+    dy: np.ndarray
+    covariance: np.ndarray
+    status: np.ndarray
+    correlation: np.ndarray
+    noise: np.ndarray
+    outlier: np.ndarray
+
+    @property
+    def errors(self) -> np.ndarray:
+        """One standard error of dx and of dy, in pixels, (R, C, 2)."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1))
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Where status is ``Status.CONVERGED``."""
+        return self.status == Status.CONVERGED
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as the command line writes them to .npz."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
