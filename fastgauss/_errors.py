@@ -14,8 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from . import _runtime
-from ._joint import _NEAR_SPOTS, Joint, State
+from ._joint import Joint, State
 from .kernels import conjugate
+
+_NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
 
 
 def _common(fit: Joint, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -40,7 +40,6 @@ _HOLDS = 2  # times that a step is formed with more parameters held at their bou
 _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
-_NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
 
 
 Call = Callable[[np.ndarray], None]  # a task on some spots
