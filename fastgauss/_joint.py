@@ -330,9 +330,9 @@ class Joint:
             longest = np.zeros(len(freedom))
             longest[groups] = np.maximum.reduceat(length, crowd.lows[:-1])[groups]
             with np.errstate(divide="ignore", invalid="ignore"):
-                rate = np.nanmax([longest / before[0], before[0] / before[1]], axis=0)
-            rate = np.clip(rate, min(1.0, 1e-6 / tol), None)
-            left = np.where(rate < 1, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
+                rate = np.fmax(longest / before[0], before[0] / before[1])
+                rate = np.clip(rate, min(1.0, 1e-6 / tol), None)
+                left = np.where(rate < 1, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
             near = (np.minimum(longest, left) <= tol) & (stage == "shape")
             settled[spots] = (length <= tol)[spots] & (stage == "shape") | near[
                 crowd.group_of[spots]
