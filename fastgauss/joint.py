@@ -273,6 +273,8 @@ class _Fit:
             start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
         offset_limits = self._offset_limits()
         u, offsets = self.coordinates.start(start), start[:, -1]
+        if len(u):
+            u[:, self.tied] = np.median(u[:, self.tied], axis=0)
         noise = self._noise(offsets)
         half = self._half(u, noise)
         rounds = np.zeros(len(u), np.int32)
@@ -394,7 +396,7 @@ class _Fit:
         fit.normal(state.u, np.arange(n))
         matrices, sound = _errors.covariances(fit, state, self._terms_at(fit, state.u))
         if chosen.covariance == "residual":
-            freedom = fit.freedom()
+            freedom = fit.freedom(state.u)
             with np.errstate(divide="ignore", invalid="ignore"):
                 noise = fit.per_group(state.sums[:, 0]) / np.where(freedom > 0, freedom, np.nan)
             matrices *= noise[fit.crowd.group_of, np.newaxis, np.newaxis]
