@@ -437,6 +437,6 @@ class _Fit:
             return Background(ground, np.zeros((1, 0)), fit.scale)
         if len(state.ground) == 1:
             return Background(None, state.ground, fit.scale)
-        terms = np.full((shape[0], self.terms), np.nan)
+        terms = np.full((shape[0] if self.picture.stack else 1, self.terms), np.nan)
         terms[fit.crowd.windows[fit.crowd.lows[:-1], 0]] = state.ground
         return Background(None, terms, fit.scale)
