@@ -1,16 +1,18 @@
 """Joint fits of crowded images beside theory, single fits and other packages.
 
-Run ``python -m benchmarks.joint`` from the repository; ``--quick`` takes a minute and a half. Spots
-have sigma 1.3 in Poisson noise; starts are off by 0.3 px (standard deviation) an axis.
+Run ``python -m benchmarks.joint`` from the repository; ``--quick`` takes a minute and a half.
+Spots have sigma 1.3 in Poisson noise; starts are off by 0.3 px (standard deviation) an axis.
 
-*pairs*: two spots at a known distance, many pairs far apart in one image, fitted by maximum likelihood
-with the width known or one for each spot, and an offset for the pair. *RMSE / bound* is that of
-``bounds.py``, with the Cramer-Rao bound of two spots on a common offset; *bias* is the mean error
-over its standard error. Lists are amplitude, the place along the line from the other spot, and across it.
-*fields*: 10,000 spots on 1024 x 1024 pixels and five times as many, by the number of neighbours within
-four pixels: RMSE of the place in pixels and of the flux in percent, over spots within 1 px of the
-truth; *lost* are the others. Packages that are slow get a part of the image, the same for all in the
-last column's ratio of times a spot. *cost*: seconds a spot at constant density.
+*pairs*: two spots at a known distance, many pairs far apart in one image, fitted by maximum
+likelihood with the width known or one for each spot, and an offset for the pair. *RMSE / bound*
+is that of ``bounds.py``, with the Cramer-Rao bound of two spots on a common offset; *bias* is the
+mean error over its standard error. Lists are amplitude, the place along the line from the other
+spot, and across it.
+*fields*: 10,000 spots on 1024 x 1024 pixels and five times as many, by the number of neighbours
+within four pixels: RMSE of the place in pixels and of the flux in percent, over spots within 1 px
+of the truth; *lost* are the others. Packages that are slow get a corner of the image; the last
+column is their time by ours for the same pixels.
+*cost*: time by the number of spots at constant density.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ def make_pairs(count: int, distance: float, level: str, seed: int = 0) -> Pairs:
 
 
 def pair_bounds(pairs: Pairs, known: bool) -> np.ndarray:
-    """Least variances of amplitude, place along and across, (2 pairs, 3), from the fitted pixels."""
+    """Least variances of amplitude, place along and across, (2 pairs, 3)."""
     shift = TILE * np.floor(pairs.truth[:, :1, 1:3].mean(axis=1, keepdims=True) / TILE)
     local = pairs.truth.copy()
     local[..., 1:3] -= shift
@@ -193,6 +195,7 @@ def single(field: Field) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _photutils(iterative: bool) -> Fit:
+    """Spots within 1.2 FWHM are a group; with 2, all of the dense field would be one."""
     from astropy.table import QTable
     from photutils.detection import DAOStarFinder
     from photutils.psf import (
@@ -203,7 +206,7 @@ def _photutils(iterative: bool) -> Fit:
     )
 
     fwhm = 2 * math.sqrt(2 * math.log(2)) * SIGMA
-    common = {"fit_shape": (7, 7), "grouper": SourceGrouper(1.5 * fwhm), "aperture_radius": fwhm}
+    common = {"fit_shape": (7, 7), "grouper": SourceGrouper(1.2 * fwhm), "aperture_radius": fwhm}
 
     def fit(field: Field) -> tuple[np.ndarray, np.ndarray]:
         psf = CircularGaussianPSF(fwhm=fwhm)
@@ -228,10 +231,7 @@ def _photutils(iterative: bool) -> Fit:
 
 
 def grouped() -> Fit:
-    """PSFPhotometry with SourceGrouper: width, background and first fluxes are given.
-
-    Spots within 1.5 FWHM are a group: with 2, the dense field would be one, for hours.
-    """
+    """PSFPhotometry with SourceGrouper: width, background and first fluxes are given."""
     return _photutils(False)
 
 
@@ -242,7 +242,7 @@ def iterative() -> Fit:
 
 def picassosr() -> Fit:
     """The package's kernel on boxes of 7 pixels, each spot alone, its width fitted."""
-    from .conditions import Case, Rois
+    from .conditions import Case
     from .fitters import picassosr as prepare
 
     size, case = 7, Case("symmetric", 7, method="mle")

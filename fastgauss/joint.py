@@ -380,7 +380,7 @@ class _Fit:
         """The background at the centres, (n,), sorted as the fit."""
         ground = state.ground[fit.crowd.group_of]
         fitted = (self._terms_at(fit, state.u) * ground).sum(axis=1)
-        if self.picture.ground.size == 1:
+        if self.picture.ground.size <= 1:
             return fitted
         shape = self.picture.extent
         at = np.clip(np.rint(self._three_of(fit, state.u)), 0, shape - 1).astype(np.intp)

@@ -12,7 +12,6 @@ from tolerances import TOLERANCE
 import fastgauss as fg
 from fastgauss.models import get_model
 
-
 SHAPES = {2: (31, 33), 3: (15, 17, 16)}
 PLACES = {  # (z), row, column; far enough to know them apart, near enough to overlap
     2: np.array([[14.3, 13.6], [17.4, 14.2], [15.1, 17.3], [18.2, 17.9]]),

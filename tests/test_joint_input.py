@@ -149,7 +149,7 @@ def test_too_few_rounds_are_said():
 @compiled
 @pytest.mark.parametrize("background", ["local", "constant", "plane", "array"])
 def test_render_is_the_model_and_survives_pickling_and_choosing(background):
-    image, truth, start = cluster(slope=0.1)
+    image, _, start = cluster(slope=0.1)
     ramp = 10 + np.tile(0.1 * np.arange(image.shape[1]), (image.shape[0], 1))
     ground = ramp if background == "array" else background
     result = fg.fit_joint(image, start[:, 2:0:-1], guess=start, background=ground, box=BOX)

@@ -123,7 +123,7 @@ def test_bounds_are_kept_and_wanted(method):
 
 
 def test_a_bound_of_the_offset():
-    image, truth, start = cluster()
+    image, _, start = cluster()
     result = fg.fit_joint(image, start[:, 2:0:-1], guess=start, bounds={"offset": (0, 9.0)})
     assert (result.offset == 9.0).all()
     held = fg.fit_joint(image, start[:, 2:0:-1], guess=start, fixed={"offset": 9.0})
@@ -180,7 +180,7 @@ def test_a_frame_of_a_stack_is_fitted_for_itself(background):
 
 
 def test_dark_spots():
-    image, truth, start = cluster()
+    image, _, start = cluster()
     bright = fg.fit_joint(image, start[:, 2:0:-1], tol=1e-7)
     dark = fg.fit_joint(500.0 - image, start[:, 2:0:-1], polarity="dark", tol=1e-7)
     assert_allclose(dark.amplitude, -bright.amplitude, rtol=1e-5)
@@ -192,4 +192,4 @@ def test_depth_from_the_shape_of_overlapping_spots():
     truth = np.array([[400.0, 13.6, 14.3, 120.0, 10.0], [500.0, 16.9, 16.2, -200.0, 10.0]])
     light = fg.image(truth * [1, 1, 1, 1, 0], SHAPE, model).sum(axis=0) + 10.0
     image = np.random.default_rng(10).poisson(light).astype(float)
-    both(image, truth, truth + [9.0, 0.2, -0.1, 20.0, 0.5], model, method="mle", box=29)
+    both(image, truth, truth + np.array([9.0, 0.2, -0.1, 20.0, 0.5]), model, method="mle", box=29)
