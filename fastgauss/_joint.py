@@ -263,11 +263,13 @@ class Joint:
         matrix[:, i, j] = matrix[:, j, i] = totals[:, t:]
         return np.ascontiguousarray(totals[:, :t]), matrix
 
-    def freedom(self) -> np.ndarray:
-        """Degrees of freedom of each group."""
-        free = (self.lower < self.upper) & ~self.tied
-        own = self.per_group(free.sum(axis=1)) + self.terms
-        return self.pixels - own - (self.tied & (self.lower < self.upper).any(axis=0)).sum()
+    def freedom(self, u: np.ndarray | None = None) -> np.ndarray:
+        """Degrees of freedom of each group; at ``u``, without what is on a bound."""
+        free = self.lower < self.upper
+        if u is not None:
+            free &= (u > self.lower) & (u < self.upper)
+        own = self.per_group((free & ~self.tied).sum(axis=1)) + self.terms
+        return self.pixels - own - (self.tied & free.any(axis=0)).sum()
 
     @property
     def pixels(self) -> np.ndarray:

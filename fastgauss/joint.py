@@ -275,6 +275,8 @@ class _Fit:
             start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
         offset_limits = self._offset_limits()
         u, offsets = self.coordinates.start(start), start[:, -1]
+        if len(u):
+            u[:, self.tied] = np.median(u[:, self.tied], axis=0)
         noise = self._noise(offsets)
         half = self._half(u, noise)
         rounds = np.zeros(len(u), np.int32)
@@ -386,7 +388,7 @@ class _Fit:
         """The background at the centres, (n,), sorted as the fit."""
         ground = state.ground[fit.crowd.group_of]
         fitted = (self._terms_at(fit, state.u) * ground).sum(axis=1)
-        if self.picture.ground.size == 1:
+        if self.picture.ground.size <= 1:
             return fitted
         shape = self.picture.extent
         at = np.clip(np.rint(self._three_of(fit, state.u)), 0, shape - 1).astype(np.intp)
@@ -402,7 +404,7 @@ class _Fit:
         fit.normal(state.u, np.arange(n))
         matrices, sound = _errors.covariances(fit, state, self._terms_at(fit, state.u))
         if chosen.covariance == "residual":
-            freedom = fit.freedom()
+            freedom = fit.freedom(state.u)
             with np.errstate(divide="ignore", invalid="ignore"):
                 noise = fit.per_group(state.sums[:, 0]) / np.where(freedom > 0, freedom, np.nan)
             matrices *= noise[fit.crowd.group_of, np.newaxis, np.newaxis]
@@ -443,6 +445,6 @@ class _Fit:
             return Background(ground, np.zeros((1, 0)), fit.scale)
         if len(state.ground) == 1:
             return Background(None, state.ground, fit.scale)
-        terms = np.full((shape[0], self.terms), np.nan)
+        terms = np.full((shape[0] if self.picture.stack else 1, self.terms), np.nan)
         terms[fit.crowd.windows[fit.crowd.lows[:-1], 0]] = state.ground
         return Background(None, terms, fit.scale)

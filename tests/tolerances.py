@@ -28,6 +28,12 @@ TOLERANCE = {
     "fit, standard errors": 1e-5,  # parameters against the twin's, absolute, in their errors
     "fit objective": 1e-9,
     "fit errors": 1e-5,  # against those at the twin's solution
+    "joint objective": 1e-6,  # in one spot's box, which is not where it is least
+    "joint covariance": 1e-10,  # of small systems, against LAPACK
+    "joint step": 1e-2,  # of conjugate gradients, in the norm of the matrix
+    "joint errors, chain": 0.01,  # of 25 spots, whose twelfth neighbours are left out
+    "ten turned spots": 1e-5,  # absolute, without noise
+    "far light": 0.02,  # in errors: what light below 2 % of the noise moves
     "dot product": 1e-13,  # <A s, v> against <s, A' v>, relative to their norms
     "gram": 1e-14,  # absolute, in units of the largest entry
     "amplitudes": 1e-8,  # at tol 1e-11, in units of the largest
