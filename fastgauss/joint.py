@@ -269,6 +269,8 @@ class _Fit:
 
     def run(self, start: np.ndarray) -> FitResult:
         """The result."""
+        if len(start):
+            start[:, self.chosen.shared] = np.median(start[:, self.chosen.shared], axis=0)
         if self.chosen.method == "mle":
             start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
         offset_limits = self._offset_limits()
