@@ -29,12 +29,15 @@ from .kernels.lanes import WIDTH, lane_rows
 _SPOTS = 256  # a task's spots
 _ROWS = 64  # a task's rows of the image, at least
 _START_DAMPING = 1e-3
-_LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e10
+_LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
 _STAGES = ("amplitude", "centre", "centre")  # what moves in the first rounds of a crowd
+_LARGE, _FEW = 64, 0.25  # spots of a large group, and the part of them that is few
+_PATIENCE = 2  # rounds of all before the few are left to themselves
+_HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
-_CG_TOLERANCE, _CG_MOST = 1e-3, 60
+_CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
 
 
@@ -57,6 +60,24 @@ class State(NamedTuple):
     u: np.ndarray  # (n, p)
     ground: np.ndarray  # (g, t) terms of each group's background
     sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels.crowd.measure``
+
+
+class Progress(NamedTuple):
+    """How far a fit came."""
+
+    state: State
+    settled: np.ndarray  # (n,) spots whose step is within the tolerance
+    rounds: np.ndarray  # (n,) that each took part in
+
+
+def _left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
+    """The distance left after the longest step (g,) of each group, from the last two."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = np.stack([longest / before[0], before[0] / before[1]])
+    rate = np.where(np.isnan(rates), 0.0, rates).max(axis=0)
+    rate = np.maximum(rate, min(1.0, 1e-6 / tol))
+    left = np.where(rate < 0.999, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
+    return np.minimum(longest, left)
 
 
 def claim(
@@ -107,7 +128,7 @@ class Joint:
         self.threads = threads
         n, p = self.lower.shape
         g, pairs = len(crowd.lows) - 1, len(crowd.pair_others)
-        self.terms = terms
+        self.terms, self.large, self.precision = terms, _LARGE, _CG_TOLERANCES[0]
         model = coordinates.model
         self._widths = sorted({k for k in model.sigmas if k < p})
         self.table = WIDTH * (int(crowd.windows[:, 3:].max(initial=1)) // WIDTH + 2)
@@ -199,6 +220,24 @@ class Joint:
 
         self._each(spots, make)
 
+    def background(self, ground: np.ndarray) -> np.ndarray:
+        """The fitted background at every pixel that has an owner, flat; 0 elsewhere."""
+        image = np.zeros(self.scene.data.size)
+        owned = np.flatnonzero(self.scene.owner >= 0)
+        terms = ground[self.crowd.group_of[self.scene.owner[owned]]]
+        if self.terms:
+            image[owned] = terms[:, 0]
+        places = np.unravel_index(owned, tuple(self.scene.extent)) if self.terms > 1 else ()
+        for k in range(1, self.terms):  # x, then y, then z
+            image[owned] += terms[:, k] * (places[3 - k] - self.scale[3 - k]) * self.scale[6 - k]
+        return image
+
+    def with_neighbours(self, spots: np.ndarray) -> np.ndarray:
+        """These spots and those linked to them."""
+        chosen = np.zeros(len(self.lower), bool)
+        chosen[spots] = True
+        return np.flatnonzero(chosen | (self._of_neighbours(chosen) > 0))
+
     # -- groups --------------------------------------------------------------------------------
 
     def per_group(self, values: np.ndarray) -> np.ndarray:
@@ -258,8 +297,8 @@ class Joint:
             ground[:, 0] = np.clip(ground[:, 0], *self.ground_limits)
         return State(self.clip(u), ground, state.sums)
 
-    def _solve(self, state: State, groups: np.ndarray, open_: np.ndarray) -> np.ndarray:
-        """The step of these groups; returns which parameters were free."""
+    def _solve(self, state: State, groups: np.ndarray, open_: np.ndarray) -> None:
+        """The step of these groups; what it would take out of its bounds is held."""
         crowd = self.crowd
         gradient = self.gradient
         if self.tied.any():
@@ -282,6 +321,21 @@ class Joint:
             t = np.arange(self.terms)
             least = np.minimum.reduceat(self.damping, crowd.lows[:-1])
             matrix[:, t, t] *= 1.0 + least[:, np.newaxis]
+        for _ in range(_HOLDS):
+            self._conjugate(groups, ground_gradient, matrix, free)
+            out = (state.u <= self.lower) & (self.step < 0)
+            out |= (state.u >= self.upper) & (self.step > 0)
+            out &= free
+            if not out.any():
+                break
+            free &= ~out
+            groups = np.intersect1d(groups, self.crowd.group_of[out.any(axis=1)])
+
+    def _conjugate(
+        self, groups: np.ndarray, ground_gradient: np.ndarray, matrix: np.ndarray, free: np.ndarray
+    ) -> None:
+        """The step of these groups with what is free."""
+        crowd = self.crowd
         r, z, d, y = self._work
         rg, zg, dg, yg = self._ground_work
 
@@ -289,62 +343,59 @@ class Joint:
             conjugate.solve(
                 crowd.lows, groups[first:last], self.diagonal, self.blocks, crowd.link_starts,
                 crowd.link_others, crowd.link_places, self.border, matrix, self.damping, free,
-                self.tied, self.gradient, ground_gradient, _CG_TOLERANCE, _CG_MOST,
+                self.tied, self.gradient, ground_gradient, self.precision, _CG_MOST,
                 self._factor, self._ground_factor, self._group_sums, self.step,
                 self.ground_step, r, rg, z, zg, d, dg, y, yg,
             )  # fmt: skip
 
         _runtime.run(lambda: task, len(groups), 64, self.threads)
-        return free
 
     def fit(
-        self, u: np.ndarray, ground: np.ndarray, tol: float, max_iter: int, staged: bool
-    ) -> tuple[State, np.ndarray, np.ndarray]:
-        """The solution from a start, whether each spot is there, and its rounds."""
-        crowd = self.crowd
+        self, u: np.ndarray, ground: np.ndarray, tol: float, max_iter: int, staged: bool,
+        leave: bool = False,
+    ) -> Progress:  # fmt: skip
+        """From a start to the solution, or as near as ``max_iter`` rounds lead.
+
+        With ``staged`` the amplitudes move first, then the centres. With ``leave`` a large group
+        of which few spots are still on their way is left to ``remainder``.
+        """
         everyone = np.arange(len(u))
         state = self.look(self.clip(u), ground, everyone)
         self._pixels = state.sums[:, 1]
         freedom = self.freedom()
-        groups = np.flatnonzero(freedom >= 0)
-        stale = np.zeros(len(freedom), bool)
-        stale[groups] = True
-        rounds = np.zeros(len(u), np.int32)
-        settled = np.zeros(len(u), bool)
+        size = np.diff(self.crowd.lows)
+        group_of = self.crowd.group_of
+        progress = Progress(state, np.zeros(len(u), bool), np.zeros(len(u), np.int32))
+        active = freedom >= 0
+        stale = active
         before = np.full((2, len(freedom)), np.inf)  # longest steps of the last rounds
         for turn in range(max_iter):
-            if not len(groups):
+            if not active.any():
                 break
+            spots = everyone[active[group_of]]
             stage = _STAGES[turn] if staged and turn < len(_STAGES) else "shape"
-            chosen = np.zeros(len(freedom), bool)
-            chosen[groups] = True
-            spots = everyone[chosen[crowd.group_of]]
-            fresh = everyone[(chosen & stale)[crowd.group_of]]
-            self.normal(state.u, fresh)
-            rounds[spots] += 1
-            self._solve(state, groups, self._opened(stage))
-            trial = self._trial(state, spots, groups)
+            self.normal(state.u, everyone[(active & stale)[group_of]])
+            progress.rounds[spots] += 1
+            self.precision = _CG_TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
+            self._solve(state, np.flatnonzero(active), self._opened(stage))
+            trial = self._trial(state, spots, np.flatnonzero(active))
             length = self._lengths(state, trial, spots, freedom)
-            trial, better = self._attempt(state, trial, spots)
-            taken = better[crowd.group_of]
-            keep = everyone[taken & chosen[crowd.group_of]]
+            trial, stale = self._attempt(state, trial, spots)
+            keep = everyone[(stale & active)[group_of]]
             state.u[keep], state.sums[keep] = trial.u[keep], trial.sums[keep]
-            state.ground[better & chosen] = trial.ground[better & chosen]
-            stale = better
-            longest = np.zeros(len(freedom))
-            longest[groups] = np.maximum.reduceat(length, crowd.lows[:-1])[groups]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rate = np.fmax(longest / before[0], before[0] / before[1])
-                rate = np.clip(rate, min(1.0, 1e-6 / tol), None)
-                left = np.where(rate < 1, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
-            near = (np.minimum(longest, left) <= tol) & (stage == "shape")
-            settled[spots] = (length <= tol)[spots] & (stage == "shape") | near[
-                crowd.group_of[spots]
-            ]
+            state.ground[stale & active] = trial.ground[stale & active]
+            if stage != "shape":
+                continue
+            longest = np.maximum.reduceat(length, self.crowd.lows[:-1])
+            near = _left(longest, before, tol) <= tol
             before = np.stack([longest, before[0]])
-            stuck = np.minimum.reduceat(self.damping, crowd.lows[:-1]) >= _MOST_DAMPING
-            groups = groups[~((near & better) | stuck)[groups]]
-        return self.look(state.u, state.ground, everyone), settled, rounds
+            progress.settled[spots] = (length <= tol)[spots] | near[group_of[spots]]
+            moving = self.per_group(~progress.settled & (self.damping < _STUCK)) > 0
+            active = active & ~(near & stale) & moving
+            if leave and turn >= (len(_STAGES) if staged else 0) + _PATIENCE:
+                behind = self.per_group(~progress.settled)
+                active = active & ((size < _LARGE) | (behind > _FEW * size))
+        return progress._replace(state=self.look(state.u, state.ground, everyone))
 
     def _of_neighbours(self, values: np.ndarray) -> np.ndarray:
         """Sum of a number (n,) over the spots linked to each."""

@@ -11,6 +11,7 @@ from . import _check, _crowd, _errors, _joint_start, _runtime
 from ._coordinates import Coordinates
 from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
+from ._remainder import fit_all
 from .fit import _box
 from .kernels.levmar import AT_BOUND, CONVERGED, MAX_ITERATIONS, SINGULAR, TOO_FEW_PIXELS
 from .models import Model, get_model
@@ -242,11 +243,11 @@ class _Fit:
         self.tied[[k for k in chosen.shared if k < model.size - 1]] = True
         self.box = box
 
-    def _three(self, centres: np.ndarray) -> np.ndarray:
+    def _three(self, centres: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Centres along z (or frames), y and x."""
         if self.ndim == 3:
             return centres.copy()
-        return np.column_stack([self.frames, centres])
+        return np.column_stack([self.frames[rows], centres])
 
     def _zones(self) -> np.ndarray | None:
         """What belongs together besides overlaps."""
@@ -283,12 +284,14 @@ class _Fit:
             order, crowd = _crowd.gather(self._at(u), self._widths(u), windows, self._zones())
             fit = self._joint(crowd, order, offset_limits)
             ground = self._ground(fit, offsets[order])
-            state, settled, used = fit.fit(
-                u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0
-            )
+            progress = fit_all(
+                fit, u[order], ground, self.chosen.tol, self.chosen.max_iter, plan == 0,
+                lambda part, rows, order=order: self._at(part, order[rows]), self._widths,
+            )  # fmt: skip
+            state, settled = progress.state, progress.settled
             u = np.empty_like(u)
             u[order] = state.u
-            rounds[order] += used
+            rounds[order] += progress.rounds
             noise[order] = self._left(fit, state)
             wider = self._half(u, noise)
             if (wider[order[settled]] <= half[order[settled]] + 1).all():
@@ -298,8 +301,9 @@ class _Fit:
 
     # -- windows -------------------------------------------------------------------------------
 
-    def _at(self, u: np.ndarray) -> np.ndarray:
-        return self._three(u[:, 1 : 1 + self.ndim][:, ::-1])
+    def _at(self, u: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Places along z (or frames), y and x of coordinates of these spots."""
+        return self._three(u[:, 1 : 1 + self.ndim][:, ::-1], rows)
 
     def _widths(self, u: np.ndarray) -> np.ndarray:
         """Sigmas along z, y and x; none along frames."""
