@@ -100,6 +100,7 @@ def covariances(
     n, p = inside.shape
     c = out.shape[1] - p
     shared = np.flatnonzero(fit.tied & (fit.lower < fit.upper).any(axis=0))
+    out[~sound] = np.nan
     spread = np.zeros((n, p + 1, c + p))
     own = np.arange(p)
     spread[:, own, c + own] = inside & ~fit.tied
