@@ -41,6 +41,22 @@ def _common(fit: Joint, state: State) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([fit.border, across], axis=2), matrix
 
 
+def _overlap(fit: Joint, free: np.ndarray) -> np.ndarray:
+    """By how much the normal matrix exceeds a spot's own block at most, (n,).
+
+    Spots that overlap see the same pixels, so each takes that much less from the common part;
+    without it nothing would be left of that in a dense crowd.
+    """
+    crowd, n = fit.crowd, len(free)
+    first = np.repeat(np.arange(n), np.diff(crowd.pair_starts))
+    lengths = np.sqrt(np.einsum("npp->np", fit.diagonal))
+    scale = np.where(free & (lengths > 0), 1 / np.where(lengths > 0, lengths, 1), 0.0)
+    second = crowd.pair_others
+    squares = (fit.blocks * scale[first, :, np.newaxis] * scale[second, np.newaxis]) ** 2
+    sizes = np.sqrt(squares.sum(axis=(1, 2)))
+    return np.bincount(first, sizes, n) + np.bincount(second, sizes, n)
+
+
 def _blocks(fit: Joint, state: State, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse blocks (n, c + p, c + p) of the c common unknowns and each spot; which are sound."""
     crowd = fit.crowd
@@ -55,6 +71,7 @@ def _blocks(fit: Joint, state: State, free: np.ndarray) -> tuple[np.ndarray, np.
         )
 
     _runtime.run(lambda: take, len(crowd.lows) - 1, 64, fit.threads)
+    known /= (1 + _overlap(fit, free))[:, np.newaxis, np.newaxis]
     totals = fit.per_group(known)
     out, sound = np.empty((n, c + p, c + p)), np.empty(n, np.bool_)
 
@@ -87,6 +104,7 @@ def covariances(
     n, p = inside.shape
     c = out.shape[1] - p
     shared = np.flatnonzero(fit.tied & (fit.lower < fit.upper).any(axis=0))
+    out[~sound] = np.nan
     spread = np.zeros((n, p + 1, c + p))
     own = np.arange(p)
     spread[:, own, c + own] = inside & ~fit.tied

@@ -298,6 +298,10 @@ class Joint:
                 part = np.maximum(part, np.abs(step[:, k] / widths.min(axis=1)) / _WIDTH_STEP)
         part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
         u[spots] = old + step / part[:, np.newaxis]
+        if self.tied.any():  # one value, whatever holds a single spot back
+            most = np.abs(step[:, self.tied]) / (_WIDTH_STEP * widths.min(axis=1, keepdims=True))
+            whole = step[:, self.tied] / np.maximum(most.max(initial=1.0), 1.0)
+            u[np.ix_(spots, self.tied)] = old[:, self.tied] + whole
         ground[groups] += self.ground_step[groups]
         if self.terms:
             ground[:, 0] = np.clip(ground[:, 0], *self.ground_limits)
@@ -439,7 +443,7 @@ class Joint:
             if not len(back) or attempt + 1 == _RETURNS:
                 break
             u = u.copy()
-            u[back] = state.u[back]
+            u[np.ix_(back, ~self.tied)] = state.u[np.ix_(back, ~self.tied)]
             again = again[~better[group_of[again]]]
         calm = spots[calm[spots]]
         self.damping[calm] = np.maximum(0.2 * self.damping[calm], _LEAST_DAMPING)

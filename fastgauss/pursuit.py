@@ -1,0 +1,448 @@
+"""Spots of a crowded image: found, fitted together, and looked for again in what the fit leaves.
+
+A round:
+
+1. Spots stand out of the residual image, divided by its noise (`find_spots`). The noise is
+   measured in the residual itself, as a function of the model's brightness: bright stars
+   that are no Gaussians raise it where they are, and a crowd does not once it is explained.
+   With photons (``method="mle"``) it is that of the model where that is more.
+2. Those that changed and what is within five sigmas are fitted together (`fit_joint`), beside the
+   light of the others; all, if that is half of them.
+3. Spots are dropped whose amplitude is below four standard errors, in the covariance that
+   knows the neighbours, and the weaker of two within half a sigma. Of neighbours that are
+   weak together only the weakest goes: the other may be what both stand for.
+
+The rounds hold widths that are free at one value, for a blend of two is a wide spot as well as two:
+that of spots that stand alone, else the expected one. When nothing new shows, it is fitted as
+shared by all, and the rounds go on. At the end comes the fit as it was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _check, _runtime
+from ._options import options, pixel_map, pixel_mask
+from .detect import NOISE_FACTOR, find_spots
+from .fit import _box, fit_spots
+from .joint import fit_joint
+from .kernels import correlate
+from .models import Model, get_model
+from .results import FitResult, Status
+
+ROUNDS = 20  # at most, of looking for spots
+LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
+SAME_SPOT = 0.5  # sigmas, within which two are one
+_NEIGHBOURS = 2.0  # sigmas, within which weak spots may stand for one another
+_NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
+_TOUCHED = 5.0  # sigmas around a change within which spots are fitted again
+_FEW = 0.01  # part of new spots, below which the next stage begins
+_TRIES = 2  # times that a spot may be dropped at a place
+_LAST_FITS = 4
+_ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around a spot that stands alone; part that must
+_LEAST_BIN = 64  # pixels of a brightness from which noise is measured
+_SAMPLES = 1 << 18  # pixels that are looked at for it, about
+_LOOSE = {"tol": 3e-2, "max_iter": 10}  # of fits between rounds
+
+
+def pursue(
+    image: Any,
+    positions: Any,
+    model: str | Model,
+    find: dict[str, Any],
+    fit: dict[str, Any],
+) -> FitResult:
+    """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
+    picture = _check.real_array("image", image, (2, 3))
+    model = get_model(model, picture.ndim)
+    places = None
+    if positions is None:
+        _refuse_rows(fit)
+    else:
+        places = _check.finite_array("positions", positions, 2)
+        if places.shape[1] != picture.ndim:
+            raise ValueError(f"positions must have shape (n, {picture.ndim}), got {places.shape}")
+    background = "local" if fit["background"] is None else fit["background"]
+    fit = fit | {"box": _box(fit["box"], picture.ndim), "background": background}
+    count = 0 if places is None else len(places)
+    chosen = options(
+        model, count, polarity=0, weighted=fit["weights"] is not None,
+        camera=fit["variance"] is not None,
+        **{k: fit[k] for k in (
+            "method", "pixel", "guess", "fixed", "bounds", "shared", "covariance", "max_iter",
+            "tol", "threads", "progress",
+        )},
+    )  # fmt: skip
+    crowd = _Crowd(picture, model, find, fit)
+    fit_joint(picture, np.empty((0, picture.ndim)), model, **crowd.whole())  # checks the rest
+    if places is None:
+        centres, params = crowd.search()
+        result, gone = crowd.settle(centres, params)
+        result = result[~gone]
+    else:
+        guess = None if chosen.guess is None else np.array(chosen.guess)
+        result, gone = crowd.settle(places, guess)
+    if chosen.progress is not None:
+        chosen.progress(len(result), len(result))
+    return result
+
+
+def _refuse_rows(fit: dict[str, Any]) -> None:
+    """Options by spot need to know the spots."""
+    if fit["guess"] is not None:
+        raise ValueError("guess needs positions with joint=True")
+    for name in ("fixed", "bounds"):
+        for key, value in (fit[name] if isinstance(fit[name], dict) else {}).items():
+            ends = value if name == "bounds" and np.size(value) == 2 else [value]
+            if any(np.ndim(end) for end in ends):
+                raise ValueError(f"{name}[{key!r}] must be numbers without positions")
+
+
+def _of_rows(values: dict[str, Any] | None, rows: np.ndarray, pairs: bool) -> dict[str, Any] | None:
+    """Fixed values or bounds of these spots."""
+
+    def part(value: Any) -> Any:
+        return np.asarray(value)[rows] if np.ndim(value) else value
+
+    if values is None:
+        return None
+    return {k: tuple(map(part, v)) if pairs else part(v) for k, v in values.items()}
+
+
+class _Crowd:
+    """One image and the options of its fit."""
+
+    def __init__(
+        self, picture: np.ndarray, model: Model, find: dict[str, Any], fit: dict[str, Any]
+    ) -> None:
+        self.picture, self.model, self.fit = picture, model, fit
+        self.find = find
+        self.sigma = np.array(_check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
+        self.threshold = find["threshold"]
+        self.dark = _check.choice("polarity", find["polarity"], ("bright", "dark")) == "dark"
+        z, y, x = {2: (self.sigma[0], 0.0, self.sigma[1])}.get(picture.ndim, tuple(self.sigma))
+        self.gain = correlate.spot_filter((z, y, x))[1]
+        missing = pixel_mask(fit["mask"], picture.shape, None)
+        weights = pixel_map("weights", fit["weights"], picture.shape, None)
+        variance = pixel_map("variance", fit["variance"], picture.shape, None)
+        self.shown = np.where(np.isfinite(picture), picture, np.nan)
+        if missing is not None:
+            self.shown[missing.array[0]] = np.nan
+        self.error: Any = 1.0  # of a pixel, relative
+        if weights is not None:
+            self.shown[weights.array[0] == 0] = np.nan
+            self.error = 1 / np.sqrt(np.where(weights.array[0] > 0, weights.array[0], 1.0))
+        self.variance = 0.0 if variance is None else variance.array[0]
+        # A turned model is looked for unturned: of equal sigmas the angle is not known.
+        turned = model.name == "rotated" and model.ndim == 2
+        self.plain = get_model("elliptic", 2) if turned else model
+        self.widths = [self.plain.names[k] for k in sorted(set(self.plain.sigmas))]
+
+    # -- fits ----------------------------------------------------------------------------------
+
+    def whole(self, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """The options of a fit as it was asked for, of these rows."""
+        out = self.fit | {"polarity": self.find["polarity"], "progress": False}
+        if rows is None:
+            return out | {"guess": None, "fixed": None, "bounds": None, "shared": ()}
+        return out | {
+            "fixed": _of_rows(out["fixed"], rows, False),
+            "bounds": _of_rows(out["bounds"], rows, True),
+        }
+
+    def _between(self, hold: np.ndarray | None) -> dict[str, Any]:
+        """The options of a fit between rounds: free widths held, or shared."""
+        out = self.whole(np.arange(0)) | _LOOSE
+        fixed, bounds = dict(out["fixed"] or {}), dict(out["bounds"] or {})
+        shared = [out["shared"]] if isinstance(out["shared"], str) else list(out["shared"])
+        for name in [*fixed, *bounds, *shared]:
+            if name not in self.plain.names:
+                fixed.pop(name, None), bounds.pop(name, None)
+        shared = [name for name in shared if name in self.plain.names]
+        for k, name in enumerate(self.widths):
+            if name in fixed:
+                continue
+            if hold is None:
+                shared = [*shared, name] if name not in shared else shared
+            else:
+                shared = [other for other in shared if other != name]
+                bounds.pop(name, None)
+                fixed[name] = float(hold[k])
+        out |= {"fixed": fixed, "bounds": bounds, "shared": tuple(shared), "covariance": "auto"}
+        return out
+
+    def settle(self, places: np.ndarray, guess: np.ndarray | None) -> tuple[FitResult, np.ndarray]:
+        """The fit as asked for, and which spots the image does not show.
+
+        What goes is told by fits that are not exact; the last fit is.
+        """
+        stays = np.ones(len(places), bool)
+        for _ in range(_LAST_FITS):
+            rows = np.flatnonzero(stays)
+            asked = self.whole(rows) | {"guess": None if guess is None else guess[rows]}
+            loose = _LOOSE | {"covariance": "auto"}
+            result = fit_joint(self.picture, places[rows], self.model, **asked | loose)
+            gone = self._surplus(result)
+            guess = np.full((len(places), self.model.size), np.nan)
+            shown = np.isfinite(result.params).all(axis=1)
+            usual = self._usual(result.params[shown])
+            guess[rows] = np.where(shown[:, np.newaxis], result.params, usual)
+            stays[rows[gone]] = False
+            if not gone.any():
+                break
+        rows = np.flatnonzero(stays)
+        asked = self.whole(rows) | {"guess": guess[rows]}
+        result = fit_joint(self.picture, places[rows], self.model, **asked)
+        return _with_dropped(result, rows, len(places)), ~stays
+
+    # -- the search ----------------------------------------------------------------------------
+
+    def search(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Centres and starting values of the spots of the image."""
+        centres = self._first()
+        if not len(centres):
+            return centres, None
+        hold: np.ndarray | None = self._expected(centres)
+        result = fit_joint(self.picture, centres, self.plain, **self._between(hold))
+        given_up = np.empty((0, self.picture.ndim))
+        stage = 0 if self._holds() else 1
+        ground = None
+        for _ in range(ROUNDS):
+            gone = self._surplus(result)
+            lost = result.positions[gone]
+            given_up = np.concatenate([given_up, lost])
+            result = result[~gone]
+            light = result.render(self.picture.shape, 0.0, threads=self.fit["threads"])
+            if ground is None:
+                ground = result.render(self.picture.shape, threads=self.fit["threads"]) - light
+            new = self._look(light, ground, result, given_up)
+            if len(new) <= _FEW * len(result):
+                if stage == 1 and not len(new):
+                    break
+                if stage == 0:  # all widths as one, and new from here
+                    stage, hold = 1, None
+            result, ground = self._again(result, new, lost, hold, light, ground)
+            if hold is None and self._holds():
+                hold = np.median(result.params[:, self._columns()], axis=0)
+        params = result.params[~self._surplus(result)]
+        return params[:, self.plain.ndim : 0 : -1], self._asked(params)
+
+    def _columns(self) -> list[int]:
+        return sorted(set(self.plain.sigmas))
+
+    def _holds(self) -> bool:
+        """Whether there are widths to hold between rounds."""
+        return any(name not in (self.fit["fixed"] or {}) for name in self.widths)
+
+    def _first(self) -> np.ndarray:
+        """Spots of the image as it is; counts of photons say how noisy it is."""
+        threshold, image = self.threshold, self.shown
+        if threshold is None and self.fit["method"] == "mle":
+            from scipy.ndimage import uniform_filter
+
+            usual = np.nanmedian(image) if np.isfinite(image).any() else 0.0
+            filled = np.where(np.isfinite(image), image, usual)
+            side = [int(24 * s) + 1 for s in self.sigma]
+            mean = np.maximum(uniform_filter(filled, side, mode="nearest"), 0.0)
+            image = image / np.sqrt(np.maximum(mean + self.variance, 1.0))
+            threshold = NOISE_FACTOR * self.gain
+        return find_spots(image, **self.find | {"threshold": threshold})
+
+    def _expected(self, centres: np.ndarray) -> np.ndarray:
+        """The widths of spots that stand alone, if some do, else those expected."""
+        from scipy.spatial import KDTree
+
+        shown = self.sigma if len(self.widths) > 1 else self.sigma[:1]
+        expected = np.asarray(shown[::-1], float)
+        if len(centres) > 1:
+            away = KDTree(centres / self.sigma).query(centres / self.sigma, k=2)[0][:, 1]
+            centres = centres[away > _ALONE]
+            if len(centres) < max(3, _ALONE_PART * len(away)):
+                return expected
+        keys = ("box", "method", "pixel", "weights", "variance", "mask", "threads")
+        alone = fit_spots(
+            self.picture, centres, self.plain, polarity=self.find["polarity"],
+            **{key: self.fit[key] for key in keys},
+        )  # fmt: skip
+        widths = alone.params[alone.status == Status.CONVERGED][:, self._columns()]
+        if not len(widths):
+            return expected
+        return np.clip(np.median(widths, axis=0), 0.5 * expected, 2 * expected)
+
+    def _surplus(self, result: FitResult) -> np.ndarray:
+        """Spots that the image does not show beside the others."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            amplitude = result.params[:, 0] * (-1 if self.dark else 1)
+            strength = amplitude / result.errors[:, 0]
+        unknown = ~np.isfinite(strength) & (result.errors[:, 0] != 0)
+        strength = np.where(unknown, 1e-9 * amplitude, strength)
+        shown = np.flatnonzero(np.isfinite(result.params).all(axis=1))
+        out = np.zeros(len(result), bool)
+        out[shown] = surplus(strength[shown], result.positions[shown] / self._scale(result))
+        return out
+
+    def _scale(self, result: FitResult) -> np.ndarray:
+        """The usual sigmas along the image's axes."""
+        shown = result.params[np.isfinite(result.params).all(axis=1)]
+        if not len(shown):
+            return self.sigma
+        return np.median(result.model.widths(shown), axis=0)[::-1]
+
+    def _noise(self, light: np.ndarray, ground: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """The noise of each pixel."""
+        if self.fit["method"] == "mle":
+            error = np.sqrt(np.maximum(np.abs(light) + ground + self.variance, 0.25))
+            return error * np.maximum(noise_by_brightness(np.abs(light), residual / error), 1.0)
+        return self.error * noise_by_brightness(np.abs(light), residual / self.error)
+
+    def _look(
+        self, light: np.ndarray, ground: np.ndarray, result: FitResult, given_up: np.ndarray
+    ) -> np.ndarray:
+        """Spots that the residual shows, and that are neither there nor given up."""
+        from scipy.spatial import KDTree
+
+        residual = self.shown - light - ground
+        noise = self._noise(light, ground, residual)
+        level, threshold = noise, None
+        if self.threshold is not None:
+            level, threshold = np.maximum(NOISE_FACTOR * self.gain * noise, self.threshold), 1.0
+        elif self.fit["method"] == "mle":
+            threshold = NOISE_FACTOR * self.gain
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = find_spots(residual / level, **self.find | {"threshold": threshold})
+        shown = result.positions[np.isfinite(result.params).all(axis=1)]
+        if len(shown) and len(found):
+            scale = self._scale(result)
+            found = found[KDTree(shown / scale).query(found / scale)[0] > _NEW_FROM_OLD]
+        if len(given_up) and len(found):
+            near = KDTree(given_up / self.sigma).query_ball_point(
+                found / self.sigma, SAME_SPOT, return_length=True
+            )
+            found = found[near < _TRIES]
+        return found
+
+    def _again(
+        self, result: FitResult, new: np.ndarray, lost: np.ndarray, hold: np.ndarray | None,
+        light: np.ndarray, ground: np.ndarray,
+    ) -> tuple[FitResult, np.ndarray | None]:  # fmt: skip
+        """Fit what changed, or all; and what is known of the background from now on."""
+        from scipy.spatial import KDTree
+
+        params = self._with_new(result, new, light + ground)
+        asked = self._between(hold)
+        changed = np.concatenate([new, lost])
+        places = params[:, self.plain.ndim : 0 : -1]
+        active = np.ones(len(params), bool)
+        if len(changed):
+            scale = self._scale(result)
+            active = KDTree(changed / scale).query(places / scale)[0] < _TOUCHED
+        if hold is None or 2 * active.sum() >= len(params) or asked["shared"]:
+            found = fit_joint(self.picture, places, self.plain, **asked | {"guess": params})
+            return found, None
+        still = ~active[: len(result)]
+        beside = ground + result[still].render(self.picture.shape, 0.0, threads=self.fit["threads"])
+        asked["fixed"].pop("offset", None)
+        part = fit_joint(
+            self.picture, places[active], self.plain,
+            **asked | {"guess": params[active], "background": beside},
+        )  # fmt: skip
+        return _joined(result[still], part), ground
+
+    def _with_new(self, result: FitResult, new: np.ndarray, model: np.ndarray) -> np.ndarray:
+        """Starting values of all spots."""
+        params = result.params[np.isfinite(result.params).all(axis=1)]
+        start = np.tile(self._usual(params), (len(new), 1))
+        start[:, self.plain.ndim : 0 : -1] = new
+        at = tuple(np.clip(np.rint(new), 0, np.array(self.picture.shape) - 1).astype(int).T)
+        height = (self.shown[at] - model[at]) * (-1 if self.dark else 1)
+        least = 0.05 * np.abs(start[:, 0])
+        height = np.where(np.isfinite(height), np.maximum(height, least), least)
+        start[:, 0] = -height if self.dark else height
+        return np.concatenate([params, start])
+
+    def _usual(self, params: np.ndarray) -> np.ndarray:
+        """The medians of some spots."""
+        if len(params):
+            return np.median(params, axis=0)
+        usual = np.ones(params.shape[1])
+        usual[0] = -1.0 if self.dark else 1.0
+        return usual
+
+    def _asked(self, params: np.ndarray) -> np.ndarray:
+        """Starting values of the model that was asked for."""
+        if self.plain is self.model:
+            return params
+        middle = np.sqrt(params[:, 3] * params[:, 4])
+        turn = np.zeros(len(params))
+        return np.column_stack([params[:, :3], 1.02 * middle, 0.98 * middle, turn, params[:, -1]])
+
+
+def surplus(strength: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Which spots go, by amplitudes in standard errors and places in sigmas."""
+    from scipy.spatial import KDTree
+
+    weak = strength < LEAST_STRENGTH
+    if len(places) < 2:
+        return weak
+    i, j = KDTree(places).query_pairs(_NEIGHBOURS, output_type="ndarray").T
+    first = strength[i] <= strength[j]
+    weaker, other = np.where(first, i, j), np.where(first, j, i)
+    near = ((places[i] - places[j]) ** 2).sum(axis=1) < SAME_SPOT**2
+    weak[weaker[near]] = True
+    both = weak[weaker] & weak[other]
+    weak[other[both]] = False
+    return weak
+
+
+def noise_by_brightness(light: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Noise of the residual as a function of the model's light, never falling with it.
+
+    Pixels are ranked by light; the fainter half, the next quarter, eighth and so on give a
+    median of light and a median absolute residual each, and between those it is linear.
+    """
+    step = residual.size // _SAMPLES | 1
+    values, rest = light.reshape(-1)[::step], np.abs(residual.reshape(-1)[::step])
+    values, rest = values[np.isfinite(rest)], rest[np.isfinite(rest)]
+    order = np.argsort(values, kind="stable")
+    values, rest = values[order], rest[order]
+    brightness, noise, low = [], [], 0
+    while low < len(values):
+        half = (len(values) - low) // 2
+        high = low + half if half >= _LEAST_BIN else len(values)
+        brightness.append(float(np.median(values[low:high])))
+        noise.append(1.4826 * float(np.median(rest[low:high])))
+        low = high
+    if not noise:
+        return np.ones(light.shape)
+    tiny = np.finfo(float).tiny
+    steps = np.maximum.accumulate([max(n, tiny) for n in noise])
+    return np.interp(light, brightness, steps)
+
+
+def _joined(one: FitResult, two: FitResult) -> FitResult:
+    """The rows of both."""
+    both = [
+        np.concatenate([getattr(one, name), getattr(two, name)])
+        for name in ("params", "_packed", "objective", "status", "iterations", "pixels", "dof")
+    ]
+    return FitResult(one.model, *both, one._absolute, one.pixel)
+
+
+def _with_dropped(result: FitResult, rows: np.ndarray, count: int) -> FitResult:
+    """The result with all its rows, those that were fitted where they belong."""
+    if len(rows) == count:
+        return result
+    params = np.full((count, result.model.size), np.nan)
+    packed = np.full((count, result._packed.shape[1]), np.nan)
+    numbers = [np.full(count, np.nan), *np.zeros((3, count), np.int32)]
+    status = np.full(count, Status.DROPPED, np.int32)
+    params[rows], packed[rows], status[rows] = result.params, result._packed, result.status
+    for whole, name in zip(numbers, ("objective", "iterations", "pixels", "dof"), strict=True):
+        whole[rows] = getattr(result, name)
+    objective, iterations, pixels, dof = numbers
+    return FitResult(
+        result.model, params, packed, objective, status, iterations, pixels, dof,
+        result._absolute, result.pixel, result.background,
+    )  # fmt: skip
