@@ -195,7 +195,7 @@ class _Crowd:
             if exact == _EXACT_FITS or (precise and not gone.any()):
                 break
             precise |= not gone.any() or turn + 1 + _EXACT_FITS == _LAST_FITS
-            guess, rows = self._starts(result)[~gone], rows[~gone]
+            guess, rows = self._starts(result, places[rows])[~gone], rows[~gone]
         dropped = np.ones(len(places), bool)
         dropped[rows] = False
         return _with_dropped(result, rows, len(places)), dropped
@@ -274,10 +274,11 @@ class _Crowd:
             return expected
         return np.clip(np.median(widths, axis=0), 0.5 * expected, 2 * expected)
 
-    def _starts(self, result: FitResult) -> np.ndarray:
-        """Starting values for all rows, the usual for those without a fit."""
+    def _starts(self, result: FitResult, places: np.ndarray) -> np.ndarray:
+        """Starting values for all rows, the usual at their places for those without a fit."""
         shown = np.isfinite(result.params).all(axis=1)
-        usual = self._usual(result.params[shown])
+        usual = np.tile(self._usual(result.params[shown]), (len(places), 1))
+        usual[:, places.shape[1] : 0 : -1] = places
         return np.where(shown[:, np.newaxis], result.params, usual)
 
     def prune(
@@ -294,8 +295,8 @@ class _Crowd:
             gone = self._surplus(result)
             if not gone.any():
                 break
-            start, rows = self._starts(result)[~gone], rows[~gone]
-        starts = self._asked(self._starts(result)[~gone])
+            start, rows = self._starts(result, places[rows])[~gone], rows[~gone]
+        starts = self._asked(self._starts(result, places[rows])[~gone])
         return rows[~gone], starts if guess is None else guess[rows[~gone]]
 
     def _surplus(self, result: FitResult) -> np.ndarray:
