@@ -1,10 +1,14 @@
 """Covariances of a joint solution, neighbours and background included.
 
-The covariance of spot i is the block (i, i) of the inverse of the whole normal matrix. It is taken
-from the system of spot i, the spots linked to it and what they have in common (the background's
-terms and shared parameters); spots further off enter by what they take from the common part. Where
-a group is a spot and its linked neighbours, that is exact; else the neglected part is second order
-in overlaps (see ``kernels.conjugate.invert_local``).
+With B the part of the normal matrix between the spots and what they have in common (the
+background's terms, shared parameters), H that of the spots and E that of the common unknowns,
+
+    Var(common) = (E - B' H**-1 B)**-1 = C,   Cov(spots, common) = -H**-1 B C,
+    Var(spots) = H**-1 + H**-1 B C B' H**-1.
+
+H**-1 B is formed by conjugate gradients. The block of H**-1 that belongs to a spot is taken from
+the spot and those linked to it; spots further off count as known. Where a group is a spot and
+its linked neighbours that is exact, else what is neglected is second order in overlaps.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from . import _runtime
 from ._joint import Joint, State
 from .kernels import conjugate
 
+_TOLERANCE, _MOST = 1e-8, 300  # of the conjugate gradients
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
 
 
@@ -41,55 +46,69 @@ def _common(fit: Joint, state: State) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([fit.border, across], axis=2), matrix
 
 
-def _overlap(fit: Joint, free: np.ndarray) -> np.ndarray:
-    """By how much the normal matrix exceeds a spot's own block at most, (n,).
-
-    Spots that overlap see the same pixels, so each takes that much less from the common part;
-    without it nothing would be left of that in a dense crowd.
-    """
-    crowd, n = fit.crowd, len(free)
-    first = np.repeat(np.arange(n), np.diff(crowd.pair_starts))
-    lengths = np.sqrt(np.einsum("npp->np", fit.diagonal))
-    scale = np.where(free & (lengths > 0), 1 / np.where(lengths > 0, lengths, 1), 0.0)
-    second = crowd.pair_others
-    squares = (fit.blocks * scale[first, :, np.newaxis] * scale[second, np.newaxis]) ** 2
-    sizes = np.sqrt(squares.sum(axis=(1, 2)))
-    return np.bincount(first, sizes, n) + np.bincount(second, sizes, n)
-
-
-def _blocks(fit: Joint, state: State, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse blocks (n, c + p, c + p) of the c common unknowns and each spot; which are sound."""
+def _lever(fit: Joint, column: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """H**-1 b (n, p): how the spots' own coordinates follow a common one."""
     crowd = fit.crowd
-    border, matrix = _common(fit, state)
-    border = np.ascontiguousarray(border)
-    n, p, c = border.shape
-    known, factor = np.empty((n, c, c)), np.empty((n, p, p))
+    n, p = column.shape
+    groups = len(crowd.lows) - 1
+    none, empty = np.zeros((groups, 0, 0)), np.zeros((groups, 0))
+    step, r, z, d, y = np.empty((5, n, p))
+    factor, sums = np.empty((n, p, p)), np.empty((groups, p))
 
-    def take(first: int, last: int) -> None:
-        conjugate.reduce_border(
-            crowd.lows, np.arange(first, last), fit.diagonal, border, free, factor, known
-        )
+    def task(first: int, last: int) -> None:
+        conjugate.solve(
+            crowd.lows, np.arange(first, last), fit.diagonal, fit.blocks, crowd.link_starts,
+            crowd.link_others, crowd.link_places, np.zeros((n, p, 0)), none, np.zeros(n), free,
+            np.zeros(p, np.bool_), column, empty, _TOLERANCE, _MOST, factor, none, sums,
+            step, empty, r, empty, z, empty, d, empty, y, empty,
+        )  # fmt: skip
 
-    _runtime.run(lambda: take, len(crowd.lows) - 1, 64, fit.threads)
-    known /= (1 + _overlap(fit, free))[:, np.newaxis, np.newaxis]
-    totals = fit.per_group(known)
-    out, sound = np.empty((n, c + p, c + p)), np.empty(n, np.bool_)
+    _runtime.run(lambda: task, groups, 64, fit.threads)
+    return step
+
+
+def _own(fit: Joint, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse blocks (n, p, p) of each spot where the common is known; which are sound."""
+    crowd = fit.crowd
+    n, p = free.shape
+    out, sound = np.empty((n, p, p)), np.empty(n, np.bool_)
 
     def make() -> Callable[[int, int], None]:
-        whole = (_NEAR_SPOTS + 1) * p + c
+        whole = (_NEAR_SPOTS + 1) * p
         scratch, members = np.empty((whole, whole)), np.empty(_NEAR_SPOTS + 1, np.int64)
 
         def invert(first: int, last: int) -> None:
             conjugate.invert_local(
-                first, last, crowd.group_of, fit.diagonal, fit.blocks, crowd.link_starts,
-                crowd.link_others, crowd.link_places, border, matrix, free, known, totals,
-                _NEAR_SPOTS, scratch, members, out, sound,
+                first, last, fit.diagonal, fit.blocks, crowd.link_starts, crowd.link_others,
+                crowd.link_places, free, _NEAR_SPOTS, scratch, members, out, sound,
             )  # fmt: skip
 
         return invert
 
     _runtime.run(make, n, 256, fit.threads)
     return out, sound
+
+
+def _blocks(fit: Joint, state: State, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse blocks (n, c + p, c + p) of the c common unknowns and each spot; which are sound."""
+    border, matrix = _common(fit, state)
+    out, sound = _own(fit, free)
+    n, p, c = border.shape
+    border = border * free[:, :, np.newaxis]
+    columns = [_lever(fit, border[:, :, k].copy(), free) for k in range(c)]
+    lever = np.stack(columns, axis=2) if c else np.zeros((n, p, 0))
+    matrix = matrix - fit.per_group(border.transpose(0, 2, 1) @ lever)
+    diagonal = np.einsum("gcc->gc", matrix)
+    lost = ~(diagonal > 0).all(axis=1)
+    matrix[lost] = np.eye(c)
+    common = np.linalg.pinv(matrix, hermitian=True)[fit.crowd.group_of]
+    reach = lever @ common
+    whole = np.empty((n, c + p, c + p))
+    whole[:, :c, :c] = common
+    whole[:, c:, :c] = -reach
+    whole[:, :c, c:] = -reach.transpose(0, 2, 1)
+    whole[:, c:, c:] = out + reach @ lever.transpose(0, 2, 1)
+    return whole, sound & ~lost[fit.crowd.group_of]
 
 
 def covariances(

@@ -149,6 +149,7 @@ class Joint:
         self.border = np.zeros((n, p, terms))
         self.blocks = np.zeros((pairs, p, p))
         self.damping = np.full(n, _START_DAMPING)
+        self.held = np.zeros(n, bool)  # spots that stay as they are
         self.step = np.zeros((n, p))
         self.ground_step = np.zeros((g, terms))
         self._work = [np.zeros((n, p)) for _ in range(4)]
@@ -316,7 +317,7 @@ class Joint:
             whole = self.per_group(gradient[:, self.tied])
             gradient[:, self.tied] = whole[crowd.group_of]
         free = ((state.u > self.lower) | (gradient > 0)) & ((state.u < self.upper) | (gradient < 0))
-        free &= (self.lower < self.upper) & open_
+        free &= (self.lower < self.upper) & open_ & ~self.held[:, np.newaxis]
         ground_gradient, matrix = self.ground_equations(state.sums)
         if self.terms:
             low, high = self.ground_limits

@@ -51,6 +51,12 @@ def fit_all(
         lost = few[order][~result.settled]
         if not len(np.setdiff1d(np.flatnonzero(_behind(fit, progress)), lost)):
             break
+    if leave and _behind(fit, progress).any():
+        fit.held = _behind(fit, progress)  # these do not come to rest: the others shall
+        rounds = progress.rounds
+        progress = fit.fit(progress.state.u, progress.state.ground, tol, most, False)
+        progress.settled[fit.held] = False
+        progress.rounds[:] += rounds
     return progress
 
 

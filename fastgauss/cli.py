@@ -59,6 +59,7 @@ def _parser() -> _Parser:
     fit.add_argument("--box", type=int, default=11, help="side of a spot's window, px (11)")
     fit.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
     fit.add_argument("--threshold", type=float, help="least height of a spot (5 noise sigmas)")
+    fit.add_argument("--joint", action="store_true", help="crowded image: overlapping spots as one")
     fit.add_argument("--dark", action="store_true", help="dark spots on a bright background")
     fit.add_argument("--threads", type=int, help="default: one a core")
     fit.set_defaults(run=_fit)
@@ -125,6 +126,7 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
             box=args.box,
             sigma=args.sigma,
             threshold=args.threshold,
+            joint=args.joint,
             polarity="dark" if args.dark else "bright",
             threads=args.threads,
         )
@@ -156,9 +158,10 @@ def _fit(args: argparse.Namespace) -> None:
     if args.output:
         _io.write_table(args.output, table)
     if args.plot and job.shown:
-        from .plot import plot_spots, save_plot
+        from .plot import plot_joint, plot_spots, save_plot
 
-        save_plot(args.plot, plot_spots(*job.shown, box=args.box))
+        drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=args.box)
+        save_plot(args.plot, drawn)
     _print_summary(args, table, count, job.seconds)
     if not args.output:
         _print_rows(table)

@@ -338,7 +338,8 @@ class _Fit:
     def _left(self, fit: Joint, state: State) -> np.ndarray:
         """The noise's sigma at each spot, sorted as the fit: the least within its light."""
         second = self.picture.second
-        mean = float(second[self.owner >= 0].mean()) if second.size > 1 else float(second[0])
+        used = second[self.owner >= 0] if second.size > 1 else second
+        mean = float(used.mean()) if used.size else 1.0
         if self.chosen.method == "mle":
             return np.sqrt(np.maximum(self._offsets(fit, state) + mean, 0.0))
         totals = fit.per_group(state.sums[:, :2])

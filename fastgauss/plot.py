@@ -22,6 +22,7 @@ _FITTED, _FAILED = "#ff9f1c", "#2ec4ff"
 _STRETCH = (0.5, 99.7)  # percentiles shown as black and white
 _PANEL = 5.0  # inches, the longer side of a panel
 _DPI = 160
+_NOISES = 5.0  # of the residual, shown as black and white
 _SPOTS = 4096  # evaluated at a time
 
 
@@ -89,6 +90,52 @@ def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
     axes.plot(*place[~good].T, "x", color=_FAILED, markersize=3, markeredgewidth=0.6)
 
 
+def _checked(image: Any, n_sigma: Any) -> tuple[np.ndarray, float]:
+    """The arguments that all plots have."""
+    require("matplotlib.figure", "plotting", "plot")
+    image = _check.real_array("image", image, 2)
+    if not np.isfinite(image).any():
+        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    return image, _check.number("n_sigma", n_sigma, above=0)
+
+
+def _style(low: float, high: float) -> dict[str, Any]:
+    """How an image is shown."""
+    return {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
+
+
+def _count(result: FitResult) -> str:
+    """How many spots there are, and how many failed."""
+    failed = len(result) - int(np.sum(result.converged))
+    return f"{len(result)} spot{'' if len(result) == 1 else 's'}" + (
+        f", {failed} not converged (x)" if failed else ""
+    )
+
+
+def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
+    """A figure and its axes, side by side or, for a wide image, one above the other."""
+    height, width = shape
+    across = height >= 0.6 * width
+    if figure is None:
+        scale = _PANEL / max(height, width)
+        panel = max(2.0, scale * width), max(1.5, scale * height)
+        size = (count * panel[0], panel[1]) if across else (panel[0] * 1.6, count * panel[1] * 1.6)
+        mpl_figure = require("matplotlib.figure", "plotting", "plot")
+        figure = mpl_figure.Figure((size[0] + 0.8, size[1] + 0.6), layout="compressed")
+    panels = figure.subplots(
+        *((1, count) if across else (count, 1)), sharex=True, sharey=True, squeeze=True
+    )
+    for k, axes in enumerate(panels):
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        if across or k == count - 1:
+            axes.set_xlabel("x (px)")
+        if k == 0 or not across:
+            axes.set_ylabel("y (px)")
+        if across and k:
+            axes.tick_params(labelleft=False)
+    return figure, panels
+
+
 def plot_spots(
     image: np.ndarray,
     result: FitResult,
@@ -140,41 +187,77 @@ def plot_spots(
     >>> [axes.get_title() for axes in figure.axes]
     ['1 spot', 'residual']
     """
-    mpl_figure = require("matplotlib.figure", "plotting", "plot")
-    image = _check.real_array("image", image, 2)
-    if not np.isfinite(image).any():
-        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    image, n_sigma = _checked(image, n_sigma)
     box = _check.integer("box", box, at_least=1)
-    n_sigma = _check.number("n_sigma", n_sigma, above=0)
-    height, width = image.shape
-    across = height >= 0.6 * width  # panels side by side, else one above the other
-    if figure is None:
-        scale = _PANEL / max(height, width)
-        panel = max(2.0, scale * width), max(1.5, scale * height)
-        size = (2 * panel[0], panel[1]) if across else (panel[0] * 1.6, panel[1] * 3.2)
-        figure = mpl_figure.Figure((size[0] + 0.8, size[1] + 0.6), layout="compressed")
-    left, right = figure.subplots(
-        *((1, 2) if across else (2, 1)), sharex=True, sharey=True, squeeze=True
-    )
-    low, high = _stretch(image)
-    style = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
+    figure, (left, right) = _panels(figure, image.shape, 2)
+    style = _style(*_stretch(image))
     left.imshow(image, **style)
     right.imshow(_residual(image, result, box), **style)
     _draw_ellipses(left, result, n_sigma)
-    failed = len(result) - int(np.sum(result.converged))
-    left.set_title(
-        f"{len(result)} spot{'' if len(result) == 1 else 's'}"
-        + (f", {failed} not converged (x)" if failed else "")
-    )
+    left.set_title(_count(result))
     right.set_title("residual")
-    for axes in (left, right):
-        axes.set(xlabel="x (px)", xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    left.set_ylabel("y (px)")
-    if across:
-        right.tick_params(labelleft=False)
-    else:
-        right.set_ylabel("y (px)")
-        left.set_xlabel("")
+    return figure
+
+
+def plot_joint(
+    image: np.ndarray, result: FitResult, *, n_sigma: float = 2.0, figure: Any = None
+) -> Any:
+    """Draw an image with its spots, the model of all spots together, and what that leaves.
+
+    The first panel shows the image, an ellipse around each spot that converged and a
+    cross where a fit did not; the second, in the same grey scale, ``result.render``: all
+    spots and the background; the third their difference, black to white from -5 to +5 times
+    its noise, which the title tells.
+
+    Parameters
+    ----------
+    image : array_like, shape (Y, X)
+        The image that was fitted.
+    result : FitResult
+        What `fit_joint`, or `fit_spots` with ``joint=True``, returned for it.
+    n_sigma : float, optional
+        Size of the ellipses, in sigmas.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw; a new figure by default, unknown to pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or SubFigure
+        The figure, with three axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `image` is not a 2-D image with a finite pixel, or another argument
+        is out of its range.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgauss as fg
+    >>> from fastgauss.plot import plot_joint
+    >>> image = fg.image([50.0, 20.3, 11.8, 1.4, 10.0], (32, 40), model="symmetric")
+    >>> figure = plot_joint(image, fg.fit_joint(image, [[12, 20]]))
+    >>> [axes.get_title() for axes in figure.axes][:2]
+    ['1 spot', 'model']
+    """
+    image, n_sigma = _checked(image, n_sigma)
+    figure, (left, middle, right) = _panels(figure, image.shape, 3)
+    style = _style(*_stretch(image))
+    left.imshow(image, **style)
+    _draw_ellipses(left, result, n_sigma)
+    left.set_title(_count(result))
+    model = result.render(image.shape) if len(result) else np.full(image.shape, np.nan)
+    if not np.isfinite(model).any():  # of nothing there is no background either
+        model = np.full(image.shape, np.median(image[np.isfinite(image)]))
+    middle.imshow(model, **style)
+    middle.set_title("model")
+    residual = image - model
+    noise = 1.4826 * float(np.median(np.abs(residual[np.isfinite(residual)])))
+    right.imshow(residual, **_style(-_NOISES * noise or -1.0, _NOISES * noise or 1.0))
+    right.set_title(f"residual, noise {noise:.3g}")
     return figure
 
 

@@ -23,24 +23,24 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _runtime
+from . import _check
 from ._options import options, pixel_map, pixel_mask
 from .detect import NOISE_FACTOR, find_spots
 from .fit import _box, fit_spots
 from .joint import fit_joint
-from .kernels import correlate
+from .kernels import taps
 from .models import Model, get_model
 from .results import FitResult, Status
 
 ROUNDS = 20  # at most, of looking for spots
 LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
 SAME_SPOT = 0.5  # sigmas, within which two are one
-_NEIGHBOURS = 2.0  # sigmas, within which weak spots may stand for one another
+_NEIGHBOURS = 3.0  # sigmas, within which weak spots may stand for one another
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
 _TOUCHED = 5.0  # sigmas around a change within which spots are fitted again
 _FEW = 0.01  # part of new spots, below which the next stage begins
 _TRIES = 2  # times that a spot may be dropped at a place
-_LAST_FITS = 4
+_LAST_FITS, _EXACT_FITS = 6, 2  # at most, and those to the tolerance that was asked for
 _ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around a spot that stands alone; part that must
 _LEAST_BIN = 64  # pixels of a brightness from which noise is measured
 _SAMPLES = 1 << 18  # pixels that are looked at for it, about
@@ -79,11 +79,11 @@ def pursue(
     fit_joint(picture, np.empty((0, picture.ndim)), model, **crowd.whole())  # checks the rest
     if places is None:
         centres, params = crowd.search()
-        result, gone = crowd.settle(centres, params)
+        result, gone = crowd.settle(centres, np.arange(len(centres)), params)
         result = result[~gone]
     else:
         guess = None if chosen.guess is None else np.array(chosen.guess)
-        result, gone = crowd.settle(places, guess)
+        result, _ = crowd.settle(places, *crowd.prune(places, guess))
     if chosen.progress is not None:
         chosen.progress(len(result), len(result))
     return result
@@ -123,7 +123,7 @@ class _Crowd:
         self.threshold = find["threshold"]
         self.dark = _check.choice("polarity", find["polarity"], ("bright", "dark")) == "dark"
         z, y, x = {2: (self.sigma[0], 0.0, self.sigma[1])}.get(picture.ndim, tuple(self.sigma))
-        self.gain = correlate.spot_filter((z, y, x))[1]
+        self.gain = taps.spot_filter((z, y, x))[1]
         missing = pixel_mask(fit["mask"], picture.shape, None)
         weights = pixel_map("weights", fit["weights"], picture.shape, None)
         variance = pixel_map("variance", fit["variance"], picture.shape, None)
@@ -134,6 +134,9 @@ class _Crowd:
         if weights is not None:
             self.shown[weights.array[0] == 0] = np.nan
             self.error = 1 / np.sqrt(np.where(weights.array[0] > 0, weights.array[0], 1.0))
+        # Rounding: of counts, or of what has no noise at all.
+        highest = np.abs(self.shown[np.isfinite(self.shown)]).max(initial=0.0)
+        self.least = 12**-0.5 if picture.dtype.kind in "iu" else max(1e-6 * highest, 1e-300)
         self.variance = 0.0 if variance is None else variance.array[0]
         # A turned model is looked for unturned: of equal sigmas the angle is not known.
         turned = model.name == "rotated" and model.ndim == 2
@@ -152,9 +155,9 @@ class _Crowd:
             "bounds": _of_rows(out["bounds"], rows, True),
         }
 
-    def _between(self, hold: np.ndarray | None) -> dict[str, Any]:
+    def _between(self, hold: np.ndarray | None, rows: np.ndarray | None = None) -> dict[str, Any]:
         """The options of a fit between rounds: free widths held, or shared."""
-        out = self.whole(np.arange(0)) | _LOOSE
+        out = self.whole(np.arange(0) if rows is None else rows) | _LOOSE
         fixed, bounds = dict(out["fixed"] or {}), dict(out["bounds"] or {})
         shared = [out["shared"]] if isinstance(out["shared"], str) else list(out["shared"])
         for name in [*fixed, *bounds, *shared]:
@@ -173,29 +176,29 @@ class _Crowd:
         out |= {"fixed": fixed, "bounds": bounds, "shared": tuple(shared), "covariance": "auto"}
         return out
 
-    def settle(self, places: np.ndarray, guess: np.ndarray | None) -> tuple[FitResult, np.ndarray]:
+    def settle(
+        self, places: np.ndarray, rows: np.ndarray, guess: np.ndarray | None
+    ) -> tuple[FitResult, np.ndarray]:
         """The fit as asked for, and which spots the image does not show.
 
-        What goes is told by fits that are not exact; the last fit is.
+        What goes is told by fits that are not exact, and once more by the exact one.
         """
-        stays = np.ones(len(places), bool)
-        for _ in range(_LAST_FITS):
-            rows = np.flatnonzero(stays)
-            asked = self.whole(rows) | {"guess": None if guess is None else guess[rows]}
-            loose = _LOOSE | {"covariance": "auto"}
-            result = fit_joint(self.picture, places[rows], self.model, **asked | loose)
+        exact = 0
+        precise = False
+        for turn in range(_LAST_FITS):
+            asked = self.whole(rows) | {"guess": guess}
+            if not precise:
+                asked |= _LOOSE | {"covariance": "auto"}
+            result = fit_joint(self.picture, places[rows], self.model, **asked)
             gone = self._surplus(result)
-            guess = np.full((len(places), self.model.size), np.nan)
-            shown = np.isfinite(result.params).all(axis=1)
-            usual = self._usual(result.params[shown])
-            guess[rows] = np.where(shown[:, np.newaxis], result.params, usual)
-            stays[rows[gone]] = False
-            if not gone.any():
+            exact += precise
+            if exact == _EXACT_FITS or (precise and not gone.any()):
                 break
-        rows = np.flatnonzero(stays)
-        asked = self.whole(rows) | {"guess": guess[rows]}
-        result = fit_joint(self.picture, places[rows], self.model, **asked)
-        return _with_dropped(result, rows, len(places)), ~stays
+            precise |= not gone.any() or turn + 1 + _EXACT_FITS == _LAST_FITS
+            guess, rows = self._starts(result, places[rows])[~gone], rows[~gone]
+        dropped = np.ones(len(places), bool)
+        dropped[rows] = False
+        return _with_dropped(result, rows, len(places)), dropped
 
     # -- the search ----------------------------------------------------------------------------
 
@@ -271,6 +274,31 @@ class _Crowd:
             return expected
         return np.clip(np.median(widths, axis=0), 0.5 * expected, 2 * expected)
 
+    def _starts(self, result: FitResult, places: np.ndarray) -> np.ndarray:
+        """Starting values for all rows, the usual at their places for those without a fit."""
+        shown = np.isfinite(result.params).all(axis=1)
+        usual = np.tile(self._usual(result.params[shown]), (len(places), 1))
+        usual[:, places.shape[1] : 0 : -1] = places
+        return np.where(shown[:, np.newaxis], result.params, usual)
+
+    def prune(
+        self, places: np.ndarray, guess: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Which of the given positions stay when widths are held, and starting values."""
+        rows = np.arange(len(places))
+        if not self._holds():
+            return rows, guess
+        hold, start = self._expected(places), None
+        for _ in range(_LAST_FITS):
+            asked = self._between(hold, rows) | {"guess": start}
+            result = fit_joint(self.picture, places[rows], self.plain, **asked)
+            gone = self._surplus(result)
+            if not gone.any():
+                break
+            start, rows = self._starts(result, places[rows])[~gone], rows[~gone]
+        starts = self._asked(self._starts(result, places[rows])[~gone])
+        return rows[~gone], starts if guess is None else guess[rows[~gone]]
+
     def _surplus(self, result: FitResult) -> np.ndarray:
         """Spots that the image does not show beside the others."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -295,7 +323,8 @@ class _Crowd:
         if self.fit["method"] == "mle":
             error = np.sqrt(np.maximum(np.abs(light) + ground + self.variance, 0.25))
             return error * np.maximum(noise_by_brightness(np.abs(light), residual / error), 1.0)
-        return self.error * noise_by_brightness(np.abs(light), residual / self.error)
+        error = self.error * noise_by_brightness(np.abs(light), residual / self.error)
+        return np.maximum(error, self.least)
 
     def _look(
         self, light: np.ndarray, ground: np.ndarray, result: FitResult, given_up: np.ndarray
@@ -416,18 +445,19 @@ def noise_by_brightness(light: np.ndarray, residual: np.ndarray) -> np.ndarray:
         low = high
     if not noise:
         return np.ones(light.shape)
-    tiny = np.finfo(float).tiny
-    steps = np.maximum.accumulate([max(n, tiny) for n in noise])
-    return np.interp(light, brightness, steps)
+    return np.interp(light, brightness, np.maximum.accumulate(noise))
 
 
 def _joined(one: FitResult, two: FitResult) -> FitResult:
     """The rows of both."""
-    both = [
-        np.concatenate([getattr(one, name), getattr(two, name)])
-        for name in ("params", "_packed", "objective", "status", "iterations", "pixels", "dof")
-    ]
-    return FitResult(one.model, *both, one._absolute, one.pixel)
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([getattr(one, name), getattr(two, name)])
+
+    return FitResult(
+        one.model, both("params"), both("_packed"), both("objective"), both("status"),
+        both("iterations"), both("pixels"), both("dof"), one._absolute, one.pixel,
+    )  # fmt: skip
 
 
 def _with_dropped(result: FitResult, rows: np.ndarray, count: int) -> FitResult:

@@ -91,6 +91,24 @@ def test_options_reach_the_fit(tmp_path, capsys, image):
     np.testing.assert_array_equal(load(table_file)["sigma"].astype(float), expected.sigma)
 
 
+def test_joint_fits_and_draws_overlapping_spots_together(tmp_path, capsys, monkeypatch):
+    from fastgauss import plot
+
+    y, x = np.mgrid[:66, :66]
+    picture = scene(shape=(66, 66)) + 150 * np.exp(-((x - 18.6) ** 2 + (y - 12.6) ** 2) / 3.92)
+    np.save(tmp_path / "crowd.npy", picture)
+    table_file, drawn = tmp_path / "spots.csv", []
+    monkeypatch.setattr(plot, "save_plot", lambda path, figure: drawn.append(figure))
+    code, out, err = run(
+        capsys, "fit", tmp_path / "crowd.npy", "--joint", "-o", table_file, "--plot", "a.png"
+    )
+    assert (code, err) == (0, "")
+    assert "5 spots in crowd.npy" in out
+    expected = fg.fit_spots(picture, joint=True)
+    np.testing.assert_array_equal(load(table_file)["x"].astype(float), expected.x)
+    assert [axes.get_title() for axes in drawn[0].axes][:2] == ["5 spots", "model"]
+
+
 def test_without_output_the_first_rows_are_shown(capsys, tmp_path):
     rng = np.random.default_rng(5)
     big = 50.0 + rng.normal(0, 1, (100, 200))

@@ -90,8 +90,21 @@ def test_a_heat_map_is_what_the_loop_over_pixels_makes():
     assert drawn.max() < 1.0
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="rounds of many fits")
+def test_spots_of_a_crowd_are_found_together():
+    names = example("crowded_image.py")
+    centres, amplitudes, image = names["make"](3, 250, (160, 160))
+    part, false, room, misses = names["judge"](names["fit_together"](image), centres, amplitudes)
+    alone = names["judge"](names["fit_alone"](image), centres, amplitudes)
+    assert part > max(0.93, alone[0] + 0.1)
+    assert false < 0.02
+    assert np.median(np.abs(misses[room < 4])) < 0.05 < np.median(np.abs(alone[3][alone[2] < 4]))
+
+
 @pytest.mark.skipif(JIT_DISABLED, reason="compiled work")
-@pytest.mark.parametrize("name", ["amplitude_fit.py", "particle_volume.py", "heat_map.py"])
+@pytest.mark.parametrize(
+    "name", ["amplitude_fit.py", "particle_volume.py", "heat_map.py", "crowded_image.py"]
+)
 def test_examples_of_fields_draw(name, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     path = tmp_path / "picture.png"

@@ -242,16 +242,12 @@ def test_a_group_does_not_see_the_other():
 
 def inverted(made, most=11):
     """Blocks by ``conjugate.invert_local``, and which are sound."""
-    lows, group_of, diagonal, blocks, links, border, ground, free, _ = made
-    n, p, t = border.shape
-    known = np.empty((n, t, t))
-    conjugate.reduce_border(lows, np.arange(2), diagonal, border, free, np.empty((n, p, p)), known)
-    totals = np.add.reduceat(known, lows[:-1], axis=0)
-    whole = (most + 1) * p + t
-    out, sound = np.empty((n, t + p, t + p)), np.empty(n, np.bool_)
+    _, _, diagonal, blocks, links, _, _, free, _ = made
+    n, p, _ = diagonal.shape
+    out, sound = np.empty((n, p, p)), np.empty(n, np.bool_)
     conjugate.invert_local(
-        0, n, group_of, diagonal, blocks, *links, border, ground, free, known, totals, most,
-        np.empty((whole, whole)), np.empty(most + 1, np.int64), out, sound,
+        0, n, diagonal, blocks, *links, free, most, np.empty(((most + 1) * p,) * 2),
+        np.empty(most + 1, np.int64), out, sound,
     )  # fmt: skip
     return out, sound
 
@@ -262,14 +258,15 @@ def test_blocks_of_the_inverse_in_small_groups_are_lapacks(held):
     made = system(free=free)
     out, sound = inverted(made)
     assert sound.all()
-    p, t, n = 3, 2, 6
-    for g, a in enumerate(dense_system(made, np.zeros(12))):
-        keep = np.append(made[7][made[0][g] : made[0][g + 1]].ravel(), np.ones(t, bool))
+    p, n = 3, 6
+    for g, whole in enumerate(dense_system(made, np.zeros(12))):
+        a = whole[: n * p, : n * p]
+        keep = made[7][made[0][g] : made[0][g + 1]].ravel()
         a[~keep], a[:, ~keep] = 0.0, 0.0
         a[~keep, ~keep] = 1.0
         inverse = np.linalg.inv(a)
         for k in range(n):
-            own = np.r_[n * p : n * p + t, k * p : k * p + p]
+            own = np.arange(k * p, k * p + p)
             block = inverse[np.ix_(own, own)]
             scale = np.sqrt(np.diag(block))
             found = out[made[0][g] + k] / np.outer(scale, scale)

@@ -108,6 +108,31 @@ def test_failures_missing_pixels_and_integers():
     assert residual(plot.plot_spots(counts, result)).dtype == np.float64
 
 
+def test_image_model_and_residual_of_a_joint_fit():
+    image = fg.image([100.0, 20.0, 20.0, 1.5, 10.0], (40, 40), model="symmetric")
+    image += fg.image([80.0, 23.0, 20.0, 1.5, 0.0], (40, 40), model="symmetric")
+    result = fg.fit_joint(image, [[20, 20], [20, 23]])
+    figure = plot.plot_joint(image, result)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:2] == ["2 spots", "model"]
+    assert titles[2].startswith("residual, noise ")
+    left, model, rest = (axes.images[0] for axes in figure.axes)
+    assert left.get_clim() == model.get_clim()
+    np.testing.assert_allclose(model.get_array(), image, atol=1e-3)
+    np.testing.assert_allclose(rest.get_array(), image - model.get_array(), atol=1e-12)
+    assert rest.get_clim()[0] == -rest.get_clim()[1]
+    assert len(outlines(figure)) == 2
+
+
+def test_a_joint_plot_of_no_spots_and_of_no_noise():
+    flat = np.full((20, 60), 3)  # wide: one panel above the other
+    figure = plot.plot_joint(flat, fg.fit_joint(flat, np.empty((0, 2))))
+    assert [axes.get_title() for axes in figure.axes] == ["0 spots", "model", "residual, noise 0"]
+    np.testing.assert_array_equal(figure.axes[2].images[0].get_array(), 0)
+    with pytest.raises(ValueError, match="image must have 2 dimensions"):
+        plot.plot_joint(flat[0], fg.fit_joint(flat, np.empty((0, 2))))
+
+
 def test_no_spots_and_a_flat_image():
     flat = np.full((20, 30), 3)
     figure = plot.plot_spots(flat, fg.fit_spots(flat, np.empty((0, 2))))

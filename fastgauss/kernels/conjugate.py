@@ -214,43 +214,15 @@ def solve(
 
 
 @kernel
-def reduce_border(lows, groups, diagonal, border, free, factor, known):
-    """known[i] = B_i' H_ii**-1 B_i: what a spot takes from the border's matrix."""
-    size, terms = border.shape[1], border.shape[2]
-    column = np.empty(size)
-    for s in range(groups.size):
-        g = groups[s]
-        for i in range(lows[g], lows[g + 1]):
-            for p in range(size):
-                for q in range(p):
-                    both = free[i, p] and free[i, q]
-                    factor[i, p, q] = diagonal[i, p, q] if both else 0.0
-                factor[i, p, p] = diagonal[i, p, p] if free[i, p] else 1.0
-            factorise(factor[i], size)
-            for t in range(terms):
-                for p in range(size):
-                    column[p] = border[i, p, t] if free[i, p] else 0.0
-                substitute(factor[i], size, column)
-                for u in range(terms):
-                    part = 0.0
-                    for p in range(size):
-                        part += border[i, p, u] * column[p]
-                    known[i, t, u] = part
-
-
-@kernel
 def invert_local(
-    low, high, group_of, diagonal, blocks, starts, others, places, border, ground, free, known,
-    totals, most, matrix, members, out, sound,
-):  # fmt: skip
-    """Block of spot i and its border of A**-1, from the system of i and at most ``most`` linked.
+    low, high, diagonal, blocks, starts, others, places, free, most, matrix, members, out, sound
+):
+    """Block (p, p) of spot i of the inverse, from the system of i and at most ``most`` linked.
 
-    out[i] is (p + t, p + t). Spots further off are taken to know their own parameters, except
-    for what the border's matrix loses to them. Exact where the group is i and those linked to it.
+    Spots further off are taken as known. Exact where the group is i and those linked to it.
     """
-    size, terms = border.shape[1], border.shape[2]
+    size = diagonal.shape[1]
     for i in range(low, high):
-        g = group_of[i]
         count = 0
         for link in range(starts[i], starts[i + 1]):
             if count < most:
@@ -258,31 +230,18 @@ def invert_local(
                 count += 1
         members[count] = i
         edge = count * size
-        whole = edge + terms + size
+        whole = edge + size
         for a in range(whole):
             for b in range(a + 1):
                 matrix[a, b] = 0.0
-        for t in range(terms):
-            for u in range(t + 1):
-                matrix[edge + t, edge + u] = ground[g, t, u] - totals[g, t, u]
         for a in range(count + 1):
-            j = members[a]
-            at = a * size + (terms if a == count else 0)
-            for t in range(terms):
-                for u in range(t + 1):
-                    matrix[edge + t, edge + u] += known[j, t, u]
+            j, at = members[a], a * size
             for p in range(size):
                 for q in range(p + 1):
                     both = free[j, p] and free[j, q]
                     matrix[at + p, at + q] = diagonal[j, p, q] if both else 0.0
                 if not free[j, p]:
                     matrix[at + p, at + p] = 1.0
-                for t in range(terms):
-                    value = border[j, p, t] if free[j, p] else 0.0
-                    if a == count:
-                        matrix[at + p, edge + t] = value
-                    else:
-                        matrix[edge + t, at + p] = value
             for link in range(starts[j], starts[j + 1]):
                 h, b = others[link], places[link]
                 for c in range(a):
@@ -294,19 +253,18 @@ def invert_local(
                             both = free[j, p] and free[h, q]
                             matrix[at + p, c * size + q] = value if both else 0.0
         sound[i] = factorise(matrix, whole)
-        last = terms + size
-        for a in range(last):  # the inverse of the trailing factor, column by column
-            for b in range(a, last):
+        for a in range(size):  # the inverse of the trailing factor, column by column
+            for b in range(a, size):
                 part = 1.0 if a == b else 0.0
                 for k in range(a, b):
                     part -= matrix[edge + b, edge + k] * out[i, k, a]
                 out[i, b, a] = part / matrix[edge + b, edge + b]
-        for a in range(last):
+        for a in range(size):
             for b in range(a + 1):
                 part = 0.0
-                for k in range(a, last):
+                for k in range(a, size):
                     part += out[i, k, a] * out[i, k, b]
                 out[i, b, a] = part
-        for a in range(last):
+        for a in range(size):
             for b in range(a):
                 out[i, a, b] = out[i, b, a]
