@@ -7,8 +7,8 @@ background's terms, shared parameters), H that of the spots and E that of the co
     Var(spots) = H**-1 + H**-1 B C B' H**-1.
 
 H**-1 B is formed by conjugate gradients. The block of H**-1 that belongs to a spot is taken from
-the spot and those linked to it; spots further off count as known. Where a group is a spot and
-its linked neighbours that is exact, else what is neglected is second order in overlaps.
+the spot, its neighbours and theirs, a dozen in all; spots further off count as known. In a
+group of a dozen that is exact, else what is neglected is of a high order in overlaps.
 """
 
 from __future__ import annotations

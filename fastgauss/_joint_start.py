@@ -105,7 +105,7 @@ def limits(
     spread = places.copy()
     spread[:, :-ndim] *= 1e6  # frames do not see each other
     room = 0.5 * _room(spread)
-    room = np.minimum(np.maximum(room, 0.5)[:, np.newaxis], half)
+    room = np.minimum(np.maximum(room, 1.0)[:, np.newaxis], half)
     lower[:, 1 : 1 + ndim] = (centres - room)[:, ::-1]
     upper[:, 1 : 1 + ndim] = (centres + room)[:, ::-1]
     if model.sigmas:

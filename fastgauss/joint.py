@@ -14,11 +14,13 @@ from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
 from .fit import _box
-from .kernels.levmar import AT_BOUND, CONVERGED, MAX_ITERATIONS, SINGULAR, TOO_FEW_PIXELS
+from .kernels.levmar import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, SINGULAR, TOO_FEW_PIXELS
 from .models import Model, get_model
 from .results import Background, FitResult
 
 BACKGROUNDS = ("local", "constant", "plane")
+_FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
+_NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
 _MOST_PLANS = 4  # times that windows are laid anew
 
 
@@ -86,7 +88,7 @@ def fit_joint(
         Starting values. Without them each spot is fitted alone first.
     fixed, bounds : dict, optional
         As in `fit_rois`, in the image's coordinates. Besides, a centre stays within half the
-        distance to the nearest position, and within half a box; sigmas stay below `box`; with
+        distance to the nearest position, or a pixel, and within half a box; sigmas stay below `box`; with
         ``method="mle"`` amplitudes do not become negative.
     shared : str or tuple of str
         Parameters that have one value for all spots.
@@ -419,11 +421,17 @@ class _Fit:
         held = fit.lower < fit.upper
         edge = (((state.u <= fit.lower) | (state.u >= fit.upper)) & held).any(axis=1)
         status = np.where(settled, np.where(edge, AT_BOUND, CONVERGED), MAX_ITERATIONS)
-        status[~sound] = SINGULAR
+        with np.errstate(invalid="ignore"):
+            error = np.sqrt(matrices[:, 0, 0])
+            height, ground = np.abs(reported[:, 0]), np.abs(reported[:, -1])
+            sound &= (height > _NO_SPOT * error) & (height > _FLAT * ground)
+        status[~sound & held.any(axis=1)] = SINGULAR
+        lost = ~np.isfinite(fit.per_group(state.sums[:, 0]))[fit.crowd.group_of]
+        status[lost] = NOT_FINITE
         few = around[:, 1] < own + 1
         status[few] = TOO_FEW_PIXELS
-        reported[few] = np.nan
-        matrices[~sound | few] = np.nan
+        reported[few | lost] = np.nan
+        matrices[~sound | few | lost] = np.nan
         i, j = np.tril_indices(chosen.model.size)
         back = np.empty(n, np.intp)
         back[order] = np.arange(n)

@@ -217,17 +217,24 @@ def solve(
 def invert_local(
     low, high, diagonal, blocks, starts, others, places, free, most, matrix, members, out, sound
 ):
-    """Block (p, p) of spot i of the inverse, from the system of i and at most ``most`` linked.
+    """Block (p, p) of spot i of the inverse, from the system of i and ``most`` others at most.
 
-    Spots further off are taken as known. Exact where the group is i and those linked to it.
+    These are linked to i, or to those that are; spots further off are taken as known.
     """
     size = diagonal.shape[1]
     for i in range(low, high):
-        count = 0
-        for link in range(starts[i], starts[i + 1]):
-            if count < most:
-                members[count] = others[link]
-                count += 1
+        count, turn, around = 0, 0, i
+        while count < most and turn <= count:  # those linked to i, then those linked to them
+            for link in range(starts[around], starts[around + 1]):
+                j = others[link]
+                new = j != i
+                for c in range(count):
+                    new = new and members[c] != j
+                if new and count < most:
+                    members[count] = j
+                    count += 1
+            around = members[turn]
+            turn += 1
         members[count] = i
         edge = count * size
         whole = edge + size
