@@ -42,6 +42,7 @@ _FEW = 0.01  # part of new spots, below which the next stage begins
 _TRIES = 2  # times that a spot may be dropped at a place
 _LAST_FITS, _EXACT_FITS = 6, 2  # at most, and those to the tolerance that was asked for
 _ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around a spot that stands alone; part that must
+_MANY = 20
 _LEAST_BIN = 64  # pixels of a brightness from which noise is measured
 _SAMPLES = 1 << 18  # pixels that are looked at for it, about
 _LOOSE = {"tol": 3e-2, "max_iter": 10}  # of fits between rounds
@@ -272,7 +273,9 @@ class _Crowd:
         widths = alone.params[alone.status == Status.CONVERGED][:, self._columns()]
         if not len(widths):
             return expected
-        return np.clip(np.median(widths, axis=0), 0.5 * expected, 2 * expected)
+        # A blend is wider than a spot: of many the lower quartile, of few the narrowest.
+        usual = np.quantile(widths, 0.25 if len(widths) >= _MANY else 0.0, axis=0)
+        return np.clip(usual, 0.5 * expected, 2 * expected)
 
     def _starts(self, result: FitResult, places: np.ndarray) -> np.ndarray:
         """Starting values for all rows, the usual at their places for those without a fit."""
@@ -304,8 +307,11 @@ class _Crowd:
         with np.errstate(divide="ignore", invalid="ignore"):
             amplitude = result.params[:, 0] * (-1 if self.dark else 1)
             strength = amplitude / result.errors[:, 0]
+        # Where errors are not known, what has light stays, unless it stands on another spot.
         unknown = ~np.isfinite(strength) & (result.errors[:, 0] != 0)
-        strength = np.where(unknown, 1e-9 * amplitude, strength)
+        usual = np.median(amplitude[np.isfinite(amplitude)]) if np.isfinite(amplitude).any() else 0
+        bright = amplitude > 0.02 * usual
+        strength = np.where(unknown, np.where(bright, LEAST_STRENGTH, 0.0), strength)
         shown = np.flatnonzero(np.isfinite(result.params).all(axis=1))
         out = np.zeros(len(result), bool)
         out[shown] = surplus(strength[shown], result.positions[shown] / self._scale(result))
