@@ -14,11 +14,19 @@ from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
 from .fit import _box
-from .kernels.levmar import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, SINGULAR, TOO_FEW_PIXELS
+from .kernels.levmar import (
+    AT_BOUND,
+    CONVERGED,
+    MAX_ITERATIONS,
+    NOT_FINITE,
+    SINGULAR,
+    TOO_FEW_PIXELS,
+)
 from .models import Model, get_model
 from .results import Background, FitResult
 
 BACKGROUNDS = ("local", "constant", "plane")
+_LARGEST = 1e150  # of a pixel: its square is finite
 _FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
 _NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
 _MOST_PLANS = 4  # times that windows are laid anew
@@ -69,7 +77,7 @@ def fit_joint(
     Parameters
     ----------
     image : array (y, x), (z, y, x), or (t, y, x) with `frames`
-        Any real dtype. Pixels that are NaN or infinite do not exist.
+        Any real dtype. Pixels that are NaN, infinite or beyond 1e150 do not exist.
     positions : array (n, ndim)
         (z,) row and column of each spot.
     model : {"symmetric", "elliptic", "rotated"} or Model
@@ -88,8 +96,8 @@ def fit_joint(
         Starting values. Without them each spot is fitted alone first.
     fixed, bounds : dict, optional
         As in `fit_rois`, in the image's coordinates. Besides, a centre stays within half the
-        distance to the nearest position, or a pixel, and within half a box; sigmas stay below `box`; with
-        ``method="mle"`` amplitudes do not become negative.
+        distance to the nearest position, or a pixel, and within half a box; sigmas stay below
+        `box`, and amplitudes keep the sign that `polarity` says.
     shared : str or tuple of str
         Parameters that have one value for all spots.
     max_iter, tol
@@ -173,7 +181,8 @@ def _read(
     shape = array.shape
     missing = pixel_mask(mask, shape, None)
     second = pixel_map("weights", weights, shape, None)
-    exists = np.isfinite(array)
+    with np.errstate(invalid="ignore"):
+        exists = np.abs(array) < _LARGEST if array.dtype.kind == "f" else np.ones(shape, bool)
     if second is not None and second.zeros:
         exists &= second.array[0] > 0
     if second is None:
