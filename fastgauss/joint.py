@@ -181,8 +181,9 @@ def _read(
     shape = array.shape
     missing = pixel_mask(mask, shape, None)
     second = pixel_map("weights", weights, shape, None)
-    with np.errstate(invalid="ignore"):
-        exists = np.abs(array) < _LARGEST if array.dtype.kind == "f" else np.ones(shape, bool)
+    exists = np.isfinite(array)
+    if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
+        exists &= np.abs(array) < _LARGEST
     if second is not None and second.zeros:
         exists &= second.array[0] > 0
     if second is None:

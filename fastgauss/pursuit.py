@@ -96,7 +96,8 @@ def _refuse_rows(fit: dict[str, Any]) -> None:
         raise ValueError("guess needs positions with joint=True")
     for name in ("fixed", "bounds"):
         for key, value in (fit[name] if isinstance(fit[name], dict) else {}).items():
-            ends = value if name == "bounds" and np.size(value) == 2 else [value]
+            pair = name == "bounds" and isinstance(value, (tuple, list)) and len(value) == 2
+            ends = value if pair else [value]
             if any(np.ndim(end) for end in ends):
                 raise ValueError(f"{name}[{key!r}] must be numbers without positions")
 

