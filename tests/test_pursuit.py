@@ -141,7 +141,7 @@ def test_dark_spots_missing_pixels_and_other_types():
     [
         {"weights": np.full(SHAPE, 0.02)},
         {"method": "mle", "variance": np.full(SHAPE, 3.0)},
-        {"fixed": {"sigma": SIGMA}, "background": "constant"},
+        {"fixed": {"sigma": SIGMA}, "method": "mle"},
         pytest.param(
             {"fixed": {"sigma": SIGMA}},
             marks=pytest.mark.xfail(
@@ -154,7 +154,7 @@ def test_dark_spots_missing_pixels_and_other_types():
         {"model": "elliptic"},
         {"model": "rotated", "method": "mle"},
     ],
-    ids=lambda options: "-".join(options),
+    ids="-".join,
 )
 def test_options_of_the_fit_are_handed_on(options):
     result = fg.fit_spots(scene(), joint=True, **options)
