@@ -224,8 +224,8 @@ class _Crowd:
                 ground = result.render(self.picture.shape, threads=self.fit["threads"]) - light
             new = self._look(light, ground, result, given_up)
             if len(new) <= _FEW * len(result):
-                if stage == 1 and not len(new):
-                    break
+                if stage == 1 and not len(new) and not gone.any():
+                    break  # else the errors of those that stay are not known yet
                 if stage == 0:  # all widths as one, and new from here
                     stage, hold = 1, None
             result, ground = self._again(result, new, lost, hold, light, ground)

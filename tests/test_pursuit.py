@@ -142,12 +142,7 @@ def test_dark_spots_missing_pixels_and_other_types():
         {"weights": np.full(SHAPE, 0.02)},
         {"method": "mle", "variance": np.full(SHAPE, 3.0)},
         {"fixed": {"sigma": SIGMA}, "method": "mle"},
-        pytest.param(
-            {"fixed": {"sigma": SIGMA}},
-            marks=pytest.mark.xfail(
-                strict=True, reason="a group's own offset hides its second spot"
-            ),
-        ),
+        {"fixed": {"sigma": SIGMA}},
         {"bounds": {"sigma": (0.8, 2.0), "offset": (0, 50)}},
         {"background": np.full(SHAPE, 20.0)},
         {"background": "plane", "pixel": "integrate"},
