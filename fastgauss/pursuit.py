@@ -24,6 +24,14 @@ from typing import Any
 import numpy as np
 
 from . import _check
+from ._dropped import (
+    LEAST_STRENGTH,
+    SAME_SPOT,
+    joined,
+    noise_by_brightness,
+    surplus,
+    with_dropped,
+)
 from ._options import options, pixel_map, pixel_mask
 from .detect import NOISE_FACTOR, find_spots
 from .fit import _box, fit_spots
@@ -33,9 +41,6 @@ from .models import Model, get_model
 from .results import FitResult, Status
 
 ROUNDS = 20  # at most, of looking for spots
-LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
-SAME_SPOT = 0.5  # sigmas, within which two are one
-_NEIGHBOURS = 3.0  # sigmas, within which weak spots may stand for one another
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
 _TOUCHED = 5.0  # sigmas around a change within which spots are fitted again
 _FEW = 0.01  # part of new spots, below which the next stage begins
@@ -43,8 +48,6 @@ _TRIES = 2  # times that a spot may be dropped at a place
 _LAST_FITS, _EXACT_FITS = 6, 2  # at most, and those to the tolerance that was asked for
 _ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around a spot that stands alone; part that must
 _MANY = 20
-_LEAST_BIN = 64  # pixels of a brightness from which noise is measured
-_SAMPLES = 1 << 18  # pixels that are looked at for it, about
 _LOOSE = {"tol": 3e-2, "max_iter": 10}  # of fits between rounds
 
 
@@ -200,7 +203,7 @@ class _Crowd:
             guess, rows = self._starts(result, places[rows])[~gone], rows[~gone]
         dropped = np.ones(len(places), bool)
         dropped[rows] = False
-        return _with_dropped(result, rows, len(places)), dropped
+        return with_dropped(result, rows, len(places)), dropped
 
     # -- the search ----------------------------------------------------------------------------
 
@@ -384,7 +387,7 @@ class _Crowd:
             self.picture, places[active], self.plain,
             **asked | {"guess": params[active], "background": beside},
         )  # fmt: skip
-        return _joined(result[still], part), ground
+        return joined(result[still], part), ground
 
     def _with_new(self, result: FitResult, new: np.ndarray, model: np.ndarray) -> np.ndarray:
         """Starting values of all spots."""
@@ -413,73 +416,3 @@ class _Crowd:
         middle = np.sqrt(params[:, 3] * params[:, 4])
         turn = np.zeros(len(params))
         return np.column_stack([params[:, :3], 1.02 * middle, 0.98 * middle, turn, params[:, -1]])
-
-
-def surplus(strength: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Which spots go, by amplitudes in standard errors and places in sigmas."""
-    from scipy.spatial import KDTree
-
-    weak = strength < LEAST_STRENGTH
-    if len(places) < 2:
-        return weak
-    i, j = KDTree(places).query_pairs(_NEIGHBOURS, output_type="ndarray").T
-    first = strength[i] <= strength[j]
-    weaker, other = np.where(first, i, j), np.where(first, j, i)
-    near = ((places[i] - places[j]) ** 2).sum(axis=1) < SAME_SPOT**2
-    weak[weaker[near]] = True
-    both = weak[weaker] & weak[other]
-    weak[other[both]] = False
-    return weak
-
-
-def noise_by_brightness(light: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Noise of the residual as a function of the model's light, never falling with it.
-
-    Pixels are ranked by light; the fainter half, the next quarter, eighth and so on give a
-    median of light and a median absolute residual each, and between those it is linear.
-    """
-    step = residual.size // _SAMPLES | 1
-    values, rest = light.reshape(-1)[::step], np.abs(residual.reshape(-1)[::step])
-    values, rest = values[np.isfinite(rest)], rest[np.isfinite(rest)]
-    order = np.argsort(values, kind="stable")
-    values, rest = values[order], rest[order]
-    brightness, noise, low = [], [], 0
-    while low < len(values):
-        half = (len(values) - low) // 2
-        high = low + half if half >= _LEAST_BIN else len(values)
-        brightness.append(float(np.median(values[low:high])))
-        noise.append(1.4826 * float(np.median(rest[low:high])))
-        low = high
-    if not noise:
-        return np.ones(light.shape)
-    return np.interp(light, brightness, np.maximum.accumulate(noise))
-
-
-def _joined(one: FitResult, two: FitResult) -> FitResult:
-    """The rows of both."""
-
-    def both(name: str) -> np.ndarray:
-        return np.concatenate([getattr(one, name), getattr(two, name)])
-
-    return FitResult(
-        one.model, both("params"), both("_packed"), both("objective"), both("status"),
-        both("iterations"), both("pixels"), both("dof"), one._absolute, one.pixel,
-    )  # fmt: skip
-
-
-def _with_dropped(result: FitResult, rows: np.ndarray, count: int) -> FitResult:
-    """The result with all its rows, those that were fitted where they belong."""
-    if len(rows) == count:
-        return result
-    params = np.full((count, result.model.size), np.nan)
-    packed = np.full((count, result._packed.shape[1]), np.nan)
-    numbers = [np.full(count, np.nan), *np.zeros((3, count), np.int32)]
-    status = np.full(count, Status.DROPPED, np.int32)
-    params[rows], packed[rows], status[rows] = result.params, result._packed, result.status
-    for whole, name in zip(numbers, ("objective", "iterations", "pixels", "dof"), strict=True):
-        whole[rows] = getattr(result, name)
-    objective, iterations, pixels, dof = numbers
-    return FitResult(
-        result.model, params, packed, objective, status, iterations, pixels, dof,
-        result._absolute, result.pixel, result.background,
-    )  # fmt: skip
