@@ -129,11 +129,12 @@ class Joint:
         self, scene: Scene, crowd: Crowd, coordinates: Coordinates, terms: int,
         limits: tuple[np.ndarray, np.ndarray], ground_limits: tuple[float, float],
         tied: np.ndarray, absolute: bool, threads: int | None,
+        report: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         self.scene, self.crowd, self.coordinates = scene, crowd, coordinates
         self.lower, self.upper = limits
         self.ground_limits, self.tied, self.absolute = ground_limits, tied, absolute
-        self.threads = threads
+        self.threads, self.report = threads, report
         n, p = self.lower.shape
         g, pairs = len(crowd.lows) - 1, len(crowd.pair_others)
         self.terms, self.large, self.precision = terms, _LARGE, _CG_TOLERANCES[0]
@@ -402,6 +403,8 @@ class Joint:
             near = _left(longest, before, tol) <= tol
             before = np.stack([longest, before[0]])
             progress.settled[spots] = (length <= tol)[spots] | near[group_of[spots]]
+            if self.report is not None:
+                self.report(int(progress.settled.sum()))
             moving = self.per_group(~progress.settled & (self.damping < _STUCK)) > 0
             active = active & ~(near & stale) & moving
             if leave and turn >= (len(_STAGES) if staged else 0) + _PATIENCE:

@@ -277,7 +277,7 @@ def fit_spots(
     cost is that of `find_spots`, of `fit_rois`, and of a search for neighbours
     (about 1 microsecond a spot).
 
-    With ``joint=True`` (``fastgauss.pursuit``) spots are found, fitted by `fit_joint`, their light
+    With ``joint=True`` (``fastgauss._pursuit``) spots are found, fitted by `fit_joint`, their light
     subtracted, and spots looked for in the residual, above `threshold` and five times its
     noise, and fitted with the others. A spot is dropped if its amplitude is below 4 standard
     errors, or a stronger one within half a sigma. This ends when the residual shows no spot
@@ -297,7 +297,7 @@ def fit_spots(
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
     if _check.flag("joint", joint):
-        from .pursuit import pursue
+        from ._pursuit import pursue
 
         find = {
             "sigma": sigma, "threshold": threshold, "min_distance": min_distance,

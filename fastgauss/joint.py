@@ -205,10 +205,10 @@ def _read(
             raise ValueError(f"frames must be from 0 to {shape[0] - 1}")
         places = np.column_stack([numbers.astype(np.float64), places])
     data = np.ascontiguousarray(array, np.float64).reshape(-1)
-    numbers_2 = np.array([0.0 if method == "mle" else 1.0])
+    per_pixel = np.array([0.0 if method == "mle" else 1.0])
     if second is not None:
-        numbers_2 = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
-    return _Picture(shape, data, numbers_2, exists.reshape(-1), np.zeros(1), frames is not None), (
+        per_pixel = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
+    return _Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
         places
     )
 
@@ -222,6 +222,8 @@ def _background(
         _check.choice("background", background, BACKGROUNDS)
         if held is None:
             return background, np.zeros(1)
+        if np.ndim(held):
+            raise ValueError("fixed['offset'] must be a number in a joint fit; see background")
         background = held
     elif held is not None:
         raise ValueError("fixed must not hold the offset where background is an array")
@@ -255,7 +257,7 @@ class _Fit:
         self.terms = {"known": 0, "local": 1, "constant": 1, "plane": 1 + model.ndim}[kind]
         self.tied = np.zeros(model.size - 1, bool)
         self.tied[[k for k in chosen.shared if k < model.size - 1]] = True
-        self.box = box
+        self.box, self.told = box, 0
 
     def _three(self, centres: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Centres along z (or frames), y and x."""
@@ -273,7 +275,11 @@ class _Fit:
     def _offset_limits(self) -> tuple[float, float]:
         """Bounds of the background."""
         bounds = self.chosen.bounds
-        if bounds is None or self.kind == "known":
+        if bounds is None:
+            return -np.inf, np.inf
+        if self.kind == "known":
+            if (bounds[0, :, -1] < bounds[1, :, -1]).any() and np.isfinite(bounds[..., -1]).any():
+                raise ValueError("bounds must not hold the offset where the background is known")
             return -np.inf, np.inf
         low, high = bounds[0, :, -1], bounds[1, :, -1]
         if np.isfinite(bounds[..., -1]).any() and (
@@ -360,6 +366,12 @@ class _Fit:
 
     # -- the fit -------------------------------------------------------------------------------
 
+    def _report(self, settled: int) -> None:
+        """Tell how many spots are there; never fewer than before."""
+        self.told = max(self.told, min(settled, self.chosen.spots - 1))
+        if self.chosen.progress is not None:
+            self.chosen.progress(self.told, self.chosen.spots)
+
     def _joint(
         self, crowd: _crowd.Crowd, order: np.ndarray, offset_limits: tuple[float, float]
     ) -> Joint:
@@ -375,7 +387,7 @@ class _Fit:
         limits = self.limits[0][order], self.limits[1][order]
         return Joint(
             scene, crowd, self.coordinates, self.terms, limits, offset_limits, self.tied,
-            chosen.absolute, chosen.threads,
+            chosen.absolute, chosen.threads, self._report,
         )  # fmt: skip
 
     def _ground(self, fit: Joint, offsets: np.ndarray) -> np.ndarray:

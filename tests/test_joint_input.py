@@ -212,3 +212,22 @@ def test_render_refuses_what_does_not_fit():
         result.render((7, 8), np.ones(7))
     with pytest.raises(TypeError, match="background"):
         result.render((7, 8), "local")
+
+
+def test_what_has_no_meaning_beside_a_known_background_is_refused():
+    image = np.ones((24, 24))
+    places = [[10.0, 10.0], [12.0, 11.0]]
+    with pytest.raises(ValueError, match="bounds must not hold the offset"):
+        fg.fit_joint(image, places, background=1.0, bounds={"offset": (0.0, 5.0)})
+    with pytest.raises(ValueError, match=r"fixed\['offset'\] must be a number"):
+        fg.fit_joint(image, places, fixed={"offset": [1.0, 2.0]})
+
+
+@compiled
+def test_progress_never_goes_back_and_ends_with_all():
+    image, _, start = cluster(count=2)
+    calls = []
+    fg.fit_joint(image, start[:, 2:0:-1], progress=lambda done, total: calls.append((done, total)))
+    done = [k for k, _ in calls]
+    assert len(done) > 2 and done == sorted(done) and calls[-1] == (2, 2)
+    assert {total for _, total in calls} == {2}

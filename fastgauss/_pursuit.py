@@ -382,7 +382,8 @@ class _Crowd:
             return found, None
         still = ~active[: len(result)]
         beside = ground + result[still].render(self.picture.shape, 0.0, threads=self.fit["threads"])
-        asked["fixed"].pop("offset", None)
+        for held in (asked["fixed"], asked["bounds"]):
+            held.pop("offset", None)  # the background is known
         part = fit_joint(
             self.picture, places[active], self.plain,
             **asked | {"guess": params[active], "background": beside},
