@@ -10,7 +10,7 @@ plain function is.
 numba's cache knows a kernel by the bytecode of that one function. It sees
 neither an edit in a callee of another file nor other compile options, and
 returns the old answer. Here the stamp of every cache file covers all sources
-of the package and every option that changes the code. A place that cannot be
+of the kernels and every option that changes the code. A place that cannot be
 written means compilation in memory, never an error.
 
 Floating point: products and sums may be contracted (``fma``), nothing else.
@@ -78,8 +78,8 @@ def cache_path(dispatcher: Any) -> str | None:
 
 @cache
 def _source_stamp() -> str:
-    """Hash of all sources of the package: an edit anywhere makes every kernel new."""
-    root = Path(__file__).resolve().parent.parent
+    """Hash of all sources that compiled code is made of: an edit makes every kernel new."""
+    root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode())
@@ -105,7 +105,7 @@ def _option_stamp() -> str:
 
 
 class _StampedCache(FunctionCache):
-    """numba's file cache under a stamp that covers the whole package.
+    """numba's file cache under a stamp that covers all sources of kernels.
 
     Each set of options has files of its own, so that a run with bounds checks
     and one without do not drive out each other's code.
