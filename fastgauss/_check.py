@@ -60,6 +60,14 @@ def finite_array(name: str, value: Any, ndim: int | Iterable[int] | None = None)
     return array
 
 
+def positions(value: Any, ndim: int) -> np.ndarray:
+    """Places (n, ndim), finite."""
+    array = finite_array("positions", value, 2)
+    if array.shape[1] != ndim:
+        raise ValueError(f"positions must have shape (n, {ndim}), got {array.shape}")
+    return array
+
+
 def number(
     name: str,
     value: Any,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._options import Options
-from .fit import fit_spots
+from ._spots import fit_each
 from .models import Model
 
 _LEAST_SIGMA = 0.05  # pixels
@@ -44,7 +44,7 @@ def alone(
         these = {
             k: v if frame is None else _of_frame(v, frame, picture.shape) for k, v in maps.items()
         }
-        found = fit_spots(
+        found = fit_each(
             part, places[rows, -model.ndim :], model, fixed=held or None, **settings, **these
         )
         params[rows], good[rows] = found.params, found.converged

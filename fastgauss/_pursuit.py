@@ -33,8 +33,8 @@ from ._dropped import (
     with_dropped,
 )
 from ._options import options, pixel_map, pixel_mask
+from ._spots import fit_each
 from .detect import NOISE_FACTOR, find_spots
-from .fit import _box, fit_spots
 from .joint import fit_joint
 from .kernels import taps
 from .models import Model, get_model
@@ -52,24 +52,20 @@ _LOOSE = {"tol": 3e-2, "max_iter": 10}  # of fits between rounds
 
 
 def pursue(
-    image: Any,
+    picture: np.ndarray,
     positions: Any,
-    model: str | Model,
+    model: Model,
     find: dict[str, Any],
     fit: dict[str, Any],
 ) -> FitResult:
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
-    picture = _check.real_array("image", image, (2, 3))
-    model = get_model(model, picture.ndim)
     places = None
     if positions is None:
         _refuse_rows(fit)
     else:
-        places = _check.finite_array("positions", positions, 2)
-        if places.shape[1] != picture.ndim:
-            raise ValueError(f"positions must have shape (n, {picture.ndim}), got {places.shape}")
+        places = _check.positions(positions, picture.ndim)
     background = "local" if fit["background"] is None else fit["background"]
-    fit = fit | {"box": _box(fit["box"], picture.ndim), "background": background}
+    fit = fit | {"background": background}
     count = 0 if places is None else len(places)
     chosen = options(
         model, count, polarity=0, weighted=fit["weights"] is not None,
@@ -270,7 +266,7 @@ class _Crowd:
             if len(centres) < max(3, _ALONE_PART * len(away)):
                 return expected
         keys = ("box", "method", "pixel", "weights", "variance", "mask", "threads")
-        alone = fit_spots(
+        alone = fit_each(
             self.picture, centres, self.plain, polarity=self.find["polarity"],
             **{key: self.fit[key] for key in keys},
         )  # fmt: skip

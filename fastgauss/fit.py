@@ -1,23 +1,22 @@
 """Spot fits: many small regions of interest, or the spots of one image.
 
 The options are checked, the data cut into chunks of spots of one shape, and each chunk
-handed to a job, which writes its rows of the result.
+handed to a job, which writes its rows of the result. Spots of an image are cut out in
+``_spots``, and found and fitted together in ``_pursuit``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
 from . import _check, _runtime
 from ._job import Chunk, Job
-from ._options import Options, PixelMap, options, pixel_map, pixel_mask
-from ._shared import fit_shared
-from ._windows import windows
+from ._options import options, pixel_map, pixel_mask
+from ._spots import fit_each, solve
+from ._windows import box_sides
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model, get_model
@@ -169,16 +168,7 @@ def fit_rois(
         else:
             job.run(work, count, int(np.prod(shape)))
 
-    return _solve(chosen, fill)
-
-
-def _solve(chosen: Options, fill: Callable[[Job], None]) -> FitResult:
-    """Fit every spot for itself, or all with what they share."""
-    if chosen.shared:
-        return fit_shared(chosen, chosen.shared, fill)
-    job = Job(chosen)
-    fill(job)
-    return job.result()
+    return solve(chosen, fill)
 
 
 def _places(
@@ -296,89 +286,26 @@ def fit_spots(
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
+    picture = _check.real_array("image", image, (2, 3))
+    chosen = get_model(model, picture.ndim)
+    find: dict[str, Any] = {
+        "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
+        "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
+    }  # fmt: skip
+    fit: dict[str, Any] = {
+        "box": box_sides(box, picture.ndim), "method": method, "pixel": pixel, "guess": guess,
+        "weights": weights, "variance": variance, "mask": mask, "fixed": fixed, "bounds": bounds,
+        "shared": shared, "covariance": covariance, "max_iter": max_iter, "tol": tol,
+        "threads": threads, "progress": progress,
+    }  # fmt: skip
     if _check.flag("joint", joint):
         from ._pursuit import pursue
 
-        find = {
-            "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
-            "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
-        }  # fmt: skip
-        fit = {
-            "box": box, "background": background, "method": method, "pixel": pixel,
-            "guess": guess, "weights": weights, "variance": variance, "mask": mask,
-            "fixed": fixed, "bounds": bounds, "shared": shared, "covariance": covariance,
-            "max_iter": max_iter, "tol": tol, "threads": threads, "progress": progress,
-        }  # fmt: skip
-        return pursue(image, positions, model, find, fit)
+        return pursue(picture, positions, chosen, find, fit | {"background": background})
     if background is not None:
         raise ValueError("background must be None without joint=True")
-    picture = _check.real_array("image", image, (2, 3))
-    ndim, shape = picture.ndim, picture.shape
-    found = get_model(model, ndim)
-    size = _box(box, ndim)
-    missing = pixel_mask(mask, shape, None)
     if positions is None:
-        centres = find_spots(
-            picture if missing is None else np.where(missing.array[0], np.nan, picture), sigma,
-            threshold=threshold, min_distance=min_distance, exclude_border=exclude_border,
-            polarity=polarity, threads=threads,
-        )  # fmt: skip
-    else:
-        centres = _check.finite_array("positions", positions, 2)
-        if centres.shape[1] != ndim:
-            raise ValueError(f"positions must have shape (n, {ndim}), got {centres.shape}")
-    sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
-    chosen = options(
-        found, len(centres), method=method, pixel=pixel, polarity=sign, guess=guess, fixed=fixed,
-        bounds=bounds, shared=shared, weighted=weights is not None, camera=variance is not None,
-        covariance=covariance, max_iter=max_iter, tol=tol, threads=threads, progress=progress,
-    )  # fmt: skip
-    second = pixel_map("weights", weights, shape, None)
-    if second is None:
-        second = pixel_map("variance", variance, shape, None)
-    zeros = weights is not None and second is not None and second.zeros
-    first, extent = windows(centres, size, shape)
-
-    def fill(job: Job) -> None:
-        empty = extent.prod(axis=1) == 0
-        job.leave_out(empty, TOO_FEW_PIXELS)
-        for window in np.unique(extent[~empty], axis=0):
-            rows = np.flatnonzero((extent == window).all(axis=1))
-            maps = picture, second, missing
-            _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
-
-    return _solve(chosen, fill)
-
-
-def _box(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The extent of a window along each axis."""
-    sides = [_check.integer("box", side, at_least=1) for side in np.atleast_1d(np.asarray(box))]
-    if len(sides) not in (1, ndim):
-        raise ValueError(f"box must be one or {ndim} integers, got {box!r}")
-    return tuple(sides * ndim) if len(sides) == 1 else tuple(sides)
-
-
-def _fit_windows(
-    job: Job,
-    maps: tuple[np.ndarray, PixelMap | None, PixelMap | None],
-    first: np.ndarray,
-    rows: np.ndarray,
-    shape: tuple[int, ...],
-    zeros: bool,
-) -> None:
-    """Fit spots ``rows``, whose windows of one shape begin at pixels ``first``."""
-    image = sliding_window_view(maps[0], shape)
-    second, missing = (
-        None if each is None else sliding_window_view(each.array[0], shape) for each in maps[1:]
-    )
-
-    def work(begin: int, end: int) -> None:
-        members = rows[begin:end]
-        corner = first[members]
-        at = tuple(corner.T)
-        numbers, absent = (None if view is None else view[at] for view in (second, missing))
-        origin = corner[:, ::-1].astype(np.float64)
-        chunk = Chunk(image[at], shape, numbers, absent, origin=origin, zeros=zeros)
-        job.fit_chunk(chunk, members)
-
-    job.run(work, len(rows), int(np.prod(shape)))
+        missing = pixel_mask(mask, picture.shape, None)
+        shown = picture if missing is None else np.where(missing.array[0], np.nan, picture)
+        positions = find_spots(shown, **find)
+    return fit_each(picture, positions, chosen, polarity=polarity, **fit)

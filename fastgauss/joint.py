@@ -13,7 +13,7 @@ from ._coordinates import Coordinates
 from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
-from .fit import _box
+from ._windows import box_sides
 from .kernels.levmar import (
     AT_BOUND,
     CONVERGED,
@@ -158,7 +158,7 @@ def fit_joint(
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = _check.choice("polarity", polarity, ("bright", "dark")) == "dark"
-    size = _box(box, ndim)
+    size = box_sides(box, ndim)
     kind, ground = _background(background, picture.shape, fixed)
     start = chosen.guess
     if start is None:
@@ -192,9 +192,7 @@ def _read(
     if missing is not None:
         exists &= ~missing.array[0]
     ndim = len(shape) - (frames is not None)
-    places = _check.finite_array("positions", positions, 2)
-    if places.shape[1] != ndim:
-        raise ValueError(f"positions must have shape (n, {ndim}), got {places.shape}")
+    places = _check.positions(positions, ndim)
     if frames is not None:
         numbers = _check.real_array("frames", frames, 1)
         if numbers.dtype.kind not in "iu":

@@ -1,0 +1,92 @@
+"""Fits of the spots of one image, each alone in a window of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
+
+from . import _check
+from ._job import Chunk, Job
+from ._options import Options, PixelMap, options, pixel_map, pixel_mask
+from ._shared import fit_shared
+from ._windows import windows
+from .kernels.levmar import TOO_FEW_PIXELS
+from .models import Model
+from .results import FitResult
+
+
+def solve(chosen: Options, fill: Callable[[Job], None]) -> FitResult:
+    """Fit every spot for itself, or all with what they share."""
+    if chosen.shared:
+        return fit_shared(chosen, chosen.shared, fill)
+    job = Job(chosen)
+    fill(job)
+    return job.result()
+
+
+def fit_each(
+    picture: np.ndarray,
+    positions: ArrayLike,
+    model: Model,
+    *,
+    box: tuple[int, ...],
+    polarity: str = "bright",
+    method: str = "lsq",
+    weights: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    **rest: Any,
+) -> FitResult:
+    """`fit_spots` at known positions; ``rest`` are its further options for a fit."""
+    ndim, shape = picture.ndim, picture.shape
+    centres = _check.positions(positions, ndim)
+    sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
+    chosen = options(
+        model, len(centres), method=method, polarity=sign, weighted=weights is not None,
+        camera=variance is not None, **rest,
+    )  # fmt: skip
+    second = pixel_map("weights", weights, shape, None)
+    if second is None:
+        second = pixel_map("variance", variance, shape, None)
+    maps = picture, second, pixel_mask(mask, shape, None)
+    zeros = weights is not None and second is not None and second.zeros
+    first, extent = windows(centres, box, shape)
+
+    def fill(job: Job) -> None:
+        empty = extent.prod(axis=1) == 0
+        job.leave_out(empty, TOO_FEW_PIXELS)
+        for window in np.unique(extent[~empty], axis=0):
+            rows = np.flatnonzero((extent == window).all(axis=1))
+            _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
+
+    return solve(chosen, fill)
+
+
+def _fit_windows(
+    job: Job,
+    maps: tuple[np.ndarray, PixelMap | None, PixelMap | None],
+    first: np.ndarray,
+    rows: np.ndarray,
+    shape: tuple[int, ...],
+    zeros: bool,
+) -> None:
+    """Fit spots ``rows``, whose windows of one shape begin at pixels ``first``."""
+    image = sliding_window_view(maps[0], shape)
+    second, missing = (
+        None if each is None else sliding_window_view(each.array[0], shape) for each in maps[1:]
+    )
+
+    def work(begin: int, end: int) -> None:
+        members = rows[begin:end]
+        corner = first[members]
+        at = tuple(corner.T)
+        numbers, absent = (None if view is None else view[at] for view in (second, missing))
+        origin = corner[:, ::-1].astype(np.float64)
+        chunk = Chunk(image[at], shape, numbers, absent, origin=origin, zeros=zeros)
+        job.fit_chunk(chunk, members)
+
+    job.run(work, len(rows), int(np.prod(shape)))
