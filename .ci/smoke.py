@@ -1,4 +1,4 @@
-"""The package as it is installed here does its main job: a few seconds, nothing but its own needs."""
+"""The package as it is installed here does its main job: seconds, nothing but its own needs."""
 
 import sys
 from importlib import metadata

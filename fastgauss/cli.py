@@ -22,11 +22,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io
+from . import _io, _register_command
 from ._info import show_config
 from ._runtime import resolve_threads
 from .models import MODELS, get_model
-from .register import command
 from .results import Status
 
 _ROWS = 10  # shown without --output
@@ -64,7 +63,7 @@ def _parser() -> _Parser:
     fit.add_argument("--threads", type=int, help="default: one a core")
     fit.set_defaults(run=_fit)
 
-    command.add_parser(commands)
+    _register_command.add_parser(commands)
     info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
     info.set_defaults(run=_info)
     warmup = commands.add_parser("warmup", help="compile everything once, into the cache")

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _io
-from .._runtime import resolve_threads
-from .displacement import displacement_field
-from .results import DisplacementField, Status
+from . import _io
+from ._runtime import resolve_threads
+from .register import DisplacementField, Status, displacement_field, plot_displacements
 
 
 def add_parser(commands: Any) -> None:
@@ -62,8 +61,7 @@ def run(args: argparse.Namespace) -> None:
             np.savez(file, **field.to_dict())  # type: ignore[arg-type]
         print("wrote", args.output)
     if args.plot:
-        from ..plot import save_plot
-        from .plot import plot_displacements
+        from .plot import save_plot
 
         save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)
