@@ -2,8 +2,9 @@
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
 ``fastgauss register A B`` finds how windows move between two images,
-``fastgauss info`` tells what runs here, and ``fastgauss warmup`` compiles
-everything once. An error is one line on stderr and exit code 2.
+``fastgauss info`` tells what runs here, ``fastgauss warmup`` compiles
+everything once, and ``fastgauss bench`` tells how fast it is beside others.
+An error is one line on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -68,6 +69,16 @@ def _parser() -> _Parser:
     info.set_defaults(run=_info)
     warmup = commands.add_parser("warmup", help="compile everything once, into the cache")
     warmup.set_defaults(run=_warmup)
+    bench = commands.add_parser(
+        "bench",
+        help="print how fast it is here, beside other packages",
+        description="Print one page of speeds on this machine, beside the packages that are "
+        "installed. Takes half a minute once everything is compiled.",
+    )
+    bench.add_argument("--quick", action="store_true", help="a fifth of the time, less certain")
+    bench.add_argument("--jobs", nargs="+", metavar="JOB", help="such as fit or kde (all)")
+    bench.add_argument("--threads", type=int, default=1, help="of all who have them (1)")
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -219,6 +230,12 @@ def _warmup(args: argparse.Namespace) -> None:
     begin = time.perf_counter()
     warmup()
     print(f"ready after {time.perf_counter() - begin:.1f} s; compiled code is kept, see info")
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from ._bench import bench
+
+    bench(args.jobs, quick=args.quick, threads=args.threads)
 
 
 def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:

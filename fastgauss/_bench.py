@@ -1,0 +1,173 @@
+"""``fastgauss bench``: one page on how fast it is on this machine, beside other packages.
+
+Each job is done by fastgauss and by each package in turn, again and again in one process, so that
+a busy machine slows all alike. A figure is the median over the turns, and so is each ratio. The
+first turn, which compiles, is not counted. A package that is missing, or fails, is left out and
+told at the end. The jobs themselves, and how each package is called, are in `_bench_jobs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _check
+from ._bench_jobs import JOBS, MODULES, Job, Timed
+from ._info import configuration
+from ._runtime import resolve_threads
+from .kernels._compile import JIT_DISABLED
+
+FULL, QUICK = (1.0, 1.0), (0.25, 0.2)  # part of the items, and seconds that a job may take
+_LEAST_TURNS, _MOST_TURNS = 3, 50
+_US = "fastgauss"
+
+
+class Row(NamedTuple):
+    """One package's figure in one job."""
+
+    job: str
+    package: str  # and how it is called, after a comma
+    speed: float  # items a second
+    ratio: float  # our speed by theirs; 1 for us
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[], Any]], most: int = _MOST_TURNS, seconds: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Seconds that each call took in each turn; the turns end when the time is up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.perf_counter() + seconds
+    for turn in range(most):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - begin)
+        if turn + 1 >= _LEAST_TURNS and time.perf_counter() > end:
+            break
+    return {name: np.array(each) for name, each in times.items()}
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what the packages print and warn of."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _why(package: str, error: BaseException) -> str:
+    """What is the matter with a package, in a few words."""
+    module = MODULES.get(package, package)
+    if isinstance(error, ImportError) and importlib.util.find_spec(module) is None:
+        return "not installed"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:100]
+
+
+def compare(job: Job, scale: float, threads: int, seconds: float) -> tuple[list[Row], dict]:
+    """The rows of one job, ours first, and why packages are not among them."""
+    ours, peers = job.prepare(scale, threads)
+    ours.call()
+    timed: dict[str, Timed] = {_US: ours}
+    left_out: dict[str, str] = {}
+    with _hushed():
+        for name, prepare in peers.items():
+            package = name.partition(",")[0]
+            try:
+                one = prepare()
+                one.call()
+            except Exception as error:  # whatever is wrong with somebody else's package
+                left_out[package] = _why(package, error)
+            else:
+                timed[name] = one
+        taken = take_turns({name: one.call for name, one in timed.items()}, seconds=seconds)
+    each = {name: taken[name] / one.items for name, one in timed.items()}
+    rows = [
+        Row(job.title, name, 1 / float(np.median(one)), float(np.median(one / each[_US])))
+        for name, one in each.items()
+    ]
+    return rows, left_out
+
+
+def _figure(speed: float, unit: str) -> str:
+    """Such as ``1.28 M spots/s``."""
+    for factor, prefix in ((1e9, "G "), (1e6, "M "), (1e3, "k ")):
+        if speed >= factor:
+            return f"{speed / factor:.3g} {prefix}{unit}/s"
+    return f"{speed:.3g} {unit}/s"
+
+
+def _version(package: str) -> str:
+    module = sys.modules.get(MODULES.get(package, package))
+    told = getattr(module, "__version__", None)
+    if told is None:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            told = metadata.version(package)
+    return f"{package} {told}" if told else package
+
+
+def _print_head(threads: int) -> None:
+    facts = configuration()
+    core = ", ".join(f"{name} {facts[name]}" for name in ("fastgauss", "numba", "numpy", "scipy"))
+    print(f"{facts['CPU']}, {facts['lanes']}")
+    print(f"Python {facts['python']}, {core}")
+    own = "one thread each" if threads == 1 else f"{threads} threads where a package has threads"
+    print(f"{own}; medians of turns taken in one process; ratio: our speed by theirs\n")
+    print(f"{'job':<33}{'package':<30}{'speed':>18}{'ratio':>9}", flush=True)
+
+
+def _print_rows(rows: Sequence[Row], unit: str) -> None:
+    for index, row in enumerate(rows):
+        ratio = "" if not index else f"{row.ratio:,.0f}" if row.ratio >= 100 else f"{row.ratio:.3g}"
+        title = "" if index else row.job
+        print(f"{title:<33}{row.package:<30}{_figure(row.speed, unit):>18}{ratio:>9}", flush=True)
+
+
+def choose(jobs: Sequence[str] | None) -> dict[str, Job]:
+    """The jobs of those names, all by default."""
+    names = list(JOBS) if not jobs else [_check.choice("jobs", name, tuple(JOBS)) for name in jobs]
+    return {name: JOBS[name] for name in names}
+
+
+def bench(
+    jobs: Sequence[str] | None = None, *, quick: bool = False, threads: int | None = 1
+) -> None:
+    """Print the page.
+
+    Parameters
+    ----------
+    jobs : sequence of str, optional
+        Names out of `_bench_jobs.JOBS`; all by default.
+    quick : bool
+        A fifth of the time, with less certain figures.
+    threads : int or None
+        Of fastgauss, and of the packages that have threads; None for as many as fastgauss takes.
+    """
+    if JIT_DISABLED:
+        raise ValueError("bench needs compiled code, and NUMBA_DISABLE_JIT is set")
+    chosen, team = choose(jobs), resolve_threads(threads)
+    scale, seconds = QUICK if quick else FULL
+    _print_head(team)
+    packages: set[str] = set()
+    left_out: dict[str, str] = {}
+    for job in chosen.values():
+        rows, missing = compare(job, scale, team, seconds)
+        _print_rows(rows, job.unit)
+        packages |= {row.package.partition(",")[0] for row in rows}
+        left_out |= missing
+    print("\nbeside:", ", ".join(map(_version, sorted(packages - {_US}))) or "nothing")
+    for package, why in left_out.items():
+        print(f"left out: {package} ({why})")

@@ -1,0 +1,469 @@
+"""The jobs of ``fastgauss bench``: one table of how fastgauss and each other package do the same.
+
+A job is prepared for a part of its items and a number of threads; what comes is our timed call
+and, for each package, a function that makes its own. A package is imported there and nowhere
+else, so that one which is missing or broken costs its own row alone. Data are those that
+people have: photons in spots of sigma 1.3, noise, uniform points. Slow packages get fewer items,
+and speeds are in items a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .binning import histogram
+from .density import kde
+from .detect import find_spots
+from .evaluate import evaluate
+from .filters import gaussian_filter
+from .fit import fit_rois
+from .linear import fit_lines
+from .register import align
+from .render import render
+from .scatter import add_at
+from .sphere import healpix_add
+
+SIGMA = 1.3
+HEIGHT = 50.0  # half the faintest spot: the threshold of all finders
+TOL, MAX_ITER = 1e-4, 20
+MODULES = {  # what a package is imported by, where that is not its name
+    "OpenCV": "cv2",
+    "boost-histogram": "boost_histogram",
+    "fast-histogram": "fast_histogram",
+    "numpy-groupies": "numpy_groupies",
+    "picassosr": "picasso",
+    "scikit-image": "skimage",
+}
+
+Call = Callable[[], Any]
+Find = Callable[[np.ndarray], np.ndarray]
+
+
+class Timed(NamedTuple):
+    """A call, and how many items it does."""
+
+    call: Call
+    items: float
+
+
+class Job(NamedTuple):
+    """A row of the table: what is done, counted in what, and by whom."""
+
+    title: str
+    unit: str
+    prepare: Callable[[float, int], tuple[Timed, dict[str, Callable[[], Timed]]]]
+
+
+# -- spots -------------------------------------------------------------------------------------
+
+
+def _gaussian(grid: Any, a: Any, x0: Any, y0: Any, sx: Any, sy: Any, b: Any) -> np.ndarray:
+    """The elliptic model in plain numpy, as people write it."""
+    x, y = grid
+    return a * np.exp(-0.5 * (((x - x0) / sx) ** 2 + ((y - y0) / sy) ** 2)) + b
+
+
+def _spots(count: int, side: int, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """ROIs with a spot each in Poisson noise, and starts that are off by up to a fifth."""
+    rng = np.random.default_rng(0)
+    middle = (side - 1) / 2 + rng.uniform(-0.5, 0.5, (count, 2))
+    widths = np.array([1.2, 1.6] if model == "elliptic" else [1.3]) * rng.uniform(
+        0.9, 1.1, (count, 2 if model == "elliptic" else 1)
+    )
+    ends = np.full((count, 1), 200.0), np.full((count, 1), 10.0)
+    truth = np.hstack([ends[0], middle, widths, ends[1]])
+    a, x, y, *s, b = truth.T[..., None, None]
+    grid = np.indices((side, side))[::-1]
+    rois = rng.poisson(_gaussian(grid, a, x, y, s[0], s[-1], b)).astype(np.float32)
+    guess = truth * rng.uniform(0.8, 1.2, truth.shape)
+    guess[:, 1:3] = middle + rng.uniform(-0.25, 0.25, middle.shape)
+    return rois, guess
+
+
+def _picassosr(rois: np.ndarray, guess: np.ndarray, model: str, method: str) -> Timed:
+    from picasso.fitting import gaussfit
+
+    kind = ("symmetric", "elliptic").index(model)
+    options = {"mle": method == "mle", "tolerance": TOL, "max_iterations": MAX_ITER}
+    return Timed(lambda: gaussfit.fit_spots(kind, rois, guess, **options), len(rois))
+
+
+def _scipy_fit(rois: np.ndarray, guess: np.ndarray, model: str, method: str) -> Timed:
+    """The loop that people write: curve_fit, or minimize of the likelihood."""
+    from scipy.optimize import curve_fit, minimize
+
+    y, x = (axis.ravel() for axis in np.indices(rois.shape[1:]))
+
+    def value(_: Any, a: float, x0: float, y0: float, *rest: float) -> np.ndarray:
+        return _gaussian((x, y), a, x0, y0, rest[0], rest[-2], rest[-1])
+
+    def least_squares() -> None:
+        for roi, start in zip(rois, guess, strict=True):
+            curve_fit(value, x, roi.ravel(), start, ftol=TOL, xtol=TOL, maxfev=10_000)
+
+    def likelihood() -> None:
+        for roi, start in zip(rois, guess, strict=True):
+            counts = roi.ravel()
+
+            def loss(p: np.ndarray, counts: np.ndarray = counts) -> float:
+                mean = np.maximum(value(None, *p), 1e-9)
+                return float((mean - counts * np.log(mean)).sum())
+
+            minimize(loss, start, method="L-BFGS-B", tol=TOL)
+
+    return Timed(likelihood if method == "mle" else least_squares, len(rois))
+
+
+def _fits(model: str, side: int, method: str, scale: float, threads: int) -> tuple:
+    count = round(40_000 * scale * 49 / side**2)
+    rois, guess = _spots(count, side, model)
+    options: dict[str, Any] = {"guess": guess, "tol": TOL, "max_iter": MAX_ITER, "threads": threads}
+    few, fewest = count // 20, max(5, count // 2000)
+    return Timed(lambda: fit_rois(rois, model, method=method, **options), count), {
+        "picassosr": lambda: _picassosr(rois[:few], guess[:few], model, method),
+        f"scipy, {'minimize' if method == 'mle' else 'curve_fit'}": lambda: _scipy_fit(
+            rois[:fewest], guess[:fewest], model, method
+        ),
+    }
+
+
+def scipy_finder() -> Find:
+    """Local maxima of scipy's Laplacian of Gaussian; whole pixels."""
+    from scipy.ndimage import gaussian_laplace, maximum_filter
+
+    def find(image: np.ndarray) -> np.ndarray:
+        response = -2 * SIGMA**2 * gaussian_laplace(image, SIGMA)  # a spot shows its height
+        return np.argwhere((response == maximum_filter(response, 5)) & (response > HEIGHT))
+
+    return find
+
+
+def scikit_image_finder() -> Find:
+    """peak_local_max of scipy's Laplacian of Gaussian; whole pixels."""
+    from scipy.ndimage import gaussian_laplace
+    from skimage.feature import peak_local_max
+
+    def find(image: np.ndarray) -> np.ndarray:
+        response = -2 * SIGMA**2 * gaussian_laplace(image, SIGMA)
+        return peak_local_max(response, min_distance=2, threshold_abs=HEIGHT)
+
+    return find
+
+
+def photutils_finder() -> Find:
+    """DAOStarFinder, whose threshold is the height."""
+    from photutils.detection import DAOStarFinder
+
+    finder = DAOStarFinder(threshold=HEIGHT, fwhm=2 * math.sqrt(2 * math.log(2)) * SIGMA)
+
+    def find(image: np.ndarray) -> np.ndarray:
+        table = finder(image)
+        return np.column_stack([table["y_centroid"], table["x_centroid"]])
+
+    return find
+
+
+def _finds(scale: float, threads: int) -> tuple:
+    rng, side = np.random.default_rng(0), int(1024 * math.sqrt(scale))
+    places = rng.uniform(8, side - 9, (side * side // 1000, 2))
+    light = render((side, side), places, rng.uniform(100, 300, len(places)), SIGMA)
+    image = rng.poisson(light + 10).astype(np.float32)
+    peers = {"scipy": scipy_finder, "scikit-image": scikit_image_finder}
+    peers["photutils"] = photutils_finder
+
+    def timed(prepare: Callable[[], Find]) -> Timed:
+        return Timed(partial(prepare(), image), image.size)
+
+    return Timed(lambda: find_spots(image, SIGMA, threshold=HEIGHT, threads=threads), image.size), {
+        name: partial(timed, prepare) for name, prepare in peers.items()
+    }
+
+
+def _values(scale: float, threads: int) -> tuple:
+    x, y = np.random.default_rng(0).uniform(0, 10, (2, int(500_000 * scale)))
+    spot = (100.0, 5.0, 4.0, 1.2, 1.6, 10.0)
+
+    def astropy() -> Timed:
+        from astropy.modeling.models import Gaussian2D
+
+        model = Gaussian2D(*spot[:5])
+        return Timed(lambda: model(x, y) + spot[5], len(x))
+
+    return Timed(lambda: evaluate((x, y), spot, "elliptic", threads=threads), len(x)), {
+        "numpy": lambda: Timed(lambda: _gaussian((x, y), *spot), len(x)),
+        "astropy": astropy,
+    }
+
+
+# -- grids -------------------------------------------------------------------------------------
+
+
+def _numpy_stamps(shape: tuple, positions: np.ndarray, sigmas: np.ndarray, reach: float) -> Timed:
+    """The loop over separable stamps that people write."""
+    image = np.zeros(shape)
+
+    def call() -> None:
+        for place, sigma in zip(positions, sigmas, strict=True):
+            low = np.maximum(np.ceil(place - reach * sigma), 0).astype(int)
+            high = np.minimum(np.floor(place + reach * sigma) + 1, shape).astype(int)
+            nodes = [np.arange(i, j) for i, j in zip(low, high, strict=True)]
+            axes = [
+                np.exp(-0.5 * ((n - c) / sigma) ** 2) for n, c in zip(nodes, place, strict=True)
+            ]
+            stamp = axes[0]
+            for axis in axes[1:]:
+                stamp = stamp[..., None] * axis
+            image[tuple(slice(i, j) for i, j in zip(low, high, strict=True))] += stamp
+
+    return Timed(call, len(positions))
+
+
+def _images(scale: float, threads: int) -> tuple:
+    rng, shape, count = np.random.default_rng(0), (1024, 1024), int(20_000 * scale)
+    places, sigmas = rng.uniform(0, 1024, (count, 2)), rng.uniform(1.5, 3.0, count)
+    out, few = np.zeros(shape), max(20, count // 400)
+
+    def photutils() -> Timed:
+        from astropy.modeling.models import Gaussian2D
+        from astropy.table import QTable
+        from photutils.datasets import make_model_image
+
+        table = QTable({"amplitude": np.ones(few)})
+        table["y_mean"], table["x_mean"] = places[:few].T
+        table["x_stddev"] = table["y_stddev"] = sigmas[:few]
+        names = {"x_name": "x_mean", "y_name": "y_mean", "model_shape": (19, 19)}
+        return Timed(lambda: make_model_image(shape, Gaussian2D(), table, **names), few)
+
+    return Timed(
+        lambda: render(shape, places, 1.0, sigmas[:, None], radius=4.0, out=out, threads=threads),
+        count,
+    ), {
+        "numpy, loop over stamps": lambda: _numpy_stamps(shape, places[:few], sigmas[:few], 4.0),
+        "photutils, make_model_image": photutils,
+    }
+
+
+def _volumes(scale: float, threads: int) -> tuple:
+    side, count, tol = 96, int(20_000 * scale), 1e-4
+    places = np.random.default_rng(0).uniform(6, side - 7, (count, 3))
+    out, few = np.zeros((side,) * 3), max(20, count // 40)
+    reach = math.sqrt(-2 * math.log(tol))
+
+    def finufft() -> Timed:
+        import finufft
+
+        angles = [np.ascontiguousarray(axis) for axis in places.T * (2 * np.pi / side) - np.pi]
+        plan = finufft.Plan(
+            1, out.shape, eps=1e-8, spreadinterponly=1, upsampfac=2.0, nthreads=threads
+        )  # a kernel 9 nodes wide, as ours is
+        strengths, grid = np.ones(count, complex), np.zeros(out.shape, complex)
+
+        def call() -> None:
+            plan.setpts(*angles)
+            plan.execute(strengths, grid)
+
+        return Timed(call, count)
+
+    return Timed(
+        lambda: render(out.shape, places, 1.0, 1.0, tol=tol, out=out, threads=threads), count
+    ), {
+        "numpy, loop over stamps": lambda: _numpy_stamps(
+            out.shape, places[:few], np.ones(few), reach
+        ),
+        "finufft, spreading alone": finufft,
+    }
+
+
+# -- bins --------------------------------------------------------------------------------------
+
+
+def _sums(scale: float, threads: int) -> tuple:
+    rng, n, bins = np.random.default_rng(0), int(2_000_000 * scale), 49_152
+    indices, values, out = rng.integers(0, bins, n), rng.random(n), np.zeros(bins)
+
+    def groupies() -> Timed:
+        import numpy_groupies
+
+        return Timed(lambda: numpy_groupies.aggregate(indices, values, size=bins), n)
+
+    return Timed(lambda: add_at(out, indices, values, threads=threads), n), {
+        "numpy, add.at": lambda: Timed(lambda: np.add.at(out, indices, values), n),
+        "numpy, bincount": lambda: Timed(lambda: np.bincount(indices, values, bins), n),
+        "numpy-groupies": groupies,
+    }
+
+
+def _histograms(scale: float, threads: int) -> tuple:
+    n, side, ends = int(1_000_000 * scale), 256, ((0.0, 1.0), (0.0, 1.0))
+    y, x, w = np.random.default_rng(0).random((3, n))
+    few = n // 8
+
+    def fast_histogram() -> Timed:
+        from fast_histogram import histogram2d
+
+        return Timed(lambda: histogram2d(y, x, side, ends, weights=w), n)
+
+    def boost() -> Timed:
+        import boost_histogram
+
+        axis = boost_histogram.axis.Regular(side, 0.0, 1.0)
+        filled = boost_histogram.Histogram(axis, axis)
+        return Timed(lambda: filled.fill(y, x, weight=w, threads=threads), n)
+
+    return Timed(lambda: histogram((y, x), side, ends, w, threads=threads), n), {
+        "numpy, histogram2d": lambda: Timed(
+            lambda: np.histogram2d(y[:few], x[:few], side, ends, weights=w[:few]), few
+        ),
+        "fast-histogram": fast_histogram,
+        "boost-histogram": boost,
+    }
+
+
+def _sky(scale: float, threads: int) -> tuple:
+    rng, n, nside = np.random.default_rng(0), int(1_000_000 * scale), 256
+    theta, phi = np.arccos(rng.uniform(-1, 1, n)), rng.uniform(0, 2 * np.pi, n)
+    sums, values = np.zeros(12 * nside**2), rng.random(n)
+
+    def healpy() -> Timed:
+        import healpy
+
+        return Timed(lambda: np.add.at(sums, healpy.ang2pix(nside, theta, phi), values), n)
+
+    def ducc0() -> Timed:
+        import ducc0
+
+        base = ducc0.healpix.Healpix_Base(nside, "RING")
+        angles = np.stack([theta, phi], axis=1)
+
+        def call() -> np.ndarray:
+            return np.bincount(base.ang2pix(angles, nthreads=threads), values, sums.size)
+
+        return Timed(call, n)
+
+    return Timed(lambda: healpix_add(sums, theta, phi, values, threads=threads), n), {
+        "healpy, ang2pix + add.at": healpy,
+        "ducc0, ang2pix + bincount": ducc0,
+    }
+
+
+# -- images and tables -------------------------------------------------------------------------
+
+
+def _filters(dtype: str, scale: float, threads: int) -> tuple:
+    side, sigma = int(1024 * math.sqrt(scale)), 2.0
+    image = np.random.default_rng(0).normal(size=(side, side)).astype(dtype)
+
+    def opencv() -> Timed:
+        import cv2
+
+        cv2.setNumThreads(threads)
+        size = 2 * int(4 * sigma + 0.5) + 1  # scipy's
+        border = cv2.BORDER_REFLECT
+        return Timed(
+            lambda: cv2.GaussianBlur(image, (size, size), sigma, borderType=border), image.size
+        )
+
+    def scipy() -> Timed:
+        from scipy.ndimage import gaussian_filter as theirs
+
+        return Timed(lambda: theirs(image, sigma), image.size)
+
+    return Timed(lambda: gaussian_filter(image, sigma, threads=threads), image.size), {
+        "scipy, ndimage": scipy,
+        "OpenCV": opencv,
+    }
+
+
+def _densities(scale: float, threads: int) -> tuple:
+    samples = np.random.default_rng(0).normal(size=(100_000, 2))
+    points = np.random.default_rng(1).normal(size=(10_000, 2))
+
+    def scipy() -> Timed:
+        from scipy.stats import gaussian_kde
+
+        estimate = gaussian_kde(samples.T)
+        return Timed(lambda: estimate(points[:20].T), 20)
+
+    def kdepy() -> Timed:
+        from KDEpy import FFTKDE
+
+        axes = [np.linspace(c.min() - 1, c.max() + 1, 100) for c in samples.T]
+        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        width = len(samples) ** (-1 / 6)
+        return Timed(lambda: FFTKDE(bw=width).fit(samples).evaluate(nodes), len(nodes))
+
+    return Timed(lambda: kde(samples, points, threads=threads), len(points)), {
+        "scipy, gaussian_kde": scipy,
+        "KDEpy, FFTKDE on a grid": kdepy,
+    }
+
+
+def _lines(scale: float, threads: int) -> tuple:
+    rows = np.random.default_rng(0).normal(size=(int(1000 * scale), 1000))
+
+    def scipy() -> Timed:
+        from scipy.signal import detrend
+
+        return Timed(lambda: detrend(rows), len(rows))
+
+    return Timed(lambda: fit_lines(rows, threads=threads), len(rows)), {
+        "scipy, signal.detrend": scipy,
+        "numpy, polyfit": lambda: Timed(
+            lambda: np.polyfit(np.arange(rows.shape[1]), rows.T, 1), len(rows)
+        ),
+    }
+
+
+def _pairs(scale: float, threads: int) -> tuple:
+    """Two windows of a larger cloud, 2.3 and -1.7 pixels apart."""
+    rng, n = np.random.default_rng(0), 128
+    k = np.hypot(np.fft.fftfreq(2 * n)[:, None], np.fft.rfftfreq(2 * n))
+    k[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.normal(size=(2 * n, 2 * n))) * k**-1.5
+    phase = np.fft.fftfreq(2 * n)[:, None] * 2.3 - np.fft.rfftfreq(2 * n) * 1.7
+    first = np.fft.irfft2(spectrum)[:n, :n]
+    second = np.fft.irfft2(spectrum * np.exp(-2j * np.pi * phase))[:n, :n]
+
+    def scikit_image() -> Timed:
+        from skimage.registration import phase_cross_correlation
+
+        options = {"upsample_factor": 100, "normalization": None}
+        return Timed(lambda: phase_cross_correlation(first, second, **options), 1)
+
+    def opencv() -> Timed:
+        import cv2
+
+        window = cv2.createHanningWindow((n, n), cv2.CV_64F)
+        # it multiplies its arguments by the window, in place
+        return Timed(lambda: cv2.phaseCorrelate(first.copy(), second.copy(), window), 1)
+
+    return Timed(lambda: align(first, second), 1), {
+        "scikit-image": scikit_image,
+        "OpenCV, phaseCorrelate": opencv,
+    }
+
+
+JOBS = {
+    "fit": Job("fit_rois, symmetric 7x7", "spots", partial(_fits, "symmetric", 7, "lsq")),
+    "fit-11": Job("fit_rois, elliptic 11x11", "spots", partial(_fits, "elliptic", 11, "lsq")),
+    "fit-mle": Job(
+        "fit_rois, symmetric 11x11, mle", "spots", partial(_fits, "symmetric", 11, "mle")
+    ),
+    "find": Job("find_spots, 1 in 1000 pixels", "pixels", _finds),
+    "evaluate": Job("evaluate, elliptic", "points", _values),
+    "render": Job("render, 2-D, sigma 1.5 to 3", "spots", _images),
+    "render-3d": Job("render, 3-D, sigma 1, tol 1e-4", "spots", _volumes),
+    "add_at": Job("add_at, 49,152 bins", "values", _sums),
+    "histogram": Job("histogram, 2-D, 256x256, weights", "points", _histograms),
+    "healpix": Job("healpix_add, nside 256", "points", _sky),
+    "filter": Job("gaussian_filter, f4, sigma 2", "pixels", partial(_filters, "f4")),
+    "filter-f8": Job("gaussian_filter, f8, sigma 2", "pixels", partial(_filters, "f8")),
+    "kde": Job("kde, 2-D, 1e5 samples", "points", _densities),
+    "lines": Job("fit_lines, rows of 1000", "rows", _lines),
+    "align": Job("register.align, 128x128", "pairs", _pairs),
+}
