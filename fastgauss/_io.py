@@ -98,6 +98,16 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(f"cannot read {path}: {text}") from error
 
 
+def _existing(path: str | os.PathLike, what: str) -> Path:
+    """A path to a file."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory, not {what}")
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    return path
+
+
 @contextmanager
 def open_image(path: str | os.PathLike) -> Iterator[Frames]:
     """Open an image file by the end of its name.
@@ -121,11 +131,7 @@ def open_image(path: str | os.PathLike) -> Iterator[Frames]:
     ImportError
         If the library for this format is missing.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory, not an image")
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
+    path = _existing(path, "an image")
     opener = _by_suffix(path, _OPENERS, "image")
     with ExitStack() as stack:
         with _reading(path):
@@ -221,7 +227,13 @@ def _by_suffix(path: Path, known: Mapping[str, Any], what: str) -> Any:
     raise ValueError(f"the name of {what} {path} must end in one of {', '.join(known)}")
 
 
-def _write_csv(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
+Table = Mapping[str, np.ndarray]
+About = Mapping[str, tuple[str, str]]  # units and meanings of columns
+_ENTRY = "metadata"  # of an NPZ file
+_KEY = b"fastgauss"  # of a Parquet file's metadata
+
+
+def _write_csv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
@@ -232,20 +244,79 @@ def _write_csv(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
     text.detach()  # flushes, and leaves the file open
 
 
-def _write_npz(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
-    np.savez(file, **dict[str, Any](table))
+def _write_npz(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
+    entries: dict[str, Any] = dict(table)
+    if metadata:
+        entries[_ENTRY] = np.array(
+            metadata.encode()
+        )  # of letters it would take four times the room
+    np.savez(file, **entries)
 
 
-def _write_parquet(file: IO[bytes], table: Mapping[str, np.ndarray]) -> None:
+def _write_parquet(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
     arrow = require("pyarrow", "writing Parquet", "pandas")
     parquet = require("pyarrow.parquet", "writing Parquet", "pandas")
-    parquet.write_table(arrow.table(dict(table)), file)
+
+    def packed(column: np.ndarray) -> Any:
+        """A column of numbers, or of as many in every row."""
+        if column.ndim == 1:
+            return arrow.array(column)
+        flat = np.ascontiguousarray(column).reshape(-1)
+        return arrow.FixedSizeListArray.from_arrays(arrow.array(flat), column.shape[1])
+
+    columns = {name: packed(column) for name, column in table.items()}
+    fields = []
+    for name, column in columns.items():
+        unit, meaning = about.get(name, ("", ""))
+        told = {"unit": unit, "meaning": meaning} if meaning else None
+        fields.append(arrow.field(name, column.type, metadata=told))
+    schema = arrow.schema(fields, metadata={_KEY: metadata} if metadata else None)
+    parquet.write_table(arrow.table(list(columns.values()), schema=schema), file)
 
 
-_WRITERS: dict[str, Callable[[IO[bytes], Mapping[str, np.ndarray]], None]] = {
+_WRITERS: dict[str, Callable[[IO[bytes], Table, str, About], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".npz": _write_npz,
+}
+
+
+def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    with path.open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError("its rows differ in length")
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return {n: np.array(c, dtype=str) for n, c in zip(names, columns, strict=True)}, None
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    with np.load(path, allow_pickle=False) as entries:
+        table = dict(entries)
+    metadata = table.pop(_ENTRY, None)
+    return table, None if metadata is None else metadata.item().decode()
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    parquet = require("pyarrow.parquet", "reading Parquet", "pandas")
+    # a known background of a joint fit may be long
+    table = parquet.ParquetFile(path, thrift_string_size_limit=2**31 - 1).read()
+    found = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        width = getattr(column.type, "list_size", None)
+        if width is None:
+            found[name] = column.to_numpy()
+        else:
+            parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
+            found[name] = np.concatenate([np.empty(0), *parts]).reshape(-1, width)
+    text = (table.schema.metadata or {}).get(_KEY)
+    return found, None if text is None else text.decode()
+
+
+_READERS: dict[str, Callable[[Path], tuple[dict[str, np.ndarray], str | None]]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
 }
 PLOT_SUFFIXES = dict.fromkeys((".png", ".pdf", ".svg"))
 
@@ -291,7 +362,14 @@ def check_plot(path: str | os.PathLike) -> None:
     _check_place(Path(path))
 
 
-def write_table(path: str | os.PathLike, table: Mapping[str, np.ndarray]) -> None:
+def holds_metadata(path: str | os.PathLike) -> bool:
+    """Whether a table of this name holds more than columns of numbers."""
+    return _by_suffix(Path(path), _WRITERS, "table") is not _write_csv
+
+
+def write_table(
+    path: str | os.PathLike, table: Table, metadata: str = "", columns: About | None = None
+) -> None:
     """Write columns of equal length as CSV, Parquet or NPZ, by the end of the name.
 
     CSV has a header line and the shortest decimals that read back to the same
@@ -302,7 +380,11 @@ def write_table(path: str | os.PathLike, table: Mapping[str, np.ndarray]) -> Non
     path : path-like
         Where to; its directory must exist.
     table : mapping of str to ndarray
-        One-dimensional columns.
+        One-dimensional columns; for Parquet and NPZ also of several numbers a row, (n, k).
+    metadata : str, optional
+        What Parquet and NPZ hold besides; `read_table` gives it back.
+    columns : mapping of str to (unit, meaning), optional
+        What Parquet tells of columns.
 
     Raises
     ------
@@ -315,4 +397,33 @@ def write_table(path: str | os.PathLike, table: Mapping[str, np.ndarray]) -> Non
     """
     writer = _by_suffix(Path(path), _WRITERS, "table")
     with replacing(path) as file:
-        writer(file, table)
+        writer(file, table, metadata, columns or {})
+
+
+def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | None]:
+    """Read what `write_table` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV, Parquet or NPZ.
+
+    Returns
+    -------
+    table : dict of str to ndarray
+        Columns; those of CSV are words.
+    metadata : str or None
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If the name's ending is unknown or the file cannot be read.
+    ImportError
+        If the library for this format is missing.
+    """
+    place = _existing(path, "a table")
+    reader = _by_suffix(place, _READERS, "table")
+    with _reading(place):
+        return reader(place)

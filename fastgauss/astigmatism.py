@@ -6,6 +6,7 @@ how spots are fitted with z as a parameter, stand in ``fastgauss.kernels.astigma
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,8 +154,13 @@ def astigmatic_model(
     low, high = _check.per_axis("z_range", z_range, 2)
     if not low < high:
         raise ValueError(f"z_range must be (lowest, highest), got {z_range!r}")
+    return from_constants((*constants, low, high))
+
+
+def from_constants(constants: Iterable[float]) -> AstigmaticModel:
+    """The model of these curves and this range, as `Model.constants` has them."""
     names = ("amplitude", "x", "y", "z", "offset")
-    return AstigmaticModel("astigmatic", 2, names, (*constants, low, high))
+    return AstigmaticModel("astigmatic", 2, names, tuple(constants))
 
 
 def calibrate_astigmatism(

@@ -17,21 +17,20 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io, _register_command
+from . import _io, _register_command, _table
 from ._info import show_config
+from ._options import METHODS
 from ._runtime import resolve_threads
-from .models import MODELS, get_model
-from .results import Status
+from .models import MODELS, PIXELS
+from .results import FitResult
 
-_ROWS = 10  # shown without --output
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
-_COLUMNS_NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +55,12 @@ def _parser() -> _Parser:
     fit.add_argument("-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz")
     fit.add_argument("--plot", metavar="FILE", help="draw spots and residual: .png, .pdf or .svg")
     fit.add_argument("--model", choices=MODELS, default="symmetric", help="default: symmetric")
+    fit.add_argument(
+        "--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)"
+    )
+    fit.add_argument(
+        "--pixel", choices=PIXELS, default="sample", help="a pixel's middle or mean (sample)"
+    )
     fit.add_argument("--box", type=int, default=11, help="side of a spot's window, px (11)")
     fit.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
     fit.add_argument("--threshold", type=float, help="least height of a spot (5 noise sigmas)")
@@ -112,27 +117,24 @@ def _check(args: argparse.Namespace) -> None:
 class _Job:
     """What came of the frames."""
 
-    tables: list[dict[str, np.ndarray]] = field(default_factory=list)
-    shown: tuple[np.ndarray, Any] | None = None  # the first frame with data, and its spots
-    seconds: float = 0.0
-
-    def table(self, frames: int) -> dict[str, np.ndarray]:
-        """All spots, with a frame column where there are several frames."""
-        joined = {name: np.concatenate([t[name] for t in self.tables]) for name in self.tables[0]}
-        return joined if frames > 1 else {k: v for k, v in joined.items() if k != "frame"}
+    result: FitResult  # all spots, with their frames where there are several
+    shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
+    seconds: float
 
 
 def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
     from .fit import fit_spots
 
-    job = _Job()
     begin = time.perf_counter()
+    results: dict[int, FitResult] = {}
     for index, frame in enumerate(_with_bar(frames)):
         if not np.isfinite(frame).any():
             continue
-        result = fit_spots(
+        results[index] = fit_spots(
             frame,
             model=args.model,
+            method=args.method,
+            pixel=args.pixel,
             box=args.box,
             sigma=args.sigma,
             threshold=args.threshold,
@@ -140,12 +142,14 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
             polarity="dark" if args.dark else "bright",
             threads=args.threads,
         )
-        job.tables.append({"frame": np.full(len(result), index), **result.to_dict()})
-        job.shown = job.shown or (frame, result)
-    job.seconds = time.perf_counter() - begin
-    if not job.tables:
+        if len(results) == 1:
+            first = frame
+    seconds = time.perf_counter() - begin
+    if not results:
         raise ValueError("the image has no finite pixel")
-    return job
+    each = list(results.values())
+    whole = each[0] if len(frames) == 1 else FitResult.concatenate(each, list(results))
+    return _Job(whole, (first, each[0]), seconds)
 
 
 def _with_bar(frames: _io.Frames) -> Iterable[np.ndarray]:
@@ -164,60 +168,44 @@ def _fit(args: argparse.Namespace) -> None:
     with _open(args) as frames:
         count = len(frames)
         job = _fit_frames(frames, args)
-    table = job.table(count)
     if args.output:
-        _io.write_table(args.output, table)
-    if args.plot and job.shown:
+        job.result.save(args.output)
+    if args.plot:
         from .plot import plot_joint, plot_spots, save_plot
 
         drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=args.box)
         save_plot(args.plot, drawn)
-    _print_summary(args, table, count, job.seconds)
+    _print_summary(args, job.result, count, job.seconds)
     if not args.output:
-        _print_rows(table)
+        _print_rows(job.result)
 
 
-def _print_summary(
-    args: argparse.Namespace, table: dict[str, np.ndarray], count: int, seconds: float
-) -> None:
-    good = table["converged"].astype(bool)
+def _print_summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> None:
     where = "the example image" if args.example else Path(args.image).name
     frames = f", {count} frames" if count > 1 else ""
-    spots = f"{len(good)} spot{'' if len(good) == 1 else 's'}"
-    codes, counts = np.unique(table["status"][~good], return_counts=True)
-    others = "".join(
-        f", {count} {_status(code)}" for code, count in zip(codes, counts, strict=True)
-    )
-    print(f"{spots} in {where}{frames}, {good.sum()} converged{others}, {seconds:.2f} s")
-    if good.any():
-        names = [name for name in get_model(args.model, 2).names if name not in "xy"]
-        medians = (f"{name} {np.median(table[name][good]):.4g}" for name in (*names, "flux"))
+    spots, rest = _table.summary(result).split(", ", 1)
+    print(f"{spots} in {where}{frames}, {rest}, {seconds:.2f} s")
+    good = result[result.converged]
+    if len(good):
+        names = [name for name in result.names if name not in "xy"]
+        medians = (f"{name} {np.median(getattr(good, name)):.4g}" for name in (*names, "flux"))
         print("medians:", ", ".join(medians))
     for target in filter(None, (args.output, args.plot)):
         print("wrote", target)
 
 
-def _status(code: float) -> str:
-    return Status(int(code)).name.lower().replace("_", " ")
-
-
-def _cell(name: str, value: float) -> str:
-    return _status(value) if name == "status" else f"{value:.6g}"
-
-
-def _print_rows(table: dict[str, np.ndarray]) -> None:
+def _print_rows(result: FitResult) -> None:
     """The first rows, without the columns that only a program wants."""
-    names = [n for n in table if n not in _COLUMNS_NOT_SHOWN and not n.endswith("_error")]
-    total = len(table["x"])
-    if not total:
+    if not len(result):
         return
-    columns = [[name, *(_cell(name, v) for v in table[name][:_ROWS])] for name in names]
+    columns = [[name, *cells] for name, cells in _table.preview(result.to_dict()).items()]
     widths = [max(map(len, column)) for column in columns]
     print()
     for row in zip(*columns, strict=True):
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
-    if total > _ROWS:
-        print(f"and {total - _ROWS} more; -o TABLE writes all, with errors and statuses")
+    more = len(result) - _table.ROWS
+    if more > 0:
+        print(f"and {more} more; -o TABLE writes all, with errors and statuses")
 
 
 def _info(args: argparse.Namespace) -> None:

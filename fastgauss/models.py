@@ -20,6 +20,7 @@ amplitude * (2 pi)**(d/2) * (product of the d sigmas).
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,6 +102,21 @@ def _build() -> dict[tuple[str, int], Model]:
 
 
 _TABLE = _build()
+
+
+def find_model(columns: Container[str], name: str | None = None) -> Model:
+    """The model whose parameters are exactly those among the columns of a table.
+
+    In one dimension several are: ``name`` tells which.
+    """
+    every = {parameter for model in _TABLE.values() for parameter in model.names}
+    there = {parameter for parameter in every if parameter in columns}
+    fitting = [model for model in _TABLE.values() if set(model.names) == there]
+    for model in fitting:
+        if name is None or model.name == name:
+            return model
+    of = "" if name is None else f" of the model {name!r}"
+    raise ValueError(f"its columns are not the parameters{of}: {', '.join(sorted(there)) or None}")
 
 
 def get_model(name: str | Model, ndim: int) -> Model:

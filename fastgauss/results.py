@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._columns import describe, documented
 from .kernels import levmar
 from .models import Model
 
@@ -74,7 +76,7 @@ class FitResult:
 
     Every parameter is also an attribute: ``result.x``, ``result.sigma``. Indexing
     with a mask, a slice, an integer or an integer array gives a FitResult of those
-    rows. Instances can be pickled.
+    rows. Instances can be pickled; `save` and `load` keep them in files.
 
     Attributes
     ----------
@@ -115,6 +117,8 @@ class FitResult:
         "sample" or "integrate", as fitted.
     frames : ndarray (n,) of int, or None
         The frame of each spot, if a stack was fitted.
+    absolute : bool
+        Whether the objective has a known scale: weights were given, or the data are counts.
     background : Background or None
         What a joint fit found, unless it is an offset for each group of spots.
 
@@ -161,6 +165,11 @@ class FitResult:
     def names(self) -> tuple[str, ...]:
         """Names of the parameters."""
         return self.model.names
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the objective has a known scale."""
+        return self._absolute
 
     @property
     def converged(self) -> np.ndarray:
@@ -290,10 +299,148 @@ class FitResult:
 
         return compose(self, shape, background, box, threads)
 
+    def status_counts(self) -> dict[Status, int]:
+        """How many spots ended in each way, the most frequent first.
+
+        Examples
+        --------
+        >>> import numpy as np, fastgauss as fg
+        >>> fg.fit_rois(np.full((3, 7, 7), np.nan)).status_counts()
+        {<Status.TOO_FEW_PIXELS: 5>: 3}
+        """
+        codes, counts = np.unique(self.status, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {Status(codes[k]): int(counts[k]) for k in order}
+
+    def sort(self, by: str | Sequence[str], descending: bool = False) -> FitResult:
+        """These spots in another order: by a column of `to_dict`, or by several.
+
+        Parameters
+        ----------
+        by : str or sequence of str
+            Columns, the most important first.
+        descending : bool
+            The largest first. NaN comes last either way; equal spots stay in their order.
+
+        Returns
+        -------
+        FitResult
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such column.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> spots = [[50.0, 5.1, 4.6, 1.5, 8.0], [90.0, 4.8, 5.3, 1.2, 10.0]]
+        >>> result = fg.fit_rois(fg.image(spots, (11, 11), model="symmetric"))
+        >>> result.sort("amplitude", descending=True).x.round(3)
+        array([4.8, 5.1])
+        """
+        from ._table import order
+
+        return self[order(self, by, descending)]
+
+    @classmethod
+    def concatenate(
+        cls, results: Iterable[FitResult], frames: ArrayLike | None = None
+    ) -> FitResult:
+        """The spots of several results, such as those of the frames of a stack, as one.
+
+        Parameters
+        ----------
+        results : iterable of FitResult
+            At least one; of one model, pixel and `absolute`.
+        frames : int array, optional
+            The frame of each result. Without it all results have frames, or none has.
+
+        Returns
+        -------
+        FitResult
+            With the background of a joint fit if that is the same in all, else without.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the results are of several kinds, or there is none.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> image = fg.image([100.0, 20.3, 30.7, 1.3, 10.0], (64, 64), model="symmetric")
+        >>> each = [fg.fit_spots(image, [[31, 20]]) for _ in range(3)]
+        >>> fg.FitResult.concatenate(each, frames=[0, 1, 2]).frames
+        array([0, 1, 2])
+        """
+        from ._concatenate import concatenate
+
+        return concatenate(list(results), frames)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write this result to a file, from which `load` reads it; whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in .parquet, .npz or .csv. Parquet and NPZ keep everything, to the bit: the
+            columns of `to_dict`, a column ``covariance`` (lower triangles by rows) and, as
+            metadata, the model, the background and (Parquet) units and meanings. CSV has the
+            columns of `to_dict` and model, pixel and absolute as words: correlations and the
+            background of a joint fit are lost, all that it holds is exact.
+
+        Raises
+        ------
+        ValueError
+            If the ending is another, or CSV is asked for an astigmatic model, whose curves
+            it cannot hold.
+        OSError, ImportError
+            If the file cannot be written, or Parquet without pyarrow.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, fastgauss as fg
+        >>> image = fg.image([50.0, 20.1, 24.6, 1.5, 8.0], (48, 48), model="symmetric")
+        >>> result = fg.fit_spots(image)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(pathlib.Path(folder, "spots.npz"))
+        ...     again = fg.FitResult.load(pathlib.Path(folder, "spots.npz"))
+        >>> bool((again.covariance == result.covariance).all())
+        True
+        """
+        from ._saved import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> FitResult:
+        """Read a result that `save`, or the command ``fastgauss fit``, wrote.
+
+        A CSV gives NaN for covariances of different parameters. A table without the words or
+        metadata of `save` is taken as sampled, of the model whose parameters its columns are.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it holds no result.
+        ImportError
+            If it is Parquet and pyarrow is missing.
+
+        Examples
+        --------
+        See `save`.
+        """
+        from ._saved import load
+
+        return load(path)
+
+    @documented
     def to_dict(self) -> dict[str, np.ndarray]:
         """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
+        columns = {} if self.frames is None else {"frame": self.frames}
         errors = self.errors
-        columns = {name: self.params[:, i] for i, name in enumerate(self.names)}
+        columns |= {name: self.params[:, i] for i, name in enumerate(self.names)}
         columns |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
         columns["flux"] = self.flux
         columns["objective"] = self.objective
@@ -313,12 +460,25 @@ class FitResult:
         return table
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The columns of `to_dict` as a pandas DataFrame."""
+        """The columns of `to_dict` as a pandas DataFrame.
+
+        Its ``attrs`` hold the units and meanings of the columns, by name.
+        """
         try:
             import pandas as pd
         except ImportError:
             raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
-        return pd.DataFrame(self.to_dict())
+        table = pd.DataFrame(self.to_dict())
+        known = {k: v for k, v in describe(self.model, self._absolute).items() if k in table}
+        table.attrs["units"] = {name: unit for name, (unit, _) in known.items()}
+        table.attrs["meanings"] = {name: meaning for name, (_, meaning) in known.items()}
+        return table
+
+    def _repr_html_(self) -> str:
+        """The first spots as a notebook shows them."""
+        from ._table import html
+
+        return html(self)
 
     def __repr__(self) -> str:
         good = self.converged

@@ -76,7 +76,7 @@ def test_fit_writes_what_fit_spots_returns(tmp_path, capsys, image, model):
     assert f"wrote {table_file}" in out
     table = load(table_file)
     expected = fg.fit_spots(scene(), model=model).to_dict()
-    assert list(table) == list(expected)
+    assert list(table) == [*expected, "model", "pixel", "absolute"]
     np.testing.assert_array_equal(table["x"].astype(float), expected["x"])
     np.testing.assert_array_equal(table["flux"].astype(float), expected["flux"])
     order = np.argsort(table["x"].astype(float))
@@ -89,6 +89,16 @@ def test_options_reach_the_fit(tmp_path, capsys, image):
     assert run(capsys, "fit", image, "-o", table_file, *options)[0] == 0
     expected = fg.fit_spots(scene(), box=9, sigma=1.6, threshold=60.0)
     np.testing.assert_array_equal(load(table_file)["sigma"].astype(float), expected.sigma)
+
+
+def test_photons_and_pixels_of_some_size(tmp_path, capsys, image):
+    table_file = tmp_path / "spots.npz"
+    options = ("--method", "mle", "--pixel", "integrate")
+    assert run(capsys, "fit", image, "-o", table_file, *options)[0] == 0
+    found = fg.FitResult.load(table_file)
+    assert (found.pixel, found.absolute) == ("integrate", True)
+    expected = fg.fit_spots(scene(), method="mle", pixel="integrate")
+    np.testing.assert_array_equal(found.covariance, expected.covariance)
 
 
 def test_joint_fits_and_draws_overlapping_spots_together(tmp_path, capsys, monkeypatch):

@@ -1,0 +1,65 @@
+"""The columns of a table of spots: units and meanings, told in one place.
+
+Lengths are pixels ("px"), angles radians ("rad"). "value" is the unit of the image: counts,
+photons, whatever its pixels hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from .models import Model
+
+Described = TypeVar("Described", bound=Callable)
+
+COLUMNS: dict[str, tuple[str, str]] = {
+    "frame": ("", "frame of a stack, from 0; only where frames are known"),
+    "amplitude": ("value", "height of the profile above the offset"),
+    "x": ("px", "centre along the last axis; the middle of pixel 0 is 0"),
+    "y": ("px", "centre along the axis before it"),
+    "z": ("px", "centre along the first axis of a volume; astigmatic: as calibrated"),
+    "sigma": ("px", "standard deviation of the profile"),
+    "sigma_x": ("px", "standard deviation along x, or along the longer axis"),
+    "sigma_y": ("px", "standard deviation along y, or along the shorter axis"),
+    "sigma_z": ("px", "standard deviation along z"),
+    "theta": ("rad", "angle of the longer axis from +x towards +y, in (-pi/2, pi/2]"),
+    "offset": ("value", "what the spot stands on"),
+    "<parameter>_error": ("as it", "one standard error of a parameter"),
+    "flux": ("value px^d", "integral of the profile over its d axes"),
+    "objective": ("value^2", "sum of squared residuals; weighted, or a deviance, without unit"),
+    "status": ("", "code of `Status`"),
+    "converged": ("", "whether the fit converged"),
+    "iterations": ("", "evaluations of the normal equations"),
+    "pixels": ("", "pixels that exist"),
+    "dof": ("", "degrees of freedom: pixels less free parameters"),
+}
+
+
+def describe(model: Model, absolute: bool) -> dict[str, tuple[str, str]]:
+    """Unit and meaning of every column that spots of this model may have."""
+    known = dict(COLUMNS)
+    del known["<parameter>_error"]
+    if model.constants:
+        known["z"] = ("as calibrated", "distance from the focal plane")
+    known["flux"] = (f"value px^{model.ndim}", COLUMNS["flux"][1])
+    if absolute:
+        known["objective"] = ("", "weighted sum of squared residuals, or deviance")
+    for name in model.names:
+        known[f"{name}_error"] = (known[name][0], f"one standard error of {name}")
+    return known
+
+
+def documented(function: Described) -> Described:
+    """Append the table of columns to a docstring."""
+    if function.__doc__:
+        rows = [("column", "unit", "meaning"), *((k, *v) for k, v in COLUMNS.items())]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        rule = "  ".join("=" * width for width in widths)
+        lines = [
+            "  ".join((cell or r"\ ").ljust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        ]
+        table = [rule, lines[0], rule, *lines[1:], rule]
+        function.__doc__ += "\n\n" + "\n".join(f"        {line.rstrip()}" for line in table) + "\n"
+    return function

@@ -1,0 +1,62 @@
+"""Results of several fits as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _check
+from .results import Background, FitResult
+
+_SAME = ("model", "pixel", "absolute")
+
+
+def concatenate(results: Sequence[FitResult], frames: Any) -> FitResult:
+    """See `FitResult.concatenate`."""
+    if not results:
+        raise ValueError("results must hold at least one FitResult, got none")
+    for number, result in enumerate(results):
+        if not isinstance(result, FitResult):
+            raise TypeError(f"results[{number}] must be a FitResult, got {type(result).__name__}")
+        for name in _SAME:
+            first, own = (getattr(each, name) for each in (results[0], result))
+            if first != own:
+                raise ValueError(f"results must have one {name}, got {first} and {own}")
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(result, name) for result in results])
+
+    first = results[0]
+    grounds = [result.background for result in results]
+    return FitResult(
+        first.model, joined("params"), joined("_packed"), joined("objective"), joined("status"),
+        joined("iterations"), joined("pixels"), joined("dof"), first.absolute, first.pixel,
+        grounds[0] if all(_equal(ground, grounds[0]) for ground in grounds) else None,
+        _frames(results, frames),
+    )  # fmt: skip
+
+
+def _frames(results: Sequence[FitResult], frames: Any) -> np.ndarray | None:
+    """The frame of each spot."""
+    if frames is not None:
+        numbers = _check.real_array("frames", frames, 1)
+        if numbers.dtype.kind not in "iu":
+            raise TypeError(f"frames must be integers, got {numbers.dtype}")
+        if len(numbers) != len(results):
+            raise ValueError(f"frames must have {len(results)} numbers, got {len(numbers)}")
+        return np.repeat(numbers.astype(np.intp), [len(result) for result in results])
+    known = [result.frames for result in results if result.frames is not None]
+    if known and len(known) < len(results):
+        raise ValueError("results must all have frames, or none, unless frames are given")
+    return np.concatenate(known) if known else None
+
+
+def _equal(one: Background | None, other: Background | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(
+        a is b or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True))
+        for a, b in zip(one, other, strict=True)
+    )

@@ -1,0 +1,87 @@
+"""Tables of spots for people: the first rows as text and as HTML, rows in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from . import _check
+from ._columns import describe
+from .results import FitResult, Status
+
+ROWS = 10  # shown
+_NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
+_STYLE = "text-align: right"
+
+
+def status_word(code: float) -> str:
+    """A status as people read it."""
+    return Status(int(code)).name.lower().replace("_", " ")
+
+
+def _cell(name: str, value: float) -> str:
+    return status_word(value) if name == "status" else f"{value:.6g}"
+
+
+def preview(table: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """The first rows as text, without the columns that only a program wants."""
+    names = [n for n in table if n not in _NOT_SHOWN and not n.endswith("_error")]
+    return {name: [_cell(name, v) for v in table[name][:ROWS]] for name in names}
+
+
+def summary(result: FitResult) -> str:
+    """How many spots there are and how they ended."""
+    count = len(result)
+    others = [
+        f"{number} {status_word(code)}"
+        for code, number in result.status_counts().items()
+        if code not in (Status.CONVERGED, Status.AT_BOUND)
+    ]
+    parts = [f"{count} spot{'' if count == 1 else 's'}", f"{int(result.converged.sum())} converged"]
+    return ", ".join([*parts, *others])
+
+
+def html(result: FitResult) -> str:
+    """A result as a notebook shows it."""
+    columns = preview(result[:ROWS].to_dict())
+    known = describe(result.model, result.absolute)
+
+    def head(name: str) -> str:
+        unit, meaning = known[name]
+        shown = f"{name}<br><small>{escape(unit)}</small>" if unit else name
+        return f'<th style="{_STYLE}" title="{escape(meaning)}">{shown}</th>'
+
+    title = f"FitResult, {result.model.name}, {result.model.ndim}-D: {summary(result)}"
+    rows = [
+        "<tr>" + "".join(f'<td style="{_STYLE}">{escape(cell)}</td>' for cell in row) + "</tr>"
+        for row in zip(*columns.values(), strict=True)
+    ]
+    more = len(result) - len(rows)
+    return "".join([
+        f"<div><p>{escape(title)}</p><table><thead><tr>",
+        *map(head, columns),
+        "</tr></thead><tbody>",
+        *rows,
+        "</tbody></table>",
+        f"<p>and {more} more</p>" if more else "",
+        "</div>",
+    ])  # fmt: skip
+
+
+def order(result: FitResult, by: Any, descending: Any) -> np.ndarray:
+    """Rows sorted by columns, the first the most important; NaN last, equal ones as they were."""
+    names: Sequence[Any] = (by,) if isinstance(by, str) else tuple(by)
+    if not names:
+        raise ValueError("by must name a column, got none")
+    down = _check.flag("descending", descending)
+    table = result.to_dict()
+    keys = []
+    for name in names:
+        column = table[_check.choice("by", name, table)]
+        ranks = np.unique(column, return_inverse=True)[1].reshape(-1)
+        keys += [-ranks if down else ranks, np.isnan(column)]
+    # numpy's last key is the first to compare
+    return np.lexsort([key for pair in zip(keys[-2::-2], keys[::-2], strict=True) for key in pair])
