@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from . import _check, _crowd, _errors, _joint_start, _runtime
 from ._coordinates import Coordinates
+from ._ground import complete
 from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
@@ -263,10 +264,13 @@ class _Fit:
             return centres.copy()
         return np.column_stack([self.frames[rows], centres])
 
+    def _together(self) -> bool:
+        """Whether all spots have something in common, whatever their frames."""
+        return bool(self.tied.any()) or self.chosen.model.size - 1 in self.chosen.shared
+
     def _zones(self) -> np.ndarray | None:
         """What belongs together besides overlaps."""
-        offset = self.chosen.model.size - 1
-        if self.tied.any() or offset in self.chosen.shared:
+        if self._together():
             return np.zeros(len(self.frames), np.intp)
         return None if self.kind in ("local", "known") else self.frames.astype(np.intp)
 
@@ -468,15 +472,20 @@ class _Fit:
         return result
 
     def _remember(self, fit: Joint, state: State) -> Background | None:
-        """What the result shall know of the background."""
-        if self.kind == "local":
+        """What the result shall know of the background; without a spot, that of all pixels."""
+        if self.kind == "local" and len(self.frames):
             return None
-        shape = self.picture.shape
+        shape, extent = self.picture.shape, self.picture.extent
         if self.kind == "known":
             ground = self.picture.ground.reshape(shape)
             return Background(ground, np.zeros((1, 0)), fit.scale)
-        if len(state.ground) == 1:
-            return Background(None, state.ground, fit.scale)
-        terms = np.full((shape[0] if self.picture.stack else 1, self.terms), np.nan)
-        terms[fit.crowd.windows[fit.crowd.lows[:-1], 0]] = state.ground
+        apart = self.picture.stack and not self._together()
+        terms = np.full((shape[0] if apart else 1, self.terms), np.nan)
+        if len(state.ground):
+            rows = fit.crowd.windows[fit.crowd.lows[:-1], 0] if apart else [0]
+            terms[rows] = state.ground
+        data = self.picture.data.reshape(extent)
+        second = 1.0 if self.chosen.method == "mle" else self.picture.second
+        weights = (self.picture.exists * second).reshape(extent)
+        complete(terms, data, weights, fit.scale, self._offset_limits())
         return Background(None, terms, fit.scale)

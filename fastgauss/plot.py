@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _check
-from ._io import check_plot, replacing, require
+from ._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
+from ._io import check_plot, replacing
+from ._plot_calibration import plot_calibration
+from ._plot_rois import plot_rois
+from ._plot_slices import plot_slices
 from .evaluate import evaluate
+from .register.plot import plot_displacements
 
 if TYPE_CHECKING:
     from .results import FitResult
 
-_FITTED, _FAILED = "#ff9f1c", "#2ec4ff"
-_STRETCH = (0.5, 99.7)  # percentiles shown as black and white
+__all__ = [
+    "plot_calibration",
+    "plot_displacements",
+    "plot_joint",
+    "plot_rois",
+    "plot_slices",
+    "plot_spots",
+    "save_plot",
+]
+
 _PANEL = 5.0  # inches, the longer side of a panel
 _DPI = 160
 _NOISES = 5.0  # of the residual, shown as black and white
+_STRIP = 12  # lengths by widths from which on an image is drawn wider than it is
 _SPOTS = 4096  # evaluated at a time
 
 
@@ -50,19 +64,11 @@ def _residual(image: np.ndarray, result: FitResult, box: int) -> np.ndarray:
             if step == "own":
                 np.minimum.at(nearest, index, distance[inside])
                 continue
-            profile = evaluate((x, y), part, model=result.model.name) - part[..., -1]
+            profile = evaluate((x, y), part, result.model, result.pixel) - part[..., -1]
             profile -= np.sign(part[..., 0]) * np.abs(profile).min(axis=(1, 2), keepdims=True)
             own = distance[inside] == nearest[index]
             residual[index[own]] = pixels[index[own]] - profile[inside][own]
     return residual.reshape(image.shape)
-
-
-def _stretch(image: np.ndarray) -> tuple[float, float]:
-    """Grey limits from the finite pixels of a sample of the image."""
-    step = max(1, int(np.sqrt(image.size / 1e6)))
-    sample = image[::step, ::step].astype(np.float64)
-    low, high = np.percentile(sample[np.isfinite(sample)], _STRETCH)
-    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
@@ -70,7 +76,7 @@ def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     good = result.converged
-    sigma_x, sigma_y = result.params[:, list(result.model.sigmas)].T
+    sigma_x, sigma_y = result.model.widths(result.params).T
     angle = np.degrees(result.theta) if "theta" in result.names else np.zeros(len(good))
     place = np.column_stack((result.x, result.y))
     axes.add_collection(
@@ -82,26 +88,12 @@ def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
             offsets=place[good],
             offset_transform=axes.transData,
             facecolors="none",
-            edgecolors=_FITTED,
+            edgecolors=FITTED,
             linewidths=0.9 if good.sum() < 1000 else 0.6,
         ),
         autolim=False,
     )
-    axes.plot(*place[~good].T, "x", color=_FAILED, markersize=3, markeredgewidth=0.6)
-
-
-def _checked(image: Any, n_sigma: Any) -> tuple[np.ndarray, float]:
-    """The arguments that all plots have."""
-    require("matplotlib.figure", "plotting", "plot")
-    image = _check.real_array("image", image, 2)
-    if not np.isfinite(image).any():
-        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
-    return image, _check.number("n_sigma", n_sigma, above=0)
-
-
-def _style(low: float, high: float) -> dict[str, Any]:
-    """How an image is shown."""
-    return {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
+    axes.plot(*place[~good].T, "x", color=FAILED, markersize=4, markeredgewidth=0.8)
 
 
 def _count(result: FitResult) -> str:
@@ -120,13 +112,15 @@ def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
         scale = _PANEL / max(height, width)
         panel = max(2.0, scale * width), max(1.5, scale * height)
         size = (count * panel[0], panel[1]) if across else (panel[0] * 1.6, count * panel[1] * 1.6)
-        mpl_figure = require("matplotlib.figure", "plotting", "plot")
-        figure = mpl_figure.Figure((size[0] + 0.8, size[1] + 0.6), layout="compressed")
+        figure = new_figure(size[0] + 0.8, size[1] + 0.6)
     panels = figure.subplots(
         *((1, count) if across else (count, 1)), sharex=True, sharey=True, squeeze=True
     )
     for k, axes in enumerate(panels):
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        frame_image(axes, shape)
+        axes.set_facecolor(MISSING)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
         if across or k == count - 1:
             axes.set_xlabel("x (px)")
         if k == 0 or not across:
@@ -134,6 +128,31 @@ def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
         if across and k:
             axes.tick_params(labelleft=False)
     return figure, panels
+
+
+class _Drawing(NamedTuple):
+    """An image with its spots outlined, and what follows on it."""
+
+    image: np.ndarray
+    figure: Any
+    rest: list[Any]  # axes
+    style: dict[str, Any]
+
+
+def _begin(image: Any, result: FitResult, n_sigma: Any, count: int, figure: Any) -> _Drawing:
+    """Check the arguments that plots of an image have, and draw the first of ``count`` panels."""
+    image = shown_image(image)
+    n_sigma = _check.number("n_sigma", n_sigma, above=0)
+    if result.model.ndim != 2:
+        raise ValueError(f"result must be of an image, got one of {result.model.ndim} dimensions")
+    figure, (first, *rest) = _panels(figure, image.shape, count)
+    look = style(*stretch(image))
+    if max(image.shape) > _STRIP * min(image.shape):
+        look["aspect"] = "auto"
+    first.imshow(image, **look)
+    _draw_ellipses(first, result, n_sigma)
+    first.set_title(_count(result))
+    return _Drawing(image, figure, rest, look)
 
 
 def plot_spots(
@@ -187,16 +206,12 @@ def plot_spots(
     >>> [axes.get_title() for axes in figure.axes]
     ['1 spot', 'residual']
     """
-    image, n_sigma = _checked(image, n_sigma)
     box = _check.integer("box", box, at_least=1)
-    figure, (left, right) = _panels(figure, image.shape, 2)
-    style = _style(*_stretch(image))
-    left.imshow(image, **style)
-    right.imshow(_residual(image, result, box), **style)
-    _draw_ellipses(left, result, n_sigma)
-    left.set_title(_count(result))
+    drawing = _begin(image, result, n_sigma, 2, figure)
+    (right,) = drawing.rest
+    right.imshow(_residual(drawing.image, result, box), **drawing.style)
     right.set_title("residual")
-    return figure
+    return drawing.figure
 
 
 def plot_joint(
@@ -243,22 +258,17 @@ def plot_joint(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['1 spot', 'model']
     """
-    image, n_sigma = _checked(image, n_sigma)
-    figure, (left, middle, right) = _panels(figure, image.shape, 3)
-    style = _style(*_stretch(image))
-    left.imshow(image, **style)
-    _draw_ellipses(left, result, n_sigma)
-    left.set_title(_count(result))
-    model = result.render(image.shape) if len(result) else np.full(image.shape, np.nan)
-    if not np.isfinite(model).any():  # of nothing there is no background either
-        model = np.full(image.shape, np.median(image[np.isfinite(image)]))
-    middle.imshow(model, **style)
+    drawing = _begin(image, result, n_sigma, 3, figure)
+    middle, right = drawing.rest
+    model = result.render(drawing.image.shape)
+    middle.imshow(model, **drawing.style)
     middle.set_title("model")
-    residual = image - model
+    residual = drawing.image - model
     noise = 1.4826 * float(np.median(np.abs(residual[np.isfinite(residual)])))
-    right.imshow(residual, **_style(-_NOISES * noise or -1.0, _NOISES * noise or 1.0))
+    half = _NOISES * noise or 1.0
+    right.imshow(residual, **drawing.style | {"vmin": -half, "vmax": half})
     right.set_title(f"residual, noise {noise:.3g}")
-    return figure
+    return drawing.figure
 
 
 def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> None:
@@ -293,5 +303,6 @@ def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> Non
     ...     save_plot(pathlib.Path(folder, "empty.png"), Figure((1, 1)))
     """
     check_plot(path)
+    figure.draw_without_rendering()  # the layout that follows knows how wide labels are now
     with replacing(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=dpi)

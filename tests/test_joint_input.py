@@ -79,6 +79,39 @@ def test_no_spots_and_empty_images(background):
     assert lost.status[0] == fg.Status.TOO_FEW_PIXELS
 
 
+@pytest.mark.parametrize("background", ["local", "constant", "plane"])
+def test_without_a_spot_the_background_is_that_of_all_pixels(background):
+    y, x = np.mgrid[:20, :30]
+    plane = 5.0 + (0.3 * x - 0.2 * y if background == "plane" else 0.0)
+    image = np.where((x + y) % 7 == 0, np.nan, plane)
+    spots = np.empty((0, 2))
+    found = fg.fit_joint(image, spots, background=background)
+    assert_allclose(found.render(image.shape), np.broadcast_to(plane, image.shape), rtol=1e-9)
+    nothing = fg.fit_joint(np.full((9, 9), np.nan), spots, background=background)
+    assert np.isnan(nothing.render((9, 9))).all()
+    weights = np.where(x < 15, 1.0, 3.0)
+    if background != "plane":
+        steps = np.where(x < 15, 1.0, 2.0)
+        found = fg.fit_joint(steps, spots, background=background, weights=weights)
+        assert_allclose(found.render(steps.shape), 1.75, rtol=1e-12)
+        held = {"offset": (None, 1.5)}
+        found = fg.fit_joint(steps, spots, background=background, bounds=held)
+        if background == "constant":
+            assert_allclose(found.render(steps.shape), 1.5, rtol=1e-12)
+
+
+@compiled
+@pytest.mark.parametrize("background", ["constant", "plane"])
+def test_a_frame_without_spots_has_its_own_background(background):
+    image, _, start = cluster(count=2)
+    stack = np.stack([np.full_like(image, 3.0), image])
+    frames = np.ones(len(start), int)
+    result = fg.fit_joint(stack, start[:, 2:0:-1], frames=frames, background=background, box=BOX)
+    whole = result.render(stack.shape)
+    assert_allclose(whole[0], 3.0, rtol=1e-9)
+    assert np.isfinite(whole).all() and whole[1].max() > whole[0].max() + 5
+
+
 @compiled
 @pytest.mark.parametrize("method", ["lsq", "mle"])
 def test_positions_off_the_image_keep_their_rows(method):

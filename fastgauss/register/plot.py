@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check
-from .._io import require
+from .._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
 from .results import DisplacementField
 
-_GOOD, _DOUBTFUL = "#ff9f1c", "#2ec4ff"
-_STRETCH = (0.5, 99.7)  # percentiles shown as black and white
 _LONGEST = 0.9  # of the distance of two nodes: the arrow of a large displacement
 _SIDE = 6.0  # inches, the longer side of the image
 
@@ -66,11 +64,7 @@ def plot_displacements(
     >>> fg.register.plot_displacements(a, field).axes[0].get_title()
     '9 windows, median dx 3.00, dy -2.00 px; arrows 2 x'
     """
-    mpl_figure = require("matplotlib.figure", "plotting", "plot")
-    image = _check.real_array("image", image, 2)
-    finite = np.isfinite(image)
-    if not finite.any():
-        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    image = shown_image(image)
     if not isinstance(field, DisplacementField):
         raise TypeError(f"field must be a DisplacementField, got {type(field).__name__}")
     found = np.isfinite(field.dx)
@@ -81,21 +75,22 @@ def plot_displacements(
     if figure is None:
         unit = _SIDE / max(height, width)
         size = max(3.0, unit * width) + 0.8, max(2.0, unit * height) + 0.8
-        figure = mpl_figure.Figure(size, layout="compressed")
+        figure = new_figure(*size)
     axes = figure.subplots()
-    low, high = np.percentile(image[finite].astype(np.float64), _STRETCH)
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high if high > low else low + 1.0)
+    axes.set_facecolor(MISSING)
+    axes.imshow(image, **style(*stretch(image)))
     x, y = np.meshgrid(field.x, field.y)
     for chosen, colour in (
-        (found & ~field.outlier, _GOOD),
-        (found & field.outlier, _DOUBTFUL),
+        (found & ~field.outlier, FITTED),
+        (found & field.outlier, FAILED),
     ):
         arrows = (part[chosen] for part in (x, y, field.dx, field.dy))
         axes.quiver(
             *arrows, angles="xy", scale_units="xy", scale=1.0 / scale, color=colour, width=0.003
         )
-    axes.plot(x[~found], y[~found], "x", color=_DOUBTFUL, markersize=4)
-    axes.set(xlabel="x (px)", ylabel="y (px)", xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.plot(x[~found], y[~found], "x", color=FAILED, markersize=4)
+    frame_image(axes, image.shape)
+    axes.set(xlabel="x (px)", ylabel="y (px)")
     axes.set_title(_title(field, found, scale), fontsize="medium")
     return figure
 

@@ -1,0 +1,69 @@
+"""What all pictures have in common: figures without pyplot, grey scales, colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _check
+from ._io import require
+
+FITTED, FAILED = "#ff9f1c", "#2ec4ff"
+MISSING = "#d9c8a0"  # where there is no value
+DIVERGING = "RdBu_r"  # for what is about 0
+_STRETCH = (0.5, 99.7)  # percentiles shown as black and white
+_SAMPLE = 1e6  # pixels of which they are taken
+
+
+def new_figure(width: float, height: float, layout: str = "compressed") -> Any:
+    """A figure of so many inches that pyplot does not know."""
+    figure = require("matplotlib.figure", "plotting", "plot")
+    return figure.Figure((width, height), layout=layout)
+
+
+def shown_image(image: Any) -> np.ndarray:
+    """The argument ``image``: two axes and a finite pixel."""
+    require("matplotlib.figure", "plotting", "plot")
+    image = _check.real_array("image", image, 2)
+    if not np.isfinite(image).any():
+        raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
+    return image
+
+
+def stretch(*images: np.ndarray) -> tuple[float, float]:
+    """Black and white for the finite values of images, told from a sample."""
+    parts = []
+    for image in images:
+        step = max(1, int((image.size / _SAMPLE) ** (1.0 / image.ndim)))
+        sample = image[(slice(None, None, step),) * image.ndim].astype(np.float64)
+        finite = sample[np.isfinite(sample)]
+        # between the nodes that were sampled all may be missing
+        parts.append(finite if finite.size else image[np.isfinite(image)].astype(np.float64))
+    values = np.concatenate(parts)
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, _STRETCH)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def style(low: float, high: float, cmap: str = "gray") -> dict[str, Any]:
+    """How an image is shown."""
+    return {"cmap": cmap, "vmin": low, "vmax": high, "interpolation": "nearest"}
+
+
+def around_zero(half: float) -> dict[str, Any]:
+    """How a residual is shown that reaches ``half`` to either side."""
+    half = half if np.isfinite(half) and half > 0 else 1.0
+    return style(-half, half, DIVERGING)
+
+
+def frame_image(axes: Any, shape: tuple[int, ...]) -> None:
+    """Show all of the image's pixels, row 0 above, and nothing beyond."""
+    axes.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
+
+
+def whole_ticks(axes: Any, shape: tuple[int, ...]) -> None:
+    """Three ticks at most, on pixels."""
+    for axis, n in ((axes.yaxis, shape[0]), (axes.xaxis, shape[1])):
+        axis.set_ticks(np.unique(np.rint(np.linspace(0, max(n - 1, 0), 3)).astype(int)))
