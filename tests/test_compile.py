@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fastgauss
-from fastgauss.kernels import _compile
+from fastgauss.kernels import _compile, _turns
 
 pytestmark = pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
 
@@ -45,9 +45,9 @@ print(ask(1), closed(1), sum(ask.stats.cache_hits.values()), sum(closed.stats.ca
 """
 
 
-def _ask(place, **environment):
+def _ask(place, code=_ASK, **environment):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _ASK],
+        [sys.executable, "-W", "error", "-c", code],
         capture_output=True, text=True, timeout=120, cwd=place, check=False,
         env={**os.environ, "PYTHONPATH": str(place), **environment},
     )  # fmt: skip
@@ -62,7 +62,8 @@ def house(tmp_path):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    shutil.copy(Path(_compile.__file__), kernels)
+    for policy in (_compile, _turns):
+        shutil.copy(Path(policy.__file__), kernels)
     (kernels / "callee.py").write_text(_CALLEE.format(value=10))
     (kernels / "caller.py").write_text(_CALLER)
     return tmp_path
@@ -105,6 +106,46 @@ def test_a_cache_that_fills_its_disk_is_given_up(house):
         path.unlink()
         path.mkdir()  # where a file must go there is a folder
     assert _ask(house)[:2] == [11, 22]
+
+
+_RACE = """
+import sys
+from house.kernels.caller import ask, closed
+print("ready", flush=True)
+sys.stdin.readline()
+print(ask(1), closed(1), *(sum(k.stats.cache_misses.values()) for k in (ask, closed)))
+"""
+
+
+def test_processes_that_start_cold_compile_each_kernel_once(house):
+    command = [sys.executable, "-W", "error", "-c", _RACE]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    place = {"cwd": house, "env": {**os.environ, "PYTHONPATH": str(house)}, "text": True}
+    processes = [subprocess.Popen(command, **pipes, **place) for _ in range(4)]
+    assert all(process.stdout.readline() == "ready\n" for process in processes)
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=120) for process in processes]
+    assert not any(process.returncode for process in processes), told
+    answers = [[int(word) for word in out.split()] for out, _ in told]
+    assert all(answer[:2] == [11, 22] for answer in answers)
+    assert [sum(column) for column in zip(*answers, strict=True)][2:] == [1, 1]
+
+
+_FAIL = """
+import pytest
+from numba.core.errors import TypingError
+from house.kernels import caller, _compile
+with pytest.raises(TypingError):
+    caller.ask("no number")
+assert not _compile._turns._files and not _compile._turns._depth
+print(caller.ask(1))
+"""
+
+
+def test_a_compilation_that_fails_holds_nobody_up(house):
+    assert _ask(house, _FAIL) == [11]
 
 
 def test_importing_compiles_nothing_and_needs_the_core_alone():

@@ -11,7 +11,8 @@ numba's cache knows a kernel by the bytecode of that one function. It sees
 neither an edit in a callee of another file nor other compile options, and
 returns the old answer. Here the stamp of every cache file covers all sources
 of the kernels and every option that changes the code. A place that cannot be
-written means compilation in memory, never an error.
+written means compilation in memory, never an error. Processes that start cold
+on one cache compile each kernel once (see ``_turns``).
 
 Floating point: products and sums may be contracted (``fma``), nothing else.
 Sums are never reordered, so results do not depend on how work was split, and
@@ -22,8 +23,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
-from functools import cache, cached_property
+from contextlib import suppress
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,10 @@ from numba import __version__ as numba_version
 from numba import njit
 from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
+
+from ._turns import Turns
 
 FASTMATH = frozenset({"contract"})
 
@@ -68,7 +74,22 @@ def kernel(function: Callable) -> Callable:
         return np.errstate(all="ignore")(function)
     dispatcher = njit(nogil=True, **_OPTIONS)(function)
     dispatcher._cache = _PackageCache(function)
+    dispatcher.compile = _in_turn(dispatcher.compile)
     return dispatcher
+
+
+_turns = Turns()
+
+
+def _in_turn(compile_: Callable) -> Callable:
+    """A dispatcher's ``compile``, of which every call from Python or numba is one turn."""
+
+    @wraps(compile_)
+    def compile_in_turn(signature: Any) -> Any:
+        with global_compiler_lock, _turns.compiling():
+            return compile_(signature)
+
+    return compile_in_turn
 
 
 def cache_path(dispatcher: Any) -> str | None:
@@ -104,6 +125,38 @@ def _option_stamp() -> str:
     return hashlib.sha256(repr(settings).encode()).hexdigest()
 
 
+class _NamedFiles(IndexDataCacheFile):
+    """One file for each set of types, named by them.
+
+    numba numbers the files, and an index tells which is whose: two processes that save at
+    the same time take the same number, and the index then gives one's code for the other's types.
+    """
+
+    def path(self, key: Any) -> str:
+        signature, target, (_, closure) = key
+        name = hashlib.sha256(repr((signature, target, closure)).encode()).hexdigest()[:16]
+        return self._index_path.replace(".nbi", f".{name}.nbc")
+
+    def save(self, key: Any, data: Any) -> None:
+        with self._open_for_write(self.path(key)) as file:
+            for part in (self._source_stamp, key, data):
+                file.write(self._dump(part))
+
+    def load(self, key: Any) -> Any:
+        try:
+            with Path(self.path(key)).open("rb") as file:
+                if pickle.load(file) == self._source_stamp and pickle.load(file) == key:
+                    return pickle.load(file)
+        except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # also one cut short
+            pass
+        return None
+
+    def flush(self) -> None:
+        index = Path(self._index_path)
+        for path in index.parent.glob(index.name.replace(".nbi", ".*.nbc")):
+            path.unlink(missing_ok=True)
+
+
 class _StampedCache(FunctionCache):
     """numba's file cache under a stamp that covers all sources of kernels.
 
@@ -114,11 +167,24 @@ class _StampedCache(FunctionCache):
     def __init__(self, function: Callable) -> None:
         super().__init__(function)
         stamp = _option_stamp()
-        self._cache_file = IndexDataCacheFile(
+        self._cache_file = _NamedFiles(
             cache_path=self._cache_path,
             filename_base=f"{self._impl.filename_base}-{stamp[:8]}",
             source_stamp=(_source_stamp(), stamp),
         )
+
+    def load_in_turn(self, signature: Any, target_context: Any) -> Any:
+        """What is kept, or what another process keeps meanwhile; None: compile it."""
+
+        def look() -> Any:
+            with suppress(OSError):
+                return self.load_overload(signature, target_context)
+
+        found = look()
+        if found is not None:
+            return found
+        path = self._cache_file.path(self._index_key(signature, target_context.codegen()))
+        return _turns.wait(self._cache_path, path, look)
 
 
 class _PackageCache:
@@ -142,10 +208,9 @@ class _PackageCache:
         return self._cache.cache_path
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return self._cache.load_overload(sig, target_context)
-        except OSError:
+        if isinstance(self._cache, NullCache):
             return None
+        return self._cache.load_in_turn(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

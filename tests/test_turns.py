@@ -1,0 +1,135 @@
+"""Cold processes on one cache: each kernel is compiled once, and no lock is in anybody's way."""
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastgauss.kernels import _compile, _turns
+
+fcntl = pytest.importorskip("fcntl")
+
+_HOLD = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("_turns", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+turns = module.Turns()
+with turns.compiling():
+    print(turns.wait(sys.argv[2], "name", lambda: None), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path)
+
+
+@pytest.fixture
+def holder(folder):
+    """A process that has the turn of "name"."""
+    command = [sys.executable, "-c", _HOLD, _turns.__file__, folder]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == b"None\n"
+        yield process
+        process.kill()
+
+
+def _wait(folder, name="name", look=lambda: None):
+    turns = _turns.Turns()
+    with turns.compiling():
+        begin = time.monotonic()
+        return turns.wait(folder, name, look), time.monotonic() - begin
+
+
+def test_who_waits_loads_what_the_other_keeps(folder, holder):
+    answers = iter([None, None, None, "code"])
+    assert _wait(folder, look=lambda: next(answers))[0] == "code"
+
+
+def test_another_kernel_waits_for_nobody(folder, holder, monkeypatch):
+    monkeypatch.setattr(_turns.time, "sleep", lambda pause: pytest.fail("it waited"))
+    assert _wait(folder, "another")[0] is None
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
+def test_the_turn_ends_with_its_process_or_its_compilation(folder, holder, end):
+    def look():
+        holder.stdin.close() if end is None else holder.send_signal(end)
+
+    assert _wait(folder, look=look)[1] < 30
+    assert holder.wait(30) is not None
+
+
+def test_an_error_ends_the_turn(folder):
+    turns = _turns.Turns()
+    with pytest.raises(ZeroDivisionError), turns.compiling():
+        turns.wait(folder, "name", lambda: 1 / 0)
+    command = [sys.executable, "-c", _HOLD, _turns.__file__, folder]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=True, input=b"")
+    assert done.stdout == b"None\n"
+
+
+def test_nobody_waits_in_vain_twice(folder, holder, monkeypatch):
+    monkeypatch.setattr(_turns, "PATIENCE", 0.05)
+    turns, looks = _turns.Turns(), []
+    with turns.compiling():
+        assert turns.wait(folder, "name", lambda: looks.append(1)) is None
+        assert len(looks) >= 1
+        looks.clear()
+        assert turns.wait(folder, "name", lambda: looks.append(1)) is None
+        assert not looks
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EACCES])
+def test_where_there_are_no_locks_everybody_compiles(folder, holder, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr(_turns.fcntl, "lockf", refuse)
+    assert _wait(folder)[0] is None
+    assert _wait("/dev/null/none")[0] is None
+    monkeypatch.setattr(_turns, "fcntl", None)
+    assert _wait(folder)[0] is None
+
+
+def _files(folder, stamp="stamp"):
+    return _compile._NamedFiles(folder, "kernel-1.py311", stamp)
+
+
+def _key(types):
+    return types, ("triple", "cpu", ""), ("bytecode", "closure")
+
+
+def test_code_for_different_types_is_never_exchanged(folder):
+    one, other = _files(folder), _files(folder)
+    one._load_index(), other._load_index()  # numba's own files are lost from here on
+    one.save(_key("float32"), "code for float32")
+    other.save(_key("float64"), "code for float64")
+    for files in (one, other, _files(folder)):
+        assert files.load(_key("float32")) == "code for float32"
+        assert files.load(_key("float64")) == "code for float64"
+        assert files.load(_key("int32")) is None
+
+
+def test_code_of_other_sources_or_cut_short_is_not_loaded(folder):
+    files = _files(folder)
+    files.save(_key("float32"), "code")
+    assert _files(folder, "another stamp").load(_key("float32")) is None
+    path = Path(files.path(_key("float32")))
+    whole = path.read_bytes()
+    for cut in (0, 5, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        assert files.load(_key("float32")) is None
+    path.write_bytes(bytes(len(whole)))
+    assert files.load(_key("float32")) is None
+    files.save(_key("float32"), "code")
+    assert files.load(_key("float32")) == "code"
+    files.flush()
+    assert files.load(_key("float32")) is None and not path.exists()
