@@ -65,7 +65,7 @@ def fit(roi, start, name):
         start,
         jac="3-point",
         x_scale="jac",
-        method="lm",
+        method="trf",
         xtol=1e-15,
         ftol=1e-15,
         gtol=1e-15,
