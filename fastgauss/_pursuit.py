@@ -33,7 +33,7 @@ from ._dropped import (
     with_dropped,
 )
 from ._options import options, pixel_map, pixel_mask
-from .detect import NOISE_FACTOR, find_spots
+from .detect import NOISE_FACTOR, check_search, find_spots
 from .fit import _box, fit_spots
 from .joint import fit_joint
 from .kernels import taps
@@ -68,6 +68,9 @@ def pursue(
         places = _check.finite_array("positions", positions, 2)
         if places.shape[1] != picture.ndim:
             raise ValueError(f"positions must have shape (n, {picture.ndim}), got {places.shape}")
+    check_search(
+        picture.ndim, *(find[k] for k in ("sigma", "threshold", "min_distance", "exclude_border"))
+    )
     background = "local" if fit["background"] is None else fit["background"]
     fit = fit | {"box": _box(fit["box"], picture.ndim), "background": background}
     count = 0 if places is None else len(places)

@@ -18,7 +18,7 @@ from ._job import Chunk, Job
 from ._options import Options, PixelMap, options, pixel_map, pixel_mask
 from ._shared import fit_shared
 from ._windows import windows
-from .detect import find_spots
+from .detect import check_search, find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model, get_model
 from .results import FitResult
@@ -324,6 +324,7 @@ def fit_spots(
             polarity=polarity, threads=threads,
         )  # fmt: skip
     else:
+        check_search(ndim, sigma, threshold, min_distance, exclude_border)
         centres = _check.finite_array("positions", positions, 2)
         if centres.shape[1] != ndim:
             raise ValueError(f"positions must have shape (n, {ndim}), got {centres.shape}")
