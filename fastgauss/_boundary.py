@@ -53,6 +53,8 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
         return ((-math.inf, math.inf),) * axes
     if isinstance(bounds, str) or not hasattr(bounds, "__len__"):
         raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
+    if isinstance(bounds, np.ndarray):
+        bounds = _check.plain_array("bounds", bounds)
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
         return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way
     if len(bounds) != axes:
@@ -163,12 +165,13 @@ def kernel_moments(y: np.ndarray, interval: Interval) -> Moments:
     low, high = interval
     p, q = y - low, y - high
     mass = ndtr(p) - ndtr(q)
-    at_p, at_q = np.exp(-0.5 * p * p), np.exp(-0.5 * q * q)
+    with np.errstate(over="ignore"):  # of bounds far away
+        at_p, at_q = np.exp(-0.5 * p * p), np.exp(-0.5 * q * q)
     scale = 1 / (math.sqrt(2 * math.pi) * mass)
     mean = (at_q - at_p) * scale
     first = np.where(np.isinf(p), 0.0, p) * at_p - np.where(np.isinf(q), 0.0, q) * at_q
     variance = 1 - first * scale - mean**2
-    wide = high - low  # below some widths the difference above is all rounding
+    wide = min(high - low, 10.0)  # below some widths the difference above is all rounding
     variance = np.maximum(variance, min(wide**2 / 12, 0.36) * 0.5)
     return Moments(mass, mean, variance)
 

@@ -20,14 +20,19 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
-    """An array of booleans, integers or floats, as it is; ``ndim`` one number or several."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # ragged nested sequences
-        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+def plain_array(name: str, value: Any) -> np.ndarray:
+    """An array of any dtype, without a mask that nobody would look at."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; fill it with NaN")
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # ragged nested sequences
+        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+
+
+def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+    """An array of booleans, integers or floats, as it is; ``ndim`` one number or several."""
+    array = plain_array(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if ndim is not None:
@@ -42,7 +47,7 @@ def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -
 
 def mask(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """An array of booleans of the image's shape."""
-    array = np.asarray(value)
+    array = plain_array(name, value)
     if array.dtype != np.bool_:
         raise TypeError(f"{name} must be an array of booleans, got dtype {array.dtype}")
     if array.shape != shape:
@@ -76,12 +81,17 @@ def number(
     at_least: float = -math.inf,
     at_most: float = math.inf,
 ) -> float:
-    """A finite real number in a range."""
+    """A finite real number in a range, also as an array without axes."""
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf":
+        value = plain_array(name, value)[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
         raise TypeError(f"{name} must be a real number, got {_brief(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        result = math.inf
     limits = [
         text
         for text, active in (
@@ -97,16 +107,28 @@ def number(
     return result
 
 
-def integer(name: str, value: Any, *, at_least: int | None = None) -> int:
-    """An integer, of numpy or of Python, not a bool."""
+def any_number(name: str, value: Any) -> float:
+    """A real number, NaN and the infinities among them."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return float(value)
+    return number(name, value)
+
+
+_LARGEST = 2**63 - 1
+
+
+def integer(name: str, value: Any, *, at_least: int = -_LARGEST, at_most: float = _LARGEST) -> int:
+    """An integer, of numpy or of Python, not a bool; at most what 64 bits hold."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
         result = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {_brief(value)}") from None
-    if at_least is not None and result < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {result}")
+    if result < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {_brief(result)}")
+    if result > at_most:
+        raise ValueError(f"{name} must be at most {at_most}, got {_brief(result)}")
     return result
 
 

@@ -25,6 +25,7 @@ NAN_POLICIES = ("propagate", "omit")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: where transforms become cheaper
 _MOST_RADIUS = 1 << 24
+_MOST_ORDER = 64  # of a derivative: beyond, nothing but rounding is left
 _FEW = 1 << 10  # elements of a profile that is remembered
 
 _profile = lru_cache(maxsize=16)(taps.gaussian)
@@ -67,13 +68,6 @@ def _axes(axes: Any, ndim: int) -> list[int]:
     return result
 
 
-def _constant(value: Any) -> float:
-    """The value beyond the ends, which may be NaN or infinite."""
-    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
-        return float(value)
-    return _check.number("cval", value)
-
-
 def _target(out: Any, array: np.ndarray) -> np.ndarray:
     """The array that is written: that given, or a new one of the dtype given or of the default."""
     if isinstance(out, np.ndarray):
@@ -100,7 +94,7 @@ def make_job(
     modes = ["reflect"] * array.ndim
     for axis, word in zip(chosen, each("mode", mode, len(chosen)), strict=True):
         modes[axis] = MODES[_check.choice("mode", word, MODES)]
-    fill = _constant(cval)
+    fill = _check.any_number("cval", cval)
     if threads is not None:
         _check.integer("threads", threads, at_least=1)
     return Job(array, modes, fill, chosen, _target(out, array), threads)
@@ -125,7 +119,10 @@ def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> t
     """A profile for each axis of the image; axes of sigma 0 are left alone."""
     count = len(job.axes)
     sigmas = [_check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
-    orders = [_check.integer("order", m, at_least=0) for m in each("order", order, count)]
+    orders = [
+        _check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
+        for m in each("order", order, count)
+    ]
     term = [taps.NOTHING] * job.array.ndim
     radii = _radii(radius, sigmas, truncate)
     for axis, width, m, r in zip(job.axes, sigmas, orders, radii, strict=True):

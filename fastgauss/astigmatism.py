@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _check
-from .detect import find_spots
+from .detect import check_search, find_spots
 from .fit import fit_spots
 from .models import Model, get_model
 
@@ -66,8 +66,9 @@ class AstigmaticModel(Model):
 
     def sigmas_at(self, z: ArrayLike) -> np.ndarray:
         """sigma_x and sigma_y in pixels at z, (..., 2)."""
-        z = np.asarray(z, dtype=np.float64)
-        return np.stack([c[0] * np.sqrt(_bracket(c, z)[0]) for c in self.curves], axis=-1)
+        z = np.asarray(_check.real_array("z", z), dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.stack([c[0] * np.sqrt(_bracket(c, z)[0]) for c in self.curves], axis=-1)
 
     def widths(self, params: np.ndarray) -> np.ndarray:
         """The sigmas along x and y of spots, (..., 2)."""
@@ -215,6 +216,7 @@ def calibrate_astigmatism(
     places = _check.finite_array("z", z, 1)
     if places.shape != frames.shape[:1]:
         raise ValueError(f"z must have one number for each of {len(frames)} frames")
+    check_search(2, sigma)
     if positions is None:
         positions = find_spots(frames.mean(axis=0), sigma)
     centres = _check.finite_array("positions", positions, 2)

@@ -104,6 +104,7 @@ def bin_statistics(
     if weights is not None and heavy.size and not heavy.min() >= 0:
         raise ValueError("weights must not be negative or NaN")
     n = _check.integer("size", size, at_least=0)
+    _runtime.resolve_threads(threads)
     place = check_bounds(bins, n, mode, threads)
     count = np.zeros(n, dtype=np.int64)
     state = np.empty((n, len(kernels.EMPTY)))
@@ -152,7 +153,7 @@ def _finished(count: np.ndarray, state: np.ndarray) -> BinStatistics:
 
 def _integers(indices: ArrayLike) -> np.ndarray:
     """Indices (n,) of a dtype that kernels read."""
-    array = np.asarray(indices)
+    array = _check.plain_array("indices", indices)
     if not array.size and not isinstance(indices, np.ndarray):
         array = array.astype(np.int64)  # an empty list
     if array.ndim != 1:

@@ -312,7 +312,33 @@ def _margin(exclude_border: Any) -> int:
     """Pixels along the image's border that may not hold a spot."""
     if isinstance(exclude_border, (bool, np.bool_)):
         return int(exclude_border)
-    return _check.integer("exclude_border", exclude_border, at_least=0)
+    return _check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
+
+
+class _Search(NamedTuple):
+    """What the options of `find_spots` mean, but for those of the image."""
+
+    sigmas: tuple[float, ...]
+    threshold: float | None
+    distances: tuple[float, ...]
+    margin: int
+
+
+def check_search(
+    ndim: int,
+    sigma: Any,
+    threshold: Any = None,
+    min_distance: Any = None,
+    exclude_border: Any = True,
+) -> _Search:
+    """Check the options that say what a spot is, also where nothing is looked for."""
+    sigmas = _check.per_axis("sigma", sigma, ndim, at_least=0.3)
+    if threshold is not None:
+        threshold = _check.number("threshold", threshold, at_least=0.0)
+    distances = tuple(2.0 * s for s in sigmas)
+    if min_distance is not None:
+        distances = _check.per_axis("min_distance", min_distance, ndim, at_least=0.0)
+    return _Search(sigmas, threshold, distances, _margin(exclude_border))
 
 
 def find_spots(
@@ -427,13 +453,10 @@ def find_spots(
     array([[41., 62.]])
     """
     array = _check.real_array("image", image, (1, 2, 3))
-    sigmas = _check.per_axis("sigma", sigma, array.ndim, at_least=0.3)
-    if threshold is not None:
-        threshold = _check.number("threshold", threshold, at_least=0.0)
-    distances = tuple(2.0 * s for s in sigmas)
-    if min_distance is not None:
-        distances = _check.per_axis("min_distance", min_distance, array.ndim, at_least=0.0)
-    margin = min(_margin(exclude_border), max(array.shape))
+    sigmas, threshold, distances, margin = check_search(
+        array.ndim, sigma, threshold, min_distance, exclude_border
+    )
+    margin = min(margin, max(array.shape))
     dark = _check.choice("polarity", polarity, POLARITIES) == "dark"
     holes = None if mask is None else _check.mask("mask", mask, array.shape)
     threads = _runtime.resolve_threads(threads)

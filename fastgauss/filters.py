@@ -27,7 +27,6 @@ from ._filtering import (
     METHODS,
     NAN_POLICIES,
     derivatives,
-    each,
     make_job,
     make_term,
     run,
@@ -292,7 +291,8 @@ def difference_of_gaussians(
     """
     job = make_job(image, mode, cval, axes, out, threads)
     if high_sigma is None:
-        high_sigma = [1.6 * float(s) for s in each("low_sigma", low_sigma, len(job.axes))]
+        lows = _check.per_axis("low_sigma", low_sigma, len(job.axes), at_least=0.0)
+        high_sigma = [1.6 * sigma for sigma in lows]
     low, high = (make_term(job, sigma, 0, None, truncate) for sigma in (low_sigma, high_sigma))
     minus = high[0]._replace(half=-high[0].half)
     return run(job, [low, (minus, *high[1:])])

@@ -17,7 +17,7 @@ from ._job import Chunk, Job
 from ._options import options, pixel_map, pixel_mask
 from ._spots import fit_each, solve
 from ._windows import box_sides
-from .detect import find_spots
+from .detect import check_search, find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model, get_model
 from .results import FitResult
@@ -292,6 +292,7 @@ def fit_spots(
         "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
     }  # fmt: skip
+    check_search(picture.ndim, sigma, threshold, min_distance, exclude_border)
     fit: dict[str, Any] = {
         "box": box_sides(box, picture.ndim), "method": method, "pixel": pixel, "guess": guess,
         "weights": weights, "variance": variance, "mask": mask, "fixed": fixed, "bounds": bounds,

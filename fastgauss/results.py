@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import _check
 from ._columns import describe, documented
 from .kernels import levmar
 from .models import Model
@@ -238,6 +239,14 @@ class FitResult:
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} is out of range for {len(self)} spots")
             rows = [rows]
+        elif not isinstance(rows, slice):
+            rows = _check.plain_array("rows", rows)
+            if rows.ndim != 1:
+                raise IndexError(
+                    "rows must be an integer, a slice, or one array (n,) of booleans or integers, "
+                    f"got {rows.ndim} axes"
+                )
+            rows = rows if rows.size or rows.dtype == bool else rows.astype(np.intp)
         return FitResult(
             self.model,
             self.params[rows],

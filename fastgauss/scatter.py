@@ -111,12 +111,15 @@ def add_at(
     >>> out
     array([1., 1., 5., 4.])
     """
-    if mode == "raise" and not compensated and accumulate is None and threads is None:
+    if mode == "raise" and compensated is False and accumulate is None and threads is None:
         bad = _try_small(out, indices, values)
         if bad == _DONE:
             return
         if bad >= 0:
             raise _index_error(bad, indices[bad], 0, len(out))
+    for name, given in (("out", out), ("values", values), ("indices", indices)):
+        if isinstance(given, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain array, got a masked array")
     _check_options(out, mode, compensated, accumulate)
     _runtime.resolve_threads(threads)
     arrays = _index_arrays(indices)

@@ -72,7 +72,7 @@ def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """A mask of an image, True where a pixel is missing."""
     if value is None:
         return None
-    array = np.asarray(value)
+    array = _check.plain_array(name, value)
     if array.dtype != bool:
         raise TypeError(f"{name} must hold booleans, True = missing, got dtype {array.dtype}")
     if array.shape != shape:

@@ -61,6 +61,7 @@ def search(
     finest = min(1, coarsest)
     maps = [_images.pyramid(p, finest, coarsest) for p in (both.first, both.second)]
     a, b = maps
+    reach = min(reach, max(both.first.values.shape))  # beyond, nothing is in both
     steps = np.full(2, int(np.ceil(reach / (1 << coarsest))))
     starts = np.zeros((len(windows), 2))
 

@@ -18,6 +18,7 @@ _COARSE = 16  # pixels of a window on the coarsest level
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
 _LEAST = 0.25  # share of a window that must be in both images
 _SMALLEST = 8  # pixels of a window's side
+_PASSES = 16  # of windows twice as wide each: more than any image has
 _NOISE = 0.1  # pixels: what neighbours may differ by, in the median test
 _LIMIT = 2.0  # of the median test
 
@@ -95,7 +96,7 @@ def displacement_field(
     _check.choice("brightness", brightness, _windows.BRIGHTNESS)
     sides = _pair("window", window, _SMALLEST)
     steps = _pair("step", step, 1)
-    passes = _check.integer("multipass", multipass, at_least=1)
+    passes = _check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
     team = resolve_threads(threads)
     reach = 0.25 * min(sides) if search is None else _check.number("search", search, above=0)
     first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"))

@@ -62,15 +62,12 @@ def shift_image(
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
     move = _check.per_axis("displacement", displacement, array.ndim)
     _check.choice("method", method, METHODS)
-    order = _check.integer("order", order, at_least=0)
-    if order > 5:
-        raise ValueError(f"order must be at most 5, got {order}")
+    order = _check.integer("order", order, at_least=0, at_most=5)
+    fill = _check.any_number("cval", cval)
     if method == "spline":
         from scipy.ndimage import shift
 
-        if isinstance(cval, (bool, np.bool_)) or not isinstance(cval, (int, float, np.number)):
-            raise TypeError(f"cval must be a real number, got {cval!r}")
-        return shift(array, move, order=order, mode="constant", cval=float(cval), prefilter=True)
+        return shift(array, move, order=order, mode="constant", cval=fill, prefilter=True)
     spectrum = _spectrum.transform(array)
     for axis, (n, d) in enumerate(zip(array.shape, move, strict=True)):
         half = axis == array.ndim - 1
