@@ -119,7 +119,20 @@ def _tiles(shape: tuple[int, ...], n: int) -> np.ndarray:
     return edges
 
 
-def make_plan(
+class Geometry(NamedTuple):
+    """Particles in the order in which they were given, checked, in index units."""
+
+    centres: np.ndarray  # (n, d), on periodic axes within [0, n)
+    widths: np.ndarray  # (n or 1, d) sigmas, or (n or 1, d, d) covariances
+    half: np.ndarray  # (n or 1, d) half widths of windows
+    longest: np.ndarray  # (d,) the largest of these
+    radius: float
+    integrate: bool
+    sphere: bool
+    turned: bool
+
+
+def make_geometry(
     grid: Grid,
     positions: ArrayLike,
     sigma: Any,
@@ -128,8 +141,8 @@ def make_plan(
     radius: float | None,
     support: str,
     pixel: str,
-) -> Plan:
-    """Check a field's geometry and sort its particles."""
+) -> Geometry:
+    """Check where particles are and how wide."""
     sphere = _check.choice("support", support, SUPPORTS) == "sphere"
     integrate = _check.choice("pixel", pixel, ("sample", "integrate")) == "integrate"
     reach = radius_of(tol, radius)
@@ -151,7 +164,26 @@ def make_plan(
     if not to_indices(where, *steps, lengths, with_periods, centres):
         _check.finite_array("positions", where)
         raise ValueError("positions must be finite numbers of spacings from the origin")
-    edges = _tiles(grid.shape, n)
+    return Geometry(
+        centres, widths, half, longest, reach, integrate, sphere, covariance is not None
+    )
+
+
+class Tiled(NamedTuple):
+    """Which particles stand where in the order of tiles."""
+
+    keys: np.ndarray  # (n,) tile of each particle, as given
+    order: np.ndarray  # (n,) whose particle stands here
+    centres: np.ndarray  # (n, d) in that order
+    first: np.ndarray  # (layers + 1,) where each layer of tiles along the first axis begins
+    edge: int  # nodes of the first axis in a layer
+
+
+def by_tile(grid: Grid, centres: np.ndarray, total: int) -> Tiled:
+    """Sort particles, some or all of ``total``, by tile."""
+    n = len(centres)
+    lengths = np.array(grid.shape)
+    edges = _tiles(grid.shape, total)
     tiles = np.maximum(1, -(-lengths // edges))
     counts = np.zeros(math.prod(tiles.tolist()) + 1, dtype=np.int64)
     index = np.int32 if n < 2**31 else np.int64
@@ -160,21 +192,46 @@ def make_plan(
     sort_by_tile(centres, lengths, edges, counts, keys, order, ordered)
     layer = math.prod(tiles[1:].tolist())
     first = np.concatenate([[0], counts[layer - 1 : -1 : layer]])
-    extent = np.zeros(len(first) - 1)
-    own = len(widths) > 1
-    layer_reach(first, np.ascontiguousarray(half[order, 0] if own else half[:, 0]), extent)
-    sorted_widths = widths[order] if own else widths
-    particles = Particles(ordered, sorted_widths, order, first, extent, int(edges[0]))
-    nodes = np.minimum(2.0 * longest + 1.0, lengths)
+    return Tiled(keys, order, ordered, first, int(edges[0]))
+
+
+def as_plan(grid: Grid, about: Geometry, particles: Particles) -> Plan:
+    """The plan of particles that are in the order of tiles; ``about`` says what they are."""
+    nodes = np.minimum(2.0 * about.longest + 1.0, np.array(grid.shape))
     stride = -(-(int(nodes.max(initial=0.0)) + 5 * REGISTER_BITS // 32) // 16) * 16
     return Plan(
         grid,
-        n,
+        len(particles.centres),
         particles,
-        Support(reach, integrate, stride),
-        sphere,
-        covariance is not None,
+        Support(about.radius, about.integrate, stride),
+        about.sphere,
+        about.turned,
         float(np.prod(nodes)),
+    )
+
+
+def make_plan(
+    grid: Grid,
+    positions: ArrayLike,
+    sigma: Any,
+    covariance: Any,
+    tol: float,
+    radius: float | None,
+    support: str,
+    pixel: str,
+) -> Plan:
+    """Check a field's geometry and sort its particles."""
+    about = make_geometry(grid, positions, sigma, covariance, tol, radius, support, pixel)
+    tiled = by_tile(grid, about.centres, len(about.centres))
+    widths, along = about.widths, np.ascontiguousarray(about.half[:, 0])
+    if len(widths) > 1:
+        widths, along = widths[tiled.order], along[tiled.order]
+    extent = np.zeros(len(tiled.first) - 1)
+    layer_reach(tiled.first, along, extent)
+    return as_plan(
+        grid,
+        about,
+        Particles(tiled.centres, widths, tiled.order, tiled.first, extent, tiled.edge),
     )
 
 
@@ -220,21 +277,31 @@ def _three(values: Sequence[Any], fill: Any) -> tuple[Any, Any, Any]:
 def contiguous_layout(grid: Grid) -> Layout:
     """The layout of a C-ordered array of the grid's shape, wherever it may lie."""
     steps = [math.prod(grid.shape[k + 1 :]) for k in range(grid.ndim)]
-    return Layout(_three(grid.shape, 1), _three(steps, 0), -1, _three(grid.periodic, False))
+    shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
+    return Layout(shape, _three(steps, 0), -1, periodic, (0, 0, 0), shape, 0)
 
 
-def layout_of(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Layout]:
-    """An array's memory as one axis, and where the nodes of three axes lie in it."""
+def layout_of(
+    array: np.ndarray, grid: Grid, begin: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, Layout]:
+    """An array's memory as one axis, and where its nodes lie there.
+
+    The array holds the grid, or the box of it whose first node is ``begin``.
+    """
     item = array.itemsize
     outer = [s // item if n > 1 else 0 for n, s in zip(array.shape, array.strides, strict=True)]
     steps = [*outer[:-1], 1]
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True))
     flat = np.lib.stride_tricks.as_strided(array, (extent,), (item,))
+    low = _three(begin or (0,) * grid.ndim, 0)
+    high = _three([b + n for b, n in zip(low[3 - grid.ndim :], array.shape, strict=True)], 1)
+    strides = _three(steps, 0)
+    start = -sum(b * s for b, s in zip(low, strides, strict=True))
     width = REGISTER_BITS // (8 * item)
     alike = all(s % width == 0 for s in steps[:-1])
-    phase = (array.ctypes.data // item) % width if alike else -1
-    shape, periodic = _three(array.shape, 1), _three(grid.periodic, False)
-    return flat, Layout(shape, _three(steps, 0), phase, periodic)
+    phase = (array.ctypes.data // item + start) % width if alike else -1
+    shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
+    return flat, Layout(shape, strides, phase, periodic, low, high, start)
 
 
 def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

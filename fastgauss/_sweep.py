@@ -20,27 +20,33 @@ def _team(plan: Plan, threads: int | None) -> int:
     return team if plan.n * plan.volume > _SMALL else 1
 
 
-def _slabs(plan: Plan, team: int) -> np.ndarray:
-    """Bounds of slabs of the first axis, one a thread, with about equal numbers of particles.
+def _slabs(plan: Plan, team: int, low: int, high: int) -> np.ndarray:
+    """Bounds of slabs of nodes [low, high) of the first axis, one a thread.
 
-    A particle that reaches into two slabs costs its tables twice, so there are no more of them.
+    They have about equal numbers of particles. A particle that reaches into two slabs costs its
+    tables twice, so there are no more of them.
     """
-    n = plan.grid.shape[0]
-    team = min(team, max(n, 1))
+    team = min(team, max(high - low, 1))
     first = plan.particles.first
     shares = np.arange(1, team) * (plan.n / team)
     edges = np.arange(len(first)) * float(plan.particles.layer)
-    inner = np.minimum(np.rint(np.interp(shares, first, edges)), n).astype(np.int64)
-    return np.unique(np.concatenate([[0], inner, [n]]))
+    inner = np.rint(np.interp(shares, first, edges)).clip(low, high).astype(np.int64)
+    return np.unique(np.concatenate([[low], inner, [high]]))
 
 
 def _over_slabs(
-    plan: Plan, out: np.ndarray, threads: int | None, kernel: Callable, numbers: np.ndarray
+    plan: Plan,
+    out: np.ndarray,
+    threads: int | None,
+    kernel: Callable,
+    numbers: np.ndarray,
+    begin: tuple[int, ...] | None = None,
 ) -> None:
     """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
-    flat, layout = layout_of(out, plan.grid)
+    flat, layout = layout_of(out, plan.grid, begin)
     team = _team(plan, threads)
-    bounds = _slabs(plan, team).tolist()
+    lead = 3 - plan.grid.ndim
+    bounds = _slabs(plan, team, layout.low[lead], layout.high[lead]).tolist()
     numbers = numbers[plan.particles.order]
 
     def make_task() -> _runtime.Task:
@@ -56,18 +62,23 @@ def _over_slabs(
 
 
 def scatter(
-    plan: Plan, out: np.ndarray, amplitudes: np.ndarray, combine: str, threads: int | None
+    plan: Plan,
+    out: np.ndarray,
+    amplitudes: np.ndarray,
+    combine: str,
+    threads: int | None,
+    begin: tuple[int, ...] | None = None,
 ) -> None:
-    """Combine all particles with ``out``, an array of the grid's shape."""
+    """Combine all particles with ``out``: the grid, or the box of it whose first node is begin."""
     if not out.size or not plan.n:
         return
     if not fits_in_place(out):
         own = np.array(out, order="C")
-        scatter(plan, own, amplitudes, combine, threads)
+        scatter(plan, own, amplitudes, combine, threads, begin)
         out[...] = own
         return
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
-    _over_slabs(plan, out, threads, kernel, amplitudes)
+    _over_slabs(plan, out, threads, kernel, amplitudes, begin)
 
 
 def columns(plan: Plan) -> int:

@@ -16,12 +16,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _check, _runtime
+from ._containers import foreign, of_points
 from .kernels.evaluate import make_image, make_points
 from .models import PIXELS, Model, get_model
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time
 _BUFFER = 4096  # elements of one array that are converted at a time
 _READ: Any = ["readonly", "contig", "aligned", "nbo"]
+
+
+def _axes(arguments: dict[str, Any]) -> dict[str, int | None]:
+    """The axes of images, by name."""
+    shape = _check.shape("shape", arguments["shape"], (1, 2, 3))
+    return dict(zip("zyx"[3 - len(shape) :], shape, strict=True))
+
+
+_VALUES = of_points({"coords": (), "params": ("parameter",)}, lambda _: {})
+_DERIVATIVES = of_points({"coords": (), "params": ("parameter",)}, lambda _: {"parameter": None})
+_IMAGES = of_points({"params": ("parameter",)}, _axes)
 
 
 def _coordinates(coords: Any) -> tuple[np.ndarray, ...]:
@@ -149,7 +161,8 @@ def evaluate(
     ----------
     coords : array or tuple of arrays
         ``x`` in one dimension, ``(x, y)`` or ``(x, y, z)``, in pixels, of any real dtype.
-        A tuple holds coordinates; anything else is x alone.
+        A tuple holds coordinates; anything else is x alone. Where an array is dask's or
+        xarray's, so is the result: lazy, or with the dimensions and coordinates broadcast by name.
     params : array (..., P)
         Parameters in the order of the model (see ``fastgauss.models``); the leading
         axes broadcast with the coordinates. A sigma that is not positive gives NaN.
@@ -191,6 +204,8 @@ def evaluate(
     >>> fg.evaluate(x, [1.0, 2.0, 1.0, 0.0]).round(3)
     array([0.135, 0.607, 1.   , 0.607, 0.135])
     """
+    if foreign(coords, params):
+        return _VALUES(evaluate, locals())
     result = _points(coords, params, model, pixel, out, threads, False)
     return result if out is not None else result[()]
 
@@ -235,6 +250,8 @@ def jacobian(
     >>> fg.jacobian(3.0, [2.0, 3.0, 1.5, 0.0])
     array([1., 0., 0., 1.])
     """
+    if foreign(coords, params):
+        return _DERIVATIVES(jacobian, locals())
     return _points(coords, params, model, pixel, out, threads, True)
 
 
@@ -253,7 +270,7 @@ def image(
     ----------
     params : array (..., P)
         Parameters in the order of the model (see ``fastgauss.models``). A sigma that is
-        not positive gives NaN.
+        not positive gives NaN. Images of dask's or xarray's parameters are of that kind.
     shape : tuple of int
         ``(x,)``, ``(y, x)`` or ``(z, y, x)`` lengths in pixels: array-axis order. It says
         how many dimensions the model has.
@@ -287,6 +304,8 @@ def image(
            [4.85, 8.  , 4.85],
            [2.94, 4.85, 2.94]])
     """
+    if foreign(params):
+        return _IMAGES(image, locals())
     lengths = _check.shape("shape", shape, (1, 2, 3))
     own = get_model(model, len(lengths))
     found, array = own.plain(_parameters(params, own))

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _check
+from ._containers import foreign, of_image
 from ._filtering import (
     METHODS,
     NAN_POLICIES,
@@ -32,7 +33,10 @@ from ._filtering import (
     run,
     run_normalised,
 )
+from ._overlap import by_overlap
 from .evaluate import image as evaluate_image
+
+_FILTER = of_image(by_overlap)
 
 
 def gaussian_filter(
@@ -56,7 +60,8 @@ def gaussian_filter(
     Parameters
     ----------
     image : array_like of any shape, real
-        Read as it is, whatever its dtype, byte order and strides.
+        Read as it is, whatever its dtype, byte order and strides. Of dask's or xarray's array the
+        result is one too (`fastgauss.dask.gaussian_filter`).
     sigma : float or sequence of floats
         Standard deviations in elements, one for all axes or one each; 0 leaves an axis alone.
     order : int or sequence of ints, default 0
@@ -131,6 +136,8 @@ def gaussian_filter(
     >>> bool(np.isnan(fg.gaussian_filter(image, 0.8, nan_policy="omit")).any())
     False
     """
+    if foreign(image, mask):
+        return _FILTER(gaussian_filter, locals())
     omit = _check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
     _check.choice("method", method, METHODS)
     job = make_job(image, mode, cval, axes, out, threads)

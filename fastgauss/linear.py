@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _check, _runtime
+from ._containers import by_rows, foreign, of_image
 from ._lines import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
 
 COVARIANCES = ("auto", "residual", "absolute")
@@ -210,6 +211,9 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
     )
 
 
+_LEVEL = of_image(by_rows)
+
+
 def level(
     image: ArrayLike,
     axis: int = -1,
@@ -223,7 +227,8 @@ def level(
     Parameters
     ----------
     image : array (..., n)
-        Of any real dtype; NaN is missing and stays.
+        Of any real dtype; NaN is missing and stays. Of dask's or xarray's array the result is one
+        too.
     axis : int
         The axis that rows run along; 0 levels the columns of an image.
     order : int
@@ -254,6 +259,8 @@ def level(
     array([[ 0.2, -0.1, -0.4,  0.3],
            [ 0. ,  0. ,  0. ,  0. ]])
     """
+    if foreign(image, mask):
+        return _LEVEL(level, locals())
     _runtime.resolve_threads(threads)
     problem = make_problem(image, None, axis, None, mask, order)
     array = problem.rows.view

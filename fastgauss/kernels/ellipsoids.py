@@ -28,6 +28,7 @@ from .lanes import WIDTH, broadcast, select
 from .masked import lanes_within, load_double, ramp, store_double, total
 from .products import BLOCK_AT
 from .special import exp_flushed
+from .windows import address
 
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx
 
@@ -140,7 +141,7 @@ def _make_over(sphere: bool, act: Callable) -> Callable:
             dz = float(z) - centre[0]
             for y in range(first[1], first[1] + count[1]):
                 dy = float(y) - centre[1]
-                at = z * layout.strides[0] + y * layout.strides[1] + first[2] * layout.strides[2]
+                at = address(layout, z, y, first[2])
                 for k in range(0, count[2], WIDTH):
                     dx = ramp(float(first[2] + k)) - centre[2]
                     mask = lanes_within(0.0, 0, count[2] - k)

@@ -31,8 +31,8 @@ def _make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Cal
         centre_y = centres[q, axes - 2] if axes >= 2 else 0.0
         centre_x = centres[q, axes - 1]
         low_z, high_z = (low, high) if axes == 3 else (0, 1)
-        low_y, high_y = (low, high) if axes == 2 else (0, n[1])
-        low_x, high_x = (low, high) if axes == 1 else (0, n[2])
+        low_y, high_y = (low, high) if axes == 2 else (layout.low[1], layout.high[1])
+        low_x, high_x = (low, high) if axes == 1 else (layout.low[2], layout.high[2])
         kz, last_z = images(centre_z, half_z, n[0], wraps[0], low_z, high_z)
         first_y, last_y = images(centre_y, half_y, n[1], wraps[1], low_y, high_y)
         first_x, last_x = images(centre_x, half_x, n[2], wraps[2], low_x, high_x)

@@ -27,6 +27,7 @@ from ._compile import device
 from .lanes import WIDTH, broadcast, load, maximum
 from .masked import lane_count, lanes_within, load_some, ramp, store_rounded, store_some, total
 from .special import exp_flushed
+from .windows import address
 
 SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x
 SLOTS = 4  # tables of an axis: value, two derivatives, squared distance
@@ -201,7 +202,7 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         limit = _limit(support, axes, sigma)
         end = first[2] + count[2] - start
         across = layout.strides[1]
-        base = first[0] * layout.strides[0] + first[1] * across + start * layout.strides[2]
+        base = address(layout, first[0], first[1], start)
         for k in range(0, end, 2 * width):  # two registers a turn: half the work for weights
             e, e_next = load(row, k), load(row, k + width)
             mask = lanes_within(zero, first[2] - start - k, end - k)
@@ -241,7 +242,7 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
         limit = _limit(support, axes, sigma)
         across = layout.strides[1]
-        base = first[0] * layout.strides[0] + first[1] * across + first[2] * layout.strides[2]
+        base = address(layout, first[0], first[1], first[2])
         for k in range(0, count[2], width):
             mask = lanes_within(zero, 0, count[2] - k)
             none = broadcast(zero)
@@ -298,7 +299,7 @@ def make_tangent(sphere: bool) -> Callable:
         limit = _limit(support, axes, sigma)
         end = first[2] + count[2] - start
         across = layout.strides[1]
-        base = first[0] * layout.strides[0] + first[1] * across + start * layout.strides[2]
+        base = address(layout, first[0], first[1], start)
         for k in range(0, end, width):
             mask = lanes_within(zero, first[2] - start - k, end - k)
             e = load(row, k)
@@ -392,9 +393,9 @@ def make_collect(sphere: bool) -> Callable:
             for y in range(count[1]):
                 outer = table[TABLES_AT + z] * table[of_y + y]
                 left = remaining(sphere, limit, table, stride, z, y)
-                at = (first[0] + z) * layout.strides[0] + (first[1] + y) * layout.strides[1]
+                at = address(layout, first[0] + z, first[1] + y, first[2])
                 for x in range(count[2]):
-                    nodes[end] = at + first[2] + x
+                    nodes[end] = at + x
                     within = not sphere or row[squares + x] <= left
                     values[end] = outer * row[x] if within else 0.0
                     end += 1

@@ -7,9 +7,10 @@ window is clipped to the grid like any other, so that wrapping needs no other te
 
 Grids of one and two axes are grids of three whose leading axes have one node.
 
-A *task* owns a box of the grid, a range of nodes of the first axis: it visits the particles
-that reach into it, in the order of the plan, and writes its own nodes alone. Each node thus
-receives the same numbers in the same order however the grid was divided.
+Memory holds a box of the grid, or all of it. A *task* owns a range of nodes of the box's first
+axis: it visits the particles that reach into it, in the order of the plan, and writes its own
+nodes alone. Each node thus receives the same numbers in the same order however the grid was
+divided, into tasks or into boxes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ TILE = 8  # nodes along an edge: the windows of a tile's particles share the cac
 
 
 class Layout(NamedTuple):
-    """Three axes of a grid and how its nodes lie in memory, in elements."""
+    """Three axes of a grid and how the nodes of a box lie in memory, in elements."""
 
     shape: tuple[int, int, int]
     strides: tuple[int, int, int]
     phase: int  # elements from the boundary of a register to node 0; -1 if rows differ
     periodic: tuple[bool, bool, bool]
+    low: tuple[int, int, int]  # the box is the nodes [low, high)
+    high: tuple[int, int, int]
+    start: int  # where node 0 lies, or would lie: negative unless the box begins there
 
 
 class Particles(NamedTuple):
@@ -42,6 +46,13 @@ class Particles(NamedTuple):
     first: np.ndarray  # (layers + 1,) where each layer of tiles along the first axis begins
     reach: np.ndarray  # (layers,) largest half width along the first axis of its particles
     layer: int  # nodes of the first axis in a layer
+
+
+@device
+def address(layout, z, y, x):
+    """Where a node of the box lies in memory."""
+    across = z * layout.strides[0] + y * layout.strides[1]
+    return layout.start + across + x * layout.strides[2]
 
 
 @device

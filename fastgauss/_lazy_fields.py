@@ -1,0 +1,308 @@
+"""Fields of dask arrays: particles to volumes in chunks, and sums of tables in trees."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import product
+from operator import getitem
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask import delayed
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from . import _boxes, _check, _data
+from ._lazy import Divided, as_array, blocks, each, is_dask, tree_sum, with_known_chunks
+from .deposit import deposit as deposit_rows
+from .grid import Grid, as_grid
+from .render import COMBINE
+from .scatter import add_at as add_rows
+
+
+def _draw(
+    base: np.ndarray | None, *shares: _boxes.Share, shape: Any, dtype: Any, **rest: Any
+) -> Any:
+    """One chunk of a volume."""
+    box = np.zeros(shape, dtype) if base is None else np.array(base, dtype, order="C")
+    return _boxes.draw(box=box, shares=shares, **rest)
+
+
+def render(
+    grid_or_shape: Grid | tuple[int, ...],
+    positions: Any,
+    amplitudes: Any = 1.0,
+    sigma: Any = 1.0,
+    *,
+    covariance: Any = None,
+    tol: float = 1e-4,
+    radius: float | None = None,
+    support: str = "box",
+    pixel: str = "sample",
+    combine: str = "sum",
+    out: Any = None,
+    chunks: Any = "auto",
+    threads: int | None = 1,
+) -> Any:
+    """Draw particles on a grid in chunks, each from the particles that reach into it.
+
+    Parameters
+    ----------
+    grid_or_shape, tol, radius, support, pixel, combine
+        As in `fastgauss.render`.
+    positions, amplitudes, sigma, covariance : array
+        As in `fastgauss.render`, dask's or numpy's. numpy's are dealt out to the chunks at once, so
+        that the graph holds them, once for each chunk that they reach; with dask's positions
+        every chunk of them is dealt out by a task.
+    out : dask array of float32 or float64, optional
+        Of the grid's shape, that the particles are combined with; it stays as it is.
+    chunks : optional
+        Chunks of the result, as ``dask.array.zeros`` takes them; with `out` they are its own.
+    threads : int, optional
+        Threads of a task.
+
+    Returns
+    -------
+    dask array of the grid's shape
+        That of `fastgauss.render`, to the bit, whatever the chunks. Float64 unless `out` is
+        float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+
+    Notes
+    -----
+    A task gets 80 bytes a particle of its own chunk, in three dimensions with sigmas of their
+    own, and draws those alone. A particle that reaches into several chunks is drawn in each.
+
+    Examples
+    --------
+    >>> import fastgauss as fg, fastgauss.dask
+    >>> volume = fg.dask.render((40, 40, 40), [[10.2, 19.8, 20.1]], 5.0, 1.5, chunks=20)
+    >>> same = fg.render((40, 40, 40), [[10.2, 19.8, 20.1]], 5.0, 1.5)
+    >>> bool((volume.compute(scheduler="sync") == same).all())
+    True
+    """
+    grid = as_grid(grid_or_shape)
+    _check.choice("combine", combine, COMBINE)
+    dtype = np.dtype(np.float64)
+    if out is not None:
+        if not is_dask(out) or out.dtype not in _data.KINDS or out.shape != grid.shape:
+            raise ValueError(
+                f"out must be a dask array of floats and of shape {grid.shape}, got {out!r}"
+            )
+        if chunks != "auto":
+            raise ValueError("chunks must be 'auto' with out, whose chunks the result has")
+        chunks, dtype = out.chunks, out.dtype
+    chunks = da.core.normalize_chunks(chunks, grid.shape, dtype=dtype)
+    options = {
+        "sigma": as_array(sigma), "covariance": as_array(covariance), "tol": tol,
+        "radius": radius, "support": support, "pixel": pixel,
+    }  # fmt: skip
+    name = "render-" + tokenize(grid, positions, amplitudes, options, combine, out, chunks)
+    share = f"share-{name}"
+    graph: dict[Any, Any] = {}
+    dealt = _deal(grid, chunks, positions, as_array(amplitudes), options)
+    for j, shares in enumerate(dealt):
+        for i in range(math.prod(map(len, chunks))):
+            graph[share, j, i] = (getitem, shares.key, i) if is_dask(shares) else shares[i]
+    places = product(*(range(len(lengths)) for lengths in chunks))
+    for i, (place, begin) in enumerate(zip(places, _boxes.corners(chunks), strict=True)):
+        shape = tuple(lengths[k] for lengths, k in zip(chunks, place, strict=True))
+        work = partial(
+            _draw,
+            shape=shape,
+            dtype=dtype,
+            grid=grid,
+            begin=begin,
+            combine=combine,
+            threads=threads,
+        )
+        base = None if out is None else (out.name, *place)
+        key = (name, *place)
+        graph[key] = (work, base, *((share, j, i) for j in range(len(dealt))))
+    needed = [part for part in (out, *dealt) if is_dask(part)]
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=needed)
+    return da.Array(layers, name, chunks=chunks, dtype=dtype)
+
+
+def _deal(
+    grid: Grid, chunks: Any, positions: Any, amplitudes: Any, options: dict[str, Any]
+) -> list[Any]:
+    """What each block of particles gives to the chunks: lists, or delayed ones."""
+    if not any(map(is_dask, (positions, amplitudes, options["sigma"], options["covariance"]))):
+        where = _check.real_array("positions", positions)
+        return [_boxes.deal(grid, chunks, len(where), where, amplitudes, options)]
+    where = with_known_chunks("positions", da.asarray(positions))
+    where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})
+    lengths, n = where.chunks[0], len(where)
+
+    def divide(value: Any, ndim: int) -> Any:
+        rows = value is not None and value.ndim == ndim and value.shape[0] == n
+        return None if value is None else Divided(value, rows, lengths)
+
+    heights = divide(amplitudes, 1)
+    own = options | {
+        "sigma": divide(options["sigma"], 2),
+        "covariance": divide(options["covariance"], 3),
+    }
+    none = np.empty((0, *where.shape[1:]), where.dtype)
+    if not any(is_dask(options[k]) for k in ("sigma", "covariance")):
+        _boxes.deal(grid, chunks, n, none, heights.empty, each(own))
+    work = delayed(_boxes.deal, pure=True)
+    return [
+        work(grid, chunks, n, block, heights.parts[k], each(own, k))
+        for k, block in enumerate(blocks(where))
+    ]
+
+
+def _add_rows(shape: Any, dtype: Any, indices: Any, values: Any, options: dict[str, Any]) -> Any:
+    """Sums of some rows."""
+    sums = np.zeros(shape, dtype)
+    add_rows(sums, indices, values, **options)
+    return sums
+
+
+def add_at(
+    out: Any,
+    indices: Any,
+    values: Any,
+    mode: str = "raise",
+    *,
+    split_every: int = 8,
+    threads: int | None = 1,
+    **options: Any,
+) -> Any:
+    """Add values to elements of an array: sums of chunks, added up in a tree.
+
+    Parameters
+    ----------
+    out : array, numpy's or dask's
+        What is added to; it stays as it is.
+    indices : dask array (n,) of int, or tuple of them
+        Bins along the first axis, or the first axes.
+    values : array
+        That broadcasts to the shape of ``out[indices]``, dask's or numpy's.
+    mode : {"raise", "wrap", "clip", "drop"}
+        As in `fastgauss.add_at`; the IndexError of "raise" comes when the result is computed.
+    split_every : int
+        Partial sums that are added up by one task.
+    threads : int, optional
+        Threads of a task.
+    **options
+        `compensated` and `accumulate` of `fastgauss.add_at`, for the sums of each chunk.
+
+    Returns
+    -------
+    dask array of the shape and dtype of `out`
+        Integers are those of `fastgauss.add_at`. Sums of floats are grouped by chunks, and differ
+        from those in the order of the indices by rounding; the same chunks and `split_every` give
+        the same bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+
+    Notes
+    -----
+    Every task has an array of the size of `out`, and one of the tree ``split_every + 1``.
+
+    Examples
+    --------
+    >>> import dask.array as da, numpy as np, fastgauss.dask
+    >>> k = da.from_array(np.array([0, 2, 2, 1, 2]), chunks=2)
+    >>> fastgauss.dask.add_at(np.zeros(4, int), k, 1).compute(scheduler="sync")
+    array([1, 1, 3, 0])
+    """
+    target = as_array(out)
+    several = isinstance(indices, tuple)
+    given = [
+        with_known_chunks("indices", da.asarray(k)) for k in (indices if several else (indices,))
+    ]
+    if not given or any(k.ndim != 1 or k.shape != given[0].shape for k in given):
+        raise ValueError(f"indices must be of one shape (n,), got {[k.shape for k in given]}")
+    lengths, n = given[0].chunks[0], len(given[0])
+    trail = target.shape[len(given) :]
+    amounts = as_array(values)
+    rows = amounts.ndim == 1 + len(trail) and amounts.shape[0] == n
+    options |= {"mode": mode, "threads": threads}
+    columns = tuple(Divided(k, True, lengths) for k in given)
+    share = Divided(amounts, rows, lengths)
+    none = [column.empty for column in columns]
+    _add_rows(target.shape, target.dtype, tuple(none) if several else none[0], share.empty, options)
+    work = delayed(_add_rows, pure=True)
+    parts = []
+    for k in range(len(lengths)):
+        bins = [column.parts[k] for column in columns]
+        own = tuple(bins) if several else bins[0]
+        parts.append(work(target.shape, target.dtype, own, share.parts[k], options))
+    sums = da.from_delayed(tree_sum(parts, split_every), target.shape, target.dtype)
+    return da.asarray(out) + (sums.rechunk(target.chunks) if is_dask(out) else sums)
+
+
+def deposit(
+    grid_or_shape: Grid | tuple[int, ...] | int,
+    positions: Any,
+    values: Any = 1.0,
+    kernel: str = "linear",
+    *,
+    nonfinite: str = "raise",
+    split_every: int = 8,
+    threads: int | None = 1,
+) -> Any:
+    """Share the values of particles out among the nodes around them: a tree of sums of chunks.
+
+    Parameters
+    ----------
+    grid_or_shape, kernel, nonfinite
+        As in `fastgauss.deposit`.
+    positions : dask array (n, d)
+        In the grid's coordinates.
+    values : float or array (n,) or (n, ...)
+        What each particle brings, dask's or numpy's.
+    split_every : int
+        Partial sums that are added up by one task.
+    threads : int, optional
+        Threads of a task.
+
+    Returns
+    -------
+    dask array of the grid's shape, float64
+        As `fastgauss.deposit` but for rounding: sums are grouped by chunks. The same chunks and
+        `split_every` give the same bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value; what is not finite is found when the
+        result is computed.
+
+    Notes
+    -----
+    Every task has an array of the grid's size, and one of the tree ``split_every + 1``.
+
+    Examples
+    --------
+    >>> import dask.array as da, fastgauss.dask
+    >>> where = da.asarray([[0.5, 1.25], [1.0, 3.0]])
+    >>> fastgauss.dask.deposit((2, 4), where, [8.0, 1.0]).compute(scheduler="sync")
+    array([[0., 3., 1., 0.],
+           [0., 3., 1., 1.]])
+    """
+    grid = as_grid(grid_or_shape)
+    where = with_known_chunks("positions", da.asarray(positions))
+    where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})
+    amounts, lengths = as_array(values), where.chunks[0]
+    rows = amounts.ndim > 0 and amounts.shape[0] == len(where)
+    share = Divided(amounts, rows, lengths)
+    none = np.empty((0, *where.shape[1:]), where.dtype)
+    work = partial(deposit_rows, grid, kernel=kernel, nonfinite=nonfinite, threads=threads)
+    shape = work(none, share.empty).shape
+    task = delayed(work, pure=True)
+    parts = [task(block, own) for block, own in zip(blocks(where), share.parts, strict=True)]
+    return da.from_delayed(tree_sum(parts, split_every), shape, np.float64)

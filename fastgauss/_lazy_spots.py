@@ -1,0 +1,301 @@
+"""Spots of dask arrays: stacks of frames and of ROIs to lazy tables."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask import delayed
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from . import _check, _io, _stack
+from ._lazy import Divided, as_array, blocks, each, spans, with_known_chunks
+from .detect import find_spots
+from .fit import fit_rois as fit_rows
+from .fit import fit_spots as fit_frame
+from .models import Model
+from .results import FitResult
+
+_CHUNK_BYTES = 64 << 20  # of frames that a task reads from a file
+_FIND = ("sigma", "threshold", "min_distance", "exclude_border", "polarity")
+
+
+def _table(columns: dict[str, np.ndarray], first: int = 0) -> Any:
+    """A pandas DataFrame whose index counts from ``first``."""
+    pandas = _io.require("pandas", "fastgauss.dask", "dask")
+    count = len(next(iter(columns.values())))
+    return pandas.DataFrame(columns, index=pandas.RangeIndex(first, first + count))
+
+
+def _tables(parts: list[Any], empty: Any, divisions: Any = None) -> Any:
+    """Delayed tables as one."""
+    dataframe = _io.require("dask.dataframe", "fastgauss.dask", "dask")
+    return dataframe.from_delayed(parts, meta=empty, divisions=divisions, verify_meta=False)
+
+
+def _fit_frames(
+    frames: np.ndarray, first: int, maps: dict[str, Any], options: dict[str, Any], empty: Any
+) -> Any:
+    """The table of some frames, of which ``first`` is the number of the first."""
+    own = {name: value for name, value in maps.items() if value.ndim == frames.ndim}
+    same = {name: value for name, value in maps.items() if value.ndim < frames.ndim}
+
+    def fit(number: int, frame: np.ndarray) -> FitResult:
+        here = {name: value[number - first] for name, value in own.items()}
+        return fit_frame(frame, **here, **same, **options)
+
+    found = _stack.fit_frames(frames, fit, first)
+    return _table(_stack.joined([empty, *(_stack.table_of(k, spots) for k, _, spots in found)]))
+
+
+def fit_spots(
+    stack: Any,
+    positions: Any = None,
+    model: str | Model = "symmetric",
+    *,
+    weights: Any = None,
+    variance: Any = None,
+    mask: Any = None,
+    background: Any = None,
+    threads: int | None = 1,
+    **options: Any,
+) -> Any:
+    """Find and fit the spots of every frame of a stack: a lazy table with a frame column.
+
+    Parameters
+    ----------
+    stack : dask array (t, y, x) or (t, z, y, x)
+        Or anything that ``dask.array.asarray`` takes. Frames are whole: chunks along y and x
+        (and z) are merged, those along t stay. A task holds one chunk of frames.
+    positions : array (n, ndim), optional
+        (z,) row and column of spots, the same in all frames; without them every frame is
+        searched.
+    model : {"symmetric", "elliptic", "rotated"} or Model
+        As in `fastgauss.fit_spots`.
+    weights, variance, mask, background : array of a frame's or of the stack's shape, optional
+        As in `fastgauss.fit_spots`, the same for all frames or each frame's own; dask's or numpy's.
+    threads : int, optional
+        Threads of a task.
+    **options
+        All others of `fastgauss.fit_spots` but `progress`: ``dask.diagnostics.ProgressBar``
+        and the dashboard show that. `shared` parameters are shared within a frame.
+
+    Returns
+    -------
+    dask DataFrame
+        ``frame`` and the columns of ``FitResult.to_dict``, a partition a chunk, with the same
+        rows in the same order as fits of one frame after the other, to the bit. A frame without a
+        finite pixel has no rows. The index counts within a partition.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+    ImportError
+        If pandas is missing.
+
+    Examples
+    --------
+    >>> import dask.array as da, fastgauss as fg, fastgauss.dask
+    >>> frames = fg.image([[90.0, 9.0, 7.0, 1.3, 5.0]] * 3, (17, 17), model="symmetric")
+    >>> spots = fg.dask.fit_spots(da.from_array(frames, chunks=(2, 17, 9)))
+    >>> spots[["frame", "x", "y"]].compute(scheduler="sync").round(3).to_numpy()
+    array([[0., 9., 7.],
+           [1., 9., 7.],
+           [2., 9., 7.]])
+    """
+    if "progress" in options:
+        raise TypeError("progress is dask's own here: use dask.diagnostics.ProgressBar")
+    frames = with_known_chunks("stack", da.asarray(stack))
+    if frames.ndim not in (3, 4):
+        raise ValueError(f"stack must have 3 or 4 dimensions, got shape {frames.shape}")
+    shape, lengths = frames.shape[1:], frames.chunks[0]
+    frames = frames.rechunk({axis: -1 for axis in range(1, frames.ndim)})
+    options |= {"positions": positions, "model": model, "threads": threads}
+    given = {"weights": weights, "variance": variance, "mask": mask}
+    if isinstance(background, str) or background is None:
+        options["background"] = background
+    else:
+        given["background"] = background
+    maps: dict[str, Divided] = {}
+    blank = {}
+    for name, value in given.items():
+        if value is not None:
+            array = as_array(value)
+            if array.shape not in (shape, frames.shape):
+                raise ValueError(
+                    f"{name} must have shape {shape} or {frames.shape}, got {array.shape}"
+                )
+            maps[name] = Divided(array, array.ndim == frames.ndim, lengths)
+            blank[name] = np.zeros(shape, array.dtype)
+    empty = _no_spots(np.zeros(shape, frames.dtype), blank, options)
+    work = delayed(_fit_frames, pure=True)
+    common = delayed(options, traverse=False), delayed(empty, traverse=False)
+    parts = [
+        work(block, rows.start, each(maps, k), *common)
+        for k, (block, rows) in enumerate(zip(blocks(frames), spans(lengths), strict=True))
+    ]
+    return _tables(parts, _table(empty))
+
+
+def _no_spots(frame: np.ndarray, maps: dict[str, Any], options: dict[str, Any]) -> _stack.Table:
+    """The columns of a table without rows; what is wrong with the options is said."""
+    if options["positions"] is None:
+        find = {name: options[name] for name in _FIND if name in options}
+        find_spots(np.empty((0,) * frame.ndim), **find)
+        options = options | {"positions": np.empty((0, frame.ndim))}
+    spots = fit_frame(frame, **maps, **options)
+    return {name: column[:0] for name, column in _stack.table_of(0, spots).items()}
+
+
+def _fit_rows(rois: np.ndarray, first: int, per_row: dict[str, Any], options: Any) -> Any:
+    """The table of some ROIs, of which ``first`` is the number of the first."""
+    return _table(fit_rows(rois, **per_row, **options).to_dict(), first)
+
+
+def fit_rois(
+    rois: Any,
+    model: str | Model = "symmetric",
+    *,
+    guess: Any = None,
+    weights: Any = None,
+    variance: Any = None,
+    mask: Any = None,
+    fixed: dict[str, Any] | None = None,
+    bounds: dict[str, Any] | None = None,
+    coords: Any = None,
+    threads: int | None = 1,
+    **options: Any,
+) -> Any:
+    """Fit a Gaussian to each of many ROIs: a lazy table, a partition a chunk.
+
+    Parameters
+    ----------
+    rois : dask array (n, x), (n, y, x) or (n, z, y, x)
+        Or anything that ``dask.array.asarray`` takes. Chunks along all axes but the first are
+        merged.
+    model : {"symmetric", "elliptic", "rotated"} or Model
+        As in `fastgauss.fit_rois`.
+    guess, weights, variance, mask, fixed, bounds, coords : optional
+        As in `fastgauss.fit_rois`; arrays with a row or number a ROI may be dask's or
+        numpy's and are divided like `rois`.
+    threads : int, optional
+        Threads of a task.
+    **options
+        All others of `fastgauss.fit_rois` but `progress`, and `shared`, which needs all at once.
+
+    Returns
+    -------
+    dask DataFrame
+        The columns of ``FitResult.to_dict``, one row a ROI, with its number as the index.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+    ImportError
+        If pandas is missing.
+
+    Examples
+    --------
+    >>> import dask.array as da, fastgauss as fg, fastgauss.dask
+    >>> rois = fg.image([[90.0, 5.0, 4.0, 1.3, 5.0]] * 5, (11, 11), model="symmetric")
+    >>> fits = fg.dask.fit_rois(da.from_array(rois, chunks=(2, -1, -1)))
+    >>> fits.sigma.mean().compute(scheduler="sync").round(6)
+    np.float64(1.3)
+    """
+    for name in ("progress", "shared"):
+        if options.get(name):
+            raise TypeError(f"{name} is not for ROIs in chunks: use fastgauss.fit_rois")
+    stack = with_known_chunks("rois", da.asarray(rois))
+    if stack.ndim not in (2, 3, 4):
+        raise ValueError(f"rois must have 2, 3 or 4 dimensions, got shape {stack.shape}")
+    stack = stack.rechunk({axis: -1 for axis in range(1, stack.ndim)})
+    lengths, ndim = stack.chunks[0], stack.ndim
+
+    def divide(value: Any, *per_row: int) -> Any:
+        array = as_array(value)
+        rows = array is not None and array.ndim in per_row and array.shape[0] == len(stack)
+        return None if array is None else Divided(array, rows, lengths)
+
+    tree = {
+        "guess": divide(guess, 2),
+        "coords": divide(coords, 2),
+        "weights": divide(weights, ndim, *[1] * (ndim > 2)),
+        "variance": divide(variance, ndim),
+        "mask": divide(mask, ndim),
+        "fixed": fixed,
+        "bounds": bounds,
+    }
+    if isinstance(fixed, dict):
+        tree["fixed"] = {name: divide(value, 1) for name, value in fixed.items()}
+    if isinstance(bounds, dict):
+        tree["bounds"] = {
+            name: tuple(divide(end, 1) for end in pair) if isinstance(pair, tuple | list) else pair
+            for name, pair in bounds.items()
+        }
+    options |= {"model": model, "threads": threads}
+    none = np.empty((0, *stack.shape[1:]), stack.dtype)
+    empty = _fit_rows(none, 0, each(tree), options)
+    work, common = delayed(_fit_rows, pure=True), delayed(options, traverse=False)
+    starts = [rows.start for rows in spans(lengths)]
+    parts = [
+        work(block, start, each(tree, k), common)
+        for k, (block, start) in enumerate(zip(blocks(stack), starts, strict=True))
+    ]
+    divisions = (*starts, len(stack) - 1) if all(lengths) else None
+    return _tables(parts, empty, divisions)
+
+
+def _read(path: Path, rows: slice) -> np.ndarray:
+    """Some frames of a file."""
+    with _io.open_image(path) as frames:
+        return np.stack([frames[k] for k in range(rows.start, rows.stop)])
+
+
+def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
+    """The frames of an image file as a dask array, read when they are asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        TIFF, Zarr, NPY or FITS, as for the command ``fastgauss fit``. Workers on other machines
+        need it in the same place.
+    frames : int, optional
+        Frames in a chunk; by default 64 MB of them.
+
+    Returns
+    -------
+    dask array (t, y, x)
+        Axes before the last two are one, in the order of the file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError
+        If there is no such file, it cannot be read, or the library for it is missing.
+
+    Examples
+    --------
+    >>> import fastgauss.dask
+    >>> stack = fastgauss.dask.open_stack("movie.tif")  # doctest: +SKIP
+    >>> fastgauss.dask.fit_spots(stack).to_parquet("spots")  # doctest: +SKIP
+    """
+    file = Path(path).resolve()
+    with _io.open_image(file) as opened:
+        count, first = len(opened), opened[0]
+    if frames is None:
+        frames = max(1, _CHUNK_BYTES // max(first.nbytes, 1))
+    step = min(_check.integer("frames", frames, at_least=1), count)
+    lengths = [min(step, count - k) for k in range(0, count, step)]
+    name = "frames-" + tokenize(str(file), file.stat().st_mtime_ns, step)
+    graph: dict[Any, Any] = {
+        (name, k, 0, 0): (partial(_read, file, rows),) for k, rows in enumerate(spans(lengths))
+    }
+    layers = HighLevelGraph.from_collections(name, graph)
+    chunks = (tuple(lengths), *((n,) for n in first.shape))
+    return da.Array(layers, name, chunks=chunks, dtype=first.dtype)

@@ -1,0 +1,43 @@
+"""Stacks of frames: the spots of every frame, as one table with a frame column.
+
+The shell's command and ``fastgauss.dask`` both go this way, a frame at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from .results import FitResult
+
+Table = dict[str, np.ndarray]
+
+
+def fit_frames(
+    frames: Iterable[np.ndarray], fit: Callable[[int, np.ndarray], FitResult], first: int = 0
+) -> Iterator[tuple[int, np.ndarray, FitResult]]:
+    """Number, pixels and spots of each frame; one without a finite pixel is passed over.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> frames = fg.image([[9.0, 6.0, 7.0, 1.3, 0.0]] * 2, (15, 15), model="symmetric")
+    >>> for number, _, spots in fit_frames(frames, lambda k, frame: fg.fit_spots(frame), 10):
+    ...     print(number, spots.x.round(3))
+    10 [6.]
+    11 [6.]
+    """
+    for number, frame in enumerate(frames, first):
+        if frame.dtype.kind != "f" or np.isfinite(frame).any():
+            yield number, frame, fit(number, frame)
+
+
+def table_of(number: int, spots: FitResult) -> Table:
+    """The columns of a frame's spots, the frame's number before them."""
+    return {"frame": np.full(len(spots), number, np.int64), **spots.to_dict()}
+
+
+def joined(tables: list[Table]) -> Table:
+    """Tables of the same columns, one below the other."""
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
