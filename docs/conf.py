@@ -47,6 +47,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastgauss"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {
+    page: [] for page in ("install", "tour", "mathematics", "performance", "changelog")
+}  # they have no pages below them
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

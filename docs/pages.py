@@ -22,8 +22,7 @@ _BLOCK = re.compile(
 
 def all_pages() -> list[Path]:
     """The README and every page of the site."""
-    built = DOCS / "_build"
-    return [README, *(path for path in sorted(DOCS.rglob("*.md")) if built not in path.parents)]
+    return [README, *sorted(DOCS.glob("[!_]*.md")), *sorted(DOCS.glob("[!_]*/*.md"))]
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str | None]]:

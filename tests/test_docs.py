@@ -57,3 +57,29 @@ def test_a_page_that_prints_something_else_is_told(tmp_path):
     with pytest.raises(ZeroDivisionError) as error:
         PAGES["run"](page)
     assert error.traceback[-1].lineno == 2  # counted from 0: the line of the page
+
+
+def test_the_tables_beside_peers_are_filled_from_one_run(tmp_path):
+    report = runpy.run_path(str(README.parent / "benchmarks" / "report.py"))
+    rates = [
+        report["Rate"]("fit mle symmetric", "11 x 11", "fastgauss", 3e5, 1.0),
+        report["Rate"]("fit mle symmetric", "11 x 11", "another", 2e4, 15.04),
+        report["Rate"]("fit 1-D symmetric", "32", "fastgauss", 4e6, 1.0),
+        report["Rate"]("fit 1-D symmetric", "32", "scipy leastsq", 8e3, 500.0),
+    ]
+    for page, text in (
+        (README, report["summary"]),
+        (README.parent / "docs/performance.md", report["tables"]),
+    ):
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+        report["fill"](copy, "peers", text(rates))
+        filled = copy.read_text(encoding="utf-8")
+        assert "**300,000**" in filled and "20,000 (15x)" in filled and "8,000 (500x)" in filled
+        assert "picassosr 124,932" not in filled
+        assert (
+            filled.partition("<!-- peers -->")[0]
+            == page.read_text(encoding="utf-8").partition("<!-- peers -->")[0]
+        )
+    with pytest.raises(ValueError, match="must hold"):
+        report["fill"](copy, "nothing", "")
