@@ -41,7 +41,10 @@ autodoc_typehints = "none"  # the docstrings tell more
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-nitpick_ignore = [("py:obj", "field")]  # a parameter of `gather`, and a module
+nitpick_ignore = [
+    ("py:obj", "field"),  # a parameter of `gather`, and a module
+    *(("py:obj", constant) for constant in ("WIDTH", "EMPTY_STATISTICS")),  # of kernels
+]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastgauss"

@@ -1,5 +1,6 @@
 """The code of the README and of the pages of the site runs, and prints what they say."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -83,3 +84,16 @@ def test_the_tables_beside_peers_are_filled_from_one_run(tmp_path):
         )
     with pytest.raises(ValueError, match="must hold"):
         report["fill"](copy, "nothing", "")
+
+
+@pytest.mark.parametrize("module", [fg, fg.register], ids=lambda module: module.__name__)
+def test_every_public_name_has_a_place_in_the_reference(module):
+    pages = [page.read_text(encoding="utf-8") for page in (PAGES["DOCS"] / "api").glob("*.md")]
+    listed = {
+        name
+        for page in pages
+        for block in page.split(".. currentmodule:: ")[1:]
+        if block.splitlines()[0] == module.__name__
+        for name in re.findall(r"^   (\w+)$", block, flags=re.MULTILINE)
+    }
+    assert listed == set(module.__all__) - {"register"}
