@@ -6,6 +6,8 @@ package once, back to back; *ratio* is the median over the rounds of our speed b
 so that a busy machine slows both. RMSE is that of x in pixels, over the results within
 1 px of the truth, with ours on the same spots beside it; *lost* is the part of the others,
 NaN included. picassosr knows no weights: beside weighted fits stands its unweighted one.
+
+With ``--write`` the rates also take the place of those in the README and in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ if not __package__:  # run as a file
 from benchmarks.conditions import JOBS, MODELS, SIZES, Case, make_image, make_rois
 from benchmarks.finders import FINDERS
 from benchmarks.fitters import FITTERS
+from benchmarks.report import US, Rate, fill, summary, tables
 from benchmarks.tables import print_head, print_row
 
-US = "fastgauss"
+ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("scipy", "lmfit", "astropy", "photutils", "picassosr", "smappy-smlm", "scikit-image")
 HEAD = [
     "job",
@@ -103,8 +106,9 @@ def _find_jobs(side: int, peers: Sequence[str]) -> dict[str, Job]:
     return jobs
 
 
-def _compare(job: str, size: str, jobs: dict[str, Job], rounds: int) -> None:
-    """Run the jobs in turn and print their rows."""
+def _compare(job: str, size: str, jobs: dict[str, Job], rounds: int) -> list[Rate]:
+    """Run the jobs in turn, print their rows and return their rates."""
+    rates = []
     times: dict[str, list[float]] = {name: [] for name in jobs}
     found = {}
     for _ in range(rounds):
@@ -117,9 +121,11 @@ def _compare(job: str, size: str, jobs: dict[str, Job], rounds: int) -> None:
         ratio = float(np.median(np.array(each) / times[US]))
         rmse, lost = _errors(found[name], jobs[name].truth)
         ours, _ = _errors(found[US][: jobs[name].count], jobs[name].truth)
+        rates.append(Rate(job, size, name, 1 / min(each), ratio))
         speed = f"{1 / min(each):,.0f}"
         faster = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
         print_row((job, size, name, speed, faster, f"{rmse:.4f}", f"{ours:.4f}", f"{lost:.2%}"))
+    return rates
 
 
 def _versions() -> str:
@@ -142,16 +148,26 @@ def main() -> None:
     parser.add_argument(
         "--sizes", nargs="+", type=int, choices=SIZES, default=SIZES, help="of two-dimensional fits"
     )
+    parser.add_argument(
+        "--write", action="store_true", help="fill the tables of README.md and docs/performance.md"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
-    print(f"One thread, {platform.machine()}, Python {platform.python_version()}, {_versions()}.\n")
+    machine = (
+        f"One thread, {platform.machine()}, Python {platform.python_version()}, {_versions()}."
+    )
+    print(machine + "\n")
     print_head(HEAD)
     rounds, share, side = (3, 0.2, 512) if options.quick else (7, 1.0, 1024)
+    rates = []
     for case in itertools.chain.from_iterable(JOBS.get(job, ()) for job in options.jobs):
         if case.model in options.models and (case.ndim != 2 or case.size in options.sizes):
-            _compare(case.job, case.extent, _fit_jobs(case, options.peers, share), rounds)
+            rates += _compare(case.job, case.extent, _fit_jobs(case, options.peers, share), rounds)
     if "find" in options.jobs:
-        _compare("find", f"{side} x {side}", _find_jobs(side, options.peers), rounds)
+        rates += _compare("find", f"{side} x {side}", _find_jobs(side, options.peers), rounds)
+    if options.write:
+        fill(ROOT / "docs" / "performance.md", "peers", f"{tables(rates)}\n\n{machine}")
+        fill(ROOT / "README.md", "peers", summary(rates))
 
 
 if __name__ == "__main__":

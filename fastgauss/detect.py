@@ -400,7 +400,7 @@ def find_spots(
     Notes
     -----
     The response is a scale-normalised negative Laplacian of Gaussian, see
-    `fastgauss.detect`: constant and linear backgrounds have none. A spot of amplitude A
+    ``fastgauss.detect``: constant and linear backgrounds have none. A spot of amplitude A
     and sigma t has the response ``4 A s**2 t**2 / (s**2 + t**2)**2`` in an image (s is
     `sigma`): 0.64 A where t is half or twice s, 0.36 A at three times.
 

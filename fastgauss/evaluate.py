@@ -276,12 +276,12 @@ def image(
         how many dimensions the model has.
     model, pixel, threads
         As in `evaluate`.
-    out : array (..., *shape), optional
+    out : array (...) + shape, optional
         Float64 array to write to.
 
     Returns
     -------
-    array (..., *shape)
+    array (...) + shape
         The centre of pixel ``[i, j]`` is y = i, x = j.
 
     Raises

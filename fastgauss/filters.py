@@ -68,7 +68,7 @@ def gaussian_filter(
         Order of the derivative along each axis.
     mode : str or sequence of str, default "reflect"
         How each axis goes on beyond its ends: "reflect", "constant", "nearest", "mirror", "wrap",
-        or scipy's "grid-mirror", "grid-constant", "grid-wrap" (see `fastgauss.filters`).
+        or scipy's "grid-mirror", "grid-constant", "grid-wrap" (see ``fastgauss.filters``).
     cval : float, default 0
         The value beyond the ends in mode "constant"; may be NaN.
     truncate : float, default 4

@@ -1,7 +1,6 @@
-"""What the README and the examples say is so."""
+"""What the examples say is so."""
 
 import importlib.util
-import re
 import runpy
 from pathlib import Path
 
@@ -113,20 +112,6 @@ def test_examples_of_fields_draw(name, tmp_path, monkeypatch, capsys):
     example(name)["main"]()
     assert path.stat().st_size > 10_000
     assert f"wrote {path}" in capsys.readouterr().out
-
-
-@pytest.mark.skipif(JIT_DISABLED, reason="a thousand particles in a volume")
-def test_the_code_of_the_readme_runs():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL))
-    pytest.importorskip("pandas")
-    names = {}
-    exec(code, names)
-    assert names["good"].converged.all()
-    assert len(names["good"]) == 3
-    np.testing.assert_allclose(np.sort(names["good"].x), [20.3, 44.1, 50.6], atol=0.1)
-    assert isinstance(names["result"], fg.FitResult)
-    assert names["value"].shape == (1,)
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="hundreds of windows")

@@ -1,0 +1,85 @@
+"""The site: ``pip install -e '.[docs]' && sphinx-build -W --keep-going -n docs docs/_build``."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pages  # noqa: E402
+
+import fastgauss  # noqa: E402
+
+project = "fastgauss"
+author = copyright = "The fastgauss developers"
+version = release = fastgauss.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "directives",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_pictures"]
+if importlib.util.find_spec("fastgauss.dask") is None:
+    exclude_patterns.append("api/dask.md")
+suppress_warnings = ["toc.not_readable", "toc.excluded"]  # pages of features that a checkout lacks
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
+myst_heading_anchors = 3
+html_math_renderer = "mathml"
+
+default_role = "autolink"  # a name in single backticks links to its page, if it has one
+autodoc_typehints = "none"  # the docstrings tell more
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+nitpick_ignore = [
+    ("py:obj", "field"),  # a parameter of `gather`, and a module
+    *(("py:obj", constant) for constant in ("WIDTH", "EMPTY_STATISTICS")),  # of kernels
+]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastgauss"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {
+    page: [] for page in ("install", "tour", "mathematics", "performance", "changelog")
+}  # they have no pages below them
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "fastgauss"},
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 7,
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+    "pygments_light_style": "tango",
+}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def make_pictures(app, name, source):
+    """Run a page that writes pictures, so that they are there when it shows them."""
+    page = Path(app.env.doc2path(name))
+    if page.suffix == ".md" and any(".savefig(" in code for code, _ in pages.blocks(page)):
+        pictures = HERE / "_pictures"
+        pictures.mkdir(exist_ok=True)
+        with contextlib.chdir(pictures):
+            pages.run(page)
+
+
+def setup(app):
+    """Tell Sphinx."""
+    app.connect("source-read", make_pictures)
