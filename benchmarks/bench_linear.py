@@ -31,7 +31,7 @@ class FitLines:
 class Pca:
     """Covariance route."""
 
-    params = ((10_000, 50), (100_000, 64), (1_000_000, 10))
+    params = (((10_000, 50), (100_000, 64), (1_000_000, 10)),)
     param_names = ("rows and columns",)
 
     def setup(self, shape: tuple[int, int]) -> None:
