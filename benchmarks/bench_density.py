@@ -9,7 +9,7 @@ import fastgauss as fg
 POINTS = 10_000
 
 
-class Density:
+class Kde:
     """Normal samples, Scott's bandwidth."""
 
     params = ((1, 2, 3), (1e-3, 1e-6))
@@ -29,7 +29,7 @@ class Density:
         fg.kde(self.samples, self.points, tol=tol, threads=1)
 
 
-class Bounded:
+class KdeBounded:
     """Positive data in one dimension."""
 
     params = ("reflect", "renormalize", "linear", "log")
@@ -38,10 +38,10 @@ class Bounded:
     def setup(self, boundary: str) -> None:
         self.samples = np.random.default_rng(0).exponential(size=100_000)
         self.time_kde(boundary)
-        self.time_isj(boundary)
+        self.time_isj_bandwidth(boundary)
 
     def time_kde(self, boundary: str) -> None:
         fg.kde(self.samples, self.samples[:POINTS], bounds=(0, None), boundary=boundary, threads=1)
 
-    def time_isj(self, boundary: str) -> None:
+    def time_isj_bandwidth(self, boundary: str) -> None:
         fg.kde(self.samples, bandwidth="isj", bounds=(0, None), boundary=boundary, threads=1)

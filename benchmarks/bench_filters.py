@@ -7,11 +7,11 @@ import numpy as np
 import fastgauss as fg
 
 
-class Filter:
+class GaussianFilter:
     """Smoothing of an image."""
 
     params = ((512, 2048), ("float32", "float64"), (1.0, 3.0, 10.0))
-    param_names = ("side", "dtype", "sigma")
+    param_names = ("side (px)", "dtype", "sigma (px)")
 
     def setup(self, side: int, dtype: str, sigma: float) -> None:
         self.image = np.random.default_rng(0).normal(size=(side, side)).astype(dtype)
@@ -24,7 +24,7 @@ class Filter:
         fg.gaussian_filter(self.image, sigma, threads=1)
 
 
-class Others:
+class OtherFilters:
     """The other filters, and a volume."""
 
     def setup(self) -> None:
@@ -36,20 +36,20 @@ class Others:
             if name.startswith("time_"):
                 getattr(self, name)()
 
-    def time_laplace(self) -> None:
+    def time_gaussian_laplace(self) -> None:
         fg.gaussian_laplace(self.image, 2.0, threads=1)
 
-    def time_gradient_magnitude(self) -> None:
+    def time_gaussian_gradient_magnitude(self) -> None:
         fg.gaussian_gradient_magnitude(self.image, 2.0, threads=1)
 
-    def time_difference(self) -> None:
+    def time_difference_of_gaussians(self) -> None:
         fg.difference_of_gaussians(self.image, 2.0, threads=1)
 
-    def time_masked(self) -> None:
+    def time_gaussian_filter_masked(self) -> None:
         fg.gaussian_filter(self.image, 2.0, mask=self.mask, threads=1)
 
-    def time_transforms(self) -> None:
+    def time_gaussian_filter_fft_sigma_300(self) -> None:
         fg.gaussian_filter(self.image, 300.0, method="fft", threads=1)
 
-    def time_volume(self) -> None:
+    def time_gaussian_filter_volume(self) -> None:
         fg.gaussian_filter(self.volume, 2.0, threads=1)

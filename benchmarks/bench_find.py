@@ -7,11 +7,11 @@ import fastgauss as fg
 from .conditions import make_image
 
 
-class Find:
+class FindSpots:
     """Spots of an image, one thread."""
 
     params = (256, 1024, 2048)
-    param_names = ("side",)
+    param_names = ("side (px)",)
 
     def setup(self, side: int) -> None:
         self.image, _ = make_image((side, side), side * side // 1000)

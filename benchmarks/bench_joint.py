@@ -7,11 +7,11 @@ import fastgauss as fg
 from .joint import SIGMA, make_field
 
 
-class Joint:
+class FitJoint:
     """A thousand spots in one image, sparse and crowded."""
 
     params = (("lsq", "mle"), (1000, 324), (1, 2))
-    param_names = ("method", "side", "threads")
+    param_names = ("method", "side (px)", "threads")
 
     def setup(self, method: str, side: int, threads: int) -> None:
         self.field = make_field(side, 1000)
@@ -27,7 +27,7 @@ class Joint:
         self.time_fit_joint(method, side, threads)
 
 
-class Render:
+class JointRender:
     """The image of ten thousand fitted spots."""
 
     def setup(self) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import fastgauss as fg
 
 
-class Lines:
+class FitLines:
     """Whole rows and columns, and rows with holes."""
 
     params = (("float32", "float64"), (0, 1), (False, True))
-    param_names = ("dtype", "axis", "holes")
+    param_names = ("dtype", "axis", "with NaN")
 
     def setup(self, dtype: str, axis: int, holes: bool) -> None:
         rng = np.random.default_rng(0)
@@ -28,11 +28,11 @@ class Lines:
         fg.level(self.image, axis=axis, threads=1)
 
 
-class Components:
+class Pca:
     """Covariance route."""
 
-    params = ((10_000, 50), (100_000, 64), (1_000_000, 10))
-    param_names = ("shape",)
+    params = (((10_000, 50), (100_000, 64), (1_000_000, 10)),)
+    param_names = ("rows and columns",)
 
     def setup(self, shape: tuple[int, int]) -> None:
         self.data = np.random.default_rng(0).normal(size=shape)

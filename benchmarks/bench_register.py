@@ -8,11 +8,11 @@ import fastgauss as fg
 from benchmarks.register import cloud, pairs, scene
 
 
-class Shift:
+class TwoImages:
     """Noisy clouds."""
 
     params = (128, 512)
-    param_names = ("n",)
+    param_names = ("side (px)",)
 
     def setup(self, n: int) -> None:
         self.a, self.b, _, _ = next(pairs("crop", n, 0.1, 1))
@@ -28,7 +28,7 @@ class Shift:
         fg.register.chi2_shift(self.a, self.b, 0.1)
 
 
-class Field:
+class Windows:
     """1024 windows of 64 x 64, one thread."""
 
     def setup(self) -> None:
@@ -37,10 +37,10 @@ class Field:
         self.a, self.b = (
             scene(spectrum, 1056, *d) + rng.normal(0, 0.05, (1056, 1056)) for d in ((0, 0), (3, 1))
         )
-        self.time_field()
+        self.time_displacement_field()
 
-    def time_field(self) -> None:
+    def time_displacement_field(self) -> None:
         fg.register.displacement_field(self.a, self.b, 64, 32, 0.05, threads=1)
 
-    def peakmem_field(self) -> None:
-        self.time_field()
+    def peakmem_displacement_field(self) -> None:
+        self.time_displacement_field()

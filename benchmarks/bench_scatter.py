@@ -19,12 +19,12 @@ class AddAt:
         self.indices, self.values = pairs(Job(bins, order, "int64"), 2_000_000)
         self.out = np.zeros(bins)
         self.time_add_at(bins, order, threads)
-        self.time_statistics(bins, order, threads)
+        self.time_bin_statistics(bins, order, threads)
 
     def time_add_at(self, bins: int, order: str, threads: int) -> None:
         fg.add_at(self.out, self.indices, self.values, threads=threads)
 
-    def time_statistics(self, bins: int, order: str, threads: int) -> None:
+    def time_bin_statistics(self, bins: int, order: str, threads: int) -> None:
         fg.bin_statistics(self.indices, self.values, bins, threads=threads)
 
 
@@ -43,7 +43,7 @@ class Histogram:
     """Two million weighted points in a plane."""
 
     params = ([256, 1024], [1, 2])
-    param_names = ("side", "threads")
+    param_names = ("bins an axis", "threads")
 
     def setup(self, side: int, threads: int) -> None:
         *self.points, self.weights = np.random.default_rng(0).random((3, 2_000_000))

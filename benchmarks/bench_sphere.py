@@ -11,7 +11,7 @@ from .sphere import make_directions
 COUNT = 1_000_000
 
 
-class Pixels:
+class HealpixPixel:
     """Pixels of a million directions, one thread."""
 
     params = ((1024, 2**29), (False, True))
@@ -19,13 +19,13 @@ class Pixels:
 
     def setup(self, nside: int, nest: bool) -> None:
         self.theta, self.phi = make_directions(COUNT)
-        self.time_pixel(nside, nest)
+        self.time_healpix_pixel(nside, nest)
 
-    def time_pixel(self, nside: int, nest: bool) -> None:
+    def time_healpix_pixel(self, nside: int, nest: bool) -> None:
         fg.healpix_pixel(self.theta, self.phi, nside, nest, threads=1)
 
 
-class Maps:
+class HealpixAdd:
     """A million directions added to a map."""
 
     params = ((64, 1024), (1, 2))
@@ -35,10 +35,10 @@ class Maps:
         self.theta, self.phi = make_directions(COUNT)
         self.values = np.ones(COUNT)
         self.sums = np.zeros(12 * nside**2)
-        self.time_add(nside, threads)
+        self.time_healpix_add(nside, threads)
 
-    def time_add(self, nside: int, threads: int) -> None:
+    def time_healpix_add(self, nside: int, threads: int) -> None:
         fg.healpix_add(self.sums, self.theta, self.phi, self.values, threads=threads)
 
-    def peakmem_add(self, nside: int, threads: int) -> None:
+    def peakmem_healpix_add(self, nside: int, threads: int) -> None:
         fg.healpix_add(self.sums, self.theta, self.phi, self.values, threads=threads)

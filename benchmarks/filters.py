@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +25,7 @@ if not __package__:  # run as a file
 
 import fastgauss as fg
 from benchmarks.tables import print_head, print_row
+from fastgauss._bench import take_turns
 
 SIGMAS = (1.0, 3.0, 10.0)
 SHAPES = ((512, 512), (2048, 2048), (4096, 4096), (256, 256, 256))
@@ -69,17 +69,9 @@ def filters(image: np.ndarray, sigma: float, threads: int) -> dict[str, Job]:
 
 def measure(jobs: dict[str, Job], rounds: int, budget: float) -> dict[str, float]:
     """Least seconds of each, taking turns, until the time is up; the first turn warms up."""
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    begin = time.perf_counter()
-    for turn in range(rounds + 1):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            if turn:
-                times[name].append(time.perf_counter() - start)
-        if turn > 2 and time.perf_counter() - begin > budget:
-            break
-    return {name: min(each) for name, each in times.items()}
+    take_turns(jobs, most=1)
+    times = take_turns(jobs, most=rounds, seconds=budget)
+    return {name: float(each.min()) for name, each in times.items()}
 
 
 def cell(seconds: float, ours: float) -> str:

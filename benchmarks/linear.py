@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +21,7 @@ if not __package__:  # run as a file
 
 import fastgauss as fg
 from benchmarks.tables import print_head, print_row
+from fastgauss._bench import take_turns
 
 ROWS = ((2500, 1500), (10_000, 5000))  # the second lies beyond the caches
 CLOUDS = ((10_000, 50), (100_000, 64), (1_000_000, 10))
@@ -66,13 +66,9 @@ def _cloud_jobs(data: np.ndarray) -> dict[str, Job]:
 
 
 def _print(what: str, jobs: dict[str, Job], rounds: int) -> None:
-    best = dict.fromkeys(jobs, np.inf)
-    for turn in range(rounds + 1):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            if turn:  # the first compiles
-                best[name] = min(best[name], time.perf_counter() - start)
+    take_turns(jobs, most=1)  # the first compiles
+    times = take_turns(jobs, most=rounds, seconds=np.inf)
+    best = {name: float(each.min()) for name, each in times.items()}
     ours = min(t for name, t in best.items() if name.startswith(("fit_lines, 2", "pca")))
     for name, seconds in best.items():
         print_row([what, name, f"{1e3 * seconds:.2f}", f"{seconds / ours:.2f}"])
