@@ -49,7 +49,6 @@ class Call:
     out: str | None = None  # the array that is written to
     errors: tuple[type, ...] = ()  # that the docstring allows besides ValueError and TypeError
     label: str = ""
-    slow: bool = False  # as plain Python
 
     def __str__(self) -> str:
         return f"{self.name}{self.label and ', '}{self.label}"
@@ -274,6 +273,14 @@ CALLS = (
              fastgauss.plot.plot_joint, image=image, result=_result(), **options)),
     Call("set_num_threads", {"threads": None}, ()),
 )  # fmt: skip
+
+SLOW = {  # as plain Python
+    "fit_rois, mle", "fit_rois, held", "fit_spots", "fit_spots, found", "fit_joint",
+    "calibrate_astigmatism", "GaussianField().refine", "register.align",
+    "register.displacement_field", "register.plot_displacements", "register.chi2_shift",
+    "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
+    "plot.plot_spots", "plot.plot_joint",
+}  # fmt: skip
 
 EXEMPT = {  # public names without a call above, and why
     "get_num_threads": "takes nothing",

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from public_calls import CALLS, EXEMPT, OWNERS, Call, find
+from public_calls import CALLS, EXEMPT, OWNERS, SLOW, Call, find
 
 import fastgauss as fg
 import fastgauss.plot
@@ -38,8 +38,11 @@ ODD += [np.arange(3.0), np.float64(np.nan), np.ma.masked, [[1], [1, 2]], float, 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # infinities as input
 
 
-def by_call(calls=CALLS):
-    return pytest.mark.parametrize("call", calls, ids=str)
+def by_call(needs="good"):
+    """One test for each call that has this, in plain Python without the slow ones."""
+    chosen = [call for call in CALLS if getattr(call, needs)]
+    quick = [call for call in chosen if not (JIT_DISABLED and str(call) in SLOW)]
+    return pytest.mark.parametrize("call", quick, ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +185,7 @@ def clean(a):
     return plain.astype(plain.dtype.newbyteorder("="))
 
 
-@by_call([c for c in CALLS if c.arrays])
+@by_call("arrays")
 def test_how_an_array_lies_does_not_matter(call):
     for name in call.arrays:
         good = np.asarray(call.good[name])
@@ -199,7 +202,7 @@ def test_how_an_array_lies_does_not_matter(call):
                     same(found, expected, rtol=1e-12)
 
 
-@by_call([c for c in CALLS if c.arrays])
+@by_call("arrays")
 def test_lists_matrices_and_masked_arrays(call):
     """A list is an array; a matrix too; a mask that nobody would look at is refused."""
     for name in call.arrays:
@@ -254,7 +257,7 @@ def doubled(call, array):
     return array.astype("f8") if array.dtype.kind == "f" else None
 
 
-@by_call([c for c in CALLS if c.arrays])
+@by_call("arrays")
 def test_any_array_is_read_or_refused(call):
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=not DEEP, database=None,
@@ -277,7 +280,7 @@ def test_any_array_is_read_or_refused(call):
     check()
 
 
-@by_call([c for c in CALLS if c.out])
+@by_call("out")
 def test_any_out_is_written_whole_or_left_alone(call):
     plain = fresh_out(call)[call.out]
     expected = outcome(call, **fresh_out(call))
