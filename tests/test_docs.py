@@ -97,3 +97,9 @@ def test_every_public_name_has_a_place_in_the_reference(module):
         for name in re.findall(r"^   (\w+)$", block, flags=re.MULTILINE)
     }
     assert listed == set(module.__all__) - {"register"}
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)", README.read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert not [link for link in links if not (README.parent / link).exists()]
