@@ -108,27 +108,30 @@ def of_points(
 
         own = _points(inputs, arguments)
         core = outputs(arguments)
-        ins = ",".join(f"({','.join(names)})" for names in own.cores)
         arrays = [da.asarray(array) for array in own.arrays]
-        for array, names in zip(arrays, own.cores, strict=True):
+        for k, (array, names) in enumerate(zip(arrays, own.cores, strict=True)):
             if array.ndim < len(names):
                 raise ValueError(f"params must have a last axis, got shape {array.shape}")
-        arrays = [
-            array.rechunk({axis: -1 for axis in range(array.ndim - len(names), array.ndim)})
-            for array, names in zip(arrays, own.cores, strict=True)
-        ]
-        empty = [
-            np.ones((0, *a.shape[a.ndim - len(c) :]))
-            for a, c in zip(arrays, own.cores, strict=True)
-        ]
-        own.again(function, empty)  # says now what is wrong
+            whole = range(array.ndim - len(names), array.ndim)
+            arrays[k] = array.rechunk({axis: -1 for axis in whole})
+        outer = [a.ndim - len(c) for a, c in zip(arrays, own.cores, strict=True)]
+        # says now what is wrong
+        own.again(
+            function, [np.ones((0, *a.shape[n:])) for a, n in zip(arrays, outer, strict=True)]
+        )
         threads = own.rest.get("threads") or 1  # dask has several blocks in hand
-        return da.apply_gufunc(
+        loops = [f"axis {k}" for k in range(max(outer), 0, -1)]  # counted from the last
+        sources: list[Any] = []
+        for array, n, names in zip(arrays, outer, own.cores, strict=True):
+            sources += [array, (*loops[len(loops) - n :], *names)]
+        return da.blockwise(
             lambda *blocks: np.asarray(own.again(function, blocks, threads=threads)),
-            f"{ins}->({','.join(core)})",
-            *arrays,
-            output_dtypes=np.float64,
-            output_sizes={name: n for name, n in core.items() if n is not None},
+            (*loops, *core),
+            *sources,
+            new_axes={name: n for name, n in core.items() if n is not None},
+            concatenate=True,
+            dtype=np.float64,
+            meta=np.empty((0,) * (len(loops) + len(core))),
         )
 
     def by_xarray(function: Function, arguments: Arguments) -> Any:

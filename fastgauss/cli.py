@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io
+from . import _io, _stack
 from ._info import show_config
 from ._runtime import resolve_threads
 from .models import MODELS, get_model
 from .register import command
-from .results import Status
+from .results import FitResult, Status
 
 _ROWS = 10  # shown without --output
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
@@ -51,7 +51,7 @@ def _parser() -> _Parser:
         description="Find the spots of an image, fit a Gaussian to each and write a table. "
         "Every frame of a stack is done alike; its table has a frame column.",
     )
-    fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, PNG, JPEG, NPY or FITS")
+    fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
     fit.add_argument("--example", action="store_true", help="fit a Hubble Deep Field, no IMAGE")
     fit.add_argument("-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz")
     fit.add_argument("--plot", metavar="FILE", help="draw spots and residual: .png, .pdf or .svg")
@@ -102,13 +102,13 @@ def _check(args: argparse.Namespace) -> None:
 class _Job:
     """What came of the frames."""
 
-    tables: list[dict[str, np.ndarray]] = field(default_factory=list)
+    tables: list[_stack.Table] = field(default_factory=list)
     shown: tuple[np.ndarray, Any] | None = None  # the first frame with data, and its spots
     seconds: float = 0.0
 
-    def table(self, frames: int) -> dict[str, np.ndarray]:
+    def table(self, frames: int) -> _stack.Table:
         """All spots, with a frame column where there are several frames."""
-        joined = {name: np.concatenate([t[name] for t in self.tables]) for name in self.tables[0]}
+        joined = _stack.joined(self.tables)
         return joined if frames > 1 else {k: v for k, v in joined.items() if k != "frame"}
 
 
@@ -117,10 +117,9 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
 
     job = _Job()
     begin = time.perf_counter()
-    for index, frame in enumerate(_with_bar(frames)):
-        if not np.isfinite(frame).any():
-            continue
-        result = fit_spots(
+
+    def fit(_: int, frame: np.ndarray) -> FitResult:
+        return fit_spots(
             frame,
             model=args.model,
             box=args.box,
@@ -130,8 +129,10 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
             polarity="dark" if args.dark else "bright",
             threads=args.threads,
         )
-        job.tables.append({"frame": np.full(len(result), index), **result.to_dict()})
-        job.shown = job.shown or (frame, result)
+
+    for number, frame, spots in _stack.fit_frames(_with_bar(frames), fit):
+        job.tables.append(_stack.table_of(number, spots))
+        job.shown = job.shown or (frame, spots)
     job.seconds = time.perf_counter() - begin
     if not job.tables:
         raise ValueError("the image has no finite pixel")
