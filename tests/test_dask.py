@@ -93,16 +93,14 @@ def test_two_processes_give_the_same_tables_and_volumes(client, frames, table):
 
 
 def test_each_frame_has_its_own_mask_or_that_of_all(frames):
+    frames = frames.astype(np.float64)
     masks = np.random.default_rng(1).random(frames.shape) < 0.05
-    variance = np.ones(frames.shape[1:])
+    weights = np.full(frames.shape[1:], 0.5)
     places = [[10.0, 10.0], [15.0, 17.5]]
-    expected = one_by_one(
-        frames, lambda k: {"method": "mle", "mask": masks[k], "variance": variance}, places
-    )
+    expected = one_by_one(frames, lambda k: {"mask": masks[k], "weights": weights}, places)
     for mask in (masks, da.from_array(masks, chunks=(3, 9, 9))):
         stack = da.from_array(frames, chunks=(2, -1, -1))
-        lazy = da.from_array(variance, chunks=9)
-        found = fd.fit_spots(stack, places, method="mle", mask=mask, variance=lazy)
+        found = fd.fit_spots(stack, places, mask=mask, weights=da.from_array(weights, chunks=9))
         assert_same(found.compute(), expected)
 
 
