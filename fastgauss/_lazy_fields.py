@@ -87,7 +87,7 @@ def render(
     >>> bool((volume.compute(scheduler="sync") == same).all())
     True
     """
-    grid = as_grid(grid_or_shape)
+    grid, positions = as_grid(grid_or_shape), as_array(positions)
     _check.choice("combine", combine, COMBINE)
     dtype = np.dtype(np.float64)
     if out is not None:

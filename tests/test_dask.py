@@ -111,6 +111,15 @@ def test_crowded_frames_are_fitted_jointly(frames):
     assert_same(spots.compute(), expected)
 
 
+def test_stacks_and_options_may_be_labelled(frames, table):
+    xr = pytest.importorskip("xarray")
+    labelled = xr.DataArray(frames, dims=("t", "y", "x"))
+    none = xr.zeros_like(labelled, dtype=bool)
+    for stack, mask in ((labelled, none[0]), (labelled.chunk({"t": 3}), none.chunk({"t": 2}))):
+        found = fd.fit_spots(stack, mask=mask).compute()
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), table)
+
+
 def test_frames_without_data_have_no_rows(table):
     for stack in (da.full((4, 20, 20), np.nan, chunks=2), da.zeros((0, 20, 20))):
         assert_same(fd.fit_spots(stack).compute(), table[:0])
