@@ -89,6 +89,13 @@ def test_two_processes_give_the_same_tables_and_volumes(client, frames, table):
     volume = fd.render((20, 20, 20), da.from_array(places, chunks=(25, 3)), 2.0, 1.5, chunks=8)
     found = client.compute(volume, sync=True)
     assert found.tobytes() == fg.render((20, 20, 20), places, 2.0, 1.5).tobytes()
+    picture = frames[0].astype(float)
+    lazy = da.from_array(picture, chunks=9)
+    for function, options in ((fg.gaussian_filter, {"sigma": 1.5}), (fg.level, {})):
+        found = client.compute(function(lazy, **options), sync=True)
+        np.testing.assert_array_equal(found, function(picture, **options))
+    found = client.compute(fg.evaluate(lazy[0], [1.0, 9.0, 2.0, 0.0]), sync=True)
+    np.testing.assert_array_equal(found, fg.evaluate(picture[0], [1.0, 9.0, 2.0, 0.0]))
     assert len(client.run(fg.get_num_threads)) == 2
 
 
