@@ -66,8 +66,17 @@ class Way(NamedTuple):
         out = arguments.get("out")
         if out is not None and not isinstance(out, type | np.dtype):
             raise TypeError("out must be None, or a dtype, where arrays are dask's or xarray's")
-        library = max(map(library_of, arguments.values()))
+        library = max(map(library_of, arguments.values()))  # xarray's, which may hold dask's, first
         return getattr(self, library)(function, arguments)
+
+
+def _is_named(value: Any) -> bool:
+    """Whether a value is a DataArray; other things of xarray's are refused."""
+    if library_of(value) != "xarray":
+        return False
+    if type(value).__name__ != "DataArray":
+        raise TypeError(f"arrays of xarray's must be DataArrays, got {type(value).__name__}")
+    return True
 
 
 # -- functions of points -----------------------------------------------------------------------
@@ -151,7 +160,7 @@ def of_points(
         own = _points(inputs, arguments)
         named = []
         for array, core in zip(own.arrays, own.cores, strict=True):
-            if isinstance(array, xr.DataArray):
+            if _is_named(array):
                 named.append(list(array.dims[array.ndim - len(core) :]))
             elif np.ndim(array) == len(core):
                 named.append(list(core))
@@ -184,13 +193,11 @@ def of_image(dask: Callable[[Function, Arguments], Any]) -> Way:
 
     def by_xarray(function: Function, arguments: Arguments) -> Any:
         plain = {
-            name: value.data if library_of(value) == "xarray" else value
-            for name, value in arguments.items()
+            name: value.data if _is_named(value) else value for name, value in arguments.items()
         }
-        name, *_ = arguments
-        if library_of(arguments[name]) != "xarray":
-            return function(**plain)
-        return arguments[name].copy(data=function(**plain))
+        image = next(iter(arguments.values()))
+        result = function(**plain)
+        return image.copy(data=result) if _is_named(image) else result
 
     return Way(dask, by_xarray)
 
