@@ -40,8 +40,19 @@ def library_of(value: Any) -> str:
 
 
 def foreign(*values: Any) -> bool:
-    """Whether one of the values is not numpy's; some 0.1 microseconds each."""
-    return any(type(value) not in _PLAIN and library_of(value) for value in values)
+    """Whether one of the values, or of those in a tuple, is of another library.
+
+    Plain loops: every call of a public function goes this way.
+    """
+    for value in values:
+        kind: Any = type(value)
+        if kind is tuple:
+            for item in value:
+                if type(item) not in _PLAIN and _library_of(type(item)):  # type: ignore[arg-type]
+                    return True
+        elif kind not in _PLAIN and _library_of(kind):
+            return True
+    return False
 
 
 class Way(NamedTuple):
@@ -55,8 +66,17 @@ class Way(NamedTuple):
         out = arguments.get("out")
         if out is not None and not isinstance(out, type | np.dtype):
             raise TypeError("out must be None, or a dtype, where arrays are dask's or xarray's")
-        library = max(map(library_of, arguments.values()))
+        library = max(map(library_of, arguments.values()))  # xarray's, which may hold dask's, first
         return getattr(self, library)(function, arguments)
+
+
+def _is_named(value: Any) -> bool:
+    """Whether a value is a DataArray; other things of xarray's are refused."""
+    if library_of(value) != "xarray":
+        return False
+    if type(value).__name__ != "DataArray":
+        raise TypeError(f"arrays of xarray's must be DataArrays, got {type(value).__name__}")
+    return True
 
 
 # -- functions of points -----------------------------------------------------------------------
@@ -108,27 +128,30 @@ def of_points(
 
         own = _points(inputs, arguments)
         core = outputs(arguments)
-        ins = ",".join(f"({','.join(names)})" for names in own.cores)
         arrays = [da.asarray(array) for array in own.arrays]
-        for array, names in zip(arrays, own.cores, strict=True):
+        for k, (array, names) in enumerate(zip(arrays, own.cores, strict=True)):
             if array.ndim < len(names):
                 raise ValueError(f"params must have a last axis, got shape {array.shape}")
-        arrays = [
-            array.rechunk({axis: -1 for axis in range(array.ndim - len(names), array.ndim)})
-            for array, names in zip(arrays, own.cores, strict=True)
-        ]
-        empty = [
-            np.ones((0, *a.shape[a.ndim - len(c) :]))
-            for a, c in zip(arrays, own.cores, strict=True)
-        ]
-        own.again(function, empty)  # says now what is wrong
+            whole = range(array.ndim - len(names), array.ndim)
+            arrays[k] = array.rechunk({axis: -1 for axis in whole})
+        outer = [a.ndim - len(c) for a, c in zip(arrays, own.cores, strict=True)]
+        # says now what is wrong
+        own.again(
+            function, [np.ones((0, *a.shape[n:])) for a, n in zip(arrays, outer, strict=True)]
+        )
         threads = own.rest.get("threads") or 1  # dask has several blocks in hand
-        return da.apply_gufunc(
+        loops = [f"axis {k}" for k in range(max(outer), 0, -1)]  # counted from the last
+        sources: list[Any] = []
+        for array, n, names in zip(arrays, outer, own.cores, strict=True):
+            sources += [array, (*loops[len(loops) - n :], *names)]
+        return da.blockwise(
             lambda *blocks: np.asarray(own.again(function, blocks, threads=threads)),
-            f"{ins}->({','.join(core)})",
-            *arrays,
-            output_dtypes=np.float64,
-            output_sizes={name: n for name, n in core.items() if n is not None},
+            (*loops, *core),
+            *sources,
+            new_axes={name: n for name, n in core.items() if n is not None},
+            concatenate=True,
+            dtype=np.float64,
+            meta=np.empty((0,) * (len(loops) + len(core))),
         )
 
     def by_xarray(function: Function, arguments: Arguments) -> Any:
@@ -137,7 +160,7 @@ def of_points(
         own = _points(inputs, arguments)
         named = []
         for array, core in zip(own.arrays, own.cores, strict=True):
-            if isinstance(array, xr.DataArray):
+            if _is_named(array):
                 named.append(list(array.dims[array.ndim - len(core) :]))
             elif np.ndim(array) == len(core):
                 named.append(list(core))
@@ -170,13 +193,11 @@ def of_image(dask: Callable[[Function, Arguments], Any]) -> Way:
 
     def by_xarray(function: Function, arguments: Arguments) -> Any:
         plain = {
-            name: value.data if library_of(value) == "xarray" else value
-            for name, value in arguments.items()
+            name: value.data if _is_named(value) else value for name, value in arguments.items()
         }
-        name, *_ = arguments
-        if library_of(arguments[name]) != "xarray":
-            return function(**plain)
-        return arguments[name].copy(data=function(**plain))
+        image = next(iter(arguments.values()))
+        result = function(**plain)
+        return image.copy(data=result) if _is_named(image) else result
 
     return Way(dask, by_xarray)
 

@@ -98,10 +98,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(f"cannot read {path}: {text}") from error
 
 
-def _existing(path: str | os.PathLike, what: str) -> Path:
-    """A path to a file."""
+def _existing(path: str | os.PathLike, what: str, folders: tuple[str, ...] = ()) -> Path:
+    """A path to a file, or to a folder whose name has one of these endings."""
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in folders:
         raise IsADirectoryError(f"{path} is a directory, not {what}")
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
@@ -115,7 +115,7 @@ def open_image(path: str | os.PathLike) -> Iterator[Frames]:
     Parameters
     ----------
     path : path-like
-        TIFF, PNG, JPEG, NPY or FITS (the first image of the file).
+        TIFF, Zarr (an array, not a group), PNG, JPEG, NPY or FITS (the first image of the file).
 
     Yields
     ------
@@ -131,7 +131,7 @@ def open_image(path: str | os.PathLike) -> Iterator[Frames]:
     ImportError
         If the library for this format is missing.
     """
-    path = _existing(path, "an image")
+    path = _existing(path, "an image", (".zarr",))
     opener = _by_suffix(path, _OPENERS, "image")
     with ExitStack() as stack:
         with _reading(path):
@@ -159,9 +159,29 @@ def _array_frames(array: Any, shape: Sequence[int]) -> tuple[int, Reader]:
     return math.prod(leading), read
 
 
+def _file_frames(
+    path: Path, dtype: np.dtype, offset: int, shape: Sequence[int]
+) -> tuple[int, Reader]:
+    """Frames that lie in a file one after the other.
+
+    They are read, not mapped: the pages of a mapped file count as memory of the process.
+    """
+
+    def read(index: int) -> np.ndarray:
+        pixels = math.prod(shape[-2:])
+        start = offset + index * pixels * dtype.itemsize
+        frame = np.fromfile(path, dtype, pixels, offset=start)
+        if frame.size < pixels:
+            raise ValueError(f"frame {index} is cut short")
+        return frame.reshape(shape[-2:])
+
+    return math.prod(shape[:-2]), read
+
+
 def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     tifffile = require("tifffile", "reading TIFF", "io")
-    series = stack.enter_context(tifffile.TiffFile(path)).series[0]
+    tiff = stack.enter_context(tifffile.TiffFile(path))
+    series = tiff.series[0]
     page = series.keyframe
     colour = page.photometric.name in ("RGB", "YCBCR")
     if page.photometric.name == "PALETTE":
@@ -174,9 +194,10 @@ def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
 
     if series.dataoffset is None:  # compressed or scattered: page by page
         return len(series), lambda i: grey(series[i].asarray(), page.axes)
-    pixels = series.asarray(out="memmap")
     if not colour:
-        return _array_frames(pixels, pixels.shape)
+        kind = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        return _file_frames(path, kind, series.dataoffset, series.shape)
+    pixels = series.asarray(out="memmap")
     pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
     count, read = _array_frames(pixels, pixels.shape[:-1])
     return count, lambda i: luminance(read(i))
@@ -190,7 +211,32 @@ def _open_picture(path: Path, stack: ExitStack) -> tuple[int, Reader]:
 
 def _open_npy(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     array = np.lib.format.open_memmap(path, mode="r")
-    return _array_frames(array, array.shape)
+    if array.ndim < 2 or not array.flags.c_contiguous:
+        return _array_frames(array, array.shape)
+    return _file_frames(path, array.dtype, array.offset, array.shape)
+
+
+def _open_zarr(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    zarr = require("zarr", "reading Zarr", "io")
+    array = zarr.open(str(path), mode="r")
+    if not hasattr(array, "chunks"):
+        raise ValueError("it is a group: name one of its arrays")
+    count, read = _array_frames(array, array.shape)
+    if array.ndim == 2:
+        return count, read
+    depth, length = array.chunks[-3], array.shape[-3]
+    held: dict[int, Any] = {}  # the last chunk of frames: each is unpacked once
+
+    def read_held(index: int) -> Any:
+        first = index - index % length % depth
+        if first not in held:
+            held.clear()
+            where = list(np.unravel_index(first, array.shape[:-2]))
+            where[-1] = slice(where[-1], where[-1] + depth)
+            held[first] = array[tuple(where)]
+        return held[first][index - first]
+
+    return count, read_held
 
 
 def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
@@ -208,6 +254,7 @@ def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
 _OPENERS: dict[str, Callable[[Path, ExitStack], tuple[int, Reader]]] = {
     ".tif": _open_tiff,
     ".tiff": _open_tiff,
+    ".zarr": _open_zarr,
     ".png": _open_picture,
     ".jpg": _open_picture,
     ".jpeg": _open_picture,

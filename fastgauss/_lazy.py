@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _check
+from ._containers import library_of
 
 
 def is_dask(value: Any) -> bool:
@@ -21,6 +22,8 @@ def is_dask(value: Any) -> bool:
 
 def as_array(value: Any) -> Any:
     """An option that is an array: dask's as it is, else numpy's; None stays."""
+    if library_of(value) == "xarray":
+        value = value.data
     return value if value is None or is_dask(value) else np.asarray(value)
 
 

@@ -87,14 +87,17 @@ def render(
     >>> bool((volume.compute(scheduler="sync") == same).all())
     True
     """
-    grid = as_grid(grid_or_shape)
+    grid, positions = as_grid(grid_or_shape), as_array(positions)
     _check.choice("combine", combine, COMBINE)
     dtype = np.dtype(np.float64)
     if out is not None:
-        if not is_dask(out) or out.dtype not in _data.KINDS or out.shape != grid.shape:
-            raise ValueError(
-                f"out must be a dask array of floats and of shape {grid.shape}, got {out!r}"
+        if not is_dask(out) or out.dtype not in _data.KINDS:
+            raise TypeError(
+                f"out must be a dask array of float32 or float64, got {type(out).__name__} of "
+                f"{getattr(out, 'dtype', 'no dtype')}"
             )
+        if out.shape != grid.shape:
+            raise ValueError(f"out must have shape {grid.shape}, got {out.shape}")
         if chunks != "auto":
             raise ValueError("chunks must be 'auto' with out, whose chunks the result has")
         chunks, dtype = out.chunks, out.dtype

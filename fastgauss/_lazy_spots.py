@@ -39,7 +39,7 @@ def _tables(parts: list[Any], empty: Any, divisions: Any = None) -> Any:
 
 
 def _fit_frames(
-    frames: np.ndarray, first: int, maps: dict[str, Any], options: dict[str, Any], empty: Any
+    frames: np.ndarray, first: int, maps: dict[str, Any], options: dict[str, Any], none: FitResult
 ) -> Any:
     """The table of some frames, of which ``first`` is the number of the first."""
     own = {name: value for name, value in maps.items() if value.ndim == frames.ndim}
@@ -49,8 +49,11 @@ def _fit_frames(
         here = {name: value[number - first] for name, value in own.items()}
         return fit_frame(frame, **here, **same, **options)
 
-    found = _stack.fit_frames(frames, fit, first)
-    return _table(_stack.joined([empty, *(_stack.table_of(k, spots) for k, _, spots in found)]))
+    numbers, results = [first], [none]
+    for number, _, spots in _stack.fit_frames(frames, fit, first):
+        numbers.append(number)
+        results.append(spots)
+    return _table(FitResult.concatenate(results, numbers).to_dict())
 
 
 def fit_spots(
@@ -133,24 +136,23 @@ def fit_spots(
                 )
             maps[name] = Divided(array, array.ndim == frames.ndim, lengths)
             blank[name] = np.zeros(shape, array.dtype)
-    empty = _no_spots(np.zeros(shape, frames.dtype), blank, options)
+    none = _no_spots(np.zeros(shape, frames.dtype), blank, options)
     work = delayed(_fit_frames, pure=True)
-    common = delayed(options, traverse=False), delayed(empty, traverse=False)
+    common = delayed(options, traverse=False), delayed(none, traverse=False)
     parts = [
         work(block, rows.start, each(maps, k), *common)
         for k, (block, rows) in enumerate(zip(blocks(frames), spans(lengths), strict=True))
     ]
-    return _tables(parts, _table(empty))
+    return _tables(parts, _table(FitResult.concatenate([none], [0]).to_dict()))
 
 
-def _no_spots(frame: np.ndarray, maps: dict[str, Any], options: dict[str, Any]) -> _stack.Table:
-    """The columns of a table without rows; what is wrong with the options is said."""
+def _no_spots(frame: np.ndarray, maps: dict[str, Any], options: dict[str, Any]) -> FitResult:
+    """A result without rows; what is wrong with the options is said."""
     if options["positions"] is None:
         find = {name: options[name] for name in _FIND if name in options}
         find_spots(np.empty((0,) * frame.ndim), **find)
         options = options | {"positions": np.empty((0, frame.ndim))}
-    spots = fit_frame(frame, **maps, **options)
-    return {name: column[:0] for name, column in _stack.table_of(0, spots).items()}
+    return fit_frame(frame, **maps, **options)[:0]
 
 
 def _fit_rows(rois: np.ndarray, first: int, per_row: dict[str, Any], options: Any) -> Any:

@@ -187,7 +187,8 @@ def run(
         The first error of a task or of `progress`; other chunks may have run.
     """
     chunks = -(-items // chunk)
-    team = min(resolve_threads(threads), chunks)
+    # to ask how many threads there are takes a tenth of what a small call does
+    team = 1 if threads is None and chunks <= 1 else min(resolve_threads(threads), chunks)
     if team <= 1:
         _run_alone(make_task, items, chunk, progress)
     else:

@@ -1,4 +1,4 @@
-"""Stacks of frames: the spots of every frame, as one table with a frame column.
+"""Stacks of frames: the spots of every frame.
 
 The shell's command and ``fastgauss.dask`` both go this way, a frame at a time.
 """
@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from .results import FitResult
-
-Table = dict[str, np.ndarray]
 
 
 def fit_frames(
@@ -31,13 +29,3 @@ def fit_frames(
     for number, frame in enumerate(frames, first):
         if frame.dtype.kind != "f" or np.isfinite(frame).any():
             yield number, frame, fit(number, frame)
-
-
-def table_of(number: int, spots: FitResult) -> Table:
-    """The columns of a frame's spots, the frame's number before them."""
-    return {"frame": np.full(len(spots), number, np.int64), **spots.to_dict()}
-
-
-def joined(tables: list[Table]) -> Table:
-    """Tables of the same columns, one below the other."""
-    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}

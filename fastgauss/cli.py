@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io, _register_command, _table
+from . import _io, _register_command, _stack, _table
 from ._info import show_config
 from ._options import METHODS
 from ._runtime import resolve_threads
@@ -50,7 +50,7 @@ def _parser() -> _Parser:
         description="Find the spots of an image, fit a Gaussian to each and write a table. "
         "Every frame of a stack is done alike; its table has a frame column.",
     )
-    fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, PNG, JPEG, NPY or FITS")
+    fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
     fit.add_argument("--example", action="store_true", help="fit a Hubble Deep Field, no IMAGE")
     fit.add_argument("-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz")
     fit.add_argument("--plot", metavar="FILE", help="draw spots and residual: .png, .pdf or .svg")
@@ -125,12 +125,8 @@ class _Job:
 def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
     from .fit import fit_spots
 
-    begin = time.perf_counter()
-    results: dict[int, FitResult] = {}
-    for index, frame in enumerate(_with_bar(frames)):
-        if not np.isfinite(frame).any():
-            continue
-        results[index] = fit_spots(
+    def fit(_: int, frame: np.ndarray) -> FitResult:
+        return fit_spots(
             frame,
             model=args.model,
             method=args.method,
@@ -142,14 +138,18 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
             polarity="dark" if args.dark else "bright",
             threads=args.threads,
         )
-        if len(results) == 1:
-            first = frame
-    seconds = time.perf_counter() - begin
-    if not results:
+
+    begin = time.perf_counter()
+    numbers, results, shown = [], [], None
+    for number, frame, spots in _stack.fit_frames(_with_bar(frames), fit):
+        numbers.append(number)
+        results.append(spots)
+        shown = shown or (frame, spots)
+    if shown is None:
         raise ValueError("the image has no finite pixel")
-    each = list(results.values())
-    whole = each[0] if len(frames) == 1 else FitResult.concatenate(each, list(results))
-    return _Job(whole, (first, each[0]), seconds)
+    seconds = time.perf_counter() - begin
+    whole = results[0] if len(frames) == 1 else FitResult.concatenate(results, numbers)
+    return _Job(whole, shown, seconds)
 
 
 def _with_bar(frames: _io.Frames) -> Iterable[np.ndarray]:

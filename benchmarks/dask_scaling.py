@@ -1,0 +1,92 @@
+"""Spots of a stack on two processes and on one: the same table, and how much sooner.
+
+Run ``python -m benchmarks.dask_scaling``, alone on two cores. Two processes of one thread each
+are there all the time; rounds in which one of them does all take turns with rounds of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import dask.array as da
+import numpy as np
+from dask import delayed
+from distributed import Client, LocalCluster
+
+import fastgauss as fg
+import fastgauss.dask
+
+
+def make_sky(side):
+    """Photons of a field of spots, from which every frame is a window."""
+    rng = np.random.default_rng(0)
+    wide = side + 64
+    n = wide * wide // 5000
+    light = fg.render((wide, wide), rng.uniform(0, wide, (n, 2)), 300.0, 1.3)
+    return rng.poisson(light + 10.0).astype(np.uint16)
+
+
+def frames_of(sky, first, count):
+    """Some frames."""
+    side = len(sky) - 64
+    return np.stack([sky[k % 64 :, k % 61 :][:side, :side] for k in range(first, first + count)])
+
+
+def stack_of(sky, chunks, count, side):
+    """A stack whose frames are made by the tasks that fit them; every call makes other tasks."""
+    work = delayed(frames_of)
+    parts = [work(sky, k * count, count) for k in range(chunks)]
+    return da.concatenate([da.from_delayed(p, (count, side, side), np.uint16) for p in parts])
+
+
+def run(client, stack, workers):
+    """Seconds, and the table."""
+    begin = time.perf_counter()
+    spots = fg.dask.fit_spots(stack)
+    future = client.compute(spots, workers=workers, allow_other_workers=False)
+    table = future.result()
+    return time.perf_counter() - begin, table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--chunks", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=4, help="of a chunk")
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    chunks, count, side = options.chunks, options.frames, options.side
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        both = list(client.scheduler_info()["workers"])
+        sky = client.scatter(make_sky(side), broadcast=True)
+
+        def once(team):
+            return run(client, stack_of(delayed(sky), chunks, count, side), team)
+
+        teams = both[:1], both
+        for team in (both[1:], *teams):  # compiled code is loaded
+            once(team)
+        rounds = [[once(team) for team in teams] for _ in range(options.rounds)]
+    tables = [table for both in rounds for _, table in both]
+    same = all(
+        table[name].to_numpy().tobytes() == tables[0][name].to_numpy().tobytes()
+        for table in tables
+        for name in tables[0]
+    )
+    times = [[seconds for seconds, _ in both] for both in rounds]
+    ratio = statistics.median(a / b for a, b in times)
+    one, two = (statistics.median(column) for column in zip(*times, strict=True))
+    print(f"{len(tables[0])} spots in {chunks * count} frames of {side} x {side}")
+    print(f"tables {'alike to the bit' if same else 'DIFFER'}")
+    print(f"one process {one:.2f} s, two {two:.2f} s, median ratio {ratio:.2f}")
+    least = [min(column) for column in zip(*times, strict=True)]
+    print(f"least: {least[0]:.2f} s and {least[1]:.2f} s, ratio {least[0] / least[1]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
