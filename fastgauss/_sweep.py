@@ -12,6 +12,7 @@ from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 from .kernels import field as kernels
 
 _GATHER_CHUNK = 1024  # particles
+SLABS = 64  # in which a grid is done whose progress is told
 _SMALL = 3e5  # node updates that are done before another thread has woken
 
 
@@ -35,12 +36,13 @@ def _slabs(plan: Plan, team: int) -> np.ndarray:
 
 
 def _over_slabs(
-    plan: Plan, out: np.ndarray, threads: int | None, kernel: Callable, numbers: np.ndarray
-) -> None:
+    plan: Plan, out: np.ndarray, threads: int | None, kernel: Callable, numbers: np.ndarray,
+    report: _runtime.Progress | None = None,
+) -> None:  # fmt: skip
     """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
     flat, layout = layout_of(out, plan.grid)
     team = _team(plan, threads)
-    bounds = _slabs(plan, team).tolist()
+    bounds = _slabs(plan, team if report is None else max(team, SLABS)).tolist()
     numbers = numbers[plan.particles.order]
 
     def make_task() -> _runtime.Task:
@@ -52,22 +54,25 @@ def _over_slabs(
 
         return task
 
-    _runtime.run(make_task, len(bounds) - 1, 1, team)
+    _runtime.run(make_task, len(bounds) - 1, 1, team, _runtime.part(report, SLABS, 0, SLABS))
 
 
 def scatter(
-    plan: Plan, out: np.ndarray, amplitudes: np.ndarray, combine: str, threads: int | None
-) -> None:
+    plan: Plan, out: np.ndarray, amplitudes: np.ndarray, combine: str, threads: int | None,
+    report: _runtime.Progress | None = None,
+) -> None:  # fmt: skip
     """Combine all particles with ``out``, an array of the grid's shape."""
     if not out.size or not plan.n:
+        if report is not None:
+            report(SLABS, SLABS)
         return
     if not fits_in_place(out):
         own = np.array(out, order="C")
-        scatter(plan, own, amplitudes, combine, threads)
+        scatter(plan, own, amplitudes, combine, threads, report)
         out[...] = own
         return
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
-    _over_slabs(plan, out, threads, kernel, amplitudes)
+    _over_slabs(plan, out, threads, kernel, amplitudes, report)
 
 
 def columns(plan: Plan) -> int:

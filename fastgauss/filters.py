@@ -33,6 +33,7 @@ from ._filtering import (
     run,
     run_normalised,
 )
+from ._runtime import Progress
 from .evaluate import image as evaluate_image
 
 
@@ -51,6 +52,7 @@ def gaussian_filter(
     nan_policy: str = "propagate",
     method: str = "auto",
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Smooth an array with a Gaussian, or differentiate it, as scipy.ndimage does.
 
@@ -87,6 +89,8 @@ def gaussian_filter(
         image and `cval` are finite and nothing is missing.
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def gaussian_filter(
     """
     omit = _check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
     _check.choice("method", method, METHODS)
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     term = make_term(job, sigma, order, radius, truncate)
     gap = None if mask is None else _check.mask("mask", mask, job.array.shape)
     if gap is None and not (omit and job.array.dtype.kind == "f"):
@@ -158,12 +162,13 @@ def gaussian_laplace(
     radius: int | Sequence[int] | None = None,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Laplacian of Gaussian: the sum over the axes of second derivatives of the smoothed array.
 
     Parameters
     ----------
-    image, sigma, mode, cval, truncate, out, radius, axes, threads
+    image, sigma, mode, cval, truncate, out, radius, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -191,7 +196,7 @@ def gaussian_laplace(
     >>> fg.gaussian_laplace(np.arange(12.0) ** 2, 1.0)[4:8].round(1)
     array([2., 2., 2., 2.])
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     return run(job, derivatives(job, sigma, 2, radius, truncate))
 
 
@@ -206,12 +211,13 @@ def gaussian_gradient_magnitude(
     radius: int | Sequence[int] | None = None,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Length of the gradient of the smoothed array.
 
     Parameters
     ----------
-    image, sigma, mode, cval, truncate, out, radius, axes, threads
+    image, sigma, mode, cval, truncate, out, radius, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -237,7 +243,7 @@ def gaussian_gradient_magnitude(
     array([[5., 5.],
            [5., 5.]])
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     return run(job, derivatives(job, sigma, 1, radius, truncate), squares=True)
 
 
@@ -252,6 +258,7 @@ def difference_of_gaussians(
     *,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """An array smoothed a little less the same smoothed more: a band pass.
 
@@ -260,7 +267,7 @@ def difference_of_gaussians(
     low_sigma, high_sigma : float or sequence of floats
         The two widths, as `sigma` of `gaussian_filter`; the second is by default 1.6 times the
         first.
-    image, mode, cval, truncate, out, axes, threads
+    image, mode, cval, truncate, out, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -290,7 +297,7 @@ def difference_of_gaussians(
     >>> round(float(fg.difference_of_gaussians(spot, 1.5, 3.0)[8, 8]), 1)
     30.0
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     if high_sigma is None:
         high_sigma = [1.6 * float(s) for s in each("low_sigma", low_sigma, len(job.axes))]
     low, high = (make_term(job, sigma, 0, None, truncate) for sigma in (low_sigma, high_sigma))

@@ -169,16 +169,20 @@ def fit_rois(
         else:
             job.run(work, count, int(np.prod(shape)))
 
-    return _solve(chosen, fill)
+    return _solve(chosen, fill, progress)
 
 
-def _solve(chosen: Options, fill: Callable[[Job], None]) -> FitResult:
+def _solve(
+    chosen: Options, fill: Callable[[Job], None], progress: bool | _runtime.Progress
+) -> FitResult:
     """Fit every spot for itself, or all with what they share."""
-    if chosen.shared:
-        return fit_shared(chosen, chosen.shared, fill)
-    job = Job(chosen)
-    fill(job)
-    return job.result()
+    with _runtime.reporting(progress, chosen.spots, "spot") as report:
+        chosen = chosen._replace(progress=report)
+        if chosen.shared:
+            return fit_shared(chosen, chosen.shared, fill)
+        job = Job(chosen)
+        fill(job)
+        return job.result()
 
 
 def _places(
@@ -347,7 +351,7 @@ def fit_spots(
             maps = picture, second, missing
             _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
 
-    return _solve(chosen, fill)
+    return _solve(chosen, fill, progress)
 
 
 def _box(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
