@@ -15,16 +15,18 @@ chunks in hand.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any, Protocol
 
 from . import _check
+from ._logging import logger
 
 Task = Callable[[int, int], None]
 
@@ -144,16 +146,24 @@ def check_progress(progress: Any) -> None:
         raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
 
 
-@contextmanager
-def reporting(progress: bool | Progress | None, total: int, unit: str) -> Iterator[Progress | None]:
+def reporting(
+    progress: bool | Progress | None, total: int, unit: str
+) -> AbstractContextManager[Progress | None]:
     """The callback that the option ``progress=`` means, for the time of a job.
 
     True asks for a tqdm bar, which is closed however the job ends.
     """
+    if progress is False or progress is None:
+        return _SILENT
     check_progress(progress)
-    if callable(progress) or not progress:
-        yield progress or None
-        return
+    return nullcontext(progress) if callable(progress) else _bar(total, unit)
+
+
+_SILENT: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def _bar(total: int, unit: str) -> Iterator[Progress]:
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -223,6 +233,9 @@ def run(
     """
     chunks = -(-items // chunk)
     team = min(resolve_threads(threads), chunks)
+    if logger.isEnabledFor(logging.DEBUG):
+        job = f"{make_task.__module__}.{make_task.__qualname__.partition('.<locals>')[0]}"
+        logger.debug("%s: %d items in chunks of %d, %d threads", job, items, chunk, max(team, 1))
     if team <= 1:
         _run_alone(make_task, items, chunk, progress)
     else:

@@ -177,7 +177,8 @@ def _solve(
 ) -> FitResult:
     """Fit every spot for itself, or all with what they share."""
     with _runtime.reporting(progress, chosen.spots, "spot") as report:
-        chosen = chosen._replace(progress=report)
+        if report is not None:
+            chosen = chosen._replace(progress=report)
         if chosen.shared:
             return fit_shared(chosen, chosen.shared, fill)
         job = Job(chosen)
