@@ -102,6 +102,10 @@ class AmplitudeFit:
             object.__setattr__(self, "_errors", self._errors.compute())
         return self._errors
 
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Amplitudes and their errors by the names that a table of spots has."""
+        return {"amplitude": self.amplitudes, "amplitude_error": self.errors}
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_errors": self.errors}
 
