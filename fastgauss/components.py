@@ -61,12 +61,6 @@ class PCA:
         self._scale = np.sqrt(np.where(known, variance, np.inf)) if whiten else None
         self.scores = self._project(data)
 
-    def __repr__(self) -> str:
-        known = float(self.explained_variance_ratio.sum())
-        count, size = self.components.shape
-        parts = f"{count} of {size} components, {known:.3g} of the variance"
-        return f"<PCA of {len(self.scores)} points, {parts}>"
-
     def transform(self, data: ArrayLike) -> np.ndarray:
         """Scores (m, k) of points (m, d).
 

@@ -360,8 +360,6 @@ def test_other_results_say_what_they_are_in_a_line():
     lines = fg.fit_lines([[1.0, 3.0, 5.0], [1.0, np.nan, np.nan]])
     assert repr(lines) == "<LineFit of 2 rows, order 1, 1 good>"
     assert list(lines.to_dict())[:2] == ["coefficients", "errors"]
-    found = fg.pca([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]], 1)
-    assert repr(found) == "<PCA of 3 points, 1 of 2 components, 1 of the variance>"
     nothing = np.zeros((2, 3))
     field = fg.register.DisplacementField(*[nothing] * 8, nothing == 0)
     assert repr(field) == "<DisplacementField of 2 x 3 windows, 6 doubtful>"
