@@ -66,6 +66,7 @@ def draw(path, image, found, judged):
     plot_joint(image, found, figure=above)
     for axes in above.axes:
         axes.set(xlim=(-0.5, 99.5), ylim=(99.5, -0.5))
+    above.axes[0].set_title(f"a corner of the image, {len(found)} spots in all")
     axes = below.subplots()
     for (name, (part, false, room, misses)), color in zip(
         judged.items(), ("C1", "C0"), strict=True

@@ -102,12 +102,12 @@ def main():
     for axes, image, title in zip(
         figure.subplots(1, 2),
         (two, many),
-        ("1 - (1 - P1) (1 - P2)", f"{MANY} of them"),
+        ("1 - (1 - P1) (1 - P2)", f"{MANY:,} Gaussians"),
         strict=True,
     ):
         shown = axes.imshow(image, origin="lower", cmap="magma", vmin=0, vmax=1)
-        axes.set(title=title, xlabel="x", ylabel="y")
-    figure.colorbar(shown, ax=figure.axes, label="chance of at least one")
+        axes.set(title=title, xlabel="x (px)", ylabel="y (px)")
+    figure.colorbar(shown, ax=figure.axes, label="chance of at least one", shrink=0.85)
     figure.savefig(picture, dpi=110)
     print(f"wrote {picture}")
 

@@ -120,7 +120,7 @@ def draw(path, stages, positions, truth, volume):
     for axis, values, title, options in (
         (axes[0, 0], volume[z], f"data: photons in slice z = {z}", light),
         (axes[0, 1], model[z], "model: all particles refined", light),
-        (axes[0, 2], left[z], "data minus model, in standard deviations", rest),
+        (axes[0, 2], left[z], "(data - model) / noise", rest),
     ):
         drawn = axis.imshow(values, **options)
         axis.set(title=title, xlabel="x (voxels)", ylabel="y (voxels)")
@@ -142,7 +142,7 @@ def draw_centres(axis, volume, positions, found, z):
         axis.scatter(places[near, 2], places[near, 1], label=label, **style)
     axis.set(xlim=(40, 90), ylim=(70, 30), xlabel="x (voxels)", ylabel="y (voxels)")
     axis.set(title="centres within 1.5 voxels of that slice")
-    axis.legend(loc="upper right")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
 def draw_errors(axes, stages, positions, truth):
@@ -158,7 +158,8 @@ def draw_errors(axes, stages, positions, truth):
     axes[0].set(title="distance of centres from the truth", xlabel="voxels", ylabel="particles")
     axes[1].set(title="error of amplitudes", xlabel="fitted / true - 1", ylabel="particles")
     axes[0].legend(loc="upper right")
-    axes[1].legend(loc="upper right")
+    axes[1].margins(y=0.4)
+    axes[1].legend(loc="upper left", ncols=2, fontsize="small")
 
 
 def main():

@@ -71,6 +71,7 @@ def draw(path, overdensity, spectra, shot_noise):
     limit = 3 * overdensity.std()
     shown = sky.imshow(mollweide(overdensity), cmap="RdBu_r", vmin=-limit, vmax=limit)
     sky.set_axis_off()
+    sky.set_title("sources a pixel by their mean, less 1")
     figure.colorbar(shown, ax=sky, label="overdensity", shrink=0.8)
     for nside, (degrees, power, _) in spectra.items():
         plot.plot(degrees, power, ".", ms=2, label=f"nside {nside}")

@@ -225,6 +225,7 @@ def correlate(
     out: np.ndarray,
     threads: int | None,
     squares: bool = False,
+    report: _runtime.Progress | None = None,
 ) -> None:
     """Filter a volume (z, y, x); ``out`` is contiguous and shares no memory with it.
 
@@ -253,4 +254,4 @@ def correlate(
 
         return task
 
-    _runtime.run(make_task, math.prod(counts), 1, team)
+    _runtime.run(make_task, math.prod(counts), 1, team, report)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _bandwidth, _boundary, _check, _gauss_sum
+from . import _bandwidth, _boundary, _check, _gauss_sum, _runtime
 from .grid import Grid
 
 _FARTHEST = 1e150  # bandwidths: so that squares do not overflow
@@ -142,18 +142,27 @@ class KernelDensity:
             )
         return array.reshape(-1, self.ndim), array.shape[:-1]
 
-    def _sum(self, points: np.ndarray, what: str = "value", axis: int = 0) -> np.ndarray:
-        return _gauss_sum.gauss_sum(self._sources, points, self.tol, what, axis, self._threads)
+    def _sum(
+        self, points: np.ndarray, what: str = "value", axis: int = 0,
+        report: _runtime.Progress | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        return _gauss_sum.gauss_sum(
+            self._sources, points, self.tol, what, axis, self._threads, report
+        )
 
     # -- the density ---------------------------------------------------------------------------
 
-    def evaluate(self, points: ArrayLike) -> np.ndarray:
+    def evaluate(
+        self, points: ArrayLike, *, progress: bool | _runtime.Progress = False
+    ) -> np.ndarray:
         """The density at points.
 
         Parameters
         ----------
         points : array (..., d)
             Anywhere; of any shape (...) if the samples were (n,). NaN gives NaN.
+        progress : bool or callable
+            True shows a tqdm bar; a callable gets ``(done, total)``.
 
         Returns
         -------
@@ -178,7 +187,9 @@ class KernelDensity:
         known = ~np.isnan(where).any(axis=1)
         inside = known & self._within(where)
         result[known & ~inside] = 0.0
-        result[inside] = self._density(where if inside.all() else where[inside])
+        chosen = where if inside.all() else where[inside]
+        with _runtime.reporting(progress, len(chosen), "point") as report:
+            result[inside] = self._density(chosen, report)
         return result.reshape(shape)[()]
 
     pdf = evaluate
@@ -193,22 +204,27 @@ class KernelDensity:
                 inside &= ~np.isin(points[:, axis], interval)
         return inside
 
-    def _density(self, points: np.ndarray) -> np.ndarray:
+    def _density(self, points: np.ndarray, report: _runtime.Progress | None = None) -> np.ndarray:
         """The density at points (m, d) inside."""
         if self._log:
             t, slope = self._mapped(points)
-            return self._unit_density(self._scaled(t)) * slope / self._volume
-        return self._unit_density(self._scaled(points)) / self._volume
+            return self._unit_density(self._scaled(t), report) * slope / self._volume
+        return self._unit_density(self._scaled(points), report) / self._volume
 
-    def _unit_density(self, y: np.ndarray) -> np.ndarray:
+    def _unit_density(self, y: np.ndarray, report: _runtime.Progress | None = None) -> np.ndarray:
         """The density in units of the bandwidth."""
         y = np.clip(y, -2 * _FARTHEST, 2 * _FARTHEST)  # so that no square overflows
-        f0 = self._sum(y)
+        sloped = self.boundary == "linear" and self._corrected()
+        axes = [axis for axis, bounded in enumerate(self._bounded) if bounded and sloped]
+        ends = [len(y) * k // (1 + len(axes)) for k in range(2 + len(axes))]
+        told = [_runtime.part(report, len(y), *pair) for pair in itertools.pairwise(ends)]
+        f0 = self._sum(y, report=told[0])
         if self._corrected():
-            slopes = [
-                self._sum(y, "slope", axis) if bounded and self.boundary == "linear" else None
-                for axis, bounded in enumerate(self._bounded)
-            ]
+            found = {
+                axis: self._sum(y, "slope", axis, own)
+                for axis, own in zip(axes, told[1:], strict=True)
+            }
+            slopes = [found.get(axis) for axis in range(self.ndim)]
             moments = [
                 _boundary.kernel_moments(y[:, k], ends) for k, ends in enumerate(self._ends())
             ]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _spectral
+from . import _check, _runtime, _spectral
 from ._correlate import Source, correlate
 from .kernels import taps
 
@@ -40,6 +40,7 @@ class Job(NamedTuple):
     axes: list[int]
     out: np.ndarray
     threads: int | None
+    progress: Any = False  # what was asked for; while the job runs, what is told hundredths
 
 
 # -- arguments ---------------------------------------------------------------------------------
@@ -85,8 +86,10 @@ def _target(out: Any, array: np.ndarray) -> np.ndarray:
 
 
 def make_job(
-    image: ArrayLike, mode: Any, cval: Any, axes: Any, out: Any, threads: int | None
-) -> Job:
+    image: ArrayLike, mode: Any, cval: Any, axes: Any, out: Any, threads: int | None,
+    progress: Any = False,
+) -> Job:  # fmt: skip
+    _runtime.check_progress(progress)
     array = _check.real_array("image", image)
     if array.ndim == 0:
         raise ValueError("image must have one dimension or more, got 0")
@@ -97,7 +100,7 @@ def make_job(
     fill = _check.any_number("cval", cval)
     if threads is not None:
         _check.integer("threads", threads, at_least=1)
-    return Job(array, modes, fill, chosen, _target(out, array), threads)
+    return Job(array, modes, fill, chosen, _target(out, array), threads, progress)
 
 
 def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
@@ -155,10 +158,13 @@ def _direct(job: Job, source: Source, terms: Sequence[taps.Term], squares: bool)
         volume = source._replace(volume=source.volume.reshape(shape), mask=mask)
         terms = [(taps.NOTHING,) * lead + term for term in terms]
         modes = ["reflect"] * lead + job.modes
-        correlate(volume, terms, modes, job.cval, out.reshape(shape), job.threads, squares)
+        target = out.reshape(shape)
+        correlate(volume, terms, modes, job.cval, target, job.threads, squares, job.progress)
         return out
     for index, term in enumerate(terms):
         part = _many_axes(job, source, term, np.empty_like(out))
+        if job.progress is not None:
+            job.progress(100 * (index + 1) // len(terms), 100)
         if squares:
             part *= part
         if index:
@@ -195,15 +201,15 @@ def _many_axes(job: Job, source: Source, term: taps.Term, out: np.ndarray) -> np
 
 def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.ndarray:
     total = np.zeros(job.array.shape)
-    for term in terms:
-        part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads)
+    for index, term in enumerate(terms):
+        done = (100 * k // len(terms) for k in (index, index + 1))
+        told = _runtime.part(job.progress, 100, *done)
+        part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads, told)
         total += part * part if squares else part
     return np.sqrt(total, out=total) if squares else total
 
 
-def run(
-    job: Job, terms: Sequence[taps.Term], method: str = "auto", squares: bool = False
-) -> np.ndarray:
+def _run(job: Job, terms: Sequence[taps.Term], method: str, squares: bool) -> np.ndarray:
     """Filter, by the method that is meant, into ``job.out``."""
     array, out = job.array, job.out
     if not array.size:
@@ -221,11 +227,23 @@ def run(
     return out
 
 
+def run(
+    job: Job, terms: Sequence[taps.Term], method: str = "auto", squares: bool = False
+) -> np.ndarray:
+    """Filter, by the method that is meant, into ``job.out``."""
+    with _runtime.reporting(job.progress, 100, "%") as report:
+        told = _runtime.part(report, 100, 0, 100)
+        return _run(job._replace(progress=told), terms, method, squares)
+
+
 def run_normalised(job: Job, term: taps.Term, mask: np.ndarray | None, omit_nan: bool) -> None:
     """Weighted means of the elements that exist; NaN where the filter reaches none."""
     source = Source(job.array, mask, omit_nan)
-    sums = _direct(job._replace(out=np.empty_like(job.out)), source, [term], False)
-    one = job._replace(out=np.empty_like(job.out), cval=1.0)
-    weights = _direct(one, source._replace(weigh=True), [term], False)
+    with _runtime.reporting(job.progress, 100, "%") as report:
+        first, second = (_runtime.part(report, 100, k, k + 50) for k in (0, 50))
+        values = job._replace(out=np.empty_like(job.out), progress=first)
+        sums = _direct(values, source, [term], False)
+        one = job._replace(out=np.empty_like(job.out), cval=1.0, progress=second)
+        weights = _direct(one, source._replace(weigh=True), [term], False)
     with np.errstate(divide="ignore", invalid="ignore"):
         np.divide(sums, weights, out=job.out)

@@ -183,6 +183,7 @@ def gauss_sum(
     what: str = "value",
     axis: int = 0,
     threads: int | None = None,
+    report: _runtime.Progress | None = None,
 ) -> np.ndarray:
     """The sum at finite points (m, d): of phi, of t phi along ``axis``, or of Phi.
 
@@ -192,8 +193,22 @@ def gauss_sum(
     if not (len(points) and len(sources.points)):
         return out
     plan = make_plan(tol, points.shape[1])
-    _solve(_Job(plan, what, axis, threads), sources, points, out, np.arange(len(points)))
+    told = _Told(report, len(points))
+    _solve(_Job(plan, what, axis, threads, told), sources, points, out, np.arange(len(points)))
     return out
+
+
+class _Told:
+    """Points that are done, for whoever asked for progress."""
+
+    def __init__(self, report: _runtime.Progress | None, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+
+    def stages(self, points: int, count: int) -> list[_runtime.Progress | None]:
+        """What each of so many stages tells, after which so many points more are done."""
+        ends = [self._done + points * k // count for k in range(count + 1)]
+        self._done += points
+        return [_runtime.part(self._report, self._total, *ends[k : k + 2]) for k in range(count)]
 
 
 class _Job(NamedTuple):
@@ -201,6 +216,7 @@ class _Job(NamedTuple):
     what: str
     axis: int
     threads: int | None
+    told: _Told
 
 
 def _solve(
@@ -213,6 +229,7 @@ def _solve(
         low, high = extent(points)
         sources = _near(job, sources, low, high)
         if not len(sources.points):
+            job.told.stages(len(points), 1)
             return
         cells, numbers = _box(job.plan, sources, axes)
     pairs = len(sources.points) * len(points)
@@ -270,15 +287,17 @@ def _all_pairs(job: _Job, sources: Sources, points: np.ndarray) -> np.ndarray:
     def task(start: int, stop: int) -> None:
         kernel(points, flat, weights, job.axis, out, start, stop)
 
-    _runtime.run(lambda: task, len(points), max(1, (1 << 18) // n), job.threads)
+    (report,) = job.told.stages(len(points), 1)
+    _runtime.run(lambda: task, len(points), max(1, (1 << 18) // n), job.threads, report)
     return out
 
 
 def _by_cells(job: _Job, sources: Sources, points: np.ndarray, cells: _Cells) -> np.ndarray:
     axes, plan = points.shape[1], job.plan
-    array, alive = _collect(job, sources, cells, axes)
-    for axis in reversed(range(3 - axes, 3)):
-        _translate(job, array, alive, cells, axes, axis)
+    first, *others, last = job.told.stages(len(points), axes + 2)
+    array, alive = _collect(job, sources, cells, axes, first)
+    for axis, report in zip(reversed(range(3 - axes, 3)), others, strict=True):
+        _translate(job, array, alive, cells, axes, axis, report)
     out = np.empty(len(points))
     points = _clipped(job, points, cells, axes)
     kernel = kernels.make_evaluate(axes, plan.registers)
@@ -286,7 +305,7 @@ def _by_cells(job: _Job, sources: Sources, points: np.ndarray, cells: _Cells) ->
     def task(start: int, stop: int) -> None:
         kernel(points, cells.low, 1 / plan.edge, cells.shape, array, out, start, stop)
 
-    _runtime.run(lambda: task, len(points), _CHUNK, job.threads)
+    _runtime.run(lambda: task, len(points), _CHUNK, job.threads, last)
     return out
 
 
@@ -299,7 +318,7 @@ def _clipped(job: _Job, points: np.ndarray, cells: _Cells, axes: int) -> np.ndar
 
 
 def _collect(
-    job: _Job, sources: Sources, cells: _Cells, axes: int
+    job: _Job, sources: Sources, cells: _Cells, axes: int, report: _runtime.Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Moments of all cells, and which are not 0; the same bits for any number of threads."""
     plan = job.plan
@@ -315,7 +334,7 @@ def _collect(
             where = cells.low, 1 / plan.edge, cells.shape
             kernel(sources.points, sources.weights, *where, arrays[k], bounds[k], bounds[k + 1])
 
-    _runtime.run(lambda: task, parts, 1, job.threads)
+    _runtime.run(lambda: task, parts, 1, job.threads, report)
     array = arrays[0]
     for other in arrays[1:]:
         array += other
@@ -323,8 +342,9 @@ def _collect(
 
 
 def _translate(
-    job: _Job, array: np.ndarray, alive: np.ndarray, cells: _Cells, axes: int, axis: int
-) -> None:
+    job: _Job, array: np.ndarray, alive: np.ndarray, cells: _Cells, axes: int, axis: int,
+    report: _runtime.Progress | None,
+) -> None:  # fmt: skip
     """Moments to polynomials along one of three axes, in place."""
     plan = job.plan
     powers, own = WIDTH * plan.registers, axis - (3 - axes)
@@ -349,4 +369,4 @@ def _translate(
         return task
 
     lines = len(alive) // n
-    _runtime.run(make_task, lines, max(1, 512 // (n * rows)), job.threads)
+    _runtime.run(make_task, lines, max(1, 512 // (n * rows)), job.threads, report)

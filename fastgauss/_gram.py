@@ -139,8 +139,9 @@ def _flat_weights(weights: np.ndarray, cells: kernels.Cells) -> tuple[np.ndarray
 
 
 def build(
-    plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf
-) -> Rows | None:
+    plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf,
+    report: _runtime.Progress | None = None,
+) -> Rows | None:  # fmt: skip
     """The matrix A'A, or A'WA with weights of the grid's shape, of a separable plan.
 
     None if it would have more than ``most`` entries.
@@ -169,7 +170,7 @@ def build(
             cells, tables, flat, layout, *rows, start, stop
         )
 
-    _runtime.run(fill_task, n, _CHUNK, threads)
+    _runtime.run(fill_task, n, _CHUNK, threads, report)
     kernels.mirror(*rows, starts[:-1].copy())
     return rows
 
@@ -215,11 +216,12 @@ def _padded(plan: Plan) -> float:
 
 
 def rows_of(
-    plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf
-) -> Rows | None:
+    plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf,
+    report: _runtime.Progress | None = None,
+) -> Rows | None:  # fmt: skip
     """The matrix of any plan, analytic where that is possible."""
     if separable(plan) and not (weights is not None and _padded(plan) > _MOST_PADDED):
-        return build(plan, weights, threads, most)
+        return build(plan, weights, threads, most, report)
     return listed(plan, weights, most)
 
 

@@ -95,8 +95,13 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sum(a * b))
 
 
-def minimise(local: Any, tol: float, max_iter: int) -> Descent:
-    """Descend to a minimum of the loss; ``local`` is a `Local`, and so is what comes out."""
+def minimise(
+    local: Any, tol: float, max_iter: int, tell: Callable[[float], None] | None = None
+) -> Descent:
+    """Descend to a minimum of the loss; ``local`` is a `Local`, and so is what comes out.
+
+    ``tell`` gets the distance to the minimum, in standard errors, before each step.
+    """
     damping, growth = _FIRST_DAMPING, 2.0
     start = _dot(local.gradient, local.gradient / local.diagonal)
     for iteration in range(max_iter):
@@ -109,6 +114,8 @@ def minimise(local: Any, tol: float, max_iter: int) -> Descent:
         precondition = local.preconditioner(damping)
         step = conjugate_gradients(damped, -local.gradient, precondition, forcing, _MOST_INNER)
         decrement = -_dot(local.gradient, step)
+        if tell is not None:
+            tell(math.sqrt(max(decrement / (local.variance * step.size or 1.0), 0.0)))
         if not decrement > tol * tol * local.variance * step.size:
             return Descent(local, iteration, Status.CONVERGED)
         model = 0.5 * (decrement + damping * _dot(step, local.diagonal * step))

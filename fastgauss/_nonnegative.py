@@ -15,6 +15,8 @@ if the objective falls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ._solve import Solution, System, conjugate_gradients, dot, norm
@@ -108,9 +110,11 @@ class _Face:
         self.move_to(x, self.multiply(x) - self.b)
 
 
-def _pivot(system: System, b: np.ndarray, tol: float, max_iter: int) -> Solution:
+def _pivot(
+    system: System, b: np.ndarray, tol: float, max_iter: int, tell: Callable[[float], None] | None
+) -> Solution:
     """Block pivoting; what it returns may have negative numbers unless it converged."""
-    rough = conjugate_gradients(system, b, max(tol, _START), max_iter)
+    rough = conjugate_gradients(system, b, max(tol, _START), max_iter, tell=tell)
     x, products = rough.x, rough.products
     free = x > 0.0
     size = norm(b)
@@ -120,7 +124,7 @@ def _pivot(system: System, b: np.ndarray, tol: float, max_iter: int) -> Solution
         system.restrict(free)
         goal = max(0.1 * goal, 0.5 * tol)
         start = np.where(free, x, 0.0)
-        found = conjugate_gradients(system, b, goal, max_iter - products, start, free)
+        found = conjugate_gradients(system, b, goal, max_iter - products, start, free, tell)
         x, products = found.x, products + found.products
         if found.status == Status.STALLED:
             break
@@ -141,18 +145,26 @@ def _pivot(system: System, b: np.ndarray, tol: float, max_iter: int) -> Solution
     return Solution(x, products, Status.MAX_ITERATIONS, np.inf, x)
 
 
-def solve(system: System, b: np.ndarray, tol: float, max_iter: int) -> Solution:
-    """Minimise until the conditions of optimality are violated by ``tol`` times b."""
+def solve(
+    system: System, b: np.ndarray, tol: float, max_iter: int,
+    tell: Callable[[float], None] | None = None,
+) -> Solution:  # fmt: skip
+    """Minimise until the conditions of optimality are violated by ``tol`` times b.
+
+    ``tell`` gets what is left of that, before each step.
+    """
     size = norm(b)
     if not (b > 0.0).any():  # K has no negative entries: x = 0 is the minimum
         return Solution(np.zeros_like(b), 0, Status.CONVERGED, 0.0, -b)
-    found = _pivot(system, b, tol, max_iter)
+    found = _pivot(system, b, tol, max_iter, tell)
     if found.status == Status.CONVERGED:
         return found
     face = _Face(system, b, np.maximum(found.x, 0.0), found.products)
     status = Status.MAX_ITERATIONS
     while True:
         residual = norm(optimality(face.x, face.gradient)) / size
+        if tell is not None:
+            tell(residual)
         if residual <= tol:
             status = Status.CONVERGED
             break

@@ -28,7 +28,7 @@ class Options(NamedTuple):
     tol: float
     max_iter: int
     threads: int | None
-    progress: _runtime.Progress | None
+    progress: _runtime.Progress | None  # None until the job begins
     shared: list[int]  # columns of parameters that all spots have in common
     free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
 
@@ -184,6 +184,7 @@ def options(
     if camera and method != "mle":
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")
     _runtime.resolve_threads(threads)
+    _runtime.check_progress(progress)
     limits = bounds_of(model, count, fixed, bounds)
     columns = shared_columns(model, shared, fixed, bounds, covariance)
     if columns and limits is None:
@@ -201,7 +202,7 @@ def options(
         tol=_check.number("tol", tol, above=0.0),
         max_iter=_check.integer("max_iter", max_iter, at_least=1),
         threads=threads,
-        progress=_runtime.progress_bar(progress, count, "spot"),
+        progress=None,
         free=_free(model, limits),
         shared=columns,
     )

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
+from . import _check, _runtime
 from ._dropped import (
     LEAST_STRENGTH,
     SAME_SPOT,
@@ -77,15 +77,16 @@ def pursue(
     )  # fmt: skip
     crowd = _Crowd(picture, model, find, fit)
     fit_joint(picture, np.empty((0, picture.ndim)), model, **crowd.whole())  # checks the rest
-    if places is None:
-        centres, params = crowd.search()
-        result, gone = crowd.settle(centres, np.arange(len(centres)), params)
-        result = result[~gone]
-    else:
-        guess = None if chosen.guess is None else np.array(chosen.guess)
-        result, _ = crowd.settle(places, *crowd.prune(places, guess))
-    if chosen.progress is not None:
-        chosen.progress(len(result), len(result))
+    with _runtime.reporting(fit["progress"], count, "spot") as report:
+        if places is None:
+            centres, params = crowd.search()
+            result, gone = crowd.settle(centres, np.arange(len(centres)), params)
+            result = result[~gone]
+        else:
+            guess = None if chosen.guess is None else np.array(chosen.guess)
+            result, _ = crowd.settle(places, *crowd.prune(places, guess))
+        if report is not None:
+            report(len(result), len(result))
     return result
 
 

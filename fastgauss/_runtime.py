@@ -15,14 +15,18 @@ chunks in hand.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any, Protocol
 
 from . import _check
+from ._logging import logger
 
 Task = Callable[[int, int], None]
 
@@ -136,28 +140,69 @@ def _submit(work: Callable[[], None]) -> Future:
         return _pool.submit(work)
 
 
-def progress_bar(progress: bool | Progress, total: int, unit: str) -> Progress | None:
-    """The callback that the option ``progress=`` means: True asks for a tqdm bar."""
-    if progress is False or progress is None:
-        return None
-    if callable(progress):
-        return progress
-    if progress is not True:
+def check_progress(progress: Any) -> None:
+    """Raise unless this is what the option ``progress=`` may be."""
+    if progress is not None and not callable(progress) and not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+
+
+def reporting(
+    progress: bool | Progress | None, total: int, unit: str
+) -> AbstractContextManager[Progress | None]:
+    """The callback that the option ``progress=`` means, for the time of a job.
+
+    True asks for a tqdm bar, which is closed however the job ends.
+    """
+    if progress is False or progress is None:
+        return _SILENT
+    check_progress(progress)
+    return nullcontext(progress) if callable(progress) else _bar(total, unit)
+
+
+_SILENT: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def _bar(total: int, unit: str) -> Iterator[Progress]:
     try:
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError(
             "progress=True needs tqdm (pip install tqdm); a callable works without it"
         ) from None
-    bar = tqdm(total=total, unit=unit)
+    with tqdm(total=total, unit=unit) as bar:
+        yield lambda done, _: bar.update(done - bar.n)
 
-    def show(done: int, total: int, /) -> None:
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
+
+def part(progress: Progress | None, total: int, begin: int, end: int) -> Progress | None:
+    """What a part of a job is told to call, that brings the whole from ``begin`` to ``end``."""
+    if progress is None:
+        return None
+    tell = progress
+
+    def show(done: int, items: int, /) -> None:
+        tell(begin + (end - begin) * done // items if items else end, total)
 
     return show
+
+
+def falling(progress: Progress | None, least: float) -> Callable[[float], None]:
+    """What a descent tells its residual, that shall fall to ``least``: hundredths of the way.
+
+    The way is measured in orders of magnitude, and begins at the first residual told.
+    """
+    first, done = 0.0, 0
+
+    def tell(residual: float) -> None:
+        nonlocal first, done
+        if progress is None or not residual > 0.0:
+            return
+        first = first or residual
+        way = math.log(max(first / least, 1.0 + 1e-9))
+        done = min(99, max(done, int(100.0 * math.log(first / residual) / way)))
+        progress(done, 100)
+
+    return tell
 
 
 def run(
@@ -189,6 +234,9 @@ def run(
     chunks = -(-items // chunk)
     # to ask how many threads there are takes a tenth of what a small call does
     team = 1 if threads is None and chunks <= 1 else min(resolve_threads(threads), chunks)
+    if logger.isEnabledFor(logging.DEBUG):
+        job = f"{make_task.__module__}.{make_task.__qualname__.partition('.<locals>')[0]}"
+        logger.debug("%s: %d items in chunks of %d, %d threads", job, items, chunk, max(team, 1))
     if team <= 1:
         _run_alone(make_task, items, chunk, progress)
     else:

@@ -7,10 +7,12 @@ its own, never through a BLAS, whose order depends on its threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ._runtime import Progress
 from .results import Status
 
 
@@ -26,7 +28,7 @@ class System(Protocol):
     def precondition(self, r: np.ndarray) -> np.ndarray:
         """M r, with M symmetric, positive definite on the face and near the inverse of K there."""
 
-    def restrict(self, free: np.ndarray) -> None:
+    def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
         """Make M that of the face with these numbers free."""
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
@@ -60,10 +62,12 @@ def conjugate_gradients(
     max_iter: int,
     start: np.ndarray | None = None,
     free: np.ndarray | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> Solution:
     """Solve K x = b on a face until the residual there is below ``tol`` times b.
 
-    ``start`` lies on the face, whose approximate inverse the system holds.
+    ``start`` lies on the face, whose approximate inverse the system holds. ``tell`` gets the
+    residual relative to b before each step.
     """
     x = np.zeros_like(b) if start is None else start.copy()
     left = b.copy() if start is None else b - system.multiply(x)
@@ -74,6 +78,8 @@ def conjugate_gradients(
     while True:
         on_face = left if free is None else np.where(free, left, 0.0)
         residual = norm(on_face)
+        if tell is not None:
+            tell(residual / (norm(b) or 1.0))
         if residual <= most:
             status = Status.CONVERGED
             break

@@ -63,7 +63,10 @@ class _Axis:
         return result
 
 
-def _filter_axis(volume: np.ndarray, axis: int, work: _Axis, threads: int | None) -> None:
+def _filter_axis(
+    volume: np.ndarray, axis: int, work: _Axis, threads: int | None,
+    report: _runtime.Progress | None,
+) -> None:  # fmt: skip
     """Filter a contiguous float64 array along one axis in place."""
     n = volume.shape[axis]
     view = volume.reshape(-1, n, int(np.prod(volume.shape[axis + 1 :])))
@@ -79,7 +82,7 @@ def _filter_axis(volume: np.ndarray, axis: int, work: _Axis, threads: int | None
             shape = lines.shape
             part[...] = work.filter(lines.reshape(-1, n)).reshape(shape).transpose(0, 2, 1)
 
-    _runtime.run(lambda: task, -(-view.shape[0] // planes) * slices, 1, threads)
+    _runtime.run(lambda: task, -(-view.shape[0] // planes) * slices, 1, threads, report)
 
 
 def filter_term(
@@ -88,11 +91,13 @@ def filter_term(
     modes: Sequence[str],
     cval: float,
     threads: int | None,
+    report: _runtime.Progress | None = None,
 ) -> np.ndarray:
     """An array under a product of profiles, float64."""
     result = array.astype(np.float64, order="C")
     for axis, (profile, mode) in enumerate(zip(term, modes, strict=True)):
         if not profile.trivial:
             work = _Axis(profile, result.shape[axis], mode, cval)
-            _filter_axis(result, axis, work, threads)
+            done = (100 * k // len(term) for k in (axis, axis + 1))
+            _filter_axis(result, axis, work, threads, _runtime.part(report, 100, *done))
     return result

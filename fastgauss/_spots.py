@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from . import _check
+from . import _check, _runtime
 from ._job import Chunk, Job
 from ._options import Options, PixelMap, options, pixel_map, pixel_mask
 from ._shared import fit_shared
@@ -19,13 +19,18 @@ from .models import Model
 from .results import FitResult
 
 
-def solve(chosen: Options, fill: Callable[[Job], None]) -> FitResult:
+def solve(
+    chosen: Options, fill: Callable[[Job], None], progress: bool | _runtime.Progress
+) -> FitResult:
     """Fit every spot for itself, or all with what they share."""
-    if chosen.shared:
-        return fit_shared(chosen, chosen.shared, fill)
-    job = Job(chosen)
-    fill(job)
-    return job.result()
+    with _runtime.reporting(progress, chosen.spots, "spot") as report:
+        if report is not None:
+            chosen = chosen._replace(progress=report)
+        if chosen.shared:
+            return fit_shared(chosen, chosen.shared, fill)
+        job = Job(chosen)
+        fill(job)
+        return job.result()
 
 
 def fit_each(
@@ -39,6 +44,7 @@ def fit_each(
     weights: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
+    progress: bool | _runtime.Progress = False,
     **rest: Any,
 ) -> FitResult:
     """`fit_spots` at known positions; ``rest`` are its further options for a fit."""
@@ -47,7 +53,7 @@ def fit_each(
     sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
     chosen = options(
         model, len(centres), method=method, polarity=sign, weighted=weights is not None,
-        camera=variance is not None, **rest,
+        camera=variance is not None, progress=progress, **rest,
     )  # fmt: skip
     second = pixel_map("weights", weights, shape, None)
     if second is None:
@@ -63,7 +69,7 @@ def fit_each(
             rows = np.flatnonzero((extent == window).all(axis=1))
             _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
 
-    return solve(chosen, fill)
+    return solve(chosen, fill, progress)
 
 
 def _fit_windows(

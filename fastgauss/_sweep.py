@@ -12,6 +12,7 @@ from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 from .kernels import field as kernels
 
 _GATHER_CHUNK = 1024  # particles
+SLABS = 64  # in which a grid is done whose progress is told
 _SMALL = 3e5  # node updates that are done before another thread has woken
 
 
@@ -41,12 +42,14 @@ def _over_slabs(
     kernel: Callable,
     numbers: np.ndarray,
     begin: tuple[int, ...] | None = None,
+    report: _runtime.Progress | None = None,
 ) -> None:
     """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
     flat, layout = layout_of(out, plan.grid, begin)
     team = _team(plan, threads)
     lead = 3 - plan.grid.ndim
-    bounds = _slabs(plan, team, layout.low[lead], layout.high[lead]).tolist()
+    slabs = team if report is None else max(team, SLABS)
+    bounds = _slabs(plan, slabs, layout.low[lead], layout.high[lead]).tolist()
     numbers = numbers[plan.particles.order]
 
     def make_task() -> _runtime.Task:
@@ -58,7 +61,7 @@ def _over_slabs(
 
         return task
 
-    _runtime.run(make_task, len(bounds) - 1, 1, team)
+    _runtime.run(make_task, len(bounds) - 1, 1, team, _runtime.part(report, SLABS, 0, SLABS))
 
 
 def scatter(
@@ -68,17 +71,20 @@ def scatter(
     combine: str,
     threads: int | None,
     begin: tuple[int, ...] | None = None,
+    report: _runtime.Progress | None = None,
 ) -> None:
     """Combine all particles with ``out``: the grid, or the box of it whose first node is begin."""
     if not out.size or not plan.n:
+        if report is not None:
+            report(SLABS, SLABS)
         return
     if not fits_in_place(out):
         own = np.array(out, order="C")
-        scatter(plan, own, amplitudes, combine, threads, begin)
+        scatter(plan, own, amplitudes, combine, threads, begin, report)
         out[...] = own
         return
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
-    _over_slabs(plan, out, threads, kernel, amplitudes, begin)
+    _over_slabs(plan, out, threads, kernel, amplitudes, begin, report)
 
 
 def columns(plan: Plan) -> int:

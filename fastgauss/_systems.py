@@ -85,7 +85,7 @@ class GramSystem:
         lower, upper = self._inverse
         return self._product(upper, self._product(lower, r))
 
-    def restrict(self, free: np.ndarray) -> None:
+    def restrict(self, free: np.ndarray, report: _runtime.Progress | None = None) -> None:
         """Make the approximate inverse that of the free rows and columns of K."""
         from scipy.sparse import csr_matrix
 
@@ -102,8 +102,9 @@ class GramSystem:
                 return
         out = free.copy(), sizes, columns, values
         self._blocks(
-            kernels.approximate_inverse, _BLOCK, _RIDGE, out[0], changed, sizes, columns, values
-        )
+            kernels.approximate_inverse, _BLOCK, _RIDGE, out[0], changed, sizes, columns, values,
+            report=report,
+        )  # fmt: skip
         self._blocks_of = out
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -118,7 +119,10 @@ class GramSystem:
         kernels.last_of_neighbours(*self.rows, marked, chosen)
         return chosen
 
-    def _blocks(self, kernel: Callable, size: int, ridge: float, *out: np.ndarray) -> None:
+    def _blocks(
+        self, kernel: Callable, size: int, ridge: float, *out: np.ndarray,
+        report: _runtime.Progress | None = None,
+    ) -> None:  # fmt: skip
         """Run a kernel on the block of each row."""
 
         def make_task() -> _runtime.Task:
@@ -130,7 +134,7 @@ class GramSystem:
             )
             return lambda low, high: kernel(*self.rows, ridge, *out, scratch, low, high)
 
-        _runtime.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads)
+        _runtime.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads, report)
 
     def part(self, chosen: np.ndarray) -> GramSystem:
         """The system of these rows and columns alone; itself if that is all of them."""
@@ -219,7 +223,7 @@ class SweepSystem:
         """The diagonal of K is 1: r itself."""
         return r.copy()
 
-    def restrict(self, free: np.ndarray) -> None:
+    def restrict(self, free: np.ndarray, report: _runtime.Progress | None = None) -> None:
         """The same on every face."""
 
     def forget_inverse(self) -> None:
@@ -233,10 +237,11 @@ class SweepSystem:
 
 
 def make_system(
-    plan: Plan, weights: np.ndarray | None, regularization: float, threads: int | None
-) -> GramSystem | SweepSystem:
+    plan: Plan, weights: np.ndarray | None, regularization: float, threads: int | None,
+    report: _runtime.Progress | None = None,
+) -> GramSystem | SweepSystem:  # fmt: skip
     """The system by its entries where they fit, else by sweeps."""
-    rows = _gram.rows_of(plan, weights, threads, MOST_ENTRIES)
+    rows = _gram.rows_of(plan, weights, threads, MOST_ENTRIES, report)
     if rows is None:
         return SweepSystem(plan, weights, regularization, threads)
     return GramSystem(rows, plan.particles.order, regularization, threads)

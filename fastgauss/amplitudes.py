@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _nonnegative, _solve, _sweep, _systems
+from . import _check, _nonnegative, _runtime, _solve, _sweep, _systems
 from ._data import Data
 from ._plan import Plan
 from .results import Status
 
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
 _BLOCK = 48  # particles of a block for the errors of more
+_MATRIX, _INVERSE = 40, 70  # hundredths of the work after which these are there
 RULES = ("mlem", "smart")
 
 
@@ -101,6 +102,10 @@ class AmplitudeFit:
             object.__setattr__(self, "_errors", self._errors.compute())
         return self._errors
 
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Amplitudes and their errors by the names that a table of spots has."""
+        return {"amplitude": self.amplitudes, "amplitude_error": self.errors}
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_errors": self.errors}
 
@@ -160,8 +165,9 @@ def _fit(
     tol: float,
     max_iter: int,
     threads: int | None,
+    report: _runtime.Progress | None = None,
 ) -> AmplitudeFit:
-    """``GaussianField.fit_amplitudes`` of a plan."""
+    """``GaussianField.fit_amplitudes`` of a plan; ``report`` gets hundredths."""
     _check.flag("nonnegative", nonnegative)
     ridge = _check.number("regularization", regularization, at_least=0.0)
     least = _check.number("tol", tol, above=0.0)
@@ -170,19 +176,27 @@ def _fit(
     heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
     if w is not None:
         w = w / heaviest
-    system = _systems.make_system(plan, w, ridge / heaviest, threads)
+    system = _systems.make_system(
+        plan, w, ridge / heaviest, threads, _runtime.part(report, 100, 0, _MATRIX)
+    )
     seen_by = v if w is None else v * w
     b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
     size = float(np.abs(b).max(initial=0.0)) or 1.0  # whose square may leave the range
     b = b / size
+    if report is not None:  # now rather than when it is first asked for
+        inverse = _runtime.part(report, 100, _MATRIX, _INVERSE)
+        system.restrict(np.ones(len(b), dtype=bool), inverse)
+    tell = _runtime.falling(_runtime.part(report, 100, _INVERSE, 100), least)
     if nonnegative:
-        solution = _nonnegative.solve(system, b, least, most)
+        solution = _nonnegative.solve(system, b, least, most, tell)
     else:
-        solution = _solve.conjugate_gradients(system, b, least, most)
+        solution = _solve.conjugate_gradients(system, b, least, most, tell=tell)
     system.forget_inverse()
     amplitudes = system.outer(system.scale * (solution.x * size))
     length = _residual_norm(plan, v, amplitudes, w, threads) * math.sqrt(heaviest)
     at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
+    if report is not None:
+        report(100, 100)
     unit = 1.0 / heaviest
     if not data.absolute:
         free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))

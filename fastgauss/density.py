@@ -36,6 +36,7 @@ def kde(
     *,
     tol: float = 1e-6,
     threads: int | None = None,
+    progress: bool | _runtime.Progress = False,
 ) -> KernelDensity | np.ndarray:
     """Estimate a density from samples by a Gaussian kernel.
 
@@ -62,6 +63,8 @@ def kde(
         Error bound of sums over samples, in units of their peak: 1e-10 to 0.1.
     threads : int, optional
         Threads at most, also of the object's methods. The result does not depend on it, to the bit.
+    progress : bool or callable
+        Of the values at `points`: True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -120,6 +123,7 @@ def kde(
     array([0.22, 0.19])
     """
     _runtime.resolve_threads(threads)
+    _runtime.check_progress(progress)
     data = _check.finite_array("samples", samples, (1, 2))
     flat = data.ndim == 1
     data = data[:, np.newaxis] if flat else data
@@ -132,7 +136,7 @@ def kde(
     _refuse_outside(data, ends, boundary)
     limit = _check.number("tol", tol, at_least=_gauss_sum.LEAST_TOL, at_most=0.1)
     density = KernelDensity(data, bandwidth, heights, ends, boundary, limit, threads, flat)
-    return density if points is None else density.evaluate(points)
+    return density if points is None else density.evaluate(points, progress=progress)
 
 
 def _weights(value: ArrayLike, n: int) -> np.ndarray:

@@ -33,6 +33,7 @@ _LIVE = 0.25  # part of a cell's samples that must vary for the cell to show its
 _WINDOW = 0.4  # a maximum on a missing pixel needs this part of its Gaussian window
 _PROOF = 0.5  # a spot rises above the ring around it by this part of what its response says
 _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # false response, relative to the signal
+_PREPARED, _FILTERED = 15, 70  # hundredths of the time after which that is done
 _LARGEST = 1e30  # from here on sums of float32 numbers might overflow: missing
 
 
@@ -131,7 +132,10 @@ def _fill(
     return gap & (weight < _WINDOW)
 
 
-def _correlate(volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None) -> np.ndarray:
+def _correlate(
+    volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
+    report: _runtime.Progress | None = None,
+) -> np.ndarray:  # fmt: skip
     """The volume under a sum of separable filters."""
     out = np.empty_like(volume)
     planar = volume.shape[1] == 1  # lines of one plane rather than planes of one line
@@ -139,7 +143,8 @@ def _correlate(volume: np.ndarray, terms: Sequence[taps.Term], threads: int | No
     order = (1, 0, 2) if planar else (0, 1, 2)
     terms = [tuple(term[axis] for axis in order) for term in terms]
     source = Source(volume.reshape(shape))
-    correlate(source, terms, ("reflect",) * 3, 0.0, out.reshape(shape), threads)
+    target = out.reshape(shape)
+    correlate(source, terms, ("reflect",) * 3, 0.0, target, threads, report=report)
     return out
 
 
@@ -351,6 +356,7 @@ def find_spots(
     polarity: str = "bright",
     mask: Any = None,
     threads: int | None = None,
+    progress: bool | _runtime.Progress = False,
 ) -> np.ndarray:
     """Positions of the bright or dark spots of an image or volume, the strongest first.
 
@@ -378,6 +384,8 @@ def find_spots(
         True where a pixel does not exist.
     threads : int, optional
         Threads at most; the result does not depend on it.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -460,21 +468,27 @@ def find_spots(
     dark = _check.choice("polarity", polarity, POLARITIES) == "dark"
     holes = None if mask is None else _check.mask("mask", mask, array.shape)
     threads = _runtime.resolve_threads(threads)
+    _runtime.check_progress(progress)
     if any(n < s for n, s in zip(array.shape, sigmas, strict=True)):
         return np.empty((0, array.ndim))
 
-    widths = _three(sigmas, 0.0)
-    picture = _prepare(array, holes, dark, widths, threads)
-    terms, gain = taps.spot_filter(widths)
-    response = _correlate(picture.volume, terms, threads)
-    if threshold is None:
-        least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
-        levels = _noise_thresholds(picture, response, widths, least)
-    else:
-        levels = np.full((1, 1, 1), threshold)
-    points = _peaks(picture, response, levels, widths, threads)
-    points = points[_thin(points, response.shape, np.array(_three(distances, 1.0)))]
-    axes = np.flatnonzero(widths)
-    lengths = np.array(response.shape)[axes]
-    inside = np.all((points[:, axes] >= margin) & (points[:, axes] < lengths - margin), axis=1)
-    return _refine(response, points[inside])[:, axes]
+    with _runtime.reporting(progress, 100, "%") as report:
+        widths = _three(sigmas, 0.0)
+        picture = _prepare(array, holes, dark, widths, threads)
+        terms, gain = taps.spot_filter(widths)
+        filtering = _runtime.part(report, 100, _PREPARED, _FILTERED)
+        response = _correlate(picture.volume, terms, threads, filtering)
+        if threshold is None:
+            least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
+            levels = _noise_thresholds(picture, response, widths, least)
+        else:
+            levels = np.full((1, 1, 1), threshold)
+        points = _peaks(picture, response, levels, widths, threads)
+        points = points[_thin(points, response.shape, np.array(_three(distances, 1.0)))]
+        axes = np.flatnonzero(widths)
+        lengths = np.array(response.shape)[axes]
+        inside = np.all((points[:, axes] >= margin) & (points[:, axes] < lengths - margin), axis=1)
+        found = _refine(response, points[inside])[:, axes]
+        if report is not None:
+            report(100, 100)
+        return found

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _data, _gradient, _gram, _sweep
+from . import _check, _data, _gradient, _gram, _runtime, _sweep
 from . import amplitudes as amplitudes_
 from ._plan import Plan, make_plan
 from .amplitudes import AmplitudeFit
@@ -241,6 +241,7 @@ class GaussianField:
         mask: ArrayLike | None = None,
         tol: float = 0.01,
         max_iter: int = 50,
+        progress: bool | _runtime.Progress = False,
     ) -> Refinement:
         """Fit positions, widths and amplitudes of all particles together to a volume.
 
@@ -262,6 +263,8 @@ class GaussianField:
             parameters.
         max_iter : int
             Steps at most.
+        progress : bool or callable
+            As in `fit_amplitudes`.
 
         Returns
         -------
@@ -292,6 +295,7 @@ class GaussianField:
                [15.1, 11.9]]), 1.7)
         """
         known = ("amplitudes", "positions", self._width_name)
+        _runtime.check_progress(progress)
         names = _gradient.parameters(known if wrt is None else wrt, self._plan)
         data = _data.measured(volume, weights, mask, self.grid)
         if amplitudes is None:
@@ -300,7 +304,8 @@ class GaussianField:
         start = _data.amplitudes_of(amplitudes, len(self))
         limit = _check.number("tol", tol, above=0.0)
         most = _check.integer("max_iter", max_iter, at_least=0)
-        return _refine(self, data, start, names, limit, most, self._threads)
+        with _runtime.reporting(progress, 100, "%") as report:
+            return _refine(self, data, start, names, limit, most, self._threads, report)
 
     def as_sparse(self) -> Any:
         """The matrix A (nodes, n) as scipy.sparse.csc_array, nodes in C order.
@@ -367,6 +372,7 @@ class GaussianField:
         regularization: float = 0.0,
         tol: float = 1e-8,
         max_iter: int = 1000,
+        progress: bool | _runtime.Progress = False,
     ) -> AmplitudeFit:
         """Amplitudes a that minimise ``||volume - A a||**2 + regularization ||a||**2``, weighted.
 
@@ -386,6 +392,8 @@ class GaussianField:
             ``AmplitudeFit.kkt_residual`` at which the fit ends.
         max_iter : int
             Iterations at most; the result says whether they sufficed.
+        progress : bool or callable
+            True shows a tqdm bar; a callable gets ``(done, 100)``.
 
         Returns
         -------
@@ -423,9 +431,10 @@ class GaussianField:
         array([2.642, 0.   ])
         """
         data = _data.measured(volume, weights, mask, self.grid)
-        return amplitudes_._fit(
-            self._plan, data, nonnegative, regularization, tol, max_iter, self._threads
-        )
+        with _runtime.reporting(progress, 100, "%") as report:
+            return amplitudes_._fit(
+                self._plan, data, nonnegative, regularization, tol, max_iter, self._threads, report
+            )
 
     def multiplicative_update(
         self,

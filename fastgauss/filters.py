@@ -34,6 +34,7 @@ from ._filtering import (
     run_normalised,
 )
 from ._overlap import by_overlap
+from ._runtime import Progress
 from .evaluate import image as evaluate_image
 
 _FILTER = of_image(by_overlap)
@@ -54,6 +55,7 @@ def gaussian_filter(
     nan_policy: str = "propagate",
     method: str = "auto",
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Smooth an array with a Gaussian, or differentiate it, as scipy.ndimage does.
 
@@ -91,6 +93,8 @@ def gaussian_filter(
         image and `cval` are finite and nothing is missing.
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def gaussian_filter(
         return _FILTER(gaussian_filter, locals())
     omit = _check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
     _check.choice("method", method, METHODS)
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     term = make_term(job, sigma, order, radius, truncate)
     gap = None if mask is None else _check.mask("mask", mask, job.array.shape)
     if gap is None and not (omit and job.array.dtype.kind == "f"):
@@ -164,12 +168,13 @@ def gaussian_laplace(
     radius: int | Sequence[int] | None = None,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Laplacian of Gaussian: the sum over the axes of second derivatives of the smoothed array.
 
     Parameters
     ----------
-    image, sigma, mode, cval, truncate, out, radius, axes, threads
+    image, sigma, mode, cval, truncate, out, radius, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -197,7 +202,7 @@ def gaussian_laplace(
     >>> fg.gaussian_laplace(np.arange(12.0) ** 2, 1.0)[4:8].round(1)
     array([2., 2., 2., 2.])
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     return run(job, derivatives(job, sigma, 2, radius, truncate))
 
 
@@ -212,12 +217,13 @@ def gaussian_gradient_magnitude(
     radius: int | Sequence[int] | None = None,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Length of the gradient of the smoothed array.
 
     Parameters
     ----------
-    image, sigma, mode, cval, truncate, out, radius, axes, threads
+    image, sigma, mode, cval, truncate, out, radius, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -243,7 +249,7 @@ def gaussian_gradient_magnitude(
     array([[5., 5.],
            [5., 5.]])
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     return run(job, derivatives(job, sigma, 1, radius, truncate), squares=True)
 
 
@@ -258,6 +264,7 @@ def difference_of_gaussians(
     *,
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """An array smoothed a little less the same smoothed more: a band pass.
 
@@ -266,7 +273,7 @@ def difference_of_gaussians(
     low_sigma, high_sigma : float or sequence of floats
         The two widths, as `sigma` of `gaussian_filter`; the second is by default 1.6 times the
         first.
-    image, mode, cval, truncate, out, axes, threads
+    image, mode, cval, truncate, out, axes, threads, progress
         As for `gaussian_filter`.
 
     Returns
@@ -296,7 +303,7 @@ def difference_of_gaussians(
     >>> round(float(fg.difference_of_gaussians(spot, 1.5, 3.0)[8, 8]), 1)
     30.0
     """
-    job = make_job(image, mode, cval, axes, out, threads)
+    job = make_job(image, mode, cval, axes, out, threads, progress)
     if high_sigma is None:
         lows = _check.per_axis("low_sigma", low_sigma, len(job.axes), at_least=0.0)
         high_sigma = [1.6 * sigma for sigma in lows]

@@ -168,7 +168,7 @@ def fit_rois(
         else:
             job.run(work, count, int(np.prod(shape)))
 
-    return solve(chosen, fill)
+    return solve(chosen, fill, progress)
 
 
 def _places(

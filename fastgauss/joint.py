@@ -162,17 +162,17 @@ def fit_joint(
     size = box_sides(box, ndim)
     kind, ground = _background(background, picture.shape, fixed)
     start = chosen.guess
-    if start is None:
-        settings = {
-            "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
-        }  # fmt: skip
-        maps = {"weights": weights, "variance": variance, "mask": mask}
-        start = _joint_start.alone(
-            image, places, chosen.model, dark, frames is not None, settings, maps
-        )
-    return _Fit(picture._replace(ground=ground), places, chosen, size, kind, dark).run(
-        np.array(start)
-    )
+    with _runtime.reporting(progress, len(places), "spot") as report:
+        if start is None:
+            settings = {
+                "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
+            }  # fmt: skip
+            maps = {"weights": weights, "variance": variance, "mask": mask}
+            start = _joint_start.alone(
+                image, places, chosen.model, dark, frames is not None, settings, maps
+            )
+        chosen, picture = chosen._replace(progress=report), picture._replace(ground=ground)
+        return _Fit(picture, places, chosen, size, kind, dark).run(np.array(start))
 
 
 def _read(

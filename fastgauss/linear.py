@@ -5,7 +5,7 @@ The mathematics of the fits stands in ``kernels.lines``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -33,7 +33,7 @@ class LineStatus(IntEnum):
     NOT_FINITE = 2  # an infinity among the data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LineFit:
     """Polynomials fitted to rows; what `fit_lines` returns. NaN where the status is not GOOD.
 
@@ -66,6 +66,15 @@ class LineFit:
     rms: np.ndarray
     count: np.ndarray
     status: np.ndarray
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def __repr__(self) -> str:
+        good = int(np.count_nonzero(self.status == LineStatus.GOOD))
+        order = self.coefficients.shape[-1] - 1
+        return f"<LineFit of {self.status.size} rows, order {order}, {good} good>"
 
     @property
     def intercept(self) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _gradient, _sweep
+from . import _gradient, _runtime, _sweep
 from ._data import Data
 from ._levmar import Descent, minimise
 from ._plan import Plan
@@ -300,13 +300,17 @@ def _refine(
     tol: float,
     max_iter: int,
     threads: int | None,
+    report: _runtime.Progress | None = None,
 ) -> Refinement:
     """The descent behind `GaussianField.refine`, whose arguments are checked."""
     positions, widths = field.positions, field.widths
     free = _choose(field._plan, names, widths.shape)
     unit = float(np.abs(amplitudes).max(initial=0.0)) or 1.0
     job = _Job(field, data, free, unit, threads, np.empty_like(data.volume))
-    found = minimise(_Local(job, _State(amplitudes, positions, widths)), tol, max_iter)
+    tell = _runtime.falling(report, tol)
+    found = minimise(_Local(job, _State(amplitudes, positions, widths)), tol, max_iter, tell)
+    if report is not None:
+        report(100, 100)
     return _result(found, field._plan.turned)
 
 

@@ -31,6 +31,7 @@ def render(
     combine: str = "sum",
     out: np.ndarray | None = None,
     threads: int | None = None,
+    progress: bool | _runtime.Progress = False,
 ) -> np.ndarray:
     """Draw particles, each a truncated Gaussian, on a regular grid of one to three axes.
 
@@ -65,6 +66,8 @@ def render(
         in place. Without it a float64 array that begins at 0.
     threads : int, optional
         Threads at most. The result does not depend on it.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -99,9 +102,11 @@ def render(
     """
     nodes = as_grid(grid_or_shape)
     _runtime.resolve_threads(threads)
+    _runtime.check_progress(progress)
     _check.choice("combine", combine, COMBINE)
     target = _data.target(out, nodes)
     plan = make_plan(nodes, positions, sigma, covariance, tol, radius, support, pixel)
     heights = _data.amplitudes_of(amplitudes, plan.n)
-    _sweep.scatter(plan, target, heights, combine, threads)
+    with _runtime.reporting(progress, _sweep.SLABS, "slab") as report:
+        _sweep.scatter(plan, target, heights, combine, threads, report=report)
     return target

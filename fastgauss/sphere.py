@@ -317,6 +317,7 @@ def healpix_add(
     lonlat: bool = False,
     *,
     threads: int | None = None,
+    progress: bool | _runtime.Progress = False,
 ) -> np.ndarray:
     """Add values to the pixels of a HEALPix map that directions fall into.
 
@@ -332,6 +333,8 @@ def healpix_add(
         The map's resolution; by default what its size says.
     nest, lonlat, threads
         As in `healpix_pixel`.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -364,6 +367,7 @@ def healpix_add(
     sky = _directions(theta, phi, lonlat)
     given = _values(values, sky)
     team = _runtime.resolve_threads(threads)
+    _runtime.check_progress(progress)
     _check_values(sky, team)
     sources = [
         source.copy() if np.may_share_memory(source, sums) else source
@@ -385,5 +389,6 @@ def healpix_add(
 
         return task
 
-    _runtime.run(make_task, sky.size, _CHUNK, team)
+    with _runtime.reporting(progress, sky.size, "direction") as report:
+        _runtime.run(make_task, sky.size, _CHUNK, team, report)
     return map

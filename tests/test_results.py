@@ -354,3 +354,12 @@ def test_a_models_name_cannot_break_the_page():
     model = type(ASTIGMATIC)("<b>&", 2, ASTIGMATIC.names, ASTIGMATIC.constants)
     text = made(model)._repr_html_()
     assert "<b>" not in text and "&lt;b&gt;&amp;" in text
+
+
+def test_other_results_say_what_they_are_in_a_line():
+    lines = fg.fit_lines([[1.0, 3.0, 5.0], [1.0, np.nan, np.nan]])
+    assert repr(lines) == "<LineFit of 2 rows, order 1, 1 good>"
+    assert list(lines.to_dict())[:2] == ["coefficients", "errors"]
+    nothing = np.zeros((2, 3))
+    field = fg.register.DisplacementField(*[nothing] * 8, nothing == 0)
+    assert repr(field) == "<DisplacementField of 2 x 3 windows, 6 doubtful>"

@@ -53,8 +53,9 @@ def levels(side: int, coarse: int) -> int:
 
 
 def search(
-    both: Pair, windows: np.ndarray, guesses: np.ndarray, reach: float, coarse: int, threads: int
-) -> np.ndarray:
+    both: Pair, windows: np.ndarray, guesses: np.ndarray, reach: float, coarse: int, threads: int,
+    report: _runtime.Progress | None = None,
+) -> np.ndarray:  # fmt: skip
     """Where to begin, (n, 2): dx, dy."""
     side = int(windows[:, 2:].min())
     coarsest = levels(side, coarse)
@@ -71,7 +72,7 @@ def search(
             starts, begin, end,
         )  # fmt: skip
 
-    _runtime.run(make_task, len(windows), chunk(windows), threads)
+    _runtime.run(make_task, len(windows), chunk(windows), threads, report)
     return starts
 
 
@@ -88,6 +89,7 @@ def refine(
     tol: float,
     least: float,
     threads: int,
+    report: _runtime.Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses."""
     out = np.empty((len(windows), kernel.COLUMNS))
@@ -103,5 +105,5 @@ def refine(
             out, status, begin, end,
         )  # fmt: skip
 
-    _runtime.run(make_task, len(windows), chunk(windows), threads)
+    _runtime.run(make_task, len(windows), chunk(windows), threads, report)
     return out, status

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check
-from .._runtime import resolve_threads
+from .._runtime import Progress, check_progress, part, reporting, resolve_threads
 from ..kernels import align as kernel
 from . import _windows
 from .align import read_pair
@@ -35,6 +35,7 @@ def displacement_field(
     multipass: int = 1,
     brightness: str = "offset",
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> DisplacementField:
     """Displacements of all windows of an image, each with its covariance.
 
@@ -62,6 +63,8 @@ def displacement_field(
         How a window of `b` may differ: by a constant, also by a factor, or not at all.
     threads : int, optional
         Threads at most. Results do not depend on it, to the bit.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
@@ -98,6 +101,7 @@ def displacement_field(
     steps = _pair("step", step, 1)
     passes = _check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
     team = resolve_threads(threads)
+    check_progress(progress)
     reach = 0.25 * min(sides) if search is None else _check.number("search", search, above=0)
     first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"))
     shape = first.values.shape
@@ -107,17 +111,26 @@ def displacement_field(
     both = _windows.pair(first, second, sides[0] * sides[1], team)
     nodes = len(grid[0]), len(grid[1])
     guesses = np.zeros((nodes[0] * nodes[1], 2))
-    for number in range(passes - 1, -1, -1):
-        windows = _around(
-            grid, sides, [min(s << number, n) for s, n in zip(sides, shape, strict=True)], shape
-        )
-        near = reach if number == passes - 1 else 2.0
-        starts = _windows.search(both, windows, guesses, near, _COARSE, team)
-        out, status = _windows.refine(both, windows, starts, brightness, _TOL, _LEAST, team)
-        moves = out[:, [kernel.DX, kernel.DY]].reshape(*nodes, 2)
-        outlier, median = median_test(moves)
-        guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
-        guesses[np.isnan(guesses)] = 0.0
+    total = passes * len(guesses)
+    with reporting(progress, total, "window") as report:
+        for number in range(passes - 1, -1, -1):
+            windows = _around(
+                grid, sides, [min(s << number, n) for s, n in zip(sides, shape, strict=True)], shape
+            )
+            near = reach if number == passes - 1 else 2.0
+            last = total - number * len(guesses)
+            starts = _windows.search(
+                both, windows, guesses, near, _COARSE, team,
+                part(report, total, last - len(guesses), last - len(guesses) // 2),
+            )  # fmt: skip
+            out, status = _windows.refine(
+                both, windows, starts, brightness, _TOL, _LEAST, team,
+                part(report, total, last - len(guesses) // 2, last),
+            )  # fmt: skip
+            moves = out[:, [kernel.DX, kernel.DY]].reshape(*nodes, 2)
+            outlier, median = median_test(moves)
+            guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
+            guesses[np.isnan(guesses)] = 0.0
     covariance = out[:, [kernel.VAR_X, kernel.COV, kernel.COV, kernel.VAR_Y]]
     return DisplacementField(
         grid[1] + 0.5 * (sides[1] - 1),

@@ -92,7 +92,7 @@ class Shift(NamedTuple):
         return self.status == Status.CONVERGED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DisplacementField:
     """Displacements of the windows of an image, one a node of a grid of R rows and C columns.
 
@@ -139,6 +139,11 @@ class DisplacementField:
     def converged(self) -> np.ndarray:
         """Where status is ``Status.CONVERGED``."""
         return self.status == Status.CONVERGED
+
+    def __repr__(self) -> str:
+        rows, columns = self.dx.shape
+        doubtful = int(np.count_nonzero(self.outlier))
+        return f"<DisplacementField of {rows} x {columns} windows, {doubtful} doubtful>"
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """The arrays by name, as the command line writes them to .npz."""
