@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from . import _check
 from .grid import Grid
 from .kernels.lanes import REGISTER_BITS
-from .kernels.products import SLOTS, TABLES_AT, Support
+from .kernels.products import ROOM, SLOTS, TABLES_AT, Support
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")
@@ -166,7 +166,7 @@ def make_plan(
     sorted_widths = widths[order] if own else widths
     particles = Particles(ordered, sorted_widths, order, first, extent, int(edges[0]))
     nodes = np.minimum(2.0 * longest + 1.0, lengths)
-    stride = -(-(int(nodes.max(initial=0.0)) + 5 * REGISTER_BITS // 32) // 16) * 16
+    stride = -(-(int(nodes.max(initial=0.0)) + ROOM) // 16) * 16
     return Plan(
         grid,
         n,
