@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.errors import TypingError
 from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
@@ -275,6 +276,8 @@ def test_a_window_wider_than_the_stack_and_one_that_is_none():
     ]:
         paint(drawn, centre, sigma, 1.0, radius)
     paint(np.zeros((0, 3)), (0.0, 0.0), 1.0, 1.0, 4.0)
+    with pytest.raises((TypingError, ValueError)):
+        paint(drawn, (1.0, 2.0, 3.0), 1.0, 1.0, 4.0)
     assert_array_equal(drawn, expected)
     ring = np.zeros((2, 2), "f4")
     kernels.make_paint(2, periodic=True)(ring, (0.0, 0.0), (1e9, 1.0), 1.0, 4.0)  # it ends

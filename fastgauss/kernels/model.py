@@ -45,13 +45,10 @@ def variant_of(model: str, ndim: int, pixel: str) -> tuple[int, tuple[int, ...],
 
 def put_all(m: Any, row: int, values: Any, count: int) -> None:
     """Numbers and lane values, a tuple or one of them, or a 1-D array, to lane rows."""
-    single = not isinstance(values, tuple) and (np.ndim(values) == 0 or count == 1)
-    if single and np.size(values) == 1:
-        store(m, row, np.float64(np.reshape(values, ())))
-    elif single:
-        store(m, row, values)
-    else:
-        store_all(m, row, tuple(values[i] for i in range(count)))
+    put = _put_tuple if isinstance(values, tuple) else _put_array
+    if not isinstance(values, tuple) and np.shape(values) != (count,):
+        put = _put_lanes if np.ndim(values) else _put_number
+    put(m, row, values, count)
 
 
 @device
@@ -90,7 +87,7 @@ def as_given(value: Any, coords: Any, params: Any) -> Any:
     given = (coords if isinstance(coords, tuple) else (coords,)) + (
         params if isinstance(params, tuple) else ()
     )
-    return value if any(np.ndim(v) for v in given) else first_lane(value)
+    return (_as_lanes if any(map(np.ndim, given)) else _as_number)(value, coords, params)
 
 
 @device
@@ -238,7 +235,7 @@ def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
 
 def three(values: Any, fill: Any) -> tuple[Any, Any, Any]:
     """Entries of one to three axes as those of three."""
-    z, y, x = (fill,) * (3 - len(values)) + tuple(values)
+    z, y, x = (_three_of_one, _three_of_two, _three_of_three)[len(values) - 1](values, fill)
     return z, y, x
 
 

@@ -1,9 +1,8 @@
 """One particle and one grid, for the caller's own compiled code.
 
-A loop of one's own over particles draws each (``make_paint``), reads the grid under each
-(``make_project``, its adjoint), or shares each out among the nodes around it (``make_deposit``,
-``make_gather``). Positions and widths are in index units: node i of an axis lies at i. The blocks
-are those of ``field`` and ``stencils``; their scratch is on the stack, so that a call allocates
+A loop of one's own over particles draws each (``make_paint``) or reads the grid under each
+(``make_project``, its adjoint). Positions and widths are in index units: node i of an axis lies
+at i. The blocks are those of ``field``; their scratch is on the stack, so that a call allocates
 nothing unless its window is wider than some 60 nodes.
 """
 
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from . import products, stencils
-from ._compile import device, entry, variants
+from . import products
+from ._compile import device, variants
 from ._compile import kernel as compiled
 from .field import make_visit
 from .model import PIXELS, three
@@ -28,21 +27,19 @@ _SUMS = products.SUMS
 _STRIDE = 60 + products.ROOM  # of tables on the stack
 _TABLE = products.TABLES_AT + 2 * products.SLOTS * _STRIDE
 _ROW = products.SLOTS * _STRIDE
-_WEIGHTS = 12  # of a stencil's three axes
 _MOST_PERIODS = 32.0  # half a window on a periodic axis: a loop must end
-_FAR = 1e15  # beyond it the neighbours of a node are no numbers of their own
+FAR = 1e15  # beyond it the neighbours of a node are no numbers of their own
 _DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # these tell a dtype
-_INTEGER, _TRUTH = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.bool_)
 
 
-def _check(name: str, value: Any, allowed: Any) -> None:
+def check(name: str, value: Any, allowed: Any) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
 
 
-def _periods(periodic: bool | tuple[bool, ...], ndim: int) -> tuple[bool, bool, bool]:
+def periods(periodic: bool | tuple[bool, ...], ndim: int) -> tuple[bool, bool, bool]:
     """Whether each of three axes is periodic."""
-    _check("ndim", ndim, (1, 2, 3))
+    check("ndim", ndim, (1, 2, 3))
     given = periodic if isinstance(periodic, tuple) else (bool(periodic),) * ndim
     if len(given) != ndim:
         raise ValueError(f"periodic must be a bool or a tuple of {ndim}, got {periodic!r}")
@@ -50,26 +47,49 @@ def _periods(periodic: bool | tuple[bool, ...], ndim: int) -> tuple[bool, bool, 
     return bool(z), bool(y), bool(x)
 
 
-def put_row(m: np.ndarray, values: Any) -> None:
-    """Numbers, a tuple or a 1-D array, or one for all, to the elements of a 1-D array."""
-    m[:] = values
+def put_row(m: np.ndarray, values: Any, count: int) -> None:
+    """As many numbers, a tuple or a 1-D array, or one for all, to the elements of a 1-D array."""
+    single = not np.ndim(values)
+    if not single and len(values) != count:
+        raise ValueError(f"a particle needs {count} numbers, got {len(values)}")
+    several = (_put_one, _put_two, _put_three)[count - 1]
+    put = several if isinstance(values, tuple) else _put_array
+    (_put_number if single else put)(m, values, count)
 
 
 @device
-def _put_tuple_row(m, values):
-    for k in range(m.size):
+def _put_one(m, values, count):
+    m[0] = np.float64(values[0])
+
+
+@device
+def _put_two(m, values, count):
+    m[0], m[1] = np.float64(values[0]), np.float64(values[1])
+
+
+@device
+def _put_three(m, values, count):
+    m[0], m[1], m[2] = np.float64(values[0]), np.float64(values[1]), np.float64(values[2])
+
+
+@device
+def _put_array(m, values, count):
+    for k in range(count):
         m[k] = np.float64(values[k])
 
 
 @device
-def _put_number_row(m, values):
-    for k in range(m.size):
+def _put_number(m, values, count):
+    for k in range(count):
         m[k] = np.float64(values)
 
 
 @variants(put_row)
-def _choose_row(m: Any, values: Any) -> Callable:
-    return _put_number_row if isinstance(values, types.Number) else _put_tuple_row
+def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
+    if isinstance(values, types.BaseTuple):
+        fits = len(values) == count.literal_value
+        return (_put_one, _put_two, _put_three)[count.literal_value - 1] if fits else None
+    return _put_number if isinstance(values, types.Number) else _put_array
 
 
 @device
@@ -83,9 +103,9 @@ def _widest(window, reach, sigma):
 
 def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callable:
     """What ``act`` does to the nodes of one particle of a product of profiles."""
-    _check("pixel", pixel, PIXELS)
+    check("pixel", pixel, PIXELS)
     visit = make_visit(products.shape_of, products.half_widths, act)
-    wraps = _periods(periodic, ndim)
+    wraps = periods(periodic, ndim)
     integrate = pixel == "integrate"
     both = 2 * ndim
 
@@ -95,13 +115,13 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
         shape = three(grid.shape, 1)
         numbers = stack_like(sums, both)
         centres, widths = numbers[:ndim], numbers[ndim:]
-        put_row(centres, centre)
-        put_row(widths, sigma)
+        put_row(centres, centre, ndim)
+        put_row(widths, sigma, ndim)
         for k in range(ndim):
             n = grid.shape[k]
             wrapped = wraps[3 - ndim + k]
             half = radius * widths[k]
-            if not abs(centres[k]) < _FAR or not half > 0.0 or n == 0:
+            if not abs(centres[k]) < FAR or not half > 0.0 or n == 0:
                 return
             if wrapped:
                 if not half <= _MOST_PERIODS * n:
@@ -183,8 +203,8 @@ def make_paint(
     >>> grid[1].round(3)
     array([0.36 , 1.017, 0.721, 1.017, 0.36 ])
     """
-    _check("combine", combine, products.COMBINE)
-    _check("support", support, ("box", "sphere"))
+    check("combine", combine, products.COMBINE)
+    check("support", support, ("box", "sphere"))
     act = products.make_paint(products.COMBINE[combine], support == "sphere")
     one = _make_visitor(ndim, act, pixel, periodic)
 
@@ -198,7 +218,7 @@ def make_paint(
 
 def like_row(grid: np.ndarray) -> np.ndarray:
     """An array of the dtype in which rows of this grid are multiplied."""
-    return _SINGLE if grid.dtype == np.float32 else _DOUBLE
+    return (_like_single if grid.dtype == np.float32 else _like_double)(grid)
 
 
 @device
@@ -268,7 +288,7 @@ def make_project(
     >>> brightest(grid, np.array([[1.0, 1.0], [3.0, 2.0], [4.0, 4.0]]))
     1
     """
-    _check("support", support, ("box", "sphere"))
+    check("support", support, ("box", "sphere"))
     one = _make_visitor(
         ndim, products.make_project(derivatives, support == "sphere"), pixel, periodic
     )
@@ -298,190 +318,3 @@ def make_project(
         return sums[0]
 
     return project
-
-
-@cache
-def make_stencil(kernel: str = "linear") -> Callable:
-    """Nodes and weights of a B-spline around a coordinate, for compiled code.
-
-    Parameters
-    ----------
-    kernel : {"nearest", "linear", "quadratic", "cubic"}
-        The B-spline of p = 1, 2, 3 or 4 nodes, as in `fastgauss.deposit`.
-
-    Returns
-    -------
-    callable
-        ``stencil(u)`` returns ``(first, weights)``: the first of the p nodes around u, in index
-        units, and the tuple of their weights, whose sum is 1.
-
-    Raises
-    ------
-    ValueError
-        When it is made; the function itself never raises.
-
-    Notes
-    -----
-    The nodes may lie outside of any grid: which of them count is the caller's affair. u must be
-    below 1e15 and not NaN. Thread-safe, allocates nothing, inlined.
-
-    Examples
-    --------
-    >>> from numba import njit
-    >>> from fastgauss.kernels import make_stencil
-    >>> linear = make_stencil("linear")
-    >>> @njit
-    ... def at(u):
-    ...     return linear(u)
-    >>> first, weights = at(2.25)
-    >>> first, [float(w) for w in weights]
-    (2, [0.75, 0.25])
-    """
-    _check("kernel", kernel, stencils.NODES)
-    nodes = stencils.NODES[kernel]
-    weigh, row_of = stencils.SPREAD[nodes], stencils.ROW[nodes]
-
-    @entry
-    def stencil(u):
-        weights = stack_like(_DOUBLE, nodes).reshape(1, nodes)
-        first = weigh(np.float64(u), weights, 0, 0)
-        return first, row_of(weights, 0, 0)
-
-    return stencil
-
-
-def _make_point(kernel: str, ndim: int, periodic: Any) -> tuple[Any, ...]:
-    """Number of nodes and periodic axes of one particle's stencil."""
-    _check("kernel", kernel, stencils.NODES)
-    return stencils.NODES[kernel], _periods(periodic, ndim)
-
-
-@cache
-def make_deposit(
-    ndim: int, kernel: str = "linear", periodic: bool | tuple[bool, ...] = False
-) -> Callable:
-    """Share one value out among the nodes around it, for compiled code: `fastgauss.deposit`.
-
-    Parameters
-    ----------
-    ndim : {1, 2, 3}
-    kernel : {"nearest", "linear", "quadratic", "cubic"}
-    periodic : bool or tuple of bool
-        For all axes, or for each.
-
-    Returns
-    -------
-    callable
-        ``deposit(grid, position, value)`` with ``grid`` a C-ordered array of float32 or
-        float64, which is added to, and ``position`` a tuple or an array of ndim numbers in the
-        order of the array's axes, in index units. It may be called from Python.
-
-    Raises
-    ------
-    ValueError
-        When it is made; the function itself never raises.
-
-    Notes
-    -----
-    Does nothing where the position is NaN or infinite; a value that is NaN is added. What falls
-    outside the grid is lost. Two threads must not add to one grid. Allocates nothing. Many
-    particles in a row give the bits of `fastgauss.deposit`.
-
-    Examples
-    --------
-    >>> from numba import njit
-    >>> from fastgauss.kernels import make_deposit
-    >>> deposit = make_deposit(2)
-    >>> @njit
-    ... def walk(grid, y, x, steps):
-    ...     for k in range(steps):
-    ...         deposit(grid, (y, x + 0.5 * k), 1.0)
-    >>> grid = np.zeros((2, 4))
-    >>> walk(grid, 0.0, 1.0, 3)
-    >>> grid[0]
-    array([0. , 1.5, 1.5, 0. ])
-    """
-    nodes, wraps = _make_point(kernel, ndim, periodic)
-    add = stencils.make_deposit(nodes, ndim, False, device)
-
-    @compiled
-    def deposit(grid, position, value) -> None:
-        positions = stack_like(_DOUBLE, ndim)
-        put_row(positions, position)
-        for k in range(ndim):
-            if not abs(positions[k]) < _FAR:
-                return
-        values = stack_like(_DOUBLE, 1)
-        values[0] = np.float64(value)
-        weights = stack_like(_DOUBLE, _WEIGHTS)
-        weights[:] = 1.0
-        cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
-        cells[:] = 0
-        block = stencils.Block(
-            which, cells.reshape(1, 3), stack_like(_TRUTH, 1), weights.reshape(1, _WEIGHTS)
-        )
-        frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        add(
-            grid.reshape(-1), positions.reshape(1, ndim), values.reshape(1, 1), frame, block, 0,
-            grid.shape[0],
-        )  # fmt: skip
-
-    return deposit
-
-
-@cache
-def make_gather(
-    ndim: int, kernel: str = "linear", periodic: bool | tuple[bool, ...] = False
-) -> Callable:
-    """The field at one place, the adjoint of `make_deposit`: `fastgauss.gather`.
-
-    Parameters
-    ----------
-    ndim, kernel, periodic
-        As in `make_deposit`.
-
-    Returns
-    -------
-    callable
-        ``gather(grid, position)``, arguments as in `make_deposit`, ``grid`` of any real dtype.
-        Returns the weighted sum of the nodes around the position. It may be called from Python.
-
-    Raises
-    ------
-    ValueError
-        When it is made; the function itself never raises.
-
-    Notes
-    -----
-    0 where the position is NaN or infinite; nodes outside the grid count as 0. Thread-safe,
-    allocates nothing.
-
-    Examples
-    --------
-    >>> from fastgauss.kernels import make_gather
-    >>> float(make_gather(1)(np.array([0.0, 4.0, 8.0]), (1.25,)))
-    5.0
-    """
-    nodes, wraps = _make_point(kernel, ndim, periodic)
-    read = stencils.make_gather(nodes, ndim, device)
-
-    @compiled
-    def gather(grid, position):
-        positions = stack_like(_DOUBLE, ndim)
-        put_row(positions, position)
-        for k in range(ndim):
-            if not abs(positions[k]) < _FAR:
-                return 0.0
-        out = stack_like(_DOUBLE, 1)
-        weights = stack_like(_DOUBLE, _WEIGHTS)
-        weights[:] = 1.0
-        cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
-        cells[:] = 0
-        block = stencils.Block(
-            which, cells.reshape(1, 3), stack_like(_TRUTH, 1), weights.reshape(1, _WEIGHTS)
-        )
-        frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        read(grid.reshape(-1), positions.reshape(1, ndim), frame, block, out.reshape(1, 1), 0, 1)
-        return out[0]
-
-    return gather
