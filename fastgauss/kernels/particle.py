@@ -87,8 +87,9 @@ def _put_number(m, values, count):
 @variants(put_row)
 def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
     if isinstance(values, types.BaseTuple):
-        fits = len(values) == count.literal_value
-        return (_put_one, _put_two, _put_three)[count.literal_value - 1] if fits else None
+        wanted = getattr(count, "literal_value", 0)  # numba asks without it first
+        fits = len(values) == wanted
+        return (_put_one, _put_two, _put_three)[wanted - 1] if fits else None
     return _put_number if isinstance(values, types.Number) else _put_array
 
 
