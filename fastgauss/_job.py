@@ -175,7 +175,9 @@ class Job:
             spreads = np.empty_like(packed)
             if not second.size:
                 second = np.ones((1, pixels.shape[1]))
-            kernels.spread(pixels, second, places, *shape, known, params, spreads)
+            kernels.spread(
+                pixels, second, places, *shape, known, params, spreads, spreads[:0], spreads[:0, 0]
+            )
         scaled = options.covariance == "residual"
         free = options.free if isinstance(options.free, int) else options.free[rows]
         freedom = counts - free if scaled else np.full(len(counts), -1)

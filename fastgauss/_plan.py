@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from . import _check
 from .grid import Grid
 from .kernels.lanes import REGISTER_BITS
-from .kernels.products import SLOTS, TABLES_AT, Support
+from .kernels.products import ROOM, SLOTS, TABLES_AT, Support
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")
@@ -198,7 +198,7 @@ def by_tile(grid: Grid, centres: np.ndarray, total: int) -> Tiled:
 def as_plan(grid: Grid, about: Geometry, particles: Particles) -> Plan:
     """The plan of particles that are in the order of tiles; ``about`` says what they are."""
     nodes = np.minimum(2.0 * about.longest + 1.0, np.array(grid.shape))
-    stride = -(-(int(nodes.max(initial=0.0)) + 5 * REGISTER_BITS // 32) // 16) * 16
+    stride = -(-(int(nodes.max(initial=0.0)) + ROOM) // 16) * 16
     return Plan(
         grid,
         len(particles.centres),

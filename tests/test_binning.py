@@ -201,7 +201,7 @@ def test_arguments_of_histogram(args, error, text):
 def test_within_the_callers_own_compiled_code():
     from numba import njit
 
-    interval, include, scale_of = binning.interval, binning.include, binning.scale_of
+    interval, include, scale_of = binning.interval, binning.update_statistics, binning.scale_of
 
     @njit(cache=False)
     def moments(x, edges, rows):

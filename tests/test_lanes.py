@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgauss.kernels import lanes, linalg
+from fastgauss.kernels import float_bits, lanes, linalg
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
 
 RNG = np.random.default_rng(3)
@@ -55,10 +55,10 @@ def test_operators_are_those_of_numpy():
 @kernel
 def _bits(a, out, word):
     x = lanes.load(a, 0)
-    exponent, mantissa = lanes.exponent_and_mantissa(x)
+    exponent, mantissa = float_bits.exponent_and_mantissa(x)
     lanes.store(out, 0, exponent)
     lanes.store(out, 1, mantissa)
-    lanes.store(out, 2, lanes.power_of_two(exponent + 1.5 * 2.0**52) * mantissa)
+    lanes.store(out, 2, float_bits.power_of_two(exponent + 1.5 * 2.0**52) * mantissa)
     lanes.store(out, 3, lanes.select(lanes.mask_from_bits(word), 1.0, lanes.broadcast(0.0)))
 
 

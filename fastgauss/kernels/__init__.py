@@ -1,1 +1,70 @@
-"""Compiled building blocks; nothing here imports the layer above."""
+"""Compiled building blocks, for the caller's own ``@njit`` code.
+
+The names below are public: each may be called from functions under ``numba.njit``, with
+``cache=True`` and, where threads are not excluded in its text, from ``prange`` under
+``parallel=True``. The guide is ``docs/kernels.md``.
+
+================  ==========================================================================
+models            `make_evaluate`, `make_jacobian`, `make_image`
+fits              `make_roi_fit`, `make_curve_fit`, `make_normal_equations`,
+                  `make_damped_step`
+fields            `window`, `images`, `make_paint`, `make_project`
+scatter           `make_stencil`, `make_deposit`, `make_gather`, `make_add`,
+                  `make_add_checked`, `find_bin`, `update_statistics`,
+                  `ring_pixel`, `nest_pixel`
+functions         `exp`, `exp_negative`, `exp_flushed`, `log`, `erf`, `erfc`, `erfcx`
+lanes             `WIDTH`, `LaneType`, `MaskType`, `lane_type`, `lane_rows`, `load`, `store`,
+                  `load_double`, `store_double`, `broadcast`, `ramp`, `lanes_within`,
+                  `select`, `maximum`, `minimum`, `sqrt`, `absolute`, `floor`, `total`,
+                  `mask_bits`, `lowest_bit`
+================  ==========================================================================
+
+A ``make_...`` is called once, at import, and its result is a module global of the caller's: what
+it chooses is chosen when code is compiled. The functions themselves check nothing and raise
+nothing; each says what NaN and bad indices do.
+
+**Promise.** Within a minor series (0.1.x, then 1.0.x) the names in ``fastgauss.kernels.__all__``
+keep their name, the order and meaning of their arguments and what they return. All else in this
+package is internal and may change at any time. numba keeps a caller's compiled code until the
+caller's *own* file changes: after an upgrade of fastgauss clear the caches of code that calls its
+kernels.
+
+Nothing here imports the layer above.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_NAMES = {
+    "binning": ("find_bin", "update_statistics"),
+    "curve": ("make_curve_fit",),
+    "healpix": ("nest_pixel", "ring_pixel"),
+    "lanes": (
+        "WIDTH", "LaneType", "MaskType", "absolute", "broadcast", "floor", "lane_rows",
+        "lane_type", "load", "lowest_bit", "mask_bits", "maximum", "minimum", "select", "sqrt",
+        "store",
+    ),
+    "masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
+    "model": ("make_evaluate", "make_image", "make_jacobian"),
+    "particle": ("make_paint", "make_project"),
+    "point": ("make_deposit", "make_gather", "make_stencil"),
+    "roi": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
+    "scatter": ("make_add", "make_add_checked"),
+    "special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
+    "windows": ("images", "window"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first asked for."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

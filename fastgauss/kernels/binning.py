@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
+from ._compile import device, entry, kernel
 from .lanes import WIDTH, floor, load, mask_bits, select, store
 from .partition import PLACES, TAKEN, make_sift
 
@@ -22,9 +22,26 @@ ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
 
 
-@device
-def include(row, value, weight):
-    """One more value in a bin's state."""
+@entry
+def update_statistics(row: np.ndarray, value: float, weight: float) -> None:
+    """One more value in a bin's state, for compiled code.
+
+    ``row`` is a float64 array of the seven numbers weight, sum, first value, mean less the first
+    value, sum of squares about the mean, least and greatest; it begins as
+    ``[0, 0, 0, 0, 0, inf, -inf]``.
+
+    Examples
+    --------
+    >>> row = np.array(EMPTY)
+    >>> for value in (1.0, 2.0, 6.0):
+    ...     update_statistics(row, value, 1.0)
+    >>> row[2] + row[3], row[4] / row[0]  # mean and variance
+    (np.float64(3.0), np.float64(4.666666666666667))
+
+    Notes
+    -----
+    NaN makes all but the weight NaN. Two threads must not share a row. Allocates nothing.
+    """
     if row[LEAST] > row[GREATEST]:  # none yet
         row[FIRST] = value
     row[WEIGHT] += weight
@@ -51,7 +68,9 @@ def make_statistics(place: str, weighted: bool) -> Callable:
             k = placed(indices[i], count.size)
             if k >= 0:
                 count[k] += 1
-                include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
+                update_statistics(
+                    state[k], float(values[i]), float(weights[i]) if weighted else 1.0
+                )
 
     return statistics
 
@@ -72,7 +91,9 @@ def make_own_statistics(place: str, weighted: bool, together: bool) -> Callable:
             for q in range(held):
                 k, i = first + np.int64(bins[q]), load[q]
                 count[k] += 1
-                include(state[k], float(values[i]), float(weights[i]) if weighted else 1.0)
+                update_statistics(
+                    state[k], float(values[i]), float(weights[i]) if weighted else 1.0
+                )
 
     return own_statistics
 
@@ -101,6 +122,23 @@ def interval(value, edges, first, last, scale):
     while j < n - 1 and value >= edges[np.uint64(j + 1)]:
         j += 1
     return j
+
+
+@entry
+def find_bin(value: float, edges: np.ndarray) -> int:
+    """The bin j of a value, edges[j] <= value < edges[j + 1], for compiled code.
+
+    That of `fastgauss.histogram`: the last edge belongs to the last bin. -1 outside, also for
+    NaN. ``edges`` are a float64 array of two numbers or more that grow by about equal steps: they
+    are not checked. Thread-safe, allocates nothing, inlined.
+
+    Examples
+    --------
+    >>> int(find_bin(0.5, np.linspace(0.0, 1.0, 5)))
+    2
+    """
+    value = np.float64(value)
+    return interval(value, edges, edges[0], edges[edges.size - 1], scale_of(edges))
 
 
 @device

@@ -135,8 +135,16 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
         ``objectives`` (n,), ``status`` (n,) with the codes of ``fastgauss.Status``, and
         ``iterations`` (n,). A point that is NaN or has the weight 0 does not exist.
 
+    Raises
+    ------
+    TypeError
+        By numba, when the caller is compiled, if the function cannot be; else nothing.
+
     Notes
     -----
+    NaN in ``start`` ends with the status NOT_FINITE; shapes are not checked. Thread-safe;
+    allocates its results and about ten small arrays a call.
+
     The objective is sum w (y - f)**2, the covariance its residual variance times the
     inverse Gram matrix; the solver is that of ``levmar``. The cost of a round is m times
     that of the function and P (P + 3) / 2 multiply-adds, for eight data sets at once.

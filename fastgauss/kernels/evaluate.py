@@ -174,7 +174,7 @@ def _make_rotated(integrate: bool, derivatives: bool) -> Callable:
     return profile
 
 
-def _make_shape(
+def make_shape(
     ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
 ) -> Shape:
     if rotated:
@@ -218,31 +218,13 @@ def _write(m, row, step, out, start, count) -> None:
         flat[start + whole * WIDTH + lane] = m[row + whole, lane]
 
 
-@cache
-def make_points(
-    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
-) -> Callable:
-    """Values or derivatives of a model: a kernel over points.
-
-    ``sigmas`` are the positions of the width of each axis among the parameters.
-    """
-    shape = _make_shape(ndim, sigmas, rotated, integrate, derivatives)
-    prepare, profile, order = shape.prepare, shape.profile, shape.order
-    size = max(order) + 2
-    outputs = size if derivatives else 1
-    own_rows, count_terms = shape.rows, len(order)
-
-    @device
-    def differs(m, raw, step, a, b):
-        """Whether the parameters of two groups differ anywhere."""
-        same = load(m, raw + a) == load(m, raw + b)
-        for k in range(1, size):
-            same = same & (load(m, raw + k * step + a) == load(m, raw + k * step + b))
-        return mask_bits(same) != ALL_LANES
+def make_put(order: tuple[int, ...], derivatives: bool) -> Callable:
+    """From a profile to the outputs of one group."""
+    size, count_terms = max(order) + 2, len(order)
 
     @device
     def put(m, f, own, terms, target, step) -> None:
-        """Write the outputs of one group, output k to row ``target + k * step``."""
+        """Write output k to row ``target + k * step``."""
         amplitude = load(m, own)
         if derivatives:
             store(m, target, f)
@@ -254,6 +236,32 @@ def make_points(
             store(m, target + (size - 1) * step, broadcast(1.0))
         else:
             store(m, target, amplitude * f + load(m, own + 1))
+
+    return put
+
+
+@cache
+def make_points(
+    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
+) -> Callable:
+    """Values or derivatives of a model: a kernel over points.
+
+    ``sigmas`` are the positions of the width of each axis among the parameters.
+    """
+    shape = make_shape(ndim, sigmas, rotated, integrate, derivatives)
+    prepare, profile, order = shape.prepare, shape.profile, shape.order
+    size = max(order) + 2
+    outputs = size if derivatives else 1
+    own_rows, count_terms = shape.rows, len(order)
+    put = make_put(order, derivatives)
+
+    @device
+    def differs(m, raw, step, a, b):
+        """Whether the parameters of two groups differ anywhere."""
+        same = load(m, raw + a) == load(m, raw + b)
+        for k in range(1, size):
+            same = same & (load(m, raw + k * step + a) == load(m, raw + k * step + b))
+        return mask_bits(same) != ALL_LANES
 
     @kernel
     def points(coords, params, out) -> None:
@@ -290,12 +298,14 @@ def make_points(
 
 
 @cache
-def make_image(ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool) -> Callable:
+def make_image(
+    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, wrap: Callable = kernel
+) -> Callable:
     """Values of a model on the pixels of grids: a kernel over rows of pixels.
 
-    An unrotated model is a product of tables, one an axis.
+    An unrotated model is a product of tables, one an axis. ``wrap`` may be ``device``.
     """
-    shape = _make_shape(ndim, sigmas, rotated, integrate, False)
+    shape = make_shape(ndim, sigmas, rotated, integrate, False)
     prepare, profile, own_rows = shape.prepare, shape.profile, shape.rows
     size = max(shape.order) + 2
     axis = profiles.integrated if integrate else profiles.sampled
@@ -329,7 +339,7 @@ def make_image(ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: boo
             i = nx - WIDTH
             store(out, at + i, wide_height * load(table, i) + wide_offset)
 
-    @kernel
+    @wrap
     def image(params, lengths, out, start, stop) -> None:
         """Rows start .. stop of the images of ``params[n, :]``.
 

@@ -18,7 +18,7 @@ from .masked import lanes_within, load_double, total
 from .windows import images, layer_range, window
 
 
-def _make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Callable:
+def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Callable:
     """Call ``act`` for each image of a particle that meets nodes [low, high) of the first axis."""
 
     @device
@@ -89,7 +89,7 @@ def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
     """
     family = _family(turned)
     paint = family.make_paint(products.COMBINE[combine], sphere)
-    visit = _make_visit(family.shape_of, family.half_widths, paint)
+    visit = make_visit(family.shape_of, family.half_widths, paint)
 
     @kernel
     def scatter(flat, layout, support, particles, amplitudes, table, row, low, high):
@@ -110,7 +110,7 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
     """The kernel that writes the sums of particles [begin, end) to their rows of ``out``."""
     family = _family(turned)
     project = family.make_project(derivatives, sphere)
-    visit = _make_visit(family.shape_of, family.half_widths, project)
+    visit = make_visit(family.shape_of, family.half_widths, project)
 
     @kernel
     def gather(flat, layout, support, particles, out, table, row, begin, end):
@@ -133,7 +133,7 @@ def make_tangent(turned: bool, sphere: bool) -> Callable:
     Coefficients stand in the order of the particles.
     """
     family = _family(turned)
-    visit = _make_visit(family.shape_of, family.half_widths, family.make_tangent(sphere))
+    visit = make_visit(family.shape_of, family.half_widths, family.make_tangent(sphere))
 
     @kernel
     def tangent(flat, layout, support, particles, coefficients, table, row, low, high):
@@ -154,7 +154,7 @@ def make_tangent(turned: bool, sphere: bool) -> Callable:
 def make_blocks(turned: bool) -> Callable:
     """The kernel that writes each particle's packed products of columns (n, K (K + 1) / 2)."""
     family = _family(turned)
-    visit = _make_visit(family.shape_of, family.half_widths, family.make_blocks(False))
+    visit = make_visit(family.shape_of, family.half_widths, family.make_blocks(False))
 
     @kernel
     def blocks(flat, layout, support, particles, out, table, row, begin, end):
@@ -179,8 +179,8 @@ def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
     def tally(flat, layout, support, axes, shape, first, count, centre, amplitude, table, row):
         table[0] += float(count[0] * count[1] * count[2])
 
-    measure = _make_visit(family.shape_of, family.half_widths, tally)
-    visit = _make_visit(family.shape_of, family.half_widths, family.make_collect(sphere))
+    measure = make_visit(family.shape_of, family.half_widths, tally)
+    visit = make_visit(family.shape_of, family.half_widths, family.make_collect(sphere))
 
     @kernel
     def count(flat, layout, support, particles, counts, table, row):

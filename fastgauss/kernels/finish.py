@@ -157,9 +157,10 @@ def angle_rotated(m, p, work, lane) -> None:
 
 @cache
 def make_finish(
-    shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool, constants: int = 0
-) -> Callable:
-    """The last stage of one model: a kernel over a range of spots."""
+    shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool, constants: int = 0,
+    wrap: Callable = kernel,
+) -> Callable:  # fmt: skip
+    """The last stage of one model: a kernel over a range of spots; ``wrap`` may be ``device``."""
     entries = packed_size(size)
     p = constants
     cov, gram = p + size, p + size + entries
@@ -194,7 +195,7 @@ def make_finish(
             own = select(load(m, keep + i) > 0.0, own, broadcast(diagonal))
             store(m, matrix + packed(i, i), own)
 
-    @kernel
+    @wrap
     def finish(
         params, covariances, spread_sums, objectives, freedoms, status, lowest, highest, known,
         places, nz, ny, nx,

@@ -59,7 +59,13 @@ class MaskType(types.Type):
 
 
 def lane_type(dtype: types.Float) -> LaneType:
-    """The lane type of ``dtype`` that fills one register."""
+    """The lane type of ``dtype`` that fills one register, for signatures of one's own.
+
+    Examples
+    --------
+    >>> lane_type(types.float32).width
+    16
+    """
     return LaneType(dtype, REGISTER_BITS // dtype.bitwidth)
 
 
@@ -184,12 +190,26 @@ _simple(operator.neg, (LaneType,), _same, lambda c, b, sig, args: b.fneg(args[0]
 
 
 def load(array: np.ndarray, i: int) -> np.ndarray:
-    """Row ``i`` of a ``(rows, WIDTH)`` array, or the lanes from element ``i`` of a 1-D one."""
+    """Row ``i`` of a ``(rows, WIDTH)`` array, or the lanes from element ``i`` of a 1-D one.
+
+    Examples
+    --------
+    >>> load(np.arange(20.0), 4)
+    array([ 4.,  5.,  6.,  7.,  8.,  9., 10., 11.])
+    """
     return array[i].copy() if array.ndim == 2 else array[i : i + WIDTH].copy()
 
 
 def store(array: np.ndarray, i: int, value: np.ndarray) -> None:
-    """Write a lane value where ``load`` would read it."""
+    """Write a lane value where ``load`` would read it.
+
+    Examples
+    --------
+    >>> a = np.zeros(10)
+    >>> store(a, 1, broadcast(2.0))
+    >>> a
+    array([0., 2., 2., 2., 2., 2., 2., 2., 2., 0.])
+    """
     if array.ndim == 2:
         array[i] = value
     else:
@@ -254,6 +274,11 @@ def lane_rows(rows: int) -> np.ndarray:
     """Zeroed float64 lane memory of shape ``(rows, WIDTH)``, aligned to a cache line.
 
     An access that straddles two cache lines costs two.
+
+    Examples
+    --------
+    >>> lane_rows(3).shape
+    (3, 8)
     """
     raw = np.zeros((rows + 1) * WIDTH)
     skip = (-raw.ctypes.data % 64) // 8
@@ -264,7 +289,13 @@ def lane_rows(rows: int) -> np.ndarray:
 
 
 def broadcast(value: float) -> np.ndarray:
-    """The same number in every lane."""
+    """The same number in every lane.
+
+    Examples
+    --------
+    >>> broadcast(1.5)
+    array([1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5])
+    """
     return np.full(WIDTH, value)
 
 
@@ -279,7 +310,13 @@ def _lower_broadcast(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def select(mask: Any, yes: Any, no: Any) -> Any:
-    """``yes`` where the mask is true, else ``no``; for lanes and for scalars."""
+    """``yes`` where the mask is true, else ``no``; for lanes and for scalars.
+
+    Examples
+    --------
+    >>> select(load(np.arange(8.0), 0) > 4.0, 1.0, 0.0)
+    array([0., 0., 0., 0., 0., 1., 1., 1.])
+    """
     return np.where(mask, yes, no)[()]
 
 
@@ -320,17 +357,35 @@ def _lower_select_scalar(context: Any, builder: Any, sig: Any, args: Any) -> Any
 
 
 def sqrt(x: Any) -> Any:
-    """Square root of lanes or of a scalar."""
+    """Square root of lanes or of a scalar.
+
+    Examples
+    --------
+    >>> sqrt(broadcast(4.0))[0]
+    np.float64(2.0)
+    """
     return np.sqrt(x)
 
 
 def absolute(x: Any) -> Any:
-    """Magnitude of lanes or of a scalar."""
+    """Magnitude of lanes or of a scalar.
+
+    Examples
+    --------
+    >>> absolute(-2.0)
+    np.float64(2.0)
+    """
     return np.abs(x)
 
 
 def floor(x: Any) -> Any:
-    """Largest integer not above x, of lanes or of a scalar."""
+    """Largest integer not above x, of lanes or of a scalar.
+
+    Examples
+    --------
+    >>> floor(-1.5)
+    np.float64(-2.0)
+    """
     return np.floor(x)
 
 
@@ -361,18 +416,36 @@ _unary(floor, "llvm.floor")
 
 @device
 def maximum(a: Any, b: Any) -> Any:
-    """The larger; ``b`` where a comparison with NaN decides nothing."""
+    """The larger; ``b`` where a comparison with NaN decides nothing.
+
+    Examples
+    --------
+    >>> maximum(2.0, 3.0)
+    np.float64(3.0)
+    """
     return select(a > b, a, b)
 
 
 @device
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller; ``b`` where a comparison with NaN decides nothing."""
+    """The smaller; ``b`` where a comparison with NaN decides nothing.
+
+    Examples
+    --------
+    >>> minimum(2.0, 3.0)
+    np.float64(2.0)
+    """
     return select(a < b, a, b)
 
 
 def mask_bits(mask: np.ndarray) -> int:
-    """The mask as an integer, lane 0 in the lowest bit."""
+    """The mask as an integer, lane 0 in the lowest bit.
+
+    Examples
+    --------
+    >>> mask_bits(load(np.arange(8.0), 0) < 2.0)
+    3
+    """
     return int(np.packbits(mask, bitorder="little")[0])
 
 
@@ -382,7 +455,13 @@ def mask_from_bits(bits: int) -> np.ndarray:
 
 
 def lowest_bit(bits: int) -> int:
-    """Position of the lowest set bit; 64 if there is none."""
+    """Position of the lowest set bit; 64 if there is none.
+
+    Examples
+    --------
+    >>> lowest_bit(12)
+    2
+    """
     return (bits & -bits).bit_length() - 1 if bits else 64
 
 
@@ -417,80 +496,3 @@ def _lower_mask_from_bits(context: Any, builder: Any, sig: Any, args: Any) -> An
     word = context.cast(builder, args[0], sig.args[0], types.int64)
     narrow = builder.trunc(word, ir.IntType(sig.return_type.width))
     return builder.bitcast(narrow, ir.VectorType(ir.IntType(1), sig.return_type.width))
-
-
-# -- bits of floating-point numbers ------------------------------------------------------------
-
-_LAYOUT = {  # dtype: (integer, explicit fraction bits, exponent bias)
-    64: (np.int64, 52, 1023),
-    32: (np.int32, 23, 127),
-}
-
-
-def power_of_two(t: Any) -> Any:
-    """``2**k`` for the integer k that the low bits of ``t`` hold.
-
-    ``t`` is k + 1.5 * 2**52 (2**23 for float32); 2**k must be a normal number.
-    """
-    t = np.asarray(t)
-    integer, fraction, bias = _LAYOUT[8 * t.itemsize]
-    bits = (t.view(integer) + integer(bias)) << integer(fraction)
-    return bits.view(t.dtype)[()]
-
-
-def exponent_and_mantissa(x: Any) -> tuple[Any, Any]:
-    """``(k, m)`` with x = 2**k * m and 1 <= m < 2, for positive normal x; k is a float."""
-    x = np.asarray(x)
-    integer, fraction, bias = _LAYOUT[8 * x.itemsize]
-    bits = x.view(integer)
-    exponent = (bits >> integer(fraction)) - integer(bias)
-    one = integer(bias << fraction)
-    mantissa = (bits & integer((1 << fraction) - 1)) | one
-    return exponent.astype(x.dtype)[()], mantissa.view(x.dtype)[()]
-
-
-def _bit_type(kind: Any) -> tuple[ir.Type, int, int]:
-    dtype = kind.dtype if isinstance(kind, LaneType) else kind
-    _, fraction, bias = _LAYOUT[dtype.bitwidth]
-    integer = ir.IntType(dtype.bitwidth)
-    vector = ir.VectorType(integer, kind.width) if isinstance(kind, LaneType) else integer
-    return vector, fraction, bias
-
-
-def _integer(kind: ir.Type, value: int) -> ir.Constant:
-    count = getattr(kind, "count", None)
-    return ir.Constant(kind, value if count is None else [value] * count)
-
-
-@type_callable(power_of_two)
-def _type_power(context: Any) -> Any:
-    return lambda t: t if isinstance(t, (LaneType, types.Float)) else None
-
-
-def _lower_power(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    integer, fraction, bias = _bit_type(sig.return_type)
-    bits = builder.bitcast(args[0], integer)
-    bits = builder.shl(builder.add(bits, _integer(integer, bias)), _integer(integer, fraction))
-    return builder.bitcast(bits, context.get_value_type(sig.return_type))
-
-
-@type_callable(exponent_and_mantissa)
-def _type_split(context: Any) -> Any:
-    return lambda x: types.UniTuple(x, 2) if isinstance(x, (LaneType, types.Float)) else None
-
-
-def _lower_split(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    kind = sig.args[0]
-    integer, fraction, bias = _bit_type(kind)
-    value = context.get_value_type(kind)
-    bits = builder.bitcast(args[0], integer)
-    exponent = builder.ashr(bits, _integer(integer, fraction))
-    exponent = builder.sitofp(builder.sub(exponent, _integer(integer, bias)), value)
-    bits = builder.and_(bits, _integer(integer, (1 << fraction) - 1))
-    bits = builder.or_(bits, _integer(integer, bias << fraction))
-    return context.make_tuple(builder, sig.return_type, (exponent, builder.bitcast(bits, value)))
-
-
-for _kind in (LaneType, types.Float):
-    lower_builtin(power_of_two, _kind)(_lower_power)
-    lower_builtin(exponent_and_mantissa, _kind)(_lower_split)

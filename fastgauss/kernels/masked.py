@@ -41,7 +41,13 @@ def _lower_lane_count(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def ramp(start: float) -> np.ndarray:
-    """``start, start + 1, ...``: one more in each lane; in the precision of ``start``."""
+    """``start, start + 1, ...``: one more in each lane; in the precision of ``start``.
+
+    Examples
+    --------
+    >>> ramp(3.0)
+    array([ 3.,  4.,  5.,  6.,  7.,  8.,  9., 10.])
+    """
     return start + np.arange(WIDTH, dtype=np.result_type(start))
 
 
@@ -59,7 +65,13 @@ def _lower_ramp(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @device
 def lanes_within(zero, begin, end):
-    """Mask of the lanes k with begin <= k < end; ``zero`` tells the precision."""
+    """Mask of the lanes k with begin <= k < end; ``zero`` tells the precision.
+
+    Examples
+    --------
+    >>> lanes_within(0.0, 1, 3)
+    array([False,  True,  True, False, False, False, False, False])
+    """
     kind = type(zero)
     k = ramp(zero)
     return (k >= kind(begin)) & (k < kind(end))
@@ -190,7 +202,13 @@ def _lower_store_rounded(context: Any, builder: Any, sig: Any, args: Any) -> Any
 
 
 def total(value: np.ndarray) -> float:
-    """Sum of the lanes, halves added to halves."""
+    """Sum of the lanes, halves added to halves.
+
+    Examples
+    --------
+    >>> total(ramp(1.0))
+    np.float64(36.0)
+    """
     while value.size > 1:
         half = value.size // 2
         value = value[:half] + value[half:]
@@ -218,12 +236,26 @@ def _lower_total(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def load_double(array: np.ndarray, i: int, mask: np.ndarray) -> np.ndarray:
-    """``WIDTH`` elements of a 1-D array of real numbers as float64 lanes, 0 where masked."""
+    """``WIDTH`` elements of a 1-D array of real numbers as float64 lanes, 0 where masked.
+
+    Examples
+    --------
+    >>> load_double(np.array([5, 6, 7]), 0, lanes_within(0.0, 0, 3))
+    array([5., 6., 7., 0., 0., 0., 0., 0.])
+    """
     return load_some(array, i, mask).astype(np.float64)
 
 
 def store_double(array: np.ndarray, i: int, value: np.ndarray, mask: np.ndarray) -> None:
-    """Write float64 lanes where the mask is true, rounded to the array's dtype."""
+    """Write float64 lanes where the mask is true, rounded to the array's dtype.
+
+    Examples
+    --------
+    >>> a = np.zeros(3, dtype=np.float32)
+    >>> store_double(a, 0, ramp(1.0), lanes_within(0.0, 0, 3))
+    >>> a
+    array([1., 2., 3.], dtype=float32)
+    """
     store_some(array, i, value, mask)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import profiles
 from ._compile import device
-from .lanes import WIDTH, broadcast, load, maximum
+from .lanes import REGISTER_BITS, WIDTH, broadcast, load, maximum
 from .masked import lane_count, lanes_within, load_some, ramp, store_rounded, store_some, total
 from .special import exp_flushed
 from .windows import address
@@ -33,6 +33,7 @@ SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x
 SLOTS = 4  # tables of an axis: value, two derivatives, squared distance
 BLOCK_AT = 16  # in a thread's scratch: first sums, then products of columns, then tables
 TABLES_AT = BLOCK_AT + 64  # those of z, then those of y
+ROOM = 5 * REGISTER_BITS // 32  # of a table beside its nodes, for registers that reach over
 
 
 class Support(NamedTuple):

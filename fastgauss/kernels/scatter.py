@@ -63,7 +63,47 @@ ASKS = {"value": ask_for_both, "scalar": ask_for_indices, "row": ask_for_indices
 
 @cache
 def make_add(place: str, kind: str) -> Callable:
-    """The kernel that adds pairs [start, stop) to ``out``."""
+    """``numpy.add.at`` for pairs [start, stop), for compiled code.
+
+    Parameters
+    ----------
+    place : {"plain", "raise", "wrap", "clip", "drop"}
+        What an index that is outside means: "plain" none is, "raise" negative ones count from
+        the end and none is outside [-size, size), "wrap" modulo the size, "clip" the nearest
+        bin, "drop" nothing. The first two are not checked: see `make_add_checked`.
+    kind : {"value", "scalar", "row"}
+        What is added: ``values[i]``, ``values[0]``, or the row ``values[i, :]`` to ``out[k, :]``.
+
+    Returns
+    -------
+    callable
+        ``add(out, indices, values, start, stop)`` with ``out`` an array of bins, ``indices`` an
+        integer array. Pairs are added in their order. It may be called from Python.
+
+    Raises
+    ------
+    KeyError
+        When it is made, for another place or kind; the function itself never raises.
+
+    Notes
+    -----
+    With "plain" and "raise" an index that is outside writes to memory that is not the array's.
+    NaN values are added. Two threads must not add to one array: give each its own, or its own
+    bins. Allocates nothing.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> from fastgauss.kernels import make_add
+    >>> add = make_add("drop", "value")
+    >>> @njit
+    ... def count(numbers, size):
+    ...     out = np.zeros(size)
+    ...     add(out, numbers, np.ones(numbers.size), 0, numbers.size)
+    ...     return out
+    >>> count(np.array([0, 2, 2, 9]), 3)
+    array([1., 0., 2.])
+    """
     placed, added, ask = PLACES[place], ADDS[kind], ASKS[kind]
     drops, twice = place == "drop", place != "wrap"
 
@@ -192,7 +232,38 @@ def make_add_own(place: str, kind: str, together: bool) -> Callable:
 
 @cache
 def make_add_checked(kind: str) -> Callable:
-    """Check all indices, then add all pairs: the position of the first bad index, or -1."""
+    """Check all indices, then add all pairs, for compiled code.
+
+    Parameters
+    ----------
+    kind : {"value", "scalar", "row"}
+        As in `make_add`.
+
+    Returns
+    -------
+    callable
+        ``add(out, indices, values)`` returns the position of the first index outside
+        [-size, size), and then nothing was added, or -1.
+
+    Raises
+    ------
+    KeyError
+        When it is made, for another kind; the function itself never raises.
+
+    Notes
+    -----
+    NaN values are added. Two threads must not add to one array. Allocates nothing.
+
+    Examples
+    --------
+    >>> from fastgauss.kernels import make_add_checked
+    >>> add = make_add_checked("value")
+    >>> out = np.zeros(3)
+    >>> add(out, np.array([0, -1]), np.array([2.0, 5.0])), add(out, np.array([7]), np.ones(1))
+    (-1, 0)
+    >>> out
+    array([2., 0., 5.])
+    """
     added = ADDS[kind]
 
     @kernel

@@ -37,7 +37,8 @@ import numpy as np
 from numba import types
 
 from ._compile import device, variants
-from .lanes import LaneType, absolute, exponent_and_mantissa, minimum, power_of_two, select
+from .float_bits import exponent_and_mantissa, power_of_two
+from .lanes import LaneType, absolute, minimum, select
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93145751953125e-1, 1.42860682030941723212e-6  # the first of 20 bits
@@ -208,6 +209,11 @@ def exp(x: Any) -> Any:
     Overflows to inf above 709.78, fades through the denormal numbers to 0 below -745.13,
     keeps NaN. float32 lanes stay float32 (1.1 ULP); a float32 scalar gives float64.
     About 1 ns a value in lanes.
+
+    Examples
+    --------
+    >>> exp(1.0)
+    np.float64(2.718281828459045)
     """
     single = np.ndim(x) > 0 and x.dtype == np.float32
     return _exp_single(x) if single else _exp_double(np.float64(x))
@@ -225,6 +231,11 @@ def exp_negative(x: Any) -> Any:
 
     The cheaper half of ``exp``, for float64: 0.65 ns a value in lanes. The same holds up to
     x = 700; beyond that the result means nothing.
+
+    Examples
+    --------
+    >>> exp_negative(-1.0), exp_negative(-1e9) > 0.0
+    (np.float64(0.36787944117144233), np.True_)
     """
     t, r = _reduce(select(x < -700.0, -700.0, x))
     return _reduced(r) * power_of_two(t)
@@ -236,6 +247,11 @@ def exp_flushed(x: Any) -> Any:
 
     For float64, up to x = 700 like ``exp_negative``, and as fast. ``exp`` slows down where
     it ends in a denormal number or 0, as on most of a grid around a narrow spot.
+
+    Examples
+    --------
+    >>> exp_flushed(-1.0), exp_flushed(-1e9)
+    (np.float64(0.36787944117144233), np.float64(0.0))
     """
     lost = x < -708.3964185322641  # log of the least normal number
     t, r = _reduce(select(lost, -708.0, x))
@@ -268,6 +284,11 @@ def log(x: Any) -> Any:
     """Natural logarithm, at most 1 ULP: -inf at 0, NaN below, inf at inf, NaN at NaN.
 
     float64; denormal numbers included.
+
+    Examples
+    --------
+    >>> log(2.0)
+    np.float64(0.6931471805599453)
     """
     tiny = x < 2.2250738585072014e-308
     k, m = exponent_and_mantissa(select(tiny, x * 2.0**54, x))
@@ -279,7 +300,13 @@ def log(x: Any) -> Any:
 
 @device
 def erfcx(x: Any) -> Any:
-    """exp(x**2) erfc(x) for 0 <= x < 1e300, at most 4 ULP; float64."""
+    """exp(x**2) erfc(x) for 0 <= x < 1e300, at most 4 ULP; float64.
+
+    Examples
+    --------
+    >>> round(float(erfcx(10.0)), 12)
+    0.056140992744
+    """
     w = 1.0 / (x + 3.0)
     return _erfcx_series((x + x) * w - 1.0) * w
 
@@ -289,6 +316,11 @@ def erfc(x: Any) -> Any:
     """1 - erf(x) without cancellation, at most 4.5 ULP, also where it is tiny; float64.
 
     Fades through the denormal numbers to 0 above 27.2; NaN stays NaN.
+
+    Examples
+    --------
+    >>> float(erfc(0.0))
+    1.0
     """
     a = minimum(28.0, absolute(x))
     high = (a + 1.5 * 2.0**31) - 1.5 * 2.0**31  # 26 bits, so that its square is exact
@@ -300,7 +332,13 @@ def erfc(x: Any) -> Any:
 
 @device
 def erf(x: Any) -> Any:
-    """The error function, at most 1.5 ULP; float64. NaN stays NaN."""
+    """The error function, at most 1.5 ULP; float64. NaN stays NaN.
+
+    Examples
+    --------
+    >>> erf(0.5)
+    np.float64(0.5204998778130465)
+    """
     a = absolute(x)
     far = 1.0 - erfc(a)
     far = select(x < 0.0, -far, far)

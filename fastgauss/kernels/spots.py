@@ -14,6 +14,7 @@ from typing import NamedTuple
 from . import astigmatic, finish, levmar, normal, rotated, separable, start
 from . import axes as tables
 from . import spread as sandwich
+from ._compile import kernel
 from .estimators import ESTIMATORS, Estimator
 
 
@@ -26,7 +27,7 @@ class Stages(NamedTuple):
     finish: Callable
 
 
-class _Blocks(NamedTuple):
+class Blocks(NamedTuple):
     """A model as the solver needs it."""
 
     size: int
@@ -74,7 +75,7 @@ def _widths(model: str, axes: int) -> _Widths:
     return _Widths(1, separable.common_sigma, rate, *own)
 
 
-def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
+def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     """The unrotated models."""
     widths = _widths(model, axes)
     size = axes + widths.parameters + 2
@@ -88,7 +89,7 @@ def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded:
     unit = separable.make_unit(axes, widths.sigma_of, widths.unit)
     settle = _settle(size, estimator, bounded)
     symmetric = model == "symmetric" or axes == 1
-    return _Blocks(
+    return Blocks(
         size=size,
         write=start.make_symmetric(axes) if symmetric else start.make_elliptic(axes),
         evaluate=separable.make_evaluate(accumulate, settle, unit, size, bounded),
@@ -100,7 +101,7 @@ def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded:
     )
 
 
-def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
+def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     """The rotated model."""
     if pixel == "sample":
         accumulate, scratch = rotated.make_sampled(estimator), rotated.SCRATCH
@@ -110,7 +111,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
     if bounded:
         scratch = (scratch[0] + rotated.NATURAL_ROWS, *scratch[1:])
     make_evaluate = rotated.make_natural if bounded else rotated.make_evaluate
-    return _Blocks(
+    return Blocks(
         size=7,
         write=start.write_rotated,
         evaluate=make_evaluate(accumulate, settle),
@@ -121,7 +122,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
     )
 
 
-def _blocks(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> _Blocks:
+def make_blocks(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     if model == "rotated" and axes == 2:
         return _rotated(pixel, estimator, bounded)
     return _separable(model, axes, pixel, estimator, bounded)
@@ -129,23 +130,25 @@ def _blocks(model: str, axes: int, pixel: str, estimator: Estimator, bounded: bo
 
 @cache
 def stages(
-    model: str, axes: int, pixel: str, estimator: str, bounded: bool, spread: bool
-) -> Stages:
+    model: str, axes: int, pixel: str, estimator: str, bounded: bool, spread: bool,
+    wrap: Callable = kernel,
+) -> Stages:  # fmt: skip
     """The stages of a fit; made, not compiled, on the first call.
 
     ``pixel`` may be "places" for profiles at given coordinates; ``estimator`` is a key of
-    ``ESTIMATORS``; ``spread``: the covariance is a sandwich.
+    ``ESTIMATORS``; ``spread``: the covariance is a sandwich. ``wrap`` may be ``device``, for
+    kernels that are made of all stages.
     """
     judge, middle = ESTIMATORS[estimator], ESTIMATORS["spread"]
-    blocks = _blocks(model, axes, pixel, judge, bounded)
-    other = _blocks(model, axes, pixel, middle, bounded)
+    blocks = make_blocks(model, axes, pixel, judge, bounded)
+    other = make_blocks(model, axes, pixel, middle, bounded)
     size, known = blocks.size, blocks.constants
     written = 2 * axes + 2 if model == "astigmatic" else size  # z comes of both widths
     return Stages(
-        start=start.make_start(blocks.write, written, axes, pixel == "places"),
+        start=start.make_start(blocks.write, written, axes, pixel == "places", wrap),
         fit=levmar.make_fit(
-            blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded, known
+            blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded, known, wrap
         ),
         spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle, known),
-        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread, known),
+        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread, known, wrap),
     )

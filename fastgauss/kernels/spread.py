@@ -1,4 +1,5 @@
-"""The middle of the sandwich: B'W V W B at the solution, V the model's own value."""
+"""Sums over the pixels of spots at given parameters: their normal equations, or the middle of the
+sandwich, B'W V W B with V the model's own value (the estimator "spread")."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from functools import cache
 
 from ._compile import kernel
 from .estimators import HEADER, Estimator
-from .lanes import WIDTH, lane_rows
+from .lanes import WIDTH, lane_rows, store
 from .linalg import packed_size
 
 
@@ -18,19 +19,29 @@ def make_spread(
     scratch: tuple[int, int, int],
     estimator: Estimator,
     constants: int = 0,
+    wrap: Callable = kernel,
 ) -> Callable:
-    """A kernel over a range of spots, from the same blocks as ``levmar.make_fit``."""
+    """A kernel over a range of spots, from the same blocks as ``levmar.make_fit``.
+
+    ``wrap`` may be ``device``.
+    """
     entries = packed_size(size)
     p = constants
     gram = p + size
     gradient = gram + entries
-    work = gradient + size
+    objective = gradient + size
+    work = objective + 1
     fixed_rows, axis_rows, row_rows = scratch
     read, kinds = estimator.read, estimator.kinds
 
-    @kernel
-    def spread(pixels, second, coords, nz, ny, nx, known, params, spreads) -> None:
-        """Write packed matrices ``spreads[n, P (P + 1) / 2]`` for ``params`` as fitted."""
+    @wrap
+    def spread(
+        pixels, second, coords, nz, ny, nx, known, params, spreads, gradients, objectives
+    ) -> None:  # fmt: skip
+        """Write packed matrices ``spreads[n, P (P + 1) / 2]`` for ``params`` as fitted.
+
+        And ``gradients[n, P]`` with ``objectives[n]``, unless these have no length.
+        """
         first_pixel = work + fixed_rows + axis_rows * (nz + ny + nx) + row_rows * nz * ny + HEADER
         m = lane_rows(first_pixel + kinds * nz * ny * nx + coords.shape[1])
         m[p : p + size] = 1.0
@@ -47,9 +58,14 @@ def make_spread(
                     m[first_pixel + kinds * pixels.shape[1] + k, lane] = places[k]
                 for i in range(size):
                     m[p + i, lane] = params[item, i]
-            evaluate(m, first_pixel, nz, ny, nx, p, work, gram, gradient)
+            loss = evaluate(m, first_pixel, nz, ny, nx, p, work, gram, gradient)
+            store(m, objective, loss)
             for lane in range(present):
                 for i in range(entries):
                     spreads[first + lane, i] = m[gram + i, lane]
+                if objectives.size:
+                    objectives[first + lane] = m[objective, lane]
+                    for i in range(size):
+                        gradients[first + lane, i] = m[gradient + i, lane]
 
     return spread

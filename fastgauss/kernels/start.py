@@ -249,11 +249,13 @@ def write_rotated(m, p, variances, cov) -> None:
 
 
 @cache
-def make_start(write_widths: Callable, size: int, axes: int, placed: bool) -> Callable:
-    """Starting values of one model: a kernel over a range of spots."""
+def make_start(
+    write_widths: Callable, size: int, axes: int, placed: bool, wrap: Callable = kernel
+) -> Callable:
+    """Starting values of one model: a kernel over a range of spots; ``wrap`` may be ``device``."""
     moments = _make_moments(axes, placed)
 
-    @kernel
+    @wrap
     def start_values(pixels, coords, nz, ny, nx, polarity, start) -> None:
         """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, nz * ny * nx]``.
 

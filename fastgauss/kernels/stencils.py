@@ -132,8 +132,8 @@ def _row_4(weights, k, at):
     return weights[k, at], weights[k, at + 1], weights[k, at + 2], weights[k, at + 3]
 
 
-_SPREAD = {1: _nearest, 2: _linear, 3: _quadratic, 4: _cubic}
-_ROW = {1: _row_1, 2: _row_2, 3: _row_3, 4: _row_4}
+SPREAD = {1: _nearest, 2: _linear, 3: _quadratic, 4: _cubic}
+ROW = {1: _row_1, 2: _row_2, 3: _row_3, 4: _row_4}
 
 
 @kernel
@@ -206,7 +206,7 @@ def make_choose(nodes: int) -> Callable:
 
 def make_locate(nodes: int, axes: int) -> Callable:
     """Fill cells and weights of a block and ask for its nodes."""
-    weigh = _SPREAD[nodes]
+    weigh = SPREAD[nodes]
     lead = 3 - axes
     rows_z = nodes if axes == 3 else 1
     rows_y = nodes if axes >= 2 else 1
@@ -254,12 +254,12 @@ def plane_of(i, n, wraps, low, high):
 
 
 @cache
-def make_deposit(nodes: int, axes: int, many: bool) -> Callable:
+def make_deposit(nodes: int, axes: int, many: bool, wrap: Callable = kernel) -> Callable:
     """The kernel that adds values times weights to the planes [low, high) of the first axis.
 
-    ``many``: nodes have channels. ``values`` is (n or 1, channels).
+    ``many``: nodes have channels. ``values`` is (n or 1, channels). ``wrap`` may be ``device``.
     """
-    choose, locate, row_of = make_choose(nodes), make_locate(nodes, axes), _ROW[nodes]
+    choose, locate, row_of = make_choose(nodes), make_locate(nodes, axes), ROW[nodes]
     rows_z = nodes if axes == 3 else 1
     rows_y = nodes if axes >= 2 else 1
 
@@ -304,7 +304,7 @@ def make_deposit(nodes: int, axes: int, many: bool) -> Callable:
                         node = (i * frame.shape[1] + j) * frame.shape[2] + m
                         add_node(flat, node, outer, weights[k, 8 + x], values, v)
 
-    @kernel
+    @wrap
     def deposit(flat, positions, values, frame, block, low, high):
         i, end = 0, positions.shape[0]
         own = values.shape[0] == positions.shape[0]
@@ -322,7 +322,7 @@ def make_deposit(nodes: int, axes: int, many: bool) -> Callable:
 
 
 @cache
-def make_gather(nodes: int, axes: int) -> Callable:
+def make_gather(nodes: int, axes: int, wrap: Callable = kernel) -> Callable:
     """The adjoint: weighted sums of the nodes around particles [begin, end), in every channel."""
     locate = make_locate(nodes, axes)
     lead = 3 - axes
@@ -360,7 +360,7 @@ def make_gather(nodes: int, axes: int) -> Callable:
                 total += row * (weights[k, z] * weights[k, 4 + y])
         return total
 
-    @kernel
+    @wrap
     def gather(flat, positions, frame, block, out, begin, end):
         channels = out.shape[1]
         n = frame.shape[lead]

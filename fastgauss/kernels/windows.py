@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device, kernel
+from ._compile import device, entry, kernel
 from .lanes import floor
 
 TILE = 8  # nodes along an edge: the windows of a tile's particles share the cache
@@ -55,9 +55,18 @@ def address(layout, z, y, x):
     return layout.start + across + x * layout.strides[2]
 
 
-@device
-def window(centre, half, low, high):
-    """First node and number of nodes of [centre - half, centre + half] in [low, high)."""
+@entry
+def window(centre: float, half: float, low: int, high: int) -> tuple[int, int]:
+    """First node and number of nodes of [centre - half, centre + half] in [low, high).
+
+    For compiled code. The number is 0 where there is none, also for NaN. Thread-safe,
+    allocates nothing, inlined.
+
+    Examples
+    --------
+    >>> window(3.2, 2.0, 0, 5)
+    (2, 3)
+    """
     begin = max(-floor(half - centre), float(low))
     end = min(floor(centre + half), float(high - 1))
     if not begin <= end:
@@ -65,9 +74,20 @@ def window(centre, half, low, high):
     return int(begin), int(end) - int(begin) + 1
 
 
-@device
-def images(centre, half, n, periodic, low, high):
-    """First and last k for which the window of centre + k n may meet [low, high)."""
+@entry
+def images(
+    centre: float, half: float, n: int, periodic: bool, low: int, high: int
+) -> tuple[int, int]:
+    """First and last k for which the window of centre + k n may meet [low, high).
+
+    For compiled code. The numbers must be finite and half no more than some periods: a loop over
+    k takes as long as there are images. Thread-safe, allocates nothing, inlined.
+
+    Examples
+    --------
+    >>> images(0.5, 2.0, 10, True, 0, 10)
+    (0, 1)
+    """
     if not periodic:
         return 0, 0
     slack = 1e-6  # so that rounding loses none; a window that meets nothing is empty

@@ -1,0 +1,321 @@
+"""One particle and one grid, for the caller's own compiled code.
+
+A loop of one's own over particles draws each (``make_paint``) or reads the grid under each
+(``make_project``, its adjoint). Positions and widths are in index units: node i of an axis lies
+at i. The blocks are those of ``field``; their scratch is on the stack, so that a call allocates
+nothing unless its window is wider than some 60 nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from . import products
+from ._compile import device, variants
+from ._compile import kernel as compiled
+from .field import make_visit
+from .model import PIXELS, three
+from .stack import stack_like
+from .windows import Layout
+
+_SUMS = products.SUMS
+_STRIDE = 60 + products.ROOM  # of tables on the stack
+_TABLE = products.TABLES_AT + 2 * products.SLOTS * _STRIDE
+_ROW = products.SLOTS * _STRIDE
+_MOST_PERIODS = 32.0  # half a window on a periodic axis: a loop must end
+FAR = 1e15  # beyond it the neighbours of a node are no numbers of their own
+_DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # these tell a dtype
+
+
+def check(name: str, value: Any, allowed: Any) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+
+
+def periods(periodic: bool | tuple[bool, ...], ndim: int) -> tuple[bool, bool, bool]:
+    """Whether each of three axes is periodic."""
+    check("ndim", ndim, (1, 2, 3))
+    given = periodic if isinstance(periodic, tuple) else (bool(periodic),) * ndim
+    if len(given) != ndim:
+        raise ValueError(f"periodic must be a bool or a tuple of {ndim}, got {periodic!r}")
+    z, y, x = three(given, False)
+    return bool(z), bool(y), bool(x)
+
+
+def put_row(m: np.ndarray, values: Any, count: int) -> None:
+    """As many numbers, a tuple or a 1-D array, or one for all, to the elements of a 1-D array."""
+    single = not np.ndim(values)
+    if not single and len(values) != count:
+        raise ValueError(f"a particle needs {count} numbers, got {len(values)}")
+    several = (_put_one, _put_two, _put_three)[count - 1]
+    put = several if isinstance(values, tuple) else _put_array
+    (_put_number if single else put)(m, values, count)
+
+
+@device
+def _put_one(m, values, count):
+    m[0] = np.float64(values[0])
+
+
+@device
+def _put_two(m, values, count):
+    m[0], m[1] = np.float64(values[0]), np.float64(values[1])
+
+
+@device
+def _put_three(m, values, count):
+    m[0], m[1], m[2] = np.float64(values[0]), np.float64(values[1]), np.float64(values[2])
+
+
+@device
+def _put_array(m, values, count):
+    for k in range(count):
+        m[k] = np.float64(values[k])
+
+
+@device
+def _put_number(m, values, count):
+    for k in range(count):
+        m[k] = np.float64(values)
+
+
+@variants(put_row)
+def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
+    if isinstance(values, types.BaseTuple):
+        wanted = getattr(count, "literal_value", 0)  # numba asks without it first
+        fits = len(values) == wanted
+        return (_put_one, _put_two, _put_three)[wanted - 1] if fits else None
+    return _put_number if isinstance(values, types.Number) else _put_array
+
+
+@device
+def _widest(window, reach, sigma):
+    """Nodes of the longest window of a particle, as far as the grid has them."""
+    most = 0.0
+    for k in range(sigma.size):
+        most = max(most, min(2.0 * (reach * sigma[k] + 1.0), float(window[k])))
+    return int(most) + 1
+
+
+def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callable:
+    """What ``act`` does to the nodes of one particle of a product of profiles."""
+    check("pixel", pixel, PIXELS)
+    visit = make_visit(products.shape_of, products.half_widths, act)
+    wraps = periods(periodic, ndim)
+    integrate = pixel == "integrate"
+    both = 2 * ndim
+
+    @device
+    def one(grid, like, centre, sigma, radius, amplitude, sums):
+        flat = grid.reshape(-1)
+        shape = three(grid.shape, 1)
+        numbers = stack_like(sums, both)
+        centres, widths = numbers[:ndim], numbers[ndim:]
+        put_row(centres, centre, ndim)
+        put_row(widths, sigma, ndim)
+        for k in range(ndim):
+            n = grid.shape[k]
+            wrapped = wraps[3 - ndim + k]
+            half = radius * widths[k]
+            if not abs(centres[k]) < FAR or not half > 0.0 or n == 0:
+                return
+            if wrapped:
+                if not half <= _MOST_PERIODS * n:
+                    return
+                centres[k] = centres[k] - n * np.floor(centres[k] / n)
+        wide = _widest(grid.shape, radius, widths) + products.ROOM
+        table, row = stack_like(sums, _TABLE), stack_like(like, _ROW)
+        stride = _STRIDE
+        if wide > stride:
+            stride = wide
+            table = np.empty(products.TABLES_AT + 2 * products.SLOTS * stride)
+            row = np.empty(products.SLOTS * stride, dtype=like.dtype)
+        for k in range(products.SUMS):
+            table[k] = 0.0
+        layout = Layout(shape, (shape[1] * shape[2], shape[2], 1), -1, wraps)
+        support = products.Support(radius, integrate, stride)
+        low, high = 0, grid.shape[0]
+        visit(
+            flat, layout, support, centres.reshape(1, -1), widths.reshape(1, -1), 0, low, high,
+            amplitude, table, row,
+        )  # fmt: skip
+        for k in range(products.SUMS):
+            sums[k] = table[k]
+
+    return one
+
+
+@cache
+def make_paint(
+    ndim: int,
+    combine: str = "sum",
+    pixel: str = "sample",
+    support: str = "box",
+    periodic: bool | tuple[bool, ...] = False,
+) -> Callable:
+    """Draw one truncated Gaussian on a grid, for compiled code: `fastgauss.render` of one.
+
+    Parameters
+    ----------
+    ndim : {1, 2, 3}
+    combine : {"sum", "max", "union"}
+    pixel : {"sample", "integrate"}
+    support : {"box", "sphere"}
+    periodic : bool or tuple of bool
+        For all axes, or for each.
+
+    Returns
+    -------
+    callable
+        ``paint(grid, centre, sigma, amplitude, radius)`` with ``grid`` a C-ordered array of
+        float32 or float64, which is changed; ``centre`` a tuple or an array of ndim numbers in
+        the order of the array's axes; ``sigma`` one number or the same; ``radius`` in sigmas. It
+        may be called from Python.
+
+    Raises
+    ------
+    ValueError
+        When it is made; the function itself never raises.
+
+    Notes
+    -----
+    Does nothing where the centre is NaN or infinite, sigma times radius NaN or not positive, or
+    a window longer than 64 periods; writes inside the grid only. A NaN amplitude is written. Two
+    threads must not paint on one grid. Allocates nothing up to windows of 60 nodes along an
+    axis. Particles one after the other give the bits of `fastgauss.render` with the same radius
+    where these come in the order of its tiles, else they agree to rounding.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> from fastgauss.kernels import make_paint
+    >>> paint = make_paint(2)
+    >>> @njit
+    ... def draw(grid, path):
+    ...     for i in range(len(path)):
+    ...         paint(grid, (path[i, 0], path[i, 1]), 0.7, 1.0, 3.0)
+    >>> grid = np.zeros((4, 5))
+    >>> draw(grid, np.array([[1.0, 1.0], [1.0, 3.0]]))
+    >>> grid[1].round(3)
+    array([0.36 , 1.017, 0.721, 1.017, 0.36 ])
+    """
+    check("combine", combine, products.COMBINE)
+    check("support", support, ("box", "sphere"))
+    act = products.make_paint(products.COMBINE[combine], support == "sphere")
+    one = _make_visitor(ndim, act, pixel, periodic)
+
+    @compiled
+    def paint(grid, centre, sigma, amplitude, radius) -> None:
+        sums = stack_like(_DOUBLE, _SUMS)
+        one(grid, grid, centre, sigma, np.float64(radius), np.float64(amplitude), sums)
+
+    return paint
+
+
+def like_row(grid: np.ndarray) -> np.ndarray:
+    """An array of the dtype in which rows of this grid are multiplied."""
+    return (_like_single if grid.dtype == np.float32 else _like_double)(grid)
+
+
+@device
+def _like_single(grid):
+    return _SINGLE
+
+
+@device
+def _like_double(grid):
+    return _DOUBLE
+
+
+@variants(like_row)
+def _choose_like(grid: Any) -> Callable:
+    return _like_single if grid.dtype == types.float32 else _like_double
+
+
+@cache
+def make_project(
+    ndim: int,
+    pixel: str = "sample",
+    support: str = "box",
+    periodic: bool | tuple[bool, ...] = False,
+    derivatives: bool = False,
+) -> Callable:
+    """Sum of a grid times one truncated Gaussian, the adjoint of `make_paint`.
+
+    Parameters
+    ----------
+    ndim, pixel, support, periodic
+        As in `make_paint`.
+    derivatives : bool
+        Whether to give the derivatives of the sum too.
+
+    Returns
+    -------
+    callable
+        ``project(grid, centre, sigma, radius)``, arguments as in `make_paint`, ``grid`` of any
+        real dtype. Returns the sum; with ``derivatives`` the array of the sum, its ndim
+        derivatives by the centre and its ndim derivatives by the sigmas, in the order of the
+        axes. It may be called from Python.
+
+    Raises
+    ------
+    ValueError
+        When it is made; the function itself never raises.
+
+    Notes
+    -----
+    0 where `make_paint` does nothing; NaN in the window gives NaN. Thread-safe. Allocates
+    nothing up to windows of 60 nodes along an axis, but for the array of ``derivatives``.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> from fastgauss.kernels import make_project
+    >>> project = make_project(2)
+    >>> @njit
+    ... def brightest(grid, places):
+    ...     best = 0
+    ...     for i in range(len(places)):
+    ...         if project(grid, places[i], 1.0, 3.0) > project(grid, places[best], 1.0, 3.0):
+    ...             best = i
+    ...     return best
+    >>> grid = np.zeros((5, 5))
+    >>> grid[3, 1] = 1.0
+    >>> brightest(grid, np.array([[1.0, 1.0], [3.0, 2.0], [4.0, 4.0]]))
+    1
+    """
+    check("support", support, ("box", "sphere"))
+    one = _make_visitor(
+        ndim, products.make_project(derivatives, support == "sphere"), pixel, periodic
+    )
+
+    if derivatives:
+
+        @compiled
+        def project_with_slopes(grid, centre, sigma, radius):
+            sums = stack_like(_DOUBLE, _SUMS)
+            for k in range(products.SUMS):
+                sums[k] = 0.0
+            one(grid, like_row(grid), centre, sigma, np.float64(radius), 1.0, sums)
+            out = np.empty(1 + 2 * ndim)
+            out[0] = sums[0]
+            for k in range(ndim):
+                out[1 + k] = sums[4 - ndim + k]
+                out[1 + ndim + k] = sums[7 - ndim + k]
+            return out
+
+        return project_with_slopes
+
+    @compiled
+    def project(grid, centre, sigma, radius):
+        sums = stack_like(_DOUBLE, _SUMS)
+        sums[0] = 0.0
+        one(grid, like_row(grid), centre, sigma, np.float64(radius), 1.0, sums)
+        return sums[0]
+
+    return project

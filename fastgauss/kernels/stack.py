@@ -1,0 +1,109 @@
+"""Memory on the stack of the compiled function that asks for it: no allocation, no counting.
+
+It lives as long as the function runs, so it must not be returned. Where all indices are known
+to the compiler, it becomes registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.imputils import lower_builtin
+from numba.extending import type_callable
+from numba.np.arrayobj import populate_array
+
+from .lanes import WIDTH, LaneType
+
+_LINE = 64  # bytes: registers do not straddle lines of the cache
+
+
+def stack_rows(rows: int) -> np.ndarray:
+    """Lane memory (rows, WIDTH) of float64, unset; ``rows`` is a compile-time constant."""
+    return np.zeros((rows, WIDTH))
+
+
+def stack_like(array: np.ndarray, count: int) -> np.ndarray:
+    """``count`` numbers of the dtype of an array, unset; a compile-time constant."""
+    return np.zeros(count, dtype=array.dtype)
+
+
+def _lower(context: Any, builder: Any, kind: Any, shape: tuple[int, ...]) -> Any:
+    item = context.get_data_type(kind.dtype)
+    size = context.get_abi_sizeof(item)
+    count = int(np.prod(shape))
+    with builder.goto_entry_block():
+        memory = builder.alloca(ir.ArrayType(item, count))
+    memory.align = _LINE
+    steps = [size * int(np.prod(shape[k + 1 :])) for k in range(len(shape))]
+    array = context.make_array(kind)(context, builder)
+    populate_array(
+        array,
+        data=builder.bitcast(memory, item.as_pointer()),
+        shape=[context.get_constant(types.intp, n) for n in shape],
+        strides=[context.get_constant(types.intp, step) for step in steps],
+        itemsize=context.get_constant(types.intp, size),
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+@type_callable(stack_rows)
+def _type_stack_rows(context: Any) -> Any:
+    def typer(rows: Any) -> Any:
+        fits = isinstance(rows, types.IntegerLiteral)
+        return types.Array(types.float64, 2, "C") if fits else None
+
+    return typer
+
+
+@lower_builtin(stack_rows, types.IntegerLiteral)
+def _lower_stack_rows(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _lower(context, builder, sig.return_type, (sig.args[0].literal_value, WIDTH))
+
+
+@type_callable(stack_like)
+def _type_stack_like(context: Any) -> Any:
+    def typer(array: Any, count: Any) -> Any:
+        fits = isinstance(array, types.Array) and isinstance(count, types.IntegerLiteral)
+        return types.Array(array.dtype, 1, "C") if fits else None
+
+    return typer
+
+
+@lower_builtin(stack_like, types.Array, types.IntegerLiteral)
+def _lower_stack_like(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _lower(context, builder, sig.return_type, (sig.args[1].literal_value,))
+
+
+def first_lane(value: Any) -> Any:
+    """The number in lane 0, or those of a tuple of lanes."""
+    return tuple(v[0] for v in value) if isinstance(value, tuple) else value[0]
+
+
+@type_callable(first_lane)
+def _type_first_lane(context: Any) -> Any:
+    def typer(value: Any) -> Any:
+        if isinstance(value, LaneType):
+            return value.dtype
+        fits = isinstance(value, types.UniTuple) and isinstance(value.dtype, LaneType)
+        return types.UniTuple(value.dtype.dtype, value.count) if fits else None
+
+    return typer
+
+
+_ZERO = ir.Constant(ir.IntType(32), 0)
+
+
+@lower_builtin(first_lane, LaneType)
+def _lower_first_lane(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.extract_element(args[0], _ZERO)
+
+
+@lower_builtin(first_lane, types.UniTuple)
+def _lower_first_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    lanes = [builder.extract_value(args[0], i) for i in range(sig.args[0].count)]
+    numbers = [builder.extract_element(lane, _ZERO) for lane in lanes]
+    return context.make_tuple(builder, sig.return_type, numbers)
