@@ -59,7 +59,7 @@ def main():
     options = parser.parse_args()
     chunks, count, side = options.chunks, options.frames, options.side
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         both = list(client.scheduler_info()["workers"])

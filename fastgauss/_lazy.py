@@ -5,8 +5,8 @@ dask is imported when a function is called.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,50 +36,91 @@ def with_known_chunks(name: str, array: Any) -> Any:
     return array
 
 
-def blocks(array: Any) -> list[Any]:
-    """The blocks of an array that is divided along its first axis alone."""
-    return list(array.to_delayed().ravel())
-
-
-def spans(lengths: Sequence[int]) -> list[slice]:
-    """The rows of each chunk."""
-    return [slice(end - n, end) for end, n in zip(accumulate(lengths), lengths, strict=True)]
-
-
 class Divided:
     """An option that is the same for all rows, or has rows that are divided like theirs.
 
-    ``parts`` has what belongs to each chunk, and ``empty`` is the option of no rows.
+    ``empty`` is the option of no rows.
     """
 
     def __init__(self, value: Any, per_row: bool, lengths: Sequence[int]) -> None:
-        from dask import delayed
+        import dask.array as da
 
-        lazy = is_dask(value)
-        if per_row and lazy:
-            chunks = (tuple(lengths), *((n,) for n in value.shape[1:]))
-            self.parts = blocks(value.rechunk(chunks))
-        elif per_row:
-            self.parts = [value[rows] for rows in spans(lengths)]
-        else:
-            whole = delayed(value) if lazy or np.ndim(value) else value
-            self.parts = [whole] * len(lengths)
+        self.per_row, lazy = per_row, is_dask(value)
+        self.empty = value
         if lazy:
             rows = (0,) if per_row else value.shape[:1]
             self.empty = np.ones(rows + value.shape[1:], value.dtype)
-        else:
-            self.empty = value[:0] if per_row else value
+        elif per_row:
+            self.empty = value[:0]
+        if per_row:
+            chunks = (tuple(lengths), *((n,) for n in value.shape[1:]))
+            value = value.rechunk(chunks) if lazy else da.from_array(value, chunks=chunks)
+        self.value = value
 
 
-def each(tree: Any, chunk: int | None = None) -> Any:
-    """Options in dicts and pairs, with their part of a chunk, or of no rows, if `Divided`."""
-    if isinstance(tree, Divided):
-        return tree.empty if chunk is None else tree.parts[chunk]
+def each(tree: Any, pick: Callable[[Any], Any], kind: type = Divided) -> Any:
+    """Options in dicts and tuples, with what is picked in the place of those of a kind."""
+    if isinstance(tree, kind):
+        return pick(tree)
     if isinstance(tree, dict):
-        return {name: each(value, chunk) for name, value in tree.items()}
+        return {name: each(value, pick, kind) for name, value in tree.items()}
     if type(tree) is tuple:
-        return tuple(each(value, chunk) for value in tree)
+        return tuple(each(value, pick, kind) for value in tree)
     return tree
+
+
+def none_of(tree: Any) -> Any:
+    """Options of no rows."""
+    return each(tree, lambda option: option.empty)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where an option stands among the blocks of a task, or among what is the same for all."""
+
+    per_row: bool
+    place: int
+
+
+def per_chunk(work: Callable[[Any, int, Any], Any], rows: Any, options: Any) -> list[Any]:
+    """Delayed results of ``work(chunk of rows, its first row, its options)``, a task each.
+
+    The task also makes the chunk, if nothing but one task after the other is needed for that:
+    then no chunk goes from one worker to another.
+    """
+    import dask
+    import dask.array as da
+
+    arrays: list[Any] = [rows]
+    same: list[Any] = []
+
+    def place(option: Divided) -> _Slot:
+        held = arrays if option.per_row else same
+        held.append(option.value)
+        return _Slot(option.per_row, len(held) - 1)
+
+    plan = each(options, place)
+
+    def call(first: Any, *blocks: Any, same: list[Any]) -> Any:
+        own = each(plan, lambda slot: (blocks if slot.per_row else same)[slot.place], _Slot)
+        return work(blocks[0], int(first), own)
+
+    firsts = np.cumsum((0, *rows.chunks[0]))  # no task has to tell them
+    sources: list[Any] = [da.core.ArrayValuesDep(rows.chunks[:1], firsts), ("row",)]
+    for k, array in enumerate(arrays):
+        sources += [array, ("row", *(f"array {k} axis {axis}" for axis in range(1, array.ndim)))]
+    results = da.blockwise(
+        call,
+        ("row",),
+        *sources,
+        same=same,
+        concatenate=True,
+        align_arrays=False,
+        dtype=object,
+        meta=np.empty(0, object),
+    )
+    with dask.config.set({"optimization.fuse.active": True}):
+        return list(results.to_delayed())
 
 
 def _sum(parts: list[np.ndarray]) -> np.ndarray:

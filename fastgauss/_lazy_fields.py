@@ -10,12 +10,11 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask import delayed
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from . import _boxes, _check, _data
-from ._lazy import Divided, as_array, blocks, each, is_dask, tree_sum, with_known_chunks
+from ._lazy import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
 from .deposit import deposit as deposit_rows
 from .grid import Grid, as_grid
 from .render import COMBINE
@@ -148,26 +147,39 @@ def _deal(
         rows = value is not None and value.ndim == ndim and value.shape[0] == n
         return None if value is None else Divided(value, rows, lengths)
 
-    heights = divide(amplitudes, 1)
-    own = options | {
+    own = {
+        "amplitudes": divide(amplitudes, 1),
         "sigma": divide(options["sigma"], 2),
         "covariance": divide(options["covariance"], 3),
     }
-    none = np.empty((0, *where.shape[1:]), where.dtype)
-    if not any(is_dask(options[k]) for k in ("sigma", "covariance")):
-        _boxes.deal(grid, chunks, n, none, heights.empty, each(own))
-    work = delayed(_boxes.deal, pure=True)
-    return [
-        work(grid, chunks, n, block, heights.parts[k], each(own, k))
-        for k, block in enumerate(blocks(where))
-    ]
+    work = partial(_deal_rows, grid=grid, chunks=chunks, total=n, options=options)
+    if not any(
+        option is not None and is_dask(option.value) and not option.per_row
+        for option in own.values()
+    ):
+        work(np.empty((0, *where.shape[1:]), where.dtype), 0, none_of(own))
+    return per_chunk(work, where, own)
 
 
-def _add_rows(shape: Any, dtype: Any, indices: Any, values: Any, options: dict[str, Any]) -> Any:
+def _deal_rows(
+    where: np.ndarray, _: int, own: Any, grid: Grid, chunks: Any, total: int, options: Any
+) -> list[_boxes.Share]:
+    """What some particles give to the chunks."""
+    widths = {name: own[name] for name in ("sigma", "covariance")}
+    return _boxes.deal(grid, chunks, total, where, own["amplitudes"], options | widths)
+
+
+def _add_rows(_: Any, __: int, own: Any, shape: Any, dtype: Any, options: Any) -> np.ndarray:
     """Sums of some rows."""
     sums = np.zeros(shape, dtype)
-    add_rows(sums, indices, values, **options)
+    bins = own["indices"]
+    add_rows(sums, bins if len(bins) > 1 else bins[0], own["values"], **options)
     return sums
+
+
+def _deposit_rows(where: np.ndarray, _: int, own: Any, grid: Grid, options: Any) -> np.ndarray:
+    """The field of some particles."""
+    return deposit_rows(grid, where, own["values"], **options)
 
 
 def add_at(
@@ -234,16 +246,13 @@ def add_at(
     amounts = as_array(values)
     rows = amounts.ndim == 1 + len(trail) and amounts.shape[0] == n
     options |= {"mode": mode, "threads": threads}
-    columns = tuple(Divided(k, True, lengths) for k in given)
-    share = Divided(amounts, rows, lengths)
-    none = [column.empty for column in columns]
-    _add_rows(target.shape, target.dtype, tuple(none) if several else none[0], share.empty, options)
-    work = delayed(_add_rows, pure=True)
-    parts = []
-    for k in range(len(lengths)):
-        bins = [column.parts[k] for column in columns]
-        own = tuple(bins) if several else bins[0]
-        parts.append(work(target.shape, target.dtype, own, share.parts[k], options))
+    own = {
+        "indices": tuple(Divided(k, True, lengths) for k in given),
+        "values": Divided(amounts, rows, lengths),
+    }
+    work = partial(_add_rows, shape=target.shape, dtype=target.dtype, options=options)
+    work(None, 0, none_of(own))
+    parts = per_chunk(work, given[0], own)
     sums = da.from_delayed(tree_sum(parts, split_every), target.shape, target.dtype)
     return da.asarray(out) + (sums.rechunk(target.chunks) if is_dask(out) else sums)
 
@@ -302,10 +311,9 @@ def deposit(
     where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})
     amounts, lengths = as_array(values), where.chunks[0]
     rows = amounts.ndim > 0 and amounts.shape[0] == len(where)
-    share = Divided(amounts, rows, lengths)
-    none = np.empty((0, *where.shape[1:]), where.dtype)
-    work = partial(deposit_rows, grid, kernel=kernel, nonfinite=nonfinite, threads=threads)
-    shape = work(none, share.empty).shape
-    task = delayed(work, pure=True)
-    parts = [task(block, own) for block, own in zip(blocks(where), share.parts, strict=True)]
+    own = {"values": Divided(amounts, rows, lengths)}
+    options: dict[str, Any] = {"kernel": kernel, "nonfinite": nonfinite, "threads": threads}
+    work = partial(_deposit_rows, grid=grid, options=options)
+    shape = work(np.empty((0, *where.shape[1:]), where.dtype), 0, none_of(own)).shape
+    parts = per_chunk(work, where, own)
     return da.from_delayed(tree_sum(parts, split_every), shape, np.float64)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask import delayed
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from . import _check, _io, _stack
-from ._lazy import Divided, as_array, blocks, each, spans, with_known_chunks
+from ._lazy import Divided, as_array, none_of, per_chunk, with_known_chunks
 from .detect import find_spots
 from .fit import fit_rois as fit_rows
 from .fit import fit_spots as fit_frame
@@ -42,11 +42,11 @@ def _fit_frames(
     frames: np.ndarray, first: int, maps: dict[str, Any], options: dict[str, Any], none: FitResult
 ) -> Any:
     """The table of some frames, of which ``first`` is the number of the first."""
-    own = {name: value for name, value in maps.items() if value.ndim == frames.ndim}
+    each = {name: value for name, value in maps.items() if value.ndim == frames.ndim}
     same = {name: value for name, value in maps.items() if value.ndim < frames.ndim}
 
     def fit(number: int, frame: np.ndarray) -> FitResult:
-        here = {name: value[number - first] for name, value in own.items()}
+        here = {name: value[number - first] for name, value in each.items()}
         return fit_frame(frame, **here, **same, **options)
 
     numbers, results = [first], [none]
@@ -137,12 +137,8 @@ def fit_spots(
             maps[name] = Divided(array, array.ndim == frames.ndim, lengths)
             blank[name] = np.zeros(shape, array.dtype)
     none = _no_spots(np.zeros(shape, frames.dtype), blank, options)
-    work = delayed(_fit_frames, pure=True)
-    common = delayed(options, traverse=False), delayed(none, traverse=False)
-    parts = [
-        work(block, rows.start, each(maps, k), *common)
-        for k, (block, rows) in enumerate(zip(blocks(frames), spans(lengths), strict=True))
-    ]
+    work = partial(_fit_frames, options=options, none=none)
+    parts = per_chunk(work, frames, maps)
     return _tables(parts, _table(FitResult.concatenate([none], [0]).to_dict()))
 
 
@@ -243,21 +239,17 @@ def fit_rois(
         }
     options |= {"model": model, "threads": threads}
     none = np.empty((0, *stack.shape[1:]), stack.dtype)
-    empty = _fit_rows(none, 0, each(tree), options)
-    work, common = delayed(_fit_rows, pure=True), delayed(options, traverse=False)
-    starts = [rows.start for rows in spans(lengths)]
-    parts = [
-        work(block, start, each(tree, k), common)
-        for k, (block, start) in enumerate(zip(blocks(stack), starts, strict=True))
-    ]
+    empty = _fit_rows(none, 0, none_of(tree), options)
+    parts = per_chunk(partial(_fit_rows, options=options), stack, tree)
+    starts = [0, *accumulate(lengths)][:-1]
     divisions = (*starts, len(stack) - 1) if all(lengths) else None
     return _tables(parts, empty, divisions)
 
 
-def _read(path: Path, rows: slice) -> np.ndarray:
+def _read(path: Path, first: int, end: int) -> np.ndarray:
     """Some frames of a file."""
     with _io.open_image(path) as frames:
-        return np.stack([frames[k] for k in range(rows.start, rows.stop)])
+        return np.stack([frames[k] for k in range(first, end)])
 
 
 def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
@@ -289,15 +281,17 @@ def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
     """
     file = Path(path).resolve()
     with _io.open_image(file) as opened:
-        count, first = len(opened), opened[0]
+        count, frame = len(opened), opened[0]
     if frames is None:
-        frames = max(1, _CHUNK_BYTES // max(first.nbytes, 1))
+        frames = max(1, _CHUNK_BYTES // max(frame.nbytes, 1))
     step = min(_check.integer("frames", frames, at_least=1), count)
-    lengths = [min(step, count - k) for k in range(0, count, step)]
+    starts = range(0, count, step)
     name = "frames-" + tokenize(str(file), file.stat().st_mtime_ns, step)
     graph: dict[Any, Any] = {
-        (name, k, 0, 0): (partial(_read, file, rows),) for k, rows in enumerate(spans(lengths))
+        (name, k, 0, 0): (partial(_read, file, first, min(first + step, count)),)
+        for k, first in enumerate(starts)
     }
     layers = HighLevelGraph.from_collections(name, graph)
-    chunks = (tuple(lengths), *((n,) for n in first.shape))
-    return da.Array(layers, name, chunks=chunks, dtype=first.dtype)
+    lengths = tuple(min(step, count - first) for first in starts)
+    chunks = (lengths, *((n,) for n in frame.shape))
+    return da.Array(layers, name, chunks=chunks, dtype=frame.dtype)

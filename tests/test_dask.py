@@ -53,7 +53,7 @@ def client():
         # sockets and event loops of distributed's own that it leaves to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
         cluster = distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         )
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
