@@ -216,7 +216,7 @@ class _Job(NamedTuple):
     what: str
     axis: int
     threads: int | None
-    told: _Told
+    told: _Told = _Told(None, 0)
 
 
 def _solve(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import _runtime
 from ._job import Job
 from ._options import Options
 from .kernels.levmar import AT_BOUND, CONVERGED
@@ -95,11 +96,15 @@ def _held(options: Options, shared: list[int], theta: np.ndarray, guess: np.ndar
 def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None]) -> FitResult:
     """Fit all spots with these parameters in common; ``fill`` fits every spot of a job."""
     assert options.bounds is not None
-    job = Job(options, keep_grams=True)
+    tell, total = options.progress, options.spots
+    told = total // 2  # then half of the rest a round: nobody knows how many there will be
+    job = Job(options._replace(progress=_runtime.part(tell, total, 0, told)), keep_grams=True)
     fill(job)
     iterations = job.iterations.copy()
     good = _good(job)
     if not good.size:
+        if tell is not None:
+            tell(total, total)
         return job.result()
     low, high = options.bounds[0, 0, shared], options.bounds[1, 0, shared]
     theta = np.clip(np.median(job.params[good][:, shared], axis=0), low, high)
@@ -109,6 +114,9 @@ def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None])
         job = Job(_held(options, shared, theta, _finite(job, good)), keep_grams=True)
         fill(job)
         iterations += job.iterations
+        if tell is not None:
+            told += (total - told) // 2
+            tell(told, total)
         good = _good(job)
         normal = _normal(job, good, shared)
         if normal.objective > best * (1.0 + 1e-12) + 1e-300:
@@ -126,6 +134,8 @@ def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None])
             break
         step = np.clip(theta + whole, low, high) - theta
         theta = theta + step
+    if tell is not None:
+        tell(total, total)
     _write_covariances(job, good, shared, options.covariance == "residual")
     job.iterations[:] = iterations
     return job.result()
