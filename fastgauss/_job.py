@@ -20,7 +20,8 @@ from .kernels.spots import Stages, stages
 from .results import FitResult
 
 _CHUNK_BYTES = 4 << 20
-_MOST_CHUNK = 4096
+_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
+_LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight are fitted side by side
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 _NOTHING = np.zeros((1, 0))
 _STATUS = 5  # where the statuses stand among a job's arrays
@@ -273,7 +274,9 @@ class Job:
 
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
         """Do ``work`` on chunks of ``count`` spots of so many pixels."""
-        chunk = int(np.clip(_CHUNK_BYTES // (8 * max(pixels, 1)), 64, _MOST_CHUNK))
+        room = _CHUNK_BYTES // (8 * max(pixels, 1))
+        work_ahead = _CHUNK_WORK // (max(pixels, 1) * max(self.options.max_iter, 1))
+        chunk = int(np.clip(min(room, work_ahead), _LEAST_CHUNK, _MOST_CHUNK))
         before, total, progress = self.done, self.options.spots, self.options.progress
 
         def report(done: int, _: int, /) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ import numpy as np
 from . import _runtime
 from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 from .kernels import field as kernels
+from .kernels.windows import Particles
 
 _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # in which a grid is done whose progress is told
 _SMALL = 3e5  # node updates that are done before another thread has woken
+_STAGE = 1e8  # node updates of one call of a kernel, 0.05 to 0.2 s: Ctrl-C waits for it
 
 
 def _team(plan: Plan, threads: int | None) -> int:
@@ -35,6 +39,14 @@ def _slabs(plan: Plan, team: int, low: int, high: int) -> np.ndarray:
     return np.unique(np.concatenate([[low], inner, [high]]))
 
 
+def _stages(plan: Plan) -> list[Particles]:
+    """The particles of each call on a slab, one after another in the order of all."""
+    count = min(max(math.ceil(plan.n * plan.volume / _STAGE), 1), plan.n)
+    edges = [plan.n * k // count for k in range(count + 1)]
+    first = plan.particles.first
+    return [plan.particles._replace(first=first.clip(*pair)) for pair in pairwise(edges)]
+
+
 def _over_slabs(
     plan: Plan,
     out: np.ndarray,
@@ -51,13 +63,15 @@ def _over_slabs(
     slabs = team if report is None else max(team, SLABS)
     bounds = _slabs(plan, slabs, layout.low[lead], layout.high[lead]).tolist()
     numbers = numbers[plan.particles.order]
+    stages = _stages(plan)
 
     def make_task() -> _runtime.Task:
         own = scratch(plan, out.dtype)
 
         def task(start: int, stop: int) -> None:
             low, high = bounds[start], bounds[stop]
-            kernel(flat, layout, plan.support, plan.particles, numbers, *own, low, high)
+            for particles in stages:
+                kernel(flat, layout, plan.support, particles, numbers, *own, low, high)
 
         return task
 

@@ -1,7 +1,6 @@
 """The compile policy: the cache sees every edit, and no cache is no error."""
 
 import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from numba.core import config
+from processes import python
 
 import fastgauss
 from fastgauss.kernels import _compile, _turns
@@ -47,13 +47,8 @@ print(ask(1), closed(1), sum(ask.stats.cache_hits.values()), sum(closed.stats.ca
 
 
 def _ask(place, code=_ASK, **environment):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True, text=True, timeout=120, cwd=place, check=False,
-        env={**os.environ, "PYTHONPATH": str(place), **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return [int(word) for word in done.stdout.split()]
+    told = python(code, folder=place, PYTHONPATH=str(place), **environment)
+    return [int(word) for word in told.split()]
 
 
 @pytest.fixture
@@ -110,31 +105,6 @@ def test_a_cache_that_fills_its_disk_is_given_up(house):
         path.unlink()
         path.mkdir()  # where a file must go there is a folder
     assert _ask(house)[:2] == [11, 22]
-
-
-_RACE = """
-import sys
-from house.kernels.caller import ask, closed
-print("ready", flush=True)
-sys.stdin.readline()
-print(ask(1), closed(1), *(sum(k.stats.cache_misses.values()) for k in (ask, closed)))
-"""
-
-
-def test_processes_that_start_cold_compile_each_kernel_once(house):
-    command = [sys.executable, "-W", "error", "-c", _RACE]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    place = {"cwd": house, "env": {**os.environ, "PYTHONPATH": str(house)}, "text": True}
-    processes = [subprocess.Popen(command, **pipes, **place) for _ in range(4)]
-    assert all(process.stdout.readline() == "ready\n" for process in processes)
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    told = [process.communicate(timeout=120) for process in processes]
-    assert not any(process.returncode for process in processes), told
-    answers = [[int(word) for word in out.split()] for out, _ in told]
-    assert all(answer[:2] == [11, 22] for answer in answers)
-    assert [sum(column) for column in zip(*answers, strict=True)][2:] == [1, 1]
 
 
 _FAIL = """

@@ -120,7 +120,7 @@ def test_no_particles_draw_nothing(axes):
     ("kind", "support", "combine"),
     [("own axes", "box", "sum"), ("scalar", "sphere", "union"), ("own covariance", "box", "max")],
 )
-def test_bits_do_not_depend_on_threads(
+def test_bits_depend_neither_on_threads_nor_on_stages(
     monkeypatch, shape, periodic, dtype, kind, support, combine
 ):  # fmt: skip
     chunks = []
@@ -137,7 +137,8 @@ def test_bits_do_not_depend_on_threads(
     )
     own = {"radius": 3.0, "support": support, "combine": combine, **options}
     results = []
-    for threads in (1, 2, 3, 8, 8, None):
+    for threads, stage in ((1, 1e8), (2, 1e8), (3, 1e8), (8, 1e8), (8, 2e5), (None, 1e5)):
+        monkeypatch.setattr(_sweep, "_STAGE", stage)
         out = np.zeros(shape, dtype)
         fg.render(grid, positions, amplitudes, out=out, threads=threads, **own)
         results.append(out)

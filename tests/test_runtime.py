@@ -1,10 +1,6 @@
 """The thread pool: chunks, forks, nesting, errors, progress."""
 
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
@@ -13,23 +9,6 @@ import pytest
 
 import fastgauss as fg
 from fastgauss import _runtime
-from fastgauss.kernels._compile import JIT_DISABLED
-
-compiled = pytest.mark.skipif(JIT_DISABLED, reason="about compiled code, which lets go of the GIL")
-
-
-def _python(code, **environment):
-    """Run code in a new process; its standard output."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -126,67 +105,6 @@ def test_a_tqdm_bar_is_made_on_request(capsys):
     pytest.importorskip("tqdm")
     fg.fit_rois(np.ones((30, 7, 7)), progress=True)
     assert "30" in capsys.readouterr().err
-
-
-_FIT = """
-    import numpy as np, fastgauss as fg
-    rng = np.random.default_rng(0)
-    rois = rng.poisson(100 * np.exp(-0.5 * (np.arange(9) - 4.2) ** 2)[:, None]
-        * np.exp(-0.5 * (np.arange(9) - 3.8) ** 2) + 10, (3000, 9, 9))
-    first = fg.fit_rois(rois, threads=2, max_iter=8).params
-"""
-
-
-@compiled
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_can_fit_after_its_parent_did():
-    out = _python(
-        _FIT
-        + """
-    import multiprocessing as mp, warnings
-    warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is what is tested
-    def again(k):
-        return np.array_equal(fg.fit_rois(rois, threads=2, max_iter=8).params, first)
-    with mp.get_context("fork").Pool(2) as pool:
-        print(pool.map(again, range(4)))
-    """
-    )
-    assert out.strip() == str([True] * 4)
-
-
-@compiled
-def test_many_python_threads_fit_at_once():
-    out = _python(
-        _FIT
-        + """
-    from concurrent.futures import ThreadPoolExecutor
-    with ThreadPoolExecutor(8) as pool:
-        fit = lambda _: fg.fit_rois(rois, threads=2, max_iter=8).params
-        print(all(np.array_equal(again, first) for again in pool.map(fit, range(8))))
-    """
-    )
-    assert out.strip() == "True"
-
-
-@compiled
-def test_an_interrupt_ends_a_long_fit():
-    out = _python(
-        """
-    import _thread, signal, threading, time, numpy as np, fastgauss as fg
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would ignore it
-    rois = np.random.default_rng(0).normal(10, 1, (1, 9, 9))
-    fg.fit_rois(rois)
-    many = np.broadcast_to(rois, (3_000_000, 9, 9))
-    threading.Timer(0.5, _thread.interrupt_main).start()
-    begin = time.perf_counter()
-    try:
-        fg.fit_rois(many, max_iter=1000, threads=2)
-    except KeyboardInterrupt:
-        print("stopped", time.perf_counter() - begin < 5.0)
-    print(len(fg.fit_rois(np.repeat(rois, 9, axis=0), threads=2)))
-    """
-    )
-    assert out.split() == ["stopped", "True", "9"]
 
 
 def test_results_can_be_pickled_and_selected():

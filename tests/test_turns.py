@@ -133,3 +133,12 @@ def test_code_of_other_sources_or_cut_short_is_not_loaded(folder):
     assert files.load(_key("float32")) == "code"
     files.flush()
     assert files.load(_key("float32")) is None and not path.exists()
+
+
+def test_code_that_numba_cannot_write_is_used_all_the_same():
+    def fail(*_):
+        raise RuntimeError("no compiled object yet")
+
+    cache = _compile._PackageCache(test_who_waits_loads_what_the_other_keeps)
+    cache.__dict__["_cache"] = type("Cache", (), {"save_overload": fail})()
+    assert cache.save_overload(("types",), "code") is None

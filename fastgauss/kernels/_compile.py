@@ -217,6 +217,8 @@ class _PackageCache:
             self._cache.save_overload(sig, data)
         except OSError:
             self._cache = NullCache()
+        except RuntimeError:  # after a Ctrl-C while a callee compiled: numba runs this, no more
+            pass
 
     def enable(self) -> None:
         self._cache.enable()

@@ -24,7 +24,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-PATIENCE = 60.0  # s, several times what the largest kernel takes
+PATIENCE = 120.0  # s: the largest kernel takes ten, on a machine that is not overloaded
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.1  # s
 
 
