@@ -22,10 +22,10 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 from public_calls import CALLS
-from test_any_input import fresh_out
+from test_any_input import DEEP, fresh_out
 
 AT_END = sys.argv[1:] != ["start"]
-DTYPES = ("f8", "f4")
+DTYPES = ("f8", "f4", "i2") if DEEP else ("f8",)  # each is compiled anew
 PAGE = mmap.PAGESIZE
 _RIGHTS = mmap.PROT_READ | mmap.PROT_WRITE
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS

@@ -13,6 +13,7 @@ from tolerances import TOLERANCE
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
+plain = pytest.mark.skipif(not JIT_DISABLED, reason="larger tests try these compiled")
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Python")
 MODELS = [("symmetric", 2), ("elliptic", 2), ("rotated", 2), ("symmetric", 3), ("elliptic", 3)]
 
@@ -143,3 +144,31 @@ def test_the_order_of_positions_does_not_matter():
     image, _, _ = cluster()
     turned = fg.fit_joint(image, PLACES[2][::-1], box=13)
     assert_allclose(turned.params[::-1], fg.fit_joint(image, PLACES[2], box=13).params, rtol=1e-5)
+
+
+SMALL = {  # a few pixels, so that the kernels run as plain Python too
+    "local": {},
+    "plane": {"background": "plane"},
+    "shared": {"background": "constant", "shared": "sigma"},
+    "counts": {"method": "mle", "background": "constant", "bounds": {"sigma": (0.5, 3.0)}},
+    "known": {"background": np.full((11, 13), 10.0), "fixed": {"sigma": 1.2}},
+}
+
+
+@plain
+@pytest.mark.parametrize("word", SMALL)
+def test_two_spots_of_a_small_image_are_found_again(word):
+    truth = np.array([[90.0, 4.2, 5.1, 1.2, 10.0], [60.0, 7.4, 5.8, 1.2, 0.0]])
+    image = fg.image(truth, (11, 13), model="symmetric").sum(axis=0)
+    start = truth[:, [2, 1]] + [[0.3, -0.2], [-0.2, 0.3]]
+    result = fg.fit_joint(image, start, box=9, **SMALL[word])
+    assert result.converged.all()
+    np.testing.assert_allclose(result.params[:, :4], truth[:, :4], rtol=1e-4)
+
+
+@plain
+def test_two_turned_spots_of_a_small_image_are_found_again():
+    truth = np.array([[90.0, 4.2, 5.1, 1.5, 1.0, 0.4, 10.0], [60.0, 7.9, 5.8, 1.4, 0.9, 1.1, 0.0]])
+    image = fg.image(truth, (11, 13)).sum(axis=0)
+    result = fg.fit_joint(image, truth[:, [2, 1]], "rotated", box=9)
+    np.testing.assert_allclose(result.params[:, :6], truth[:, :6], rtol=1e-3)
