@@ -138,7 +138,7 @@ def make_evaluate(model: str, ndim: int, pixel: str = "sample") -> Callable:
     -----
     NaN gives NaN, and so does a sigma that is not positive; an array of params that is shorter
     than P is read beyond its end. Thread-safe, allocates nothing, inlined in the caller. With
-    numbers 9 ns a point sampled and 40 to 200 ns integrated, with lanes 1 to 2 ns and 6 to 25 ns:
+    numbers 9 ns a point sampled and 40 to 200 ns integrated, with lanes 1.1 ns and 10 to 25 ns:
     numbers go through the same registers. What depends on params alone, roots and angles, is
     taken out of the caller's loop where params is a tuple; an array might be written to in it.
 

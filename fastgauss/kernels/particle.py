@@ -20,7 +20,7 @@ from ._compile import device, variants
 from ._compile import kernel as compiled
 from .field import make_visit
 from .model import PIXELS, three
-from .stack import stack_like
+from .stack import flat_view, row_view, stack_like
 from .windows import Layout
 
 _SUMS = products.SUMS
@@ -112,7 +112,7 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
 
     @device
     def one(grid, like, centre, sigma, radius, amplitude, sums):
-        flat = grid.reshape(-1)
+        flat = flat_view(grid)
         shape = three(grid.shape, 1)
         numbers = stack_like(sums, both)
         centres, widths = numbers[:ndim], numbers[ndim:]
@@ -141,7 +141,7 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
         support = products.Support(radius, integrate, stride)
         low, high = 0, grid.shape[0]
         visit(
-            flat, layout, support, centres.reshape(1, -1), widths.reshape(1, -1), 0, low, high,
+            flat, layout, support, row_view(centres), row_view(widths), 0, low, high,
             amplitude, table, row,
         )  # fmt: skip
         for k in range(products.SUMS):

@@ -18,7 +18,7 @@ from ._compile import device, entry
 from ._compile import kernel as compiled
 from .model import three
 from .particle import FAR, check, periods, put_row
-from .stack import stack_like
+from .stack import flat_view, row_view, stack_like
 
 _WEIGHTS = 12  # of a stencil's three axes
 _DOUBLE = np.zeros(1)  # these tell a dtype
@@ -68,7 +68,7 @@ def make_stencil(kernel: str = "linear") -> Callable:
 
     @entry
     def stencil(u):
-        weights = stack_like(_DOUBLE, nodes).reshape(1, nodes)
+        weights = row_view(stack_like(_DOUBLE, nodes))
         first = weigh(np.float64(u), weights, 0, 0)
         return first, row_of(weights, 0, 0)
 
@@ -142,12 +142,10 @@ def make_deposit(
         weights[:] = 1.0
         cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
         cells[:] = 0
-        block = stencils.Block(
-            which, cells.reshape(1, 3), stack_like(_TRUTH, 1), weights.reshape(1, _WEIGHTS)
-        )
+        block = stencils.Block(which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights))
         frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         add(
-            grid.reshape(-1), positions.reshape(1, ndim), values.reshape(1, 1), frame, block, 0,
+            flat_view(grid), row_view(positions), row_view(values), frame, block, 0,
             grid.shape[0],
         )  # fmt: skip
 
@@ -202,11 +200,9 @@ def make_gather(
         weights[:] = 1.0
         cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
         cells[:] = 0
-        block = stencils.Block(
-            which, cells.reshape(1, 3), stack_like(_TRUTH, 1), weights.reshape(1, _WEIGHTS)
-        )
+        block = stencils.Block(which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights))
         frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        read(grid.reshape(-1), positions.reshape(1, ndim), frame, block, out.reshape(1, 1), 0, 1)
+        read(flat_view(grid), row_view(positions), frame, block, row_view(out), 0, 1)
         return out[0]
 
     return gather
