@@ -2,8 +2,8 @@
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
 ``fastgauss register A B`` finds how windows move between two images,
-``fastgauss info`` tells what runs here, and ``fastgauss warmup`` compiles
-everything once. An error is one line on stderr and exit code 2.
+``fastgauss info`` tells what runs here, and ``fastgauss warmup JOB`` compiles
+what a job needs. An error is one line on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from . import _io
 from ._info import show_config
 from ._runtime import resolve_threads
+from ._warmup import EVERYDAY, JOBS, chosen
 from .models import MODELS, get_model
 from .register import command
 from .results import Status
@@ -67,7 +68,9 @@ def _parser() -> _Parser:
     command.add_parser(commands)
     info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
     info.set_defaults(run=_info)
-    warmup = commands.add_parser("warmup", help="compile everything once, into the cache")
+    warmup = commands.add_parser("warmup", help="compile what jobs need, into the cache")
+    names = f"{', '.join(JOBS)} or all; by default {', '.join(EVERYDAY)}"
+    warmup.add_argument("jobs", metavar="JOB", nargs="*", help=names)
     warmup.set_defaults(run=_warmup)
     return parser
 
@@ -218,7 +221,10 @@ def _warmup(args: argparse.Namespace) -> None:
     from . import warmup
 
     begin = time.perf_counter()
-    warmup()
+    for job in chosen(args.jobs):
+        start = time.perf_counter()
+        warmup(job)
+        print(f"{job:<10} {time.perf_counter() - start:6.1f} s", flush=True)
     print(f"ready after {time.perf_counter() - begin:.1f} s; compiled code is kept, see info")
 
 
