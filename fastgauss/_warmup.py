@@ -1,70 +1,280 @@
-"""Compile ahead of use."""
+"""Compile ahead of use: by name of the job, the calls that compile what it needs.
+
+Numba compiles for types: dtypes, numbers of axes, contiguity. So the smallest arrays do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
 import numpy as np
 
+from . import _check, _runtime, register
 from ._job import READ_AS_IS
 from .binning import bin_statistics, histogram
+from .components import pca
+from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
+from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
+from .filters import (
+    difference_of_gaussians,
+    gaussian_filter,
+    gaussian_gradient_magnitude,
+    gaussian_laplace,
+)
 from .fit import fit_rois, fit_spots
+from .joint import fit_joint
+from .linear import fit_lines, level
+from .models import MODELS
+from .render import render
 from .scatter import add_at
 from .sphere import healpix_add
 
+METHODS = ("lsq", "weighted", "mle")
+EVERYDAY = ("find", "fit", "evaluate", "field", "scatter", "filter")
 
-def warmup() -> None:
-    """Compile the kernels of detection, fitting, fields and scatter, into the cache on disk.
 
-    The first call of each kind otherwise compiles what it needs: about 2 s for
-    `find_spots`, 3 to 6 s for a fit with one model and one dtype, 4 s for `render`. Later processes
-    read the cache. Run it once after an installation, in an image of a cluster node,
-    or before a server forks.
+class _Choice(NamedTuple):
+    """What is compiled, of that which a job leaves open; None: what is usual."""
+
+    models: tuple[str, ...] | None
+    dtypes: tuple[np.dtype, ...] | None
+    methods: tuple[str, ...] | None
+
+
+_Calls = Iterator[Callable[[], Any]]
+
+_AXIS = np.arange(32.0)
+_PROFILE = np.exp(-0.5 * ((_AXIS - 11.3) / 1.5) ** 2)
+_IMAGE = 100.0 * np.multiply.outer(_PROFILE, _PROFILE) + 10.0
+_PLACES = ((11.0, 11.0), (14.0, 12.0))
+
+
+def _images(choice: _Choice, usual: Iterable[Any] = (np.float64,)) -> Iterator[np.ndarray]:
+    for dtype in choice.dtypes or usual:
+        yield _IMAGE.astype(dtype)
+
+
+def _find(choice: _Choice) -> _Calls:
+    for data in _images(choice):
+        yield partial(find_spots, data)
+
+
+def _fit(choice: _Choice) -> _Calls:
+    models, methods = choice.models or MODELS, choice.methods or ("lsq",)
+    for model, method in product(models, methods):
+        options: dict[str, Any] = {"method": "mle" if method == "mle" else "lsq"}
+        weights = np.ones_like(_IMAGE) if method == "weighted" else None
+        yield partial(fit_spots, _IMAGE, _PLACES, model, weights=weights, **options)
+        for data in _images(choice, READ_AS_IS):
+            rois = np.ascontiguousarray(data[np.newaxis, 6:17, 6:17])  # else it becomes float64
+            weights = np.ones(rois.shape) if method == "weighted" else None
+            yield partial(fit_rois, rois, model, weights=weights, **options)
+
+
+def _joint(choice: _Choice) -> _Calls:
+    models, methods = choice.models or ("symmetric",), choice.methods or ("lsq",)
+    for model, method, data in product(models, methods, _images(choice)):
+        weights = np.ones(data.shape) if method == "weighted" else None
+        way = "mle" if method == "mle" else "lsq"
+        yield partial(fit_joint, data, _PLACES, model, weights=weights, method=way)
+        if method == "lsq":
+            yield partial(fit_spots, data, model=model, joint=True)
+
+
+def _evaluate(choice: _Choice) -> _Calls:
+    sizes = {"symmetric": 5, "elliptic": 6, "rotated": 7}
+    for model in choice.models or MODELS:
+        params = np.ones(sizes[model])
+        for call in (evaluate, jacobian):
+            yield partial(call, (_AXIS, _AXIS), params, model)
+            yield partial(call, (_AXIS, _AXIS), np.tile(params, (len(_AXIS), 1)), model)
+        yield partial(image, params, (5, 5), model)
+
+
+def _field(choice: _Choice) -> _Calls:
+    solid = np.multiply.outer(_PROFILE, _IMAGE)
+    for scene, places in ((_IMAGE, np.array(_PLACES)), (solid, np.full((2, 3), 11.0))):
+        for dtype in choice.dtypes or (np.float32, np.float64):
+            data = scene.astype(dtype)
+            field = GaussianField(data.shape, places, 1.5)
+            yield partial(render, data.shape, places, 1.0, 1.5, out=np.zeros_like(data))
+            yield partial(field.loss_and_gradient, data, 100.0, ("amplitudes", "positions"))
+            yield partial(field.adjoint, data)
+        yield partial(field.fit_amplitudes, scene)
+
+
+def _scatter(choice: _Choice) -> _Calls:
+    """Sums by bin, on a grid and on the sphere, of the usual indices."""
+    angles = np.full(4, 0.5)
+    kinds: tuple[Any, ...] = choice.dtypes or (np.float64,)
+    indices: tuple[Any, ...] = (np.int32, np.int64)
+    for kind, index in product(kinds, indices):
+        values, many = np.ones(4, kind), np.arange(1 << 17, dtype=index) % 4096
+        for where in (many[:4], many, many - 1):  # some count from the end
+            yield partial(add_at, np.zeros(4096, kind), where, np.ones(where.size, kind))
+        yield partial(bin_statistics, many[:4], values, 4)
+    for weights in (None, np.ones(4)):
+        yield partial(histogram, (angles, angles), 4, (0.0, 1.0), weights)
+    places = np.stack([angles] * 3, axis=1)
+    for kernel in ("nearest", "linear"):
+        yield partial(deposit, (4, 4, 4), places, np.ones(4), kernel)
+        yield partial(gather, np.zeros((4, 4, 4)), places, kernel)
+    for nest in (False, True):
+        yield partial(healpix_add, np.zeros(12), angles, angles, np.ones(4), nest=nest)
+
+
+def _filter(choice: _Choice) -> _Calls:
+    for data in _images(choice, (np.float32, np.float64)):
+        gaps = np.where(data > 50, np.nan, data) if data.dtype.kind == "f" else data
+        for given in (data, gaps, np.stack([data] * 3)):
+            yield partial(gaussian_filter, given, 2.0)
+        yield partial(gaussian_filter, data, 2.0, order=1)
+        yield partial(gaussian_laplace, data, 2.0)
+        yield partial(gaussian_gradient_magnitude, data, 2.0)
+        yield partial(difference_of_gaussians, data, 1.0, 2.0)
+
+
+def _density(_: _Choice) -> _Calls:
+    samples = np.sin(np.arange(6000.0)).reshape(-1, 2)
+    for given in (samples[:, 0], samples):
+        yield partial(kde, given, given)
+        yield partial(kde, given[:50], given[:50])
+    yield partial(kde, np.exp(samples[:, 0]), np.ones(3), bounds=(0.0, None))
+
+
+def _linear(choice: _Choice) -> _Calls:
+    for data in _images(choice):
+        yield partial(fit_lines, data)
+        yield partial(fit_lines, data, weights=np.ones(data.shape))
+        yield partial(level, data)
+    yield partial(pca, _IMAGE[:, :3])
+
+
+def _register(choice: _Choice) -> _Calls:
+    for data in _images(choice):
+        yield partial(register.align, data, data + 1)
+        yield partial(register.displacement_field, data, data, 16, 8)
+        yield partial(register.chi2_shift, data, data, 1.0)
+        yield partial(register.cross_correlate, data, data)
+
+
+JOBS: dict[str, Callable[[_Choice], _Calls]] = {
+    "find": _find,
+    "fit": _fit,
+    "joint": _joint,
+    "evaluate": _evaluate,
+    "field": _field,
+    "scatter": _scatter,
+    "filter": _filter,
+    "density": _density,
+    "linear": _linear,
+    "register": _register,
+}
+
+
+def chosen(jobs: Iterable[str]) -> tuple[str, ...]:
+    """The jobs that these names mean: none the everyday ones, "all" all."""
+    names = tuple(jobs) or EVERYDAY
+    for name in names:
+        _check.choice("jobs", name, (*JOBS, "all"))
+    return tuple(JOBS) if "all" in names else tuple(dict.fromkeys(names))
+
+
+def _several(name: str, value: str | Iterable[str] | None, allowed: tuple) -> tuple | None:
+    if value is None:
+        return None
+    given = (value,) if isinstance(value, str) else tuple(value)
+    for one in given:
+        _check.choice(name, one, allowed)
+    return given
+
+
+def _dtypes(value: Any) -> tuple[np.dtype, ...] | None:
+    if value is None:
+        return None
+    single = isinstance(value, (str, type, np.dtype))
+    found = tuple(np.dtype(one) for one in ((value,) if single else value))
+    for dtype in found:
+        if dtype.kind not in "iuf":
+            raise TypeError(f"dtypes must be of real numbers, got {dtype}")
+    return found
+
+
+def warmup(
+    *jobs: str,
+    models: str | Iterable[str] | None = None,
+    dtypes: Any = None,
+    methods: str | Iterable[str] | None = None,
+    progress: bool | _runtime.Progress = False,
+) -> None:
+    """Compile what jobs need, into the cache on disk, so that their first call takes no time.
+
+    Run it once after an installation, in an image of a cluster node, or before a
+    server forks. Later processes read the cache.
+
+    Parameters
+    ----------
+    *jobs : str
+        ========== ====================================================== =====
+        find       `find_spots`                                             5 s
+        fit        `fit_rois`, `fit_spots` of each model                   50 s
+        joint      `fit_joint`, ``fit_spots(joint=True)``, symmetric       25 s
+        evaluate   `evaluate`, `jacobian`, `image` in two dimensions       15 s
+        field      `render`, `GaussianField` in two and three dimensions   30 s
+        scatter    `add_at`, `bin_statistics`, `histogram`, `deposit`,     12 s
+                   `gather`, `healpix_add`
+        filter     `gaussian_filter` and its like                           5 s
+        density    `kde` in one and two dimensions                          5 s
+        linear     `fit_lines`, `level`, `pca`                              5 s
+        register   `register.align`, `register.displacement_field`,        10 s
+                   `register.chi2_shift`, `register.cross_correlate`
+        ========== ====================================================== =====
+
+        ``"all"`` means all of them; no name find, fit, evaluate, field, scatter
+        and filter. The times are roughly those of an empty cache on an idle core.
+    models : str or sequence of {"symmetric", "elliptic", "rotated"}, optional
+        Of fit, evaluate (all by default) and joint (symmetric).
+    dtypes : dtype or sequence, optional
+        Of the images. By default float64; for filter and field float32 as well, for
+        fit also float32 and uint16.
+    methods : str or sequence of {"lsq", "weighted", "mle"}, optional
+        Of fit and joint; by default "lsq", without weights.
+    progress : bool or callable, optional
+        True for a bar (tqdm), or what is called with the calls done and in all.
 
     Returns
     -------
     None
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a name is none of these, or a dtype not one of real numbers.
+
     Notes
     -----
-    Takes about a minute, and a second where everything is in the cache. With no
-    writable cache (see `show_config`) it serves the calling process alone.
+    Other options (bounds, pixel="integrate", profiles, volumes) compile on their first
+    call, in 2 to 6 s each. Takes about a second where everything is in the cache. With
+    no writable cache (see `show_config`) it serves the calling process alone.
 
     Examples
     --------
     >>> import fastgauss as fg
-    >>> fg.warmup()  # doctest: +SKIP
+    >>> fg.warmup("linear")
+    >>> fg.warmup("fit", models="elliptic", methods="mle")  # doctest: +SKIP
     """
-    axis = np.arange(24.0) - 11.3
-    profile = np.exp(-0.5 * (axis / 1.5) ** 2)
-    image = 100.0 * np.multiply.outer(profile, profile) + 10.0
-    find_spots(image)
-    for model in ("symmetric", "elliptic", "rotated"):
-        fit_spots(image, [[11.0, 11.0]], model)
-        for dtype in READ_AS_IS:
-            fit_rois(image[np.newaxis, 6:17, 6:17].astype(dtype), model)
-    field = GaussianField(image.shape, [[11.0, 11.0]], 1.5)
-    for kind in (np.float32, np.float64):
-        field.loss_and_gradient(image.astype(kind), 100.0, ("amplitudes", "positions"))
-        field.adjoint(image.astype(kind))
-    field.fit_amplitudes(image)
-    _warm_up_scatter()
-
-
-def _warm_up_scatter() -> None:
-    """Sums by bin, on a grid and on the sphere, of float64 values and the usual indices."""
-    values, angles = np.ones(4), np.full(4, 0.5)
-    for index in (np.int32, np.int64):
-        few, many = np.arange(4, dtype=index), np.arange(1 << 17, dtype=index) % 4096
-        for what, amounts in ((few, values), (many, np.ones(many.size))):
-            add_at(np.zeros(4096), what, amounts)
-        add_at(np.zeros(4096), many - 1, np.ones(many.size))  # some count from the end
-    bin_statistics(few, values, 4)
-    for weights in (None, values):
-        histogram((angles, angles), 4, (0.0, 1.0), weights)
-    for kernel in ("nearest", "linear"):
-        places = np.stack([angles] * 3, axis=1)
-        gather(deposit((4, 4, 4), places, values, kernel), places, kernel)
-    for nest in (False, True):
-        healpix_add(np.zeros(12), angles, angles, values, nest=nest)
+    choice = _Choice(
+        _several("models", models, MODELS), _dtypes(dtypes), _several("methods", methods, METHODS)
+    )
+    calls = [call for job in chosen(jobs) for call in JOBS[job](choice)]
+    told = _runtime.progress_bar(progress, len(calls), "call")
+    for done, call in enumerate(calls, start=1):
+        call()
+        if told is not None:
+            told(done, len(calls))

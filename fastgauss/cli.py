@@ -2,9 +2,9 @@
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
 ``fastgauss register A B`` finds how windows move between two images,
-``fastgauss info`` tells what runs here, ``fastgauss warmup`` compiles
-everything once, and ``fastgauss bench`` tells how fast it is beside others.
-An error is one line on stderr and exit code 2.
+``fastgauss info`` tells what runs here, ``fastgauss warmup JOB`` compiles what a
+job needs, and ``fastgauss bench`` tells how fast it is beside others. An error is
+one line on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from . import _io, _register_command, _stack, _table
 from ._info import show_config
 from ._options import METHODS
 from ._runtime import resolve_threads
+from ._warmup import EVERYDAY, JOBS, chosen
 from .models import MODELS, PIXELS
 from .results import FitResult
 
@@ -72,7 +73,9 @@ def _parser() -> _Parser:
     _register_command.add_parser(commands)
     info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
     info.set_defaults(run=_info)
-    warmup = commands.add_parser("warmup", help="compile everything once, into the cache")
+    warmup = commands.add_parser("warmup", help="compile what jobs need, into the cache")
+    names = f"{', '.join(JOBS)} or all; by default {', '.join(EVERYDAY)}"
+    warmup.add_argument("jobs", metavar="JOB", nargs="*", help=names)
     warmup.set_defaults(run=_warmup)
     bench = commands.add_parser(
         "bench",
@@ -216,7 +219,10 @@ def _warmup(args: argparse.Namespace) -> None:
     from . import warmup
 
     begin = time.perf_counter()
-    warmup()
+    for job in chosen(args.jobs):
+        start = time.perf_counter()
+        warmup(job)
+        print(f"{job:<10} {time.perf_counter() - start:6.1f} s", flush=True)
     print(f"ready after {time.perf_counter() - begin:.1f} s; compiled code is kept, see info")
 
 

@@ -80,6 +80,18 @@ def _given(out: Any, result: np.ndarray) -> np.ndarray:
     return out
 
 
+def _in_place(points: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Each flat and read-only, as numpy's iterator gives it; none if there is work for that."""
+    flat = []
+    for array in points:
+        lies_well = array.flags.c_contiguous and array.flags.aligned
+        if array.dtype != np.float64 or array.shape != shape or not lies_well:
+            return []
+        flat.append(array.reshape(-1))
+        flat[-1].flags.writeable = False
+    return flat
+
+
 def _points(
     coords: Any,
     params: Any,
@@ -120,6 +132,11 @@ def _points(
     else:
         sources += [array[..., k] for k in range(found.size)]
 
+    flat = _in_place(points, shape) if common else []
+
+    def task_in_place(start: int, stop: int) -> None:
+        kernel(tuple(p[start:stop] for p in flat), common, rows[start:stop])
+
     def make_task() -> _runtime.Task:
         walk: Any = np.nditer(
             sources,
@@ -142,7 +159,7 @@ def _points(
 
         return task
 
-    _runtime.run(make_task, count, _CHUNK, threads)
+    _runtime.run((lambda: task_in_place) if flat else make_task, count, _CHUNK, threads)
     return _given(out, result)
 
 

@@ -285,12 +285,15 @@ def test_info_names_versions_and_machine(capsys):
     assert facts["lanes"].startswith("8 of float64")
 
 
-def test_warmup_calls_warmup(capsys, monkeypatch):
+def test_warmup_tells_each_job(capsys, monkeypatch):
     called = []
-    monkeypatch.setattr(fg, "warmup", lambda: called.append(True))
-    code, out, _ = run(capsys, "warmup")
-    assert (code, called) == (0, [True])
-    assert out.startswith("ready after")
+    monkeypatch.setattr(fg, "warmup", called.append)
+    code, out, _ = run(capsys, "warmup", "joint", "find", "joint")
+    assert (code, called) == (0, ["joint", "find"])
+    assert [line.split()[0] for line in out.splitlines()] == ["joint", "find", "ready"]
+    assert run(capsys, "warmup")[0] == 0 and {"find", "fit", "field", "scatter"} <= set(called)
+    code, _, err = run(capsys, "warmup", "sleep")
+    assert code == 2 and "jobs must be one of" in err
 
 
 def command(*arguments):
