@@ -273,8 +273,8 @@ def warmup(
         _several("models", models, MODELS), _dtypes(dtypes), _several("methods", methods, METHODS)
     )
     calls = [call for job in chosen(jobs) for call in JOBS[job](choice)]
-    told = _runtime.progress_bar(progress, len(calls), "call")
-    for done, call in enumerate(calls, start=1):
-        call()
-        if told is not None:
-            told(done, len(calls))
+    with _runtime.reporting(progress, len(calls), "call") as report:
+        for done, call in enumerate(calls, start=1):
+            call()
+            if report is not None:
+                report(done, len(calls))

@@ -271,6 +271,14 @@ CALLS = (
     Call("plot.plot_joint", {"image": IMAGE}, ("image",),
          lambda image, **options: _plot(
              fastgauss.plot.plot_joint, image=image, result=_result(), **options)),
+    Call("plot.plot_rois", {"rois": ROIS}, ("rois",),
+         lambda rois, **options: _plot(
+             fastgauss.plot.plot_rois, rois=rois, result=_result(), **options)),
+    Call("plot.plot_slices", {"volume": np.stack([VOLUME] * 4)}, ("volume",),
+         lambda volume, **options: _plot(fastgauss.plot.plot_slices, volume=volume, **options)),
+    Call("plot.plot_calibration", {"truth": np.tile([80.0, 3.0, 3.0, 1.3, 9.0], (2, 1))}, ("truth",),
+         lambda truth, **options: _plot(
+             fastgauss.plot.plot_calibration, result=_result(), truth=truth, **options)),
     Call("set_num_threads", {"threads": None}, ()),
 )  # fmt: skip
 

@@ -357,9 +357,7 @@ def test_any_option_is_understood_or_refused(call):
 def public_names():
     yield from fg.__all__
     yield from (f"register.{name}" for name in fg.register.__all__)
-    for name, value in vars(fastgauss.plot).items():
-        if inspect.isfunction(value) and value.__module__ == "fastgauss.plot" and name[0] != "_":
-            yield f"plot.{name}"
+    yield from (f"plot.{name}" for name in fastgauss.plot.__all__)
     for owner in OWNERS:
         for name, value in vars(getattr(fg, owner[:-2])).items():
             public = inspect.isfunction(value) and name[0] != "_"

@@ -13,12 +13,12 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from . import _boxes, _check, _data
-from ._lazy import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
-from .deposit import deposit as deposit_rows
-from .grid import Grid, as_grid
-from .render import COMBINE
-from .scatter import add_at as add_rows
+from .. import _boxes, _check, _data
+from ..deposit import deposit as deposit_rows
+from ..grid import Grid, as_grid
+from ..render import COMBINE
+from ..scatter import add_at as add_rows
+from .chunks import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
 
 
 def _draw(

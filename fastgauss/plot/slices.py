@@ -1,4 +1,4 @@
-"""A picture of slices of a volume; its public place is ``fastgauss.plot``."""
+"""A picture of slices of a volume; public in ``fastgauss.plot``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
-from ._figures import MISSING, new_figure, stretch, style
-from .grid import Grid, as_grid
+from .. import _check
+from .._figures import MISSING, new_figure, stretch, style
+from ..grid import Grid, as_grid
 
 _NAMES = ("z", "y", "x")
 _SLICES = 4  # along an axis unless told

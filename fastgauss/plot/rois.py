@@ -1,4 +1,4 @@
-"""A picture of regions of interest; its public place is ``fastgauss.plot``."""
+"""A picture of regions of interest; public in ``fastgauss.plot``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
-from ._figures import (
+from .. import _check
+from .._figures import (
     FAILED,
     FITTED,
     MISSING,
@@ -22,7 +22,7 @@ from ._figures import (
 )
 
 if TYPE_CHECKING:
-    from .results import FitResult
+    from ..results import FitResult
 
 _MOST = 12  # ROIs shown unless told
 _ACROSS = 12  # ROIs beside each other
@@ -124,7 +124,7 @@ def _rows(rows: Any, count: int) -> list[int]:
 
 def _draw_roi(panels: Any, roi: np.ndarray, spot: FitResult, name: str, aspect: str) -> None:
     """Data, model and residual of one spot."""
-    from .evaluate import image
+    from ..evaluate import image
 
     model = image(spot.params[0], roi.shape, spot.model, spot.pixel)
     if roi.ndim == 3:

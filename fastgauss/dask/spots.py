@@ -13,13 +13,13 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from . import _check, _io, _stack
-from ._lazy import Divided, as_array, none_of, per_chunk, with_known_chunks
-from .detect import find_spots
-from .fit import fit_rois as fit_rows
-from .fit import fit_spots as fit_frame
-from .models import Model
-from .results import FitResult
+from .. import _check, _io, _stack
+from ..detect import find_spots
+from ..fit import fit_rois as fit_rows
+from ..fit import fit_spots as fit_frame
+from ..models import Model
+from ..results import FitResult
+from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # of frames that a task reads from a file
 _FIND = ("sigma", "threshold", "min_distance", "exclude_border", "polarity")

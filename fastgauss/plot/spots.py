@@ -1,40 +1,19 @@
-"""Pictures of fits, with matplotlib and without any global state of pyplot.
-
-The library is imported when a function here is called.
-"""
+"""Spots over their image, and what their fit leaves; public in ``fastgauss.plot``."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _check
-from ._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
-from ._io import check_plot, replacing
-from ._plot_calibration import plot_calibration
-from ._plot_rois import plot_rois
-from ._plot_slices import plot_slices
-from .evaluate import evaluate
-from .register.plot import plot_displacements
+from .. import _check
+from .._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
+from ..evaluate import evaluate
 
 if TYPE_CHECKING:
-    from .results import FitResult
-
-__all__ = [
-    "plot_calibration",
-    "plot_displacements",
-    "plot_joint",
-    "plot_rois",
-    "plot_slices",
-    "plot_spots",
-    "save_plot",
-]
+    from ..results import FitResult
 
 _PANEL = 5.0  # inches, the longer side of a panel
-_DPI = 160
 _NOISES = 5.0  # of the residual, shown as black and white
 _STRIP = 12  # lengths by widths from which on an image is drawn wider than it is
 _SPOTS = 4096  # evaluated at a time
@@ -269,40 +248,3 @@ def plot_joint(
     right.imshow(residual, **drawing.style | {"vmin": -half, "vmax": half})
     right.set_title(f"residual, noise {noise:.3g}")
     return drawing.figure
-
-
-def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> None:
-    """Write a figure as PNG, PDF or SVG, by the end of the name; whole or not at all.
-
-    Parameters
-    ----------
-    path : path-like
-        Where to; its directory must exist.
-    figure : matplotlib.figure.Figure
-        What to write.
-    dpi : float, optional
-        Pixels per inch.
-
-    Returns
-    -------
-    None
-
-    Raises
-    ------
-    ValueError
-        If the name's ending is unknown.
-    OSError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> from matplotlib.figure import Figure
-    >>> from fastgauss.plot import save_plot
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_plot(pathlib.Path(folder, "empty.png"), Figure((1, 1)))
-    """
-    check_plot(path)
-    figure.draw_without_rendering()  # the layout that follows knows how wide labels are now
-    with replacing(path) as file:
-        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=dpi)

@@ -17,9 +17,9 @@ except ImportError as error:
         f"fastgauss.dask needs dask: pip install 'fastgauss[dask]' ({error})"
     ) from error
 
-from ._lazy_fields import add_at, deposit, render
-from ._lazy_spots import fit_rois, fit_spots, open_stack
-from .filters import gaussian_filter as filter_image
+from ..filters import gaussian_filter as filter_image
+from .fields import add_at, deposit, render
+from .spots import fit_rois, fit_spots, open_stack
 
 __all__ = ["add_at", "deposit", "fit_rois", "fit_spots", "gaussian_filter", "open_stack", "render"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
-from ._containers import library_of
+from .. import _check
+from .._containers import library_of
 
 
 def is_dask(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A picture of how right reported errors are; its public place is ``fastgauss.plot``."""
+"""A picture of how right reported errors are; public in ``fastgauss.plot``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
-from ._columns import describe
-from ._figures import FAILED, FITTED, new_figure
+from .. import _check
+from .._columns import describe
+from .._figures import FAILED, FITTED, new_figure
 
 if TYPE_CHECKING:
-    from .results import FitResult
+    from ..results import FitResult
 
 _WIDE = 4.5  # pulls beyond are counted in the last bin
 _BIN = 0.3
