@@ -139,6 +139,13 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def text(name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {_brief(value)}")
+    return value
+
+
 def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """One of a few words."""
     known = tuple(options)

@@ -327,7 +327,7 @@ def must_refuse(parameter, odd):
     if kind == "bool":
         return not isinstance(odd, bool)
     if kind in ("str", "str | Model"):
-        return True
+        return not (isinstance(odd, str) and parameter.name == "label")  # any words
     if kind in ("float", "int", "int | None", "float | None"):
         if isinstance(odd, bool) or not number:
             alike = isinstance(odd, np.ndarray) and odd.ndim == 0

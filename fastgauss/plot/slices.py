@@ -79,7 +79,11 @@ def plot_slices(
     nodes = as_grid(values.shape if grid is None else grid)
     if nodes.shape != values.shape:
         raise ValueError(f"volume must have the grid's shape {nodes.shape}, got {values.shape}")
+    if unit is not None:
+        _check.text("unit", unit)
     unit = "voxels" if unit is None and grid is None else unit or ""
+    _check.text("label", label)
+    _check.text("cmap", cmap)
     cuts = _cuts(nodes, axis, at)
     across, down = min(len(cuts), _ACROSS), -(-len(cuts) // _ACROSS)
     if figure is None:
