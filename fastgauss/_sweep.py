@@ -17,7 +17,7 @@ from .kernels.windows import Particles
 _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # in which a grid is done whose progress is told
 _SMALL = 3e5  # node updates that are done before another thread has woken
-_STAGE = 1e8  # node updates of one call of a kernel, 0.05 to 0.2 s: Ctrl-C waits for it
+_STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C waits for it
 
 
 def _team(plan: Plan, threads: int | None) -> int:

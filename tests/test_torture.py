@@ -153,7 +153,7 @@ scene = fg.render((400, 400), crowd, 100.0, 1.5) + rng.normal(10.0, 1.0, (400, 4
 many = np.broadcast_to(rois[:1], (9_000_000, 9, 9))
 large = np.broadcast_to(rois[0, 0, 0] + 0.0, (20_000, 200, 200))
 plane = rng.normal(100.0, 9.0, (2500, 2500))
-places = rng.uniform(5, 295, (3_000_000, 3))
+places = rng.uniform(5, 295, (300_000, 3))
 normal = rng.normal(size=(1_000_000, 2))
 
 where_all = np.arange(5_000_000) * 7919 % (1 << 22)
@@ -173,23 +173,27 @@ jobs_of = {  # items and rounds
     "kde": lambda n, r: repeat(r, fg.kde, normal[:n], normal[:n], 0.5),
     "add_at": lambda n, r: repeat(r, fg.add_at, np.zeros(1 << 22), where_all[:n], ones[:n]),
 }
-first = answer(0)
-for name in jobs_of:
-    jobs_of[name](400, 1)  # compiles, so that it is the work which is interrupted
+def lateness(job):
     sent = []
 
     def interrupt():
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(0.7, interrupt)
+    timer = threading.Timer(0.5, interrupt)
     timer.start()
     try:
-        jobs_of[name](20_000_000, 1000)
+        job(20_000_000, 1000)
     except KeyboardInterrupt:
-        late = time.perf_counter() - sent[0]
-        print(name, f"{late:.2f}", answer(0) == first, flush=True)
-    timer.join()
+        return time.perf_counter() - sent[0]
+    finally:
+        timer.join()
+
+first = answer(0)
+for name in jobs_of:
+    jobs_of[name](400, 1)  # compiles, so that it is the work which is interrupted
+    late = min(lateness(jobs_of[name]) for _ in range(2))  # others keep this machine busy
+    print(name, f"{late:.2f}", answer(0) == first, flush=True)
 """
 
 
