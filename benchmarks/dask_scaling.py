@@ -19,25 +19,22 @@ import fastgauss as fg
 import fastgauss.dask
 
 
-def make_sky(side):
-    """Photons of a field of spots, from which every frame is a window."""
-    rng = np.random.default_rng(0)
-    wide = side + 64
-    n = wide * wide // 5000
-    light = fg.render((wide, wide), rng.uniform(0, wide, (n, 2)), 300.0, 1.3)
-    return rng.poisson(light + 10.0).astype(np.uint16)
+def frames_of(first, count, side):
+    """Photons of some spots in each of some frames, cheaply: a patch, repeated and moved."""
+    rng = np.random.default_rng(first)
+    light = fg.render((256, 256), rng.uniform(0, 256, (13, 2)), 300.0, 1.3, threads=1)
+    times = -(-side // 256)
+    sky = np.tile(rng.poisson(light + 10.0).astype(np.uint16), (times, times))[:side, :side]
+    return np.stack([np.roll(sky, k, axis=0) for k in range(count)])
 
 
-def frames_of(sky, first, count):
-    """Some frames."""
-    side = len(sky) - 64
-    return np.stack([sky[k % 64 :, k % 61 :][:side, :side] for k in range(first, first + count)])
+def stack_of(chunks, count, side):
+    """A stack whose frames are made by the tasks that fit them; every call makes other tasks.
 
-
-def stack_of(sky, chunks, count, side):
-    """A stack whose frames are made by the tasks that fit them; every call makes other tasks."""
+    They share no data: what lies on one worker would draw the tasks there.
+    """
     work = delayed(frames_of)
-    parts = [work(sky, k * count, count) for k in range(chunks)]
+    parts = [work(k * count, count, side) for k in range(chunks)]
     return da.concatenate([da.from_delayed(p, (count, side, side), np.uint16) for p in parts])
 
 
@@ -63,10 +60,9 @@ def main():
         Client(cluster) as client,
     ):
         both = list(client.scheduler_info()["workers"])
-        sky = client.scatter(make_sky(side), broadcast=True)
 
         def once(team):
-            return run(client, stack_of(delayed(sky), chunks, count, side), team)
+            return run(client, stack_of(chunks, count, side), team)
 
         teams = both[:1], both
         for team in (both[1:], *teams):  # compiled code is loaded
