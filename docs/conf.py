@@ -1,7 +1,6 @@
 """The site: ``pip install -e '.[docs]' && sphinx-build -W --keep-going -n docs docs/_build``."""
 
 import contextlib
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -28,9 +27,6 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_pictures"]
-if importlib.util.find_spec("fastgauss.dask") is None:
-    exclude_patterns.append("api/dask.md")
-suppress_warnings = ["toc.not_readable", "toc.excluded"]  # pages of features that a checkout lacks
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
