@@ -341,6 +341,8 @@ def test_any_option_is_understood_or_refused(call):
     wrong = []
     for name, parameter in options_of(call).items():
         for odd in ODD:
+            if name == "progress" and callable(odd):
+                continue  # the caller's own code, which raises what it likes, when it likes
             try:
                 found = outcome(call, **{name: odd}, **fresh_out(call))
             except Exception as error:  # all in one list

@@ -53,10 +53,10 @@ def test_the_shell_and_dask_fit_a_file_alike(path, tmp_path, capsys):
     table = tmp_path / "spots.npz"
     assert main(["fit", str(path), "-o", str(table), "--threads", "1"]) == 0
     spots = fd.fit_spots(fd.open_stack(path, frames=4)).compute(scheduler="synchronous")
-    with np.load(table) as columns:
-        assert list(columns) == list(spots.columns)
-        for name in columns:
-            assert columns[name].tobytes() == spots[name].to_numpy().tobytes(), name
+    columns = fg.FitResult.load(table).to_dict()
+    assert list(columns) == list(spots.columns)
+    for name in columns:
+        assert columns[name].tobytes() == spots[name].to_numpy().tobytes(), name
     assert f"{len(spots)} spots in" in capsys.readouterr().out
 
 

@@ -137,7 +137,8 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
             row = np.empty(products.SLOTS * stride, dtype=like.dtype)
         for k in range(products.SUMS):
             table[k] = 0.0
-        layout = Layout(shape, (shape[1] * shape[2], shape[2], 1), -1, wraps)
+        strides = shape[1] * shape[2], shape[2], 1
+        layout = Layout(shape, strides, -1, wraps, (0, 0, 0), shape, 0)
         support = products.Support(radius, integrate, stride)
         low, high = 0, grid.shape[0]
         visit(
