@@ -287,7 +287,7 @@ SLOW = {  # as plain Python
     "calibrate_astigmatism", "GaussianField().refine", "register.align",
     "register.displacement_field", "register.plot_displacements", "register.chi2_shift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
-    "plot.plot_spots", "plot.plot_joint",
+    "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
 }  # fmt: skip
 
 EXEMPT = {  # public names without a call above, and why

@@ -13,6 +13,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss import cli
+from fastgauss.kernels._compile import JIT_DISABLED
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("matplotlib")
@@ -170,6 +171,7 @@ def test_an_image_without_spots_gives_an_empty_table(tmp_path, capsys):
     assert b"<svg" in plot.read_bytes()
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="too many spots for plain Python")
 def test_the_example_image(tmp_path, capsys):
     pytest.importorskip("skimage")
     parquet = pytest.importorskip("pyarrow.parquet")

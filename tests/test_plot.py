@@ -8,6 +8,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss import plot
+from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.models import get_model
 
 pytest.importorskip("matplotlib")
@@ -164,6 +165,7 @@ def test_a_figure_may_be_given():
     assert len(outer.axes) == 2
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="too many spots for plain Python")
 def test_thousands_of_spots():
     row, column = np.mgrid[5:1200:12, 5:1500:12]
     params = np.full((row.size, 5), 1.5)
