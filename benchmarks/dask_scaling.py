@@ -49,10 +49,10 @@ def run(client, stack, workers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--chunks", type=int, default=16)
-    parser.add_argument("--frames", type=int, default=4, help="of a chunk")
+    parser.add_argument("--chunks", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=16, help="of a chunk")
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     chunks, count, side = options.chunks, options.frames, options.side
     with (
