@@ -5,36 +5,63 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 `render` and `GaussianField` are where to go on.
 """
 
-from . import register
-from ._density import KernelDensity
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._info import show_config
 from ._runtime import get_num_threads, set_num_threads
-from ._warmup import warmup
-from .amplitudes import AmplitudeFit
-from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
-from .binning import BinStatistics, bin_statistics, histogram
-from .components import PCA, pca
-from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
-from .field import GaussianField
-from .filters import (
-    difference_of_gaussians,
-    gaussian_filter,
-    gaussian_gradient_magnitude,
-    gaussian_kernel,
-    gaussian_laplace,
-)
 from .fit import fit_rois, fit_spots
 from .grid import Grid
-from .joint import fit_joint
-from .linear import LineFit, LineStatus, fit_lines, level
-from .refine import Refinement
 from .render import render
 from .results import FitResult, Status
 from .scatter import add_at
-from .sphere import healpix_add, healpix_pixel
+
+if TYPE_CHECKING:
+    from . import register
+    from ._density import KernelDensity
+    from ._warmup import warmup
+    from .amplitudes import AmplitudeFit
+    from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+    from .binning import BinStatistics, bin_statistics, histogram
+    from .components import PCA, pca
+    from .density import kde
+    from .field import GaussianField
+    from .filters import (
+        difference_of_gaussians,
+        gaussian_filter,
+        gaussian_gradient_magnitude,
+        gaussian_kernel,
+        gaussian_laplace,
+    )
+    from .joint import fit_joint
+    from .linear import LineFit, LineStatus, fit_lines, level
+    from .refine import Refinement
+    from .sphere import healpix_add, healpix_pixel
+
+# Loaded when first asked for: half of the import's time. (Names that are those of their modules
+# cannot be: the module would take their place.)
+_LATER = {
+    "_density": ("KernelDensity",),
+    "_warmup": ("warmup",),
+    "amplitudes": ("AmplitudeFit",),
+    "astigmatism": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
+    "binning": ("BinStatistics", "bin_statistics", "histogram"),
+    "components": ("PCA", "pca"),
+    "density": ("kde",),
+    "field": ("GaussianField",),
+    "filters": (
+        "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
+        "gaussian_kernel", "gaussian_laplace",
+    ),
+    "joint": ("fit_joint",),
+    "linear": ("LineFit", "LineStatus", "fit_lines", "level"),
+    "refine": ("Refinement",),
+    "sphere": ("healpix_add", "healpix_pixel"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 
 __version__ = "0.1.0"
 
@@ -83,3 +110,19 @@ __all__ = [
     "show_config",
     "warmup",
 ]
+
+
+if not TYPE_CHECKING:  # a checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported when it is first asked for."""
+        if name == "register":
+            return import_module(".register", __name__)
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
