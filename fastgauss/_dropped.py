@@ -53,18 +53,6 @@ def noise_by_brightness(light: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return np.interp(light, brightness, np.maximum.accumulate(noise))
 
 
-def joined(one: FitResult, two: FitResult) -> FitResult:
-    """The rows of both."""
-
-    def both(name: str) -> np.ndarray:
-        return np.concatenate([getattr(one, name), getattr(two, name)])
-
-    return FitResult(
-        one.model, both("params"), both("_packed"), both("objective"), both("status"),
-        both("iterations"), both("pixels"), both("dof"), one._absolute, one.pixel,
-    )  # fmt: skip
-
-
 def with_dropped(result: FitResult, rows: np.ndarray, count: int) -> FitResult:
     """The result with all its rows, those that were fitted where they belong."""
     if len(rows) == count:

@@ -27,7 +27,6 @@ from . import _check, _runtime
 from ._dropped import (
     LEAST_STRENGTH,
     SAME_SPOT,
-    joined,
     noise_by_brightness,
     surplus,
     with_dropped,
@@ -385,7 +384,7 @@ class _Crowd:
             self.picture, places[active], self.plain,
             **asked | {"guess": params[active], "background": beside},
         )  # fmt: skip
-        return joined(result[still], part), ground
+        return FitResult.concatenate([result[still], part]), ground
 
     def _with_new(self, result: FitResult, new: np.ndarray, model: np.ndarray) -> np.ndarray:
         """Starting values of all spots."""

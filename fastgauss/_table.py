@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _check
 from ._columns import describe
 from .results import FitResult, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS = 10  # shown
 _NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
@@ -42,6 +45,19 @@ def summary(result: FitResult) -> str:
     ]
     parts = [f"{count} spot{'' if count == 1 else 's'}", f"{int(result.converged.sum())} converged"]
     return ", ".join([*parts, *others])
+
+
+def dataframe(result: FitResult) -> pd.DataFrame:
+    """The columns, with units and meanings among the attributes."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
+    table = pd.DataFrame(result.to_dict())
+    known = {k: v for k, v in describe(result.model, result.absolute).items() if k in table}
+    table.attrs["units"] = {name: unit for name, (unit, _) in known.items()}
+    table.attrs["meanings"] = {name: meaning for name, (_, meaning) in known.items()}
+    return table
 
 
 def html(result: FitResult) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _check
-from .detect import check_search, find_spots
+from ._search import check_search
+from .detect import find_spots
 from .fit import fit_spots
 from .models import Model, get_model
 
@@ -159,7 +160,24 @@ def astigmatic_model(
 
 
 def from_constants(constants: Iterable[float]) -> AstigmaticModel:
-    """The model of these curves and this range, as `Model.constants` has them."""
+    """The model of these curves and this range.
+
+    Parameters
+    ----------
+    constants : iterable of 12 numbers
+        As `Model.constants` has them; nothing is checked.
+
+    Returns
+    -------
+    AstigmaticModel
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> lens = fg.astigmatic_model((1.3, -250, 400), (1.3, 250, 400), (-500, 500))
+    >>> from_constants(lens.constants) == lens
+    True
+    """
     names = ("amplitude", "x", "y", "z", "offset")
     return AstigmaticModel("astigmatic", 2, names, tuple(constants))
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from . import _check, _runtime
 from ._correlate import Source, correlate
+from ._search import check_search
 from .kernels import maxima, taps
 
 POLARITIES = ("bright", "dark")
@@ -311,39 +312,6 @@ def _refine(response: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 # -- the public function -----------------------------------------------------------------------
-
-
-def _margin(exclude_border: Any) -> int:
-    """Pixels along the image's border that may not hold a spot."""
-    if isinstance(exclude_border, (bool, np.bool_)):
-        return int(exclude_border)
-    return _check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
-
-
-class _Search(NamedTuple):
-    """What the options of `find_spots` mean, but for those of the image."""
-
-    sigmas: tuple[float, ...]
-    threshold: float | None
-    distances: tuple[float, ...]
-    margin: int
-
-
-def check_search(
-    ndim: int,
-    sigma: Any,
-    threshold: Any = None,
-    min_distance: Any = None,
-    exclude_border: Any = True,
-) -> _Search:
-    """Check the options that say what a spot is, also where nothing is looked for."""
-    sigmas = _check.per_axis("sigma", sigma, ndim, at_least=0.3)
-    if threshold is not None:
-        threshold = _check.number("threshold", threshold, at_least=0.0)
-    distances = tuple(2.0 * s for s in sigmas)
-    if min_distance is not None:
-        distances = _check.per_axis("min_distance", min_distance, ndim, at_least=0.0)
-    return _Search(sigmas, threshold, distances, _margin(exclude_border))
 
 
 def find_spots(

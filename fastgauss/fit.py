@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from . import _check, _runtime
 from ._job import Chunk, Job
 from ._options import options, pixel_map, pixel_mask
+from ._search import check_search
 from ._spots import fit_each, solve
 from ._windows import box_sides
-from .detect import check_search, find_spots
+from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model, get_model
 from .results import FitResult

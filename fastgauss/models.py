@@ -107,7 +107,26 @@ _TABLE = _build()
 def find_model(columns: Container[str], name: str | None = None) -> Model:
     """The model whose parameters are exactly those among the columns of a table.
 
-    In one dimension several are: ``name`` tells which.
+    Parameters
+    ----------
+    columns : container of str
+        Names of columns, others among them.
+    name : str, optional
+        Which, where several models have these parameters, as in one dimension.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> find_model(["frame", "amplitude", "x", "sigma", "offset"], "symmetric").ndim
+    1
     """
     every = {parameter for model in _TABLE.values() for parameter in model.names}
     there = {parameter for parameter in every if parameter in columns}

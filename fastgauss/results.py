@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _check
-from ._columns import describe, documented
+from ._columns import documented
 from .kernels import levmar
 from .models import Model
 
@@ -473,15 +473,9 @@ class FitResult:
 
         Its ``attrs`` hold the units and meanings of the columns, by name.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
-        table = pd.DataFrame(self.to_dict())
-        known = {k: v for k, v in describe(self.model, self._absolute).items() if k in table}
-        table.attrs["units"] = {name: unit for name, (unit, _) in known.items()}
-        table.attrs["meanings"] = {name: meaning for name, (_, meaning) in known.items()}
-        return table
+        from ._table import dataframe
+
+        return dataframe(self)
 
     def _repr_html_(self) -> str:
         """The first spots as a notebook shows them."""
