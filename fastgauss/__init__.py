@@ -9,18 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._info import show_config
-from ._runtime import get_num_threads, set_num_threads
+from .base.grid import Grid
+from .base.status import Status
+from .base.thread_pool import get_num_threads, set_num_threads
+from .base.version import __version__
 from .deposit import deposit, gather
 from .detect import find_spots
 from .evaluate import evaluate, image, jacobian
 from .fit import fit_rois, fit_spots
-from .grid import Grid
 from .render import render
-from .results import FitResult, Status
+from .results import FitResult
 from .scatter import add_at
 
 if TYPE_CHECKING:
-    from . import register
     from ._density import KernelDensity
     from ._warmup import warmup
     from .amplitudes import AmplitudeFit
@@ -62,8 +63,6 @@ _LATER = {
     "sphere": ("healpix_add", "healpix_pixel"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-
-__version__ = "0.1.0"
 
 __all__ = [
     "PCA",

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
+from .base import check
 
 RULES = ("scott", "silverman", "isj")
 
@@ -137,10 +137,10 @@ def smoothing(
     """
     axes = points.shape[1]
     if not isinstance(bandwidth, str):
-        sigmas = _check.per_axis("bandwidth", bandwidth, axes, above=0.0)
+        sigmas = check.per_axis("bandwidth", bandwidth, axes, above=0.0)
         covariance = np.diag(np.square(sigmas))
     else:
-        rule = _check.choice("bandwidth", bandwidth, RULES)
+        rule = check.choice("bandwidth", bandwidth, RULES)
         covariance = _by_rule(rule, points, weights, bounds, aligned)
     spread = np.diag(covariance)
     if not ((spread > 0).all() and np.isfinite(covariance).all()):

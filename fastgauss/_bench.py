@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check
 from ._bench_jobs import JOBS, MODULES, Job, Timed
 from ._info import configuration
-from ._runtime import resolve_threads
+from .base import check
+from .base.thread_pool import resolve_threads
 from .kernels._compile import JIT_DISABLED
 
 FULL, QUICK = (1.0, 1.0), (0.25, 0.2)  # part of the items, and seconds that a job may take
@@ -138,7 +138,7 @@ def _print_rows(rows: Sequence[Row], unit: str) -> None:
 
 def choose(jobs: Sequence[str] | None) -> dict[str, Job]:
     """The jobs of those names, all by default."""
-    names = list(JOBS) if not jobs else [_check.choice("jobs", name, tuple(JOBS)) for name in jobs]
+    names = list(JOBS) if not jobs else [check.choice("jobs", name, tuple(JOBS)) for name in jobs]
     return {name: JOBS[name] for name in names}
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check
+from .base import check
 
 METHODS = ("reflect", "renormalize", "linear", "log")
 Interval = tuple[float, float]
@@ -41,7 +41,7 @@ def _interval(name: str, value: Any) -> Interval:
     ends = []
     for end, missing in ((low, -math.inf), (high, math.inf)):
         none = end is None or (np.ndim(end) == 0 and end == missing)
-        ends.append(missing if none else _check.number(name, end))
+        ends.append(missing if none else check.number(name, end))
     if not ends[0] < ends[1]:
         raise ValueError(f"{name} must have low < high, got {value!r}")
     return ends[0], ends[1]
@@ -54,7 +54,7 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
     if isinstance(bounds, str) or not hasattr(bounds, "__len__"):
         raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
     if isinstance(bounds, np.ndarray):
-        bounds = _check.plain_array("bounds", bounds)
+        bounds = check.plain_array("bounds", bounds)
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
         return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way
     if len(bounds) != axes:

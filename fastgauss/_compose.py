@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _crowd
+from . import _crowd
 from ._coordinates import Coordinates
 from ._joint import claim
+from .base import check
+from .base.status import Status
 from .render import render
-from .results import FitResult, Status
+from .results import FitResult
 
 _TOLERANCE = 1e-7
 
@@ -20,8 +22,8 @@ def compose(
 ) -> np.ndarray:
     """See `FitResult.render`."""
     stack = result.frames is not None
-    shape = _check.shape("shape", shape, (result.model.ndim + stack,))
-    side = _check.integer("box", box, at_least=1)
+    shape = check.shape("shape", shape, (result.model.ndim + stack,))
+    side = check.integer("box", box, at_least=1)
     shows = np.isfinite(result.params).all(axis=1) & (result.status != Status.DROPPED)
     spots = result[shows]
     image = _ground(spots, shape, background, side, threads)
@@ -61,7 +63,7 @@ def _ground(
 ) -> np.ndarray:
     """What the spots stand on."""
     if background is not None:
-        given = _check.real_array("background", background)
+        given = check.real_array("background", background)
         if given.ndim and given.shape != shape:
             raise ValueError(
                 f"background must have shape {shape} or be a number, got {given.shape}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
+from .base import check
 from .results import Background, FitResult
 
 _SAME = ("model", "pixel", "absolute")
@@ -41,7 +41,7 @@ def concatenate(results: Sequence[FitResult], frames: Any) -> FitResult:
 def _frames(results: Sequence[FitResult], frames: Any) -> np.ndarray | None:
     """The frame of each spot."""
     if frames is not None:
-        numbers = _check.real_array("frames", frames, 1)
+        numbers = check.real_array("frames", frames, 1)
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"frames must be integers, got {numbers.dtype}")
         if len(numbers) != len(results):

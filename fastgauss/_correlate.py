@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _runtime
+from .base import thread_pool
+from .base.progress import Progress
 from .kernels import correlate as kernels
 from .kernels._compile import JIT_DISABLED
 from .kernels.lanes import REGISTER_BITS, WIDTH
@@ -225,7 +226,7 @@ def correlate(
     out: np.ndarray,
     threads: int | None,
     squares: bool = False,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> None:
     """Filter a volume (z, y, x); ``out`` is contiguous and shares no memory with it.
 
@@ -235,7 +236,7 @@ def correlate(
         return
     work = _pack(terms, out.dtype)
     additions = out.size * float((work.radii + _LINE_COST).sum()) * out.itemsize / 8
-    team = _runtime.resolve_threads(threads) if additions > _SMALL else 1
+    team = thread_pool.resolve_threads(threads) if additions > _SMALL else 1
     plan = _plan_of(out.shape, work, _lanes(out.dtype), team)._replace(squares=squares)
     maps = [
         (_map if n + reach < _LONGEST else axis_map)(n, reach, mode)
@@ -245,7 +246,7 @@ def correlate(
     in_place = counts[2] == 1 and source.lies_well(out.dtype)
     job = _Job(source, work, plan, maps, out.dtype.type(cval), out, counts, in_place)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         scratch = _scratch(plan, out.dtype)
 
         def task(start: int, stop: int) -> None:
@@ -254,4 +255,4 @@ def correlate(
 
         return task
 
-    _runtime.run(make_task, math.prod(counts), 1, team, report)
+    thread_pool.run(make_task, math.prod(counts), 1, team, report)

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
-from .grid import Grid
+from .base import check
+from .base.grid import Grid
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def amplitudes_of(value: ArrayLike, n: int) -> np.ndarray:
     """Amplitudes (n,) from one number or n."""
-    array = _check.finite_array("amplitudes", value)
+    array = check.finite_array("amplitudes", value)
     if array.shape not in ((), (n,)):
         raise ValueError(f"amplitudes must be one number or of shape ({n},), got {array.shape}")
     return np.ascontiguousarray(np.broadcast_to(array, (n,)))
@@ -26,12 +26,12 @@ def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.nd
     """A writable array of the grid's shape: ``out``, or a new one of zeros."""
     if out is None:
         return np.zeros(grid.shape, dtype=dtype)
-    return _check.out_array("out", out, grid.shape, KINDS)
+    return check.out_array("out", out, grid.shape, KINDS)
 
 
 def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
     """An array of real numbers of the grid's shape."""
-    array = _check.real_array("volume", value)
+    array = check.real_array("volume", value)
     if array.shape != grid.shape:
         raise ValueError(f"volume must have the grid's shape {grid.shape}, got {array.shape}")
     if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
@@ -84,7 +84,7 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
 
 
 def _shaped(name: str, value: Any, grid: Grid) -> np.ndarray:
-    array = _check.real_array(name, value)
+    array = check.real_array(name, value)
     if array.shape != grid.shape:
         raise ValueError(f"{name} must have the grid's shape {grid.shape}, got {array.shape}")
     return array

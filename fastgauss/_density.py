@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _bandwidth, _boundary, _check, _gauss_sum, _runtime
-from .grid import Grid
+from . import _bandwidth, _boundary, _gauss_sum
+from .base import check
+from .base.grid import Grid
+from .base.progress import Progress, report_part, reporting
 
 _FARTHEST = 1e150  # bandwidths: so that squares do not overflow
 _MARGIN = 4.0  # bandwidths that an automatic grid reaches beyond the samples
@@ -132,7 +134,7 @@ class KernelDensity:
 
     def _read(self, name: str, value: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
         """Points (m, d) and the shape of a result."""
-        array = np.asarray(_check.real_array(name, value), dtype=np.float64)
+        array = np.asarray(check.real_array(name, value), dtype=np.float64)
         if self._flat:
             return array.reshape(-1, 1), array.shape
         if array.ndim == 0 or array.shape[-1] != self.ndim:
@@ -144,7 +146,7 @@ class KernelDensity:
 
     def _sum(
         self, points: np.ndarray, what: str = "value", axis: int = 0,
-        report: _runtime.Progress | None = None,
+        report: Progress | None = None,
     ) -> np.ndarray:  # fmt: skip
         return _gauss_sum.gauss_sum(
             self._sources, points, self.tol, what, axis, self._threads, report
@@ -152,9 +154,7 @@ class KernelDensity:
 
     # -- the density ---------------------------------------------------------------------------
 
-    def evaluate(
-        self, points: ArrayLike, *, progress: bool | _runtime.Progress = False
-    ) -> np.ndarray:
+    def evaluate(self, points: ArrayLike, *, progress: bool | Progress = False) -> np.ndarray:
         """The density at points.
 
         Parameters
@@ -188,7 +188,7 @@ class KernelDensity:
         inside = known & self._within(where)
         result[known & ~inside] = 0.0
         chosen = where if inside.all() else where[inside]
-        with _runtime.reporting(progress, len(chosen), "point") as report:
+        with reporting(progress, len(chosen), "point") as report:
             result[inside] = self._density(chosen, report)
         return result.reshape(shape)[()]
 
@@ -204,20 +204,20 @@ class KernelDensity:
                 inside &= ~np.isin(points[:, axis], interval)
         return inside
 
-    def _density(self, points: np.ndarray, report: _runtime.Progress | None = None) -> np.ndarray:
+    def _density(self, points: np.ndarray, report: Progress | None = None) -> np.ndarray:
         """The density at points (m, d) inside."""
         if self._log:
             t, slope = self._mapped(points)
             return self._unit_density(self._scaled(t), report) * slope / self._volume
         return self._unit_density(self._scaled(points), report) / self._volume
 
-    def _unit_density(self, y: np.ndarray, report: _runtime.Progress | None = None) -> np.ndarray:
+    def _unit_density(self, y: np.ndarray, report: Progress | None = None) -> np.ndarray:
         """The density in units of the bandwidth."""
         y = np.clip(y, -2 * _FARTHEST, 2 * _FARTHEST)  # so that no square overflows
         sloped = self.boundary == "linear" and self._corrected()
         axes = [axis for axis, bounded in enumerate(self._bounded) if bounded and sloped]
         ends = [len(y) * k // (1 + len(axes)) for k in range(2 + len(axes))]
-        told = [_runtime.part(report, len(y), *pair) for pair in itertools.pairwise(ends)]
+        told = [report_part(report, len(y), *pair) for pair in itertools.pairwise(ends)]
         f0 = self._sum(y, report=told[0])
         if self._corrected():
             found = {
@@ -357,7 +357,7 @@ class KernelDensity:
     def _corner(self, name: str, value: ArrayLike | None, default: float) -> np.ndarray:
         if value is None:
             return np.full(self.ndim, default)
-        array = np.asarray(_check.real_array(name, value, (0, 1)), dtype=np.float64)
+        array = np.asarray(check.real_array(name, value, (0, 1)), dtype=np.float64)
         if array.shape not in ((), (self.ndim,)) or np.isnan(array).any():
             raise ValueError(f"{name} must be one number or {self.ndim}, got {value!r}")
         return np.broadcast_to(array, (self.ndim,))
@@ -391,7 +391,7 @@ class KernelDensity:
         >>> bool((density.sample(100, seed=1) >= 0).all())
         True
         """
-        count = _check.integer("size", size, at_least=0)
+        count = check.integer("size", size, at_least=0)
         if self._corrected():
             raise ValueError(f"boundary={self.boundary!r} has no sampler; use 'reflect' or 'log'")
         rng = np.random.default_rng(seed)
@@ -447,7 +447,7 @@ class KernelDensity:
         counts = (_NODES[self.ndim],) * self.ndim
         if shape is not None:
             given = (shape,) * self.ndim if np.ndim(shape) == 0 else tuple(shape)  # type: ignore[arg-type]
-            counts = _check.shape("shape", given, (self.ndim,))
+            counts = check.shape("shape", given, (self.ndim,))
             if min(counts) < 1:
                 raise ValueError(f"shape must be positive, got {counts}")
         margin = 0.0 if self._log else _MARGIN * np.sqrt(np.diag(self.covariance))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .results import FitResult, Status
+from .base.status import Status
+from .results import FitResult
 
 LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
 SAME_SPOT = 0.5  # sigmas, within which two are one

@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _runtime
 from ._joint import Joint, State
+from .base import thread_pool
 from .kernels import conjugate
 
 _TOLERANCE, _MOST = 1e-8, 300  # of the conjugate gradients
@@ -63,7 +63,7 @@ def _lever(fit: Joint, column: np.ndarray, free: np.ndarray) -> np.ndarray:
             step, empty, r, empty, z, empty, d, empty, y, empty,
         )  # fmt: skip
 
-    _runtime.run(lambda: task, groups, 64, fit.threads)
+    thread_pool.run(lambda: task, groups, 64, fit.threads)
     return step
 
 
@@ -85,7 +85,7 @@ def _own(fit: Joint, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
         return invert
 
-    _runtime.run(make, n, 256, fit.threads)
+    thread_pool.run(make, n, 256, fit.threads)
     return out, sound
 
 

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime, _spectral
+from . import _spectral
 from ._correlate import Source, correlate
+from .base import check
+from .base.progress import check_progress, report_part, reporting
 from .kernels import taps
 
 MODES = {mode: mode for mode in taps.MODES} | {
@@ -60,7 +62,7 @@ def _axes(axes: Any, ndim: int) -> list[int]:
     if axes is None:
         return list(range(ndim))
     items = [axes] if np.ndim(axes) == 0 else list(axes)
-    result = [_check.integer(f"axes[{i}]", axis) for i, axis in enumerate(items)]
+    result = [check.integer(f"axes[{i}]", axis) for i, axis in enumerate(items)]
     if any(not -ndim <= axis < ndim for axis in result):
         raise ValueError(f"axes must be between {-ndim} and {ndim - 1}, got {axes!r}")
     result = [axis % ndim for axis in result]
@@ -72,7 +74,7 @@ def _axes(axes: Any, ndim: int) -> list[int]:
 def _target(out: Any, array: np.ndarray) -> np.ndarray:
     """The array that is written: that given, or a new one of the dtype given or of the default."""
     if isinstance(out, np.ndarray):
-        return _check.out_array("out", out, array.shape, _KINDS)
+        return check.out_array("out", out, array.shape, _KINDS)
     if out is None:
         narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
         return np.empty(array.shape, np.float32 if narrow else np.float64)
@@ -89,28 +91,28 @@ def make_job(
     image: ArrayLike, mode: Any, cval: Any, axes: Any, out: Any, threads: int | None,
     progress: Any = False,
 ) -> Job:  # fmt: skip
-    _runtime.check_progress(progress)
-    array = _check.real_array("image", image)
+    check_progress(progress)
+    array = check.real_array("image", image)
     if array.ndim == 0:
         raise ValueError("image must have one dimension or more, got 0")
     chosen = _axes(axes, array.ndim)
     modes = ["reflect"] * array.ndim
     for axis, word in zip(chosen, each("mode", mode, len(chosen)), strict=True):
-        modes[axis] = MODES[_check.choice("mode", word, MODES)]
-    fill = _check.any_number("cval", cval)
+        modes[axis] = MODES[check.choice("mode", word, MODES)]
+    fill = check.any_number("cval", cval)
     if threads is not None:
-        _check.integer("threads", threads, at_least=1)
+        check.integer("threads", threads, at_least=1)
     return Job(array, modes, fill, chosen, _target(out, array), threads, progress)
 
 
 def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
     """Radius of each profile: that given, or `truncate` sigmas."""
-    cut = _check.number("truncate", truncate, at_least=0.0)
+    cut = check.number("truncate", truncate, at_least=0.0)
     given = each("radius", radius, len(sigmas))
     result = []
     for sigma, value in zip(sigmas, given, strict=True):
         if value is not None:
-            result.append(_check.integer("radius", value, at_least=0))
+            result.append(check.integer("radius", value, at_least=0))
         else:
             result.append(int(min(cut * sigma + 0.5, 2.0 * _MOST_RADIUS)))
         if result[-1] > _MOST_RADIUS:
@@ -121,9 +123,9 @@ def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
 def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
     """A profile for each axis of the image; axes of sigma 0 are left alone."""
     count = len(job.axes)
-    sigmas = [_check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
+    sigmas = [check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
     orders = [
-        _check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
+        check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
         for m in each("order", order, count)
     ]
     term = [taps.NOTHING] * job.array.ndim
@@ -203,7 +205,7 @@ def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.nd
     total = np.zeros(job.array.shape)
     for index, term in enumerate(terms):
         done = (100 * k // len(terms) for k in (index, index + 1))
-        told = _runtime.part(job.progress, 100, *done)
+        told = report_part(job.progress, 100, *done)
         part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads, told)
         total += part * part if squares else part
     return np.sqrt(total, out=total) if squares else total
@@ -231,16 +233,16 @@ def run(
     job: Job, terms: Sequence[taps.Term], method: str = "auto", squares: bool = False
 ) -> np.ndarray:
     """Filter, by the method that is meant, into ``job.out``."""
-    with _runtime.reporting(job.progress, 100, "%") as report:
-        told = _runtime.part(report, 100, 0, 100)
+    with reporting(job.progress, 100, "%") as report:
+        told = report_part(report, 100, 0, 100)
         return _run(job._replace(progress=told), terms, method, squares)
 
 
 def run_normalised(job: Job, term: taps.Term, mask: np.ndarray | None, omit_nan: bool) -> None:
     """Weighted means of the elements that exist; NaN where the filter reaches none."""
     source = Source(job.array, mask, omit_nan)
-    with _runtime.reporting(job.progress, 100, "%") as report:
-        first, second = (_runtime.part(report, 100, k, k + 50) for k in (0, 50))
+    with reporting(job.progress, 100, "%") as report:
+        first, second = (report_part(report, 100, k, k + 50) for k in (0, 50))
         values = job._replace(out=np.empty_like(job.out), progress=first)
         sums = _direct(values, source, [term], False)
         one = job._replace(out=np.empty_like(job.out), cval=1.0, progress=second)

@@ -37,7 +37,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _runtime
+from .base import thread_pool
+from .base.progress import Progress, report_part
 from .kernels import moments as kernels
 from .kernels.lanes import WIDTH
 from .kernels.pairs import make_pairs
@@ -183,7 +184,7 @@ def gauss_sum(
     what: str = "value",
     axis: int = 0,
     threads: int | None = None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> np.ndarray:
     """The sum at finite points (m, d): of phi, of t phi along ``axis``, or of Phi.
 
@@ -201,14 +202,14 @@ def gauss_sum(
 class _Told:
     """Points that are done, for whoever asked for progress."""
 
-    def __init__(self, report: _runtime.Progress | None, total: int) -> None:
+    def __init__(self, report: Progress | None, total: int) -> None:
         self._report, self._total, self._done = report, total, 0
 
-    def stages(self, points: int, count: int) -> list[_runtime.Progress | None]:
+    def stages(self, points: int, count: int) -> list[Progress | None]:
         """What each of so many stages tells, after which so many points more are done."""
         ends = [self._done + points * k // count for k in range(count + 1)]
         self._done += points
-        return [_runtime.part(self._report, self._total, *ends[k : k + 2]) for k in range(count)]
+        return [report_part(self._report, self._total, *ends[k : k + 2]) for k in range(count)]
 
 
 class _Job(NamedTuple):
@@ -288,7 +289,7 @@ def _all_pairs(job: _Job, sources: Sources, points: np.ndarray) -> np.ndarray:
         kernel(points, flat, weights, job.axis, out, start, stop)
 
     (report,) = job.told.stages(len(points), 1)
-    _runtime.run(lambda: task, len(points), max(1, (1 << 18) // n), job.threads, report)
+    thread_pool.run(lambda: task, len(points), max(1, (1 << 18) // n), job.threads, report)
     return out
 
 
@@ -305,7 +306,7 @@ def _by_cells(job: _Job, sources: Sources, points: np.ndarray, cells: _Cells) ->
     def task(start: int, stop: int) -> None:
         kernel(points, cells.low, 1 / plan.edge, cells.shape, array, out, start, stop)
 
-    _runtime.run(lambda: task, len(points), _CHUNK, job.threads, last)
+    thread_pool.run(lambda: task, len(points), _CHUNK, job.threads, last)
     return out
 
 
@@ -318,7 +319,7 @@ def _clipped(job: _Job, points: np.ndarray, cells: _Cells, axes: int) -> np.ndar
 
 
 def _collect(
-    job: _Job, sources: Sources, cells: _Cells, axes: int, report: _runtime.Progress | None
+    job: _Job, sources: Sources, cells: _Cells, axes: int, report: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Moments of all cells, and which are not 0; the same bits for any number of threads."""
     plan = job.plan
@@ -334,7 +335,7 @@ def _collect(
             where = cells.low, 1 / plan.edge, cells.shape
             kernel(sources.points, sources.weights, *where, arrays[k], bounds[k], bounds[k + 1])
 
-    _runtime.run(lambda: task, parts, 1, job.threads, report)
+    thread_pool.run(lambda: task, parts, 1, job.threads, report)
     array = arrays[0]
     for other in arrays[1:]:
         array += other
@@ -343,7 +344,7 @@ def _collect(
 
 def _translate(
     job: _Job, array: np.ndarray, alive: np.ndarray, cells: _Cells, axes: int, axis: int,
-    report: _runtime.Progress | None,
+    report: Progress | None,
 ) -> None:  # fmt: skip
     """Moments to polynomials along one of three axes, in place."""
     plan = job.plan
@@ -357,7 +358,7 @@ def _translate(
     rows = powers**axes // WIDTH
     kernel = kernels.make_translate(axes, plan.registers)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         scratch, marks = np.empty(((n + 1) * rows, WIDTH)), np.empty(n, dtype=np.bool_)
 
         def task(start: int, stop: int) -> None:
@@ -369,4 +370,4 @@ def _translate(
         return task
 
     lines = len(alive) // n
-    _runtime.run(make_task, lines, max(1, 512 // (n * rows)), job.threads, report)
+    thread_pool.run(make_task, lines, max(1, 512 // (n * rows)), job.threads, report)

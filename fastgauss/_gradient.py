@@ -16,8 +16,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from . import _check, _runtime, _sweep
+from . import _sweep
 from ._plan import Plan, layout_of
+from .base import check, thread_pool
 from .kernels.field import sum_of_squares
 
 _CHUNK = 1 << 16  # nodes
@@ -32,7 +33,7 @@ def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
     if not names:
         raise ValueError(f"wrt must name one or more of {known}, got none")
     for name in names:
-        _check.choice("wrt", name, known)
+        check.choice("wrt", name, known)
     return names
 
 
@@ -46,7 +47,7 @@ def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
     def task(start: int, stop: int) -> None:
         parts[start // _CHUNK] = sum_of_squares(flat, start, stop)
 
-    _runtime.run(lambda: task, flat.size, _CHUNK, threads if len(parts) > 8 else 1)
+    thread_pool.run(lambda: task, flat.size, _CHUNK, threads if len(parts) > 8 else 1)
     total = float(parts.sum())
     return 0.5 * (math.fsum(parts) if math.isfinite(total) else total)
 

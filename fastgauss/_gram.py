@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _runtime, _sweep
+from . import _sweep
 from ._plan import Plan
+from .base import thread_pool
+from .base.progress import Progress
 from .kernels import gram as kernels
 from .kernels import sparse
 from .kernels.lanes import WIDTH
@@ -109,7 +111,7 @@ def _tables(plan: Plan, cells: kernels.Cells, threads: int | None) -> kernels.Ta
     tables = kernels.Tables(begin, end, spans, values, 3 - plan.grid.ndim)
     longest = int(lengths.max(initial=0))
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         scratch = np.empty(longest + 2 * WIDTH)
 
         def task(start: int, stop: int) -> None:
@@ -119,7 +121,7 @@ def _tables(plan: Plan, cells: kernels.Cells, threads: int | None) -> kernels.Ta
 
         return task
 
-    _runtime.run(make_task, n, 4 * _CHUNK, threads)
+    thread_pool.run(make_task, n, 4 * _CHUNK, threads)
     return tables
 
 
@@ -140,7 +142,7 @@ def _flat_weights(weights: np.ndarray, cells: kernels.Cells) -> tuple[np.ndarray
 
 def build(
     plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> Rows | None:  # fmt: skip
     """The matrix A'A, or A'WA with weights of the grid's shape, of a separable plan.
 
@@ -151,10 +153,10 @@ def build(
     tables = _tables(plan, cells, threads)
     counts = np.zeros(n + 1, dtype=np.int64)
 
-    def count_task() -> _runtime.Task:
+    def count_task() -> thread_pool.Task:
         return lambda start, stop: kernels.count(cells, tables, counts[1:], start, stop)
 
-    _runtime.run(count_task, n, _CHUNK, threads)
+    thread_pool.run(count_task, n, _CHUNK, threads)
     starts = np.cumsum(counts)
     if starts[-1] > most:
         return None
@@ -163,14 +165,14 @@ def build(
     if weights is not None:
         flat, layout = _flat_weights(weights, cells)
 
-    def fill_task() -> _runtime.Task:
+    def fill_task() -> thread_pool.Task:
         if weights is None:
             return lambda start, stop: kernels.fill(cells, tables, *rows, start, stop)
         return lambda start, stop: kernels.fill_weighted(
             cells, tables, flat, layout, *rows, start, stop
         )
 
-    _runtime.run(fill_task, n, _CHUNK, threads, report)
+    thread_pool.run(fill_task, n, _CHUNK, threads, report)
     kernels.mirror(*rows, starts[:-1].copy())
     return rows
 
@@ -217,7 +219,7 @@ def _padded(plan: Plan) -> float:
 
 def rows_of(
     plan: Plan, weights: np.ndarray | None, threads: int | None, most: float = np.inf,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> Rows | None:  # fmt: skip
     """The matrix of any plan, analytic where that is possible."""
     if separable(plan) and not (weights is not None and _padded(plan) > _MOST_PADDED):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from numba.core import config
 
-from ._runtime import available_cores, get_num_threads
+from .base.thread_pool import available_cores, get_num_threads
 from .kernels import _compile, lanes
 from .kernels.correlate import correlate
 
@@ -50,7 +50,7 @@ def _cache_place() -> str:
 
 def configuration() -> dict[str, str]:
     """Versions, machine and settings, by name."""
-    from . import __version__
+    from .base.version import __version__
 
     return {
         "fastgauss": __version__,

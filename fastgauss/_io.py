@@ -15,7 +15,6 @@ Libraries of the extras are imported by the function that needs them.
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import math
 import os
@@ -28,21 +27,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from .base.optional import require
+
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # ITU-R BT.709, as scikit-image's rgb2gray
 _CSV_ROWS = 10_000  # converted at a time
 
 Reader = Callable[[int], Any]
-
-
-def require(module: str, purpose: str, extra: str) -> Any:
-    """Import an optional library, or say in one line how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(
-            f"{purpose} needs {package}: pip install 'fastgauss[{extra}]' ({error})"
-        ) from error
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _rotation, _runtime
+from . import _rotation
 from ._options import Options
+from .base import thread_pool
 from .kernels.levmar import NOT_FINITE
 from .kernels.linalg import packed_size
 from .kernels.spots import Stages, stages
@@ -283,7 +284,7 @@ class Job:
             if progress is not None:
                 progress(before + done, total)
 
-        _runtime.run(lambda: work, count, chunk, self.options.threads, report)
+        thread_pool.run(lambda: work, count, chunk, self.options.threads, report)
         self.done += count
 
     def result(self) -> FitResult:

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _runtime
 from ._coordinates import Coordinates
 from ._crowd import Crowd
+from .base import thread_pool
 from .kernels import conjugate
 from .kernels import crowd as kernels
 from .kernels.lanes import WIDTH, lane_rows
@@ -119,7 +119,7 @@ def _each_slab(
         if len(near):
             work(near, low, high)
 
-    _runtime.run(lambda: task, rows, max(_ROWS, 2 * longest), threads)
+    thread_pool.run(lambda: task, rows, max(_ROWS, 2 * longest), threads)
 
 
 class Joint:
@@ -167,7 +167,7 @@ class Joint:
             call = make()
             return lambda first, last: call(spots[first:last])
 
-        _runtime.run(make_task, len(spots), _SPOTS, self.threads)
+        thread_pool.run(make_task, len(spots), _SPOTS, self.threads)
 
     def paint(self, u: np.ndarray, spots: np.ndarray) -> None:
         """The model's light, anew where these spots shine."""
@@ -360,7 +360,7 @@ class Joint:
                 self.ground_step, r, rg, z, zg, d, dg, y, yg,
             )  # fmt: skip
 
-        _runtime.run(lambda: task, len(groups), 64, self.threads)
+        thread_pool.run(lambda: task, len(groups), 64, self.threads)
 
     def fit(
         self, u: np.ndarray, ground: np.ndarray, tol: float, max_iter: int, staged: bool,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _runtime
+from .base import check, thread_pool
 from .kernels import lines as kernels
 from .kernels.lanes import WIDTH
 
@@ -95,17 +95,17 @@ class Problem:
 
 
 def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any) -> Problem:
-    data = _check.real_array("y", y)
+    data = check.real_array("y", y)
     if not data.ndim:
         raise ValueError("y must have 1 dimension or more, got a number")
-    along = _check.integer("axis", axis)
+    along = check.integer("axis", axis)
     if not -data.ndim <= along < data.ndim:
         raise ValueError(f"axis must be one of {data.ndim} axes, got {along}")
-    degree = _check.integer("order", order, at_least=0)
+    degree = check.integer("order", order, at_least=0)
     if degree > kernels.MOST_ORDER:
         raise ValueError(f"order must be at most {kernels.MOST_ORDER}, got {degree}")
     n = data.shape[along]
-    places = np.arange(float(n)) if x is None else _check.finite_array("x", x, 1)
+    places = np.arange(float(n)) if x is None else check.finite_array("x", x, 1)
     if places.shape != (n,):
         raise ValueError(f"x must have shape ({n},), the length of the axis, got {places.shape}")
     low, high = (places.min(), places.max()) if n else (0.0, 0.0)
@@ -116,7 +116,7 @@ def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any)
     shared, own = _weights(weights, data.shape, along)
     hidden = None
     if mask is not None:
-        array = _check.real_array("mask", mask)
+        array = check.real_array("mask", mask)
         if array.dtype != np.bool_:
             raise TypeError(f"mask must be boolean, True where data are missing; got {array.dtype}")
         if array.shape != data.shape:
@@ -131,7 +131,7 @@ def _weights(value: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
     """Weights (n,) of all rows, or each row's own."""
     if value is None:
         return None, None
-    array = _check.real_array("weights", value)
+    array = check.real_array("weights", value)
     if array.shape not in ((shape[axis],), shape):
         raise ValueError(f"weights must have shape ({shape[axis]},) or {shape}, got {array.shape}")
     if array.size and not (array.min() >= 0 and array.max() < np.inf):
@@ -224,7 +224,7 @@ def fit(problem: Problem, out: Rows | None, threads: int | None) -> Sums:
             if not out.straight:
                 out.put(start, stop, result)
 
-    _runtime.run(lambda: task, rows.count, rows.chunk, threads)
+    thread_pool.run(lambda: task, rows.count, rows.chunk, threads)
     return sums
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check, _runtime
+from .base import check, thread_pool
+from .base.progress import Progress, check_progress
 from .models import PIXELS, Model
 
 METHODS = ("lsq", "mle")
@@ -28,7 +29,7 @@ class Options(NamedTuple):
     tol: float
     max_iter: int
     threads: int | None
-    progress: _runtime.Progress | None  # None until the job begins
+    progress: Progress | None  # None until the job begins
     shared: list[int]  # columns of parameters that all spots have in common
     free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
 
@@ -37,7 +38,7 @@ def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
     """A number for all spots, (1,), or for each, (n,); None is ``missing``."""
     if value is None:
         return np.array([missing])
-    array = np.asarray(_check.real_array(name, value, (0, 1)), np.float64)
+    array = np.asarray(check.real_array(name, value, (0, 1)), np.float64)
     if array.ndim == 1 and array.shape != (count,):
         raise ValueError(f"{name} must be a number or have shape ({count},), got {array.shape}")
     if np.isnan(array).any():
@@ -52,7 +53,7 @@ def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be a dict of parameter names, got {type(value).__name__}")
     for key in value:
-        _check.choice(name, key, model.names)
+        check.choice(name, key, model.names)
     return value
 
 
@@ -113,7 +114,7 @@ def shared_columns(
     if len(set(names)) < len(names):
         raise ValueError(f"shared must name a parameter once, got {shared!r}")
     for name in names:
-        _check.choice("shared", name, model.names)
+        check.choice("shared", name, model.names)
         if fixed and name in fixed:
             raise ValueError(f"{name!r} must not be in both fixed and shared")
         if bounds and name in bounds and any(np.ndim(end) for end in bounds[name]):
@@ -127,7 +128,7 @@ def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
     """Starting values, (n, P)."""
     if guess is None:
         return None
-    guess = _check.finite_array("guess", guess, (1, 2))
+    guess = check.finite_array("guess", guess, (1, 2))
     if guess.shape not in ((model.size,), (count, model.size)):
         raise ValueError(
             f"guess must have shape ({model.size},) or ({count}, {model.size}) for the "
@@ -140,7 +141,7 @@ def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
 
 def _covariance(covariance: Any, method: str, weighted: bool) -> str:
     """What "auto" means, and what has no meaning."""
-    _check.choice("covariance", covariance, COVARIANCES)
+    check.choice("covariance", covariance, COVARIANCES)
     if method == "mle":
         if covariance not in ("auto", "absolute"):
             raise ValueError(
@@ -175,16 +176,16 @@ def options(
     progress: Any = False,
 ) -> Options:
     """Check the options of a fit; ``weighted`` and ``camera``: there are weights, variances."""
-    _check.choice("method", method, METHODS)
-    _check.choice("pixel", pixel, PIXELS)
+    check.choice("method", method, METHODS)
+    check.choice("pixel", pixel, PIXELS)
     if weighted and method == "mle":
         raise ValueError(
             "weights must be None with method='mle'; its weights follow from the model"
         )
     if camera and method != "mle":
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")
-    _runtime.resolve_threads(threads)
-    _runtime.check_progress(progress)
+    thread_pool.resolve_threads(threads)
+    check_progress(progress)
     limits = bounds_of(model, count, fixed, bounds)
     columns = shared_columns(model, shared, fixed, bounds, covariance)
     if columns and limits is None:
@@ -199,8 +200,8 @@ def options(
         guess=_guess(model, count, guess),
         bounds=limits,
         polarity=polarity,
-        tol=_check.number("tol", tol, above=0.0),
-        max_iter=_check.integer("max_iter", max_iter, at_least=1),
+        tol=check.number("tol", tol, above=0.0),
+        max_iter=check.integer("max_iter", max_iter, at_least=1),
         threads=threads,
         progress=None,
         free=_free(model, limits),
@@ -228,7 +229,7 @@ def pixel_map(
     """
     if value is None:
         return None
-    array = _check.real_array(name, value)
+    array = check.real_array(name, value)
     stack = () if count is None else (count,)
     one_each = numbers and count is not None and len(roi) > 1 and array.shape == stack
     if array.shape not in (roi, stack + roi) and not one_each:
@@ -248,7 +249,7 @@ def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap 
     """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
     if value is None:
         return None
-    array = _check.real_array("mask", value)
+    array = check.real_array("mask", value)
     if array.dtype != np.bool_:
         raise TypeError(f"mask must be boolean, True where there is no pixel; got {array.dtype}")
     return pixel_map("mask", array, roi, count)

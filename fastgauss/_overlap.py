@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._containers import Arguments, Function
 from ._filtering import make_job, make_term
+from .base.duck_arrays import Arguments, Function
 
 
 def by_overlap(function: Function, arguments: Arguments) -> Any:

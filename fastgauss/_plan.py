@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
-from .grid import Grid
+from .base import check
+from .base.grid import Grid
 from .kernels.lanes import REGISTER_BITS
 from .kernels.products import ROOM, SLOTS, TABLES_AT, Support
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
@@ -40,17 +40,17 @@ class Plan(NamedTuple):
 
 def radius_of(tol: float, radius: float | None) -> float:
     """Radius of the support in sigmas: beyond it a profile is below ``tol`` of its peak."""
-    value = _check.number("tol", tol, above=0.0, at_most=1.0)
+    value = check.number("tol", tol, above=0.0, at_most=1.0)
     if value == 1.0:
         raise ValueError("tol must be below 1, got 1.0")
     if radius is not None:
-        return _check.number("radius", radius, above=0.0, at_most=1e6)
+        return check.number("radius", radius, above=0.0, at_most=1e6)
     return math.sqrt(-2.0 * math.log(value))
 
 
 def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
     """Positions (n, ndim) of any real dtype; (n,) is allowed where there is one axis."""
-    array = _check.real_array(name, value)
+    array = check.real_array(name, value)
     if ndim == 1 and array.ndim == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[1] != ndim:
@@ -62,7 +62,7 @@ def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
 
 def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
     """Sigmas (n or 1, ndim) in index units."""
-    array = _check.finite_array("sigma", sigma)
+    array = check.finite_array("sigma", sigma)
     allowed = ((), (grid.ndim,), (n, 1), (n, grid.ndim), (1, 1), (1, grid.ndim))
     if array.shape not in allowed:
         raise ValueError(
@@ -88,7 +88,7 @@ def _in_range(name: str, sigmas: np.ndarray) -> np.ndarray:
 
 def _covariances(covariance: Any, n: int, grid: Grid) -> np.ndarray:
     """Covariances (n or 1, ndim, ndim) in index units."""
-    array = _check.finite_array("covariance", covariance)
+    array = check.finite_array("covariance", covariance)
     square = (grid.ndim, grid.ndim)
     if array.shape not in (square, (n, *square), (1, *square)):
         raise ValueError(
@@ -143,8 +143,8 @@ def make_geometry(
     pixel: str,
 ) -> Geometry:
     """Check where particles are and how wide."""
-    sphere = _check.choice("support", support, SUPPORTS) == "sphere"
-    integrate = _check.choice("pixel", pixel, ("sample", "integrate")) == "integrate"
+    sphere = check.choice("support", support, SUPPORTS) == "sphere"
+    integrate = check.choice("pixel", pixel, ("sample", "integrate")) == "integrate"
     reach = radius_of(tol, radius)
     where = points("positions", positions, grid.ndim)
     n = len(where)
@@ -162,7 +162,7 @@ def make_geometry(
     with_periods = np.array(grid.periodic) & (lengths > 0)
     steps = np.array(grid.origin), np.array(grid.spacing)
     if not to_indices(where, *steps, lengths, with_periods, centres):
-        _check.finite_array("positions", where)
+        check.finite_array("positions", where)
         raise ValueError("positions must be finite numbers of spacings from the origin")
     return Geometry(
         centres, widths, half, longest, reach, integrate, sphere, covariance is not None

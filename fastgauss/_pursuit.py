@@ -23,21 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _runtime
-from ._dropped import (
-    LEAST_STRENGTH,
-    SAME_SPOT,
-    noise_by_brightness,
-    surplus,
-    with_dropped,
-)
+from ._dropped import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
 from ._options import options, pixel_map, pixel_mask
 from ._spots import fit_each
+from .base import check
+from .base.progress import reporting
+from .base.status import Status
 from .detect import NOISE_FACTOR, find_spots
 from .joint import fit_joint
 from .kernels import taps
 from .models import Model, get_model
-from .results import FitResult, Status
+from .results import FitResult
 
 ROUNDS = 20  # at most, of looking for spots
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
@@ -62,7 +58,7 @@ def pursue(
     if positions is None:
         _refuse_rows(fit)
     else:
-        places = _check.positions(positions, picture.ndim)
+        places = check.positions(positions, picture.ndim)
     background = "local" if fit["background"] is None else fit["background"]
     fit = fit | {"background": background}
     count = 0 if places is None else len(places)
@@ -76,7 +72,7 @@ def pursue(
     )  # fmt: skip
     crowd = _Crowd(picture, model, find, fit)
     fit_joint(picture, np.empty((0, picture.ndim)), model, **crowd.whole())  # checks the rest
-    with _runtime.reporting(fit["progress"], count, "spot") as report:
+    with reporting(fit["progress"], count, "spot") as report:
         if places is None:
             centres, params = crowd.search()
             result, gone = crowd.settle(centres, np.arange(len(centres)), params)
@@ -120,9 +116,9 @@ class _Crowd:
     ) -> None:
         self.picture, self.model, self.fit = picture, model, fit
         self.find = find
-        self.sigma = np.array(_check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
+        self.sigma = np.array(check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
         self.threshold = find["threshold"]
-        self.dark = _check.choice("polarity", find["polarity"], ("bright", "dark")) == "dark"
+        self.dark = check.choice("polarity", find["polarity"], ("bright", "dark")) == "dark"
         z, y, x = {2: (self.sigma[0], 0.0, self.sigma[1])}.get(picture.ndim, tuple(self.sigma))
         self.gain = taps.spot_filter((z, y, x))[1]
         missing = pixel_mask(fit["mask"], picture.shape, None)

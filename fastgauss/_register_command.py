@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _io
-from ._runtime import resolve_threads
+from .base.thread_pool import resolve_threads
 from .register import DisplacementField, Status, displacement_field, plot_displacements
 
 

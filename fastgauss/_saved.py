@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _io
+from . import _io
 from ._columns import describe
+from .base import check
+from .base.status import Status
 from .models import PIXELS, Model, find_model, get_model
-from .results import Background, FitResult, Status
+from .results import Background, FitResult
 
 _FORMAT = 1
 _COVARIANCE = "covariance"
@@ -175,8 +177,8 @@ def _build(table: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> FitResu
     ground = facts["background"]
     return FitResult(
         model, params, packed, objective, status, iterations, pixels, dof,
-        _check.flag("absolute", facts["absolute"]),
-        _check.choice("pixel", facts["pixel"], PIXELS),
+        check.flag("absolute", facts["absolute"]),
+        check.choice("pixel", facts["pixel"], PIXELS),
         None if ground is None else Background(*map(_from_text, ground)),
         frames,
     )  # fmt: skip

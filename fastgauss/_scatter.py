@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _runtime
+from .base import thread_pool
 from .kernels import partition
 from .kernels import scatter as kernels
 from .kernels.sift import SIFTS
@@ -107,7 +107,7 @@ def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> N
     n = len(indices)
     together = _together(work, indices, place)
     far = n >= _PARALLEL and work.memory > _NEAR
-    team = min(_TEAM, _runtime.resolve_threads(threads)) if far else 1
+    team = min(_TEAM, thread_pool.resolve_threads(threads)) if far else 1
     cuts = [] if team == 1 or _rises(indices) else _cuts(indices, work.size, place, team)
     if not cuts:
         work.direct(indices, 0, n)
@@ -115,7 +115,7 @@ def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> N
     narrow = work.size <= np.iinfo(np.uint32).max
     bounds = [0, *cuts, work.size]
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         bins = np.empty(kernels.OWN, dtype=np.uint32 if narrow else np.int64)
         load = np.empty(kernels.OWN if work.taken else 0, dtype=work.taken)
 
@@ -125,7 +125,7 @@ def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> N
 
         return task
 
-    _runtime.run(make_task, len(bounds) - 1, 1, team)
+    thread_pool.run(make_task, len(bounds) - 1, 1, team)
 
 
 def _bins_of(sample: np.ndarray, size: int, place: str) -> np.ndarray:
@@ -158,7 +158,7 @@ def extent(indices: np.ndarray, threads: int | None) -> tuple[int, int]:
         least, greatest = partition.extent(indices, 0, n)
         return int(least), int(greatest)
     found: list[tuple[int, int]] = []
-    _runtime.run(
+    thread_pool.run(
         lambda: lambda start, stop: found.append(partition.extent(indices, start, stop)),
         n,
         chunk,
@@ -178,12 +178,12 @@ def careful(
 ) -> None:
     """Add rows to ``out (K, C)`` in sums of ``dtype``, a window of the bins at a time."""
     size, channels = out.shape
-    team = _runtime.resolve_threads(threads) if len(indices) * channels >= _PARALLEL else 1
+    team = thread_pool.resolve_threads(threads) if len(indices) * channels >= _PARALLEL else 1
     bytes_a_bin = max(1, channels) * dtype.itemsize * (2 if compensated else 1)
     width = min(-(-size // team), max(1, _SCRATCH // (team * bytes_a_bin)))
     kernel = kernels.make_add_careful(place, compensated)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         sums = np.empty((width, channels), dtype=dtype)
         lost = np.empty((width if compensated else 0, channels), dtype=dtype)
 
@@ -199,4 +199,4 @@ def careful(
 
         return task
 
-    _runtime.run(make_task, size, width, team)
+    thread_pool.run(make_task, size, width, team)

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check
+from .base import check
 
 
 def _margin(exclude_border: Any) -> int:
     """Pixels along the image's border that may not hold a spot."""
     if isinstance(exclude_border, (bool, np.bool_)):
         return int(exclude_border)
-    return _check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
+    return check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
 
 
 class Search(NamedTuple):
@@ -34,10 +34,10 @@ def check_search(
     exclude_border: Any = True,
 ) -> Search:
     """Check the options that say what a spot is, also where nothing is looked for."""
-    sigmas = _check.per_axis("sigma", sigma, ndim, at_least=0.3)
+    sigmas = check.per_axis("sigma", sigma, ndim, at_least=0.3)
     if threshold is not None:
-        threshold = _check.number("threshold", threshold, at_least=0.0)
+        threshold = check.number("threshold", threshold, at_least=0.0)
     distances = tuple(2.0 * s for s in sigmas)
     if min_distance is not None:
-        distances = _check.per_axis("min_distance", min_distance, ndim, at_least=0.0)
+        distances = check.per_axis("min_distance", min_distance, ndim, at_least=0.0)
     return Search(sigmas, threshold, distances, _margin(exclude_border))

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _runtime
 from ._job import Job
 from ._options import Options
+from .base.progress import report_part
 from .kernels.levmar import AT_BOUND, CONVERGED
 from .results import FitResult
 
@@ -98,7 +98,7 @@ def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None])
     assert options.bounds is not None
     tell, total = options.progress, options.spots
     told = total // 2  # then half of the rest a round: nobody knows how many there will be
-    job = Job(options._replace(progress=_runtime.part(tell, total, 0, told)), keep_grams=True)
+    job = Job(options._replace(progress=report_part(tell, total, 0, told)), keep_grams=True)
     fill(job)
     iterations = job.iterations.copy()
     good = _good(job)

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ._runtime import Progress
-from .results import Status
+from .base.progress import Progress
+from .base.status import Status
 
 
 class System(Protocol):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _runtime
+from .base import thread_pool
+from .base.progress import Progress, report_part
 from .kernels.taps import Profile, Term, axis_map
 
 _CHUNK = 1 << 17  # elements that a task transforms at a time
@@ -65,7 +66,7 @@ class _Axis:
 
 def _filter_axis(
     volume: np.ndarray, axis: int, work: _Axis, threads: int | None,
-    report: _runtime.Progress | None,
+    report: Progress | None,
 ) -> None:  # fmt: skip
     """Filter a contiguous float64 array along one axis in place."""
     n = volume.shape[axis]
@@ -82,7 +83,7 @@ def _filter_axis(
             shape = lines.shape
             part[...] = work.filter(lines.reshape(-1, n)).reshape(shape).transpose(0, 2, 1)
 
-    _runtime.run(lambda: task, -(-view.shape[0] // planes) * slices, 1, threads, report)
+    thread_pool.run(lambda: task, -(-view.shape[0] // planes) * slices, 1, threads, report)
 
 
 def filter_term(
@@ -91,7 +92,7 @@ def filter_term(
     modes: Sequence[str],
     cval: float,
     threads: int | None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> np.ndarray:
     """An array under a product of profiles, float64."""
     result = array.astype(np.float64, order="C")
@@ -99,5 +100,5 @@ def filter_term(
         if not profile.trivial:
             work = _Axis(profile, result.shape[axis], mode, cval)
             done = (100 * k // len(term) for k in (axis, axis + 1))
-            _filter_axis(result, axis, work, threads, _runtime.part(report, 100, *done))
+            _filter_axis(result, axis, work, threads, report_part(report, 100, *done))
     return result

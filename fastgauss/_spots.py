@@ -9,21 +9,20 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
 from ._job import Chunk, Job
 from ._options import Options, PixelMap, options, pixel_map, pixel_mask
 from ._shared import fit_shared
 from ._windows import windows
+from .base import check
+from .base.progress import Progress, reporting
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model
 from .results import FitResult
 
 
-def solve(
-    chosen: Options, fill: Callable[[Job], None], progress: bool | _runtime.Progress
-) -> FitResult:
+def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:
     """Fit every spot for itself, or all with what they share."""
-    with _runtime.reporting(progress, chosen.spots, "spot") as report:
+    with reporting(progress, chosen.spots, "spot") as report:
         if report is not None:
             chosen = chosen._replace(progress=report)
         if chosen.shared:
@@ -44,13 +43,13 @@ def fit_each(
     weights: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
     **rest: Any,
 ) -> FitResult:
     """`fit_spots` at known positions; ``rest`` are its further options for a fit."""
     ndim, shape = picture.ndim, picture.shape
-    centres = _check.positions(positions, ndim)
-    sign = -1 if _check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
+    centres = check.positions(positions, ndim)
+    sign = -1 if check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
     chosen = options(
         model, len(centres), method=method, polarity=sign, weighted=weights is not None,
         camera=variance is not None, progress=progress, **rest,

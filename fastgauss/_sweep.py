@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _runtime
 from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
+from .base import thread_pool
+from .base.progress import Progress, report_part
 from .kernels import field as kernels
 from .kernels.windows import Particles
 
@@ -21,7 +22,7 @@ _STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C waits for it
 
 
 def _team(plan: Plan, threads: int | None) -> int:
-    team = _runtime.resolve_threads(threads)
+    team = thread_pool.resolve_threads(threads)
     return team if plan.n * plan.volume > _SMALL else 1
 
 
@@ -54,7 +55,7 @@ def _over_slabs(
     kernel: Callable,
     numbers: np.ndarray,
     begin: tuple[int, ...] | None = None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> None:
     """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
     flat, layout = layout_of(out, plan.grid, begin)
@@ -65,7 +66,7 @@ def _over_slabs(
     numbers = numbers[plan.particles.order]
     stages = _stages(plan)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         own = scratch(plan, out.dtype)
 
         def task(start: int, stop: int) -> None:
@@ -75,7 +76,7 @@ def _over_slabs(
 
         return task
 
-    _runtime.run(make_task, len(bounds) - 1, 1, team, _runtime.part(report, SLABS, 0, SLABS))
+    thread_pool.run(make_task, len(bounds) - 1, 1, team, report_part(report, SLABS, 0, SLABS))
 
 
 def scatter(
@@ -85,7 +86,7 @@ def scatter(
     combine: str,
     threads: int | None,
     begin: tuple[int, ...] | None = None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> None:
     """Combine all particles with ``out``: the grid, or the box of it whose first node is begin."""
     if not out.size or not plan.n:
@@ -125,7 +126,7 @@ def gather(
     flat, layout = layout_of(volume, plan.grid)
     kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         own = scratch(plan, np.float32 if volume.dtype == np.float32 else np.float64)
 
         def task(start: int, stop: int) -> None:
@@ -133,7 +134,7 @@ def gather(
 
         return task
 
-    _runtime.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
+    thread_pool.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
     return out
 
 
@@ -182,7 +183,7 @@ def blocks(plan: Plan, threads: int | None) -> np.ndarray:
         kernel = kernels.make_blocks(plan.turned)
         layout = contiguous_layout(plan.grid)
 
-        def make_task() -> _runtime.Task:
+        def make_task() -> thread_pool.Task:
             own = scratch(plan, np.float64)
 
             def task(start: int, stop: int) -> None:
@@ -190,7 +191,7 @@ def blocks(plan: Plan, threads: int | None) -> np.ndarray:
 
             return task
 
-        _runtime.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
+        thread_pool.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
     lower = np.tril_indices(size)
     full = np.empty((plan.n, size, size))
     full[:, lower[0], lower[1]] = packed

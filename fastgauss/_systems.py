@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _gram, _runtime, _sweep
+from . import _gram, _sweep
 from ._plan import Plan
+from .base import thread_pool
+from .base.progress import Progress
 from .kernels import sparse as kernels
 
 _CHUNK = 4096  # rows of a product
@@ -51,8 +53,8 @@ class GramSystem:
         self._inverse: tuple[_gram.Rows, _gram.Rows] | None = None
         self._blocks_of: tuple[np.ndarray, ...] | None = None
 
-    def _each(self, task: _runtime.Task, chunk: int) -> None:
-        _runtime.run(lambda: task, self.rows.size, chunk, self.threads)
+    def _each(self, task: thread_pool.Task, chunk: int) -> None:
+        thread_pool.run(lambda: task, self.rows.size, chunk, self.threads)
 
     def inner(self, values: np.ndarray) -> np.ndarray:
         """Values of the caller's particles in the order of this system."""
@@ -85,7 +87,7 @@ class GramSystem:
         lower, upper = self._inverse
         return self._product(upper, self._product(lower, r))
 
-    def restrict(self, free: np.ndarray, report: _runtime.Progress | None = None) -> None:
+    def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
         """Make the approximate inverse that of the free rows and columns of K."""
         from scipy.sparse import csr_matrix
 
@@ -121,11 +123,11 @@ class GramSystem:
 
     def _blocks(
         self, kernel: Callable, size: int, ridge: float, *out: np.ndarray,
-        report: _runtime.Progress | None = None,
+        report: Progress | None = None,
     ) -> None:  # fmt: skip
         """Run a kernel on the block of each row."""
 
-        def make_task() -> _runtime.Task:
+        def make_task() -> thread_pool.Task:
             scratch = (
                 np.empty(size, dtype=np.int64),
                 np.empty(size),
@@ -134,7 +136,7 @@ class GramSystem:
             )
             return lambda low, high: kernel(*self.rows, ridge, *out, scratch, low, high)
 
-        _runtime.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads, report)
+        thread_pool.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads, report)
 
     def part(self, chosen: np.ndarray) -> GramSystem:
         """The system of these rows and columns alone; itself if that is all of them."""
@@ -223,7 +225,7 @@ class SweepSystem:
         """The diagonal of K is 1: r itself."""
         return r.copy()
 
-    def restrict(self, free: np.ndarray, report: _runtime.Progress | None = None) -> None:
+    def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
         """The same on every face."""
 
     def forget_inverse(self) -> None:
@@ -238,7 +240,7 @@ class SweepSystem:
 
 def make_system(
     plan: Plan, weights: np.ndarray | None, regularization: float, threads: int | None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> GramSystem | SweepSystem:  # fmt: skip
     """The system by its entries where they fit, else by sweeps."""
     rows = _gram.rows_of(plan, weights, threads, MOST_ENTRIES, report)

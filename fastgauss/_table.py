@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _check
 from ._columns import describe
-from .results import FitResult, Status
+from .base import check
+from .base.status import Status
+from .results import FitResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,11 +93,11 @@ def order(result: FitResult, by: Any, descending: Any) -> np.ndarray:
     names: Sequence[Any] = (by,) if isinstance(by, str) else tuple(by)
     if not names:
         raise ValueError("by must name a column, got none")
-    down = _check.flag("descending", descending)
+    down = check.flag("descending", descending)
     table = result.to_dict()
     keys = []
     for name in names:
-        column = table[_check.choice("by", name, table)]
+        column = table[check.choice("by", name, table)]
         ranks = np.unique(column, return_inverse=True)[1].reshape(-1)
         keys += [-ranks if down else ranks, np.isnan(column)]
     # numpy's last key is the first to compare

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check, _runtime, register
+from . import register
 from ._job import READ_AS_IS
+from .base import check
+from .base.progress import Progress, reporting
 from .binning import bin_statistics, histogram
 from .components import pca
 from .density import kde
@@ -182,7 +184,7 @@ def chosen(jobs: Iterable[str]) -> tuple[str, ...]:
     """The jobs that these names mean: none the everyday ones, "all" all."""
     names = tuple(jobs) or EVERYDAY
     for name in names:
-        _check.choice("jobs", name, (*JOBS, "all"))
+        check.choice("jobs", name, (*JOBS, "all"))
     return tuple(JOBS) if "all" in names else tuple(dict.fromkeys(names))
 
 
@@ -191,7 +193,7 @@ def _several(name: str, value: str | Iterable[str] | None, allowed: tuple) -> tu
         return None
     given = (value,) if isinstance(value, str) else tuple(value)
     for one in given:
-        _check.choice(name, one, allowed)
+        check.choice(name, one, allowed)
     return given
 
 
@@ -211,7 +213,7 @@ def warmup(
     models: str | Iterable[str] | None = None,
     dtypes: Any = None,
     methods: str | Iterable[str] | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> None:
     """Compile what jobs need, into the cache on disk, so that their first call takes no time.
 
@@ -273,7 +275,7 @@ def warmup(
         _several("models", models, MODELS), _dtypes(dtypes), _several("methods", methods, METHODS)
     )
     calls = [call for job in chosen(jobs) for call in JOBS[job](choice)]
-    with _runtime.reporting(progress, len(calls), "call") as report:
+    with reporting(progress, len(calls), "call") as report:
         for done, call in enumerate(calls, start=1):
             call()
             if report is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _check
+from .base import check
 
 
 def box_sides(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
     """The extent of a window along each axis, as the option ``box=`` means it."""
-    sides = [_check.integer("box", side, at_least=1) for side in np.atleast_1d(np.asarray(box))]
+    sides = [check.integer("box", side, at_least=1) for side in np.atleast_1d(np.asarray(box))]
     if len(sides) not in (1, ndim):
         raise ValueError(f"box must be one or {ndim} integers, got {box!r}")
     return tuple(sides * ndim) if len(sides) == 1 else tuple(sides)

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _nonnegative, _runtime, _solve, _sweep, _systems
+from . import _nonnegative, _solve, _sweep, _systems
 from ._data import Data
 from ._plan import Plan
-from .results import Status
+from .base import check
+from .base.progress import Progress, report_descent, report_part
+from .base.status import Status
 
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
 _BLOCK = 48  # particles of a block for the errors of more
@@ -165,28 +167,28 @@ def _fit(
     tol: float,
     max_iter: int,
     threads: int | None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> AmplitudeFit:
     """``GaussianField.fit_amplitudes`` of a plan; ``report`` gets hundredths."""
-    _check.flag("nonnegative", nonnegative)
-    ridge = _check.number("regularization", regularization, at_least=0.0)
-    least = _check.number("tol", tol, above=0.0)
-    most = _check.integer("max_iter", max_iter, at_least=1)
+    check.flag("nonnegative", nonnegative)
+    ridge = check.number("regularization", regularization, at_least=0.0)
+    least = check.number("tol", tol, above=0.0)
+    most = check.integer("max_iter", max_iter, at_least=1)
     v, w = data.volume.astype(np.float64, copy=False), data.weights
     heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
     if w is not None:
         w = w / heaviest
     system = _systems.make_system(
-        plan, w, ridge / heaviest, threads, _runtime.part(report, 100, 0, _MATRIX)
+        plan, w, ridge / heaviest, threads, report_part(report, 100, 0, _MATRIX)
     )
     seen_by = v if w is None else v * w
     b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
     size = float(np.abs(b).max(initial=0.0)) or 1.0  # whose square may leave the range
     b = b / size
     if report is not None:  # now rather than when it is first asked for
-        inverse = _runtime.part(report, 100, _MATRIX, _INVERSE)
+        inverse = report_part(report, 100, _MATRIX, _INVERSE)
         system.restrict(np.ones(len(b), dtype=bool), inverse)
-    tell = _runtime.falling(_runtime.part(report, 100, _INVERSE, 100), least)
+    tell = report_descent(report_part(report, 100, _INVERSE, 100), least)
     if nonnegative:
         solution = _nonnegative.solve(system, b, least, most, tell)
     else:
@@ -223,8 +225,8 @@ def _update(
     threads: int | None,
 ) -> np.ndarray:
     """``GaussianField.multiplicative_update`` of a plan; ``coverage`` gives A'1."""
-    _check.choice("rule", rule, RULES)
-    power = _check.number("relaxation", relaxation, above=0.0)
+    check.choice("rule", rule, RULES)
+    power = check.number("relaxation", relaxation, above=0.0)
     v, w = data.volume.astype(np.float64, copy=False), data.weights
     for name, array in (("volume", v), ("amplitudes", amplitudes)):
         if array.size and array.min() < 0:

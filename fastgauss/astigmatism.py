@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
 from ._search import check_search
+from .base import check
 from .detect import find_spots
 from .fit import fit_spots
 from .models import Model, get_model
@@ -67,7 +67,7 @@ class AstigmaticModel(Model):
 
     def sigmas_at(self, z: ArrayLike) -> np.ndarray:
         """sigma_x and sigma_y in pixels at z, (..., 2)."""
-        z = np.asarray(_check.real_array("z", z), dtype=np.float64)
+        z = np.asarray(check.real_array("z", z), dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.stack([c[0] * np.sqrt(_bracket(c, z)[0]) for c in self.curves], axis=-1)
 
@@ -146,14 +146,14 @@ def astigmatic_model(
     """
     constants: list[float] = []
     for name, curve in (("curve_x", curve_x), ("curve_y", curve_y)):
-        numbers = _check.finite_array(name, curve, 1)
+        numbers = check.finite_array(name, curve, 1)
         if numbers.size not in (3, 5) or numbers[0] <= 0 or numbers[2] <= 0:
             raise ValueError(
                 f"{name} must be sigma_0, c, d, or those and A, B, with positive sigma_0 and d, "
                 f"got {curve!r}"
             )
         constants += [*numbers.tolist(), 0.0, 0.0][:5]
-    low, high = _check.per_axis("z_range", z_range, 2)
+    low, high = check.per_axis("z_range", z_range, 2)
     if not low < high:
         raise ValueError(f"z_range must be (lowest, highest), got {z_range!r}")
     return from_constants((*constants, low, high))
@@ -230,14 +230,14 @@ def calibrate_astigmatism(
     array([[   1.3, -250. ,  400. ],
            [   1.4,  250. ,  400. ]])
     """
-    frames = _check.real_array("stack", stack, 3)
-    places = _check.finite_array("z", z, 1)
+    frames = check.real_array("stack", stack, 3)
+    places = check.finite_array("z", z, 1)
     if places.shape != frames.shape[:1]:
         raise ValueError(f"z must have one number for each of {len(frames)} frames")
     check_search(2, sigma)
     if positions is None:
         positions = find_spots(frames.mean(axis=0), sigma)
-    centres = _check.finite_array("positions", positions, 2)
+    centres = check.finite_array("positions", positions, 2)
     at, widths, errors = [], [], []
     for frame, place in zip(frames, places, strict=True):
         result = fit_spots(frame, centres, "elliptic", box=box, **options)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime, _scatter
+from . import _scatter
+from .base import check, thread_pool
 from .kernels import binning as kernels
 from .scatter import MODES, check_bounds
 
@@ -97,14 +98,14 @@ def bin_statistics(
     >>> found.count, found.mean
     (array([1, 0, 2]), array([5. , nan, 2.5]))
     """
-    _check.choice("mode", mode, MODES)
+    check.choice("mode", mode, MODES)
     bins = _integers(indices)
     numbers = _like(bins, "values", values)
     heavy = numbers if weights is None else _like(bins, "weights", weights)
     if weights is not None and heavy.size and not heavy.min() >= 0:
         raise ValueError("weights must not be negative or NaN")
-    n = _check.integer("size", size, at_least=0)
-    _runtime.resolve_threads(threads)
+    n = check.integer("size", size, at_least=0)
+    thread_pool.resolve_threads(threads)
     place = check_bounds(bins, n, mode, threads)
     count = np.zeros(n, dtype=np.int64)
     state = np.empty((n, len(kernels.EMPTY)))
@@ -153,7 +154,7 @@ def _finished(count: np.ndarray, state: np.ndarray) -> BinStatistics:
 
 def _integers(indices: ArrayLike) -> np.ndarray:
     """Indices (n,) of a dtype that kernels read."""
-    array = _check.plain_array("indices", indices)
+    array = check.plain_array("indices", indices)
     if not array.size and not isinstance(indices, np.ndarray):
         array = array.astype(np.int64)  # an empty list
     if array.ndim != 1:
@@ -166,7 +167,7 @@ def _integers(indices: ArrayLike) -> np.ndarray:
 
 def _like(bins: np.ndarray, name: str, value: ArrayLike) -> np.ndarray:
     """Real numbers (n,), one for each index."""
-    array = _check.real_array(name, value)
+    array = check.real_array(name, value)
     if array.shape != bins.shape:
         raise ValueError(f"{name} must have shape {bins.shape}, got {array.shape}")
     return _readable(array)
@@ -243,7 +244,7 @@ def histogram(
         heavy, kind = np.ascontiguousarray(_like(axes[0], "weights", weights)), "value"
     if out is None:
         out = np.zeros(shape, dtype=dtype)
-    _check.out_array("out", out, shape, (dtype,))
+    check.out_array("out", out, shape, (dtype,))
     flat = out.reshape(-1) if out.flags.c_contiguous else np.zeros(math.prod(shape), dtype=dtype)
     _count(axes, edges, heavy, kind, flat, threads)
     if not out.flags.c_contiguous:
@@ -254,11 +255,11 @@ def histogram(
 def _axes(coords: Any) -> tuple[np.ndarray, ...]:
     """Arrays (n,), one for each axis."""
     if isinstance(coords, tuple):
-        axes = tuple(_check.real_array(f"coords[{i}]", c, 1) for i, c in enumerate(coords))
+        axes = tuple(check.real_array(f"coords[{i}]", c, 1) for i, c in enumerate(coords))
         if len({len(axis) for axis in axes}) > 1:
             raise ValueError(f"coords must have equal lengths, got {[len(a) for a in axes]}")
     else:
-        array = _check.real_array("coords", coords, (1, 2))
+        array = check.real_array("coords", coords, (1, 2))
         axes = (array,) if array.ndim == 1 else tuple(array.T)
     if not 1 <= len(axes) <= 3:
         raise ValueError(f"coords must have 1 to 3 axes, got {len(axes)}")
@@ -270,12 +271,12 @@ def _edges(bins: Any, limits: Any, ndim: int) -> tuple[np.ndarray, ...]:
     numbers = (bins,) * ndim if np.ndim(bins) == 0 else tuple(bins)
     if len(numbers) != ndim:
         raise ValueError(f"bins must be one integer or {ndim}, got {len(numbers)}")
-    pairs = np.asarray(_check.finite_array("range", limits))
+    pairs = np.asarray(check.finite_array("range", limits))
     if pairs.shape not in ((2,), (ndim, 2)):
         raise ValueError(f"range must be a pair or {ndim} pairs, got shape {pairs.shape}")
     edges = []
     for axis, (low, high) in enumerate(np.broadcast_to(pairs, (ndim, 2)).tolist()):
-        n = _check.integer(f"bins[{axis}]", numbers[axis], at_least=1)
+        n = check.integer(f"bins[{axis}]", numbers[axis], at_least=1)
         if low > high:
             raise ValueError(f"range must not fall, got ({low}, {high}) for axis {axis}")
         half = 0.5 if low == high else 0.0  # as numpy
@@ -306,7 +307,7 @@ def _count(
                 kernels.locate(np.ascontiguousarray(part, dtype=np.float64), edge, places)
             found[start:stop] = places
 
-        _runtime.run(lambda: task, count, _CHUNK, threads)
+        thread_pool.run(lambda: task, count, _CHUNK, threads)
         part = weights if kind == "scalar" else weights[begin : begin + count]
         work = _scatter.adding(flat, part, kind, "drop")
         _scatter.sweep(work, found[:count], "drop", threads)

@@ -26,8 +26,9 @@ import numpy as np
 from . import _io, _register_command, _stack, _table
 from ._info import show_config
 from ._options import METHODS
-from ._runtime import resolve_threads
 from ._warmup import EVERYDAY, JOBS, chosen
+from .base import optional
+from .base.thread_pool import resolve_threads
 from .models import MODELS, PIXELS
 from .results import FitResult
 
@@ -96,7 +97,7 @@ def _open(args: argparse.Namespace) -> Iterator[_io.Frames]:
         with _io.open_image(args.image) as frames:
             yield frames
         return
-    data = _io.require("skimage.data", "--example", "example")
+    data = optional.require("skimage.data", "--example", "example")
     image = _io.luminance(data.hubble_deep_field())
     yield _io.Frames(1, lambda _: image)
 

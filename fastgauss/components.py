@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
+from .base import check
 
 _PART = 1 << 19  # numbers of a part of the data that is centred at a time
 _CENTRED = 1e-5  # least part of the mean square that sums of squares about 0 know to ten digits
@@ -136,7 +136,7 @@ class PCA:
 
 
 def _table_of(name: str, value: ArrayLike, width: int | None = None) -> np.ndarray:
-    array = np.asarray(_check.real_array(name, value, 2), dtype=np.float64)
+    array = np.asarray(check.real_array(name, value, 2), dtype=np.float64)
     if width is not None and array.shape[1] != width:
         raise ValueError(f"{name} must have {width} columns, got shape {array.shape}")
     return array
@@ -146,7 +146,7 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
     """The array, whose columns' sums tell in little time that all is finite."""
     with np.errstate(invalid="ignore", over="ignore"):
         fine = np.isfinite(np.ones(len(array)) @ array).all()
-    return array if fine else _check.finite_array(name, array)
+    return array if fine else check.finite_array(name, array)
 
 
 def _covariance(data: np.ndarray, mean: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -249,18 +249,18 @@ def pca(
     if n < 2 or d < 1:
         raise ValueError(f"data must have 2 rows and 1 column or more, got shape {points.shape}")
     most = min(n, d)
-    wanted = most if n_components is None else _check.integer("n_components", n_components)
+    wanted = most if n_components is None else check.integer("n_components", n_components)
     if not 1 <= wanted <= most:
         raise ValueError(f"n_components must be 1 to {most}, got {wanted}")
-    _check.flag("whiten", whiten)
+    check.flag("whiten", whiten)
     if weights is None:
         heavy, freedom = None, n - 1.0
         with np.errstate(invalid="ignore", over="ignore"):
             mean = np.ones(n) @ points / n
         if not np.isfinite(mean).all():
-            _check.finite_array("data", points)
+            check.finite_array("data", points)
     else:
-        heavy = _check.finite_array("weights", weights, 1)
+        heavy = check.finite_array("weights", weights, 1)
         if heavy.shape != (n,):
             raise ValueError(f"weights must have shape ({n},), one a point, got {heavy.shape}")
         freedom = float(heavy.sum())

@@ -16,8 +16,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _boundary, _check, _gauss_sum, _runtime
+from . import _boundary, _gauss_sum
 from ._density import KernelDensity
+from .base import check, thread_pool
+from .base.progress import Progress, check_progress
 
 BOUNDARIES = _boundary.METHODS
 
@@ -36,7 +38,7 @@ def kde(
     *,
     tol: float = 1e-6,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> KernelDensity | np.ndarray:
     """Estimate a density from samples by a Gaussian kernel.
 
@@ -122,9 +124,9 @@ def kde(
     >>> fg.kde(waits, [0.0, 2.0]).round(2)  # without bounds
     array([0.22, 0.19])
     """
-    _runtime.resolve_threads(threads)
-    _runtime.check_progress(progress)
-    data = _check.finite_array("samples", samples, (1, 2))
+    thread_pool.resolve_threads(threads)
+    check_progress(progress)
+    data = check.finite_array("samples", samples, (1, 2))
     flat = data.ndim == 1
     data = data[:, np.newaxis] if flat else data
     if data.shape[1] not in (1, 2, 3) or not len(data):
@@ -132,15 +134,15 @@ def kde(
     heights = None if weights is None else _weights(weights, len(data))
     ends = _boundary.intervals(bounds, data.shape[1])
     if boundary is not None:
-        _check.choice("boundary", boundary, BOUNDARIES)
+        check.choice("boundary", boundary, BOUNDARIES)
     _refuse_outside(data, ends, boundary)
-    limit = _check.number("tol", tol, at_least=_gauss_sum.LEAST_TOL, at_most=0.1)
+    limit = check.number("tol", tol, at_least=_gauss_sum.LEAST_TOL, at_most=0.1)
     density = KernelDensity(data, bandwidth, heights, ends, boundary, limit, threads, flat)
     return density if points is None else density.evaluate(points, progress=progress)
 
 
 def _weights(value: ArrayLike, n: int) -> np.ndarray:
-    array = _check.finite_array("weights", value, 1)
+    array = check.finite_array("weights", value, 1)
     if array.shape != (n,):
         raise ValueError(f"weights must have shape ({n},), one a sample, got {array.shape}")
     if array.min() < 0 or not array.max() > 0:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
-from .grid import Grid, as_grid
+from .base import check, thread_pool
+from .base.grid import Grid, as_grid
 from .kernels import stencils
 
 NONFINITE = ("raise", "drop")
@@ -33,7 +33,7 @@ def _nodes(kernel: str) -> int:
     """Nodes of the spline of this name along an axis."""
     if kernel == "gaussian":
         raise ValueError("kernel='gaussian' is what render draws: use fastgauss.render")
-    return stencils.NODES[_check.choice("kernel", kernel, stencils.NODES)]
+    return stencils.NODES[check.choice("kernel", kernel, stencils.NODES)]
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def _readable(array: np.ndarray) -> np.ndarray:
 
 def _points(value: ArrayLike, ndim: int | None) -> np.ndarray:
     """Positions (n, ndim); (n,) is allowed where there is one axis."""
-    array = _check.real_array("positions", value)
+    array = check.real_array("positions", value)
     if array.ndim == 1 and ndim in (1, None):
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[1] not in ((1, 2, 3) if ndim is None else (ndim,)):
@@ -60,7 +60,7 @@ def _points(value: ArrayLike, ndim: int | None) -> np.ndarray:
 
 def _values(value: ArrayLike, n: int) -> tuple[np.ndarray, tuple[int, ...]]:
     """Values (n or 1, channels) and the shape of the channels."""
-    array = _check.real_array("values", value)
+    array = check.real_array("values", value)
     if array.ndim and len(array) != n:
         raise ValueError(
             f"values must be one number or have {n} rows, one a particle, got shape {array.shape}"
@@ -112,7 +112,7 @@ def _survey(positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, th
         if not fine(start, stop):
             bad[start // _CHUNK] = stencils.survey(positions, values, frame, start, stop)
 
-    _runtime.run(lambda: task, n, _CHUNK, threads)
+    thread_pool.run(lambda: task, n, _CHUNK, threads)
     found = bad[bad >= 0]
     return int(found[0]) if found.size else -1
 
@@ -222,12 +222,12 @@ def deposit(
     """
     frame_of = as_grid(grid_or_shape)
     nodes = _nodes(kernel)
-    drop = _check.choice("nonfinite", nonfinite, NONFINITE) == "drop"
+    drop = check.choice("nonfinite", nonfinite, NONFINITE) == "drop"
     where = _points(positions, frame_of.ndim)
     what, trail = _values(values, len(where))
     shape = frame_of.shape + trail
-    target = np.zeros(shape) if out is None else _check.out_array("out", out, shape, _KINDS)
-    team = _runtime.resolve_threads(threads)
+    target = np.zeros(shape) if out is None else check.out_array("out", out, shape, _KINDS)
+    team = thread_pool.resolve_threads(threads)
     team = team if len(where) * nodes**frame_of.ndim * what.shape[1] > _SMALL else 1
     frame = _frame(frame_of)
     first = _survey(where, what, frame, team)
@@ -257,7 +257,7 @@ def _scatter(
     flat = own.reshape(-1)
     kernel = stencils.make_deposit(nodes, positions.shape[1], values.shape[1] > 1)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         block = stencils.make_block()
 
         def task(start: int, stop: int) -> None:
@@ -265,14 +265,14 @@ def _scatter(
 
         return task
 
-    _runtime.run(make_task, len(bounds) - 1, 1, len(bounds) - 1)
+    thread_pool.run(make_task, len(bounds) - 1, 1, len(bounds) - 1)
     if own is not target:
         target[...] = own
 
 
 def _field(value: ArrayLike, grid: Grid | Sequence[int] | int | None, axes: int) -> Any:
     """The field as the kernels read it, its grid and the shape of its channels."""
-    array = _check.real_array("field", value)
+    array = check.real_array("field", value)
     if grid is not None:
         known = as_grid(grid)
     elif array.ndim < axes:
@@ -335,7 +335,7 @@ def gather(
     known = None if grid is None else as_grid(grid)
     where = _points(positions, None if known is None else known.ndim)
     volume, known, trail = _field(field, known, where.shape[1])
-    team = _runtime.resolve_threads(threads)
+    team = thread_pool.resolve_threads(threads)
     out = np.zeros((len(where), math.prod(trail)))
     team = team if out.size * nodes**known.ndim > _SMALL else 1
     frame = _frame(known)
@@ -359,7 +359,7 @@ def _collect(
 ) -> None:
     """Fill ``out`` (n, channels), chunks of particles dealt out to threads."""
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         block = stencils.make_block()
 
         def task(start: int, stop: int) -> None:
@@ -367,4 +367,4 @@ def _collect(
 
         return task
 
-    _runtime.run(make_task, len(positions), _CHUNK // 8, team)
+    thread_pool.run(make_task, len(positions), _CHUNK // 8, team)

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check, _runtime
 from ._correlate import Source, correlate
 from ._search import check_search
+from .base import check, thread_pool
+from .base.progress import Progress, check_progress, report_part, reporting
 from .kernels import maxima, taps
 
 POLARITIES = ("bright", "dark")
@@ -64,7 +65,7 @@ def _three(values: tuple[float, ...], absent: float) -> tuple[float, float, floa
 def _each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:
     """Run a task on ranges of planes; the ranges depend on the shape alone."""
     planes = max(1, _CHUNK // (volume.shape[1] * volume.shape[2]))
-    _runtime.run(lambda: task, volume.shape[0], planes, threads)
+    thread_pool.run(lambda: task, volume.shape[0], planes, threads)
 
 
 # -- the image made ready ----------------------------------------------------------------------
@@ -135,7 +136,7 @@ def _fill(
 
 def _correlate(
     volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> np.ndarray:  # fmt: skip
     """The volume under a sum of separable filters."""
     out = np.empty_like(volume)
@@ -281,7 +282,7 @@ def _stand_out(
     def task(start: int, stop: int) -> None:
         maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
 
-    _runtime.run(lambda: task, len(points), max(1, _CHUNK // len(ring)), threads)
+    thread_pool.run(lambda: task, len(points), max(1, _CHUNK // len(ring)), threads)
     return keep
 
 
@@ -324,7 +325,7 @@ def find_spots(
     polarity: str = "bright",
     mask: Any = None,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Positions of the bright or dark spots of an image or volume, the strongest first.
 
@@ -428,23 +429,23 @@ def find_spots(
     >>> find_spots(image, threshold=70.0).round(2)
     array([[41., 62.]])
     """
-    array = _check.real_array("image", image, (1, 2, 3))
+    array = check.real_array("image", image, (1, 2, 3))
     sigmas, threshold, distances, margin = check_search(
         array.ndim, sigma, threshold, min_distance, exclude_border
     )
     margin = min(margin, max(array.shape))
-    dark = _check.choice("polarity", polarity, POLARITIES) == "dark"
-    holes = None if mask is None else _check.mask("mask", mask, array.shape)
-    threads = _runtime.resolve_threads(threads)
-    _runtime.check_progress(progress)
+    dark = check.choice("polarity", polarity, POLARITIES) == "dark"
+    holes = None if mask is None else check.mask("mask", mask, array.shape)
+    threads = thread_pool.resolve_threads(threads)
+    check_progress(progress)
     if any(n < s for n, s in zip(array.shape, sigmas, strict=True)):
         return np.empty((0, array.ndim))
 
-    with _runtime.reporting(progress, 100, "%") as report:
+    with reporting(progress, 100, "%") as report:
         widths = _three(sigmas, 0.0)
         picture = _prepare(array, holes, dark, widths, threads)
         terms, gain = taps.spot_filter(widths)
-        filtering = _runtime.part(report, 100, _PREPARED, _FILTERED)
+        filtering = report_part(report, 100, _PREPARED, _FILTERED)
         response = _correlate(picture.volume, terms, threads, filtering)
         if threshold is None:
             least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
-from ._containers import foreign, of_points
+from .base import check, thread_pool
+from .base.duck_arrays import foreign, of_points
 from .kernels.evaluate import make_image, make_points
 from .models import PIXELS, Model, get_model
 
@@ -27,7 +27,7 @@ _READ: Any = ["readonly", "contig", "aligned", "nbo"]
 
 def _axes(arguments: dict[str, Any]) -> dict[str, int | None]:
     """The axes of images, by name."""
-    shape = _check.shape("shape", arguments["shape"], (1, 2, 3))
+    shape = check.shape("shape", arguments["shape"], (1, 2, 3))
     return dict(zip("zyx"[3 - len(shape) :], shape, strict=True))
 
 
@@ -42,12 +42,12 @@ def _coordinates(coords: Any) -> tuple[np.ndarray, ...]:
     if not 1 <= len(given) <= 3:
         raise ValueError(f"coords must be x, (x, y) or (x, y, z), got {len(given)} arrays")
     names = ("coords",) if len(given) == 1 else ("x", "y", "z")
-    return tuple(_check.real_array(name, value) for name, value in zip(names, given, strict=False))
+    return tuple(check.real_array(name, value) for name, value in zip(names, given, strict=False))
 
 
 def _parameters(params: Any, model: Model) -> np.ndarray:
     """Parameters ``(..., P)`` of the model."""
-    array = _check.real_array("params", params)
+    array = check.real_array("params", params)
     if array.ndim == 0 or array.shape[-1] != model.size:
         raise ValueError(
             f"params must have a last axis of {model.size} for {model.names}, "
@@ -58,7 +58,7 @@ def _parameters(params: Any, model: Model) -> np.ndarray:
 
 def _variant(model: Model, pixel: str) -> tuple[int, tuple[int, ...], bool, bool]:
     """What the kernel factories want to know of a model."""
-    _check.choice("pixel", pixel, PIXELS)
+    check.choice("pixel", pixel, PIXELS)
     return model.ndim, model.sigmas, "theta" in model.names, pixel == "integrate"
 
 
@@ -66,7 +66,7 @@ def _result(out: Any, shape: tuple[int, ...], *inputs: np.ndarray) -> np.ndarray
     """A C-ordered array to write to: ``out``, unless that would change what is yet to be read."""
     if out is None:
         return np.empty(shape)
-    array = _check.out_array("out", out, shape)
+    array = check.out_array("out", out, shape)
     if any(np.may_share_memory(array, given) for given in inputs):
         return np.empty(shape)
     return array if array.flags.c_contiguous and array.flags.aligned else np.empty(shape)
@@ -137,7 +137,7 @@ def _points(
     def task_in_place(start: int, stop: int) -> None:
         kernel(tuple(p[start:stop] for p in flat), common, rows[start:stop])
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         walk: Any = np.nditer(
             sources,
             flags=["external_loop", "buffered", "ranged", "grow_inner", "zerosize_ok"],
@@ -159,7 +159,7 @@ def _points(
 
         return task
 
-    _runtime.run((lambda: task_in_place) if flat else make_task, count, _CHUNK, threads)
+    thread_pool.run((lambda: task_in_place) if flat else make_task, count, _CHUNK, threads)
     return _given(out, result)
 
 
@@ -323,7 +323,7 @@ def image(
     """
     if foreign(params):
         return _IMAGES(image, locals())
-    lengths = _check.shape("shape", shape, (1, 2, 3))
+    lengths = check.shape("shape", shape, (1, 2, 3))
     own = get_model(model, len(lengths))
     found, array = own.plain(_parameters(params, own))
     variant = _variant(found, pixel)
@@ -346,5 +346,5 @@ def image(
     chunk = max(1, _CHUNK // max(width, 1))
     if chunk > rows > 0:
         chunk -= chunk % rows  # whole images
-    _runtime.run(lambda: task, count * rows if width else 0, chunk, threads)
+    thread_pool.run(lambda: task, count * rows if width else 0, chunk, threads)
     return _given(out, result)

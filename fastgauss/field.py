@@ -29,11 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _data, _gradient, _gram, _runtime, _sweep
+from . import _data, _gradient, _gram, _sweep
 from . import amplitudes as amplitudes_
 from ._plan import Plan, make_plan
 from .amplitudes import AmplitudeFit
-from .grid import Grid, as_grid
+from .base import check
+from .base.grid import Grid, as_grid
+from .base.progress import Progress, check_progress, reporting
 from .refine import Refinement, _refine
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class GaussianField:
             self.grid, positions, sigma, covariance, tol, radius, support, pixel
         )
         if threads is not None:
-            _check.integer("threads", threads, at_least=1)
+            check.integer("threads", threads, at_least=1)
         self._threads = threads
         self._shapes = {
             "positions": np.shape(positions),
@@ -241,7 +243,7 @@ class GaussianField:
         mask: ArrayLike | None = None,
         tol: float = 0.01,
         max_iter: int = 50,
-        progress: bool | _runtime.Progress = False,
+        progress: bool | Progress = False,
     ) -> Refinement:
         """Fit positions, widths and amplitudes of all particles together to a volume.
 
@@ -295,16 +297,16 @@ class GaussianField:
                [15.1, 11.9]]), 1.7)
         """
         known = ("amplitudes", "positions", self._width_name)
-        _runtime.check_progress(progress)
+        check_progress(progress)
         names = _gradient.parameters(known if wrt is None else wrt, self._plan)
         data = _data.measured(volume, weights, mask, self.grid)
         if amplitudes is None:
             found = self.fit_amplitudes(volume, weights=weights, mask=mask, tol=1e-3)
             amplitudes = found.amplitudes
         start = _data.amplitudes_of(amplitudes, len(self))
-        limit = _check.number("tol", tol, above=0.0)
-        most = _check.integer("max_iter", max_iter, at_least=0)
-        with _runtime.reporting(progress, 100, "%") as report:
+        limit = check.number("tol", tol, above=0.0)
+        most = check.integer("max_iter", max_iter, at_least=0)
+        with reporting(progress, 100, "%") as report:
             return _refine(self, data, start, names, limit, most, self._threads, report)
 
     def as_sparse(self) -> Any:
@@ -372,7 +374,7 @@ class GaussianField:
         regularization: float = 0.0,
         tol: float = 1e-8,
         max_iter: int = 1000,
-        progress: bool | _runtime.Progress = False,
+        progress: bool | Progress = False,
     ) -> AmplitudeFit:
         """Amplitudes a that minimise ``||volume - A a||**2 + regularization ||a||**2``, weighted.
 
@@ -431,7 +433,7 @@ class GaussianField:
         array([2.642, 0.   ])
         """
         data = _data.measured(volume, weights, mask, self.grid)
-        with _runtime.reporting(progress, 100, "%") as report:
+        with reporting(progress, 100, "%") as report:
             return amplitudes_._fit(
                 self._plan, data, nonnegative, regularization, tol, max_iter, self._threads, report
             )

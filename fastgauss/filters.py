@@ -22,19 +22,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _check
-from ._containers import foreign, of_image
-from ._filtering import (
-    METHODS,
-    NAN_POLICIES,
-    derivatives,
-    make_job,
-    make_term,
-    run,
-    run_normalised,
-)
+from ._filtering import METHODS, NAN_POLICIES, derivatives, make_job, make_term, run, run_normalised
 from ._overlap import by_overlap
-from ._runtime import Progress
+from .base import check
+from .base.duck_arrays import foreign, of_image
+from .base.progress import Progress
 from .evaluate import image as evaluate_image
 
 _FILTER = of_image(by_overlap)
@@ -142,11 +134,11 @@ def gaussian_filter(
     """
     if foreign(image, mask):
         return _FILTER(gaussian_filter, locals())
-    omit = _check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
-    _check.choice("method", method, METHODS)
+    omit = check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
+    check.choice("method", method, METHODS)
     job = make_job(image, mode, cval, axes, out, threads, progress)
     term = make_term(job, sigma, order, radius, truncate)
-    gap = None if mask is None else _check.mask("mask", mask, job.array.shape)
+    gap = None if mask is None else check.mask("mask", mask, job.array.shape)
     if gap is None and not (omit and job.array.dtype.kind == "f"):
         return run(job, [term], method)
     if any(profile.odd or not np.all(profile.half >= 0) for profile in term):
@@ -305,7 +297,7 @@ def difference_of_gaussians(
     """
     job = make_job(image, mode, cval, axes, out, threads, progress)
     if high_sigma is None:
-        lows = _check.per_axis("low_sigma", low_sigma, len(job.axes), at_least=0.0)
+        lows = check.per_axis("low_sigma", low_sigma, len(job.axes), at_least=0.0)
         high_sigma = [1.6 * sigma for sigma in lows]
     low, high = (make_term(job, sigma, 0, None, truncate) for sigma in (low_sigma, high_sigma))
     minus = high[0]._replace(half=-high[0].half)
@@ -355,10 +347,10 @@ def gaussian_kernel(
     np.float64(1.0)
     """
     lengths = [shape] if np.ndim(shape) == 0 else list(shape)  # type: ignore[arg-type]
-    counts = [_check.integer(f"shape[{i}]", n, at_least=1) for i, n in enumerate(lengths)]
-    widths = _check.per_axis("sigma", sigma, len(counts), above=0.0)
-    _check.choice("pixel", pixel, ("sample", "integrate"))
-    unit_sum = _check.flag("normalize", normalize)
+    counts = [check.integer(f"shape[{i}]", n, at_least=1) for i, n in enumerate(lengths)]
+    widths = check.per_axis("sigma", sigma, len(counts), above=0.0)
+    check.choice("pixel", pixel, ("sample", "integrate"))
+    unit_sum = check.flag("normalize", normalize)
     window = np.ones(())
     for n, width in zip(counts, widths, strict=True):
         params = [1.0, 0.5 * (n - 1), width, 0.0]

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
 from ._job import Chunk, Job
 from ._options import options, pixel_map, pixel_mask
 from ._search import check_search
 from ._spots import fit_each, solve
 from ._windows import box_sides
+from .base import check
+from .base.progress import Progress
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models import Model, get_model
@@ -42,7 +43,7 @@ def fit_rois(
     max_iter: int = 50,
     tol: float = 1e-6,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> FitResult:
     """Fit a Gaussian to each of many profiles, regions of interest (ROIs) or volumes.
 
@@ -141,7 +142,7 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
-    stack = _check.real_array("rois", rois, (2, 3, 4))
+    stack = check.real_array("rois", rois, (2, 3, 4))
     count, shape = len(stack), stack.shape[1:]
     chosen = options(
         get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=0,
@@ -182,7 +183,7 @@ def _places(
         raise ValueError(f"coords must be None for ROIs of {len(shape)} dimensions")
     if pixel != "sample":
         raise ValueError("coords are points: pixel must be 'sample' with them")
-    places = np.atleast_2d(_check.finite_array("coords", coords, (1, 2)))
+    places = np.atleast_2d(check.finite_array("coords", coords, (1, 2)))
     if places.shape not in ((1, *shape), (count, *shape)):
         raise ValueError(f"coords must have shape {shape} or {(count, *shape)}, got {places.shape}")
     return places
@@ -214,7 +215,7 @@ def fit_spots(
     max_iter: int = 50,
     tol: float = 1e-6,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> FitResult:
     """Find the spots of an image or volume, or take their positions, and fit each.
 
@@ -287,7 +288,7 @@ def fit_spots(
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
-    picture = _check.real_array("image", image, (2, 3))
+    picture = check.real_array("image", image, (2, 3))
     chosen = get_model(model, picture.ndim)
     find: dict[str, Any] = {
         "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
@@ -300,7 +301,7 @@ def fit_spots(
         "shared": shared, "covariance": covariance, "max_iter": max_iter, "tol": tol,
         "threads": threads, "progress": progress,
     }  # fmt: skip
-    if _check.flag("joint", joint):
+    if check.flag("joint", joint):
         from ._pursuit import pursue
 
         return pursue(picture, positions, chosen, find, fit | {"background": background})

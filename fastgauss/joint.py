@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _crowd, _errors, _joint_start, _runtime
+from . import _crowd, _errors, _joint_start
 from ._coordinates import Coordinates
 from ._ground import complete
 from ._joint import Joint, Scene, State, claim
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
 from ._windows import box_sides
+from .base import check
+from .base.progress import Progress, reporting
 from .kernels.levmar import (
     AT_BOUND,
     CONVERGED,
@@ -71,7 +73,7 @@ def fit_joint(
     max_iter: int = 50,
     tol: float = 1e-6,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> FitResult:
     """Fit all spots of an image together, those that overlap as one model.
 
@@ -158,11 +160,11 @@ def fit_joint(
     )  # fmt: skip
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
-    dark = _check.choice("polarity", polarity, ("bright", "dark")) == "dark"
+    dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
     size = box_sides(box, ndim)
     kind, ground = _background(background, picture.shape, fixed)
     start = chosen.guess
-    with _runtime.reporting(progress, len(places), "spot") as report:
+    with reporting(progress, len(places), "spot") as report:
         if start is None:
             settings = {
                 "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
@@ -179,7 +181,7 @@ def _read(
     image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
 ) -> tuple[_Picture, np.ndarray]:
     """The image and the places (n, d) of spots in it, with the frame first in a stack."""
-    array = _check.real_array("image", image, 3 if frames is not None else (2, 3))
+    array = check.real_array("image", image, 3 if frames is not None else (2, 3))
     shape = array.shape
     missing = pixel_mask(mask, shape, None)
     second = pixel_map("weights", weights, shape, None)
@@ -193,9 +195,9 @@ def _read(
     if missing is not None:
         exists &= ~missing.array[0]
     ndim = len(shape) - (frames is not None)
-    places = _check.positions(positions, ndim)
+    places = check.positions(positions, ndim)
     if frames is not None:
-        numbers = _check.real_array("frames", frames, 1)
+        numbers = check.real_array("frames", frames, 1)
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"frames must be integers, got {numbers.dtype}")
         if numbers.shape != (len(places),):
@@ -218,7 +220,7 @@ def _background(
     """Its kind, "known" if nothing of it is fitted, and what is known of it."""
     held = None if fixed is None else fixed.get("offset")
     if isinstance(background, str):
-        _check.choice("background", background, BACKGROUNDS)
+        check.choice("background", background, BACKGROUNDS)
         if held is None:
             return background, np.zeros(1)
         if np.ndim(held):
@@ -226,7 +228,7 @@ def _background(
         background = held
     elif held is not None:
         raise ValueError("fixed must not hold the offset where background is an array")
-    known = _check.finite_array("background", background)
+    known = check.finite_array("background", background)
     if known.ndim and known.shape != shape:
         raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
     return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)

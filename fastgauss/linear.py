@@ -11,9 +11,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
-from ._containers import by_rows, foreign, of_image
 from ._lines import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
+from .base import check, thread_pool
+from .base.duck_arrays import by_rows, foreign, of_image
 
 COVARIANCES = ("auto", "residual", "absolute")
 
@@ -102,7 +102,7 @@ class LineFit:
         >>> fg.fit_lines([[1.0, 3.0, 5.0, 7.0]]).evaluate([0, 10]).round(6)
         array([[ 1., 21.]])
         """
-        at = np.asarray(_check.real_array("x", x, (0, 1)), dtype=np.float64)
+        at = np.asarray(check.real_array("x", x, (0, 1)), dtype=np.float64)
         return self.coefficients @ np.power.outer(
             at, np.arange(self.coefficients.shape[-1])
         ).swapaxes(0, -1)
@@ -172,8 +172,8 @@ def fit_lines(
     array([[1., 2.],
            [0., 1.]])
     """
-    _runtime.resolve_threads(threads)
-    kind = _check.choice("covariance", covariance, COVARIANCES)
+    thread_pool.resolve_threads(threads)
+    kind = check.choice("covariance", covariance, COVARIANCES)
     if kind == "absolute" and weights is None:
         raise ValueError("covariance='absolute' needs weights: the inverse variances")
     if kind == "auto":
@@ -270,7 +270,7 @@ def level(
     """
     if foreign(image, mask):
         return _LEVEL(level, locals())
-    _runtime.resolve_threads(threads)
+    thread_pool.resolve_threads(threads)
     problem = make_problem(image, None, axis, None, mask, order)
     array = problem.rows.view
     single = array.dtype.kind == "f" and array.dtype.itemsize <= 4

@@ -26,7 +26,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import _check
+from .base import check
 
 MODELS = ("symmetric", "elliptic", "rotated")
 PIXELS = ("sample", "integrate")
@@ -166,7 +166,7 @@ def get_model(name: str | Model, ndim: int) -> Model:
         if name.ndim != ndim:
             raise ValueError(f"model must have {ndim} dimensions for this, got {name}")
         return name
-    _check.choice("model", name, MODELS)
+    check.choice("model", name, MODELS)
     if (name, ndim) not in _TABLE:
         known = tuple(n for n, d in _TABLE if d == ndim)
         raise ValueError(f"model must be one of {known} in {ndim} dimensions, got {name!r}")

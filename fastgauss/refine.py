@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _gradient, _runtime, _sweep
+from . import _gradient, _sweep
 from ._data import Data
 from ._levmar import Descent, minimise
 from ._plan import Plan
-from .results import Status
+from .base.progress import Progress, report_descent
+from .base.status import Status
 
 _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
@@ -300,14 +301,14 @@ def _refine(
     tol: float,
     max_iter: int,
     threads: int | None,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> Refinement:
     """The descent behind `GaussianField.refine`, whose arguments are checked."""
     positions, widths = field.positions, field.widths
     free = _choose(field._plan, names, widths.shape)
     unit = float(np.abs(amplitudes).max(initial=0.0)) or 1.0
     job = _Job(field, data, free, unit, threads, np.empty_like(data.volume))
-    tell = _runtime.falling(report, tol)
+    tell = report_descent(report, tol)
     found = minimise(_Local(job, _State(amplitudes, positions, widths)), tol, max_iter, tell)
     if report is not None:
         report(100, 100)

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _data, _runtime, _sweep
+from . import _data, _sweep
 from ._plan import make_plan
-from .grid import Grid, as_grid
+from .base import check, thread_pool
+from .base.grid import Grid, as_grid
+from .base.progress import Progress, check_progress, reporting
 
 COMBINE = ("sum", "max", "union")
 
@@ -31,7 +33,7 @@ def render(
     combine: str = "sum",
     out: np.ndarray | None = None,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Draw particles, each a truncated Gaussian, on a regular grid of one to three axes.
 
@@ -101,12 +103,12 @@ def render(
            [  1.8,   8.2,  13.5,   8.2,   1.8]])
     """
     nodes = as_grid(grid_or_shape)
-    _runtime.resolve_threads(threads)
-    _runtime.check_progress(progress)
-    _check.choice("combine", combine, COMBINE)
+    thread_pool.resolve_threads(threads)
+    check_progress(progress)
+    check.choice("combine", combine, COMBINE)
     target = _data.target(out, nodes)
     plan = make_plan(nodes, positions, sigma, covariance, tol, radius, support, pixel)
     heights = _data.amplitudes_of(amplitudes, plan.n)
-    with _runtime.reporting(progress, _sweep.SLABS, "slab") as report:
+    with reporting(progress, _sweep.SLABS, "slab") as report:
         _sweep.scatter(plan, target, heights, combine, threads, report=report)
     return target

@@ -5,63 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
 from ._columns import documented
-from .kernels import levmar
+from .base import check
+from .base.status import Status
 from .models import Model
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Status(IntEnum):
-    """How the fit of a spot ended; ``message`` says it in words.
-
-    Attributes
-    ----------
-    message : str
-        One sentence for people.
-
-    Examples
-    --------
-    >>> import fastgauss as fg
-    >>> fg.Status(0).name, fg.Status(0).message
-    ('CONVERGED', 'converged')
-    """
-
-    CONVERGED = levmar.CONVERGED
-    MAX_ITERATIONS = levmar.MAX_ITERATIONS
-    STALLED = levmar.STALLED
-    SINGULAR = levmar.SINGULAR
-    NOT_FINITE = levmar.NOT_FINITE
-    TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
-    OUTSIDE = levmar.OUTSIDE
-    AT_BOUND = levmar.AT_BOUND
-    DROPPED = levmar.DROPPED
-
-    @property
-    def message(self) -> str:
-        """One sentence for people."""
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    Status.CONVERGED: "converged",
-    Status.MAX_ITERATIONS: "max_iter rounds were used before the tolerance was met",
-    Status.STALLED: "no step reduced the residual, though the tolerance was not met",
-    Status.SINGULAR: "the pixels do not determine all parameters",
-    Status.NOT_FINITE: "the pixels, or the model at the starting values, are not finite",
-    Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
-    Status.OUTSIDE: "converged to a centre outside the fitted pixels",
-    Status.AT_BOUND: "converged, with a parameter on its bound",
-    Status.DROPPED: "given up by a joint fit: the image does not show this spot beside the others",
-}
 
 
 class Background(NamedTuple):
@@ -240,7 +195,7 @@ class FitResult:
                 raise IndexError(f"row {rows} is out of range for {len(self)} spots")
             rows = [rows]
         elif not isinstance(rows, slice):
-            rows = _check.plain_array("rows", rows)
+            rows = check.plain_array("rows", rows)
             if rows.ndim != 1:
                 raise IndexError(
                     "rows must be an integer, a slice, or one array (n,) of booleans or integers, "

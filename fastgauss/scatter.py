@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime, _scatter
+from . import _scatter
+from .base import check, thread_pool
 from .kernels import scatter as kernels
 
 MODES = ("raise", "wrap", "clip", "drop")
@@ -121,7 +122,7 @@ def add_at(
         if isinstance(given, np.ma.MaskedArray):
             raise TypeError(f"{name} must be a plain array, got a masked array")
     _check_options(out, mode, compensated, accumulate)
-    _runtime.resolve_threads(threads)
+    thread_pool.resolve_threads(threads)
     arrays = _index_arrays(indices)
     job = None if arrays is None else _plan(out, arrays, values, mode)
     if job is None:
@@ -170,10 +171,10 @@ def _check_options(out: Any, mode: str, compensated: bool, accumulate: str | Non
         raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
-    _check.choice("mode", mode, MODES)
-    _check.flag("compensated", compensated)
+    check.choice("mode", mode, MODES)
+    check.flag("compensated", compensated)
     if accumulate is not None:
-        _check.choice("accumulate", accumulate, ("float64",))
+        check.choice("accumulate", accumulate, ("float64",))
     if (compensated or accumulate is not None) and out.dtype.char not in "fdFD":
         raise TypeError(
             "compensated and accumulate need out of dtype float32, float64, complex64 or "

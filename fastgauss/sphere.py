@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check, _runtime
+from .base import check, thread_pool
+from .base.progress import Progress, check_progress, reporting
 from .kernels.healpix import (
     DEGREES,
     MAX_NSIDE,
@@ -55,7 +56,7 @@ class _Directions(NamedTuple):
 
 def _nside(value: Any, nest: bool) -> int:
     """A resolution that the order of pixels allows."""
-    nside = _check.integer("nside", value, at_least=1)
+    nside = check.integer("nside", value, at_least=1)
     if nside > MAX_NSIDE:
         raise ValueError(f"nside must be at most 2**29, got {nside}")
     if nest and nside & (nside - 1):
@@ -65,14 +66,14 @@ def _nside(value: Any, nest: bool) -> int:
 
 def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
     """Check the angles, but for their values."""
-    given = _check.real_array("theta", theta), _check.real_array("phi", phi)
+    given = check.real_array("theta", theta), check.real_array("phi", phi)
     try:
         shape = np.broadcast(*given).shape
     except ValueError:
         raise ValueError(
             f"theta of shape {given[0].shape} and phi of shape {given[1].shape} do not broadcast"
         ) from None
-    if _check.flag("lonlat", lonlat):
+    if check.flag("lonlat", lonlat):
         return _Directions(given[1], given[0], ("phi", "theta"), DEGREES, shape)
     frame = RADIANS
     if given[0].dtype == np.float32:  # the float32 next to pi lies above it
@@ -131,7 +132,7 @@ def _check_values(sky: _Directions, threads: int | None) -> None:
     """Raise for the first pair of angles that is no direction."""
     bad: list[int] = []
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         readers = _reader(sky.first, sky.shape), _reader(sky.second, sky.shape)
 
         def task(start: int, stop: int) -> None:
@@ -141,7 +142,7 @@ def _check_values(sky: _Directions, threads: int | None) -> None:
 
         return task
 
-    _runtime.run(make_task, sky.size, _CHUNK, threads)
+    thread_pool.run(make_task, sky.size, _CHUNK, threads)
     if bad:
         raise _invalid(sky, min(bad))
 
@@ -199,7 +200,7 @@ def healpix_pixel(
     >>> fg.healpix_pixel(2.0, 88.0, nside=64, nest=True, lonlat=True)
     np.int64(4091)
     """
-    order = _check.flag("nest", nest)
+    order = check.flag("nest", nest)
     side = _nside(nside, order)
     sky = _directions(theta, phi, lonlat)
     out = np.empty(sky.shape, dtype=np.int64)
@@ -207,7 +208,7 @@ def healpix_pixel(
     pixels = make_pixels(order)
     bad: list[int] = []
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         readers = _reader(sky.first, sky.shape), _reader(sky.second, sky.shape)
 
         def task(start: int, stop: int) -> None:
@@ -218,7 +219,7 @@ def healpix_pixel(
 
         return task
 
-    _runtime.run(make_task, sky.size, _CHUNK, threads)
+    thread_pool.run(make_task, sky.size, _CHUNK, threads)
     if bad:
         raise _invalid(sky, min(bad))
     return out[()]
@@ -235,7 +236,7 @@ def _side_of(array: np.ndarray, nside: Any, nest: bool) -> int:
 
 def _values(values: Any, sky: _Directions) -> np.ndarray:
     """What is to be added, which must not widen the shape of the directions."""
-    array = _check.real_array("values", values)
+    array = check.real_array("values", values)
     try:
         fits = np.broadcast_shapes(array.shape, sky.shape) == sky.shape
     except ValueError:
@@ -317,7 +318,7 @@ def healpix_add(
     lonlat: bool = False,
     *,
     threads: int | None = None,
-    progress: bool | _runtime.Progress = False,
+    progress: bool | Progress = False,
 ) -> np.ndarray:
     """Add values to the pixels of a HEALPix map that directions fall into.
 
@@ -360,14 +361,14 @@ def healpix_add(
     >>> fg.healpix_add(np.zeros(12), [0.1, 1.5, 0.2], 0.3, [1.0, 2.0, 4.0])
     array([5., 0., 0., 0., 2., 0., 0., 0., 0., 0., 0., 0.])
     """
-    shape = _check.real_array("map", map, 1).shape
-    sums = np.asarray(_check.out_array("map", map, shape, _KINDS))
-    order = _check.flag("nest", nest)
+    shape = check.real_array("map", map, 1).shape
+    sums = np.asarray(check.out_array("map", map, shape, _KINDS))
+    order = check.flag("nest", nest)
     side = _side_of(sums, nside, order)
     sky = _directions(theta, phi, lonlat)
     given = _values(values, sky)
-    team = _runtime.resolve_threads(threads)
-    _runtime.check_progress(progress)
+    team = thread_pool.resolve_threads(threads)
+    check_progress(progress)
     _check_values(sky, team)
     sources = [
         source.copy() if np.may_share_memory(source, sums) else source
@@ -377,7 +378,7 @@ def healpix_add(
     pixels = make_pixels(order)
     chunks = _Sums(sums, team)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         readers = [_reader(source, sky.shape) for source in sources[:2]]
         read_weights = _reader(sources[2], sky.shape, keep=True)
 
@@ -389,6 +390,6 @@ def healpix_add(
 
         return task
 
-    with _runtime.reporting(progress, sky.size, "direction") as report:
-        _runtime.run(make_task, sky.size, _CHUNK, team, report)
+    with reporting(progress, sky.size, "direction") as report:
+        thread_pool.run(make_task, sky.size, _CHUNK, team, report)
     return map

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _runtime
+from fastgauss.base import thread_pool
 from fastgauss.kernels._compile import JIT_DISABLED
 
 KERNELS = [(t, s, d) for t, s in KINDS for d in ("d", "f")]
@@ -156,13 +156,13 @@ def test_the_adjoint_sees_nothing_outside_a_support(turned, support):
 def _busy(monkeypatch):
     """A list that the number of threads of each job is added to."""
     teams = []
-    run = _runtime.run
+    run = thread_pool.run
 
     def spy(make_task, items, chunk, threads, *rest):
         teams.append(min(-(-items // chunk), threads or 1))
         return run(make_task, items, chunk, threads, *rest)
 
-    monkeypatch.setattr(_runtime, "run", spy)
+    monkeypatch.setattr(thread_pool, "run", spy)
     return teams
 
 

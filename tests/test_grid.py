@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.grid import as_grid
+from fastgauss.base.grid import as_grid
 
 
 def test_one_number_serves_all_axes():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss import _runtime
+from fastgauss.base.progress import report_descent, report_part
 
 RNG = np.random.default_rng(0)
 IMAGE = 10.0 + fg.image([[90.0, 12.3, 11.8, 1.4, 0.0]], (24, 26), model="symmetric")[0]
@@ -131,17 +131,17 @@ def test_progress_is_a_flag_or_a_callable(job, monkeypatch):
 
 def test_parts_of_a_job():
     told = []
-    whole = _runtime.part(lambda *call: told.append(call), 100, 20, 60)
+    whole = report_part(lambda *call: told.append(call), 100, 20, 60)
     for done, total in ((0, 8), (3, 8), (8, 8), (0, 0)):
         whole(done, total)
     assert told == [(20, 100), (35, 100), (60, 100), (60, 100)]
-    assert _runtime.part(None, 100, 20, 60) is None
+    assert report_part(None, 100, 20, 60) is None
 
 
 def test_a_falling_residual_is_told_in_hundredths():
     told = []
-    tell = _runtime.falling(lambda *call: told.append(call), 1e-4)
+    tell = report_descent(lambda *call: told.append(call), 1e-4)
     for residual in (1.0, 0.1, 0.5, 0.0, np.nan, 1e-2, 1e-9):
         tell(residual)
     assert told == [(k, 100) for k in (0, 25, 25, 50, 99)]
-    _runtime.falling(None, 1e-4)(1.0)
+    report_descent(None, 1e-4)(1.0)

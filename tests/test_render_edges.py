@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss import _runtime, _sweep
+from fastgauss import _sweep
+from fastgauss.base import thread_pool
 from fastgauss.kernels._compile import JIT_DISABLED
 
 # -- the target --------------------------------------------------------------------------------
@@ -124,13 +125,13 @@ def test_bits_depend_neither_on_threads_nor_on_stages(
     monkeypatch, shape, periodic, dtype, kind, support, combine
 ):  # fmt: skip
     chunks = []
-    run = _runtime.run
+    run = thread_pool.run
 
     def spy(make_task, items, chunk, threads, *rest):
         chunks.append(min(items, threads))
         return run(make_task, items, chunk, threads, *rest)
 
-    monkeypatch.setattr(_runtime, "run", spy)
+    monkeypatch.setattr(thread_pool, "run", spy)
     n = 3e6 / (7.0 ** len(shape))
     grid, positions, amplitudes, options = scene_of(
         np.random.default_rng(11), shape, int(n / 4), kind, periodic=periodic, origin=0.3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss import _runtime
+from fastgauss.base import thread_pool
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -20,13 +20,13 @@ def test_every_item_is_done_once(threads, items, chunk):
         assert stop - start <= chunk and start % chunk == 0
         seen[start:stop] += 1
 
-    _runtime.run(lambda: task, items, chunk, threads)
+    thread_pool.run(lambda: task, items, chunk, threads)
     assert (seen == 1).all()
 
 
 def test_one_chunk_stays_in_the_callers_thread():
     names = []
-    _runtime.run(lambda: lambda *_: names.append(threading.current_thread()), 5, 8, 4)
+    thread_pool.run(lambda: lambda *_: names.append(threading.current_thread()), 5, 8, 4)
     assert names == [threading.current_thread()]
 
 
@@ -38,9 +38,9 @@ def test_the_first_error_is_raised_and_the_pool_goes_on():
 
     for threads in (1, 4):
         with pytest.raises(ZeroDivisionError, match="chunk 30"):
-            _runtime.run(lambda: task, 1000, 10, threads)
+            thread_pool.run(lambda: task, 1000, 10, threads)
     done = []
-    _runtime.run(lambda: lambda a, b: done.append(b - a), 100, 10, 4)
+    thread_pool.run(lambda: lambda a, b: done.append(b - a), 100, 10, 4)
     assert sum(done) == 100
 
 
@@ -51,7 +51,7 @@ def test_an_error_of_the_progress_callback_ends_the_job():
     for threads in (1, 3):
         begun = []
         with pytest.raises(KeyboardInterrupt):
-            _runtime.run(
+            thread_pool.run(
                 lambda begun=begun: lambda a, b: begun.append(time.sleep(0.002)),
                 10000, 1, threads, stop,
             )  # fmt: skip
@@ -65,10 +65,10 @@ def test_jobs_inside_jobs_and_from_many_threads_end():
         total.append(stop - start)
 
     def outer(start, stop):
-        _runtime.run(lambda: inner, 40, 4, 4)
+        thread_pool.run(lambda: inner, 40, 4, 4)
 
     callers = [
-        threading.Thread(target=_runtime.run, args=(lambda: outer, 60, 2, 4)) for _ in range(8)
+        threading.Thread(target=thread_pool.run, args=(lambda: outer, 60, 2, 4)) for _ in range(8)
     ]
     for caller in callers:
         caller.start()
@@ -79,7 +79,7 @@ def test_jobs_inside_jobs_and_from_many_threads_end():
 
 def test_progress_only_grows_and_ends_at_the_total():
     calls = []
-    _runtime.run(lambda: lambda a, b: None, 95, 10, 3, lambda *told: calls.append(told))
+    thread_pool.run(lambda: lambda a, b: None, 95, 10, 3, lambda *told: calls.append(told))
     assert calls[-1] == (95, 95) and calls == sorted(calls)
 
 
@@ -88,14 +88,14 @@ def test_number_of_threads_comes_from_call_environment_or_cores(monkeypatch):
     assert fg.get_num_threads() == 3
     fg.set_num_threads(5)
     try:
-        assert fg.get_num_threads() == 5 and _runtime.resolve_threads(2) == 2
+        assert fg.get_num_threads() == 5 and thread_pool.resolve_threads(2) == 2
     finally:
         fg.set_num_threads(None)
     monkeypatch.setenv("FASTGAUSS_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="FASTGAUSS_NUM_THREADS"):
         fg.get_num_threads()
     monkeypatch.delenv("FASTGAUSS_NUM_THREADS")
-    assert fg.get_num_threads() == _runtime.available_cores()
+    assert fg.get_num_threads() == thread_pool.available_cores()
     for bad, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="threads"):
             fg.set_num_threads(bad)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
-from .._containers import library_of
+from ..base import check
+from ..base.duck_arrays import library_of
 
 
 def is_dask(value: Any) -> bool:
@@ -135,7 +135,7 @@ def tree_sum(parts: list[Any], split_every: int) -> Any:
     """The sum of delayed arrays, ``split_every`` neighbours at a time."""
     from dask import delayed
 
-    width = _check.integer("split_every", split_every, at_least=2)
+    width = check.integer("split_every", split_every, at_least=2)
     add = delayed(_sum, pure=True)
     while len(parts) > 1:
         groups = [parts[k : k + width] for k in range(0, len(parts), width)]

@@ -13,9 +13,10 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import _boxes, _check, _data
+from .. import _boxes, _data
+from ..base import check
+from ..base.grid import Grid, as_grid
 from ..deposit import deposit as deposit_rows
-from ..grid import Grid, as_grid
 from ..render import COMBINE
 from ..scatter import add_at as add_rows
 from .chunks import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
@@ -87,7 +88,7 @@ def render(
     True
     """
     grid, positions = as_grid(grid_or_shape), as_array(positions)
-    _check.choice("combine", combine, COMBINE)
+    check.choice("combine", combine, COMBINE)
     dtype = np.dtype(np.float64)
     if out is not None:
         if not is_dask(out) or out.dtype not in _data.KINDS:
@@ -137,7 +138,7 @@ def _deal(
 ) -> list[Any]:
     """What each block of particles gives to the chunks: lists, or delayed ones."""
     if not any(map(is_dask, (positions, amplitudes, options["sigma"], options["covariance"]))):
-        where = _check.real_array("positions", positions)
+        where = check.real_array("positions", positions)
         return [_boxes.deal(grid, chunks, len(where), where, amplitudes, options)]
     where = with_known_chunks("positions", da.asarray(positions))
     where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})

@@ -13,7 +13,8 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import _check, _io, _stack
+from .. import _io, _stack
+from ..base import check, optional
 from ..detect import find_spots
 from ..fit import fit_rois as fit_rows
 from ..fit import fit_spots as fit_frame
@@ -27,14 +28,14 @@ _FIND = ("sigma", "threshold", "min_distance", "exclude_border", "polarity")
 
 def _table(columns: dict[str, np.ndarray], first: int = 0) -> Any:
     """A pandas DataFrame whose index counts from ``first``."""
-    pandas = _io.require("pandas", "fastgauss.dask", "dask")
+    pandas = optional.require("pandas", "fastgauss.dask", "dask")
     count = len(next(iter(columns.values())))
     return pandas.DataFrame(columns, index=pandas.RangeIndex(first, first + count))
 
 
 def _tables(parts: list[Any], empty: Any, divisions: Any = None) -> Any:
     """Delayed tables as one."""
-    dataframe = _io.require("dask.dataframe", "fastgauss.dask", "dask")
+    dataframe = optional.require("dask.dataframe", "fastgauss.dask", "dask")
     return dataframe.from_delayed(parts, meta=empty, divisions=divisions, verify_meta=False)
 
 
@@ -284,7 +285,7 @@ def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
         count, frame = len(opened), opened[0]
     if frames is None:
         frames = max(1, _CHUNK_BYTES // max(frame.nbytes, 1))
-    step = min(_check.integer("frames", frames, at_least=1), count)
+    step = min(check.integer("frames", frames, at_least=1), count)
     starts = range(0, count, step)
     name = "frames-" + tokenize(str(file), file.stat().st_mtime_ns, step)
     graph: dict[Any, Any] = {

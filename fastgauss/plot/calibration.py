@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
 from .._columns import describe
-from .._figures import FAILED, FITTED, new_figure
+from ..base import check
+from ..base.figures import FAILED, FITTED, new_figure
 
 if TYPE_CHECKING:
     from ..results import FitResult
@@ -91,15 +91,15 @@ def _truth(result: FitResult, truth: Any) -> dict[str, np.ndarray]:
     if isinstance(truth, Mapping):
         found = {}
         for name, value in truth.items():
-            _check.choice("truth", name, names)
-            array = _check.real_array(f"truth[{name!r}]", value, (0, 1))
+            check.choice("truth", name, names)
+            array = check.real_array(f"truth[{name!r}]", value, (0, 1))
             if array.ndim and array.shape != (count,):
                 raise ValueError(
                     f"truth[{name!r}] must be a number or have shape ({count},), got {array.shape}"
                 )
             found[name] = np.broadcast_to(array, count)
         return found
-    array = _check.real_array("truth", truth, (1, 2))
+    array = check.real_array("truth", truth, (1, 2))
     if array.shape not in ((len(names),), (count, len(names))):
         raise ValueError(
             f"truth must have shape ({len(names)},) or ({count}, {len(names)}) for the parameters "

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from .._figures import (
+from ..base import check
+from ..base.figures import (
     FAILED,
     FITTED,
     MISSING,
@@ -75,7 +75,7 @@ def plot_rois(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['ROI 0\\n10 to 101', 'ROI 1\\n8 to 55.4']
     """
-    stack = _check.real_array("rois", rois, (3, 4))
+    stack = check.real_array("rois", rois, (3, 4))
     if len(stack) != len(result) or stack.ndim - 1 != result.model.ndim:
         raise ValueError(
             f"rois must be of the {len(result)} spots of {result.model.ndim} dimensions of the "
@@ -115,7 +115,7 @@ def plot_rois(
 def _rows(rows: Any, count: int) -> list[int]:
     if rows is None:
         return list(range(min(count, _MOST)))
-    chosen = [_check.integer(f"rows[{i}]", row) for i, row in enumerate(rows)]
+    chosen = [check.integer(f"rows[{i}]", row) for i, row in enumerate(rows)]
     for row in chosen:
         if not -count <= row < count:
             raise ValueError(f"rows must be among {count} ROIs, got {row}")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from .._figures import MISSING, new_figure, stretch, style
-from ..grid import Grid, as_grid
+from ..base import check
+from ..base.figures import MISSING, new_figure, stretch, style
+from ..base.grid import Grid, as_grid
 
 _NAMES = ("z", "y", "x")
 _SLICES = 4  # along an axis unless told
@@ -73,17 +73,17 @@ def plot_slices(
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['z = -1 um', 'y = 2 um', 'x = 5 um']
     """
-    values = _check.real_array("volume", volume, 3)
+    values = check.real_array("volume", volume, 3)
     if 0 in values.shape:
         raise ValueError(f"volume must have a node, got shape {values.shape}")
     nodes = as_grid(values.shape if grid is None else grid)
     if nodes.shape != values.shape:
         raise ValueError(f"volume must have the grid's shape {nodes.shape}, got {values.shape}")
     if unit is not None:
-        _check.text("unit", unit)
+        check.text("unit", unit)
     unit = "voxels" if unit is None and grid is None else unit or ""
-    _check.text("label", label)
-    _check.text("cmap", cmap)
+    check.text("label", label)
+    check.text("cmap", cmap)
     cuts = _cuts(nodes, axis, at)
     across, down = min(len(cuts), _ACROSS), -(-len(cuts) // _ACROSS)
     if figure is None:
@@ -116,16 +116,16 @@ def _cuts(grid: Grid, axis: Any, at: Any) -> list[tuple[int, int]]:
     """Axis and index of each slice."""
     if axis is None:
         middle = [o + 0.5 * (n - 1) * s for o, n, s in _along(grid)]
-        point = middle if at is None else list(_check.per_axis("at", at, 3))
+        point = middle if at is None else list(check.per_axis("at", at, 3))
         return [(k, _node(grid, k, place)) for k, place in enumerate(point)]
-    across = _check.integer("axis", axis)
+    across = check.integer("axis", axis)
     if not 0 <= across < 3:
         raise ValueError(f"axis must be 0, 1 or 2, got {across}")
     if at is None:
         n = grid.shape[across]
         inner = (np.arange(_SLICES) + 0.5) * n / _SLICES - 0.5
         return [(across, k) for k in np.unique(np.rint(inner).astype(int)).tolist()]
-    places = np.atleast_1d(_check.finite_array("at", at, (0, 1))).tolist()
+    places = np.atleast_1d(check.finite_array("at", at, (0, 1))).tolist()
     if not places:
         raise ValueError("at must hold a coordinate, got none")
     return [(across, _node(grid, across, place)) for place in places]

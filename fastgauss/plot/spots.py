@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _check
-from .._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
+from ..base import check
+from ..base.figures import (
+    FAILED,
+    FITTED,
+    MISSING,
+    frame_image,
+    new_figure,
+    shown_image,
+    stretch,
+    style,
+)
 from ..evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -121,7 +130,7 @@ class _Drawing(NamedTuple):
 def _begin(image: Any, result: FitResult, n_sigma: Any, count: int, figure: Any) -> _Drawing:
     """Check the arguments that plots of an image have, and draw the first of ``count`` panels."""
     image = shown_image(image)
-    n_sigma = _check.number("n_sigma", n_sigma, above=0)
+    n_sigma = check.number("n_sigma", n_sigma, above=0)
     if result.model.ndim != 2:
         raise ValueError(f"result must be of an image, got one of {result.model.ndim} dimensions")
     figure, (first, *rest) = _panels(figure, image.shape, count)
@@ -185,7 +194,7 @@ def plot_spots(
     >>> [axes.get_title() for axes in figure.axes]
     ['1 spot', 'residual']
     """
-    box = _check.integer("box", box, at_least=1)
+    box = check.integer("box", box, at_least=1)
     drawing = _begin(image, result, n_sigma, 2, figure)
     (right,) = drawing.rest
     right.imshow(_residual(drawing.image, result, box), **drawing.style)

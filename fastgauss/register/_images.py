@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
 from .._correlate import Source, correlate
+from ..base import check
 from ..kernels import align as kernel
 from ..kernels import block_match, quintic, taps
 from ._spectrum import times
@@ -50,7 +50,7 @@ class Pixels:
 
 def image(name: str, value: Any) -> np.ndarray:
     """A two-dimensional image that is large enough."""
-    array = _check.real_array(name, value, 2)
+    array = check.real_array(name, value, 2)
     if min(array.shape) < _LEAST:
         raise ValueError(f"{name} must have {_LEAST} rows and columns or more, got {array.shape}")
     return array
@@ -61,8 +61,8 @@ def error(name: str, value: Any, shape: tuple[int, ...]) -> float | np.ndarray |
     if value is None:
         return None
     if np.ndim(value) == 0:
-        return _check.number(name, value, above=0)
-    array = _check.real_array(name, value)
+        return check.number(name, value, above=0)
+    array = check.real_array(name, value)
     if array.shape != shape:
         raise ValueError(f"{name} must be one number or have shape {shape}, got {array.shape}")
     return array
@@ -72,7 +72,7 @@ def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """A mask of an image, True where a pixel is missing."""
     if value is None:
         return None
-    array = _check.plain_array(name, value)
+    array = check.plain_array(name, value)
     if array.dtype != bool:
         raise TypeError(f"{name} must hold booleans, True = missing, got dtype {array.dtype}")
     if array.shape != shape:

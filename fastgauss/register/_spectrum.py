@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._runtime import get_num_threads
+from ..base.thread_pool import get_num_threads
 
 _LARGE = 1 << 16  # numbers of a transform that more than one thread works on
 _MAX_ITER = 50

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import _runtime
+from ..base import thread_pool
+from ..base.progress import Progress
 from ..kernels import align as kernel
 from ..kernels import block_match
 from . import _images
@@ -54,7 +55,7 @@ def levels(side: int, coarse: int) -> int:
 
 def search(
     both: Pair, windows: np.ndarray, guesses: np.ndarray, reach: float, coarse: int, threads: int,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Where to begin, (n, 2): dx, dy."""
     side = int(windows[:, 2:].min())
@@ -66,13 +67,13 @@ def search(
     steps = np.full(2, int(np.ceil(reach / (1 << coarsest))))
     starts = np.zeros((len(windows), 2))
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         return lambda begin, end: block_match.match(
             a.zx, a.zy, b.zx, b.zy, a.firsts, a.shapes, finest, windows, guesses, steps,
             starts, begin, end,
         )  # fmt: skip
 
-    _runtime.run(make_task, len(windows), chunk(windows), threads, report)
+    thread_pool.run(make_task, len(windows), chunk(windows), threads, report)
     return starts
 
 
@@ -89,7 +90,7 @@ def refine(
     tol: float,
     least: float,
     threads: int,
-    report: _runtime.Progress | None = None,
+    report: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses."""
     out = np.empty((len(windows), kernel.COLUMNS))
@@ -97,7 +98,7 @@ def refine(
     rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
     rules = (BRIGHTNESS[brightness], _MAX_ITER, tol, least, _REACH)
 
-    def make_task() -> _runtime.Task:
+    def make_task() -> thread_pool.Task:
         scratch = kernel.make_scratch(rows, columns, both.low.kernel.square.size)
         return lambda begin, end: kernel.refine(
             both.a.coefficients, both.a.precision, both.b.coefficients, both.b.precision,
@@ -105,5 +106,5 @@ def refine(
             out, status, begin, end,
         )  # fmt: skip
 
-    _runtime.run(make_task, len(windows), chunk(windows), threads, report)
+    thread_pool.run(make_task, len(windows), chunk(windows), threads, report)
     return out, status

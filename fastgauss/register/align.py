@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from .._runtime import resolve_threads
+from ..base import check
+from ..base.thread_pool import resolve_threads
 from ..kernels import align as kernel
 from . import _images, _periodic, _windows
 from .results import Shift
@@ -110,20 +110,20 @@ def align(
     >>> round(shift.dx, 3), round(shift.dy, 3)
     (3.0, -2.0)
     """
-    _check.choice("model", model, ("shift",))
-    _check.choice("boundary", boundary, BOUNDARIES)
-    _check.choice("brightness", brightness, _windows.BRIGHTNESS)
+    check.choice("model", model, ("shift",))
+    check.choice("boundary", boundary, BOUNDARIES)
+    check.choice("brightness", brightness, _windows.BRIGHTNESS)
     first, second = read_pair(im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"))
     reach = (
         0.25 * min(first.values.shape)
         if search is None
-        else _check.number("search", search, above=0)
+        else check.number("search", search, above=0)
     )
     begin = None
     if not isinstance(start, str):
-        begin = _check.per_axis("start", start, 2)
+        begin = check.per_axis("start", start, 2)
     else:
-        _check.choice("start", start, ("correlation",))
+        check.choice("start", start, ("correlation",))
     if boundary == "wrap":
         return _periodic.register(first, second, begin, reach)
     return _overlap(first, second, begin, reach, brightness)

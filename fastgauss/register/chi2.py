@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
+from ..base import check
 from . import _images, _spectrum
 
 BOUNDARIES = ("wrap", "overlap")
@@ -57,8 +57,8 @@ def _mean(array: np.ndarray, exists: np.ndarray) -> np.float64:
 
 
 def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
-    zeromean = _check.flag("zeromean", zeromean)
-    arrays = [_check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
+    zeromean = check.flag("zeromean", zeromean)
+    arrays = [check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
     shape = arrays[0].shape
     if arrays[1].shape != shape:
         raise ValueError(f"im2 must have the shape of im1, {shape}, got {arrays[1].shape}")
@@ -179,8 +179,8 @@ def chi2_map(
     >>> [int(i) for i in np.unravel_index(chi2.argmin(), chi2.shape)]  # 3 - 1, 4 - 2
     [2, 2]
     """
-    _check.choice("boundary", boundary, BOUNDARIES)
-    reduced = _check.flag("reduced", reduced)
+    check.choice("boundary", boundary, BOUNDARIES)
+    reduced = check.flag("reduced", reduced)
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     if data.plain and boundary == "wrap":
@@ -262,8 +262,8 @@ def rise_of(nfitted: Any, nsigma: Any) -> float:
     """Rise of chi2 that holds the probability of so many sigmas for so many parameters."""
     from scipy.stats import chi2, norm
 
-    nfitted = _check.integer("nfitted", nfitted, at_least=1)
-    nsigma = _check.number("nsigma", nsigma, above=0)
+    nfitted = check.integer("nfitted", nfitted, at_least=1)
+    nsigma = check.number("nsigma", nsigma, above=0)
     return nsigma**2 if nfitted == 1 else float(chi2.isf(2 * norm.sf(nsigma), nfitted))
 
 
@@ -340,13 +340,13 @@ def chi2_shift(
     >>> abs(dx - 3.665) < 3 * ex, abs(dy + 4.25) < 3 * ey
     (True, True)
     """
-    return_error = _check.flag("return_error", return_error)
-    return_chi2array = _check.flag("return_chi2array", return_chi2array)
+    return_error = check.flag("return_error", return_error)
+    return_chi2array = check.flag("return_chi2array", return_chi2array)
     factor = 0.0
     if upsample_factor != "auto":
         if isinstance(upsample_factor, str):
-            _check.choice("upsample_factor", upsample_factor, ("auto",))
-        factor = _check.number("upsample_factor", upsample_factor, at_least=1)
+            check.choice("upsample_factor", upsample_factor, ("auto",))
+        factor = check.number("upsample_factor", upsample_factor, at_least=1)
     rise = math.sqrt(rise_of(nfitted, 1.0))
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
+from ..base import check
 from . import _spectrum
 from ._images import missing
 
@@ -29,7 +29,7 @@ def _window(name: Any, shape: tuple[int, ...]) -> np.ndarray | float:
     """The product of tapers along all axes."""
     if name is None:
         return 1.0
-    _check.choice("window", name, WINDOWS)
+    check.choice("window", name, WINDOWS)
     taper = np.ones(shape)
     for axis, n in enumerate(shape):
         line = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
@@ -39,7 +39,7 @@ def _window(name: Any, shape: tuple[int, ...]) -> np.ndarray | float:
 
 def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Values, 0 where missing, and what exists."""
-    arrays = [_check.real_array(name, value) for name, value in (("a", a), ("b", b))]
+    arrays = [check.real_array(name, value) for name, value in (("a", a), ("b", b))]
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(f"b must have the shape of a, {arrays[0].shape}, got {arrays[1].shape}")
     if not arrays[0].ndim or not arrays[0].size:
@@ -127,8 +127,8 @@ def cross_correlate(
     >>> fg.register.shift_from_correlation(c).round(1)
     array([ 2., -3.])
     """
-    _check.choice("boundary", boundary, BOUNDARIES)
-    normalize, fftshift = _check.flag("normalize", normalize), _check.flag("fftshift", fftshift)
+    check.choice("boundary", boundary, BOUNDARIES)
+    normalize, fftshift = check.flag("normalize", normalize), check.flag("fftshift", fftshift)
     values, valid = _read(a, b, mask)
     shape = values[0].shape
     if window is not None or normalize:
@@ -203,7 +203,7 @@ def phase_correlate(
     >>> fg.register.shift_from_correlation(c, method="parabola").round(6)
     array([ 2., -3.])
     """
-    fftshift = _check.flag("fftshift", fftshift)
+    fftshift = check.flag("fftshift", fftshift)
     values, valid = _read(a, b, None)
     shape = values[0].shape
     taper = _window(window, shape)
@@ -250,9 +250,9 @@ def shift_from_correlation(
     >>> fg.register.shift_from_correlation(peak).round(6)
     array([2.3])
     """
-    values = _check.real_array("correlation", correlation)
-    fftshift = _check.flag("fftshift", fftshift)
-    _check.choice("method", method, ("gaussian", "parabola"))
+    values = check.real_array("correlation", correlation)
+    fftshift = check.flag("fftshift", fftshift)
+    check.choice("method", method, ("gaussian", "parabola"))
     values = np.asarray(values, dtype=np.float64)
     if not values.ndim or not np.isfinite(values).any():
         raise ValueError(f"correlation must hold a finite value, got shape {values.shape}")

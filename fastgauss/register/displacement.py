@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from .._runtime import Progress, check_progress, part, reporting, resolve_threads
+from ..base import check
+from ..base.progress import Progress, check_progress, report_part, reporting
+from ..base.thread_pool import resolve_threads
 from ..kernels import align as kernel
 from . import _windows
 from .align import read_pair
@@ -96,13 +97,13 @@ def displacement_field(
     errors = err if isinstance(err, tuple) else (err, err)
     if len(errors) != 2:
         raise ValueError(f"err must be one value or a tuple of two, got {len(errors)}")
-    _check.choice("brightness", brightness, _windows.BRIGHTNESS)
+    check.choice("brightness", brightness, _windows.BRIGHTNESS)
     sides = _pair("window", window, _SMALLEST)
     steps = _pair("step", step, 1)
-    passes = _check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
+    passes = check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
     team = resolve_threads(threads)
     check_progress(progress)
-    reach = 0.25 * min(sides) if search is None else _check.number("search", search, above=0)
+    reach = 0.25 * min(sides) if search is None else check.number("search", search, above=0)
     first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"))
     shape = first.values.shape
     if sides[0] > shape[0] or sides[1] > shape[1]:
@@ -121,11 +122,11 @@ def displacement_field(
             last = total - number * len(guesses)
             starts = _windows.search(
                 both, windows, guesses, near, _COARSE, team,
-                part(report, total, last - len(guesses), last - len(guesses) // 2),
+                report_part(report, total, last - len(guesses), last - len(guesses) // 2),
             )  # fmt: skip
             out, status = _windows.refine(
                 both, windows, starts, brightness, _TOL, _LEAST, team,
-                part(report, total, last - len(guesses) // 2, last),
+                report_part(report, total, last - len(guesses) // 2, last),
             )  # fmt: skip
             moves = out[:, [kernel.DX, kernel.DY]].reshape(*nodes, 2)
             outlier, median = median_test(moves)
@@ -150,7 +151,7 @@ def _pair(name: str, value: Any, at_least: int) -> tuple[int, int]:
     items = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(items) != 2:
         raise ValueError(f"{name} must be one number or 2 numbers, got {len(items)}")
-    rows, columns = (_check.integer(name, item, at_least=at_least) for item in items)
+    rows, columns = (check.integer(name, item, at_least=at_least) for item in items)
     return rows, columns
 
 

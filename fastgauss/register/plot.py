@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
-from .._figures import FAILED, FITTED, MISSING, frame_image, new_figure, shown_image, stretch, style
+from ..base import check
+from ..base.figures import (
+    FAILED,
+    FITTED,
+    MISSING,
+    frame_image,
+    new_figure,
+    shown_image,
+    stretch,
+    style,
+)
 from .results import DisplacementField
 
 _LONGEST = 0.9  # of the distance of two nodes: the arrow of a large displacement
@@ -70,7 +79,7 @@ def plot_displacements(
     found = np.isfinite(field.dx)
     if scale is None:
         scale = _arrow_scale(field, found)
-    scale = _check.number("scale", scale, above=0)
+    scale = check.number("scale", scale, above=0)
     height, width = image.shape
     if figure is None:
         unit = _SIDE / max(height, width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
+from ..base import check
 from . import _spectrum
 
 METHODS = ("fourier", "spline")
@@ -57,13 +57,13 @@ def shift_image(
     >>> fg.register.shift_image(image, (0, 1)).round(12)[0]
     array([ 0.,  1., -0.,  0.])
     """
-    array = _check.finite_array("image", image)
+    array = check.finite_array("image", image)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
-    move = _check.per_axis("displacement", displacement, array.ndim)
-    _check.choice("method", method, METHODS)
-    order = _check.integer("order", order, at_least=0, at_most=5)
-    fill = _check.any_number("cval", cval)
+    move = check.per_axis("displacement", displacement, array.ndim)
+    check.choice("method", method, METHODS)
+    order = check.integer("order", order, at_least=0, at_most=5)
+    fill = check.any_number("cval", cval)
     if method == "spline":
         from scipy.ndimage import shift
 

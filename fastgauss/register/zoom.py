@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check
+from ..base import check
 from . import _spectrum, chi2
 
 
@@ -47,10 +47,10 @@ def chi2_map_to_errors(
     >>> [round(e, 2) for e in errors]
     [10.0, 10.0, 5.0, 5.0]
     """
-    values = _check.finite_array("chi2_values", chi2_values, 2)
+    values = check.finite_array("chi2_values", chi2_values, 2)
     if not values.size:
         raise ValueError(f"chi2_values must hold a value, got shape {values.shape}")
-    zoom_factor = _check.number("zoom_factor", zoom_factor, above=0)
+    zoom_factor = check.number("zoom_factor", zoom_factor, above=0)
     rise = chi2.rise_of(nfitted, nsigma)
     at = np.unravel_index(int(values.argmin()), values.shape)
     ends: list[float] = []
@@ -125,16 +125,16 @@ def chi2_shift_iterzoom(
     >>> fg.register.chi2_shift_iterzoom(image, shifted)[:2]
     (5.0, 12.0)
     """
-    return_error = _check.flag("return_error", return_error)
-    return_chi2array = _check.flag("return_chi2array", return_chi2array)
+    return_error = check.flag("return_error", return_error)
+    return_chi2array = check.flag("return_chi2array", return_chi2array)
     sides = [
-        tuple(_check.integer(f"{name}[{i}]", n, at_least=5) for i, n in enumerate(value))
+        tuple(check.integer(f"{name}[{i}]", n, at_least=5) for i, n in enumerate(value))
         for name, value in (("zoom_shape", zoom_shape), ("rezoom_shape", rezoom_shape))
     ]
     for name, side in zip(("zoom_shape", "rezoom_shape"), sides, strict=True):
         if len(side) != 2 or max(side) > chi2.LARGEST:
             raise ValueError(f"{name} must be 2 numbers of at most {chi2.LARGEST}, got {side}")
-    mindiff = _check.number("mindiff", mindiff, above=0)
+    mindiff = check.number("mindiff", mindiff, above=0)
     rise = chi2.rise_of(nfitted, 1.0)
     data = chi2.read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape

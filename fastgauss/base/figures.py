@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
-from ._io import require
+from . import check
+from .optional import require
 
 FITTED, FAILED = "#ff9f1c", "#2ec4ff"
 MISSING = "#d9c8a0"  # where there is no value
@@ -25,7 +25,7 @@ def new_figure(width: float, height: float, layout: str = "compressed") -> Any:
 def shown_image(image: Any) -> np.ndarray:
     """The argument ``image``: two axes and a finite pixel."""
     require("matplotlib.figure", "plotting", "plot")
-    image = _check.real_array("image", image, 2)
+    image = check.real_array("image", image, 2)
     if not np.isfinite(image).any():
         raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
     return image

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check
+from . import check
 
 _PLAIN = frozenset({np.ndarray, list, float, int, np.float64, type(None)})
 _LIBRARIES = ("xarray", "dask")
@@ -210,7 +210,7 @@ def by_rows(function: Function, arguments: Arguments) -> Any:
     image = da.asarray(rest.pop("image"))
     mask = rest.pop("mask")
     rest["threads"] = rest["threads"] or 1
-    axis = _check.integer("axis", rest["axis"])
+    axis = check.integer("axis", rest["axis"])
     empty = function(image=np.empty((0,) * image.ndim, image.dtype), mask=None, **rest)
     image = image.rechunk({axis: -1})
     if mask is None:

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check
+from . import check
 
 _MOST_NODES = 1 << 60  # beyond, addresses do not fit
 
 
 def _flags(name: str, value: Any, ndim: int) -> tuple[bool, ...]:
     if np.ndim(value) == 0:
-        return (_check.flag(name, value),) * ndim
+        return (check.flag(name, value),) * ndim
     items = list(value)
     if len(items) != ndim:
         raise ValueError(f"{name} must be True or False or {ndim} of them, got {len(items)}")
-    return tuple(_check.flag(f"{name}[{i}]", item) for i, item in enumerate(items))
+    return tuple(check.flag(f"{name}[{i}]", item) for i, item in enumerate(items))
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Grid:
 
     def __post_init__(self) -> None:
         given = (self.shape,) if np.ndim(self.shape) == 0 else self.shape
-        shape = _check.shape("shape", given, (1, 2, 3))
+        shape = check.shape("shape", given, (1, 2, 3))
         if math.prod(max(n, 1) for n in shape) > _MOST_NODES:
             raise ValueError(f"shape must have at most 2**60 nodes, got {shape}")
         n = len(shape)
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "spacing", _check.per_axis("spacing", self.spacing, n, above=0.0))
-        object.__setattr__(self, "origin", _check.per_axis("origin", self.origin, n))
+        object.__setattr__(self, "spacing", check.per_axis("spacing", self.spacing, n, above=0.0))
+        object.__setattr__(self, "origin", check.per_axis("origin", self.origin, n))
         object.__setattr__(self, "periodic", _flags("periodic", self.periodic, n))
 
     @property
@@ -133,13 +133,13 @@ class Grid:
         >>> fg.Grid((2, 3), spacing=0.5).nodes(1)
         array([0. , 0.5, 1. ])
         """
-        k = _check.integer("axis", axis)
+        k = check.integer("axis", axis)
         if not -self.ndim <= k < self.ndim:
             raise ValueError(f"axis must be one of {self.ndim} axes, got {k}")
         return self.origin[k] + self.spacing[k] * np.arange(self.shape[k])
 
     def _points(self, name: str, value: ArrayLike) -> np.ndarray:
-        array = np.asarray(_check.real_array(name, value), dtype=np.float64)
+        array = np.asarray(check.real_array(name, value), dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.ndim:
             raise ValueError(
                 f"{name} must have a last axis of {self.ndim} for a grid of shape {self.shape}, "
@@ -166,12 +166,12 @@ def as_grid(value: Grid | Sequence[int] | int) -> Grid:
 
     Examples
     --------
-    >>> from fastgauss.grid import as_grid
+    >>> from fastgauss.base.grid import as_grid
     >>> as_grid((4, 5)).spacing
     (1.0, 1.0)
     """
     if isinstance(value, Grid):
         return value
     if np.ndim(value) == 0:
-        return Grid((_check.integer("grid", value, at_least=0),))
-    return Grid(_check.shape("grid", value, (1, 2, 3)))
+        return Grid((check.integer("grid", value, at_least=0),))
+    return Grid(check.shape("grid", value, (1, 2, 3)))

@@ -1,4 +1,4 @@
-"""Threads, chunks and progress: how a job of many items runs on a few cores.
+"""Thread pool and chunked jobs: how a job of many items runs on a few cores.
 
 A kernel is serial, works on a range of items and runs without the GIL. ``run``
 deals out ranges of a fixed size to a few threads: the caller's and those of one
@@ -16,25 +16,17 @@ chunks in hand.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
-from typing import Any, Protocol
 
-from . import _check
-from ._logging import logger
+from . import check
+from .log import logger
+from .progress import Progress
 
 Task = Callable[[int, int], None]
-
-
-class Progress(Protocol):
-    """What may be given as ``progress``: called with items done and items in all."""
-
-    def __call__(self, done: int, total: int, /) -> Any: ...
 
 
 _pool: ThreadPoolExecutor | None = None
@@ -79,7 +71,7 @@ def get_num_threads() -> int:
         value = int(text)
     except ValueError:
         raise ValueError(f"FASTGAUSS_NUM_THREADS must be an integer, got {text!r}") from None
-    return _check.integer("FASTGAUSS_NUM_THREADS", value, at_least=1)
+    return check.integer("FASTGAUSS_NUM_THREADS", value, at_least=1)
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -110,14 +102,14 @@ def set_num_threads(threads: int | None) -> None:
     >>> fg.set_num_threads(None)
     """
     global _num_threads
-    _num_threads = None if threads is None else _check.integer("threads", threads, at_least=1)
+    _num_threads = None if threads is None else check.integer("threads", threads, at_least=1)
 
 
 def resolve_threads(threads: int | None) -> int:
     """The number of threads that the option ``threads=`` means."""
     if threads is None:
         return get_num_threads()
-    return _check.integer("threads", threads, at_least=1)
+    return check.integer("threads", threads, at_least=1)
 
 
 def _forget_pool() -> None:
@@ -138,71 +130,6 @@ def _submit(work: Callable[[], None]) -> Future:
             workers = max(32, 2 * available_cores())  # idle ones cost nothing: made on demand
             _pool = ThreadPoolExecutor(workers, thread_name_prefix="fastgauss")
         return _pool.submit(work)
-
-
-def check_progress(progress: Any) -> None:
-    """Raise unless this is what the option ``progress=`` may be."""
-    if progress is not None and not callable(progress) and not isinstance(progress, bool):
-        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
-
-
-def reporting(
-    progress: bool | Progress | None, total: int, unit: str
-) -> AbstractContextManager[Progress | None]:
-    """The callback that the option ``progress=`` means, for the time of a job.
-
-    True asks for a tqdm bar, which is closed however the job ends.
-    """
-    if progress is False or progress is None:
-        return _SILENT
-    check_progress(progress)
-    return nullcontext(progress) if callable(progress) else _bar(total, unit)
-
-
-_SILENT: AbstractContextManager[None] = nullcontext()
-
-
-@contextmanager
-def _bar(total: int, unit: str) -> Iterator[Progress]:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError(
-            "progress=True needs tqdm (pip install tqdm); a callable works without it"
-        ) from None
-    with tqdm(total=total, unit=unit) as bar:
-        yield lambda done, _: bar.update(done - bar.n)
-
-
-def part(progress: Progress | None, total: int, begin: int, end: int) -> Progress | None:
-    """What a part of a job is told to call, that brings the whole from ``begin`` to ``end``."""
-    if progress is None:
-        return None
-    tell = progress
-
-    def show(done: int, items: int, /) -> None:
-        tell(begin + (end - begin) * done // items if items else end, total)
-
-    return show
-
-
-def falling(progress: Progress | None, least: float) -> Callable[[float], None]:
-    """What a descent tells its residual, that shall fall to ``least``: hundredths of the way.
-
-    The way is measured in orders of magnitude, and begins at the first residual told.
-    """
-    first, done = 0.0, 0
-
-    def tell(residual: float) -> None:
-        nonlocal first, done
-        if progress is None or not residual > 0.0:
-            return
-        first = first or residual
-        way = math.log(max(first / least, 1.0 + 1e-9))
-        done = min(99, max(done, int(100.0 * math.log(first / residual) / way)))
-        progress(done, 100)
-
-    return tell
 
 
 def run(

@@ -12,7 +12,7 @@ from typing import Any
 
 from numba.core import event
 
-from .kernels._compile import _PackageCache, cache_path
+from ..kernels._compile import _PackageCache, cache_path
 
 logger = logging.getLogger("fastgauss")
 logger.addHandler(logging.NullHandler())

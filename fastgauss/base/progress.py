@@ -1,0 +1,79 @@
+"""Progress bars and callbacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """What may be given as ``progress``: called with items done and items in all."""
+
+    def __call__(self, done: int, total: int, /) -> Any: ...
+
+
+def check_progress(progress: Any) -> None:
+    """Raise unless this is what the option ``progress=`` may be."""
+    if progress is not None and not callable(progress) and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+
+
+def reporting(
+    progress: bool | Progress | None, total: int, unit: str
+) -> AbstractContextManager[Progress | None]:
+    """The callback that the option ``progress=`` means, for the time of a job.
+
+    True asks for a tqdm bar, which is closed however the job ends.
+    """
+    if progress is False or progress is None:
+        return _SILENT
+    check_progress(progress)
+    return nullcontext(progress) if callable(progress) else _bar(total, unit)
+
+
+_SILENT: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def _bar(total: int, unit: str) -> Iterator[Progress]:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError(
+            "progress=True needs tqdm (pip install tqdm); a callable works without it"
+        ) from None
+    with tqdm(total=total, unit=unit) as bar:
+        yield lambda done, _: bar.update(done - bar.n)
+
+
+def report_part(progress: Progress | None, total: int, begin: int, end: int) -> Progress | None:
+    """What a part of a job is told to call, that brings the whole from ``begin`` to ``end``."""
+    if progress is None:
+        return None
+    tell = progress
+
+    def show(done: int, items: int, /) -> None:
+        tell(begin + (end - begin) * done // items if items else end, total)
+
+    return show
+
+
+def report_descent(progress: Progress | None, least: float) -> Callable[[float], None]:
+    """What a descent tells its residual, that shall fall to ``least``: hundredths of the way.
+
+    The way is measured in orders of magnitude, and begins at the first residual told.
+    """
+    first, done = 0.0, 0
+
+    def tell(residual: float) -> None:
+        nonlocal first, done
+        if progress is None or not residual > 0.0:
+            return
+        first = first or residual
+        way = math.log(max(first / least, 1.0 + 1e-9))
+        done = min(99, max(done, int(100.0 * math.log(first / residual) / way)))
+        progress(done, 100)
+
+    return tell

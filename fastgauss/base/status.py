@@ -1,0 +1,51 @@
+"""Status codes: how an iteration ended."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ..kernels import levmar
+
+
+class Status(IntEnum):
+    """How the fit of a spot ended; ``message`` says it in words.
+
+    Attributes
+    ----------
+    message : str
+        One sentence for people.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> fg.Status(0).name, fg.Status(0).message
+    ('CONVERGED', 'converged')
+    """
+
+    CONVERGED = levmar.CONVERGED
+    MAX_ITERATIONS = levmar.MAX_ITERATIONS
+    STALLED = levmar.STALLED
+    SINGULAR = levmar.SINGULAR
+    NOT_FINITE = levmar.NOT_FINITE
+    TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
+    OUTSIDE = levmar.OUTSIDE
+    AT_BOUND = levmar.AT_BOUND
+    DROPPED = levmar.DROPPED
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "converged",
+    Status.MAX_ITERATIONS: "max_iter rounds were used before the tolerance was met",
+    Status.STALLED: "no step reduced the residual, though the tolerance was not met",
+    Status.SINGULAR: "the pixels do not determine all parameters",
+    Status.NOT_FINITE: "the pixels, or the model at the starting values, are not finite",
+    Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
+    Status.OUTSIDE: "converged to a centre outside the fitted pixels",
+    Status.AT_BOUND: "converged, with a parameter on its bound",
+    Status.DROPPED: "given up by a joint fit: the image does not show this spot beside the others",
+}
