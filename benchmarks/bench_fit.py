@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fastgauss as fg
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 from .conditions import JOBS, MAX_ITER, PLANAR, TOL, Case, make_image, make_rois
 from .fitters import estimator

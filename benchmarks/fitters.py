@@ -50,7 +50,7 @@ def _evaluations(rois: Rois) -> int:
 
 def estimator(case: Case, rois: Rois) -> dict[str, Any]:
     """The options of fit_rois that a case asks for."""
-    from fastgauss.models import get_model
+    from fastgauss.models.model import get_model
 
     names = get_model(case.model, case.ndim).names
     chosen: dict[str, Any] = {"model": case.model, "method": case.method, "pixel": case.pixel}

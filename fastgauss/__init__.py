@@ -12,11 +12,11 @@ from ._info import show_config
 from .base.grid import Grid
 from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
-from .base.version import __version__
+from .base.version import __version__ as __version__
 from .deposit import deposit, gather
 from .detect import find_spots
-from .evaluate import evaluate, image, jacobian
 from .fit import fit_rois, fit_spots
+from .models.evaluation import evaluate, image, jacobian
 from .render import render
 from .results import FitResult
 from .scatter import add_at
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._density import KernelDensity
     from ._warmup import warmup
     from .amplitudes import AmplitudeFit
-    from .astigmatism import AstigmaticModel, astigmatic_model, calibrate_astigmatism
+    from .astigmatism import calibrate_astigmatism
     from .binning import BinStatistics, bin_statistics, histogram
     from .components import PCA, pca
     from .density import kde
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .joint import fit_joint
     from .linear import LineFit, LineStatus, fit_lines, level
+    from .models.astigmatic import AstigmaticModel, astigmatic_model
     from .refine import Refinement
     from .sphere import healpix_add, healpix_pixel
 

@@ -19,10 +19,10 @@ import numpy as np
 from .binning import histogram
 from .density import kde
 from .detect import find_spots
-from .evaluate import evaluate
 from .filters import gaussian_filter
 from .fit import fit_rois
 from .linear import fit_lines
+from .models.evaluation import evaluate
 from .register import align
 from .render import render
 from .scatter import add_at

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _rotation
-from .models import Model
+from .models import sigma_matrix
+from .models.model import Model
 
 
 class Coordinates(NamedTuple):
@@ -40,13 +40,13 @@ class Coordinates(NamedTuple):
 
     def start(self, params: np.ndarray) -> np.ndarray:
         """Coordinates of parameters (n, P)."""
-        return (_rotation.to_sigma_matrix(params) if self._matrix else params)[:, :-1].copy()
+        return (sigma_matrix.to_sigma_matrix(params) if self._matrix else params)[:, :-1].copy()
 
     def plain(self, u: np.ndarray) -> np.ndarray:
         """What the kernels see, (n, k)."""
         ndim, full = self.model.ndim, np.column_stack([u, np.zeros(len(u))])
         if self.model.name == "rotated":
-            return u if self._matrix else _rotation.to_sigma_matrix(full)[:, :-1]
+            return u if self._matrix else sigma_matrix.to_sigma_matrix(full)[:, :-1]
         widths = self.model.widths(full)
         return np.concatenate([u[:, : 1 + ndim], widths], axis=1)
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _rotation
 from ._options import Options
 from .base import thread_pool
 from .kernels.levmar import NOT_FINITE
 from .kernels.linalg import packed_size
 from .kernels.spots import Stages, stages
+from .models import sigma_matrix
 from .results import FitResult
 
 _CHUNK_BYTES = 4 << 20
@@ -191,7 +191,7 @@ class Job:
         if chunk.origin is not None:
             self._move(params, chunk.origin, rows, lower, upper)
         if options.bounds is not None and model.name == "rotated":
-            _rotation.make_canonical(params, packed, self._part(options.bounds, rows))
+            sigma_matrix.make_canonical(params, packed, self._part(options.bounds, rows))
 
     @staticmethod
     def _part(bounds: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
@@ -235,11 +235,11 @@ class Job:
             start = np.empty((len(pixels), model.start_size))
             kernels.start(pixels, places, *shape, self.options.polarity, start)
             start = model.from_start(start)
-            return _rotation.from_sigma_matrix(start, *bounds) if turned and bounded else start
+            return sigma_matrix.from_sigma_matrix(start, *bounds) if turned and bounded else start
         start = np.array(guess[rows], order="C")
         if origin is not None:
             start[:, 1 : 1 + model.ndim] -= origin
-        return _rotation.to_sigma_matrix(start) if turned and not bounded else start
+        return sigma_matrix.to_sigma_matrix(start) if turned and not bounded else start
 
     def _bounds(
         self, rows: slice | np.ndarray, origin: np.ndarray | None

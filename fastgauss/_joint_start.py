@@ -8,7 +8,7 @@ import numpy as np
 
 from ._options import Options
 from ._spots import fit_each
-from .models import Model
+from .models.model import Model
 
 _LEAST_SIGMA = 0.05  # pixels
 _ODD = 1.6  # factor between the sigma of a spot fitted alone and the median, at which it is wrong

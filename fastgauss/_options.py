@@ -8,7 +8,7 @@ import numpy as np
 
 from .base import check, thread_pool
 from .base.progress import Progress, check_progress
-from .models import PIXELS, Model
+from .models.model import PIXELS, Model
 
 METHODS = ("lsq", "mle")
 COVARIANCES = ("auto", "residual", "absolute", "sandwich")

@@ -32,7 +32,7 @@ from .base.status import Status
 from .detect import NOISE_FACTOR, find_spots
 from .joint import fit_joint
 from .kernels import taps
-from .models import Model, get_model
+from .models.model import Model, get_model
 from .results import FitResult
 
 ROUNDS = 20  # at most, of looking for spots

@@ -23,7 +23,7 @@ from . import _io
 from ._columns import describe
 from .base import check
 from .base.status import Status
-from .models import PIXELS, Model, find_model, get_model
+from .models.model import PIXELS, Model, find_model, get_model
 from .results import Background, FitResult
 
 _FORMAT = 1
@@ -117,7 +117,7 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _model(facts: Mapping[str, Any]) -> Model:
     if facts["constants"]:
-        from .astigmatism import from_constants
+        from .models.astigmatic import from_constants
 
         return from_constants(facts["constants"])
     return get_model(facts["model"], facts["ndim"])

@@ -16,7 +16,7 @@ from ._windows import windows
 from .base import check
 from .base.progress import Progress, reporting
 from .kernels.levmar import TOO_FEW_PIXELS
-from .models import Model
+from .models.model import Model
 from .results import FitResult
 
 

@@ -21,7 +21,6 @@ from .components import pca
 from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
-from .evaluate import evaluate, image, jacobian
 from .field import GaussianField
 from .filters import (
     difference_of_gaussians,
@@ -32,7 +31,8 @@ from .filters import (
 from .fit import fit_rois, fit_spots
 from .joint import fit_joint
 from .linear import fit_lines, level
-from .models import MODELS
+from .models.evaluation import evaluate, image, jacobian
+from .models.model import MODELS
 from .render import render
 from .scatter import add_at
 from .sphere import healpix_add

@@ -29,7 +29,7 @@ from ._options import METHODS
 from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
 from .base.thread_pool import resolve_threads
-from .models import MODELS, PIXELS
+from .models.model import MODELS, PIXELS
 from .results import FitResult
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141

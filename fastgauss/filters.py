@@ -27,7 +27,7 @@ from ._overlap import by_overlap
 from .base import check
 from .base.duck_arrays import foreign, of_image
 from .base.progress import Progress
-from .evaluate import image as evaluate_image
+from .models.evaluation import image as evaluate_image
 
 _FILTER = of_image(by_overlap)
 

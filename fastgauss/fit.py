@@ -21,7 +21,7 @@ from .base import check
 from .base.progress import Progress
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
-from .models import Model, get_model
+from .models.model import Model, get_model
 from .results import FitResult
 
 

@@ -25,7 +25,7 @@ from .kernels.levmar import (
     SINGULAR,
     TOO_FEW_PIXELS,
 )
-from .models import Model, get_model
+from .models.model import Model, get_model
 from .results import Background, FitResult
 
 BACKGROUNDS = ("local", "constant", "plane")

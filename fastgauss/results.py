@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ._columns import documented
 from .base import check
 from .base.status import Status
-from .models import Model
+from .models.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 CASES = (  # every model, on grids whose sides differ
     ("symmetric", (15,)),

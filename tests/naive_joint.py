@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 SHAPES = {2: (31, 33), 3: (15, 17, 16)}
 PLACES = {  # (z), row, column; far enough to know them apart, near enough to overlap

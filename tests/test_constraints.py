@@ -9,7 +9,7 @@ from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 COUNT = 1 if JIT_DISABLED else 3
 FLAT = CASES[1:4]  # the images

@@ -11,7 +11,7 @@ from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 KINDS = [
     ("symmetric", 1), ("symmetric", 2), ("elliptic", 2), ("rotated", 2),

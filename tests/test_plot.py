@@ -9,7 +9,7 @@ import pytest
 import fastgauss as fg
 from fastgauss import plot
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 pytest.importorskip("matplotlib")
 

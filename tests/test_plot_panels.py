@@ -5,7 +5,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss import plot
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 pytest.importorskip("matplotlib")
 

@@ -19,7 +19,7 @@ from fastgauss import kernels
 from fastgauss.kernels import load, store
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.model import sigmas_of
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 
 ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(5)

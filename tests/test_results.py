@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss.models import get_model
+from fastgauss.models.model import get_model
 from fastgauss.results import Background
 
 ASTIGMATIC = fg.astigmatic_model((1.3, -250.0, 400.0), (1.3, 250.0, 400.0), (-500.0, 500.0))

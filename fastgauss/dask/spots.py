@@ -18,7 +18,7 @@ from ..base import check, optional
 from ..detect import find_spots
 from ..fit import fit_rois as fit_rows
 from ..fit import fit_spots as fit_frame
-from ..models import Model
+from ..models.model import Model
 from ..results import FitResult
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 

@@ -124,7 +124,7 @@ def _rows(rows: Any, count: int) -> list[int]:
 
 def _draw_roi(panels: Any, roi: np.ndarray, spot: FitResult, name: str, aspect: str) -> None:
     """Data, model and residual of one spot."""
-    from ..evaluate import image
+    from ..models.evaluation import image
 
     model = image(spot.params[0], roi.shape, spot.model, spot.pixel)
     if roi.ndim == 3:

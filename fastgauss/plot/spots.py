@@ -17,7 +17,7 @@ from ..base.figures import (
     stretch,
     style,
 )
-from ..evaluate import evaluate
+from ..models.evaluation import evaluate
 
 if TYPE_CHECKING:
     from ..results import FitResult

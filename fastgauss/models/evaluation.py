@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check, thread_pool
-from .base.duck_arrays import foreign, of_points
-from .kernels.evaluate import make_image, make_points
-from .models import PIXELS, Model, get_model
+from ..base import check, thread_pool
+from ..base.duck_arrays import foreign, of_points
+from ..kernels.evaluate import make_image, make_points
+from .model import PIXELS, Model, get_model
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time
 _BUFFER = 4096  # elements of one array that are converted at a time

@@ -26,7 +26,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .base import check
+from ..base import check
 
 MODELS = ("symmetric", "elliptic", "rotated")
 PIXELS = ("sample", "integrate")

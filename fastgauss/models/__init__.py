@@ -1,0 +1,1 @@
+"""The Gaussian models and their values."""
