@@ -18,7 +18,7 @@ from .detect import find_spots
 from .fit import fit_rois, fit_spots
 from .models.evaluation import evaluate, image, jacobian
 from .render import render
-from .results import FitResult
+from .results.fit_result import FitResult
 from .scatter import add_at
 
 if TYPE_CHECKING:

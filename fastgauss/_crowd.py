@@ -23,17 +23,6 @@ class Crowd(NamedTuple):
     link_places: np.ndarray  # (2 pairs,) which pair; ~ of it where its block is to be turned
 
 
-def boxes_around(
-    centres: np.ndarray, before: np.ndarray, extents: np.ndarray, extent: np.ndarray
-) -> np.ndarray:
-    """Boxes (n, 6) from ``before`` pixels before the rounded centre, clipped to the image."""
-    far = np.abs(extents).max(initial=1) + extent.max()
-    first = np.rint(np.clip(centres, -far, extent + far)).astype(np.int64) - before
-    last = np.clip(first + extents, 0, extent)
-    first = np.clip(first, 0, extent)
-    return np.concatenate([first, np.maximum(last - first, 0)], axis=1)
-
-
 def reach_of(widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Half windows (n, d), in pixels, beyond which light is below 2 % of the noise's sigma."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base.status import Status
-from .results import FitResult
+from .results.fit_result import FitResult
 
 LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
 SAME_SPOT = 0.5  # sigmas, within which two are one
@@ -58,15 +58,4 @@ def with_dropped(result: FitResult, rows: np.ndarray, count: int) -> FitResult:
     """The result with all its rows, those that were fitted where they belong."""
     if len(rows) == count:
         return result
-    params = np.full((count, result.model.size), np.nan)
-    packed = np.full((count, result._packed.shape[1]), np.nan)
-    numbers = [np.full(count, np.nan), *np.zeros((3, count), np.int32)]
-    status = np.full(count, Status.DROPPED, np.int32)
-    params[rows], packed[rows], status[rows] = result.params, result._packed, result.status
-    for whole, name in zip(numbers, ("objective", "iterations", "pixels", "dof"), strict=True):
-        whole[rows] = getattr(result, name)
-    objective, iterations, pixels, dof = numbers
-    return FitResult(
-        result.model, params, packed, objective, status, iterations, pixels, dof,
-        result._absolute, result.pixel, result.background,
-    )  # fmt: skip
+    return result.with_rows(result.rows.scatter(rows, count, Status.DROPPED))

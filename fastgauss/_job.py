@@ -18,7 +18,8 @@ from .kernels.levmar import NOT_FINITE
 from .kernels.linalg import packed_size
 from .kernels.spots import Stages, stages
 from .models import sigma_matrix
-from .results import FitResult
+from .results.fit_result import FitResult
+from .results.rows import Rows
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
@@ -289,8 +290,9 @@ class Job:
 
     def result(self) -> FitResult:
         """The result, when all rows are written."""
-        return FitResult(
-            self.options.model, self.params, self.packed, self.objective, self.status,
-            self.iterations, self.pixels, self.pixels - self.options.free, self.options.absolute,
-            self.options.pixel,
+        options = self.options
+        rows = Rows(
+            self.params, self.packed, self.objective, self.status, self.iterations, self.pixels,
+            self.pixels - options.free,
         )  # fmt: skip
+        return FitResult(options.model, rows, absolute=options.absolute, pixel=options.pixel)

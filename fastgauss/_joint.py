@@ -26,9 +26,9 @@ from .base import thread_pool
 from .kernels import conjugate
 from .kernels import crowd as kernels
 from .kernels.lanes import WIDTH, lane_rows
+from .results.pixel_owners import _each_slab
 
 _SPOTS = 256  # a task's spots
-_ROWS = 64  # a task's rows of the image, at least
 _START_DAMPING = 1e-3
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
@@ -83,43 +83,6 @@ def _left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
     rate = np.maximum(rate, min(1.0, 1e-6 / tol))
     left = np.where(rate < 0.999, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
     return np.minimum(longest, left)
-
-
-def claim(
-    extent: np.ndarray, exists: np.ndarray, centres: np.ndarray, boxes: np.ndarray,
-    threads: int | None,
-) -> np.ndarray:  # fmt: skip
-    """The owner of every pixel."""
-    owner = np.full(exists.size, -1, np.int32)
-    nearest = np.full(exists.size, np.inf, np.float32)
-
-    def work(spots: np.ndarray, low: int, high: int) -> None:
-        kernels.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
-
-    _each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
-    return owner
-
-
-def _each_slab(
-    windows: np.ndarray, spots: np.ndarray, extent: np.ndarray,
-    work: Callable[[np.ndarray, int, int], None], threads: int | None,
-) -> None:  # fmt: skip
-    """Call ``work(spots, low, high)`` for slabs of image rows, with the spots that reach them."""
-    first = (windows[spots, 0] * extent[1]) + windows[spots, 1]
-    span = np.where(windows[spots, 3] > 0, (windows[spots, 3] - 1) * extent[1], 0)
-    longest = int((span + windows[spots, 4]).max(initial=1))
-    order = np.argsort(first, kind="stable")
-    first, spots = first[order], spots[order]
-    begin = int(first[0]) if len(first) else 0
-    rows = (int(first[-1]) + longest - begin) if len(first) else 0
-
-    def task(low: int, high: int) -> None:
-        low, high = low + begin, high + begin
-        near = spots[np.searchsorted(first, low - longest) : np.searchsorted(first, high)]
-        if len(near):
-            work(near, low, high)
-
-    thread_pool.run(lambda: task, rows, max(_ROWS, 2 * longest), threads)
 
 
 class Joint:

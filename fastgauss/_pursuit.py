@@ -33,7 +33,7 @@ from .detect import NOISE_FACTOR, find_spots
 from .joint import fit_joint
 from .kernels import taps
 from .models.model import Model, get_model
-from .results import FitResult
+from .results.fit_result import FitResult
 
 ROUNDS = 20  # at most, of looking for spots
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least

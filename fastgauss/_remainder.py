@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ._crowd import gather
-from ._joint import Joint, Progress, Scene, State, claim
+from ._joint import Joint, Progress, Scene, State
+from .results.pixel_owners import claim
 
 _CYCLES = 6
 

@@ -24,7 +24,7 @@ from ._job import Job
 from ._options import Options
 from .base.progress import report_part
 from .kernels.levmar import AT_BOUND, CONVERGED
-from .results import FitResult
+from .results.fit_result import FitResult
 
 _MOST_ROUNDS = 30
 _ROWS = 4096  # spots whose matrices are in memory at once

@@ -17,7 +17,7 @@ from .base import check
 from .base.progress import Progress, reporting
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models.model import Model
-from .results import FitResult
+from .results.fit_result import FitResult
 
 
 def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:

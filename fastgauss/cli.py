@@ -23,14 +23,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io, _register_command, _stack, _table
+from . import _io, _register_command, _stack
 from ._info import show_config
 from ._options import METHODS
 from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
 from .base.thread_pool import resolve_threads
 from .models.model import MODELS, PIXELS
-from .results import FitResult
+from .results import table
+from .results.fit_result import FitResult
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -187,7 +188,7 @@ def _fit(args: argparse.Namespace) -> None:
 def _print_summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> None:
     where = "the example image" if args.example else Path(args.image).name
     frames = f", {count} frames" if count > 1 else ""
-    spots, rest = _table.summary(result).split(", ", 1)
+    spots, rest = table.summary(result).split(", ", 1)
     print(f"{spots} in {where}{frames}, {rest}, {seconds:.2f} s")
     good = result[result.converged]
     if len(good):
@@ -202,12 +203,12 @@ def _print_rows(result: FitResult) -> None:
     """The first rows, without the columns that only a program wants."""
     if not len(result):
         return
-    columns = [[name, *cells] for name, cells in _table.preview(result.to_dict()).items()]
+    columns = [[name, *cells] for name, cells in table.preview(result.to_dict()).items()]
     widths = [max(map(len, column)) for column in columns]
     print()
     for row in zip(*columns, strict=True):
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
-    more = len(result) - _table.ROWS
+    more = len(result) - table.ROWS
     if more > 0:
         print(f"and {more} more; -o TABLE writes all, with errors and statuses")
 

@@ -22,7 +22,7 @@ from .base.progress import Progress
 from .detect import find_spots
 from .kernels.levmar import TOO_FEW_PIXELS
 from .models.model import Model, get_model
-from .results import FitResult
+from .results.fit_result import FitResult
 
 
 def fit_rois(

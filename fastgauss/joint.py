@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from . import _crowd, _errors, _joint_start
 from ._coordinates import Coordinates
 from ._ground import complete
-from ._joint import Joint, Scene, State, claim
+from ._joint import Joint, Scene, State
 from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
 from ._windows import box_sides
@@ -26,7 +26,11 @@ from .kernels.levmar import (
     TOO_FEW_PIXELS,
 )
 from .models.model import Model, get_model
-from .results import Background, FitResult
+from .results import pixel_owners
+from .results.background import Background
+from .results.fit_result import FitResult
+from .results.pixel_owners import claim
+from .results.rows import Rows
 
 BACKGROUNDS = ("local", "constant", "plane")
 _LARGEST = 1e150  # of a pixel: its square is finite
@@ -247,7 +251,7 @@ class _Fit:
         self.frames = places[:, 0] if picture.stack else np.zeros(len(places))
         self.three = self._three(places[:, -self.ndim :])
         extents = np.array((1, *box)[-3:])
-        self.boxes = _crowd.boxes_around(self.three, extents // 2, extents, picture.extent)
+        self.boxes = pixel_owners.boxes_around(self.three, extents // 2, extents, picture.extent)
         self.owner = claim(picture.extent, picture.exists, self.three, self.boxes, chosen.threads)
         bound = chosen.bounds is not None and bool(np.isfinite(chosen.bounds[..., 3:6]).any())
         direct = bound or any(3 <= k <= 5 for k in chosen.shared)
@@ -348,7 +352,7 @@ class _Fit:
         return half
 
     def _windows(self, u: np.ndarray, half: np.ndarray) -> np.ndarray:
-        return _crowd.boxes_around(self._at(u), half, 2 * half + 1, self.picture.extent)
+        return pixel_owners.boxes_around(self._at(u), half, 2 * half + 1, self.picture.extent)
 
     def _noise(self, offsets: np.ndarray) -> np.ndarray:
         """A first idea of the noise's sigma at each spot: from neighbouring pixels."""
@@ -463,11 +467,14 @@ class _Fit:
         back = np.empty(n, np.intp)
         back[order] = np.arange(n)
         pixels = around[back, 1].astype(np.int32)
-        result = FitResult(
-            chosen.model, reported[back], matrices[:, i, j][back], around[back, 0],
-            status[back].astype(np.int32), rounds, pixels, pixels - chosen.free, chosen.absolute,
-            chosen.pixel, self._remember(fit, state),
+        rows = Rows(
+            reported[back], matrices[:, i, j][back], around[back, 0],
+            status[back].astype(np.int32), rounds, pixels, pixels - chosen.free,
             self.frames.astype(np.intp) if self.picture.stack else None,
+        )  # fmt: skip
+        result = FitResult(
+            chosen.model, rows, absolute=chosen.absolute, pixel=chosen.pixel,
+            background=self._remember(fit, state),
         )  # fmt: skip
         if chosen.progress is not None:
             chosen.progress(n, n)

@@ -10,6 +10,7 @@ import fastgauss as fg
 from fastgauss import plot
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.models.model import get_model
+from fastgauss.results.rows import Rows
 
 pytest.importorskip("matplotlib")
 
@@ -172,9 +173,8 @@ def test_thousands_of_spots():
     params[:, 1], params[:, 2] = column.ravel(), row.ravel()
     nothing = np.zeros((row.size, 15))
     whole = np.zeros(row.size, int)
-    result = fg.FitResult(
-        get_model("symmetric", 2), params, nothing, whole, whole, whole, whole, whole, False
-    )
+    rows = Rows(params, nothing, whole, whole, whole, whole, whole)
+    result = fg.FitResult(get_model("symmetric", 2), rows, absolute=False)
     figure = plot.plot_spots(np.zeros((1200, 1500)), result)
     assert len(outlines(figure)) == 12_500
     assert residual(figure)[5::12, 5::12].max() < -1.49

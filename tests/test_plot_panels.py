@@ -6,6 +6,7 @@ import pytest
 import fastgauss as fg
 from fastgauss import plot
 from fastgauss.models.model import get_model
+from fastgauss.results.rows import Rows
 
 pytest.importorskip("matplotlib")
 
@@ -22,9 +23,8 @@ def made(params, errors=0.1, status=0, model=MODEL):
     i = np.arange(size)
     packed[:, i * (i + 3) // 2] = np.square(errors)
     whole = np.zeros(n, int)
-    return fg.FitResult(
-        model, params, packed, whole, whole + status, whole, whole, whole, False, "sample"
-    )
+    rows = Rows(params, packed, whole, whole + status, whole, whole, whole)
+    return fg.FitResult(model, rows, absolute=False)
 
 
 def drawn(axes):

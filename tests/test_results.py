@@ -10,7 +10,8 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.models.model import get_model
-from fastgauss.results import Background
+from fastgauss.results.background import Background
+from fastgauss.results.rows import Rows
 
 ASTIGMATIC = fg.astigmatic_model((1.3, -250.0, 400.0), (1.3, 250.0, 400.0), (-500.0, 500.0))
 MODELS = [
@@ -22,7 +23,7 @@ MODELS = [
 WHOLE = (".parquet", ".npz")  # keep everything
 
 
-def made(model=MODELS[1], n=7, seed=0, **others):
+def made(model=MODELS[1], n=7, seed=0, frames=None, **others):
     """A result that no fit has made."""
     rng = np.random.default_rng(seed)
     half = rng.normal(size=(n, model.size, model.size))
@@ -33,10 +34,8 @@ def made(model=MODELS[1], n=7, seed=0, **others):
     status = rng.integers(0, 9, n).astype(np.int32)
     pixels = rng.integers(0, 99, n).astype(np.int32)
     options = {"absolute": False, "pixel": "sample"} | others
-    return fg.FitResult(
-        model, params, packed, rng.uniform(size=n), status, pixels + 1, pixels, pixels - 5,
-        **options,
-    )  # fmt: skip
+    rows = Rows(params, packed, rng.uniform(size=n), status, pixels + 1, pixels, pixels - 5)
+    return fg.FitResult(model, rows._replace(frames=frames), **options)
 
 
 def assert_same(one, other, covariance=True):

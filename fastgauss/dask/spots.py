@@ -19,7 +19,7 @@ from ..detect import find_spots
 from ..fit import fit_rois as fit_rows
 from ..fit import fit_spots as fit_frame
 from ..models.model import Model
-from ..results import FitResult
+from ..results.fit_result import FitResult
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # of frames that a task reads from a file

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._columns import describe
 from ..base import check
 from ..base.figures import FAILED, FITTED, new_figure
+from ..results.columns import describe
 
 if TYPE_CHECKING:
-    from ..results import FitResult
+    from ..results.fit_result import FitResult
 
 _WIDE = 4.5  # pulls beyond are counted in the last bin
 _BIN = 0.3

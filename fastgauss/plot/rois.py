@@ -22,7 +22,7 @@ from ..base.figures import (
 )
 
 if TYPE_CHECKING:
-    from ..results import FitResult
+    from ..results.fit_result import FitResult
 
 _MOST = 12  # ROIs shown unless told
 _ACROSS = 12  # ROIs beside each other

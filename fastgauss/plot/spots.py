@@ -20,7 +20,7 @@ from ..base.figures import (
 from ..models.evaluation import evaluate
 
 if TYPE_CHECKING:
-    from ..results import FitResult
+    from ..results.fit_result import FitResult
 
 _PANEL = 5.0  # inches, the longer side of a panel
 _NOISES = 5.0  # of the residual, shown as black and white

@@ -5,26 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._columns import documented
-from .base import check
-from .base.status import Status
-from .models.model import Model
+from ..base import check
+from ..base.status import Status
+from ..models.model import Model
+from .background import Background
+from .columns import documented
+from .rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Background(NamedTuple):
-    """What a joint fit knows of the background between spots."""
-
-    known: np.ndarray | None  # of the image's shape
-    terms: np.ndarray  # (frames or 1, t): constant and slopes; t = 0 if known
-    scale: np.ndarray  # (6,) middle of z, y, x and what brings them within -1 and 1
 
 
 class FitResult:
@@ -92,40 +86,45 @@ class FitResult:
     def __init__(
         self,
         model: Model,
-        params: np.ndarray,
-        packed_covariance: np.ndarray,
-        objective: np.ndarray,
-        status: np.ndarray,
-        iterations: np.ndarray,
-        pixels: np.ndarray,
-        dof: np.ndarray,
+        rows: Rows,
+        *,
         absolute: bool,
         pixel: str = "sample",
         background: Background | None = None,
-        frames: np.ndarray | None = None,
     ) -> None:
         self.model = model
         self.pixel = pixel
+        self.absolute = absolute
         self.background = background
-        self.frames = frames
-        self.params = params
-        self.objective = objective
-        self.status = status
-        self.iterations = iterations
-        self.pixels = pixels
-        self.dof = dof
-        self._absolute = absolute
-        self._packed = packed_covariance
+        (
+            self.params,
+            self._packed,
+            self.objective,
+            self.status,
+            self.iterations,
+            self.pixels,
+            self.dof,
+            self.frames,
+        ) = rows
+
+    @property
+    def rows(self) -> Rows:
+        """The arrays of this result."""
+        return Rows(
+            self.params,
+            self._packed,
+            self.objective,
+            self.status,
+            self.iterations,
+            self.pixels,
+            self.dof,
+            self.frames,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters."""
         return self.model.names
-
-    @property
-    def absolute(self) -> bool:
-        """Whether the objective has a known scale."""
-        return self._absolute
 
     @property
     def converged(self) -> np.ndarray:
@@ -142,7 +141,7 @@ class FitResult:
         """Probability of a larger objective if the model is right."""
         from scipy.stats import chi2
 
-        if not self._absolute:
+        if not self.absolute:
             return np.full(len(self), np.nan)
         return chi2.sf(self.objective, np.where(self.dof > 0, self.dof, np.nan))
 
@@ -202,19 +201,16 @@ class FitResult:
                     f"got {rows.ndim} axes"
                 )
             rows = rows if rows.size or rows.dtype == bool else rows.astype(np.intp)
+        return self.with_rows(self.rows.take(rows))
+
+    def with_rows(self, rows: Rows) -> FitResult:
+        """Other rows of the same kind of fit."""
         return FitResult(
             self.model,
-            self.params[rows],
-            self._packed[rows],
-            self.objective[rows],
-            self.status[rows],
-            self.iterations[rows],
-            self.pixels[rows],
-            self.dof[rows],
-            self._absolute,
-            self.pixel,
-            self.background,
-            None if self.frames is None else self.frames[rows],
+            rows,
+            absolute=self.absolute,
+            pixel=self.pixel,
+            background=self.background,
         )
 
     def render(
@@ -259,7 +255,7 @@ class FitResult:
         >>> bool(np.abs(image - result.render(image.shape)).max() < 1e-4)
         True
         """
-        from ._compose import compose
+        from .model_image import compose
 
         return compose(self, shape, background, box, threads)
 
@@ -303,7 +299,7 @@ class FitResult:
         >>> result.sort("amplitude", descending=True).x.round(3)
         array([4.8, 5.1])
         """
-        from ._table import order
+        from .table import order
 
         return self[order(self, by, descending)]
 
@@ -338,9 +334,22 @@ class FitResult:
         >>> fg.FitResult.concatenate(each, frames=[0, 1, 2]).frames
         array([0, 1, 2])
         """
-        from ._concatenate import concatenate
+        from .concatenation import concatenate
 
-        return concatenate(list(results), frames)
+        results = list(results)
+        for number, result in enumerate(results):
+            if not isinstance(result, cls):
+                kind = type(result).__name__
+                raise TypeError(f"results[{number}] must be a FitResult, got {kind}")
+        rows, background = concatenate(results, frames)
+        first = results[0]
+        return cls(
+            first.model,
+            rows,
+            absolute=first.absolute,
+            pixel=first.pixel,
+            background=background,
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write this result to a file, from which `load` reads it; whole or not at all.
@@ -373,7 +382,7 @@ class FitResult:
         >>> bool((again.covariance == result.covariance).all())
         True
         """
-        from ._saved import save
+        from .storage import save
 
         save(self, path)
 
@@ -395,9 +404,10 @@ class FitResult:
         --------
         See `save`.
         """
-        from ._saved import load
+        from .storage import load
 
-        return load(path)
+        saved = load(path)
+        return cls(*saved[:2], **saved[2])
 
     @documented
     def to_dict(self) -> dict[str, np.ndarray]:
@@ -428,13 +438,13 @@ class FitResult:
 
         Its ``attrs`` hold the units and meanings of the columns, by name.
         """
-        from ._table import dataframe
+        from .table import dataframe
 
         return dataframe(self)
 
     def _repr_html_(self) -> str:
         """The first spots as a notebook shows them."""
-        from ._table import html
+        from .table import html
 
         return html(self)
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._columns import describe
-from .base import check
-from .base.status import Status
-from .results import FitResult
+from ..base import check
+from ..base.status import Status
+from .columns import describe
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .fit_result import FitResult
 
 ROWS = 10  # shown
 _NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _crowd
-from ._coordinates import Coordinates
-from ._joint import claim
-from .base import check
-from .base.status import Status
-from .render import render
-from .results import FitResult
+from ..base import check
+from ..base.status import Status
+from ..models.sigma_matrix import to_sigma_matrix
+from ..render import render
+from . import pixel_owners
+
+if TYPE_CHECKING:
+    from .fit_result import FitResult
 
 _TOLERANCE = 1e-7
 
@@ -47,7 +48,7 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
         "threads": threads,
     }
     if plain.name == "rotated":
-        matrix = Coordinates(plain, False).start(params)[:, 3:6]
+        matrix = to_sigma_matrix(params)[:, 3:6]
         root = np.empty((len(params), 2, 2))  # y before x
         root[:, 0, 0], root[:, 1, 1] = matrix[:, 1], matrix[:, 0]
         root[:, 0, 1] = root[:, 1, 0] = matrix[:, 2]
@@ -98,8 +99,8 @@ def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | N
     three = np.column_stack([*lead, centres])
     extents = np.array((1, 1, *[box] * spots.model.ndim)[-3:])
     extent = np.array((1, 1, *shape)[-3:])
-    boxes = _crowd.boxes_around(three, extents // 2, extents, extent)
-    owner = claim(extent, np.ones(image.size, bool), three, boxes, threads)
+    boxes = pixel_owners.boxes_around(three, extents // 2, extents, extent)
+    owner = pixel_owners.claim(extent, np.ones(image.size, bool), three, boxes, threads)
     flat = image.reshape(-1)
     flat[owner >= 0] = offsets[owner[owner >= 0]]
     return image

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import check
-from .results import Background, FitResult
+from ..base import check
+from .background import Background
+from .rows import Rows, join
+
+if TYPE_CHECKING:
+    from .fit_result import FitResult
 
 _SAME = ("model", "pixel", "absolute")
 
 
-def concatenate(results: Sequence[FitResult], frames: Any) -> FitResult:
-    """See `FitResult.concatenate`."""
+def concatenate(results: Sequence[FitResult], frames: Any) -> tuple[Rows, Background | None]:
+    """The rows and the background of `FitResult.concatenate`."""
     if not results:
         raise ValueError("results must hold at least one FitResult, got none")
-    for number, result in enumerate(results):
-        if not isinstance(result, FitResult):
-            raise TypeError(f"results[{number}] must be a FitResult, got {type(result).__name__}")
+    for result in results:
         for name in _SAME:
             first, own = (getattr(each, name) for each in (results[0], result))
             if first != own:
                 raise ValueError(f"results must have one {name}, got {first} and {own}")
 
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(result, name) for result in results])
-
-    first = results[0]
-    grounds = [result.background for result in results]
-    return FitResult(
-        first.model, joined("params"), joined("_packed"), joined("objective"), joined("status"),
-        joined("iterations"), joined("pixels"), joined("dof"), first.absolute, first.pixel,
-        grounds[0] if all(_equal(ground, grounds[0]) for ground in grounds) else None,
-        _frames(results, frames),
-    )  # fmt: skip
+    numbers = _frames(results, frames)
+    rows = join([result.rows for result in results])._replace(frames=numbers)
+    first, *others = (result.background for result in results)
+    return rows, first if all(_equal(first, other) for other in others) else None
 
 
 def _frames(results: Sequence[FitResult], frames: Any) -> np.ndarray | None:

@@ -15,16 +15,20 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _io
-from ._columns import describe
-from .base import check
-from .base.status import Status
-from .models.model import PIXELS, Model, find_model, get_model
-from .results import Background, FitResult
+from .. import _io
+from ..base import check
+from ..base.status import Status
+from ..models.model import PIXELS, Model, find_model, get_model
+from .background import Background
+from .columns import describe
+from .rows import Rows
+
+if TYPE_CHECKING:
+    from .fit_result import FitResult
 
 _FORMAT = 1
 _COVARIANCE = "covariance"
@@ -80,7 +84,7 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
         words = {name: np.full(len(result), facts[name]) for name in _WORDS}
         _io.write_table(path, {**table, **words})
         return
-    table[_COVARIANCE] = result._packed
+    table[_COVARIANCE] = result.rows.packed
     about = {k: v for k, v in describe(result.model, result.absolute).items() if k in table}
     triangle = "lower triangle of the parameters' covariance, row by row"
     about[_COVARIANCE] = ("", triangle)
@@ -90,8 +94,8 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
 # -- loading -----------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike) -> FitResult:
-    """See `FitResult.load`."""
+def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
+    """What makes a `FitResult`: the model, the rows, and what is the same for all rows."""
     table, text = _io.read_table(path)
     try:
         facts = _told(table) if text is None else json.loads(text)
@@ -117,7 +121,7 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _model(facts: Mapping[str, Any]) -> Model:
     if facts["constants"]:
-        from .models.astigmatic import from_constants
+        from ..models.astigmatic import from_constants
 
         return from_constants(facts["constants"])
     return get_model(facts["model"], facts["ndim"])
@@ -157,7 +161,9 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     return packed
 
 
-def _build(table: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> FitResult:
+def _build(
+    table: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> tuple[Model, Rows, dict[str, Any]]:
     if not isinstance(facts, dict) or facts["format"] != _FORMAT:
         raise ValueError("it was written by another version of fastgauss")
     model = _model(facts)
@@ -169,16 +175,15 @@ def _build(table: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> FitResu
     )
     frames = _column(table, "frame") if "frame" in table else None
     packed = _covariance(table, model)
-    columns = (packed, objective, status, iterations, pixels, dof, frames)
-    if any(column is not None and len(column) != len(params) for column in columns):
+    rows = Rows(params, packed, objective, status, iterations, pixels, dof, frames)
+    if any(column is not None and len(column) != len(params) for column in rows):
         raise ValueError("its columns differ in length")
     if not np.isin(status, list(Status)).all():
         raise ValueError("its column 'status' has unknown codes")
     ground = facts["background"]
-    return FitResult(
-        model, params, packed, objective, status, iterations, pixels, dof,
-        check.flag("absolute", facts["absolute"]),
-        check.choice("pixel", facts["pixel"], PIXELS),
-        None if ground is None else Background(*map(_from_text, ground)),
-        frames,
-    )  # fmt: skip
+    shared = {
+        "absolute": check.flag("absolute", facts["absolute"]),
+        "pixel": check.choice("pixel", facts["pixel"], PIXELS),
+        "background": None if ground is None else Background(*map(_from_text, ground)),
+    }
+    return model, rows, shared

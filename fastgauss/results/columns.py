@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from .models.model import Model
+from ..models.model import Model
 
 Described = TypeVar("Described", bound=Callable)
 
