@@ -14,9 +14,9 @@ import numpy as np
 
 from ._options import Options
 from .base import thread_pool
-from .kernels.levmar import NOT_FINITE
 from .kernels.linalg import packed_size
 from .kernels.spots import Stages, stages
+from .kernels.status import NOT_FINITE
 from .models import sigma_matrix
 from .results.fit_result import FitResult
 from .results.rows import Rows

@@ -23,7 +23,7 @@ import numpy as np
 from ._job import Job
 from ._options import Options
 from .base.progress import report_part
-from .kernels.levmar import AT_BOUND, CONVERGED
+from .kernels.status import AT_BOUND, CONVERGED
 from .results.fit_result import FitResult
 
 _MOST_ROUNDS = 30

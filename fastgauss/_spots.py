@@ -15,7 +15,7 @@ from ._shared import fit_shared
 from ._windows import windows
 from .base import check
 from .base.progress import Progress, reporting
-from .kernels.levmar import TOO_FEW_PIXELS
+from .kernels.status import TOO_FEW_PIXELS
 from .models.model import Model
 from .results.fit_result import FitResult
 

@@ -20,7 +20,7 @@ from ._windows import box_sides
 from .base import check
 from .base.progress import Progress
 from .detect import find_spots
-from .kernels.levmar import TOO_FEW_PIXELS
+from .kernels.status import TOO_FEW_PIXELS
 from .models.model import Model, get_model
 from .results.fit_result import FitResult
 

@@ -17,7 +17,7 @@ from ._remainder import fit_all
 from ._windows import box_sides
 from .base import check
 from .base.progress import Progress, reporting
-from .kernels.levmar import (
+from .kernels.status import (
     AT_BOUND,
     CONVERGED,
     MAX_ITERATIONS,

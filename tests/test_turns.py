@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgauss.kernels import _compile, _turns
+from fastgauss.kernels import _cache_lock, _compile
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 @pytest.fixture
 def holder(folder):
     """A process that has the turn of "name"."""
-    command = [sys.executable, "-c", _HOLD, _turns.__file__, folder]
+    command = [sys.executable, "-c", _HOLD, _cache_lock.__file__, folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stdout.readline() == b"None\n"
@@ -42,7 +42,7 @@ def holder(folder):
 
 
 def _wait(folder, name="name", look=lambda: None):
-    turns = _turns.Turns()
+    turns = _cache_lock.Turns()
     with turns.compiling():
         begin = time.monotonic()
         return turns.wait(folder, name, look), time.monotonic() - begin
@@ -54,7 +54,7 @@ def test_who_waits_loads_what_the_other_keeps(folder, holder):
 
 
 def test_another_kernel_waits_for_nobody(folder, holder, monkeypatch):
-    monkeypatch.setattr(_turns.time, "sleep", lambda pause: pytest.fail("it waited"))
+    monkeypatch.setattr(_cache_lock.time, "sleep", lambda pause: pytest.fail("it waited"))
     assert _wait(folder, "another")[0] is None
 
 
@@ -68,17 +68,17 @@ def test_the_turn_ends_with_its_process_or_its_compilation(folder, holder, end):
 
 
 def test_an_error_ends_the_turn(folder):
-    turns = _turns.Turns()
+    turns = _cache_lock.Turns()
     with pytest.raises(ZeroDivisionError), turns.compiling():
         turns.wait(folder, "name", lambda: 1 / 0)
-    command = [sys.executable, "-c", _HOLD, _turns.__file__, folder]
+    command = [sys.executable, "-c", _HOLD, _cache_lock.__file__, folder]
     done = subprocess.run(command, capture_output=True, timeout=30, check=True, input=b"")
     assert done.stdout == b"None\n"
 
 
 def test_nobody_waits_in_vain_twice(folder, holder, monkeypatch):
-    monkeypatch.setattr(_turns, "PATIENCE", 0.05)
-    turns, looks = _turns.Turns(), []
+    monkeypatch.setattr(_cache_lock, "PATIENCE", 0.05)
+    turns, looks = _cache_lock.Turns(), []
     with turns.compiling():
         assert turns.wait(folder, "name", lambda: looks.append(1)) is None
         assert len(looks) >= 1
@@ -92,10 +92,10 @@ def test_where_there_are_no_locks_everybody_compiles(folder, holder, monkeypatch
     def refuse(*_):
         raise OSError(code, "no locks here")
 
-    monkeypatch.setattr(_turns.fcntl, "lockf", refuse)
+    monkeypatch.setattr(_cache_lock.fcntl, "lockf", refuse)
     assert _wait(folder)[0] is None
     assert _wait("/dev/null/none")[0] is None
-    monkeypatch.setattr(_turns, "fcntl", None)
+    monkeypatch.setattr(_cache_lock, "fcntl", None)
     assert _wait(folder)[0] is None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..kernels import levmar
+from ..kernels import status
 
 
 class Status(IntEnum):
@@ -22,15 +22,15 @@ class Status(IntEnum):
     ('CONVERGED', 'converged')
     """
 
-    CONVERGED = levmar.CONVERGED
-    MAX_ITERATIONS = levmar.MAX_ITERATIONS
-    STALLED = levmar.STALLED
-    SINGULAR = levmar.SINGULAR
-    NOT_FINITE = levmar.NOT_FINITE
-    TOO_FEW_PIXELS = levmar.TOO_FEW_PIXELS
-    OUTSIDE = levmar.OUTSIDE
-    AT_BOUND = levmar.AT_BOUND
-    DROPPED = levmar.DROPPED
+    CONVERGED = status.CONVERGED
+    MAX_ITERATIONS = status.MAX_ITERATIONS
+    STALLED = status.STALLED
+    SINGULAR = status.SINGULAR
+    NOT_FINITE = status.NOT_FINITE
+    TOO_FEW_PIXELS = status.TOO_FEW_PIXELS
+    OUTSIDE = status.OUTSIDE
+    AT_BOUND = status.AT_BOUND
+    DROPPED = status.DROPPED
 
     @property
     def message(self) -> str:

@@ -12,7 +12,7 @@ neither an edit in a callee of another file nor other compile options, and
 returns the old answer. Here the stamp of every cache file covers all sources
 of the kernels and every option that changes the code. A place that cannot be
 written means compilation in memory, never an error. Processes that start cold
-on one cache compile each kernel once (see ``_turns``).
+on one cache compile each kernel once (see ``_cache_lock``).
 
 Floating point: products and sums may be contracted (``fma``), nothing else.
 Sums are never reordered, so results do not depend on how work was split, and
@@ -38,7 +38,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
-from ._turns import Turns
+from ._cache_lock import Turns
 
 FASTMATH = frozenset({"contract"})
 

@@ -37,8 +37,9 @@ from .contract import DENSE, contract
 from .dense import load_all, make_weigh, store_all
 from .estimators import ESTIMATORS
 from .lanes import WIDTH, broadcast, lane_rows, load, store
-from .levmar import SINGULAR, STALLED, make_fit
+from .levmar import make_fit
 from .linalg import invert, packed, packed_size
+from .status import SINGULAR, STALLED
 
 _SINGULAR_PIVOT = 1e-13
 _RESIDUAL = ESTIMATORS["residual"]

@@ -35,9 +35,9 @@ import numpy as np
 
 from ._compile import device, kernel
 from .lanes import WIDTH, absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
-from .levmar import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
 from .linalg import invert, packed, packed_size
 from .rotated import transform
+from .status import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
 
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13

@@ -58,16 +58,7 @@ from .lanes import (
     store,
 )
 from .linalg import packed, packed_size, solve_damped
-
-CONVERGED = 0
-MAX_ITERATIONS = 1
-STALLED = 2
-SINGULAR = 3
-NOT_FINITE = 4
-TOO_FEW_PIXELS = 5
-OUTSIDE = 6
-AT_BOUND = 7
-DROPPED = 8  # by a joint fit alone
+from .status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, STALLED, TOO_FEW_PIXELS
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
