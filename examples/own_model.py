@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from fastgauss.kernels.curve import make_curve_fit
-from fastgauss.kernels.special import exp
+from fastgauss.kernels.numeric.special import exp
 
 
 def two_peaks(x, p):

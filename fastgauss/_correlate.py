@@ -19,7 +19,7 @@ from .base import thread_pool
 from .base.progress import Progress
 from .kernels import correlate as kernels
 from .kernels._compile import JIT_DISABLED
-from .kernels.lanes import REGISTER_BITS, WIDTH
+from .kernels.simd.lane_types import REGISTER_BITS, WIDTH
 from .kernels.taps import Term, axis_map
 
 _PLANES = 8  # of a unit that is filtered along z

@@ -40,8 +40,8 @@ import numpy as np
 from .base import thread_pool
 from .base.progress import Progress, report_part
 from .kernels import moments as kernels
-from .kernels.lanes import WIDTH
 from .kernels.pairs import make_pairs
+from .kernels.simd.lane_types import WIDTH
 
 LEAST_TOL = 1e-10
 _NODES = 40  # Chebyshev nodes of an expansion: exact to rounding for edges up to 3

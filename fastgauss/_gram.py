@@ -13,7 +13,7 @@ from .base import thread_pool
 from .base.progress import Progress
 from .kernels import gram as kernels
 from .kernels import sparse
-from .kernels.lanes import WIDTH
+from .kernels.simd.lane_types import WIDTH
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -8,8 +8,9 @@ from pathlib import Path
 from numba.core import config
 
 from .base.thread_pool import available_cores, get_num_threads
-from .kernels import _compile, lanes
+from .kernels import _compile
 from .kernels.correlate import correlate
+from .kernels.simd import lane_types
 
 _CORE = ("numba", "llvmlite", "numpy", "scipy")
 _EXTRAS = ("tifffile", "imageio", "astropy", "tqdm", "matplotlib", "pandas", "pyarrow")
@@ -58,7 +59,7 @@ def configuration() -> dict[str, str]:
         **{name: _version(name) for name in _CORE},
         **{name: _version(name) for name in _EXTRAS},
         "CPU": f"{_cpu_name()} (LLVM: {_llvm_target()})",
-        "lanes": f"{lanes.WIDTH} of float64, {lanes.REGISTER_BITS} bits",
+        "lanes": f"{lane_types.WIDTH} of float64, {lane_types.REGISTER_BITS} bits",
         "threads": f"{get_num_threads()} of {available_cores()} cores",
         "cache": _cache_place(),
     }

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._options import Options
 from .base import thread_pool
-from .kernels.linalg import packed_size
+from .kernels.numeric.packed_cholesky import packed_size
 from .kernels.spots import Stages, stages
 from .kernels.status import NOT_FINITE
 from .models import sigma_matrix

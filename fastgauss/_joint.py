@@ -25,7 +25,8 @@ from ._crowd import Crowd
 from .base import thread_pool
 from .kernels import conjugate
 from .kernels import crowd as kernels
-from .kernels.lanes import WIDTH, lane_rows
+from .kernels.simd.lane_types import WIDTH
+from .kernels.simd.lanes import lane_rows
 from .results.pixel_owners import _each_slab
 
 _SPOTS = 256  # a task's spots

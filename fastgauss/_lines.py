@@ -13,7 +13,7 @@ import numpy as np
 
 from .base import check, thread_pool
 from .kernels import lines as kernels
-from .kernels.lanes import WIDTH
+from .kernels.simd.lane_types import WIDTH
 
 _CHUNK = 1 << 19  # numbers of a task
 _COPIED = 1 << 16  # the same where rows have to be copied together

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from .base import check
 from .base.grid import Grid
-from .kernels.lanes import REGISTER_BITS
 from .kernels.products import ROOM, SLOTS, TABLES_AT, Support
+from .kernels.simd.lane_types import REGISTER_BITS
 from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")

@@ -23,7 +23,7 @@ import numpy as np
 from .base import thread_pool
 from .kernels import partition
 from .kernels import scatter as kernels
-from .kernels.sift import SIFTS
+from .kernels.simd.compress import SIFTS
 
 _PARALLEL = 1 << 18  # pairs from which on threads pay for their hand-overs
 _NEAR = 16 << 20  # bytes written to that caches hold

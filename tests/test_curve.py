@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.curve import make_curve_fit
-from fastgauss.kernels.special import exp
+from fastgauss.kernels.numeric.special import exp
 
 LANCZOS = np.array([0.0951, 1.0, 0.8607, 3.0, 1.5576, 5.0])
 

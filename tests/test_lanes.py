@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fastgauss.kernels import float_bits, lanes, linalg
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.numeric import packed_cholesky
+from fastgauss.kernels.simd import float_bits, lane_types, lanes, mask_bits
 
 RNG = np.random.default_rng(3)
 
@@ -25,13 +26,13 @@ def _arithmetic(a, b, out):
     lanes.store(out, 9, lanes.floor(x))
     lanes.store(out, 10, lanes.select((x >= y) | (x != x), 1.0, x))
     lanes.store(out, 11, lanes.select((x > 0.0) ^ (y <= 0.0), x, y))
-    return lanes.mask_bits(x > y)
+    return mask_bits.mask_bits(x > y)
 
 
 def test_operators_are_those_of_numpy():
     a = np.concatenate([RNG.normal(size=5), [0.5, np.nan, np.inf]]).reshape(1, -1)
-    b = RNG.normal(size=(1, lanes.WIDTH))
-    out = np.zeros((12, lanes.WIDTH))
+    b = RNG.normal(size=(1, lane_types.WIDTH))
+    out = np.zeros((12, lane_types.WIDTH))
     bits = _arithmetic(a, b, out)
     x, y = a[0], b[0]
     expected = [
@@ -49,7 +50,7 @@ def test_operators_are_those_of_numpy():
         np.where((x > 0) ^ (y <= 0), x, y),
     ]
     np.testing.assert_array_equal(out, expected)
-    assert bits == sum(1 << k for k in range(lanes.WIDTH) if x[k] > y[k])
+    assert bits == sum(1 << k for k in range(lane_types.WIDTH) if x[k] > y[k])
 
 
 @kernel
@@ -59,12 +60,12 @@ def _bits(a, out, word):
     lanes.store(out, 0, exponent)
     lanes.store(out, 1, mantissa)
     lanes.store(out, 2, float_bits.power_of_two(exponent + 1.5 * 2.0**52) * mantissa)
-    lanes.store(out, 3, lanes.select(lanes.mask_from_bits(word), 1.0, lanes.broadcast(0.0)))
+    lanes.store(out, 3, lanes.select(mask_bits.mask_from_bits(word), 1.0, lanes.broadcast(0.0)))
 
 
 def test_bits_split_and_rebuild_numbers():
-    a = 10.0 ** RNG.uniform(-300, 300, (1, lanes.WIDTH))
-    out = np.zeros((4, lanes.WIDTH))
+    a = 10.0 ** RNG.uniform(-300, 300, (1, lane_types.WIDTH))
+    out = np.zeros((4, lane_types.WIDTH))
     _bits(a, out, 0b10010110)
     mantissa, exponent = np.frexp(a[0])
     np.testing.assert_array_equal(out[0], exponent - 1)
@@ -92,8 +93,8 @@ def test_one_dimensional_memory_is_read_from_any_element():
     a = RNG.normal(size=20)
     out = np.zeros(20)
     _from_flat(a, out, 3)
-    np.testing.assert_array_equal(out[3 : 3 + lanes.WIDTH], a[4 : 4 + lanes.WIDTH] + 1)
-    assert not out[:3].any() and not out[3 + lanes.WIDTH :].any()
+    np.testing.assert_array_equal(out[3 : 3 + lane_types.WIDTH], a[4 : 4 + lane_types.WIDTH] + 1)
+    assert not out[:3].any() and not out[3 + lane_types.WIDTH :].any()
 
 
 @kernel
@@ -117,7 +118,7 @@ def _aligned(rows):
 def test_lane_memory_is_zero_and_aligned():
     for rows in (0, 1, 7):
         memory = _aligned(rows)
-        assert memory.shape == (rows, lanes.WIDTH)
+        assert memory.shape == (rows, lane_types.WIDTH)
         assert memory.flags.c_contiguous and not memory.any()
         assert rows == 0 or memory.ctypes.data % 64 == 0
 
@@ -125,7 +126,7 @@ def test_lane_memory_is_zero_and_aligned():
 def _solve_kernel(size):
     @kernel
     def solve(m, matrix, right, solution, damping):
-        linalg.solve_damped(m, matrix, lanes.broadcast(damping), right, solution, size)
+        packed_cholesky.solve_damped(m, matrix, lanes.broadcast(damping), right, solution, size)
 
     return solve
 
@@ -133,16 +134,16 @@ def _solve_kernel(size):
 def _invert_kernel(size):
     @kernel
     def invert(m, matrix, inverse, out):
-        lanes.store(out, 0, linalg.invert(m, matrix, inverse, size))
+        lanes.store(out, 0, packed_cholesky.invert(m, matrix, inverse, size))
 
     return invert
 
 
 def _positive(size, condition=1.0):
     """WIDTH random positive matrices with badly scaled diagonals."""
-    a = RNG.normal(size=(lanes.WIDTH, size + 3, size))
+    a = RNG.normal(size=(lane_types.WIDTH, size + 3, size))
     full = np.einsum("lki,lkj->lij", a, a)
-    scale = 10.0 ** RNG.uniform(-condition, condition, (lanes.WIDTH, size))
+    scale = 10.0 ** RNG.uniform(-condition, condition, (lane_types.WIDTH, size))
     return full * scale[:, :, None] * scale[:, None, :]
 
 
@@ -154,9 +155,9 @@ def _packed(full):
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 9])
 def test_damped_solve_is_that_of_numpy(size):
     full = _positive(size)
-    right = RNG.normal(size=(lanes.WIDTH, size))
-    entries = linalg.packed_size(size)
-    m = np.zeros((entries + 2 * size, lanes.WIDTH))
+    right = RNG.normal(size=(lane_types.WIDTH, size))
+    entries = packed_cholesky.packed_size(size)
+    m = np.zeros((entries + 2 * size, lane_types.WIDTH))
     m[:entries] = _packed(full)
     m[entries : entries + size] = right.T
     _solve_kernel(size)(m, 0, entries, entries + size, 0.3)
@@ -168,10 +169,10 @@ def test_damped_solve_is_that_of_numpy(size):
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 9])
 def test_inverse_is_that_of_numpy(size):
     full = _positive(size)
-    entries = linalg.packed_size(size)
-    m = np.zeros((2 * entries, lanes.WIDTH))
+    entries = packed_cholesky.packed_size(size)
+    m = np.zeros((2 * entries, lane_types.WIDTH))
     m[:entries] = _packed(full)
-    out = np.zeros((1, lanes.WIDTH))
+    out = np.zeros((1, lane_types.WIDTH))
     _invert_kernel(size)(m, 0, entries, out)
     np.testing.assert_allclose(m[entries:], _packed(np.linalg.inv(full)), rtol=1e-8)
     assert (out > 1e-6).all() and (out <= 1.0 + 1e-12).all()
@@ -181,10 +182,10 @@ def test_singular_matrices_are_told_and_give_finite_steps():
     full = _positive(4)
     full[:, 3] = full[:, 2]
     full[:, :, 3] = full[:, :, 2]
-    m = np.zeros((30, lanes.WIDTH))
+    m = np.zeros((30, lane_types.WIDTH))
     m[:10] = _packed(full)
     m[20:24] = 1.0
-    out = np.zeros((1, lanes.WIDTH))
+    out = np.zeros((1, lane_types.WIDTH))
     _invert_kernel(4)(m, 0, 10, out)
     assert (out < 1e-12).all()
     _solve_kernel(4)(m, 0, 20, 24, 0.0)

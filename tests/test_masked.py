@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastgauss.kernels import lanes, masked
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.simd import lane_types, lanes, mask_bits, masked
 
 RNG = np.random.default_rng(17)
-WIDTH = lanes.WIDTH
+WIDTH = lane_types.WIDTH
 DTYPES = ["d", "f"]
 
 
 def _full(dtype):
     """Lanes of a register of this dtype; of a numpy twin, ``WIDTH``."""
-    return WIDTH if JIT_DISABLED else lanes.REGISTER_BITS // (8 * np.dtype(dtype).itemsize)
+    return WIDTH if JIT_DISABLED else lane_types.REGISTER_BITS // (8 * np.dtype(dtype).itemsize)
 
 
 def _line(n, dtype):
@@ -80,9 +80,9 @@ def _total(source):
 
 @kernel
 def _scattered(source, target, bits):
-    mask = lanes.mask_from_bits(bits)
+    mask = mask_bits.mask_from_bits(bits)
     masked.store_some(target, 0, masked.load_some(source, 0, mask), mask)
-    masked.store_double(target, 2 * lanes.WIDTH, masked.load_double(source, 3, mask), mask)
+    masked.store_double(target, 2 * lane_types.WIDTH, masked.load_double(source, 3, mask), mask)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

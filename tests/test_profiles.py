@@ -6,8 +6,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
-from fastgauss.kernels import lanes, profiles
+from fastgauss.kernels import profiles
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.simd import lane_types, lanes
 
 PROFILES = {"sample": profiles.sampled, "integrate": profiles.integrated}
 COUNT = 48 if JIT_DISABLED else 96
@@ -16,7 +17,7 @@ COUNT = 48 if JIT_DISABLED else 96
 def _over_lanes(profile):
     @kernel
     def run(x, centre, sigma, out):
-        for i in range(0, x.size, lanes.WIDTH):
+        for i in range(0, x.size, lane_types.WIDTH):
             f, by_centre, by_sigma = profile(
                 lanes.load(x, i), lanes.load(centre, i), lanes.load(sigma, i)
             )

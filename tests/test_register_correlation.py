@@ -9,12 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 from tolerances import TOLERANCE
 
-from fastgauss.register import (
-    cross_correlate,
-    phase_correlate,
-    shift_from_correlation,
-    shift_image,
-)
+from fastgauss.register import cross_correlate, phase_correlate, shift_from_correlation, shift_image
 
 close = {"rtol": 0, "atol": TOLERANCE["correlation"]}
 

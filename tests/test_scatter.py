@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 
 import fastgauss as fg
 from fastgauss import _scatter
-from fastgauss.kernels import integers, sift
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.simd import compress, integers
 
 FLOATS = ("f4", "f8", "c8", "c16")
 INTEGERS = ("i1", "u2", "i4", "i8", "u8")
@@ -291,7 +291,7 @@ def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
 @pytest.mark.parametrize("sifts", [True, False])
 def test_threads_share_few_pairs(sifts, monkeypatch):
     """The machinery of threads over a few pairs, for the plain run too."""
-    monkeypatch.setattr(_scatter, "SIFTS", sifts and sift.SIFTS)
+    monkeypatch.setattr(_scatter, "SIFTS", sifts and compress.SIFTS)
     monkeypatch.setattr(_scatter, "_PARALLEL", 1)
     monkeypatch.setattr(_scatter, "_NEAR", 0)
     rng = np.random.default_rng(2)

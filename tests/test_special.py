@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from tolerances import TOLERANCE
 
-from fastgauss.kernels import lanes, special
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.numeric import special
+from fastgauss.kernels.simd import lane_types, lanes
 
 RNG = np.random.default_rng(11)
 COUNT = 96 if JIT_DISABLED else 2000
@@ -16,7 +17,7 @@ LEAST = 2.2250738585072014e-308  # normal number
 def _make(function):
     @kernel
     def over_lanes(x, out):
-        for i in range(0, x.size, lanes.WIDTH):
+        for i in range(0, x.size, lane_types.WIDTH):
             lanes.store(out, i, function(lanes.load(x, i)))
 
     return over_lanes
@@ -104,7 +105,7 @@ _CASES = {
 
 
 def _padded(x):
-    return np.concatenate([x, np.full(-x.size % lanes.WIDTH, x[-1])])
+    return np.concatenate([x, np.full(-x.size % lane_types.WIDTH, x[-1])])
 
 
 @pytest.mark.parametrize("name", _CASES)
@@ -147,12 +148,12 @@ def test_special_arguments(name, x, expected):
 
 
 def test_a_lane_does_not_depend_on_its_neighbours():
-    x = RNG.uniform(-30, 3, lanes.WIDTH)
+    x = RNG.uniform(-30, 3, lane_types.WIDTH)
     rough = np.array([np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0, 5e-324])
     for name in ("exp", "exp_negative", "exp_flushed", "log", "erf", "erfc", "erfcx"):
-        run, out = _make(getattr(special, name)), np.empty(lanes.WIDTH)
+        run, out = _make(getattr(special, name)), np.empty(lane_types.WIDTH)
         run(x, out)
-        mixed, other = np.append(x[:1], rough), np.empty(lanes.WIDTH)
+        mixed, other = np.append(x[:1], rough), np.empty(lane_types.WIDTH)
         run(mixed, other)
         assert other[0] == out[0] or np.isnan(out[0])
 
@@ -166,7 +167,7 @@ def test_exp_of_float32_lanes_stays_float32():
         dtype=np.float32,
     )
 
-    width = lanes.WIDTH if JIT_DISABLED else 2 * lanes.WIDTH
+    width = lane_types.WIDTH if JIT_DISABLED else 2 * lane_types.WIDTH
 
     @kernel
     def single(x, out):

@@ -39,18 +39,19 @@ _NAMES = {
     "binning": ("find_bin", "update_statistics"),
     "curve": ("make_curve_fit",),
     "healpix": ("nest_pixel", "ring_pixel"),
-    "lanes": (
-        "WIDTH", "LaneType", "MaskType", "absolute", "broadcast", "floor", "lane_rows",
-        "lane_type", "load", "lowest_bit", "mask_bits", "maximum", "minimum", "select", "sqrt",
-        "store",
+    "simd.lane_types": ("WIDTH", "LaneType", "MaskType", "lane_type"),
+    "simd.lanes": (
+        "absolute", "broadcast", "floor", "lane_rows", "load", "maximum", "minimum", "select",
+        "sqrt", "store",
     ),
-    "masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
+    "simd.mask_bits": ("lowest_bit", "mask_bits"),
+    "simd.masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
     "model": ("make_evaluate", "make_image", "make_jacobian"),
     "particle": ("make_paint", "make_project"),
     "point": ("make_deposit", "make_gather", "make_stencil"),
     "roi": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
     "scatter": ("make_add", "make_add_checked"),
-    "special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
+    "numeric.special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
     "windows": ("images", "window"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -26,9 +26,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device, kernel
-from .lanes import broadcast, floor, load, store
-from .masked import lane_count, total
 from .quintic import spline_slopes, spline_weights, weigh_six
+from .simd.lanes import broadcast, floor, load, store
+from .simd.masked import lane_count, total
 
 ROOM = 32  # float32 after the last pixel of a flat image, which whole registers may read
 FLUSH = 8  # rows between sums of float64

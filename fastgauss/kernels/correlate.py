@@ -26,9 +26,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ._compile import device, kernel
-from .lanes import broadcast, load, sqrt, store
-from .masked import lane_count, lanes_within, load_some, store_some
-from .transpose import transpose
+from .simd.lanes import broadcast, load, sqrt, store
+from .simd.masked import lane_count, lanes_within, load_some, store_some
+from .simd.transpose import transpose
 
 ROWS = 4  # results of _line that share their loads
 

@@ -33,13 +33,14 @@ import numpy as np
 
 from . import profiles
 from ._compile import device, kernel
-from .contract import CROSS, DENSE, contract
 from .estimators import ESTIMATORS
-from .lanes import WIDTH, broadcast, load, maximum, select, store
-from .linalg import packed_size
-from .masked import lanes_within, load_some, ramp, store_some, total
+from .numeric.contraction import CROSS, DENSE, contract
+from .numeric.packed_cholesky import packed_size
+from .numeric.special import exp_flushed
 from .products import make_fill
-from .special import exp_flushed
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast, load, maximum, select, store
+from .simd.masked import lanes_within, load_some, ramp, store_some, total
 
 BATCH = 32  # registers of pixels whose columns are in memory at a time
 MOST_COLUMNS = 7

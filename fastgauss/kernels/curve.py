@@ -8,7 +8,7 @@ and ``minimum`` of ``lanes``, but no ``if`` on its arguments:
 
     from numba import njit
     from fastgauss.kernels.curve import make_curve_fit
-    from fastgauss.kernels.special import exp
+    from fastgauss.kernels.numeric.special import exp
 
     def decay(x, p):
         height, rate = p
@@ -33,12 +33,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ._compile import device, entry
-from .contract import DENSE, contract
-from .dense import load_all, make_weigh, store_all
+from .dense import make_weigh
 from .estimators import ESTIMATORS
-from .lanes import WIDTH, broadcast, lane_rows, load, store
 from .levmar import make_fit
-from .linalg import invert, packed, packed_size
+from .numeric.contraction import DENSE, contract
+from .numeric.packed_cholesky import invert, packed, packed_size
+from .simd.lane_tuples import load_all, store_all
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast, lane_rows, load, store
 from .status import SINGULAR, STALLED
 
 _SINGULAR_PIVOT = 1e-13
@@ -155,7 +157,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     >>> import numpy as np
     >>> from numba import njit
     >>> from fastgauss.kernels.curve import make_curve_fit
-    >>> from fastgauss.kernels.special import exp
+    >>> from fastgauss.kernels.numeric.special import exp
     >>> def decay(x, p):
     ...     height, rate = p
     ...     f = exp(-rate * x)

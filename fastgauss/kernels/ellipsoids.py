@@ -24,10 +24,11 @@ import numpy as np
 
 from . import profiles
 from ._compile import device
-from .lanes import WIDTH, broadcast, select
-from .masked import lanes_within, load_double, ramp, store_double, total
+from .numeric.special import exp_flushed
 from .products import BLOCK_AT
-from .special import exp_flushed
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast, select
+from .simd.masked import lanes_within, load_double, ramp, store_double, total
 from .windows import address
 
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx

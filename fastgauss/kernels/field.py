@@ -13,8 +13,9 @@ from typing import Any
 
 from . import ellipsoids, products
 from ._compile import device, kernel
-from .lanes import WIDTH, broadcast
-from .masked import lanes_within, load_double, total
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast
+from .simd.masked import lanes_within, load_double, total
 from .windows import images, layer_range, window
 
 

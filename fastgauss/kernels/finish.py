@@ -34,9 +34,10 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .lanes import WIDTH, absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
-from .linalg import invert, packed, packed_size
+from .numeric.packed_cholesky import invert, packed, packed_size
 from .rotated import transform
+from .simd.lane_types import WIDTH
+from .simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
 from .status import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
 
 _HALF_PI = 0.5 * math.pi

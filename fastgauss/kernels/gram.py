@@ -25,8 +25,10 @@ import numpy as np
 
 from . import products
 from ._compile import device, kernel
-from .lanes import WIDTH, broadcast, load, lowest_bit, mask_bits
-from .masked import lanes_within, load_some, total
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast, load
+from .simd.mask_bits import lowest_bit, mask_bits
+from .simd.masked import lanes_within, load_some, total
 from .windows import window
 
 

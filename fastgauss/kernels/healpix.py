@@ -31,10 +31,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device, entry, kernel
-from .integers import rounded_product, spread_bits, spread_digits, store_whole
-from .lanes import WIDTH, absolute, floor, load, lowest_bit, mask_bits, maximum, select
-from .memory import prefetch
-from .special import sin_octant
+from .numeric.special import sin_octant
+from .simd.integers import rounded_product, spread_bits, spread_digits, store_whole
+from .simd.lane_types import WIDTH
+from .simd.lanes import absolute, floor, load, maximum, select
+from .simd.mask_bits import lowest_bit, mask_bits
+from .simd.prefetch import prefetch
 
 MAX_NSIDE = 1 << 29
 LANE_NSIDE = 1 << 24  # up to here all numbers of pixels are exact in float64

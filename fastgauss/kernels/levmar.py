@@ -43,21 +43,10 @@ import numpy as np
 
 from ._compile import device, kernel
 from .estimators import HEADER, Estimator
-from .lanes import (
-    ALL_LANES,
-    WIDTH,
-    broadcast,
-    lane_rows,
-    load,
-    lowest_bit,
-    mask_bits,
-    maximum,
-    minimum,
-    select,
-    sqrt,
-    store,
-)
-from .linalg import packed, packed_size, solve_damped
+from .numeric.packed_cholesky import packed, packed_size, solve_damped
+from .simd.lane_types import ALL_LANES, WIDTH
+from .simd.lanes import broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
+from .simd.mask_bits import lowest_bit, mask_bits
 from .status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, STALLED, TOO_FEW_PIXELS
 
 FIRST_DAMPING = 1e-3

@@ -16,9 +16,11 @@ from numba import types
 
 from . import evaluate as points
 from ._compile import device, entry, kernel, variants
-from .dense import load_all, store_all
-from .lanes import LaneType, broadcast, load, store
-from .stack import first_lane, stack_rows
+from .simd.arguments import three
+from .simd.lane_tuples import load_all, store_all
+from .simd.lane_types import LaneType
+from .simd.lanes import broadcast, load, store
+from .simd.stack_memory import first_lane, stack_rows
 
 PIXELS = ("sample", "integrate")
 
@@ -231,32 +233,6 @@ def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
         return value, as_given(load_all(m, target, size), coords, params)
 
     return jacobian
-
-
-def three(values: Any, fill: Any) -> tuple[Any, Any, Any]:
-    """Entries of one to three axes as those of three."""
-    z, y, x = (_three_of_one, _three_of_two, _three_of_three)[len(values) - 1](values, fill)
-    return z, y, x
-
-
-@device
-def _three_of_one(values, fill):
-    return fill, fill, values[0]
-
-
-@device
-def _three_of_two(values, fill):
-    return fill, values[0], values[1]
-
-
-@device
-def _three_of_three(values, fill):
-    return values[0], values[1], values[2]
-
-
-@variants(three)
-def _choose_three(values: Any, fill: Any) -> Callable:
-    return (_three_of_one, _three_of_two, _three_of_three)[len(values) - 1]
 
 
 @cache

@@ -21,9 +21,11 @@ from collections.abc import Callable
 from functools import cache
 
 from ._compile import device, kernel
-from .lanes import WIDTH, broadcast, load, mask_from_bits, select, store
-from .lanes import floor as floor_of
-from .masked import total
+from .simd.lane_types import WIDTH
+from .simd.lanes import broadcast, load, select, store
+from .simd.lanes import floor as floor_of
+from .simd.mask_bits import mask_from_bits
+from .simd.masked import total
 
 
 @device

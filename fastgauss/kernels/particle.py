@@ -19,8 +19,9 @@ from . import products
 from ._compile import device, variants
 from ._compile import kernel as compiled
 from .field import make_visit
-from .model import PIXELS, three
-from .stack import flat_view, row_view, stack_like
+from .model import PIXELS
+from .simd.arguments import FAR, check, periods, three
+from .simd.stack_memory import flat_view, put_row, row_view, stack_like
 from .windows import Layout
 
 _SUMS = products.SUMS
@@ -28,69 +29,7 @@ _STRIDE = 60 + products.ROOM  # of tables on the stack
 _TABLE = products.TABLES_AT + 2 * products.SLOTS * _STRIDE
 _ROW = products.SLOTS * _STRIDE
 _MOST_PERIODS = 32.0  # half a window on a periodic axis: a loop must end
-FAR = 1e15  # beyond it the neighbours of a node are no numbers of their own
 _DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # these tell a dtype
-
-
-def check(name: str, value: Any, allowed: Any) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
-
-
-def periods(periodic: bool | tuple[bool, ...], ndim: int) -> tuple[bool, bool, bool]:
-    """Whether each of three axes is periodic."""
-    check("ndim", ndim, (1, 2, 3))
-    given = periodic if isinstance(periodic, tuple) else (bool(periodic),) * ndim
-    if len(given) != ndim:
-        raise ValueError(f"periodic must be a bool or a tuple of {ndim}, got {periodic!r}")
-    z, y, x = three(given, False)
-    return bool(z), bool(y), bool(x)
-
-
-def put_row(m: np.ndarray, values: Any, count: int) -> None:
-    """As many numbers, a tuple or a 1-D array, or one for all, to the elements of a 1-D array."""
-    single = not np.ndim(values)
-    if not single and len(values) != count:
-        raise ValueError(f"a particle needs {count} numbers, got {len(values)}")
-    several = (_put_one, _put_two, _put_three)[count - 1]
-    put = several if isinstance(values, tuple) else _put_array
-    (_put_number if single else put)(m, values, count)
-
-
-@device
-def _put_one(m, values, count):
-    m[0] = np.float64(values[0])
-
-
-@device
-def _put_two(m, values, count):
-    m[0], m[1] = np.float64(values[0]), np.float64(values[1])
-
-
-@device
-def _put_three(m, values, count):
-    m[0], m[1], m[2] = np.float64(values[0]), np.float64(values[1]), np.float64(values[2])
-
-
-@device
-def _put_array(m, values, count):
-    for k in range(count):
-        m[k] = np.float64(values[k])
-
-
-@device
-def _put_number(m, values, count):
-    for k in range(count):
-        m[k] = np.float64(values)
-
-
-@variants(put_row)
-def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
-    if isinstance(values, types.BaseTuple):
-        wanted = getattr(count, "literal_value", 0)  # numba asks without it first
-        fits = len(values) == wanted
-        return (_put_one, _put_two, _put_three)[wanted - 1] if fits else None
-    return _put_number if isinstance(values, types.Number) else _put_array
 
 
 @device

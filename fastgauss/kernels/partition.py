@@ -19,8 +19,8 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .memory import MANY, prefetch_stream
-from .sift import EIGHT, count_bits, sift_bins, sift_positions, sift_values
+from .simd.compress import EIGHT, count_bits, sift_bins, sift_positions, sift_values
+from .simd.prefetch import MANY, prefetch_stream
 
 STREAM = 768  # pairs between asking for a pair and its turn
 TAKEN = 1024  # pairs that are sifted at a time

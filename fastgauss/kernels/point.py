@@ -16,9 +16,8 @@ import numpy as np
 from . import stencils
 from ._compile import device, entry
 from ._compile import kernel as compiled
-from .model import three
-from .particle import FAR, check, periods, put_row
-from .stack import flat_view, row_view, stack_like
+from .simd.arguments import FAR, check, periods, three
+from .simd.stack_memory import flat_view, put_row, row_view, stack_like
 
 _WEIGHTS = 12  # of a stencil's three axes
 _DOUBLE = np.zeros(1)  # these tell a dtype

@@ -24,9 +24,10 @@ import numpy as np
 
 from . import profiles
 from ._compile import device
-from .lanes import REGISTER_BITS, WIDTH, broadcast, load, maximum
-from .masked import lane_count, lanes_within, load_some, ramp, store_rounded, store_some, total
-from .special import exp_flushed
+from .numeric.special import exp_flushed
+from .simd.lane_types import REGISTER_BITS, WIDTH
+from .simd.lanes import broadcast, load, maximum
+from .simd.masked import lane_count, lanes_within, load_some, ramp, store_rounded, store_some, total
 from .windows import address
 
 SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x

@@ -42,8 +42,8 @@ import math
 import numpy as np
 
 from ._compile import device
-from .lanes import absolute, load, maximum, minimum, select, store
-from .special import erfcx, exp_flushed, exp_negative
+from .numeric.special import erfcx, exp_flushed, exp_negative
+from .simd.lanes import absolute, load, maximum, minimum, select, store
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._compile import device
-from .lanes import load
+from .simd.lanes import load
 
 
 @device

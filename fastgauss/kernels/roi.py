@@ -17,12 +17,14 @@ import numpy as np
 
 from ._compile import device, entry, kernel
 from .estimators import ESTIMATORS
-from .lanes import WIDTH, load
-from .linalg import packed, packed_size, solve_damped
-from .model import three, variant_of
+from .model import variant_of
+from .numeric.packed_cholesky import packed, packed_size, solve_damped
+from .simd.arguments import three
+from .simd.lane_types import WIDTH
+from .simd.lanes import load
+from .simd.stack_memory import stack_rows
 from .spots import make_blocks, stages
 from .spread import make_spread
-from .stack import stack_rows
 
 METHODS = ("lsq", "mle")
 

@@ -9,26 +9,16 @@ import numpy as np
 
 from ._compile import device
 from .axes import MOST_STEPS, fill_outwards
-from .contract import DENSE, contract
 from .dense import make_weigh
 from .estimators import Estimator
-from .lanes import (
-    ALL_LANES,
-    WIDTH,
-    absolute,
-    broadcast,
-    load,
-    mask_bits,
-    maximum,
-    minimum,
-    select,
-    sqrt,
-    store,
-)
-from .linalg import packed, packed_size
 from .normal import limit_centre, limit_width, reciprocal
+from .numeric.contraction import DENSE, contract
+from .numeric.packed_cholesky import packed, packed_size
+from .numeric.special import exp_negative
 from .profiles import NODES, POINTS, WEIGHTS
-from .special import exp_negative
+from .simd.lane_types import ALL_LANES, WIDTH
+from .simd.lanes import absolute, broadcast, load, maximum, minimum, select, sqrt, store
+from .simd.mask_bits import mask_bits
 
 SCRATCH = (15, 1, 11)  # lane rows needed, more for each pixel of an axis, and for each row
 _MOST_TURN = 0.5  # radians in one step

@@ -13,11 +13,11 @@ from functools import cache
 
 from ._compile import device
 from .axes import expand_products, fill_integrated, sum_products
-from .contract import FACTOR_ROWS, GRAM, MOMENTS, TABLE_ROWS, contract
 from .estimators import Estimator
-from .lanes import broadcast, load, store
-from .linalg import packed, packed_size, scale_packed
 from .normal import limit_centre, limit_width, reciprocal
+from .numeric.contraction import FACTOR_ROWS, GRAM, MOMENTS, TABLE_ROWS, contract
+from .numeric.packed_cholesky import packed, packed_size, scale_packed
+from .simd.lanes import broadcast, load, store
 
 _BLOCK = 4  # rows of pixels that share the loads of a table
 _FLAT_GRAM = packed_size(6)  # sums over one plane of a volume: Gram entries,

@@ -8,8 +8,9 @@ from functools import cache
 
 from ._compile import kernel
 from .estimators import HEADER, Estimator
-from .lanes import WIDTH, lane_rows, store
-from .linalg import packed_size
+from .numeric.packed_cholesky import packed_size
+from .simd.lane_types import WIDTH
+from .simd.lanes import lane_rows, store
 
 
 @cache

@@ -24,19 +24,9 @@ from functools import cache
 import numpy as np
 
 from ._compile import device, kernel
-from .lanes import (
-    WIDTH,
-    absolute,
-    broadcast,
-    lane_rows,
-    load,
-    mask_bits,
-    maximum,
-    minimum,
-    select,
-    sqrt,
-    store,
-)
+from .simd.lane_types import WIDTH
+from .simd.lanes import absolute, broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
+from .simd.mask_bits import mask_bits
 
 _CUT = 0.3
 _LEAST_SIGMA = 0.5  # pixels; a narrower spot is one pixel, whose moments are 0

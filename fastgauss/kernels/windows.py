@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import device, entry, kernel
-from .lanes import floor
+from .simd.lanes import floor
 
 TILE = 8  # nodes along an edge: the windows of a tile's particles share the cache
 

@@ -18,8 +18,9 @@ from numba import types
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from ._compile import device
-from .lanes import FLAGS, LaneType, element, lane_type, load, store
+from .._compile import device
+from ..simd.lane_types import FLAGS, LaneType, lane_type
+from ..simd.lanes import element, load, store
 
 _PIVOT = 1e-14
 _TINY = 1e-300  # keeps 0 / 0 out of a direction that the data do not know at all

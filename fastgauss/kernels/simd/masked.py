@@ -16,8 +16,9 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from ._compile import device
-from .lanes import WIDTH, LaneType, MaskType, array_lane, element, lane_type, spread
+from .._compile import device
+from .lane_types import WIDTH, LaneType, MaskType, lane_type, spread
+from .lanes import array_lane, element
 
 _BIT = ir.IntType(32)
 

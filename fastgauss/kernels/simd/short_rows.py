@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from .lanes import spread
+from .lane_types import spread
 
 _INT = ir.IntType(32)
 

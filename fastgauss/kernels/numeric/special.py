@@ -36,9 +36,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ._compile import device, variants
-from .float_bits import exponent_and_mantissa, power_of_two
-from .lanes import LaneType, absolute, minimum, select
+from .._compile import device, variants
+from ..simd.float_bits import exponent_and_mantissa, power_of_two
+from ..simd.lane_types import LaneType
+from ..simd.lanes import absolute, minimum, select
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93145751953125e-1, 1.42860682030941723212e-6  # the first of 20 bits

@@ -10,7 +10,7 @@ from numba import types
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from .lanes import LaneType
+from .lane_types import LaneType
 
 _LAYOUT = {  # dtype: (integer, explicit fraction bits, exponent bias)
     64: (np.int64, 52, 1023),

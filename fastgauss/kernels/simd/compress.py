@@ -17,8 +17,8 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from ._compile import JIT_DISABLED
-from .lanes import spread
+from .._compile import JIT_DISABLED
+from .lane_types import spread
 
 EIGHT = 8  # as many places of the memory that is written to are touched, whatever is chosen
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)

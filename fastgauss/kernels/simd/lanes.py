@@ -30,118 +30,22 @@ from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import models, register_model, type_callable
+from numba.extending import type_callable
 
-from ._compile import device
+from .._compile import device
+from .lane_types import (
+    WIDTH,
+    LaneType,
+    MaskType,
+    _binary,
+    _common,
+    _same,
+    _simple,
+    as_lanes,
+    lane_type,
+    spread,
+)
 
-REGISTER_BITS = 512
-WIDTH = REGISTER_BITS // 64  # lanes of a float64 value
-ALL_LANES = (1 << WIDTH) - 1  # mask_bits of a mask that is true everywhere
-
-FLAGS = ("contract",)
-_INDEX = ir.IntType(32)
-
-
-class LaneType(types.Type):
-    """numba's type of a lane value: ``width`` numbers of ``dtype``."""
-
-    def __init__(self, dtype: types.Float, width: int) -> None:
-        self.dtype, self.width = dtype, width
-        super().__init__(name=f"lanes({dtype}, {width})")
-
-
-class MaskType(types.Type):
-    """numba's type of a mask: one truth value for each lane."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        super().__init__(name=f"mask({width})")
-
-
-def lane_type(dtype: types.Float) -> LaneType:
-    """The lane type of ``dtype`` that fills one register, for signatures of one's own.
-
-    Examples
-    --------
-    >>> lane_type(types.float32).width
-    16
-    """
-    return LaneType(dtype, REGISTER_BITS // dtype.bitwidth)
-
-
-def _llvm_scalar(dtype: types.Float) -> ir.Type:
-    return ir.DoubleType() if dtype == types.float64 else ir.FloatType()
-
-
-def _llvm_bits(lane: LaneType) -> ir.Type:
-    return ir.VectorType(ir.IntType(lane.dtype.bitwidth), lane.width)
-
-
-@register_model(LaneType)
-class _LaneModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: LaneType) -> None:
-        vector = ir.VectorType(_llvm_scalar(fe_type.dtype), fe_type.width)
-        super().__init__(dmm, fe_type, vector)
-
-
-@register_model(MaskType)
-class _MaskModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: MaskType) -> None:
-        super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), fe_type.width))
-
-
-# -- operators ---------------------------------------------------------------------------------
-
-
-def _common(a: Any, b: Any) -> LaneType | None:
-    """The lane type of a binary operation, None if no lane takes part."""
-    lanes = [t for t in (a, b) if isinstance(t, LaneType)]
-    if not lanes or any(t != lanes[0] for t in lanes):
-        return None
-    others = [t for t in (a, b) if not isinstance(t, LaneType)]
-    return lanes[0] if all(isinstance(t, (types.Float, types.Integer)) for t in others) else None
-
-
-def spread(builder: Any, vector: ir.VectorType, value: Any) -> Any:
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_INDEX, 0))
-    zeros = ir.Constant(ir.VectorType(_INDEX, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(first, undefined, zeros)
-
-
-def as_lanes(context: Any, builder: Any, lane: LaneType, value: Any, kind: Any) -> Any:
-    if isinstance(kind, LaneType):
-        return value
-    scalar = context.cast(builder, value, kind, lane.dtype)
-    return spread(builder, context.get_value_type(lane), scalar)
-
-
-def _binary(symbol: Any, emit: Any, masks: bool = False) -> None:
-    @infer_global(symbol)
-    class _Typing(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            lane = _common(*args) if len(args) == 2 else None
-            if lane is not None:
-                return signature(MaskType(lane.width) if masks else lane, *args)
-            return None
-
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lane = next(t for t in sig.args if isinstance(t, LaneType))
-        both = [as_lanes(context, builder, lane, v, t) for v, t in zip(args, sig.args, strict=True)]
-        return emit(builder, *both)
-
-    for kinds in (
-        (LaneType, LaneType),
-        (LaneType, types.Number),
-        (types.Number, LaneType),
-    ):
-        lower_builtin(symbol, *kinds)(lower)
-
-
-_binary(operator.add, lambda b, x, y: b.fadd(x, y, flags=FLAGS))
-_binary(operator.sub, lambda b, x, y: b.fsub(x, y, flags=FLAGS))
-_binary(operator.mul, lambda b, x, y: b.fmul(x, y, flags=FLAGS))
-_binary(operator.truediv, lambda b, x, y: b.fdiv(x, y, flags=FLAGS))
 for _symbol, _name in (
     (operator.lt, "<"),
     (operator.le, "<="),
@@ -150,25 +54,6 @@ for _symbol, _name in (
     (operator.eq, "=="),
 ):
     _binary(_symbol, lambda b, x, y, name=_name: b.fcmp_ordered(name, x, y), masks=True)
-_binary(operator.ne, lambda b, x, y: b.fcmp_unordered("!=", x, y), masks=True)
-
-
-def _simple(symbol: Any, kinds: tuple, result: Any, emit: Any) -> None:
-    """Type ``symbol`` for operands of exactly these kinds and lower it by ``emit``."""
-
-    @infer_global(symbol)
-    class _Typing(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) == len(kinds) and all(map(isinstance, args, kinds)):
-                kind = result(*args)
-                return None if kind is None else signature(kind, *args)
-            return None
-
-    lower_builtin(symbol, *kinds)(emit)
-
-
-def _same(a: Any, *others: Any) -> Any:
-    return a if all(t == a for t in others) else None
 
 
 for _symbol, _name in (
@@ -182,8 +67,6 @@ for _symbol, _name in (
         _same,
         lambda c, b, sig, args, name=_name: getattr(b, name)(*args),
     )
-_simple(operator.invert, (MaskType,), _same, lambda c, b, sig, args: b.not_(args[0]))
-_simple(operator.neg, (LaneType,), _same, lambda c, b, sig, args: b.fneg(args[0], flags=FLAGS))
 
 
 # -- memory ------------------------------------------------------------------------------------
@@ -436,63 +319,3 @@ def minimum(a: Any, b: Any) -> Any:
     np.float64(2.0)
     """
     return select(a < b, a, b)
-
-
-def mask_bits(mask: np.ndarray) -> int:
-    """The mask as an integer, lane 0 in the lowest bit.
-
-    Examples
-    --------
-    >>> mask_bits(load(np.arange(8.0), 0) < 2.0)
-    3
-    """
-    return int(np.packbits(mask, bitorder="little")[0])
-
-
-def mask_from_bits(bits: int) -> np.ndarray:
-    """The mask whose lane k is bit k of the integer."""
-    return (bits >> np.arange(WIDTH)) & 1 == 1
-
-
-def lowest_bit(bits: int) -> int:
-    """Position of the lowest set bit; 64 if there is none.
-
-    Examples
-    --------
-    >>> lowest_bit(12)
-    2
-    """
-    return (bits & -bits).bit_length() - 1 if bits else 64
-
-
-@type_callable(lowest_bit)
-def _type_lowest_bit(context: Any) -> Any:
-    return lambda bits: types.int64 if bits == types.int64 else None
-
-
-@lower_builtin(lowest_bit, types.int64)
-def _lower_lowest_bit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-
-@type_callable(mask_bits)
-def _type_mask_bits(context: Any) -> Any:
-    return lambda mask: types.int64 if isinstance(mask, MaskType) else None
-
-
-@lower_builtin(mask_bits, MaskType)
-def _lower_mask_bits(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    word = builder.bitcast(args[0], ir.IntType(sig.args[0].width))
-    return builder.zext(word, ir.IntType(64))
-
-
-@type_callable(mask_from_bits)
-def _type_mask_from_bits(context: Any) -> Any:
-    return lambda bits: MaskType(WIDTH) if isinstance(bits, types.Integer) else None
-
-
-@lower_builtin(mask_from_bits, types.Integer)
-def _lower_mask_from_bits(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    word = context.cast(builder, args[0], sig.args[0], types.int64)
-    narrow = builder.trunc(word, ir.IntType(sig.return_type.width))
-    return builder.bitcast(narrow, ir.VectorType(ir.IntType(1), sig.return_type.width))

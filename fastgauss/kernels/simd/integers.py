@@ -14,9 +14,9 @@ from numba import types
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from ._compile import device
-from .lanes import WIDTH, LaneType, lane_type, spread
-from .memory import MANY
+from .._compile import device
+from .lane_types import WIDTH, LaneType, lane_type, spread
+from .prefetch import MANY
 
 _WORD = ir.IntType(64)
 _SPREAD = (  # (shift, mask) that take the digits of 32 bits to the even places

@@ -29,7 +29,8 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from .lanes import FLAGS, element, lane_type
+from ..simd.lane_types import FLAGS, lane_type
+from ..simd.lanes import element
 
 GRAM = (0, 10, 20, 30)  # pattern of a Gram matrix, by the number of axes
 MOMENTS = (0, 11, 21, 31)  # pattern of sums over data

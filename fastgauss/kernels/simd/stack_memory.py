@@ -6,6 +6,7 @@ to the compiler, it becomes registers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 from numba.np.arrayobj import populate_array
 
-from .lanes import WIDTH, LaneType
+from .._compile import device, variants
+from .lane_types import WIDTH, LaneType
 
 _LINE = 64  # bytes: registers do not straddle lines of the cache
 
@@ -168,3 +170,49 @@ def _lower_first_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     lanes = [builder.extract_value(args[0], i) for i in range(sig.args[0].count)]
     numbers = [builder.extract_element(lane, _ZERO) for lane in lanes]
     return context.make_tuple(builder, sig.return_type, numbers)
+
+
+def put_row(m: np.ndarray, values: Any, count: int) -> None:
+    """As many numbers, a tuple or a 1-D array, or one for all, to the elements of a 1-D array."""
+    single = not np.ndim(values)
+    if not single and len(values) != count:
+        raise ValueError(f"a particle needs {count} numbers, got {len(values)}")
+    several = (_put_one, _put_two, _put_three)[count - 1]
+    put = several if isinstance(values, tuple) else _put_array
+    (_put_number if single else put)(m, values, count)
+
+
+@device
+def _put_one(m, values, count):
+    m[0] = np.float64(values[0])
+
+
+@device
+def _put_two(m, values, count):
+    m[0], m[1] = np.float64(values[0]), np.float64(values[1])
+
+
+@device
+def _put_three(m, values, count):
+    m[0], m[1], m[2] = np.float64(values[0]), np.float64(values[1]), np.float64(values[2])
+
+
+@device
+def _put_array(m, values, count):
+    for k in range(count):
+        m[k] = np.float64(values[k])
+
+
+@device
+def _put_number(m, values, count):
+    for k in range(count):
+        m[k] = np.float64(values)
+
+
+@variants(put_row)
+def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
+    if isinstance(values, types.BaseTuple):
+        wanted = getattr(count, "literal_value", 0)  # numba asks without it first
+        fits = len(values) == wanted
+        return (_put_one, _put_two, _put_three)[wanted - 1] if fits else None
+    return _put_number if isinstance(values, types.Number) else _put_array

@@ -1,0 +1,1 @@
+"""Special functions, small linear algebra."""

@@ -1,0 +1,1 @@
+"""Instructions: lanes, masks, prefetch, stack memory."""
