@@ -63,7 +63,7 @@ def fit_rois(
         Negative counts are taken as 0.
     pixel : {"sample", "integrate"}
         The model's value at the pixel's centre, or its mean over the pixel (for the
-        rotated model by 5 x 5 points, see ``fastgauss.kernels.profiles``).
+        rotated model by 5 x 5 points, see ``fastgauss.kernels.models.profiles``).
     guess : array (P,) or (n, P), optional
         Starting values. Without them each spot's own moments are used. In least squares
         the start of an amplitude and offset without bounds does not matter: both are

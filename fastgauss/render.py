@@ -60,7 +60,7 @@ def render(
     pixel : {"sample", "integrate"}
         Value at the node, or its mean over the cell of one spacing around it. Exact but for
         covariances, where it is exact along the last axis and a 5-point quadrature along the
-        others (see ``fastgauss.kernels.profiles``).
+        others (see ``fastgauss.kernels.models.profiles``).
     combine : {"sum", "max", "union"}
         How a particle p meets the value v of a node: v + p, max(v, p), 1 - (1 - v) (1 - p).
     out : array, optional

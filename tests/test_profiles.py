@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
-from fastgauss.kernels import profiles
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
+from fastgauss.kernels.models import profiles
 from fastgauss.kernels.simd import lane_types, lanes
 
 PROFILES = {"sample": profiles.sampled, "integrate": profiles.integrated}

@@ -18,7 +18,7 @@ import fastgauss as fg
 from fastgauss import kernels
 from fastgauss.kernels import load, store
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.kernels.model import sigmas_of
+from fastgauss.kernels.models.factories import sigmas_of
 from fastgauss.models.model import get_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -31,13 +31,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import profiles
 from ._compile import device, kernel
 from .estimators import ESTIMATORS
+from .models import profiles
+from .models.axis_tables import make_fill
 from .numeric.contraction import CROSS, DENSE, contract
 from .numeric.packed_cholesky import packed_size
 from .numeric.special import exp_flushed
-from .products import make_fill
 from .simd.lane_types import WIDTH
 from .simd.lanes import broadcast, load, maximum, select, store
 from .simd.masked import lanes_within, load_some, ramp, store_some, total

@@ -22,8 +22,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import profiles
 from ._compile import device
+from .models import profiles
 from .numeric.special import exp_flushed
 from .products import BLOCK_AT
 from .simd.lane_types import WIDTH

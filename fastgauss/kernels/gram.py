@@ -25,6 +25,7 @@ import numpy as np
 
 from . import products
 from ._compile import device, kernel
+from .models import axis_tables
 from .simd.lane_types import WIDTH
 from .simd.lanes import broadcast, load
 from .simd.mask_bits import lowest_bit, mask_bits
@@ -90,7 +91,7 @@ def measure(centres, widths, support, shape, periods, begin, end, counts):
                 end[a * stride + q] = -np.inf
 
 
-_fill = products.make_fill(1, False)
+_fill = axis_tables.make_fill(1, False)
 
 
 @kernel

@@ -19,7 +19,7 @@ from . import products
 from ._compile import device, variants
 from ._compile import kernel as compiled
 from .field import make_visit
-from .model import PIXELS
+from .models.factories import PIXELS
 from .simd.arguments import FAR, check, periods, three
 from .simd.stack_memory import flat_view, put_row, row_view, stack_like
 from .windows import Layout

@@ -22,12 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import profiles
 from ._compile import device
-from .numeric.special import exp_flushed
+from .models.axis_tables import make_fill
 from .simd.lane_types import REGISTER_BITS, WIDTH
 from .simd.lanes import broadcast, load, maximum
-from .simd.masked import lane_count, lanes_within, load_some, ramp, store_rounded, store_some, total
+from .simd.masked import lane_count, lanes_within, load_some, store_some, total
 from .windows import address
 
 SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x
@@ -102,31 +101,6 @@ def _limit(support, axes, sigma):
     if axes == 3:
         curve += 1.0 / (sigma[0] * sigma[0])
     return (support.radius + 0.5 * np.sqrt(axes * curve)) ** 2
-
-
-def make_fill(columns: int, sphere: bool) -> Callable:
-    """Tables of one axis: the first ``columns`` of value and derivatives, squares for a sphere."""
-
-    @device
-    def fill(target, at, stride, first, count, centre, sigma, integrate):
-        inverse = 1.0 / sigma
-        for k in range(0, count, WIDTH):
-            x = ramp(float(first + k))
-            u = (x - centre) * inverse
-            if integrate:
-                f, slope, growth = profiles.integrated(x, broadcast(centre), broadcast(sigma))
-            else:
-                f = exp_flushed(u * u * -0.5)
-                slope = f * (u * inverse)
-                growth = slope * u
-            store_rounded(target, at + k, f)
-            if columns > 1:
-                store_rounded(target, at + stride + k, slope)
-                store_rounded(target, at + 2 * stride + k, growth)
-            if sphere:
-                store_rounded(target, at + 3 * stride + k, u * u)
-
-    return fill
 
 
 def make_tables(columns: int, sphere: bool) -> Callable:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ._compile import device, entry, kernel
 from .estimators import ESTIMATORS
-from .model import variant_of
+from .models.factories import variant_of
 from .numeric.packed_cholesky import packed, packed_size, solve_damped
 from .simd.arguments import three
 from .simd.lane_types import WIDTH

@@ -11,11 +11,11 @@ from ._compile import device
 from .axes import MOST_STEPS, fill_outwards
 from .dense import make_weigh
 from .estimators import Estimator
+from .models.profiles import NODES, POINTS, WEIGHTS
 from .normal import limit_centre, limit_width, reciprocal
 from .numeric.contraction import DENSE, contract
 from .numeric.packed_cholesky import packed, packed_size
 from .numeric.special import exp_negative
-from .profiles import NODES, POINTS, WEIGHTS
 from .simd.lane_types import ALL_LANES, WIDTH
 from .simd.lanes import absolute, broadcast, load, maximum, minimum, select, sqrt, store
 from .simd.mask_bits import mask_bits

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from ..base.duck_arrays import foreign, of_points
-from ..kernels.evaluate import make_image, make_points
+from ..kernels.models.points import make_image, make_points
 from .model import PIXELS, Model, get_model
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time

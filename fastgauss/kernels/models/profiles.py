@@ -41,9 +41,9 @@ import math
 
 import numpy as np
 
-from ._compile import device
-from .numeric.special import erfcx, exp_flushed, exp_negative
-from .simd.lanes import absolute, load, maximum, minimum, select, store
+from .._compile import device
+from ..numeric.special import erfcx, exp_flushed, exp_negative
+from ..simd.lanes import absolute, load, maximum, minimum, select, store
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._compile import device, kernel
+from ..numeric.special import exp_flushed
+from ..simd.lane_types import ALL_LANES, WIDTH
+from ..simd.lanes import broadcast, lane_rows, load, select, store
+from ..simd.mask_bits import mask_bits
 from . import profiles
-from ._compile import device, kernel
-from .numeric.special import exp_flushed
-from .simd.lane_types import ALL_LANES, WIDTH
-from .simd.lanes import broadcast, lane_rows, load, select, store
-from .simd.mask_bits import mask_bits
 
 _GROUPS = 32  # registers of points between two copies from and to the caller's arrays
 _QUADRATURE = 11  # rows of a rotated model before those of its quadrature

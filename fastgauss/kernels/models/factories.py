@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from . import evaluate as points
-from ._compile import device, entry, kernel, variants
-from .simd.arguments import three
-from .simd.lane_tuples import load_all, store_all
-from .simd.lane_types import LaneType
-from .simd.lanes import broadcast, load, store
-from .simd.stack_memory import first_lane, stack_rows
+from .._compile import device, entry, kernel, variants
+from ..simd.arguments import three
+from ..simd.lane_tuples import load_all, store_all
+from ..simd.lane_types import LaneType
+from ..simd.lanes import broadcast, load, store
+from ..simd.stack_memory import first_lane, stack_rows
+from . import points
 
 PIXELS = ("sample", "integrate")
 

@@ -1,0 +1,1 @@
+"""Values at points; factories for the caller."""
