@@ -39,8 +39,8 @@ import numpy as np
 
 from .base import thread_pool
 from .base.progress import Progress, report_part
-from .kernels import moments as kernels
-from .kernels.pairs import make_pairs
+from .kernels.density import cell_moments as kernels
+from .kernels.density.all_pairs import make_pairs
 from .kernels.simd.lane_types import WIDTH
 
 LEAST_TOL = 1e-10

@@ -17,11 +17,11 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import kernel
-from .numeric.special import erfc, exp_flushed
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, load
-from .simd.masked import total
+from .._compile import kernel
+from ..numeric.special import erfc, exp_flushed
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load
+from ..simd.masked import total
 
 _ROOT_HALF = math.sqrt(0.5)
 _PHI_0 = 1 / math.sqrt(2 * math.pi)

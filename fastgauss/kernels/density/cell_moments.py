@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ._compile import device, kernel
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, load, select, store
-from .simd.lanes import floor as floor_of
-from .simd.mask_bits import mask_from_bits
-from .simd.masked import total
+from .._compile import device, kernel
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load, select, store
+from ..simd.lanes import floor as floor_of
+from ..simd.mask_bits import mask_from_bits
+from ..simd.masked import total
 
 
 @device
