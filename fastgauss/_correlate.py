@@ -1,6 +1,6 @@
 """Sums of separable filters of whole arrays: units, what they read, scratch memory, threads.
 
-The mechanism is ``fastgauss.kernels.correlate``. A unit that the kernel cannot read where it lies
+The mechanism is ``kernels/filters/separable.py``. A unit that the kernel cannot read where it lies
 (another dtype, strides, missing elements, rows too long for scratch) is copied first, with what
 surrounds it.
 """
@@ -17,8 +17,8 @@ import numpy as np
 
 from .base import thread_pool
 from .base.progress import Progress
-from .kernels import correlate as kernels
 from .kernels._compile import JIT_DISABLED
+from .kernels.filters import separable as kernels
 from .kernels.simd.lane_types import REGISTER_BITS, WIDTH
 from .kernels.taps import Term, axis_map
 

@@ -9,7 +9,7 @@ from numba.core import config
 
 from .base.thread_pool import available_cores, get_num_threads
 from .kernels import _compile
-from .kernels.correlate import correlate
+from .kernels.filters.separable import correlate
 from .kernels.simd import lane_types
 
 _CORE = ("numba", "llvmlite", "numpy", "scipy")

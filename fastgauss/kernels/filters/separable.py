@@ -25,10 +25,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ._compile import device, kernel
-from .simd.lanes import broadcast, load, sqrt, store
-from .simd.masked import lane_count, lanes_within, load_some, store_some
-from .simd.transpose import transpose
+from .._compile import device, kernel
+from ..simd.lanes import broadcast, load, sqrt, store
+from ..simd.masked import lane_count, lanes_within, load_some, store_some
+from ..simd.transpose import transpose
 
 ROWS = 4  # results of _line that share their loads
 
