@@ -22,7 +22,8 @@ from ._correlate import Source, correlate
 from ._search import check_search
 from .base import check, thread_pool
 from .base.progress import Progress, check_progress, report_part, reporting
-from .kernels import maxima, taps
+from .kernels import taps
+from .kernels.find import local_maxima
 
 POLARITIES = ("bright", "dark")
 NOISE_FACTOR = 5.0  # default threshold in standard deviations of the response's noise
@@ -84,7 +85,9 @@ def _pedestal(volume: np.ndarray) -> float:
 def _measure(volume: np.ndarray, threads: int | None) -> np.ndarray:
     """Largest magnitude of each plane, NaN or infinity where there is one."""
     bits, peaks = volume.view(np.int32), np.empty(len(volume), dtype=np.int32)
-    _each_chunk(volume, lambda start, stop: maxima.plane_peaks(bits, peaks, start, stop), threads)
+    _each_chunk(
+        volume, lambda start, stop: local_maxima.plane_peaks(bits, peaks, start, stop), threads
+    )
     return peaks.view(np.float32)
 
 
@@ -175,7 +178,7 @@ def _cell_samples(
         for n, c, m in zip(shape, cells, each, strict=True)
     ]
     samples = np.empty([len(p) for p in places], dtype=np.float32)
-    maxima.take_samples(picture.volume, response, *places, samples)
+    local_maxima.take_samples(picture.volume, response, *places, samples)
     if picture.blocked is not None:
         samples[picture.blocked[np.ix_(*places)]] = np.nan
     split = samples.reshape([k for pair in zip(cells, each, strict=True) for k in pair])
@@ -191,7 +194,7 @@ def _noise_thresholds(
     cells = _cells(response.shape, sigmas)
     ordered, live = _cell_samples(picture, response, cells)
     centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
-    maxima.clipped_noise(ordered, live, centres, noise)
+    local_maxima.clipped_noise(ordered, live, centres, noise)
     levels = centres + NOISE_FACTOR * np.maximum(noise, least)
     shown = live >= _LIVE * ordered.shape[1]
     levels[~shown] = np.median(levels[shown]) if shown.any() else NOISE_FACTOR * least
@@ -223,7 +226,7 @@ def _local_maxima(
         while True:
             where = np.empty(capacity, dtype=np.int64)
             tied = np.empty(capacity, dtype=np.bool_)
-            count = maxima.local_maxima(response, above, start, stop, where, tied)
+            count = local_maxima.local_maxima(response, above, start, stop, where, tied)
             if count <= capacity:
                 break
             capacity = count
@@ -252,7 +255,9 @@ def _peaks(
     """Maxima ``(n, 3)`` above threshold and rounding, the strongest first."""
     where, tied = _local_maxima(response, max(0.0, float(levels.min())), threads)
     if tied.any():
-        where = np.sort(np.append(where[~tied], maxima.plateau_centres(response, where[tied])))
+        where = np.sort(
+            np.append(where[~tied], local_maxima.plateau_centres(response, where[tied]))
+        )
     if picture.blocked is not None:
         where = where[~picture.blocked.flat[where]]
     points = np.stack(np.unravel_index(where, response.shape), axis=1)
@@ -275,12 +280,12 @@ def _stand_out(
     """Which maxima are spots by the median of the ring around them, not by its mean alone."""
     if len(points) == 0:
         return np.empty(0, dtype=np.bool_)
-    core, ring, contrast = maxima.core_and_ring(sigmas)
+    core, ring, contrast = local_maxima.core_and_ring(sigmas)
     needed = (_PROOF * contrast) * strength.astype(np.float64)
     keep = np.empty(len(points), dtype=np.bool_)
 
     def task(start: int, stop: int) -> None:
-        maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
+        local_maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
 
     thread_pool.run(lambda: task, len(points), max(1, _CHUNK // len(ring)), threads)
     return keep
@@ -292,7 +297,7 @@ def _thin(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> n
     if np.any(distance > 1.0) and len(points) > 1:
         cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)
         head = np.full(-(-np.array(shape) // cell), -1)
-        maxima.thin(points, np.maximum(distance, 0.5), cell, head, keep)
+        local_maxima.thin(points, np.maximum(distance, 0.5), cell, head, keep)
     return keep
 
 

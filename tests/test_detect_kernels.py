@@ -13,8 +13,9 @@ from skimage.feature import peak_local_max
 
 from fastgauss import detect
 from fastgauss.detect import find_spots
-from fastgauss.kernels import maxima, taps
+from fastgauss.kernels import taps
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.find import local_maxima
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -126,7 +127,7 @@ def test_each_plateau_is_one_maximum(data):
     volume = rng.integers(0, levels + 1, shape).astype(np.float32)
     where, tied = detect._local_maxima(volume, 0.5, 1)
     if tied.any():
-        where = np.append(where[~tied], maxima.plateau_centres(volume, where[tied]))
+        where = np.append(where[~tied], local_maxima.plateau_centres(volume, where[tied]))
     found = {tuple(map(int, p)) for p in np.transpose(np.unravel_index(where, shape))}
     expected = naive.plateaus(volume, 0.5)
     assert len(found) == len(where) == len(expected)
@@ -155,7 +156,7 @@ def test_clipped_noise_equals_naive(n):
     samples[:, : n // 5] += 40.0
     ordered, counts = np.sort(samples, axis=1), np.array([n, n, n, 0])
     centres, sigmas = np.empty(4), np.empty(4)
-    maxima.clipped_noise(ordered, counts, centres, sigmas)
+    local_maxima.clipped_noise(ordered, counts, centres, sigmas)
     for row, centre, sigma in zip(ordered[:3], centres, sigmas, strict=False):
         assert (centre, sigma) == pytest.approx(
             naive.clipped_noise(row.astype(np.float64)), rel=1e-6

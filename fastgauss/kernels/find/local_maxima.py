@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ._compile import device, kernel
+from .._compile import device, kernel
 
 MAD_TO_SIGMA = 1.482602218505602  # of a normal distribution
 CLIP = 3.0  # samples farther from the median than this many sigmas are spots, not noise
