@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .base import check, thread_pool
-from .kernels import lines as kernels
+from .kernels.linear import row_polynomials as kernels
 from .kernels.simd.lane_types import WIDTH
 
 _CHUNK = 1 << 19  # numbers of a task

@@ -21,10 +21,10 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, load, select, store
-from .simd.masked import lanes_within, load_double, store_double, total
+from .._compile import device, kernel
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load, select, store
+from ..simd.masked import lanes_within, load_double, store_double, total
 
 MOST_ORDER = 3
 _DIGITS = 1e-6  # of sum w y^2: what is left of it has ten digits
