@@ -29,8 +29,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-
 from ._compile import device, kernel
 from .estimators import ESTIMATORS
 from .models import profiles
@@ -38,6 +36,7 @@ from .models.axis_tables import make_fill
 from .numeric.contraction import CROSS, DENSE, contract
 from .numeric.packed_cholesky import packed_size
 from .numeric.special import exp_flushed
+from .results.pixel_owners import box_of
 from .simd.lane_types import WIDTH
 from .simd.lanes import broadcast, load, maximum, select, store
 from .simd.masked import lanes_within, load_some, ramp, store_some, total
@@ -168,15 +167,6 @@ def _make_turned() -> Light:
 
 
 LIGHTS = {"plane": _make_separable(2), "volume": _make_separable(3), "turned": _make_turned()}
-
-
-@device
-def box_of(windows, i):
-    """First pixel and extent of window i along three axes."""
-    return (
-        (windows[i, 0], windows[i, 1], windows[i, 2]),
-        (windows[i, 3], windows[i, 4], windows[i, 5]),
-    )
 
 
 @cache
@@ -335,30 +325,6 @@ def make_normal(kind: str) -> Callable:
                             border[i, p, b] += lever[at, p, a] * sums[edge + b * size + a]
 
     return normal
-
-
-@kernel
-def claim(centres, boxes, exists, extent, owner, nearest, spots, low, high):
-    """Give each pixel of the rows [low, high) to the nearest spot whose box covers it.
-
-    ``owner`` is -1 where there is none, or no pixel.
-    """
-    height, width = extent[1], extent[2]
-    for s in range(spots.size):
-        i = spots[s]
-        first, count = box_of(boxes, i)
-        for z in range(count[0]):
-            row = (first[0] + z) * height + first[1]
-            dz = float(first[0] + z) - centres[i, 0]
-            for y in range(max(low - row, 0), min(high - row, count[1])):
-                dy = float(first[1] + y) - centres[i, 1]
-                at = (row + y) * width + first[2]
-                for x in range(count[2]):
-                    dx = float(first[2] + x) - centres[i, 2]
-                    square = np.float32(dx * dx + dy * dy + dz * dz)
-                    if exists[at + x] and square < nearest[at + x]:
-                        nearest[at + x] = square
-                        owner[at + x] = i
 
 
 @kernel

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..base import thread_pool
-from ..kernels import crowd as kernels
+from ..kernels.results import pixel_owners
 
 _ROWS = 64  # a task's rows of the image, at least
 
@@ -21,7 +21,7 @@ def claim(
     nearest = np.full(exists.size, np.inf, np.float32)
 
     def work(spots: np.ndarray, low: int, high: int) -> None:
-        kernels.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
+        pixel_owners.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
 
     _each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
     return owner
