@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from . import _data, _sweep
 from ._plan import Geometry, as_plan, by_tile, make_geometry
 from .base.grid import Grid
-from .kernels.windows import Particles
+from .kernels.fields.windows import Particles
 
 Chunks = tuple[tuple[int, ...], ...]  # lengths of the boxes along each axis
 

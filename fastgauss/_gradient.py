@@ -19,7 +19,7 @@ import numpy as np
 from . import _sweep
 from ._plan import Plan, layout_of
 from .base import check, thread_pool
-from .kernels.field import sum_of_squares
+from .kernels.fields.sweeps import sum_of_squares
 
 _CHUNK = 1 << 16  # nodes
 

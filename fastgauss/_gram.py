@@ -11,8 +11,8 @@ from . import _sweep
 from ._plan import Plan
 from .base import thread_pool
 from .base.progress import Progress
-from .kernels import gram as kernels
-from .kernels import sparse
+from .kernels.fields import gram as kernels
+from .kernels.fields import sparse_rows
 from .kernels.simd.lane_types import WIDTH
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
     def diagonal(self) -> np.ndarray:
         """The diagonal (n,); 0 where it is not stored."""
         out = np.empty(self.size)
-        sparse.diagonal(*self, out)
+        sparse_rows.diagonal(*self, out)
         return out
 
 

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 
 from .base import check
 from .base.grid import Grid
-from .kernels.products import ROOM, SLOTS, TABLES_AT, Support
+from .kernels.fields.axis_aligned import ROOM, SLOTS, TABLES_AT, Support
+from .kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 from .kernels.simd.lane_types import REGISTER_BITS
-from .kernels.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 
 SUPPORTS = ("box", "sphere")
 _LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers

@@ -12,8 +12,8 @@ import numpy as np
 from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 from .base import thread_pool
 from .base.progress import Progress, report_part
-from .kernels import field as kernels
-from .kernels.windows import Particles
+from .kernels.fields import sweeps as kernels
+from .kernels.fields.windows import Particles
 
 _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # in which a grid is done whose progress is told

@@ -17,7 +17,7 @@ from . import _gram, _sweep
 from ._plan import Plan
 from .base import thread_pool
 from .base.progress import Progress
-from .kernels import sparse as kernels
+from .kernels.fields import sparse_rows as kernels
 
 _CHUNK = 4096  # rows of a product
 _BLOCK_CHUNK = 256  # rows of blocks

@@ -47,12 +47,12 @@ _NAMES = {
     "simd.mask_bits": ("lowest_bit", "mask_bits"),
     "simd.masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
     "models.factories": ("make_evaluate", "make_image", "make_jacobian"),
-    "particle": ("make_paint", "make_project"),
+    "fields.factories": ("make_paint", "make_project"),
     "point": ("make_deposit", "make_gather", "make_stencil"),
     "roi": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
     "scatter": ("make_add", "make_add_checked"),
     "numeric.special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
-    "windows": ("images", "window"),
+    "fields.windows": ("images", "window"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from . import products
-from ._compile import device, variants
-from ._compile import kernel as compiled
-from .field import make_visit
-from .models.factories import PIXELS
-from .simd.arguments import FAR, check, periods, three
-from .simd.stack_memory import flat_view, put_row, row_view, stack_like
+from .._compile import device, variants
+from .._compile import kernel as compiled
+from ..models.factories import PIXELS
+from ..simd.arguments import FAR, check, periods, three
+from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
+from . import axis_aligned
+from .sweeps import make_visit
 from .windows import Layout
 
-_SUMS = products.SUMS
-_STRIDE = 60 + products.ROOM  # of tables on the stack
-_TABLE = products.TABLES_AT + 2 * products.SLOTS * _STRIDE
-_ROW = products.SLOTS * _STRIDE
+_SUMS = axis_aligned.SUMS
+_STRIDE = 60 + axis_aligned.ROOM  # of tables on the stack
+_TABLE = axis_aligned.TABLES_AT + 2 * axis_aligned.SLOTS * _STRIDE
+_ROW = axis_aligned.SLOTS * _STRIDE
 _MOST_PERIODS = 32.0  # half a window on a periodic axis: a loop must end
 _DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # these tell a dtype
 
@@ -44,7 +44,7 @@ def _widest(window, reach, sigma):
 def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callable:
     """What ``act`` does to the nodes of one particle of a product of profiles."""
     check("pixel", pixel, PIXELS)
-    visit = make_visit(products.shape_of, products.half_widths, act)
+    visit = make_visit(axis_aligned.shape_of, axis_aligned.half_widths, act)
     wraps = periods(periodic, ndim)
     integrate = pixel == "integrate"
     both = 2 * ndim
@@ -67,24 +67,24 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
                 if not half <= _MOST_PERIODS * n:
                     return
                 centres[k] = centres[k] - n * np.floor(centres[k] / n)
-        wide = _widest(grid.shape, radius, widths) + products.ROOM
+        wide = _widest(grid.shape, radius, widths) + axis_aligned.ROOM
         table, row = stack_like(sums, _TABLE), stack_like(like, _ROW)
         stride = _STRIDE
         if wide > stride:
             stride = wide
-            table = np.empty(products.TABLES_AT + 2 * products.SLOTS * stride)
-            row = np.empty(products.SLOTS * stride, dtype=like.dtype)
-        for k in range(products.SUMS):
+            table = np.empty(axis_aligned.TABLES_AT + 2 * axis_aligned.SLOTS * stride)
+            row = np.empty(axis_aligned.SLOTS * stride, dtype=like.dtype)
+        for k in range(axis_aligned.SUMS):
             table[k] = 0.0
         strides = shape[1] * shape[2], shape[2], 1
         layout = Layout(shape, strides, -1, wraps, (0, 0, 0), shape, 0)
-        support = products.Support(radius, integrate, stride)
+        support = axis_aligned.Support(radius, integrate, stride)
         low, high = 0, grid.shape[0]
         visit(
             flat, layout, support, row_view(centres), row_view(widths), 0, low, high,
             amplitude, table, row,
         )  # fmt: skip
-        for k in range(products.SUMS):
+        for k in range(axis_aligned.SUMS):
             sums[k] = table[k]
 
     return one
@@ -144,9 +144,9 @@ def make_paint(
     >>> grid[1].round(3)
     array([0.36 , 1.017, 0.721, 1.017, 0.36 ])
     """
-    check("combine", combine, products.COMBINE)
+    check("combine", combine, axis_aligned.COMBINE)
     check("support", support, ("box", "sphere"))
-    act = products.make_paint(products.COMBINE[combine], support == "sphere")
+    act = axis_aligned.make_paint(axis_aligned.COMBINE[combine], support == "sphere")
     one = _make_visitor(ndim, act, pixel, periodic)
 
     @compiled
@@ -231,7 +231,7 @@ def make_project(
     """
     check("support", support, ("box", "sphere"))
     one = _make_visitor(
-        ndim, products.make_project(derivatives, support == "sphere"), pixel, periodic
+        ndim, axis_aligned.make_project(derivatives, support == "sphere"), pixel, periodic
     )
 
     if derivatives:
@@ -239,7 +239,7 @@ def make_project(
         @compiled
         def project_with_slopes(grid, centre, sigma, radius):
             sums = stack_like(_DOUBLE, _SUMS)
-            for k in range(products.SUMS):
+            for k in range(axis_aligned.SUMS):
                 sums[k] = 0.0
             one(grid, like_row(grid), centre, sigma, np.float64(radius), 1.0, sums)
             out = np.empty(1 + 2 * ndim)

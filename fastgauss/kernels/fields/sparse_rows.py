@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._compile import device, kernel
+from .._compile import device, kernel
 
 _LEAST = 1e-3  # couplings, relative to the diagonal, that a block takes no notice of
 

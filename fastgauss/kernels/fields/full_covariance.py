@@ -22,13 +22,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._compile import device
-from .models import profiles
-from .numeric.special import exp_flushed
-from .products import BLOCK_AT
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, select
-from .simd.masked import lanes_within, load_double, ramp, store_double, total
+from .._compile import device
+from ..models import profiles
+from ..numeric.special import exp_flushed
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, select
+from ..simd.masked import lanes_within, load_double, ramp, store_double, total
+from .axis_aligned import BLOCK_AT
 from .windows import address
 
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from . import ellipsoids, products
-from ._compile import device, kernel
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast
-from .simd.masked import lanes_within, load_double, total
+from .._compile import device, kernel
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast
+from ..simd.masked import lanes_within, load_double, total
+from . import axis_aligned, full_covariance
 from .windows import images, layer_range, window
 
 
@@ -74,7 +74,7 @@ def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Call
 
 def _family(turned: bool) -> Any:
     """What a particle is: a product of profiles, or an ellipsoid."""
-    return ellipsoids if turned else products
+    return full_covariance if turned else axis_aligned
 
 
 def sums_of(turned: bool) -> int:
@@ -89,7 +89,7 @@ def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
     Amplitudes stand in the order of the particles: one that lies anywhere would be waited for.
     """
     family = _family(turned)
-    paint = family.make_paint(products.COMBINE[combine], sphere)
+    paint = family.make_paint(axis_aligned.COMBINE[combine], sphere)
     visit = make_visit(family.shape_of, family.half_widths, paint)
 
     @kernel
@@ -163,10 +163,10 @@ def make_blocks(turned: bool) -> Callable:
         n = layout.shape[3 - centres.shape[1]]
         for q in range(begin, end):
             for k in range(out.shape[1]):
-                table[products.BLOCK_AT + k] = 0.0
+                table[axis_aligned.BLOCK_AT + k] = 0.0
             visit(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
             for k in range(out.shape[1]):
-                out[order[q], k] = table[products.BLOCK_AT + k]
+                out[order[q], k] = table[axis_aligned.BLOCK_AT + k]
 
     return blocks
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device, entry, kernel
-from .simd.lanes import floor
+from .._compile import device, entry, kernel
+from ..simd.lanes import floor
 
 TILE = 8  # nodes along an edge: the windows of a tile's particles share the cache
 

@@ -23,13 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import products
-from ._compile import device, kernel
-from .models import axis_tables
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, load
-from .simd.mask_bits import lowest_bit, mask_bits
-from .simd.masked import lanes_within, load_some, total
+from .._compile import device, kernel
+from ..models import axis_tables
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load
+from ..simd.mask_bits import lowest_bit, mask_bits
+from ..simd.masked import lanes_within, load_some, total
+from . import axis_aligned
 from .windows import window
 
 
@@ -67,8 +67,8 @@ def measure(centres, widths, support, shape, periods, begin, end, counts):
     lead = 3 - axes
     stride = n + WIDTH
     for q in range(n):
-        sigma = products.shape_of(widths, q)
-        half = products.half_widths(support, axes, sigma)
+        sigma = axis_aligned.shape_of(widths, q)
+        half = axis_aligned.half_widths(support, axes, sigma)
         empty = False
         size = lead
         for a in range(3):
@@ -101,7 +101,7 @@ def tabulate(centres, widths, support, tables, scratch, low, high):
     for q in range(low, high):
         if not tables.begin[q] < np.inf:
             continue
-        sigma = products.shape_of(widths, q)
+        sigma = axis_aligned.shape_of(widths, q)
         for a in range(3):
             first = tables.spans[q, a]
             count = tables.spans[q, 3 + a] - first

@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device
-from .models.axis_tables import make_fill
-from .simd.lane_types import REGISTER_BITS, WIDTH
-from .simd.lanes import broadcast, load, maximum
-from .simd.masked import lane_count, lanes_within, load_some, store_some, total
+from .._compile import device
+from ..models.axis_tables import make_fill
+from ..simd.lane_types import REGISTER_BITS, WIDTH
+from ..simd.lanes import broadcast, load, maximum
+from ..simd.masked import lane_count, lanes_within, load_some, store_some, total
 from .windows import address
 
 SUMS = 7  # value; derivatives to the centre z, y, x; to the sigmas z, y, x

@@ -1,0 +1,1 @@
+"""Particles to the grid and back."""
