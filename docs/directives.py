@@ -28,7 +28,7 @@ def _display(writer: Any, node: nodes.math_block) -> None:
 
 
 class Docstring(SphinxDirective):
-    """The docstring of a file, as it stands there, folded up: ``{docstring} kernels/levmar.py``."""
+    """The docstring of a file, folded up: ``{docstring} kernels/fit/levmar.py``."""
 
     required_arguments = 1
 

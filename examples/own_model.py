@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from fastgauss.kernels.curve import make_curve_fit
+from fastgauss.kernels.fit.curve_fit import make_curve_fit
 from fastgauss.kernels.numeric.special import exp
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ._options import Options
 from .base import thread_pool
+from .kernels.fit.stages import Stages, stages
 from .kernels.numeric.packed_cholesky import packed_size
-from .kernels.spots import Stages, stages
 from .kernels.status import NOT_FINITE
 from .models import sigma_matrix
 from .results.fit_result import FitResult

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.kernels.curve import make_curve_fit
+from fastgauss.kernels.fit.curve_fit import make_curve_fit
 from fastgauss.kernels.numeric.special import exp
 
 LANCZOS = np.array([0.0951, 1.0, 0.8607, 3.0, 1.5576, 5.0])
@@ -96,7 +96,7 @@ def test_the_callers_cache_is_hit_in_a_new_process(tmp_path):
             """
             import numpy as np
             from numba import njit
-            from fastgauss.kernels.curve import make_curve_fit
+            from fastgauss.kernels.fit.curve_fit import make_curve_fit
 
             def line(x, p):
                 return p[0] + p[1] * x, (1.0, x)

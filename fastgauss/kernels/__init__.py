@@ -37,7 +37,7 @@ from typing import Any
 
 _NAMES = {
     "binning": ("find_bin", "update_statistics"),
-    "curve": ("make_curve_fit",),
+    "fit.curve_fit": ("make_curve_fit",),
     "healpix": ("nest_pixel", "ring_pixel"),
     "simd.lane_types": ("WIDTH", "LaneType", "MaskType", "lane_type"),
     "simd.lanes": (
@@ -49,7 +49,7 @@ _NAMES = {
     "models.factories": ("make_evaluate", "make_image", "make_jacobian"),
     "fields.factories": ("make_paint", "make_project"),
     "point": ("make_deposit", "make_gather", "make_stencil"),
-    "roi": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
+    "fit.factories": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
     "scatter": ("make_add", "make_add_checked"),
     "numeric.special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
     "fields.windows": ("images", "window"),

@@ -30,7 +30,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ._compile import device, kernel
-from .estimators import ESTIMATORS
+from .fit.estimators import ESTIMATORS
 from .models import profiles
 from .models.axis_tables import make_fill
 from .numeric.contraction import CROSS, DENSE, contract

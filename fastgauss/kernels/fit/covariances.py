@@ -33,12 +33,12 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
-from .numeric.packed_cholesky import invert, packed, packed_size
-from .rotated import transform
-from .simd.lane_types import WIDTH
-from .simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
-from .status import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
+from .._compile import device, kernel
+from ..numeric.packed_cholesky import invert, packed, packed_size
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
+from ..status import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
+from .rotated_steps import transform
 
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13

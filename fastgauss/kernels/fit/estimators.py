@@ -34,9 +34,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device
-from .numeric.special import log_normal
-from .simd.lanes import absolute, load, maximum, select
+from .._compile import device
+from ..numeric.special import log_normal
+from ..simd.lanes import absolute, load, maximum, select
 
 HEADER = 3  # lane rows before the pixels
 

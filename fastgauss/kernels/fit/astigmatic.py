@@ -10,8 +10,8 @@ sigma_0, c, d, A, B of x, the same of y, and the lowest and highest z of the cal
 
 from __future__ import annotations
 
-from ._compile import device
-from .simd.lanes import broadcast, load, maximum, minimum, sqrt
+from .._compile import device
+from ..simd.lanes import broadcast, load, maximum, minimum, sqrt
 
 CONSTANTS = 12
 _CURVE = 5

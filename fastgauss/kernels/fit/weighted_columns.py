@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ._compile import device
+from .._compile import device
+from ..simd.lanes import load, store
 from .estimators import Estimator
-from .simd.lanes import load, store
 
 
 @cache

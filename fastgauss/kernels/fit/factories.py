@@ -15,16 +15,16 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, entry, kernel
+from .._compile import device, entry, kernel
+from ..models.factories import variant_of
+from ..numeric.packed_cholesky import packed, packed_size, solve_damped
+from ..simd.arguments import three
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import load
+from ..simd.stack_memory import stack_rows
 from .estimators import ESTIMATORS
-from .models.factories import variant_of
-from .numeric.packed_cholesky import packed, packed_size, solve_damped
-from .simd.arguments import three
-from .simd.lane_types import WIDTH
-from .simd.lanes import load
-from .simd.stack_memory import stack_rows
-from .spots import make_blocks, stages
-from .spread import make_spread
+from .sandwich import make_spread
+from .stages import make_blocks, stages
 
 METHODS = ("lsq", "mle")
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 
-from ._compile import device
-from .numeric.contraction import FACTOR_ROWS, TABLE_ROWS
-from .numeric.special import erf, exp_negative
-from .simd.lane_types import ALL_LANES
-from .simd.lanes import absolute, broadcast, load, select, store
-from .simd.mask_bits import mask_bits
+from .._compile import device
+from ..numeric.contraction import FACTOR_ROWS, TABLE_ROWS
+from ..numeric.special import erf, exp_negative
+from ..simd.lane_types import ALL_LANES
+from ..simd.lanes import absolute, broadcast, load, select, store
+from ..simd.mask_bits import mask_bits
 
 MOST_STEPS = 40  # pixels along an axis up to which the recurrence loses under 1e-13
 _SQRT_HALF = math.sqrt(0.5)

@@ -35,9 +35,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ._compile import device
-from .numeric.packed_cholesky import packed
-from .simd.lanes import load, maximum, minimum, select, store
+from .._compile import device
+from ..numeric.packed_cholesky import packed
+from ..simd.lanes import load, maximum, minimum, select, store
 
 _STEP_DOWN, _STEP_UP = 0.4, 2.5  # a width changes by no more than these factors in one step
 _SINGULAR = 1e-13  # relative determinant at which a spot and its background look alike

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ._compile import kernel
+from .._compile import kernel
+from ..numeric.packed_cholesky import packed_size
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import lane_rows, store
 from .estimators import HEADER, Estimator
-from .numeric.packed_cholesky import packed_size
-from .simd.lane_types import WIDTH
-from .simd.lanes import lane_rows, store
 
 
 @cache

@@ -23,10 +23,10 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
-from .simd.lane_types import WIDTH
-from .simd.lanes import absolute, broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
-from .simd.mask_bits import mask_bits
+from .._compile import device, kernel
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
+from ..simd.mask_bits import mask_bits
 
 _CUT = 0.3
 _LEAST_SIGMA = 0.5  # pixels; a narrower spot is one pixel, whose moments are 0

@@ -11,20 +11,30 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from . import astigmatic, finish, levmar, normal, rotated, separable, start
-from . import axes as tables
-from . import spread as sandwich
-from ._compile import kernel
+from .._compile import kernel
+from . import (
+    astigmatic,
+    covariances,
+    levmar,
+    rotated,
+    rotated_steps,
+    sandwich,
+    separable,
+    separable_steps,
+    start_moments,
+    variable_projection,
+)
+from . import axis_profiles as tables
 from .estimators import ESTIMATORS, Estimator
 
 
 class Stages(NamedTuple):
     """Kernels of one kind of fit; each works on a range of spots."""
 
-    start: Callable
+    start_moments: Callable
     fit: Callable
     spread: Callable
-    finish: Callable
+    covariances: Callable
 
 
 class Blocks(NamedTuple):
@@ -48,7 +58,11 @@ _FILLS = {
 
 
 def _settle(size: int, estimator: Estimator, bounded: bool) -> Callable:
-    return normal.make_settle(size, not bounded) if estimator.linear else normal.no_settle
+    return (
+        variable_projection.make_settle(size, not bounded)
+        if estimator.linear
+        else variable_projection.no_settle
+    )
 
 
 class _Widths(NamedTuple):
@@ -63,7 +77,7 @@ class _Widths(NamedTuple):
 
 
 def _widths(model: str, axes: int) -> _Widths:
-    own = separable.sigma_unit, separable.limit_sigma
+    own = separable_steps.sigma_unit, separable_steps.limit_sigma
     if model == "astigmatic":
         shape = astigmatic.unit, astigmatic.limit
         return _Widths(
@@ -71,7 +85,7 @@ def _widths(model: str, axes: int) -> _Widths:
         )
     if model == "elliptic" and axes > 1:
         return _Widths(axes, separable.own_sigma, None, *own)
-    rate = separable.unit_rate if axes > 1 else None
+    rate = separable_steps.unit_rate if axes > 1 else None
     return _Widths(1, separable.common_sigma, rate, *own)
 
 
@@ -86,17 +100,19 @@ def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded:
         accumulate = separable.make_weighted(axes, widths.sigma_of, fill, estimator, size - 1)
     if widths.rate_of is not None:
         accumulate = separable.make_common(axes, accumulate, widths.rate_of)
-    unit = separable.make_unit(axes, widths.sigma_of, widths.unit)
+    unit = separable_steps.make_unit(axes, widths.sigma_of, widths.unit)
     settle = _settle(size, estimator, bounded)
     symmetric = model == "symmetric" or axes == 1
     return Blocks(
         size=size,
-        write=start.make_symmetric(axes) if symmetric else start.make_elliptic(axes),
-        evaluate=separable.make_evaluate(accumulate, settle, unit, size, bounded),
-        step=separable.make_step(axes, size, unit, widths.limit, bounded),
+        write=start_moments.make_symmetric(axes)
+        if symmetric
+        else start_moments.make_elliptic(axes),
+        evaluate=separable_steps.make_evaluate(accumulate, settle, unit, size, bounded),
+        step=separable_steps.make_step(axes, size, unit, widths.limit, bounded),
         scratch=separable.scratch(estimator),
-        shape=finish.shape_none if bounded else separable.make_shape(unit, size),
-        angle=finish.angle_none,
+        shape=covariances.shape_none if bounded else separable_steps.make_shape(unit, size),
+        angle=covariances.angle_none,
         constants=widths.constants,
     )
 
@@ -109,16 +125,16 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         accumulate, scratch = rotated.make_integrated(estimator), rotated.INTEGRATED_SCRATCH
     settle = _settle(7, estimator, bounded)
     if bounded:
-        scratch = (scratch[0] + rotated.NATURAL_ROWS, *scratch[1:])
-    make_evaluate = rotated.make_natural if bounded else rotated.make_evaluate
+        scratch = (scratch[0] + rotated_steps.NATURAL_ROWS, *scratch[1:])
+    make_evaluate = rotated_steps.make_natural if bounded else rotated_steps.make_evaluate
     return Blocks(
         size=7,
-        write=start.write_rotated,
+        write=start_moments.write_rotated,
         evaluate=make_evaluate(accumulate, settle),
-        step=rotated.step_natural if bounded else rotated.step_rotated,
+        step=rotated_steps.step_natural if bounded else rotated_steps.step_rotated,
         scratch=scratch,
-        shape=finish.shape_none if bounded else finish.shape_rotated,
-        angle=finish.angle_none if bounded else finish.angle_rotated,
+        shape=covariances.shape_none if bounded else covariances.shape_rotated,
+        angle=covariances.angle_none if bounded else covariances.angle_rotated,
     )
 
 
@@ -145,10 +161,12 @@ def stages(
     size, known = blocks.size, blocks.constants
     written = 2 * axes + 2 if model == "astigmatic" else size  # z comes of both widths
     return Stages(
-        start=start.make_start(blocks.write, written, axes, pixel == "places", wrap),
+        start=start_moments.make_start(blocks.write, written, axes, pixel == "places", wrap),
         fit=levmar.make_fit(
             blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded, known, wrap
         ),
         spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle, known),
-        finish=finish.make_finish(blocks.shape, blocks.angle, size, bounded, spread, known, wrap),
+        finish=covariances.make_finish(
+            blocks.shape, blocks.angle, size, bounded, spread, known, wrap
+        ),
     )

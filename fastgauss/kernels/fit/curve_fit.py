@@ -7,7 +7,7 @@ derivatives by all parameters. It is written once, for a number: the fit calls i
 and ``minimum`` of ``lanes``, but no ``if`` on its arguments:
 
     from numba import njit
-    from fastgauss.kernels.curve import make_curve_fit
+    from fastgauss.kernels.fit.curve_fit import make_curve_fit
     from fastgauss.kernels.numeric.special import exp
 
     def decay(x, p):
@@ -32,16 +32,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._compile import device, entry
-from .dense import make_weigh
+from .._compile import device, entry
+from ..numeric.contraction import DENSE, contract
+from ..numeric.packed_cholesky import invert, packed, packed_size
+from ..simd.lane_tuples import load_all, store_all
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, lane_rows, load, store
+from ..status import SINGULAR, STALLED
 from .estimators import ESTIMATORS
 from .levmar import make_fit
-from .numeric.contraction import DENSE, contract
-from .numeric.packed_cholesky import invert, packed, packed_size
-from .simd.lane_tuples import load_all, store_all
-from .simd.lane_types import WIDTH
-from .simd.lanes import broadcast, lane_rows, load, store
-from .status import SINGULAR, STALLED
+from .weighted_columns import make_weigh
 
 _SINGULAR_PIVOT = 1e-13
 _RESIDUAL = ESTIMATORS["residual"]
@@ -156,7 +156,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     --------
     >>> import numpy as np
     >>> from numba import njit
-    >>> from fastgauss.kernels.curve import make_curve_fit
+    >>> from fastgauss.kernels.fit.curve_fit import make_curve_fit
     >>> from fastgauss.kernels.numeric.special import exp
     >>> def decay(x, p):
     ...     height, rate = p

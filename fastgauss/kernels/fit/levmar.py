@@ -41,13 +41,13 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
+from .._compile import device, kernel
+from ..numeric.packed_cholesky import packed, packed_size, solve_damped
+from ..simd.lane_types import ALL_LANES, WIDTH
+from ..simd.lanes import broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
+from ..simd.mask_bits import lowest_bit, mask_bits
+from ..status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, STALLED, TOO_FEW_PIXELS
 from .estimators import HEADER, Estimator
-from .numeric.packed_cholesky import packed, packed_size, solve_damped
-from .simd.lane_types import ALL_LANES, WIDTH
-from .simd.lanes import broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
-from .simd.mask_bits import lowest_bit, mask_bits
-from .status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, STALLED, TOO_FEW_PIXELS
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
