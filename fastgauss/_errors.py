@@ -19,7 +19,7 @@ import numpy as np
 
 from ._joint import Joint, State
 from .base import thread_pool
-from .kernels import conjugate
+from .kernels.joint import block_cg
 
 _TOLERANCE, _MOST = 1e-8, 300  # of the conjugate gradients
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
@@ -56,7 +56,7 @@ def _lever(fit: Joint, column: np.ndarray, free: np.ndarray) -> np.ndarray:
     factor, sums = np.empty((n, p, p)), np.empty((groups, p))
 
     def task(first: int, last: int) -> None:
-        conjugate.solve(
+        block_cg.solve(
             crowd.lows, np.arange(first, last), fit.diagonal, fit.blocks, crowd.link_starts,
             crowd.link_others, crowd.link_places, np.zeros((n, p, 0)), none, np.zeros(n), free,
             np.zeros(p, np.bool_), column, empty, _TOLERANCE, _MOST, factor, none, sums,
@@ -78,7 +78,7 @@ def _own(fit: Joint, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scratch, members = np.empty((whole, whole)), np.empty(_NEAR_SPOTS + 1, np.int64)
 
         def invert(first: int, last: int) -> None:
-            conjugate.invert_local(
+            block_cg.invert_local(
                 first, last, fit.diagonal, fit.blocks, crowd.link_starts, crowd.link_others,
                 crowd.link_places, free, _NEAR_SPOTS, scratch, members, out, sound,
             )  # fmt: skip

@@ -23,8 +23,8 @@ import numpy as np
 from ._coordinates import Coordinates
 from ._crowd import Crowd
 from .base import thread_pool
-from .kernels import conjugate
-from .kernels import crowd as kernels
+from .kernels.joint import block_cg, normal_equations
+from .kernels.joint import image as kernels
 from .kernels.simd.lane_types import WIDTH
 from .kernels.simd.lanes import lane_rows
 from .results.pixel_owners import _each_slab
@@ -176,11 +176,11 @@ class Joint:
         scene, crowd = self.scene, self.crowd
         plain = np.ascontiguousarray(self.coordinates.plain(u))
         lever = self.coordinates.lever(u)
-        kernel = kernels.make_normal(self.coordinates.kind)
+        kernel = normal_equations.make_normal(self.coordinates.kind)
 
         def make() -> Call:
-            m, table = lane_rows(kernels.SCRATCH_ROWS), np.zeros(18 * self.table)
-            sums = np.zeros(kernels.SUMS)
+            m, table = lane_rows(normal_equations.SCRATCH_ROWS), np.zeros(18 * self.table)
+            sums = np.zeros(normal_equations.SUMS)
 
             def call(some: np.ndarray) -> None:
                 kernel(
@@ -316,7 +316,7 @@ class Joint:
         rg, zg, dg, yg = self._ground_work
 
         def task(first: int, last: int) -> None:
-            conjugate.solve(
+            block_cg.solve(
                 crowd.lows, groups[first:last], self.diagonal, self.blocks, crowd.link_starts,
                 crowd.link_others, crowd.link_places, self.border, matrix, self.damping, free,
                 self.tied, self.gradient, ground_gradient, self.precision, _CG_MOST,

@@ -9,8 +9,8 @@ from tolerances import TOLERANCE
 import fastgauss as fg
 from fastgauss import _crowd, _options
 from fastgauss.joint import _Fit, _read
-from fastgauss.kernels import conjugate
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.joint import block_cg
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Python")
 TINY = 1e-300
@@ -178,7 +178,7 @@ def solved(made, gradient, ground_gradient, damping, tolerance=1e-12, most=2000)
     n, p, t = border.shape
     x, x_ground = np.zeros((n, p)), np.zeros((2, t))
     work = [np.zeros(shape) for _ in range(4) for shape in ((n, p), (2, t))]
-    conjugate.solve(
+    block_cg.solve(
         lows, np.arange(2), diagonal, blocks, *links, border, ground, damping, free, tied,
         gradient, ground_gradient, tolerance, most, np.zeros((n, p, p)), np.zeros((2, t, t)),
         np.zeros((2, p)), x, x_ground, *work,
@@ -245,7 +245,7 @@ def inverted(made, most=11):
     _, _, diagonal, blocks, links, _, _, free, _ = made
     n, p, _ = diagonal.shape
     out, sound = np.empty((n, p, p)), np.empty(n, np.bool_)
-    conjugate.invert_local(
+    block_cg.invert_local(
         0, n, diagonal, blocks, *links, free, most, np.empty(((most + 1) * p,) * 2),
         np.empty(most + 1, np.int64), out, sound,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._compile import device, kernel
+from .._compile import device, kernel
 
 _TINY = 1e-290
 

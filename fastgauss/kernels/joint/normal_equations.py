@@ -1,0 +1,147 @@
+"""Gradients and blocks of spots and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from .._compile import device, kernel
+from ..numeric.contraction import CROSS, DENSE, contract
+from ..numeric.packed_cholesky import packed_size
+from ..results.pixel_owners import box_of
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load, store
+from ..simd.masked import lanes_within, load_some, ramp, total
+from .image import MOST_TERMS
+from .spot_profiles import LIGHTS
+
+BATCH = 32  # registers of pixels whose columns are in memory at a time
+MOST_COLUMNS = 7
+
+_LEFT = 0  # weighted columns, then the weighted residual
+_RIGHT = _LEFT + BATCH * (MOST_COLUMNS + 1)
+_PHI = _RIGHT + BATCH * MOST_COLUMNS
+_SUM = _PHI + BATCH * MOST_TERMS
+SCRATCH_ROWS = _SUM + MOST_COLUMNS * MOST_COLUMNS
+SUMS = 2 * MOST_COLUMNS * MOST_COLUMNS + MOST_COLUMNS * MOST_TERMS
+
+
+@cache
+def make_normal(kind: str) -> Callable:
+    """The kernel of gradients, diagonal blocks, blocks of pairs and those with the background."""
+    light = LIGHTS[kind]
+    size, prepare, derive = light.columns, light.prepare, light.derive
+    triangle = packed_size(size)
+    own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1
+
+    @device
+    def background(m, row, terms, scale, z, y, x):
+        """1, x, y and z of pixels, within -1 and 1 over the image."""
+        store(m, row, broadcast(1.0))
+        if terms > 1:
+            store(m, row + 1, (ramp(float(x)) - scale[2]) * scale[5])
+            store(m, row + 2, broadcast((float(y) - scale[1]) * scale[4]))
+            store(m, row + 3, broadcast((float(z) - scale[0]) * scale[3]))
+
+    @device
+    def shrink(sums, at, lever, i, j, out):
+        """out = lever_i block lever_j', the block (k, k) at ``at`` of the sums."""
+        a, b = (i, j) if lever.shape[0] > 1 else (0, 0)
+        for p in range(out.shape[0]):
+            for q in range(out.shape[1]):
+                out[p, q] = 0.0
+            for k in range(size):
+                if lever[a, p, k] == 0.0:
+                    continue
+                for q in range(out.shape[1]):
+                    part = 0.0
+                    for h in range(size):
+                        part += sums[at + size * k + h] * lever[b, q, h]
+                    out[p, q] += lever[a, p, k] * part
+
+    @device
+    def add_up(m, sums, at, count):
+        for e in range(count):
+            sums[at + e] += total(load(m, _SUM + e))
+
+    @kernel
+    def normal(
+        plain, lever, windows, spots, integrate, residual, weight, extent, scale, terms,
+        pair_starts, others, gradient, diagonal, border, blocks, m, table, sums,
+    ):  # fmt: skip
+        stride = table.size // 18
+        height, width = extent[1], extent[2]
+        second = table[9 * stride :]
+        square = triangle + size
+        edge = square + size * size
+        for s in range(spots.size):
+            i = spots[s]
+            for link in range(pair_starts[i] - 1, pair_starts[i + 1]):
+                alone = link < pair_starts[i]
+                j = i if alone else others[link]
+                first, count = box_of(windows, i)
+                if not alone:
+                    other, reach = box_of(windows, j)
+                    z, y, x = max(first[0], other[0]), max(first[1], other[1]), first[2]
+                    x = max(x, other[2])
+                    count = (
+                        max(0, min(first[0] + count[0], other[0] + reach[0]) - z),
+                        max(0, min(first[1] + count[1], other[1] + reach[1]) - y),
+                        max(0, min(first[2] + count[2], other[2] + reach[2]) - x),
+                    )
+                    first = (z, y, x)
+                    prepare(second, stride, plain, j, first, count, integrate)
+                prepare(table, stride, plain, i, first, count, integrate)
+                across = (count[2] + WIDTH - 1) // WIDTH
+                lines = count[0] * count[1] * across
+                sums[:] = 0.0
+                for start in range(0, lines, BATCH):
+                    rows = min(BATCH, lines - start)
+                    for r in range(rows):
+                        line, k = divmod(start + r, across)
+                        k *= WIDTH
+                        z, y = divmod(line, count[1])
+                        at = ((first[0] + z) * height + first[1] + y) * width + first[2] + k
+                        mask = lanes_within(0.0, 0, count[2] - k)
+                        w = load_some(weight, at, mask)
+                        left = _LEFT + r * (size + 1)
+                        right = _RIGHT + r * size
+                        derive(m, right, table, stride, plain, i, first, z, y, k, integrate)
+                        for c in range(size):
+                            store(m, left + c, load(m, right + c) * w)
+                        store(m, left + size, load_some(residual, at, mask))
+                        if not alone:
+                            derive(m, right, second, stride, plain, j, first, z, y, k, integrate)
+                        elif terms > 0:
+                            phi = _PHI + r * MOST_TERMS
+                            background(
+                                m, phi, terms, scale, first[0] + z, first[1] + y, first[2] + k
+                            )
+                    if alone:
+                        contract(m, _SUM, _LEFT, size + 1, _RIGHT, size, rows, own)
+                        add_up(m, sums, 0, triangle + size)
+                        for b in range(terms):
+                            contract(m, _SUM, _LEFT, size + 1, _PHI + b, MOST_TERMS, rows, single)
+                            add_up(m, sums, edge + b * size, size)
+                    else:
+                        contract(m, _SUM, _LEFT, size + 1, _RIGHT, size, rows, pair)
+                        add_up(m, sums, square, size * size)
+                if not alone:
+                    shrink(sums, square, lever, i, j, blocks[link])
+                    continue
+                for a in range(size):
+                    for b in range(size):
+                        high, low = max(a, b), min(a, b)
+                        sums[square + size * a + b] = sums[high * (high + 1) // 2 + low]
+                shrink(sums, square, lever, i, i, diagonal[i])
+                at = i if lever.shape[0] > 1 else 0
+                for p in range(lever.shape[1]):
+                    gradient[i, p] = 0.0
+                    for b in range(terms):
+                        border[i, p, b] = 0.0
+                    for a in range(size):
+                        gradient[i, p] += lever[at, p, a] * sums[triangle + a]
+                        for b in range(terms):
+                            border[i, p, b] += lever[at, p, a] * sums[edge + b * size + a]
+
+    return normal
