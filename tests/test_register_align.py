@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss.kernels import align as kernel
-from fastgauss.kernels import quintic
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.register import gauss_newton as kernel
+from fastgauss.kernels.register import quintic_spline
 from fastgauss.register import Status, _images, align
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="many large images")
@@ -51,8 +51,10 @@ def trials(count, make, register):
 @pytest.mark.parametrize("f", [0.0, 0.2, 0.5, 0.99])
 def test_weights_are_those_of_the_quintic_spline(f):
     exact = TOLERANCE["spline weights"]
-    assert_allclose(quintic.spline_weights(f), naive.quintic_weights(f), rtol=0, atol=exact)
-    assert_allclose(quintic.spline_slopes(f), naive.quintic_weights(f, 1), rtol=0, atol=exact)
+    assert_allclose(quintic_spline.spline_weights(f), naive.quintic_weights(f), rtol=0, atol=exact)
+    assert_allclose(
+        quintic_spline.spline_slopes(f), naive.quintic_weights(f, 1), rtol=0, atol=exact
+    )
 
 
 @pytest.mark.parametrize("boundary", ["overlap", "wrap"])

@@ -22,8 +22,8 @@ import numpy as np
 
 from .._correlate import Source, correlate
 from ..base import check
-from ..kernels import align as kernel
-from ..kernels import block_match, quintic, taps
+from ..kernels import taps
+from ..kernels.register import block_matching, quintic_spline, window_columns
 from ._spectrum import times
 
 # cutoff and order of the filters to choose from; those of order 2 are Gaussians
@@ -145,7 +145,7 @@ class LowPass:
     taps: np.ndarray  # half of the filter that makes coefficients
     squares: np.ndarray  # of the filter that smooths the image, of sum 1
     margin: int  # pixels over which the smoothed image mixes
-    kernel: kernel.Filter
+    kernel: window_columns.Filter
 
 
 def _spline(k: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def _low_pass(shape: tuple[float, float]) -> LowPass:
     blur = np.fft.irfft(smooth)[: len(k) - 1]
     tails = np.cumsum(np.abs(blur)[::-1])[::-1]
     squares = np.concatenate([blur[len(taps) : 0 : -1], blur[: len(taps) + 1]]) ** 2
-    inner = kernel.Filter(
+    inner = window_columns.Filter(
         _half(smooth**2, _CUT).astype(np.float32),
         np.fft.irfft(response**2)[:6].copy(),
         float(own),
@@ -190,7 +190,7 @@ def _low_pass(shape: tuple[float, float]) -> LowPass:
 
 def _phase(k: np.ndarray) -> np.ndarray:
     """By how much a quarter of a pixel's shift by splines is off: Im(I exp(-i k / 4)) of mode k."""
-    weights = quintic.spline_weights(0.25)
+    weights = quintic_spline.spline_weights(0.25)
     shifted = sum(w * np.exp(1j * k * (j - 2.25)) for j, w in enumerate(weights))
     return np.imag(shifted) / _spline(k)
 
@@ -253,7 +253,7 @@ class Field:
 
 def _flat(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     size = shape[0] * shape[1]
-    flat = np.zeros(size + kernel.ROOM, dtype=np.float32)
+    flat = np.zeros(size + window_columns.ROOM, dtype=np.float32)
     return flat, flat[:size].reshape(shape)
 
 
@@ -312,13 +312,13 @@ def pyramid(pixels: Pixels, finest: int, coarsest: int) -> Pyramid:
     shapes = [(values.shape[0] >> k, values.shape[1] >> k) for k in range(coarsest + 1)]
     sizes = [h * w if k >= finest else 0 for k, (h, w) in enumerate(shapes)]
     firsts = np.concatenate([[0], np.cumsum(sizes)])
-    flat = np.zeros((2, firsts[-1] + kernel.ROOM), dtype=np.float32)
+    flat = np.zeros((2, firsts[-1] + window_columns.ROOM), dtype=np.float32)
     for k, shape in enumerate(shapes):
         if k:
             coarse, exists = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
-            block_match.halve(values, valid, coarse, exists)
+            block_matching.halve(values, valid, coarse, exists)
             values, valid = coarse, exists
         if k >= finest:
             zx, zy = (line[firsts[k] : firsts[k + 1]].reshape(shape) for line in flat)
-            block_match.gradients(values, valid, zx, zy, 0, shape[0])
+            block_matching.gradients(values, valid, zx, zy, 0, shape[0])
     return Pyramid(flat[0], flat[1], firsts[:-1], np.array(shapes))

@@ -8,11 +8,15 @@ import numpy as np
 
 from ..base import thread_pool
 from ..base.progress import Progress
-from ..kernels import align as kernel
-from ..kernels import block_match
+from ..kernels.register import block_matching, window_columns
+from ..kernels.register import gauss_newton as kernel
 from . import _images
 
-BRIGHTNESS = {"same": kernel.SAME, "offset": kernel.OFFSET, "linear": kernel.LINEAR}
+BRIGHTNESS = {
+    "same": window_columns.SAME,
+    "offset": window_columns.OFFSET,
+    "linear": window_columns.LINEAR,
+}
 _MAX_ITER = 20
 _REACH = 4.0  # pixels that a solution may be away from where it began
 _MATCHED = 1 << 18  # pixels of the windows of a task
@@ -68,7 +72,7 @@ def search(
     starts = np.zeros((len(windows), 2))
 
     def make_task() -> thread_pool.Task:
-        return lambda begin, end: block_match.match(
+        return lambda begin, end: block_matching.match(
             a.zx, a.zy, b.zx, b.zy, a.firsts, a.shapes, finest, windows, guesses, steps,
             starts, begin, end,
         )  # fmt: skip
@@ -93,13 +97,13 @@ def refine(
     report: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses."""
-    out = np.empty((len(windows), kernel.COLUMNS))
+    out = np.empty((len(windows), window_columns.COLUMNS))
     status = np.empty(len(windows), dtype=np.int64)
     rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
     rules = (BRIGHTNESS[brightness], _MAX_ITER, tol, least, _REACH)
 
     def make_task() -> thread_pool.Task:
-        scratch = kernel.make_scratch(rows, columns, both.low.kernel.square.size)
+        scratch = window_columns.make_scratch(rows, columns, both.low.kernel.square.size)
         return lambda begin, end: kernel.refine(
             both.a.coefficients, both.a.precision, both.b.coefficients, both.b.precision,
             both.shape, windows, starts, both.low.kernel, rules, both.unit, scratch,

@@ -1,8 +1,8 @@
 """One displacement between two images, as exact as their noise allows.
 
 With ``boundary="overlap"`` the images are two views of a larger scene, of which only what both show
-counts: `fastgauss.kernels.align` has the mathematics. With ``boundary="wrap"`` they are periodic:
-`fastgauss.register._periodic`.
+counts: ``kernels/register/gauss_newton.py`` has the mathematics. With ``boundary="wrap"`` they are
+periodic: ``register/periodic.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check
 from ..base.thread_pool import resolve_threads
-from ..kernels import align as kernel
+from ..kernels.register import window_columns
 from . import _images, _periodic, _windows
 from .results import Shift
 
@@ -146,9 +146,11 @@ def _overlap(
         starts = np.array([begin])
     out, status = _windows.refine(both, windows, starts, brightness, _TOL, _LEAST, threads)
     row = out[0]
-    covariance = row[[kernel.VAR_X, kernel.COV, kernel.COV, kernel.VAR_Y]].reshape(2, 2)
-    pixels = 0 if math.isnan(row[kernel.PIXELS]) else int(row[kernel.PIXELS])
+    covariance = row[
+        [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
+    ].reshape(2, 2)
+    pixels = 0 if math.isnan(row[window_columns.PIXELS]) else int(row[window_columns.PIXELS])
     return Shift(
-        float(row[kernel.DX]), float(row[kernel.DY]), covariance, int(status[0]),
-        float(row[kernel.CORRELATION]), float(row[kernel.RESIDUAL]), pixels,
+        float(row[window_columns.DX]), float(row[window_columns.DY]), covariance, int(status[0]),
+        float(row[window_columns.CORRELATION]), float(row[window_columns.RESIDUAL]), pixels,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.progress import Progress, check_progress, report_part, reporting
 from ..base.thread_pool import resolve_threads
-from ..kernels import align as kernel
+from ..kernels.register import window_columns
 from . import _windows
 from .align import read_pair
 from .results import DisplacementField, Status
@@ -128,11 +128,13 @@ def displacement_field(
                 both, windows, starts, brightness, _TOL, _LEAST, team,
                 report_part(report, total, last - len(guesses) // 2, last),
             )  # fmt: skip
-            moves = out[:, [kernel.DX, kernel.DY]].reshape(*nodes, 2)
+            moves = out[:, [window_columns.DX, window_columns.DY]].reshape(*nodes, 2)
             outlier, median = median_test(moves)
             guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
             guesses[np.isnan(guesses)] = 0.0
-    covariance = out[:, [kernel.VAR_X, kernel.COV, kernel.COV, kernel.VAR_Y]]
+    covariance = out[
+        :, [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
+    ]
     return DisplacementField(
         grid[1] + 0.5 * (sides[1] - 1),
         grid[0] + 0.5 * (sides[0] - 1),
@@ -140,8 +142,8 @@ def displacement_field(
         moves[..., 1].copy(),
         covariance.reshape(*nodes, 2, 2),
         status.reshape(nodes),
-        out[:, kernel.CORRELATION].reshape(nodes).copy(),
-        out[:, kernel.RESIDUAL].reshape(nodes).copy(),
+        out[:, window_columns.CORRELATION].reshape(nodes).copy(),
+        out[:, window_columns.RESIDUAL].reshape(nodes).copy(),
         outlier | (status.reshape(nodes) != Status.CONVERGED),
     )
 

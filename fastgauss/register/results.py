@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels import align
+from ..kernels.register import window_columns
 
 
 class Status(IntEnum):
@@ -21,11 +21,11 @@ class Status(IntEnum):
     ('NO_TEXTURE', 'the pixels do not determine both components')
     """
 
-    CONVERGED = align.CONVERGED
-    MAX_ITERATIONS = align.MAX_ITERATIONS
-    NO_TEXTURE = align.NO_TEXTURE
-    TOO_FEW_PIXELS = align.TOO_FEW_PIXELS
-    LOST = align.LOST
+    CONVERGED = window_columns.CONVERGED
+    MAX_ITERATIONS = window_columns.MAX_ITERATIONS
+    NO_TEXTURE = window_columns.NO_TEXTURE
+    TOO_FEW_PIXELS = window_columns.TOO_FEW_PIXELS
+    LOST = window_columns.LOST
     AMBIGUOUS = 5
 
     @property

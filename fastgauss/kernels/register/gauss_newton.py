@@ -21,60 +21,27 @@ All sums are in float32 over a few rows, then in float64.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from ._compile import device, kernel
-from .quintic import spline_slopes, spline_weights, weigh_six
-from .simd.lanes import broadcast, floor, load, store
-from .simd.masked import lane_count, total
+from .._compile import device, kernel
+from ..simd.lanes import broadcast, floor, load, store
+from ..simd.masked import lane_count, total
+from .covariance import _finish
+from .quintic_spline import spline_slopes, spline_weights, weigh_six
+from .window_columns import (
+    CONVERGED,
+    DX,
+    DY,
+    FLUSH,
+    LINEAR,
+    LOST,
+    MAX_ITERATIONS,
+    NO_TEXTURE,
+    OFFSET,
+    TOO_FEW_PIXELS,
+)
 
-ROOM = 32  # float32 after the last pixel of a flat image, which whole registers may read
-FLUSH = 8  # rows between sums of float64
 _FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
-
-CONVERGED, MAX_ITERATIONS, NO_TEXTURE, TOO_FEW_PIXELS, LOST = range(5)
-
-SAME, OFFSET, LINEAR = range(3)  # how the brightness of b may differ from that of a
-
-# columns of the result of a window
-DX, DY, VAR_X, COV, VAR_Y, RESIDUAL, CORRELATION, PIXELS = range(8)
-COLUMNS = 8
-
-
-class Filter(NamedTuple):
-    """What the kernel knows of the low-pass filter."""
-
-    square: np.ndarray  # (r + 1,) float32, half of the autocorrelation of G along an axis
-    correlation: np.ndarray  # (6,) autocorrelation of the filter of the coefficients
-    own: float  # power of the noise of A_i times A's: what V has too much
-    bias: np.ndarray  # (2,) largest error of interpolation in x and y, for these images
-
-
-class Scratch(NamedTuple):
-    """Memory of one thread for windows of at most so many rows and columns."""
-
-    a: np.ndarray  # A, rows of a fixed length that registers divide
-    px: np.ndarray  # P_x, then T_x
-    py: np.ndarray
-    w: np.ndarray  # weights, 0 beyond the window
-    value: np.ndarray  # a row interpolated across the rows
-    slope: np.ndarray
-    sums: np.ndarray  # (16,)
-
-
-def stride_of(columns: int) -> int:
-    """Length of a row of scratch."""
-    return -(-columns // 16) * 16
-
-
-def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
-    """Scratch for windows of at most this shape and filters of at most this radius."""
-    stride = stride_of(columns)
-    a, px, py, w = np.zeros((4, rows * stride + ROOM), dtype=np.float32)
-    value, slope = np.zeros((2, stride + 2 * (radius + ROOM)), dtype=np.float32)
-    return Scratch(a, px, py, w, value, slope, np.zeros(16))
 
 
 @device
@@ -203,139 +170,12 @@ def _normal(c2, columns, box, dx, dy, scratch):
 
 
 @device
-def _smooth_across(field, y, rows, stride, square, out, pad):
-    """A row of a field, smoothed along y by the autocorrelation of G; ``out`` from ``pad`` on."""
-    lanes = lane_count(field)
-    for x in range(0, stride, lanes):
-        v = load(field, y * stride + x) * square[0]
-        for k in range(1, square.size):
-            if y >= k:
-                v = v + load(field, (y - k) * stride + x) * square[k]
-            if y + k < rows:
-                v = v + load(field, (y + k) * stride + x) * square[k]
-        store(out, pad + x, v)
-
-
-@device
-def _smooth_along(row, at, square):
-    v = load(row, at) * square[0]
-    for k in range(1, square.size):
-        v = v + (load(row, at - k) + load(row, at + k)) * square[k]
-    return v
-
-
-@device
-def _variance(box, square, scratch):
-    """sum T_i R T_j: (xx, xy, yy); P becomes T."""
-    _, _, rows, width = box
-    stride = -(-width // 16) * 16
-    for i in range(rows * stride):
-        w = scratch.w[i]
-        scale = np.float32(1.0) / np.sqrt(w) if w > np.float32(0.0) else np.float32(0.0)
-        scratch.px[i] *= scale
-        scratch.py[i] *= scale
-    pad = square.size + 1
-    line_x, line_y = scratch.value, scratch.slope
-    for k in range(pad + ROOM):
-        line_x[k] = line_y[k] = np.float32(0.0)
-    line_x[pad + stride :] = np.float32(0.0)
-    line_y[pad + stride :] = np.float32(0.0)
-    vxx = vxy = vyy = 0.0
-    lanes = lane_count(scratch.px)
-    for first in range(0, rows, FLUSH):
-        zero = broadcast(np.float32(0.0))
-        sxx, sxy, syy = zero, zero, zero
-        for y in range(first, min(first + FLUSH, rows)):
-            _smooth_across(scratch.px, y, rows, stride, square, line_x, pad)
-            _smooth_across(scratch.py, y, rows, stride, square, line_y, pad)
-            for x in range(0, stride, lanes):
-                tx, ty = load(scratch.px, y * stride + x), load(scratch.py, y * stride + x)
-                zx = _smooth_along(line_x, pad + x, square)
-                zy = _smooth_along(line_y, pad + x, square)
-                sxx, sxy, syy = sxx + tx * zx, sxy + tx * zy, syy + ty * zy
-        vxx += total(sxx)
-        vxy += total(sxy)
-        vyy += total(syy)
-    return vxx, vxy, vyy
-
-
-@device
-def _own_share(u1, columns, box, scratch):
-    """sum (w / u1)**2: how much of the variance of the difference is that of a, squared."""
-    top, left, rows, width = box
-    stride = -(-width // 16) * 16
-    share = 0.0
-    count = 0
-    for y in range(rows):
-        at = (top + y) * columns + left
-        line = np.float32(0.0)
-        for x in range(width):
-            w = scratch.w[y * stride + x]
-            if w > np.float32(0.0):
-                part = w / u1[at + x]
-                line += part * part
-                count += 1
-        share += line
-    return share, count
-
-
-@device
-def _gain(correlation, f):
-    """Variance of white noise that the coefficients' filter and a spline at ``f`` leave."""
-    weights = spline_weights(f)
-    gain = 0.0
-    for i in range(6):
-        for j in range(6):
-            gain += weights[i] * weights[j] * correlation[abs(i - j)]
-    return gain
-
-
-@device
 def _clip(box, move, shape):
     """The part of a window whose splines, within 1.5 px of a move, lie in both images."""
     top, left, bottom, right = box[0], box[1], box[0] + box[2], box[1] + box[3]
     top, bottom = max(top, 2, 4 - move[0]), min(bottom, shape[0] - 3, shape[0] - 5 - move[0])
     left, right = max(left, 2, 4 - move[1]), min(right, shape[1] - 3, shape[1] - 5 - move[1])
     return top, left, max(bottom - top, 0), max(right - left, 0)
-
-
-@device
-def _finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
-    """Covariance and quality of a displacement."""
-    sums = scratch.sums
-    w0 = sums[0]
-    hxx, hxy, hyx, hyy = sums[9], sums[10], sums[11], sums[12]
-    residual = sums[14] - sums[13] * sums[13] / w0
-    gain_a = _gain(low_pass.correlation, 0.0)
-    gain_b = _gain(low_pass.correlation, dx - floor(dx)) * _gain(
-        low_pass.correlation, dy - floor(dy)
-    )
-    share, count = _own_share(u1, columns, box, scratch)
-    # the share of a in the variance of the difference, by weight
-    fraction = np.sqrt(share / count) if count else 0.5
-    gain = fraction * gain_a * gain_a + (1.0 - fraction) * gain_b
-    noise = residual / (count * gain)
-    vxx, vxy, vyy = _variance(box, low_pass.square, scratch)
-    scale = unit if unit > 0.0 else noise
-    own = scale * low_pass.own * share
-    vxx, vyy = scale * max(vxx - own, 0.1 * vxx), scale * max(vyy - own, 0.1 * vyy)
-    limit = np.sqrt(vxx * vyy)  # so that no direction has a negative variance
-    vxy = min(max(scale * vxy, -limit), limit)
-    det = hxx * hyy - hxy * hyx
-    ixx, ixy, iyx, iyy = hyy / det, -hxy / det, -hyx / det, hxx / det
-    result[VAR_X] = ixx * ixx * vxx + 2.0 * ixx * ixy * vxy + ixy * ixy * vyy
-    result[COV] = ixx * iyx * vxx + (ixx * iyy + ixy * iyx) * vxy + ixy * iyy * vyy
-    result[VAR_Y] = iyx * iyx * vxx + 2.0 * iyx * iyy * vxy + iyy * iyy * vyy
-    # a spline is off by a sine of the fraction of a pixel
-    result[VAR_X] += (low_pass.bias[0] * np.sin(2.0 * np.pi * (dx - floor(dx)))) ** 2
-    result[VAR_Y] += (low_pass.bias[1] * np.sin(2.0 * np.pi * (dy - floor(dy)))) ** 2
-    result[RESIDUAL] = noise / unit if unit > 0.0 else noise
-    mean_b = sums[1] - sums[13]
-    spread_a = sums[2] - sums[1] * sums[1] / w0
-    spread_b = sums[15] - mean_b * mean_b / w0
-    product = np.sqrt(max(spread_a, 0.0) * max(spread_b, 0.0))
-    result[CORRELATION] = 0.5 * (spread_a + spread_b - residual) / product if product > 0.0 else 0.0
-    result[PIXELS] = count
 
 
 @device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._compile import device
-from .simd.lanes import load
+from .._compile import device
+from ..simd.lanes import load
 
 
 @device

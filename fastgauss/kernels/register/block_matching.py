@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._compile import device, kernel
-from .simd.lanes import broadcast, load
-from .simd.masked import lane_count, lanes_within, load_some, total
+from .._compile import device, kernel
+from ..simd.lanes import broadcast, load
+from ..simd.masked import lane_count, lanes_within, load_some, total
 
 LEAST_OVERLAP = 0.2  # of a window
 _CLIMBS = 4  # steps from the lag of a coarser level
