@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .base import thread_pool
-from .kernels import partition
-from .kernels import scatter as kernels
 from .kernels.simd.compress import SIFTS
+from .kernels.sums import partition
+from .kernels.sums import scatter_add as kernels
 
 _PARALLEL = 1 << 18  # pairs from which on threads pay for their hand-overs
 _NEAR = 16 << 20  # bytes written to that caches hold

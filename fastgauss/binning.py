@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from . import _scatter
 from .base import check, thread_pool
-from .kernels import binning as kernels
+from .kernels.sums import binning as kernels
 from .scatter import MODES, check_bounds
 
 _BATCH = 1 << 18  # points whose bins are kept at a time

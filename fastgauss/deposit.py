@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from .base import check, thread_pool
 from .base.grid import Grid, as_grid
-from .kernels import stencils
+from .kernels.sums import bspline_stencils
 
 NONFINITE = ("raise", "drop")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -33,7 +33,7 @@ def _nodes(kernel: str) -> int:
     """Nodes of the spline of this name along an axis."""
     if kernel == "gaussian":
         raise ValueError("kernel='gaussian' is what render draws: use fastgauss.render")
-    return stencils.NODES[check.choice("kernel", kernel, stencils.NODES)]
+    return bspline_stencils.NODES[check.choice("kernel", kernel, bspline_stencils.NODES)]
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
@@ -72,10 +72,10 @@ def _values(value: ArrayLike, n: int) -> tuple[np.ndarray, tuple[int, ...]]:
     return rows, trail
 
 
-def _frame(grid: Grid) -> stencils.Frame:
+def _frame(grid: Grid) -> bspline_stencils.Frame:
     """The grid as one of three axes."""
     lead = 3 - grid.ndim
-    return stencils.Frame(
+    return bspline_stencils.Frame(
         (1,) * lead + grid.shape,  # type: ignore[arg-type]
         (False,) * lead + grid.periodic,  # type: ignore[arg-type]
         (0.0,) * lead + grid.origin,  # type: ignore[arg-type]
@@ -89,7 +89,9 @@ def _flat(array: np.ndarray) -> np.ndarray | None:
     return array.reshape(-1) if plain else None
 
 
-def _survey(positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, threads: int) -> int:
+def _survey(
+    positions: np.ndarray, values: np.ndarray, frame: bspline_stencils.Frame, threads: int
+) -> int:
     """First particle that is not finite, or -1."""
     n = len(positions)
     bad = np.full(-(-n // _CHUNK), -1)
@@ -104,13 +106,13 @@ def _survey(positions: np.ndarray, values: np.ndarray, frame: stencils.Frame, th
         return (
             flat is not None
             and rows is not None
-            and stencils.all_below(flat, bound, start * axes, stop * axes)
-            and stencils.all_below(rows, np.inf, start * channels, stop * channels)
+            and bspline_stencils.all_below(flat, bound, start * axes, stop * axes)
+            and bspline_stencils.all_below(rows, np.inf, start * channels, stop * channels)
         )
 
     def task(start: int, stop: int) -> None:
         if not fine(start, stop):
-            bad[start // _CHUNK] = stencils.survey(positions, values, frame, start, stop)
+            bad[start // _CHUNK] = bspline_stencils.survey(positions, values, frame, start, stop)
 
     thread_pool.run(lambda: task, n, _CHUNK, threads)
     found = bad[bad >= 0]
@@ -247,7 +249,7 @@ def _scatter(
     target: np.ndarray,
     positions: np.ndarray,
     values: np.ndarray,
-    frame: stencils.Frame,
+    frame: bspline_stencils.Frame,
     nodes: int,
     bounds: list[int],
 ) -> None:
@@ -255,10 +257,10 @@ def _scatter(
     as_it_lies = target.flags.c_contiguous and target.flags.aligned
     own = target if as_it_lies else np.array(target, order="C")
     flat = own.reshape(-1)
-    kernel = stencils.make_deposit(nodes, positions.shape[1], values.shape[1] > 1)
+    kernel = bspline_stencils.make_deposit(nodes, positions.shape[1], values.shape[1] > 1)
 
     def make_task() -> thread_pool.Task:
-        block = stencils.make_block()
+        block = bspline_stencils.make_block()
 
         def task(start: int, stop: int) -> None:
             kernel(flat, positions, values, frame, block, bounds[start], bounds[stop])
@@ -344,7 +346,12 @@ def gather(
         _refuse(where, np.zeros((1, 1)), first)
     if out.size and volume.size:
         _collect(
-            volume.reshape(-1), where, frame, out, stencils.make_gather(nodes, known.ndim), team
+            volume.reshape(-1),
+            where,
+            frame,
+            out,
+            bspline_stencils.make_gather(nodes, known.ndim),
+            team,
         )
     return out.reshape(len(where), *trail)
 
@@ -352,7 +359,7 @@ def gather(
 def _collect(
     flat: np.ndarray,
     positions: np.ndarray,
-    frame: stencils.Frame,
+    frame: bspline_stencils.Frame,
     out: np.ndarray,
     kernel: Callable,
     team: int,
@@ -360,7 +367,7 @@ def _collect(
     """Fill ``out`` (n, channels), chunks of particles dealt out to threads."""
 
     def make_task() -> thread_pool.Task:
-        block = stencils.make_block()
+        block = bspline_stencils.make_block()
 
         def task(start: int, stop: int) -> None:
             kernel(flat, positions, frame, block, out, start, stop)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from . import _scatter
 from .base import check, thread_pool
-from .kernels import scatter as kernels
+from .kernels.sums import scatter_add as kernels
 
 MODES = ("raise", "wrap", "clip", "drop")
 _SMALL = 1 << 15  # pairs that are checked and added by one call of one kernel
@@ -95,7 +95,7 @@ def add_at(
     (2, 3); here the one is refused and the other broadcast.
 
     From compiled code of your own, also ``njit(cache=True)``, call what
-    ``fastgauss.kernels.scatter.make_add("raise", "value")`` returns, bound to a name of your
+    ``fastgauss.kernels.make_add("raise", "value")`` returns, bound to a name of your
     module: ``add(out, indices, values, start, stop)``, which does not check the indices.
 
     Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from .base import check, thread_pool
 from .base.progress import Progress, check_progress, reporting
-from .kernels.healpix import (
+from .kernels.sums.healpix import (
     DEGREES,
     MAX_NSIDE,
     RADIANS,

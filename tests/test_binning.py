@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
 from fastgauss import _scatter
-from fastgauss.kernels import binning
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.sums import binning
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
 

@@ -11,17 +11,17 @@ from numba import njit
 from numpy.testing import assert_array_equal
 
 import fastgauss as fg
-from fastgauss.kernels import binning, healpix, scatter, stencils
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.sums import binning, bspline_stencils, healpix, scatter_add
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
 
-ADD = scatter.make_add("raise", "value")
-CHECKED = scatter.make_add_checked("value")
+ADD = scatter_add.make_add("raise", "value")
+CHECKED = scatter_add.make_add_checked("value")
 STATISTICS = binning.make_statistics("plain", False)
 LOCATE = binning.locate
-DEPOSIT = stencils.make_deposit(2, 2, False)
-GATHER = stencils.make_gather(2, 2)
+DEPOSIT = bspline_stencils.make_deposit(2, 2, False)
+GATHER = bspline_stencils.make_gather(2, 2)
 PIXELS = healpix.make_pixels(False)
 
 
@@ -75,10 +75,10 @@ def test_statistics_and_intervals():
 
 
 def test_deposit_and_gather():
-    frame = stencils.Frame((1, 3, 4), (False,) * 3, (0.0,) * 3, (1.0,) * 3)
+    frame = bspline_stencils.Frame((1, 3, 4), (False,) * 3, (0.0,) * 3, (1.0,) * 3)
     places, values = np.array([[0.5, 1.25], [1.0, 2.0]]), np.array([[8.0], [1.0]])
     flat, back = np.zeros(12), np.zeros((2, 1))
-    spread(flat, places, values, frame, stencils.make_block(), back)
+    spread(flat, places, values, frame, bspline_stencils.make_block(), back)
     volume = fg.deposit((3, 4), places, values[:, 0])
     assert_array_equal(flat.reshape(3, 4), volume)
     assert_array_equal(back[:, 0], fg.gather(volume, places))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss.kernels import scatter
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.sums import scatter_add
 
 pytestmark = pytest.mark.skipif(not JIT_DISABLED, reason="larger tests try these compiled")
 TURNED = np.array([[90.0, 3.1, 2.8, 1.5, 1.0, 0.4, 10.0]])
@@ -35,8 +35,8 @@ def test_sandwich_is_that_of_the_jacobian():
 def test_all_ways_to_add_are_numpys(kind, far):
     """``far``: the array is larger than what is near the processor, and memory is asked ahead."""
     rng = np.random.default_rng(3)
-    n = scatter.BLOCK + scatter.AHEAD + 5
-    bins = scatter.NEAR // 8 + 1 if far else 10
+    n = scatter_add.BLOCK + scatter_add.AHEAD + 5
+    bins = scatter_add.NEAR // 8 + 1 if far else 10
     rows = (2,) if kind == "row" else ()
     indices = rng.integers(0, bins, n)
     values = rng.integers(0, 9, (1, *rows) if kind == "scalar" else (n, *rows)).astype(float)
@@ -44,12 +44,12 @@ def test_all_ways_to_add_are_numpys(kind, far):
     np.add.at(expected, indices, values)
     for place in ("plain", "raise", "wrap", "clip", "drop"):
         out = np.zeros_like(expected)
-        scatter.make_add(place, kind)(out, indices, values, 0, n)
+        scatter_add.make_add(place, kind)(out, indices, values, 0, n)
         np.testing.assert_array_equal(out, expected)
     out = np.zeros_like(expected)
-    assert scatter.make_add_below(kind)(out, indices, values)
+    assert scatter_add.make_add_below(kind)(out, indices, values)
     np.testing.assert_array_equal(out, expected)
     if kind != "row":
         out = np.zeros_like(expected)
-        scatter.make_add_runs(kind)(out, np.sort(indices), values, 0, n)
+        scatter_add.make_add_runs(kind)(out, np.sort(indices), values, 0, n)
         assert out.sum() == expected.sum()

@@ -80,8 +80,8 @@ def test_eight_threads_at_once_beside_a_parallel_kernel_of_the_caller(script, la
         """
         from concurrent.futures import ThreadPoolExecutor
         from numba import njit, prange
-        from fastgauss.kernels.healpix import make_pixels
-        from fastgauss.kernels.scatter import make_add
+        from fastgauss.kernels.sums.healpix import make_pixels
+        from fastgauss.kernels.sums.scatter_add import make_add
 
         ADD = make_add("raise", "value")
 

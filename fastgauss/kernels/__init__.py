@@ -36,9 +36,9 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "binning": ("find_bin", "update_statistics"),
+    "sums.binning": ("find_bin", "update_statistics"),
     "fit.curve_fit": ("make_curve_fit",),
-    "healpix": ("nest_pixel", "ring_pixel"),
+    "sums.healpix": ("nest_pixel", "ring_pixel"),
     "simd.lane_types": ("WIDTH", "LaneType", "MaskType", "lane_type"),
     "simd.lanes": (
         "absolute", "broadcast", "floor", "lane_rows", "load", "maximum", "minimum", "select",
@@ -48,9 +48,9 @@ _NAMES = {
     "simd.masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
     "models.factories": ("make_evaluate", "make_image", "make_jacobian"),
     "fields.factories": ("make_paint", "make_project"),
-    "point": ("make_deposit", "make_gather", "make_stencil"),
+    "sums.factories": ("make_deposit", "make_gather", "make_stencil"),
     "fit.factories": ("make_damped_step", "make_normal_equations", "make_roi_fit"),
-    "scatter": ("make_add", "make_add_checked"),
+    "sums.scatter_add": ("make_add", "make_add_checked"),
     "numeric.special": ("erf", "erfc", "erfcx", "exp", "exp_flushed", "exp_negative", "log"),
     "fields.windows": ("images", "window"),
 }  # fmt: skip

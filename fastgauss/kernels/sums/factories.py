@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import stencils
-from ._compile import device, entry
-from ._compile import kernel as compiled
-from .simd.arguments import FAR, check, periods, three
-from .simd.stack_memory import flat_view, put_row, row_view, stack_like
+from .._compile import device, entry
+from .._compile import kernel as compiled
+from ..simd.arguments import FAR, check, periods, three
+from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
+from . import bspline_stencils
 
 _WEIGHTS = 12  # of a stencil's three axes
 _DOUBLE = np.zeros(1)  # these tell a dtype
@@ -61,9 +61,9 @@ def make_stencil(kernel: str = "linear") -> Callable:
     >>> first, [float(w) for w in weights]
     (2, [0.75, 0.25])
     """
-    check("kernel", kernel, stencils.NODES)
-    nodes = stencils.NODES[kernel]
-    weigh, row_of = stencils.SPREAD[nodes], stencils.ROW[nodes]
+    check("kernel", kernel, bspline_stencils.NODES)
+    nodes = bspline_stencils.NODES[kernel]
+    weigh, row_of = bspline_stencils.SPREAD[nodes], bspline_stencils.ROW[nodes]
 
     @entry
     def stencil(u):
@@ -76,8 +76,8 @@ def make_stencil(kernel: str = "linear") -> Callable:
 
 def _make_point(kernel: str, ndim: int, periodic: Any) -> tuple[Any, ...]:
     """Number of nodes and periodic axes of one particle's stencil."""
-    check("kernel", kernel, stencils.NODES)
-    return stencils.NODES[kernel], periods(periodic, ndim)
+    check("kernel", kernel, bspline_stencils.NODES)
+    return bspline_stencils.NODES[kernel], periods(periodic, ndim)
 
 
 @cache
@@ -126,7 +126,7 @@ def make_deposit(
     array([0. , 1.5, 1.5, 0. ])
     """
     nodes, wraps = _make_point(kernel, ndim, periodic)
-    add = stencils.make_deposit(nodes, ndim, False, device)
+    add = bspline_stencils.make_deposit(nodes, ndim, False, device)
 
     @compiled
     def deposit(grid, position, value) -> None:
@@ -141,8 +141,12 @@ def make_deposit(
         weights[:] = 1.0
         cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
         cells[:] = 0
-        block = stencils.Block(which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights))
-        frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        block = bspline_stencils.Block(
+            which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights)
+        )
+        frame = bspline_stencils.Frame(
+            three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        )
         add(
             flat_view(grid), row_view(positions), row_view(values), frame, block, 0,
             grid.shape[0],
@@ -185,7 +189,7 @@ def make_gather(
     5.0
     """
     nodes, wraps = _make_point(kernel, ndim, periodic)
-    read = stencils.make_gather(nodes, ndim, device)
+    read = bspline_stencils.make_gather(nodes, ndim, device)
 
     @compiled
     def gather(grid, position):
@@ -199,8 +203,12 @@ def make_gather(
         weights[:] = 1.0
         cells, which = stack_like(_INTEGER, 3), stack_like(_INTEGER, 1)
         cells[:] = 0
-        block = stencils.Block(which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights))
-        frame = stencils.Frame(three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        block = bspline_stencils.Block(
+            which, row_view(cells), stack_like(_TRUTH, 1), row_view(weights)
+        )
+        frame = bspline_stencils.Frame(
+            three(grid.shape, 1), wraps, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        )
         read(flat_view(grid), row_view(positions), frame, block, row_view(out), 0, 1)
         return out[0]
 

@@ -30,13 +30,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device, entry, kernel
-from .numeric.special import sin_octant
-from .simd.integers import rounded_product, spread_bits, spread_digits, store_whole
-from .simd.lane_types import WIDTH
-from .simd.lanes import absolute, floor, load, maximum, select
-from .simd.mask_bits import lowest_bit, mask_bits
-from .simd.prefetch import prefetch
+from .._compile import device, entry, kernel
+from ..numeric.special import sin_octant
+from ..simd.integers import rounded_product, spread_bits, spread_digits, store_whole
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import absolute, floor, load, maximum, select
+from ..simd.mask_bits import lowest_bit, mask_bits
+from ..simd.prefetch import prefetch
 
 MAX_NSIDE = 1 << 29
 LANE_NSIDE = 1 << 24  # up to here all numbers of pixels are exact in float64

@@ -18,9 +18,9 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
-from .simd.compress import EIGHT, count_bits, sift_bins, sift_positions, sift_values
-from .simd.prefetch import MANY, prefetch_stream
+from .._compile import device, kernel
+from ..simd.compress import EIGHT, count_bits, sift_bins, sift_positions, sift_values
+from ..simd.prefetch import MANY, prefetch_stream
 
 STREAM = 768  # pairs between asking for a pair and its turn
 TAKEN = 1024  # pairs that are sifted at a time

@@ -13,11 +13,11 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, entry, kernel
+from .._compile import device, entry, kernel
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import floor, load, select, store
+from ..simd.mask_bits import mask_bits
 from .partition import PLACES, TAKEN, make_sift
-from .simd.lane_types import WIDTH
-from .simd.lanes import floor, load, select, store
-from .simd.mask_bits import mask_bits
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
 ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have

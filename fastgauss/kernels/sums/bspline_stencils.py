@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import device, kernel
-from .simd.lane_types import ALL_LANES, WIDTH
-from .simd.lanes import absolute, floor, load
-from .simd.mask_bits import mask_bits
-from .simd.prefetch import prefetch
-from .simd.short_rows import add_row
+from .._compile import device, kernel
+from ..simd.lane_types import ALL_LANES, WIDTH
+from ..simd.lanes import absolute, floor, load
+from ..simd.mask_bits import mask_bits
+from ..simd.prefetch import prefetch
+from ..simd.short_rows import add_row
 
 BLOCK = 32  # particles in flight
 NEAR = 1 << 19  # bytes of nodes that are at hand without asking

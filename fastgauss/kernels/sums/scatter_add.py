@@ -16,11 +16,11 @@ from functools import cache
 
 import numpy as np
 
-from ._compile import device, kernel
+from .._compile import device, kernel
+from ..simd.compress import EIGHT
+from ..simd.integers import all_below
+from ..simd.prefetch import MANY, prefetch
 from .partition import PLACES, TAKEN, as_is, ask_for_both, ask_for_indices, from_end, make_sift
-from .simd.compress import EIGHT
-from .simd.integers import all_below
-from .simd.prefetch import MANY, prefetch
 
 BLOCK = MANY  # pairs of one look at their indices
 AHEAD = 48  # pairs between asking for a bin and adding to it

@@ -1,0 +1,1 @@
+"""fastgauss/kernels/sums."""
