@@ -23,7 +23,7 @@ from .filters import gaussian_filter
 from .fit import fit_rois
 from .linear import fit_lines
 from .models.evaluation import evaluate
-from .register import align
+from .register import translation
 from .render import render
 from .scatter import add_at
 from .sphere import healpix_add
@@ -442,7 +442,7 @@ def _pairs(scale: float, threads: int) -> tuple:
         # it multiplies its arguments by the window, in place
         return Timed(lambda: cv2.phaseCorrelate(first.copy(), second.copy(), window), 1)
 
-    return Timed(lambda: align(first, second), 1), {
+    return Timed(lambda: translation(first, second), 1), {
         "scikit-image": scikit_image,
         "OpenCV, phaseCorrelate": opencv,
     }

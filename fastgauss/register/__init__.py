@@ -5,14 +5,14 @@ its kin have the meaning of the package image_registration. dx is along axis 1, 
 what is at x in the first image is at x + dx in the second.
 """
 
-from .align import align
 from .chi2 import chi2_map, chi2_shift
+from .chi2_zoom import chi2_map_to_errors, chi2_shift_iterzoom
 from .correlation import cross_correlate, phase_correlate, shift_from_correlation
-from .displacement import displacement_field
+from .displacement_fields import displacement_field
 from .plot import plot_displacements
 from .results import DisplacementField, Shift, Status
 from .shift import shift_image
-from .zoom import chi2_map_to_errors, chi2_shift_iterzoom
+from .translation import align
 
 __all__ = [
     "DisplacementField",

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from . import _images, _spectrum
+from . import fourier_series, inputs
 
 BOUNDARIES = ("wrap", "overlap")
 _ZOOMED = 101  # nodes of a side of the array that is returned, unless told otherwise
@@ -64,13 +64,13 @@ def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
         raise ValueError(f"im2 must have the shape of im1, {shape}, got {arrays[1].shape}")
     if min(shape) < 3:
         raise ValueError(f"im1 must have 3 rows and columns or more, got {shape}")
-    error = _images.error("err", err, shape)
+    error = inputs.error("err", err, shape)
     masks = mask if isinstance(mask, tuple) else (mask, mask)
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     valid = []
     for array, holes in zip(arrays, masks, strict=True):
-        gone = _images.missing("mask", holes, shape)
+        gone = inputs.missing("mask", holes, shape)
         with np.errstate(all="ignore"):
             whole = array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64))
         exists = np.ones(shape, dtype=bool) if whole else np.isfinite(array)
@@ -99,8 +99,11 @@ def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     w2 = data.weight * v2
 
     def correlate(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return _spectrum.inverse(
-            _spectrum.cross(_spectrum.transform(p, size), _spectrum.transform(q, size)), size
+        return fourier_series.inverse(
+            fourier_series.cross(
+                fourier_series.transform(p, size), fourier_series.transform(q, size)
+            ),
+            size,
         )
 
     chi2 = correlate(im1**2 * v1, w2) - 2 * correlate(im1, w2 * im2) + correlate(v1, w2 * im2**2)
@@ -116,7 +119,7 @@ def _power(image: np.ndarray) -> np.float64:
 def _plain_series(data: Data) -> np.ndarray:
     """The series of chi2 where two of its terms are constants."""
     im1, im2 = data.images
-    series = _spectrum.cross(_spectrum.transform(im1), _spectrum.transform(im2))
+    series = fourier_series.cross(fourier_series.transform(im1), fourier_series.transform(im2))
     series *= -2.0 * data.weight / im1.size
     series[0, 0] += data.weight * (_power(im1) + _power(im2))
     return series
@@ -184,7 +187,9 @@ def chi2_map(
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     if data.plain and boundary == "wrap":
-        chi2 = np.maximum(_spectrum.inverse(_plain_series(data) * data.images[0].size, shape), 0.0)
+        chi2 = np.maximum(
+            fourier_series.inverse(_plain_series(data) * data.images[0].size, shape), 0.0
+        )
         pairs = np.full(shape, float(data.images[0].size))
     else:
         chi2, pairs = _maps(data, shape if boundary == "wrap" else tuple(2 * n for n in shape))
@@ -202,11 +207,11 @@ def by_displacement(data: Data) -> np.ndarray:
     enough = pairs > 0.5 * pairs.max()
     level = np.divide(chi2, pairs, out=np.zeros_like(chi2), where=enough) * pairs.max()
     level[~enough] = level.max()
-    return _spectrum.transform(level) / chi2.size
+    return fourier_series.transform(level) / chi2.size
 
 
 def _covariance(
-    data: Data, around: _spectrum.Expansion, place: np.ndarray, values: np.ndarray
+    data: Data, around: fourier_series.Expansion, place: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """Of (dx, dy): around the minimum, and with the chance that another is the right one."""
     local = _local_covariance(data, around)
@@ -214,7 +219,7 @@ def _covariance(
     unit = 0.25 * np.trace(around.hessian @ local)
     if not (np.isfinite(local).all() and unit > 0):
         return local
-    return local + _spectrum.elsewhere((values - around.value) / unit, place, local)[1]
+    return local + fourier_series.elsewhere((values - around.value) / unit, place, local)[1]
 
 
 def _offset(data: Data) -> float:
@@ -225,7 +230,7 @@ def _offset(data: Data) -> float:
 
 def _sandwich(slope: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]) -> np.ndarray:
     """Covariance of (dx, dy) from the scene's sum of k k' P and the noises."""
-    kx, ky = (_spectrum.frequencies(n, False) for n in shape[::-1])
+    kx, ky = (fourier_series.frequencies(n, False) for n in shape[::-1])
     white = v1 * v2 * np.diag([shape[0] * np.sum(kx**2), shape[1] * np.sum(ky**2)])
     try:
         inner = np.linalg.inv(slope)
@@ -234,7 +239,7 @@ def _sandwich(slope: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]) -
     return inner @ ((v1 + v2) * slope + white) @ inner.T
 
 
-def _local_covariance(data: Data, around: _spectrum.Expansion) -> np.ndarray:
+def _local_covariance(data: Data, around: fourier_series.Expansion) -> np.ndarray:
     """From the curvature, or from both images' noise where that is known."""
     shape = data.images[0].shape
     size = data.images[0].size
@@ -351,9 +356,9 @@ def chi2_shift(
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     series = by_displacement(data)
-    values = _spectrum.inverse(series * data.images[0].size, shape)
-    start = _spectrum.coarse_minimum(values)
-    place, found, around = _spectrum.minimise(series, shape, start)
+    values = fourier_series.inverse(series * data.images[0].size, shape)
+    start = fourier_series.coarse_minimum(values)
+    place, found, around = fourier_series.minimise(series, shape, start)
     if not found:
         place = np.full(2, np.nan)
     elif factor:
@@ -376,7 +381,7 @@ def _on_grid(
     near = np.rint(place * factor)
     steps = np.arange(-1, 2)
     x, y = ((near[i] + steps) / factor for i in (0, 1))
-    values = _spectrum.zoom(series, shape, y, x)
+    values = fourier_series.zoom(series, shape, y, x)
     i, j = np.unravel_index(int(values.argmin()), values.shape)
     return np.array([x[j], y[i]])
 
@@ -394,4 +399,4 @@ def _array(
         span = np.full(2, half / factor)
     steps = np.linspace(-1, 1, 2 * half + 1)
     x, y = (place[i] + span[i] * steps for i in (0, 1))
-    return x, y, np.maximum(_spectrum.zoom(series, shape, y, x), 0.0)
+    return x, y, np.maximum(fourier_series.zoom(series, shape, y, x), 0.0)

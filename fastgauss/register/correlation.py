@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from . import _spectrum
-from ._images import missing
+from . import fourier_series
+from .inputs import missing
 
 WINDOWS = ("hann",)
 BOUNDARIES = ("wrap", "overlap")
@@ -138,9 +138,9 @@ def cross_correlate(
     size = shape if boundary == "wrap" else tuple(2 * n for n in shape)
 
     def correlate(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return _spectrum.inverse(_spectrum.cross(p, q), size)
+        return fourier_series.inverse(fourier_series.cross(p, q), size)
 
-    spectra = [_spectrum.transform(v, size) for v in values]
+    spectra = [fourier_series.transform(v, size) for v in values]
     product = correlate(*spectra)
     if not normalize:
         return _lags(product, shape, fftshift)
@@ -152,8 +152,8 @@ def cross_correlate(
         )
         covariance = product - values[0].size * means[0] * means[1]
         return _lags(covariance / spread if spread > 0 else covariance * np.nan, shape, fftshift)
-    known = [_spectrum.transform(m.astype(np.float64), size) for m in valid]
-    squares = [_spectrum.transform(v * v, size) for v in values]
+    known = [fourier_series.transform(m.astype(np.float64), size) for m in valid]
+    squares = [fourier_series.transform(v * v, size) for v in values]
     count = np.rint(correlate(known[0], known[1]))
     enough = count >= _LEAST * values[0].size
     count = np.maximum(count, 1)
@@ -208,13 +208,13 @@ def phase_correlate(
     shape = values[0].shape
     taper = _window(window, shape)
     spectra = [
-        _spectrum.transform(_centred(v, m) * taper) for v, m in zip(values, valid, strict=True)
+        fourier_series.transform(_centred(v, m) * taper) for v, m in zip(values, valid, strict=True)
     ]
-    product = _spectrum.cross(*spectra)
+    product = fourier_series.cross(*spectra)
     size = np.abs(product)
     fine = size > 1e-15 * size.max()
     product = np.divide(product, size, out=np.zeros_like(product), where=fine)
-    return _lags(_spectrum.inverse(product, shape), shape, fftshift)
+    return _lags(fourier_series.inverse(product, shape), shape, fftshift)
 
 
 def shift_from_correlation(

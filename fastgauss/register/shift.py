@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from . import _spectrum
+from . import fourier_series
 
 METHODS = ("fourier", "spline")
 
@@ -68,9 +68,9 @@ def shift_image(
         from scipy.ndimage import shift
 
         return shift(array, move, order=order, mode="constant", cval=fill, prefilter=True)
-    spectrum = _spectrum.transform(array)
+    spectrum = fourier_series.transform(array)
     for axis, (n, d) in enumerate(zip(array.shape, move, strict=True)):
         half = axis == array.ndim - 1
-        wave = _spectrum.waves(n, half, np.array([-d]))[0, 0]
+        wave = fourier_series.waves(n, half, np.array([-d]))[0, 0]
         spectrum *= wave.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
-    return _spectrum.inverse(spectrum, array.shape)
+    return fourier_series.inverse(spectrum, array.shape)

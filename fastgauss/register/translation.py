@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import _images, _periodic, _windows
+from . import inputs, periodic, window_matching
 from .results import Shift
 
 BOUNDARIES = ("overlap", "wrap")
@@ -27,9 +27,9 @@ _LEAST = 0.1  # share of an image that must be in both
 
 def read_pair(
     im1: Any, im2: Any, err1: Any, err2: Any, mask: Any, names: tuple[str, ...]
-) -> tuple[_images.Pixels, _images.Pixels]:
+) -> tuple[inputs.Pixels, inputs.Pixels]:
     """Both images, checked before anything is computed; ``names`` of the four arguments."""
-    first, second = _images.image(names[0], im1), _images.image(names[1], im2)
+    first, second = inputs.image(names[0], im1), inputs.image(names[1], im2)
     if first.shape != second.shape:
         raise ValueError(
             f"{names[1]} must have the shape of {names[0]}, {first.shape}, got {second.shape}"
@@ -38,10 +38,10 @@ def read_pair(
     masks = mask if isinstance(mask, tuple) else (mask, mask)
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
-    holes = [_images.missing("mask", m, shape) for m in masks]
-    errors = [_images.error(n, e, shape) for n, e in zip(names[2:], (err1, err2), strict=True)]
-    one = _images.read(first, errors[0], holes[0])
-    return one, _images.read(second, errors[1], holes[1], one.level)
+    holes = [inputs.missing("mask", m, shape) for m in masks]
+    errors = [inputs.error(n, e, shape) for n, e in zip(names[2:], (err1, err2), strict=True)]
+    one = inputs.read(first, errors[0], holes[0])
+    return one, inputs.read(second, errors[1], holes[1], one.level)
 
 
 def align(
@@ -112,7 +112,7 @@ def align(
     """
     check.choice("model", model, ("shift",))
     check.choice("boundary", boundary, BOUNDARIES)
-    check.choice("brightness", brightness, _windows.BRIGHTNESS)
+    check.choice("brightness", brightness, window_matching.BRIGHTNESS)
     first, second = read_pair(im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"))
     reach = (
         0.25 * min(first.values.shape)
@@ -125,26 +125,26 @@ def align(
     else:
         check.choice("start", start, ("correlation",))
     if boundary == "wrap":
-        return _periodic.register(first, second, begin, reach)
+        return periodic.register(first, second, begin, reach)
     return _overlap(first, second, begin, reach, brightness)
 
 
 def _overlap(
-    first: _images.Pixels,
-    second: _images.Pixels,
+    first: inputs.Pixels,
+    second: inputs.Pixels,
     begin: tuple[float, ...] | None,
     reach: float,
     brightness: str,
 ) -> Shift:
     threads = resolve_threads(None)
     shape = first.values.shape
-    both = _windows.pair(first, second, first.values.size, threads)
+    both = window_matching.pair(first, second, first.values.size, threads)
     windows = np.array([[0, 0, *shape]])
     if begin is None:
-        starts = _windows.search(both, windows, np.zeros((1, 2)), reach, _COARSE, threads)
+        starts = window_matching.search(both, windows, np.zeros((1, 2)), reach, _COARSE, threads)
     else:
         starts = np.array([begin])
-    out, status = _windows.refine(both, windows, starts, brightness, _TOL, _LEAST, threads)
+    out, status = window_matching.refine(both, windows, starts, brightness, _TOL, _LEAST, threads)
     row = out[0]
     covariance = row[
         [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _images, _spectrum
+from . import fourier_series, inputs
 from .results import Shift, Status
 
 _RINGS = 4  # an octave
@@ -30,7 +30,7 @@ def _radial(power: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     ky, kx = np.fft.fftfreq(shape[0])[:, np.newaxis], np.fft.rfftfreq(shape[1])
     modes = np.maximum(np.hypot(ky, kx) * max(shape), 1.0)
     ring = np.rint(_RINGS * np.log2(modes)).astype(np.int64).ravel()
-    many = np.broadcast_to(_spectrum.weights(shape[1]), power.shape).ravel()
+    many = np.broadcast_to(fourier_series.weights(shape[1]), power.shape).ravel()
     mean = np.bincount(ring, many * power.ravel()) / np.maximum(np.bincount(ring, many), 1)
     return np.maximum(mean, 0.0)[ring].reshape(power.shape)
 
@@ -42,7 +42,7 @@ def noises(
 
     The power of each image is the scene's and its noise's; that of the product the scene's.
     """
-    many = np.broadcast_to(_spectrum.weights(shape[1]), product.shape).copy()
+    many = np.broadcast_to(fourier_series.weights(shape[1]), product.shape).copy()
     many[0, 0] = 0.0
     own = [s.real**2 + s.imag**2 for s in spectra]
     first, second = (float((many * (p - product.real)).sum() / many.sum()) for p in own)
@@ -53,9 +53,9 @@ def sandwich(
     product: np.ndarray, weight: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Covariance of the (dx, dy) that maximise a weighted, aligned cross-spectrum."""
-    many = _spectrum.weights(shape[1])
-    kx = _spectrum.frequencies(shape[1], True)
-    ky = _spectrum.frequencies(shape[0], False)
+    many = fourier_series.weights(shape[1])
+    kx = fourier_series.frequencies(shape[1], True)
+    ky = fourier_series.frequencies(shape[0], False)
     if shape[0] % 2 == 0:
         ky[shape[0] // 2] = 0.0  # a cosine, flat at whole pixels
     if shape[1] % 2 == 0:
@@ -63,8 +63,8 @@ def sandwich(
 
     def moments(field: np.ndarray) -> np.ndarray:
         field = field * many
-        xx, yy = _spectrum.times(field, kx**2).sum(), ky**2 @ field.sum(axis=1)
-        xy = ky @ _spectrum.times(field, kx)
+        xx, yy = fourier_series.times(field, kx**2).sum(), ky**2 @ field.sum(axis=1)
+        xy = ky @ fourier_series.times(field, kx)
         return np.array([[xx, xy], [xy, yy]])
 
     slope = moments(weight * product.real)
@@ -78,8 +78,8 @@ def sandwich(
 
 def aligned(product: np.ndarray, shape: tuple[int, ...], dx: float, dy: float) -> np.ndarray:
     """A cross-spectrum with the displacement taken out."""
-    rows = _spectrum.waves(shape[0], False, np.array([dy]))[0, 0]
-    columns = _spectrum.waves(shape[1], True, np.array([dx]))[0, 0]
+    rows = fourier_series.waves(shape[0], False, np.array([dy]))[0, 0]
+    columns = fourier_series.waves(shape[1], True, np.array([dx]))[0, 0]
     return product * np.multiply.outer(rows, columns)
 
 
@@ -89,12 +89,12 @@ def _peak(
     """Where the weighted correlation is greatest, within reach of no displacement."""
     series = -weight * product
     if begin is None:
-        values = _spectrum.inverse(series, shape)
+        values = fourier_series.inverse(series, shape)
         for axis, n in enumerate(shape):
             lag = np.abs(np.fft.fftfreq(n, 1 / n)) > reach
             values[(slice(None),) * axis + (lag,)] = np.inf
-        begin = _spectrum.coarse_minimum(values)
-    place, found, _ = _spectrum.minimise(series, shape, begin)
+        begin = fourier_series.coarse_minimum(values)
+    place, found, _ = fourier_series.minimise(series, shape, begin)
     return place, found
 
 
@@ -107,17 +107,17 @@ def _doubt(
 ) -> tuple[np.ndarray, Status]:
     """The covariance with the chance that another peak of the correlation is the right one."""
     series = -weight * product
-    least, _, hessian = _spectrum.expand(series, shape, place[1], place[0])
+    least, _, hessian = fourier_series.expand(series, shape, place[1], place[0])
     unit = np.trace(hessian @ covariance)  # a log-likelihood has the inverse of its covariance
     if not (np.isfinite(covariance).all() and unit > 0):
         return covariance, Status.CONVERGED
-    rise = 4.0 / unit * (_spectrum.inverse(series, shape) * math.prod(shape) - least)
-    chance, more = _spectrum.elsewhere(rise, place, covariance)
+    rise = 4.0 / unit * (fourier_series.inverse(series, shape) * math.prod(shape) - least)
+    chance, more = fourier_series.elsewhere(rise, place, covariance)
     return covariance + more, Status.AMBIGUOUS if chance > _DOUBT else Status.CONVERGED
 
 
 def register(
-    first: _images.Pixels, second: _images.Pixels, begin: tuple[float, ...] | None, reach: float
+    first: inputs.Pixels, second: inputs.Pixels, begin: tuple[float, ...] | None, reach: float
 ) -> Shift:
     given = []
     for number, pixels in enumerate((first, second), 1):
@@ -133,9 +133,10 @@ def register(
     shape = first.values.shape
     size = first.values.size
     one, two = (
-        _spectrum.transform(p.values.astype(np.float64)) / math.sqrt(size) for p in (first, second)
+        fourier_series.transform(p.values.astype(np.float64)) / math.sqrt(size)
+        for p in (first, second)
     )
-    product = _spectrum.cross(one, two)
+    product = fourier_series.cross(one, two)
     product[0, 0] = 0.0
     nan = np.full((2, 2), np.nan)
     scale = np.abs(product).max()
@@ -156,7 +157,7 @@ def register(
         return Shift(math.nan, math.nan, nan, Status.NO_TEXTURE, math.nan, math.nan, size)
     covariance = sandwich(straight, weight, v1, v2, shape)
     covariance, status = _doubt(product, weight, place, covariance, shape)
-    many = _spectrum.weights(shape[1])
+    many = fourier_series.weights(shape[1])
     own = [float((many * (s.real**2 + s.imag**2)).sum() - abs(s[0, 0]) ** 2) for s in (one, two)]
     correlation = float((many * straight.real).sum()) / math.sqrt(own[0] * own[1])
     noise = sum(measured) / (v1 + v2) if known else sum(measured)

@@ -10,7 +10,7 @@ from ..base import thread_pool
 from ..base.progress import Progress
 from ..kernels.register import block_matching, window_columns
 from ..kernels.register import gauss_newton as kernel
-from . import _images
+from . import inputs, low_pass, preparation
 
 BRIGHTNESS = {
     "same": window_columns.SAME,
@@ -26,11 +26,11 @@ _MATCHED = 1 << 18  # pixels of the windows of a task
 class Pair:
     """Two images ready for registration."""
 
-    first: _images.Pixels
-    second: _images.Pixels
-    low: _images.LowPass
-    a: _images.Field
-    b: _images.Field
+    first: inputs.Pixels
+    second: inputs.Pixels
+    low: low_pass.LowPass
+    a: preparation.Field
+    b: preparation.Field
     unit: float  # variance of the difference of typical pixels; 0 if that was not given
 
     @property
@@ -38,15 +38,15 @@ class Pair:
         return self.first.values.shape
 
 
-def pair(first: _images.Pixels, second: _images.Pixels, count: int, threads: int) -> Pair:
+def pair(first: inputs.Pixels, second: inputs.Pixels, count: int, threads: int) -> Pair:
     """Filter both images, for windows of ``count`` pixels."""
-    low = _images.choose(first, second, count)
+    low = low_pass.choose(first, second, count)
     variances = [p.variance for p in (first, second) if p.variance is not None]
     scaled = len(variances) == 2
     # precisions are relative to this, so that float32 holds them
     unit = float(sum(np.mean(v) for v in variances)) if scaled else 0.0
     a, b = (
-        _images.field(p if scaled else replace(p, variance=None), low, extra, unit, threads)
+        preparation.field(p if scaled else replace(p, variance=None), low, extra, unit, threads)
         for p, extra in ((first, 0), (second, 1))
     )
     return Pair(first, second, low, a, b, unit)
@@ -65,7 +65,7 @@ def search(
     side = int(windows[:, 2:].min())
     coarsest = levels(side, coarse)
     finest = min(1, coarsest)
-    maps = [_images.pyramid(p, finest, coarsest) for p in (both.first, both.second)]
+    maps = [preparation.pyramid(p, finest, coarsest) for p in (both.first, both.second)]
     a, b = maps
     reach = min(reach, max(both.first.values.shape))  # beyond, nothing is in both
     steps = np.full(2, int(np.ceil(reach / (1 << coarsest))))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from . import _spectrum, chi2
+from . import chi2, fourier_series
 
 
 def chi2_map_to_errors(
@@ -139,7 +139,9 @@ def chi2_shift_iterzoom(
     data = chi2.read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
     series = chi2.by_displacement(data)
-    place = np.array(_spectrum.coarse_minimum(_spectrum.inverse(series, shape)), dtype=float)
+    place = np.array(
+        fourier_series.coarse_minimum(fourier_series.inverse(series, shape)), dtype=float
+    )
     span = 1.0
     while True:
         x, y, values, place = _zoomed(series, shape, place, span, sides[0])
@@ -150,7 +152,7 @@ def chi2_shift_iterzoom(
     variation = max(float(values.max() - values.min()), 1e-30)
     span *= math.sqrt(8.0 * rise / variation) if variation < 4 * rise else 1.0
     span = min(span, 0.5 * min(shape))
-    place, found, _ = _spectrum.minimise(series, shape, place)
+    place, found, _ = fourier_series.minimise(series, shape, place)
     x, y, values, _ = _zoomed(series, shape, place, span, sides[1])
     if not found:
         place = np.full(2, np.nan)
@@ -174,6 +176,6 @@ def _zoomed(
     """chi2 on an array around a place, a node on the place itself; and where it is least."""
     steps = [span * (np.arange(n) - (n - 1) // 2) / ((n - 1) / 2) for n in sides]
     y, x = place[1] + steps[0], place[0] + steps[1]
-    values = _spectrum.zoom(series, shape, y, x)
+    values = fourier_series.zoom(series, shape, y, x)
     i, j = np.unravel_index(int(values.argmin()), values.shape)
     return x, y, values, np.array([x[j], y[i]])

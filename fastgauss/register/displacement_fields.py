@@ -11,9 +11,9 @@ from ..base import check
 from ..base.progress import Progress, check_progress, report_part, reporting
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import _windows
-from .align import read_pair
+from . import window_matching
 from .results import DisplacementField, Status
+from .translation import read_pair
 
 _COARSE = 16  # pixels of a window on the coarsest level
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
@@ -97,7 +97,7 @@ def displacement_field(
     errors = err if isinstance(err, tuple) else (err, err)
     if len(errors) != 2:
         raise ValueError(f"err must be one value or a tuple of two, got {len(errors)}")
-    check.choice("brightness", brightness, _windows.BRIGHTNESS)
+    check.choice("brightness", brightness, window_matching.BRIGHTNESS)
     sides = _pair("window", window, _SMALLEST)
     steps = _pair("step", step, 1)
     passes = check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
@@ -109,7 +109,7 @@ def displacement_field(
     if sides[0] > shape[0] or sides[1] > shape[1]:
         raise ValueError(f"window must fit into images of shape {shape}, got {sides}")
     grid = [np.arange(0, n - side + 1, s) for n, side, s in zip(shape, sides, steps, strict=True)]
-    both = _windows.pair(first, second, sides[0] * sides[1], team)
+    both = window_matching.pair(first, second, sides[0] * sides[1], team)
     nodes = len(grid[0]), len(grid[1])
     guesses = np.zeros((nodes[0] * nodes[1], 2))
     total = passes * len(guesses)
@@ -120,11 +120,11 @@ def displacement_field(
             )
             near = reach if number == passes - 1 else 2.0
             last = total - number * len(guesses)
-            starts = _windows.search(
+            starts = window_matching.search(
                 both, windows, guesses, near, _COARSE, team,
                 report_part(report, total, last - len(guesses), last - len(guesses) // 2),
             )  # fmt: skip
-            out, status = _windows.refine(
+            out, status = window_matching.refine(
                 both, windows, starts, brightness, _TOL, _LEAST, team,
                 report_part(report, total, last - len(guesses) // 2, last),
             )  # fmt: skip
