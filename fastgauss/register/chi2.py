@@ -112,7 +112,7 @@ def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _power(image: np.ndarray) -> np.float64:
-    """Sum of squares, without BLAS: see `_spectrum.times`."""
+    """Sum of squares, without BLAS: see `fourier_series.times`."""
     return np.einsum("ij,ij->", image, image)
 
 
