@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .components import PCA, pca
     from .density import kde
     from .field import GaussianField
-    from .filters import (
+    from .filters.gaussian import (
         difference_of_gaussians,
         gaussian_filter,
         gaussian_gradient_magnitude,
@@ -54,7 +54,7 @@ _LATER = {
     "components": ("PCA", "pca"),
     "density": ("kde",),
     "field": ("GaussianField",),
-    "filters": (
+    "filters.gaussian": (
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",
     ),

@@ -19,7 +19,7 @@ import numpy as np
 from .binning import histogram
 from .density import kde
 from .detect import find_spots
-from .filters import gaussian_filter
+from .filters.gaussian import gaussian_filter
 from .fit import fit_rois
 from .linear import fit_lines
 from .models.evaluation import evaluate

@@ -30,8 +30,8 @@ from .base import check
 from .base.progress import reporting
 from .base.status import Status
 from .detect import NOISE_FACTOR, find_spots
+from .filters import taps
 from .joint import fit_joint
-from .kernels import taps
 from .models.model import Model, get_model
 from .results.fit_result import FitResult
 

@@ -22,7 +22,7 @@ from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .field import GaussianField
-from .filters import (
+from .filters.gaussian import (
     difference_of_gaussians,
     gaussian_filter,
     gaussian_gradient_magnitude,

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._correlate import Source, correlate
 from ._search import check_search
 from .base import check, thread_pool
 from .base.progress import Progress, check_progress, report_part, reporting
-from .kernels import taps
+from .filters import taps
+from .filters.separable import Source, correlate
 from .kernels.find import local_maxima
 
 POLARITIES = ("bright", "dark")

@@ -13,7 +13,7 @@ from skimage.feature import peak_local_max
 
 from fastgauss import detect
 from fastgauss.detect import find_spots
-from fastgauss.kernels import taps
+from fastgauss.filters import taps
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import local_maxima
 

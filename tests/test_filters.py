@@ -10,8 +10,7 @@ from scipy import ndimage, signal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _correlate
-from fastgauss.kernels import taps
+from fastgauss.filters import separable, taps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 MODES = ("reflect", "constant", "nearest", "mirror", "wrap")
@@ -151,9 +150,9 @@ def test_bits_do_not_depend_on_threads_or_pieces(dtype, monkeypatch):
         array = noise(shape, dtype)
         expected = fg.gaussian_filter(array, 2.0, threads=1)
         for small, lines, longest in ((1, 1 << 14, 1 << 14), (1, 300, 50), (1e9, 2000, 1 << 20)):
-            monkeypatch.setattr(_correlate, "_SMALL", small)
-            monkeypatch.setattr(_correlate, "_LINES", lines)
-            monkeypatch.setattr(_correlate, "_LONGEST", longest)
+            monkeypatch.setattr(separable, "_SMALL", small)
+            monkeypatch.setattr(separable, "_LINES", lines)
+            monkeypatch.setattr(separable, "_LONGEST", longest)
             for threads in (1, 2, 5):
                 assert_array_equal(fg.gaussian_filter(array, 2.0, threads=threads), expected)
         swapped = array.astype(array.dtype.newbyteorder())

@@ -17,7 +17,7 @@ except ImportError as error:
         f"fastgauss.dask needs dask: pip install 'fastgauss[dask]' ({error})"
     ) from error
 
-from ..filters import gaussian_filter as filter_image
+from ..filters.gaussian import gaussian_filter as filter_image
 from .fields import add_at, deposit, render
 from .spots import fit_rois, fit_spots, open_stack
 

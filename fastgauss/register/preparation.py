@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._correlate import Source, correlate
-from ..kernels import taps
+from ..filters import taps
+from ..filters.separable import Source, correlate
 from ..kernels.register import block_matching, window_columns
 from .inputs import Pixels
 from .low_pass import LowPass

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _spectral
-from ._correlate import Source, correlate
-from .base import check
-from .base.progress import check_progress, report_part, reporting
-from .kernels import taps
+from ..base import check
+from ..base.progress import check_progress, report_part, reporting
+from . import fft, taps
+from .separable import Source, correlate
 
 MODES = {mode: mode for mode in taps.MODES} | {
     "grid-mirror": "reflect",
@@ -206,7 +205,7 @@ def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.nd
     for index, term in enumerate(terms):
         done = (100 * k // len(terms) for k in (index, index + 1))
         told = report_part(job.progress, 100, *done)
-        part = _spectral.filter_term(job.array, term, job.modes, job.cval, job.threads, told)
+        part = fft.filter_term(job.array, term, job.modes, job.cval, job.threads, told)
         total += part * part if squares else part
     return np.sqrt(total, out=total) if squares else total
 

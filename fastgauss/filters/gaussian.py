@@ -1,7 +1,7 @@
 """Gaussian windows and filters of arrays: smoothing, derivatives, band passes.
 
 A filter correlates an array with a product of one sampled profile per axis, the Gaussian of sum 1
-cut at `truncate` sigmas or one of its derivatives (``fastgauss.kernels.taps``), one axis after the
+cut at `truncate` sigmas or one of its derivatives (``fastgauss.filters.taps``), one axis after the
 other, as scipy.ndimage does: the results are scipy's but for rounding. Beyond its ends an axis
 goes on by its mode:
 
@@ -22,12 +22,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ._filtering import METHODS, NAN_POLICIES, derivatives, make_job, make_term, run, run_normalised
-from ._overlap import by_overlap
-from .base import check
-from .base.duck_arrays import foreign, of_image
-from .base.progress import Progress
-from .models.evaluation import image as evaluate_image
+from ..base import check
+from ..base.duck_arrays import foreign, of_image
+from ..base.progress import Progress
+from ..models.evaluation import image as evaluate_image
+from .blocks import by_overlap
+from .dispatch import METHODS, NAN_POLICIES, derivatives, make_job, make_term, run, run_normalised
 
 _FILTER = of_image(by_overlap)
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import thread_pool
-from .base.progress import Progress
-from .kernels._compile import JIT_DISABLED
-from .kernels.filters import separable as kernels
-from .kernels.simd.lane_types import REGISTER_BITS, WIDTH
-from .kernels.taps import Term, axis_map
+from ..base import thread_pool
+from ..base.progress import Progress
+from ..kernels._compile import JIT_DISABLED
+from ..kernels.filters import separable as kernels
+from ..kernels.simd.lane_types import REGISTER_BITS, WIDTH
+from .taps import Term, axis_map
 
 _PLANES = 8  # of a unit that is filtered along z
 _SMALL_PLANES = 1 << 15  # elements of planes that make a unit together

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._filtering import make_job, make_term
-from .base.duck_arrays import Arguments, Function
+from ..base.duck_arrays import Arguments, Function
+from .dispatch import make_job, make_term
 
 
 def by_overlap(function: Function, arguments: Arguments) -> Any:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import thread_pool
-from .base.progress import Progress, report_part
-from .kernels.taps import Profile, Term, axis_map
+from ..base import thread_pool
+from ..base.progress import Progress, report_part
+from .taps import Profile, Term, axis_map
 
 _CHUNK = 1 << 17  # elements that a task transforms at a time
 
