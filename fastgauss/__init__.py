@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .amplitudes import AmplitudeFit
     from .astigmatism import calibrate_astigmatism
     from .binning import BinStatistics, bin_statistics, histogram
-    from .components import PCA, pca
     from .density import kde
     from .field import GaussianField
     from .filters.gaussian import (
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
         gaussian_laplace,
     )
     from .joint import fit_joint
-    from .linear import LineFit, LineStatus, fit_lines, level
+    from .linear.line_fits import LineFit, LineStatus, fit_lines, level
+    from .linear.principal_components import PCA, pca
     from .models.astigmatic import AstigmaticModel, astigmatic_model
     from .refine import Refinement
     from .sphere import healpix_add, healpix_pixel
@@ -51,7 +51,7 @@ _LATER = {
     "amplitudes": ("AmplitudeFit",),
     "astigmatism": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
     "binning": ("BinStatistics", "bin_statistics", "histogram"),
-    "components": ("PCA", "pca"),
+    "linear.principal_components": ("PCA", "pca"),
     "density": ("kde",),
     "field": ("GaussianField",),
     "filters.gaussian": (
@@ -59,7 +59,7 @@ _LATER = {
         "gaussian_kernel", "gaussian_laplace",
     ),
     "joint": ("fit_joint",),
-    "linear": ("LineFit", "LineStatus", "fit_lines", "level"),
+    "linear.line_fits": ("LineFit", "LineStatus", "fit_lines", "level"),
     "refine": ("Refinement",),
     "sphere": ("healpix_add", "healpix_pixel"),
 }  # fmt: skip

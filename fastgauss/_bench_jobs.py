@@ -21,7 +21,7 @@ from .density import kde
 from .detect import find_spots
 from .filters.gaussian import gaussian_filter
 from .fit import fit_rois
-from .linear import fit_lines
+from .linear.line_fits import fit_lines
 from .models.evaluation import evaluate
 from .register import translation
 from .render import render

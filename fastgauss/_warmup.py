@@ -17,7 +17,6 @@ from ._job import READ_AS_IS
 from .base import check
 from .base.progress import Progress, reporting
 from .binning import bin_statistics, histogram
-from .components import pca
 from .density import kde
 from .deposit import deposit, gather
 from .detect import find_spots
@@ -30,7 +29,8 @@ from .filters.gaussian import (
 )
 from .fit import fit_rois, fit_spots
 from .joint import fit_joint
-from .linear import fit_lines, level
+from .linear.line_fits import fit_lines, level
+from .linear.principal_components import pca
 from .models.evaluation import evaluate, image, jacobian
 from .models.model import MODELS
 from .render import render

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss import components
+from fastgauss.linear import principal_components
 
 
 def _cloud(n, d, seed=0, offset=3.0):
@@ -36,12 +36,12 @@ def test_variances_are_those_along_the_components(n, d, offset):
 def test_routes_agree(monkeypatch, offset):
     data = _cloud(300, 5, offset=offset)
     found = [fg.pca(data, 4)]
-    monkeypatch.setattr(components, "_CENTRED", 1.0)  # then from centred data
+    monkeypatch.setattr(principal_components, "_CENTRED", 1.0)  # then from centred data
     found.append(fg.pca(data, 4))
-    monkeypatch.setattr(components, "_SQUARED", 1.0)  # then by singular values
+    monkeypatch.setattr(principal_components, "_SQUARED", 1.0)  # then by singular values
     found.append(fg.pca(data, 4))
     for other in found[1:]:
-        assert_allclose(other.components, found[0].components, atol=1e-9)
+        assert_allclose(other.components, found[0].principal_components, atol=1e-9)
         assert_allclose(other.explained_variance, found[0].explained_variance, rtol=1e-9)
         assert_allclose(
             other.explained_variance_ratio, found[0].explained_variance_ratio, rtol=1e-9

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check
+from ..base import check
 
 _PART = 1 << 19  # numbers of a part of the data that is centred at a time
 _CENTRED = 1e-5  # least part of the mean square that sums of squares about 0 know to ten digits

@@ -11,9 +11,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._lines import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
-from .base import check, thread_pool
-from .base.duck_arrays import by_rows, foreign, of_image
+from ..base import check, thread_pool
+from ..base.duck_arrays import by_rows, foreign, of_image
+from .rows import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
 
 COVARIANCES = ("auto", "residual", "absolute")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .base import check, thread_pool
-from .kernels.linear import row_polynomials as kernels
-from .kernels.simd.lane_types import WIDTH
+from ..base import check, thread_pool
+from ..kernels.linear import row_polynomials as kernels
+from ..kernels.simd.lane_types import WIDTH
 
 _CHUNK = 1 << 19  # numbers of a task
 _COPIED = 1 << 16  # the same where rows have to be copied together

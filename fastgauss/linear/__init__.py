@@ -1,0 +1,1 @@
+"""Lines through rows, principal components."""
