@@ -22,12 +22,12 @@ from .results.fit_result import FitResult
 from .scatter import add_at
 
 if TYPE_CHECKING:
-    from ._density import KernelDensity
     from ._warmup import warmup
     from .amplitudes import AmplitudeFit
     from .astigmatism import calibrate_astigmatism
     from .binning import BinStatistics, bin_statistics, histogram
-    from .density import kde
+    from .density.estimation import kde
+    from .density.kernel_density import KernelDensity
     from .field import GaussianField
     from .filters.gaussian import (
         difference_of_gaussians,
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 # Loaded when first asked for: half of the import's time. (Names that are those of their modules
 # cannot be: the module would take their place.)
 _LATER = {
-    "_density": ("KernelDensity",),
+    "density.kernel_density": ("KernelDensity",),
     "_warmup": ("warmup",),
     "amplitudes": ("AmplitudeFit",),
     "astigmatism": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
     "binning": ("BinStatistics", "bin_statistics", "histogram"),
     "linear.principal_components": ("PCA", "pca"),
-    "density": ("kde",),
+    "density.estimation": ("kde",),
     "field": ("GaussianField",),
     "filters.gaussian": (
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .binning import histogram
-from .density import kde
+from .density.estimation import kde
 from .detect import find_spots
 from .filters.gaussian import gaussian_filter
 from .fit import fit_rois

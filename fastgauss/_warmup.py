@@ -17,7 +17,7 @@ from ._job import READ_AS_IS
 from .base import check
 from .base.progress import Progress, reporting
 from .binning import bin_statistics, histogram
-from .density import kde
+from .density.estimation import kde
 from .deposit import deposit, gather
 from .detect import find_spots
 from .field import GaussianField

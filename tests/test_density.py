@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _gauss_sum
+from fastgauss.density import gauss_transform
 from fastgauss.kernels._compile import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too much work for the interpreter")
@@ -48,11 +48,11 @@ def test_sums_over_cells_keep_the_bound(what, axes, tol):
     points[0] = 1e6
     points[1] = -1e6
     points[2] = sources.max(axis=0) + 30.0
-    job = _gauss_sum._Job(_gauss_sum.make_plan(tol, axes), what, axes - 1, 1)
-    given = _gauss_sum.make_sources(sources, weights)
-    cells, numbers = _gauss_sum._box(job.plan, given, axes)
-    assert numbers <= _gauss_sum._BUDGET
-    found = _gauss_sum._by_cells(job, given, points, cells)
+    job = gauss_transform._Job(gauss_transform.make_plan(tol, axes), what, axes - 1, 1)
+    given = gauss_transform.make_sources(sources, weights)
+    cells, numbers = gauss_transform._box(job.plan, given, axes)
+    assert numbers <= gauss_transform._BUDGET
+    found = gauss_transform._by_cells(job, given, points, cells)
     expected = naive.gauss_sum(sources, weights, points, what, axes - 1)
     assert_allclose(found, expected, rtol=0, atol=tol * _peak(sources, weights, what))
 
@@ -62,21 +62,21 @@ def test_sums_over_cells_keep_the_bound(what, axes, tol):
 def test_sums_over_pairs_are_exact(what, axes):
     sources, weights = _cloud(1, 21, axes, 2.0)
     points, _ = _cloud(2, 9, axes, 4.0)
-    job = _gauss_sum._Job(_gauss_sum.make_plan(1e-6, axes), what, axes - 1, 1)
-    found = _gauss_sum._all_pairs(job, _gauss_sum.make_sources(sources, weights), points)
+    job = gauss_transform._Job(gauss_transform.make_plan(1e-6, axes), what, axes - 1, 1)
+    found = gauss_transform._all_pairs(job, gauss_transform.make_sources(sources, weights), points)
     expected = naive.gauss_sum(sources, weights, points, what, axes - 1)
     assert_allclose(found, expected, rtol=0, atol=ROUNDING * _peak(sources, weights, what))
 
 
 def test_the_worst_place_for_a_bound_is_a_single_cell():
-    plan = _gauss_sum.make_plan(1e-6, 1)
-    job = _gauss_sum._Job(plan, "value", 0, 1)
+    plan = gauss_transform.make_plan(1e-6, 1)
+    job = gauss_transform._Job(plan, "value", 0, 1)
     places = np.linspace(0, plan.edge, 9)[:, np.newaxis]
     points = np.linspace(-6, 6 + plan.edge, 400)[:, np.newaxis]
     for place in places:
-        given = _gauss_sum.make_sources(np.array([[0.0], place]), np.array([0.0, 1.0]))
-        cells, _ = _gauss_sum._box(plan, given, 1)
-        found = _gauss_sum._by_cells(job, given, points, cells)
+        given = gauss_transform.make_sources(np.array([[0.0], place]), np.array([0.0, 1.0]))
+        cells, _ = gauss_transform._box(plan, given, 1)
+        found = gauss_transform._by_cells(job, given, points, cells)
         error = np.abs(found - naive.phi(points[:, 0] - place)).max()
         assert error <= plan.bound * naive.phi(0.0)
 
@@ -89,7 +89,9 @@ def test_clusters_light_years_apart_fit_into_memory(axes, what):
     sources[1000:2000] += 1e7
     sources[2000:] *= 1e3
     points = np.concatenate([sources[::30], sources[1::40] + 0.5])
-    found = _gauss_sum.gauss_sum(_gauss_sum.make_sources(sources, weights), points, 1e-6, what)
+    found = gauss_transform.gauss_sum(
+        gauss_transform.make_sources(sources, weights), points, 1e-6, what
+    )
     expected = naive.gauss_sum(sources, weights, points, what)
     assert_allclose(found, expected, rtol=0, atol=1e-6 * _peak(sources, weights, what))
 

@@ -16,10 +16,11 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _boundary, _gauss_sum
-from ._density import KernelDensity
-from .base import check, thread_pool
-from .base.progress import Progress, check_progress
+from ..base import check, thread_pool
+from ..base.progress import Progress, check_progress
+from . import boundary as _boundary
+from . import gauss_transform
+from .kernel_density import KernelDensity
 
 BOUNDARIES = _boundary.METHODS
 
@@ -136,7 +137,7 @@ def kde(
     if boundary is not None:
         check.choice("boundary", boundary, BOUNDARIES)
     _refuse_outside(data, ends, boundary)
-    limit = check.number("tol", tol, at_least=_gauss_sum.LEAST_TOL, at_most=0.1)
+    limit = check.number("tol", tol, at_least=gauss_transform.LEAST_TOL, at_most=0.1)
     density = KernelDensity(data, bandwidth, heights, ends, boundary, limit, threads, flat)
     return density if points is None else density.evaluate(points, progress=progress)
 

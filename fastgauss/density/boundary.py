@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import check
+from ..base import check
 
 METHODS = ("reflect", "renormalize", "linear", "log")
 Interval = tuple[float, float]

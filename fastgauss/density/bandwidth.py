@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import check
+from ..base import check
 
 RULES = ("scott", "silverman", "isj")
 

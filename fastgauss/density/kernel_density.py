@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _bandwidth, _boundary, _gauss_sum
-from .base import check
-from .base.grid import Grid
-from .base.progress import Progress, report_part, reporting
+from ..base import check
+from ..base.grid import Grid
+from ..base.progress import Progress, report_part, reporting
+from . import bandwidth as _bandwidth
+from . import boundary as _boundary
+from . import gauss_transform
 
 _FARTHEST = 1e150  # bandwidths: so that squares do not overflow
 _MARGIN = 4.0  # bandwidths that an automatic grid reaches beyond the samples
@@ -70,21 +72,21 @@ class KernelDensity:
         self.covariance = _bandwidth.smoothing(bandwidth, points, weights, ends, aligned)
         self._set_units(points)
         share = np.full(1, 1 / len(points)) if weights is None else weights / weights.sum()
-        self._extent = _gauss_sum.extent(samples)
-        self._own = _gauss_sum.make_sources(self._scaled(points), share)
+        self._extent = gauss_transform.extent(samples)
+        self._own = gauss_transform.make_sources(self._scaled(points), share)
         if not max(np.abs(self._own.low).max(), np.abs(self._own.high).max()) < _FARTHEST:
             raise ValueError(
                 f"samples must range over less than {_FARTHEST:g} bandwidths, got bandwidths "
                 f"{np.diag(self._factor).tolist()}"
             )
         self._sources = self._own
-        plan = _gauss_sum.make_plan(tol, self.ndim)
+        plan = gauss_transform.make_plan(tol, self.ndim)
         self._reach = plan.edge * (plan.reach + 1)
         if boundary == "reflect" and any(self._bounded):
             images = _boundary.with_images(
                 self._own.points, self._own.weights, self._ends(), self._reach
             )
-            self._sources = _gauss_sum.make_sources(*images)
+            self._sources = gauss_transform.make_sources(*images)
 
     # -- units of the bandwidth ----------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class KernelDensity:
                     "samples must not lie in a plane or on a line for a covariance as bandwidth; "
                     "give one bandwidth for each axis"
                 ) from None
-        low, high = _gauss_sum.extent(points)
+        low, high = gauss_transform.extent(points)
         self._centre = 0.5 * low + 0.5 * high
         self._volume = float(np.prod(np.diag(self._factor)))
 
@@ -148,7 +150,7 @@ class KernelDensity:
         self, points: np.ndarray, what: str = "value", axis: int = 0,
         report: Progress | None = None,
     ) -> np.ndarray:  # fmt: skip
-        return _gauss_sum.gauss_sum(
+        return gauss_transform.gauss_sum(
             self._sources, points, self.tol, what, axis, self._threads, report
         )
 

@@ -37,11 +37,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import thread_pool
-from .base.progress import Progress, report_part
-from .kernels.density import cell_moments as kernels
-from .kernels.density.all_pairs import make_pairs
-from .kernels.simd.lane_types import WIDTH
+from ..base import thread_pool
+from ..base.progress import Progress, report_part
+from ..kernels.density import cell_moments as kernels
+from ..kernels.density.all_pairs import make_pairs
+from ..kernels.simd.lane_types import WIDTH
 
 LEAST_TOL = 1e-10
 _NODES = 40  # Chebyshev nodes of an expansion: exact to rounding for edges up to 3
