@@ -13,19 +13,18 @@ from .base.grid import Grid
 from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
 from .base.version import __version__ as __version__
-from .deposit import deposit, gather
 from .detect import find_spots
 from .fit import fit_rois, fit_spots
 from .models.evaluation import evaluate, image, jacobian
 from .render import render
 from .results.fit_result import FitResult
-from .scatter import add_at
+from .sums.particle_mesh import deposit, gather
+from .sums.scatter_add import add_at
 
 if TYPE_CHECKING:
     from ._warmup import warmup
     from .amplitudes import AmplitudeFit
     from .astigmatism import calibrate_astigmatism
-    from .binning import BinStatistics, bin_statistics, histogram
     from .density.estimation import kde
     from .density.kernel_density import KernelDensity
     from .field import GaussianField
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from .linear.principal_components import PCA, pca
     from .models.astigmatic import AstigmaticModel, astigmatic_model
     from .refine import Refinement
-    from .sphere import healpix_add, healpix_pixel
+    from .sums.binning import BinStatistics, bin_statistics, histogram
+    from .sums.healpix import healpix_add, healpix_pixel
 
 # Loaded when first asked for: half of the import's time. (Names that are those of their modules
 # cannot be: the module would take their place.)
@@ -50,7 +50,7 @@ _LATER = {
     "_warmup": ("warmup",),
     "amplitudes": ("AmplitudeFit",),
     "astigmatism": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
-    "binning": ("BinStatistics", "bin_statistics", "histogram"),
+    "sums.binning": ("BinStatistics", "bin_statistics", "histogram"),
     "linear.principal_components": ("PCA", "pca"),
     "density.estimation": ("kde",),
     "field": ("GaussianField",),
@@ -61,7 +61,7 @@ _LATER = {
     "joint": ("fit_joint",),
     "linear.line_fits": ("LineFit", "LineStatus", "fit_lines", "level"),
     "refine": ("Refinement",),
-    "sphere": ("healpix_add", "healpix_pixel"),
+    "sums.healpix": ("healpix_add", "healpix_pixel"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 

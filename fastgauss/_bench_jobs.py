@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .binning import histogram
 from .density.estimation import kde
 from .detect import find_spots
 from .filters.gaussian import gaussian_filter
@@ -25,8 +24,9 @@ from .linear.line_fits import fit_lines
 from .models.evaluation import evaluate
 from .register import translation
 from .render import render
-from .scatter import add_at
-from .sphere import healpix_add
+from .sums.binning import histogram
+from .sums.healpix import healpix_add
+from .sums.scatter_add import add_at
 
 SIGMA = 1.3
 HEIGHT = 50.0  # half the faintest spot: the threshold of all finders

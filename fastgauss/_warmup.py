@@ -16,9 +16,7 @@ from . import register
 from ._job import READ_AS_IS
 from .base import check
 from .base.progress import Progress, reporting
-from .binning import bin_statistics, histogram
 from .density.estimation import kde
-from .deposit import deposit, gather
 from .detect import find_spots
 from .field import GaussianField
 from .filters.gaussian import (
@@ -34,8 +32,10 @@ from .linear.principal_components import pca
 from .models.evaluation import evaluate, image, jacobian
 from .models.model import MODELS
 from .render import render
-from .scatter import add_at
-from .sphere import healpix_add
+from .sums.binning import bin_statistics, histogram
+from .sums.healpix import healpix_add
+from .sums.particle_mesh import deposit, gather
+from .sums.scatter_add import add_at
 
 METHODS = ("lsq", "weighted", "mle")
 EVERYDAY = ("find", "fit", "evaluate", "field", "scatter", "filter")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss import _scatter
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.sums import binning
+from fastgauss.sums import schedule
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
 
@@ -70,9 +70,9 @@ def test_modes_of_statistics():
 
 @pytest.mark.parametrize("n", [3000, pytest.param(700_000, marks=compiled)])
 def test_statistics_on_any_number_of_threads(n, monkeypatch):
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     if n < 10_000:
-        monkeypatch.setattr(_scatter, "_PARALLEL", 1)
+        monkeypatch.setattr(schedule, "_PARALLEL", 1)
     rng = np.random.default_rng(1)
     k, v, w = rng.integers(0, 500, n), rng.normal(size=n), rng.random(n)
     for weights in (None, w):
@@ -168,7 +168,7 @@ def test_histogram_adds_to_out():
 @compiled
 @pytest.mark.parametrize("weighted", [False, True])
 def test_histogram_on_any_number_of_threads(weighted, monkeypatch):
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(4)
     n = 1_300_000
     x, w = rng.normal(size=(n, 2)), rng.normal(size=n) if weighted else None

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fastgauss as fg
-from fastgauss import _scatter
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
 from fastgauss.kernels.simd import compress, integers
+from fastgauss.sums import schedule
 
 FLOATS = ("f4", "f8", "c8", "c16")
 INTEGERS = ("i1", "u2", "i4", "i8", "u8")
@@ -243,7 +243,7 @@ ORDERS = {
 @pytest.mark.parametrize("index", ["i4", "i8"])
 def test_any_number_of_threads(order, size, index, monkeypatch):
     """Sizes where threads take part, and several batches."""
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(size)
     n = 2_300_000
     k = ORDERS[order](rng, rng.integers(0, size, n).astype(index)).clip(0, size - 1)
@@ -261,7 +261,7 @@ def test_any_number_of_threads(order, size, index, monkeypatch):
 @pytest.mark.parametrize("kind", ["value", "scalar", "row", "float32", "count"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(5)
     n, size = 600_000, 1000
     reach = 0 if mode == "raise" else 300
@@ -291,9 +291,9 @@ def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
 @pytest.mark.parametrize("sifts", [True, False])
 def test_threads_share_few_pairs(sifts, monkeypatch):
     """The machinery of threads over a few pairs, for the plain run too."""
-    monkeypatch.setattr(_scatter, "SIFTS", sifts and compress.SIFTS)
-    monkeypatch.setattr(_scatter, "_PARALLEL", 1)
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "SIFTS", sifts and compress.SIFTS)
+    monkeypatch.setattr(schedule, "_PARALLEL", 1)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(2)
     for size, many in ((7, ()), (40, ()), (40, (3,))):
         for threads in (2, 3, 5):
@@ -340,7 +340,7 @@ def test_all_below(index):
 @pytest.mark.parametrize("mode", MODES)
 def test_compensated(mode, threads, monkeypatch):
     """Rounded nearly once, where sums cancel."""
-    monkeypatch.setattr(_scatter, "_PARALLEL", 1)
+    monkeypatch.setattr(schedule, "_PARALLEL", 1)
     rng = np.random.default_rng(0)
     size, n = 7, 1000
     k = rng.integers(0, size, n)
@@ -378,7 +378,7 @@ def test_accumulate(shape, dtype, compensated):
 @compiled
 @pytest.mark.parametrize("job", ["random", "strided", "tuple", "row", "careful"])
 def test_memory_is_bounded(job, monkeypatch):
-    monkeypatch.setattr(_scatter, "_NEAR", 0)
+    monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(3)
     n, size = 5_000_000, 1_000_000
     k, v, out = rng.integers(0, size, n), np.ones(n, "f4"), np.zeros(size, "f4")

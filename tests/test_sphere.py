@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from naive_sphere import distance, holding, ring_of_nest
 
 import fastgauss as fg
-from fastgauss import sphere
 from fastgauss.kernels._compile import JIT_DISABLED, kernel
 from fastgauss.kernels.sums import healpix
+from fastgauss.sums import healpix as sphere
 
 RNG = np.random.default_rng(5)
 COUNT = 200 if JIT_DISABLED else 20_000

@@ -16,9 +16,9 @@ from dask.highlevelgraph import HighLevelGraph
 from .. import _boxes, _data
 from ..base import check
 from ..base.grid import Grid, as_grid
-from ..deposit import deposit as deposit_rows
 from ..render import COMBINE
-from ..scatter import add_at as add_rows
+from ..sums.particle_mesh import deposit as deposit_rows
+from ..sums.scatter_add import add_at as add_rows
 from .chunks import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
 
 

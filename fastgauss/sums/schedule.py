@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import thread_pool
-from .kernels.simd.compress import SIFTS
-from .kernels.sums import partition
-from .kernels.sums import scatter_add as kernels
+from ..base import thread_pool
+from ..kernels.simd.compress import SIFTS
+from ..kernels.sums import partition
+from ..kernels.sums import scatter_add as kernels
 
 _PARALLEL = 1 << 18  # pairs from which on threads pay for their hand-overs
 _NEAR = 16 << 20  # bytes written to that caches hold

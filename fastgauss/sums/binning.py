@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _scatter
-from .base import check, thread_pool
-from .kernels.sums import binning as kernels
-from .scatter import MODES, check_bounds
+from ..base import check, thread_pool
+from ..kernels.sums import binning as kernels
+from . import schedule
+from .bounds import MODES, check_bounds
 
 _BATCH = 1 << 18  # points whose bins are kept at a time
 _CHUNK = 1 << 15
@@ -112,7 +112,7 @@ def bin_statistics(
     state[:] = kernels.EMPTY
     if bins.size and n:
         work = _including(count, state, numbers, heavy, weights is not None, place)
-        _scatter.sweep(work, bins, place, threads)
+        schedule.sweep(work, bins, place, threads)
     return _finished(count, state)
 
 
@@ -123,16 +123,16 @@ def _including(
     weights: np.ndarray,
     weighted: bool,
     place: str,
-) -> _scatter.Work:
+) -> schedule.Work:
     direct = kernels.make_statistics(place, weighted)
 
     def own(
-        bins: np.ndarray, low: int, high: int, together: bool, scratch: _scatter.Scratch
+        bins: np.ndarray, low: int, high: int, together: bool, scratch: schedule.Scratch
     ) -> None:
         kernel = kernels.make_own_statistics(place, weighted, together)
         kernel(count, state, bins, values, weights, low, high, *scratch)
 
-    return _scatter.Work(
+    return schedule.Work(
         len(count),
         count.nbytes + state.nbytes,
         lambda bins, start, stop: direct(count, state, bins, values, weights, start, stop),
@@ -309,5 +309,5 @@ def _count(
 
         thread_pool.run(lambda: task, count, _CHUNK, threads)
         part = weights if kind == "scalar" else weights[begin : begin + count]
-        work = _scatter.adding(flat, part, kind, "drop")
-        _scatter.sweep(work, found[:count], "drop", threads)
+        work = schedule.adding(flat, part, kind, "drop")
+        schedule.sweep(work, found[:count], "drop", threads)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check, thread_pool
-from .base.grid import Grid, as_grid
-from .kernels.sums import bspline_stencils
+from ..base import check, thread_pool
+from ..base.grid import Grid, as_grid
+from ..kernels.sums import bspline_stencils
 
 NONFINITE = ("raise", "drop")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check, thread_pool
-from .base.progress import Progress, check_progress, reporting
-from .kernels.sums.healpix import (
+from ..base import check, thread_pool
+from ..base.progress import Progress, check_progress, reporting
+from ..kernels.sums.healpix import (
     DEGREES,
     MAX_NSIDE,
     RADIANS,

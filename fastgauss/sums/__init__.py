@@ -1,0 +1,1 @@
+"""Values to bins, cells, pixels of the sky."""

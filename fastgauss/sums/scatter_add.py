@@ -1,0 +1,169 @@
+"""numpy.add.at with threads: values added to bins, repeated indices counted each time.
+
+Each bin receives its values in the order of the indices, one rounded addition after another, so
+the result has the bits of numpy.add.at for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..base import check, thread_pool
+from ..kernels.sums import scatter_add as kernels
+from .bounds import MODES, _index_error
+from .pairs import _adds, _index_arrays, _plan, _run, _spread
+
+_SMALL = 1 << 15  # pairs that are checked and added by one call of one kernel
+
+
+def add_at(
+    out: np.ndarray,
+    indices: Any,
+    values: ArrayLike,
+    mode: str = "raise",
+    *,
+    compensated: bool = False,
+    accumulate: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Add values to elements of an array in place, as ``numpy.add.at(out, indices, values)``.
+
+    Parameters
+    ----------
+    out : array
+        Of any dtype that numpy adds; changed in place.
+    indices : array of int, or anything that indexes `out`
+        Bins along the first axis, in any order, repeated as often as wanted; or a tuple of such
+        arrays, one for each of the first axes. Slices, boolean masks, single integers and mixed
+        indices are left to numpy.add.at, with its speed.
+    values : array
+        Broadcast to the shape of ``out[indices]``. What does not cast to `out` by numpy's rule
+        "same_kind" is left to numpy.add.at, which casts it all the same.
+    mode : {"raise", "wrap", "clip", "drop"}
+        What to do with an index outside an axis of n elements: raise IndexError before anything
+        is written (negative ones down to -n count from the end); take it modulo n; take the
+        nearest; leave the value out (every negative index is outside). Modes other than
+        "raise" need arrays of integers.
+    compensated : bool
+        Carry what rounding loses along, and add it at the end: the error of a sum is then
+        that of rounding it once, nearly. Floating dtypes.
+    accumulate : {"float64"}, optional
+        Sum in double precision and round once to the dtype of `out` at the end. Floating
+        dtypes.
+    threads : int, optional
+        Threads at most. The result does not depend on it.
+
+    Returns
+    -------
+    None
+        As numpy.add.at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value; numpy's own errors where it does
+        the job.
+    IndexError
+        If an index is outside under ``mode="raise"``; nothing has been written then.
+
+    Notes
+    -----
+    While `out` is 16 MB or less, one thread adds. Where it also has less than an eighth of the
+    bytes of `indices`, these are checked on the way, and the sums made in a copy of `out`. Beyond
+    16 MB, from 2**18 pairs on, each thread goes through all pairs and adds those of its own slice
+    of the bins. Takes up to 64 MB beside the arguments.
+    `compensated` and `accumulate` read all pairs once for every window of the bins: one a thread,
+    or more where sums of 8 or 16 bytes a bin would take more than 48 MB.
+
+    numpy 2.4 writes to a read-only `out`, and reads past the end of ``values`` (3,) for indices
+    (2, 3); here the one is refused and the other broadcast.
+
+    From compiled code of your own, also ``njit(cache=True)``, call what
+    ``fastgauss.kernels.make_add("raise", "value")`` returns, bound to a name of your
+    module: ``add(out, indices, values, start, stop)``, which does not check the indices.
+
+    Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo
+    2**64 as numpy reads them. ``out[k]`` must be contiguous, else numpy.add.at does the job.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> out = np.zeros(4)
+    >>> fg.add_at(out, [0, 2, 2, -1], [1.0, 2.0, 3.0, 4.0])
+    >>> out
+    array([1., 0., 5., 4.])
+    >>> fg.add_at(out, [1, 4, 7], 1.0, mode="drop")
+    >>> out
+    array([1., 1., 5., 4.])
+    """
+    if mode == "raise" and compensated is False and accumulate is None and threads is None:
+        bad = _try_small(out, indices, values)
+        if bad == _DONE:
+            return
+        if bad >= 0:
+            raise _index_error(bad, indices[bad], 0, len(out))
+    for name, given in (("out", out), ("values", values), ("indices", indices)):
+        if isinstance(given, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain array, got a masked array")
+    _check_options(out, mode, compensated, accumulate)
+    thread_pool.resolve_threads(threads)
+    arrays = _index_arrays(indices)
+    job = None if arrays is None else _plan(out, arrays, values, mode)
+    if job is None:
+        if arrays is None and mode != "raise":
+            raise TypeError(f"mode={mode!r} needs arrays of integers as indices")
+        if compensated or accumulate is not None:
+            raise TypeError(
+                "compensated and accumulate need arrays of integers as indices, an out whose rows "
+                "are contiguous, and values that cast to it and broadcast to out[indices]"
+            )
+        np.add.at(out, indices, _spread(values, arrays, out))
+        return
+    _run(job, compensated, accumulate, threads)
+
+
+_DONE, _NOT = -1, -2
+
+
+def _try_small(out: Any, indices: Any, values: Any) -> int:
+    """Small jobs over prepared arrays: done, position of a bad index, or not of that kind."""
+    if not (type(out) is type(indices) is np.ndarray and out.ndim == indices.ndim == 1):
+        return _NOT
+    n = indices.size
+    if n > _SMALL or indices.dtype.char not in "lqiLQI" or not indices.dtype.isnative:
+        return _NOT
+    if type(values) is np.ndarray:
+        kind = "value"
+        if values.shape != indices.shape:
+            return _NOT
+    elif type(values) is float:
+        kind, values = "scalar", np.array([values])
+    else:
+        return _NOT
+    flags = out.flags
+    if not (_adds(out.dtype, values.dtype) and flags.c_contiguous and flags.writeable and n):
+        return _NOT
+    if values.dtype.kind == "b":
+        return _NOT
+    if np.may_share_memory(out, values) or np.may_share_memory(out, indices):
+        return _NOT
+    return int(kernels.make_add_checked(kind)(out, indices, values))
+
+
+def _check_options(out: Any, mode: str, compensated: bool, accumulate: str | None) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    check.choice("mode", mode, MODES)
+    check.flag("compensated", compensated)
+    if accumulate is not None:
+        check.choice("accumulate", accumulate, ("float64",))
+    if (compensated or accumulate is not None) and out.dtype.char not in "fdFD":
+        raise TypeError(
+            "compensated and accumulate need out of dtype float32, float64, complex64 or "
+            f"complex128, got {out.dtype}"
+        )
