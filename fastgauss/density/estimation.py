@@ -4,8 +4,8 @@ With samples x_j of weights w_j (their sum is 1) and a kernel of covariance C = 
 
     f(y) = sum_j w_j phi(A^-1 (y - x_j)) / det A,
 
-phi the standard normal density in d dimensions. What bounds change stands in ``_boundary``, how the
-sum is formed in ``_gauss_sum``, where C comes from in ``_bandwidth``.
+phi the standard normal density in d dimensions. What bounds change stands in ``boundaries``, how
+the sum is formed in ``gauss_transform``, where C comes from in ``bandwidth_rules``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress
-from . import boundary as _boundary
-from . import gauss_transform
+from . import boundaries, gauss_transform
 from .kernel_density import KernelDensity
 
-BOUNDARIES = _boundary.METHODS
+BOUNDARIES = boundaries.METHODS
 
 
 @overload
@@ -107,7 +106,7 @@ def kde(
     Pareto, b = 1        1.4                         1.8                 0.077 log, isj
     ===================  ==========================  ==================  ==================
 
-    The sum over n samples at m points takes a pass over each; see ``_gauss_sum`` for the error.
+    The sum over n samples at m points takes a pass over each; `tol` bounds the error.
 
     References
     ----------
@@ -133,7 +132,7 @@ def kde(
     if data.shape[1] not in (1, 2, 3) or not len(data):
         raise ValueError(f"samples must be (n,) or (n, 1) to (n, 3), got {np.shape(samples)}")
     heights = None if weights is None else _weights(weights, len(data))
-    ends = _boundary.intervals(bounds, data.shape[1])
+    ends = boundaries.intervals(bounds, data.shape[1])
     if boundary is not None:
         check.choice("boundary", boundary, BOUNDARIES)
     _refuse_outside(data, ends, boundary)
@@ -152,9 +151,9 @@ def _weights(value: ArrayLike, n: int) -> np.ndarray:
 
 
 def _refuse_outside(
-    samples: np.ndarray, bounds: tuple[_boundary.Interval, ...], boundary: str | None
+    samples: np.ndarray, bounds: tuple[boundaries.Interval, ...], boundary: str | None
 ) -> None:
-    if not any(map(_boundary.is_bounded, bounds)):
+    if not any(map(boundaries.is_bounded, bounds)):
         return
     low, high = np.array(bounds).T
     outside = (samples < low) | (samples > high)

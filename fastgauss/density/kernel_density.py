@@ -16,9 +16,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.grid import Grid
 from ..base.progress import Progress, report_part, reporting
-from . import bandwidth as _bandwidth
-from . import boundary as _boundary
-from . import gauss_transform
+from . import bandwidth_rules, boundaries, gauss_transform
 
 _FARTHEST = 1e150  # bandwidths: so that squares do not overflow
 _MARGIN = 4.0  # bandwidths that an automatic grid reaches beyond the samples
@@ -55,7 +53,7 @@ class KernelDensity:
         samples: np.ndarray,
         bandwidth: Any,
         weights: np.ndarray | None,
-        bounds: tuple[_boundary.Interval, ...],
+        bounds: tuple[boundaries.Interval, ...],
         boundary: str | None,
         tol: float,
         threads: int | None,
@@ -64,12 +62,12 @@ class KernelDensity:
         self.bounds, self.boundary, self.tol = bounds, boundary, tol
         self.ndim = samples.shape[1]
         self._threads, self._flat = threads, flat
-        self._bounded = [_boundary.is_bounded(interval) for interval in bounds]
+        self._bounded = [boundaries.is_bounded(interval) for interval in bounds]
         self._log = boundary == "log" and any(self._bounded)
         points = self._mapped(samples)[0] if self._log else samples
         aligned = any(self._bounded) and not self._log
         ends = bounds[0] if aligned else (-math.inf, math.inf)
-        self.covariance = _bandwidth.smoothing(bandwidth, points, weights, ends, aligned)
+        self.covariance = bandwidth_rules.smoothing(bandwidth, points, weights, ends, aligned)
         self._set_units(points)
         share = np.full(1, 1 / len(points)) if weights is None else weights / weights.sum()
         self._extent = gauss_transform.extent(samples)
@@ -83,7 +81,7 @@ class KernelDensity:
         plan = gauss_transform.make_plan(tol, self.ndim)
         self._reach = plan.edge * (plan.reach + 1)
         if boundary == "reflect" and any(self._bounded):
-            images = _boundary.with_images(
+            images = boundaries.with_images(
                 self._own.points, self._own.weights, self._ends(), self._reach
             )
             self._sources = gauss_transform.make_sources(*images)
@@ -119,7 +117,7 @@ class KernelDensity:
                 return (points - self._centre) / np.diag(self._factor)
             return np.linalg.solve(self._factor, (points - self._centre).T).T.copy()
 
-    def _ends(self) -> tuple[_boundary.Interval, ...]:
+    def _ends(self) -> tuple[boundaries.Interval, ...]:
         """The bounds in units of the bandwidth."""
         sigma = np.diag(self._factor)
         low, high = ((np.array(self.bounds)[:, k] - self._centre) / sigma for k in range(2))
@@ -128,7 +126,7 @@ class KernelDensity:
     def _mapped(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (m, d) on the logarithmic axes, and the map's determinant."""
         columns = [
-            _boundary.to_line(points[:, axis], interval)
+            boundaries.to_line(points[:, axis], interval)
             for axis, interval in enumerate(self.bounds)
         ]
         slope = np.prod([slope for _, slope in columns], axis=0)
@@ -228,9 +226,9 @@ class KernelDensity:
             }
             slopes = [found.get(axis) for axis in range(self.ndim)]
             moments = [
-                _boundary.kernel_moments(y[:, k], ends) for k, ends in enumerate(self._ends())
+                boundaries.kernel_moments(y[:, k], ends) for k, ends in enumerate(self._ends())
             ]
-            f0 = _boundary.corrected(f0, slopes, moments, self.boundary == "linear")
+            f0 = boundaries.corrected(f0, slopes, moments, self.boundary == "linear")
         return np.maximum(f0, 0.0)  # where it is below the tolerance it may come out below 0
 
     def _corrected(self) -> bool:
@@ -289,14 +287,14 @@ class KernelDensity:
         if self._log:
             columns = []
             for x, interval in zip(points.T, self.bounds, strict=True):
-                t = _boundary.to_line(x, interval)[0]
+                t = boundaries.to_line(x, interval)[0]
                 t = np.where(x <= interval[0], -np.inf, t)
                 columns.append(np.where(x >= interval[1], np.inf, t))
             return self._sum_below(self._scaled(np.stack(columns, axis=1)))
         y = self._scaled(points)
         if self._corrected():
             extent = self._own.low[0] - self._reach, self._own.high[0] + self._reach
-            below = _boundary.Antiderivative(
+            below = boundaries.Antiderivative(
                 lambda t: self._unit_density(t[:, np.newaxis]),
                 lambda t: self._sum(t[:, np.newaxis], "integral"),
                 self._ends()[0],
@@ -413,9 +411,9 @@ class KernelDensity:
         x = z @ self._factor.T + self._centre
         for axis, interval in enumerate(self.bounds):
             if self._log:
-                x[:, axis] = _boundary.from_line(x[:, axis], interval)
+                x[:, axis] = boundaries.from_line(x[:, axis], interval)
             elif self.boundary == "reflect":
-                x[:, axis] = _boundary.folded(x[:, axis], interval)
+                x[:, axis] = boundaries.folded(x[:, axis], interval)
         return x
 
     def grid(self, shape: int | Sequence[int] | None = None) -> tuple[Grid, np.ndarray]:
