@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _io
 from .base.thread_pool import resolve_threads
+from .io import files, images, tables
 from .register import DisplacementField, Status, displacement_field, plot_displacements
 
 
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
     if args.output:
         if Path(args.output).suffix.lower() != ".npz":
             raise ValueError(f"the name of the field must end in .npz, got {args.output}")
-        _io.check_table(args.output)
+        tables.check_table(args.output)
     if args.plot:
-        _io.check_plot(args.plot)
+        files.check_plot(args.plot)
     resolve_threads(args.threads)
     first, second = _first_frame(args.first), _first_frame(args.second)
     begin = time.perf_counter()
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     )
     _print_summary(field, time.perf_counter() - begin)
     if args.output:
-        with _io.replacing(args.output) as file:
+        with files.replacing(args.output) as file:
             np.savez(file, **field.to_dict())  # type: ignore[arg-type]
         print("wrote", args.output)
     if args.plot:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _first_frame(path: str) -> np.ndarray:
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         return frames[0]
 
 

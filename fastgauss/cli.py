@@ -23,12 +23,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _io, _register_command, _stack
+from . import _register_command, _stack
 from ._info import show_config
 from ._options import METHODS
 from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
 from .base.thread_pool import resolve_threads
+from .io import files, images, tables
 from .models.model import MODELS, PIXELS
 from .results import table
 from .results.fit_result import FitResult
@@ -93,14 +94,14 @@ def _parser() -> _Parser:
 
 
 @contextmanager
-def _open(args: argparse.Namespace) -> Iterator[_io.Frames]:
+def _open(args: argparse.Namespace) -> Iterator[images.Frames]:
     if not args.example:
-        with _io.open_image(args.image) as frames:
+        with images.open_image(args.image) as frames:
             yield frames
         return
     data = optional.require("skimage.data", "--example", "example")
-    image = _io.luminance(data.hubble_deep_field())
-    yield _io.Frames(1, lambda _: image)
+    image = images.luminance(data.hubble_deep_field())
+    yield images.Frames(1, lambda _: image)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -108,9 +109,9 @@ def _check(args: argparse.Namespace) -> None:
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
     if args.output:
-        _io.check_table(args.output)
+        tables.check_table(args.output)
     if args.plot:
-        _io.check_plot(args.plot)
+        files.check_plot(args.plot)
     resolve_threads(args.threads)
     if args.image:
         for target in filter(None, (args.output, args.plot)):
@@ -127,7 +128,7 @@ class _Job:
     seconds: float
 
 
-def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
+def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
     from .fit import fit_spots
 
     def fit(_: int, frame: np.ndarray) -> FitResult:
@@ -157,7 +158,7 @@ def _fit_frames(frames: _io.Frames, args: argparse.Namespace) -> _Job:
     return _Job(whole, shown, seconds)
 
 
-def _with_bar(frames: _io.Frames) -> Iterable[np.ndarray]:
+def _with_bar(frames: images.Frames) -> Iterable[np.ndarray]:
     """The frames; with a progress bar if there are several, tqdm, and somebody to see it."""
     if len(frames) < 2:
         return frames

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastgauss import _io
+from fastgauss.io import files, images, tables
 
 tifffile = pytest.importorskip("tifffile")
 imageio = pytest.importorskip("imageio.v3")
@@ -15,7 +15,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def read(path):
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         return [np.array(frame) for frame in frames]
 
 
@@ -64,7 +64,7 @@ def test_a_tiff_stack_is_read_frame_by_frame(tmp_path, options):
     stack = numbers((6, 20, 24), "u2")
     path = tmp_path / "stack.TIFF"
     tifffile.imwrite(path, stack, photometric="minisblack", **options)
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         assert len(frames) == 6
         np.testing.assert_array_equal(frames[4], stack[4])
         with pytest.raises(IndexError):
@@ -86,7 +86,7 @@ def test_a_huge_stack_costs_no_memory(tmp_path):
     stack = np.lib.format.open_memmap(path, "w+", np.uint16, (100_000, 512, 512))  # 52 GB, sparse
     stack[70_000, 3, 4] = 5
     del stack
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         assert len(frames) == 100_000
         assert frames[70_000].sum() == 5
 
@@ -214,7 +214,7 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, module, name):
 
 def test_csv_keeps_every_bit(tmp_path, table):
     path = tmp_path / "t.csv"
-    _io.write_table(path, table)
+    tables.write_table(path, table)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(table)
@@ -226,12 +226,12 @@ def test_csv_keeps_every_bit(tmp_path, table):
 
 
 def test_npz_and_parquet_come_back(tmp_path, table):
-    _io.write_table(tmp_path / "t.npz", table)
+    tables.write_table(tmp_path / "t.npz", table)
     with np.load(tmp_path / "t.npz") as back:
         assert list(back) == list(table)
         for name, column in table.items():
             np.testing.assert_array_equal(back[name], column)
-    _io.write_table(tmp_path / "t.parquet", table)
+    tables.write_table(tmp_path / "t.parquet", table)
     back = parquet.read_table(tmp_path / "t.parquet")
     assert back.column_names == list(table)
     for name, column in table.items():
@@ -241,7 +241,7 @@ def test_npz_and_parquet_come_back(tmp_path, table):
 @pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet"])
 def test_a_table_without_rows(tmp_path, table, suffix):
     path = tmp_path / f"t{suffix}"
-    _io.write_table(path, {name: column[:0] for name, column in table.items()})
+    tables.write_table(path, {name: column[:0] for name, column in table.items()})
     assert path.stat().st_size > 0
 
 
@@ -249,7 +249,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, table):
     path = tmp_path / "t.csv"
     path.write_text("precious")
     with pytest.raises(ValueError, match="zip"):
-        _io.write_table(path, {**table, "short": np.ones(12_000)})
+        tables.write_table(path, {**table, "short": np.ones(12_000)})
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -258,30 +258,30 @@ def test_a_link_stays_a_link(tmp_path, table):
     target = tmp_path / "real.csv"
     link = tmp_path / "link.csv"
     link.symlink_to(target)
-    _io.write_table(link, table)
+    tables.write_table(link, table)
     assert link.is_symlink()
     assert target.read_text().startswith("frame,x,y,converged\n0,")
 
 
 def test_writing_errors_come_before_the_work(tmp_path):
     with pytest.raises(ValueError, match=r"must end in one of \.csv, \.parquet, \.npz"):
-        _io.check_table(tmp_path / "t.xls")
+        tables.check_table(tmp_path / "t.xls")
     with pytest.raises(ValueError, match=r"must end in one of \.png"):
-        _io.check_plot(tmp_path / "t.gif")
+        files.check_plot(tmp_path / "t.gif")
     with pytest.raises(FileNotFoundError, match="there is no directory"):
-        _io.check_table(tmp_path / "none" / "t.csv")
+        tables.check_table(tmp_path / "none" / "t.csv")
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(IsADirectoryError, match="it is a directory"):
-        _io.check_table(tmp_path / "d.csv")
+        tables.check_table(tmp_path / "d.csv")
     with pytest.raises(OSError, match="cannot write"):
-        _io.write_table(tmp_path / "none" / "t.csv", {"x": np.ones(1)})
+        tables.write_table(tmp_path / "none" / "t.csv", {"x": np.ones(1)})
 
 
 @pytest.mark.parametrize(
     ("module", "check", "name", "extra"),
     [
-        ("pyarrow", _io.check_table, "t.parquet", "pandas"),
-        ("matplotlib", _io.check_plot, "t.png", "plot"),
+        ("pyarrow", tables.check_table, "t.parquet", "pandas"),
+        ("matplotlib", files.check_plot, "t.png", "plot"),
     ],
 )
 def test_a_missing_writer_names_the_extra(tmp_path, monkeypatch, module, check, name, extra):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss import _io
 from fastgauss.cli import main
 from fastgauss.kernels._compile import JIT_DISABLED
 
@@ -16,6 +15,7 @@ pytest.importorskip("pandas")
 tifffile = pytest.importorskip("tifffile")
 zarr = pytest.importorskip("zarr")
 import fastgauss.dask as fd  # noqa: E402
+from fastgauss.io import images  # noqa: E402
 
 SIDE, COUNT = 20, 7
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "large_stack.py"
@@ -67,7 +67,7 @@ def test_a_chunk_of_a_zarr_stack_is_unpacked_once(tmp_path, monkeypatch):
     reads = []
     read = zarr.Array.__getitem__
     monkeypatch.setattr(zarr.Array, "__getitem__", lambda s, k: reads.append(k) or read(s, k))
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         found = np.array(list(frames))
     assert len(reads) == 4
     np.testing.assert_array_equal(found, np.arange(420).reshape(10, 6, 7))
@@ -75,7 +75,7 @@ def test_a_chunk_of_a_zarr_stack_is_unpacked_once(tmp_path, monkeypatch):
 
 def test_a_zarr_group_is_refused(tmp_path):
     zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
-    with pytest.raises(ValueError, match="group"), _io.open_image(tmp_path / "g.zarr"):
+    with pytest.raises(ValueError, match="group"), images.open_image(tmp_path / "g.zarr"):
         pass
 
 
@@ -83,7 +83,7 @@ def test_a_stack_cut_short_is_said_to_be(stack, tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, stack)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match="cannot read"), _io.open_image(path) as frames:
+    with pytest.raises(ValueError, match="cannot read"), images.open_image(path) as frames:
         frames[COUNT - 1]
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import _io, _stack
+from .. import _stack
 from ..base import check, optional
 from ..detect import find_spots
 from ..fit import fit_rois as fit_rows
 from ..fit import fit_spots as fit_frame
+from ..io import images
 from ..models.model import Model
 from ..results.fit_result import FitResult
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
@@ -249,7 +250,7 @@ def fit_rois(
 
 def _read(path: Path, first: int, end: int) -> np.ndarray:
     """Some frames of a file."""
-    with _io.open_image(path) as frames:
+    with images.open_image(path) as frames:
         return np.stack([frames[k] for k in range(first, end)])
 
 
@@ -281,7 +282,7 @@ def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
     >>> fastgauss.dask.fit_spots(stack).to_parquet("spots")  # doctest: +SKIP
     """
     file = Path(path).resolve()
-    with _io.open_image(file) as opened:
+    with images.open_image(file) as opened:
         count, frame = len(opened), opened[0]
     if frames is None:
         frames = max(1, _CHUNK_BYTES // max(frame.nbytes, 1))

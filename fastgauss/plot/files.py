@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._io import check_plot, replacing
+from ..io.files import check_plot, replacing
 
 _DPI = 160
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _io
 from ..base import check
 from ..base.status import Status
+from ..io import tables
 from ..models.model import PIXELS, Model, find_model, get_model
 from .background import Background
 from .columns import describe
@@ -73,22 +73,22 @@ def _facts(result: FitResult) -> dict[str, Any]:
 
 def save(result: FitResult, path: str | os.PathLike) -> None:
     """See `FitResult.save`."""
-    _io.check_table(path)
+    tables.check_table(path)
     table, facts = result.to_dict(), _facts(result)
-    if not _io.holds_metadata(path):
+    if not tables.holds_metadata(path):
         if result.model.constants:
             raise ValueError(
                 f"a CSV table cannot hold the curves of the model {result.model.name!r}: save as "
                 ".parquet or .npz, or write result.to_dataframe()"
             )
         words = {name: np.full(len(result), facts[name]) for name in _WORDS}
-        _io.write_table(path, {**table, **words})
+        tables.write_table(path, {**table, **words})
         return
     table[_COVARIANCE] = result.rows.packed
     about = {k: v for k, v in describe(result.model, result.absolute).items() if k in table}
     triangle = "lower triangle of the parameters' covariance, row by row"
     about[_COVARIANCE] = ("", triangle)
-    _io.write_table(path, table, metadata=json.dumps(facts), columns=about)
+    tables.write_table(path, table, metadata=json.dumps(facts), columns=about)
 
 
 # -- loading -----------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
 
 def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
     """What makes a `FitResult`: the model, the rows, and what is the same for all rows."""
-    table, text = _io.read_table(path)
+    table, text = tables.read_table(path)
     try:
         facts = _told(table) if text is None else json.loads(text)
         return _build(table, facts)

@@ -1,0 +1,77 @@
+"""Files: images read a frame at a time, tables and plots written whole or not at all.
+
+Reading goes by the end of the file's name. Every image becomes a sequence of
+two-dimensional frames ``[y, x]`` in the machine's byte order; a stack is read
+frame by frame, never whole. Axes before the last two are frames, in file order.
+Colours become luminance, 0.2125 R + 0.7154 G + 0.0721 B, on the scale of the
+file; an alpha channel is ignored.
+
+Writing goes to a file beside the target, which then takes the target's name:
+a reader never sees half a table.
+
+Libraries of the extras are imported by the function that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ..base.optional import require
+
+
+def _existing(path: str | os.PathLike, what: str, folders: tuple[str, ...] = ()) -> Path:
+    """A path to a file, or to a folder whose name has one of these endings."""
+    path = Path(path)
+    if path.is_dir() and path.suffix.lower() not in folders:
+        raise IsADirectoryError(f"{path} is a directory, not {what}")
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    return path
+
+
+def _by_suffix(path: Path, known: Mapping[str, Any], what: str) -> Any:
+    for suffix, value in known.items():
+        if path.name.lower().endswith(suffix):
+            return value
+    raise ValueError(f"the name of {what} {path} must end in one of {', '.join(known)}")
+
+
+PLOT_SUFFIXES = dict.fromkeys((".png", ".pdf", ".svg"))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` when the block ends well, and else vanishes."""
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(target)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_place(path: Path) -> None:
+    """Raise now what writing would raise after the work is done."""
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a directory")
+    parent = Path(os.path.realpath(path)).parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no directory {parent}")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: directory {parent} is not writable")
+
+
+def check_plot(path: str | os.PathLike) -> None:
+    """Raise unless a plot can be written there."""
+    _by_suffix(Path(path), PLOT_SUFFIXES, "plot")
+    require("matplotlib", "plotting", "plot")
+    _check_place(Path(path))

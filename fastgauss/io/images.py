@@ -1,0 +1,232 @@
+"""Images read a frame at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.optional import require
+from .files import _by_suffix, _existing
+
+LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # ITU-R BT.709, as scikit-image's rgb2gray
+
+Reader = Callable[[int], Any]
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """Grey values of an image with samples (grey, alpha), RGB or RGBA on its last axis."""
+    if pixels.shape[-1] < 3:
+        return pixels[..., 0]
+    return pixels[..., :3] @ LUMINANCE
+
+
+class Frames:
+    """The frames of an image, read when asked for; iterable.
+
+    Parameters
+    ----------
+    count : int
+        Number of frames.
+    read : callable
+        Gives frame i, ``[y, x]``.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], np.ndarray]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < self._count:
+            raise IndexError(f"frame {index} of {self._count}")
+        return self._read(index)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self._read, range(self._count))
+
+
+def _native(pixels: Any) -> np.ndarray:
+    """A frame of real numbers in the machine's byte order."""
+    frame = np.asarray(pixels)
+    if frame.ndim != 2 or frame.dtype.kind not in "biuf":
+        raise ValueError(f"a frame of shape {frame.shape} and dtype {frame.dtype} is no grey image")
+    return frame.astype(frame.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make one kind of error of whatever a file library raises."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot read {path}: {text}") from error
+
+
+@contextmanager
+def open_image(path: str | os.PathLike) -> Iterator[Frames]:
+    """Open an image file by the end of its name.
+
+    Parameters
+    ----------
+    path : path-like
+        TIFF, Zarr (an array, not a group), PNG, JPEG, NPY or FITS (the first image of the file).
+
+    Yields
+    ------
+    Frames
+        Valid until the context ends.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If the name's ending is unknown or the file cannot be read.
+    ImportError
+        If the library for this format is missing.
+    """
+    path = _existing(path, "an image", (".zarr",))
+    opener = _by_suffix(path, _OPENERS, "image")
+    with ExitStack() as stack:
+        with _reading(path):
+            count, read = opener(path, stack)
+            if count < 1:
+                raise ValueError("it holds no frame")
+
+        def read_frame(index: int) -> np.ndarray:
+            with _reading(path):
+                return _native(read(index))
+
+        yield Frames(count, read_frame)
+
+
+def _array_frames(array: Any, shape: Sequence[int]) -> tuple[int, Reader]:
+    """Frames of something indexed like an array: the last two axes are the frame."""
+    if len(shape) < 2:
+        raise ValueError(f"an image must have at least 2 dimensions, got shape {tuple(shape)}")
+    leading = tuple(shape[:-2])
+
+    def read(index: int) -> Any:
+        where = (*np.unravel_index(index, leading), ...)
+        return array[where]
+
+    return math.prod(leading), read
+
+
+def _file_frames(
+    path: Path, dtype: np.dtype, offset: int, shape: Sequence[int]
+) -> tuple[int, Reader]:
+    """Frames that lie in a file one after the other.
+
+    They are read, not mapped: the pages of a mapped file count as memory of the process.
+    """
+
+    def read(index: int) -> np.ndarray:
+        pixels = math.prod(shape[-2:])
+        start = offset + index * pixels * dtype.itemsize
+        frame = np.fromfile(path, dtype, pixels, offset=start)
+        if frame.size < pixels:
+            raise ValueError(f"frame {index} is cut short")
+        return frame.reshape(shape[-2:])
+
+    return math.prod(shape[:-2]), read
+
+
+def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    tifffile = require("tifffile", "reading TIFF", "io")
+    tiff = stack.enter_context(tifffile.TiffFile(path))
+    series = tiff.series[0]
+    page = series.keyframe
+    colour = page.photometric.name in ("RGB", "YCBCR")
+    if page.photometric.name == "PALETTE":
+        raise ValueError("palette colours are not supported, save it as grey or RGB")
+    if page.samplesperpixel > 1 and not colour:
+        raise ValueError(f"{page.samplesperpixel} samples a pixel that are not RGB")
+
+    def grey(pixels: np.ndarray, axes: str) -> np.ndarray:
+        return luminance(np.moveaxis(pixels, axes.index("S"), -1)) if colour else pixels
+
+    if series.dataoffset is None:  # compressed or scattered: page by page
+        return len(series), lambda i: grey(series[i].asarray(), page.axes)
+    if not colour:
+        kind = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        return _file_frames(path, kind, series.dataoffset, series.shape)
+    pixels = series.asarray(out="memmap")
+    pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
+    count, read = _array_frames(pixels, pixels.shape[:-1])
+    return count, lambda i: luminance(read(i))
+
+
+def _open_picture(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    imageio = require("imageio.v3", "reading PNG and JPEG", "io")
+    pixels = np.asarray(imageio.imread(path, index=0, plugin="pillow"))
+    return 1, lambda _: pixels if pixels.ndim == 2 else luminance(pixels)
+
+
+def _open_npy(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    array = np.lib.format.open_memmap(path, mode="r")
+    if array.ndim < 2 or not array.flags.c_contiguous:
+        return _array_frames(array, array.shape)
+    return _file_frames(path, array.dtype, array.offset, array.shape)
+
+
+def _open_zarr(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    zarr = require("zarr", "reading Zarr", "io")
+    array = zarr.open(str(path), mode="r")
+    if not hasattr(array, "chunks"):
+        raise ValueError("it is a group: name one of its arrays")
+    count, read = _array_frames(array, array.shape)
+    if array.ndim == 2:
+        return count, read
+    depth, length = array.chunks[-3], array.shape[-3]
+    held: dict[int, Any] = {}  # the last chunk of frames: each is unpacked once
+
+    def read_held(index: int) -> Any:
+        first = index - index % length % depth
+        if first not in held:
+            held.clear()
+            where = list(np.unravel_index(first, array.shape[:-2]))
+            where[-1] = slice(where[-1], where[-1] + depth)
+            held[first] = array[tuple(where)]
+        return held[first][index - first]
+
+    return count, read_held
+
+
+def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    fits = require("astropy.io.fits", "reading FITS", "io")
+    exceptions = require("astropy.utils.exceptions", "reading FITS", "io")
+    stack.enter_context(warnings.catch_warnings())
+    # Odd header cards, not used here; a file too short fails on reading.
+    warnings.simplefilter("ignore", exceptions.AstropyWarning)
+    for hdu in stack.enter_context(fits.open(path, memmap=False)):
+        if hdu.is_image and len(hdu.shape) >= 2:
+            return _array_frames(hdu.section, hdu.shape)  # scaled as the header says
+    raise ValueError("it holds no image")
+
+
+_OPENERS: dict[str, Callable[[Path, ExitStack], tuple[int, Reader]]] = {
+    ".tif": _open_tiff,
+    ".tiff": _open_tiff,
+    ".zarr": _open_zarr,
+    ".png": _open_picture,
+    ".jpg": _open_picture,
+    ".jpeg": _open_picture,
+    ".npy": _open_npy,
+    ".fits": _open_fits,
+    ".fit": _open_fits,
+    ".fts": _open_fits,
+    ".fits.gz": _open_fits,
+    ".fits.fz": _open_fits,
+}
