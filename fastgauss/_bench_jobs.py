@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .density.estimation import kde
-from .detect import find_spots
 from .filters.gaussian import gaussian_filter
+from .find.detection import find_spots
 from .fit import fit_rois
 from .linear.line_fits import fit_lines
 from .models.evaluation import evaluate

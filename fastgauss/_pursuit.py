@@ -29,8 +29,9 @@ from ._spots import fit_each
 from .base import check
 from .base.progress import reporting
 from .base.status import Status
-from .detect import NOISE_FACTOR, find_spots
-from .filters import taps
+from .find import log_filter
+from .find.detection import find_spots
+from .find.noise import NOISE_FACTOR
 from .joint import fit_joint
 from .models.model import Model, get_model
 from .results.fit_result import FitResult
@@ -120,7 +121,7 @@ class _Crowd:
         self.threshold = find["threshold"]
         self.dark = check.choice("polarity", find["polarity"], ("bright", "dark")) == "dark"
         z, y, x = {2: (self.sigma[0], 0.0, self.sigma[1])}.get(picture.ndim, tuple(self.sigma))
-        self.gain = taps.spot_filter((z, y, x))[1]
+        self.gain = log_filter.spot_filter((z, y, x))[1]
         missing = pixel_mask(fit["mask"], picture.shape, None)
         weights = pixel_map("weights", fit["weights"], picture.shape, None)
         variance = pixel_map("variance", fit["variance"], picture.shape, None)

@@ -17,7 +17,6 @@ from ._job import READ_AS_IS
 from .base import check
 from .base.progress import Progress, reporting
 from .density.estimation import kde
-from .detect import find_spots
 from .field import GaussianField
 from .filters.gaussian import (
     difference_of_gaussians,
@@ -25,6 +24,7 @@ from .filters.gaussian import (
     gaussian_gradient_magnitude,
     gaussian_laplace,
 )
+from .find.detection import find_spots
 from .fit import fit_rois, fit_spots
 from .joint import fit_joint
 from .linear.line_fits import fit_lines, level

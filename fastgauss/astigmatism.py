@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._search import check_search
 from .base import check
-from .detect import find_spots
+from .find.detection import find_spots
+from .find.options import check_search
 from .fit import fit_spots
 from .models.astigmatic import AstigmaticModel, _bracket, astigmatic_model
 

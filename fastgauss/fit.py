@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 
 from ._job import Chunk, Job
 from ._options import options, pixel_map, pixel_mask
-from ._search import check_search
 from ._spots import fit_each, solve
 from ._windows import box_sides
 from .base import check
 from .base.progress import Progress
-from .detect import find_spots
+from .find.detection import find_spots
+from .find.options import check_search
 from .kernels.status import TOO_FEW_PIXELS
 from .models.model import Model, get_model
 from .results.fit_result import FitResult

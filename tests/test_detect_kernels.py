@@ -11,9 +11,8 @@ from naive_detect import spots
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from fastgauss import detect
-from fastgauss.detect import find_spots
-from fastgauss.filters import taps
+from fastgauss.find import log_filter, peaks, response
+from fastgauss.find.detection import find_spots
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import local_maxima
 
@@ -22,10 +21,10 @@ EPS32 = float(np.finfo(np.float32).eps)
 
 def response_of(image, sigma=1.3):
     """The response as find_spots computes it, in the image's shape."""
-    widths = detect._three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
-    picture = detect._prepare(image, None, False, widths, 1)
-    terms, _ = taps.spot_filter(widths)
-    return detect._correlate(picture.volume, terms, 1).reshape(image.shape)
+    widths = response._three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
+    picture = response._prepare(image, None, False, widths, 1)
+    terms, _ = log_filter.spot_filter(widths)
+    return response._correlate(picture.volume, terms, 1).reshape(image.shape)
 
 
 # -- filters -----------------------------------------------------------------------------------
@@ -43,8 +42,8 @@ def response_of(image, sigma=1.3):
 )
 def test_correlate_equals_dense_kernel(shape, sigmas):
     volume = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    for terms in ([taps.smoothing(sigmas)], taps.spot_filter(sigmas)[0]):
-        result = detect._correlate(volume, terms, 1)
+    for terms in ([log_filter.smoothing(sigmas)], log_filter.spot_filter(sigmas)[0]):
+        result = response._correlate(volume, terms, 1)
         assert np.allclose(result, naive.correlate(volume, terms), rtol=0, atol=20 * EPS32)
 
 
@@ -96,15 +95,15 @@ def test_constant_and_linear_backgrounds_vanish(sigma):
 def test_noise_gain():
     noise = np.random.default_rng(3).normal(size=(80, 80) if JIT_DISABLED else (400, 400))
     for sigma in (1.0, 2.0):
-        _, gain = taps.spot_filter((sigma, 0.0, sigma))
+        _, gain = log_filter.spot_filter((sigma, 0.0, sigma))
         assert response_of(noise, sigma).std() == pytest.approx(gain, rel=0.1)
 
 
 def test_plane_peaks():
     volume = np.random.default_rng(4).normal(size=(5, 3, 7)).astype(np.float32)
-    assert np.array_equal(detect._measure(volume, 1), np.abs(volume).max(axis=(1, 2)))
+    assert np.array_equal(response._measure(volume, 1), np.abs(volume).max(axis=(1, 2)))
     volume[1, 0, 0], volume[2, 2, 6], volume[3, 1, 1] = np.nan, -np.inf, np.inf
-    assert not np.any(detect._measure(volume, 1)[1:4] < 1e30)
+    assert not np.any(response._measure(volume, 1)[1:4] < 1e30)
 
 
 # -- maxima ------------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ def test_plane_peaks():
 
 def test_maxima_are_those_of_scikit_image():
     response = response_of(np.random.default_rng(5).normal(size=(60, 70)))
-    where, tied = detect._local_maxima(response[:, None, :], 0.1, 1)
+    where, tied = peaks._local_maxima(response[:, None, :], 0.1, 1)
     theirs = peak_local_max(response, min_distance=1, threshold_abs=0.1, exclude_border=False)
     assert not tied.any()
     assert np.array_equal(where, np.sort(np.ravel_multi_index(tuple(theirs.T), response.shape)))
@@ -125,7 +124,7 @@ def test_each_plateau_is_one_maximum(data):
     levels = data.draw(st.integers(1, 4))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     volume = rng.integers(0, levels + 1, shape).astype(np.float32)
-    where, tied = detect._local_maxima(volume, 0.5, 1)
+    where, tied = peaks._local_maxima(volume, 0.5, 1)
     if tied.any():
         where = np.append(where[~tied], local_maxima.plateau_centres(volume, where[tied]))
     found = {tuple(map(int, p)) for p in np.transpose(np.unravel_index(where, shape))}
@@ -137,7 +136,7 @@ def test_each_plateau_is_one_maximum(data):
 def test_more_maxima_than_expected_are_all_found():
     volume = np.zeros((1, 200, 200), dtype=np.float32)
     volume[0, ::2, ::2] = 1.0
-    assert len(detect._local_maxima(volume, 0.5, 1)[0]) == 100 * 100
+    assert len(peaks._local_maxima(volume, 0.5, 1)[0]) == 100 * 100
 
 
 @pytest.mark.parametrize("distance", [(1.0, 2.6, 2.6), (3.0, 1.5, 8.5), (1.0, 1.0, 30.0)])
@@ -145,7 +144,7 @@ def test_thin_equals_naive(distance):
     rng = np.random.default_rng(6)
     shape = (7, 30, 40)
     points = np.stack([rng.integers(0, n, 300) for n in shape], axis=1)
-    keep = detect._thin(points, shape, np.array(distance))
+    keep = peaks._thin(points, shape, np.array(distance))
     assert np.flatnonzero(keep).tolist() == naive.thin(points, np.array(distance))
 
 

@@ -15,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from .. import _stack
 from ..base import check, optional
-from ..detect import find_spots
+from ..find.detection import find_spots
 from ..fit import fit_rois as fit_rows
 from ..fit import fit_spots as fit_frame
 from ..io import images

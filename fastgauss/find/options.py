@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import check
+from ..base import check
 
 
 def _margin(exclude_border: Any) -> int:

@@ -1,0 +1,1 @@
+"""Where spots are."""

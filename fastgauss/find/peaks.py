@@ -1,0 +1,119 @@
+"""Local maxima: kept, thinned, refined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import thread_pool
+from ..kernels.find import local_maxima
+from . import log_filter
+from .noise import _level_at
+from .response import _CHUNK, _each_chunk, _Picture
+
+_PROOF = 0.5  # a spot rises above the ring around it by this part of what its response says
+_ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # false response, relative to the signal
+
+
+# -- maxima ------------------------------------------------------------------------------------
+
+
+def _local_maxima(
+    response: np.ndarray, above: float, threads: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices, increasing, of the maxima over a number, and which are on plateaus."""
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def task(start: int, stop: int) -> None:
+        capacity = 1 << 12
+        while True:
+            where = np.empty(capacity, dtype=np.int64)
+            tied = np.empty(capacity, dtype=np.bool_)
+            count = local_maxima.local_maxima(response, above, start, stop, where, tied)
+            if count <= capacity:
+                break
+            capacity = count
+        found[start] = where[:count].copy(), tied[:count].copy()
+
+    _each_chunk(response, task, threads)
+    parts = [found[start] for start in sorted(found)]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.ndarray:
+    """What rounding may feign as a response in each of some planes."""
+    radius = log_filter.smoothing((sigma,))[0].radius
+    padded = np.pad(peaks, radius, mode="edge")
+    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
+    return _ROUNDING * window.max(axis=1)[planes]
+
+
+def _peaks(
+    picture: _Picture,
+    response: np.ndarray,
+    levels: np.ndarray,
+    sigmas: tuple[float, float, float],
+    threads: int | None,
+) -> np.ndarray:
+    """Maxima ``(n, 3)`` above threshold and rounding, the strongest first."""
+    where, tied = _local_maxima(response, max(0.0, float(levels.min())), threads)
+    if tied.any():
+        where = np.sort(
+            np.append(where[~tied], local_maxima.plateau_centres(response, where[tied]))
+        )
+    if picture.blocked is not None:
+        where = where[~picture.blocked.flat[where]]
+    points = np.stack(np.unravel_index(where, response.shape), axis=1)
+    strength = response.flat[where]
+    good = strength > _level_at(levels, points, response.shape)
+    good &= strength > _rounding_level(picture.peaks, sigmas[0], points[:, 0])
+    points, strength = points[good], strength[good]
+    good = _stand_out(picture.volume, points, strength, sigmas, threads)
+    order = np.argsort(-strength[good], kind="stable")
+    return points[good][order]
+
+
+def _stand_out(
+    volume: np.ndarray,
+    points: np.ndarray,
+    strength: np.ndarray,
+    sigmas: tuple[float, float, float],
+    threads: int | None,
+) -> np.ndarray:
+    """Which maxima are spots by the median of the ring around them, not by its mean alone."""
+    if len(points) == 0:
+        return np.empty(0, dtype=np.bool_)
+    core, ring, contrast = local_maxima.core_and_ring(sigmas)
+    needed = (_PROOF * contrast) * strength.astype(np.float64)
+    keep = np.empty(len(points), dtype=np.bool_)
+
+    def task(start: int, stop: int) -> None:
+        local_maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
+
+    thread_pool.run(lambda: task, len(points), max(1, _CHUNK // len(ring)), threads)
+    return keep
+
+
+def _thin(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:
+    """Which points stay when those closer than a distance to a stronger one go."""
+    keep = np.ones(len(points), dtype=np.bool_)
+    if np.any(distance > 1.0) and len(points) > 1:
+        cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)
+        head = np.full(-(-np.array(shape) // cell), -1)
+        local_maxima.thin(points, np.maximum(distance, 0.5), cell, head, keep)
+    return keep
+
+
+def _refine(response: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Vertices of the parabolas through each maximum and its two neighbours on an axis."""
+    refined = points.astype(np.float64)
+    centre = response[tuple(points.T)].astype(np.float64)
+    for axis, n in enumerate(response.shape):
+        inner = np.flatnonzero((points[:, axis] > 0) & (points[:, axis] < n - 1))
+        step = np.zeros(3, dtype=np.int64)
+        step[axis] = 1
+        before = response[tuple((points[inner] - step).T)] - centre[inner]
+        after = response[tuple((points[inner] + step).T)] - centre[inner]
+        bend = before + after
+        shift = np.divide(0.5 * (before - after), bend, out=np.zeros(len(inner)), where=bend < 0)
+        refined[inner, axis] += shift
+    return refined

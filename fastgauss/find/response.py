@@ -1,0 +1,134 @@
+"""The image prepared and filtered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base import thread_pool
+from ..base.progress import Progress
+from ..filters import taps
+from ..filters.separable import Source, correlate
+from ..kernels.find import local_maxima
+from . import log_filter
+
+_CHUNK = 1 << 17  # pixels that a task takes at a time
+_PEDESTAL_SAMPLES = 1 << 14
+_WINDOW = 0.4  # a maximum on a missing pixel needs this part of its Gaussian window
+_LARGEST = 1e30  # from here on sums of float32 numbers might overflow: missing
+
+
+class _Picture(NamedTuple):
+    """An image made ready for the filters: a float32 volume of bright spots on about zero."""
+
+    volume: np.ndarray
+    peaks: np.ndarray  # largest magnitude of each plane
+    blocked: np.ndarray | None  # pixels that may not hold a spot
+
+
+def _as_volume(array: np.ndarray) -> np.ndarray:
+    """A view with three axes: an image becomes planes of one line, a profile one line."""
+    if array.ndim == 3:
+        return array
+    return array[:, None, :] if array.ndim == 2 else array[None, None, :]
+
+
+def _three(values: tuple[float, ...], absent: float) -> tuple[float, float, float]:
+    """Values for the axes of an image at the places where `_as_volume` puts them."""
+    z, y, x = {1: (absent, absent, *values), 2: (values[0], absent, values[-1])}.get(
+        len(values), values
+    )
+    return z, y, x
+
+
+def _each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:
+    """Run a task on ranges of planes; the ranges depend on the shape alone."""
+    planes = max(1, _CHUNK // (volume.shape[1] * volume.shape[2]))
+    thread_pool.run(lambda: task, volume.shape[0], planes, threads)
+
+
+# -- the image made ready ----------------------------------------------------------------------
+
+
+def _pedestal(volume: np.ndarray) -> float:
+    """Median of a regular sub-sample of the finite values."""
+    axes = max(1, sum(n > 1 for n in volume.shape))
+    step = max(1, math.ceil((volume.size / _PEDESTAL_SAMPLES) ** (1.0 / axes)))
+    with np.errstate(over="ignore"):
+        sample = volume[::step, ::step, ::step].astype(np.float64)
+    finite = sample[np.isfinite(sample)]
+    return float(np.median(finite)) if finite.size else 0.0
+
+
+def _measure(volume: np.ndarray, threads: int | None) -> np.ndarray:
+    """Largest magnitude of each plane, NaN or infinity where there is one."""
+    bits, peaks = volume.view(np.int32), np.empty(len(volume), dtype=np.int32)
+    _each_chunk(
+        volume, lambda start, stop: local_maxima.plane_peaks(bits, peaks, start, stop), threads
+    )
+    return peaks.view(np.float32)
+
+
+def _prepare(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    dark: bool,
+    sigmas: tuple[float, float, float],
+    threads: int | None,
+) -> _Picture:
+    """Subtract a pedestal while casting to float32, fill what is missing."""
+    source = _as_volume(image)
+    holes = None if mask is None else _as_volume(mask)
+    volume = np.empty(source.shape, dtype=np.float32)
+    pedestal = _pedestal(source)
+    dtype = np.float32 if image.dtype == np.float32 else np.float64
+
+    def cast(start: int, stop: int) -> None:
+        block, target = source[start:stop], volume[start:stop]
+        above, below = (pedestal, block) if dark else (block, pedestal)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(above, below, out=target, dtype=dtype, casting="unsafe")
+        if holes is not None:
+            np.copyto(target, np.nan, where=holes[start:stop])
+
+    _each_chunk(volume, cast, threads)
+    peaks = _measure(volume, threads)
+    if np.all(peaks < _LARGEST):
+        return _Picture(volume, peaks, None)
+    blocked = _fill(volume, sigmas, threads)
+    return _Picture(volume, _measure(volume, threads), blocked)
+
+
+def _fill(
+    volume: np.ndarray, sigmas: tuple[float, float, float], threads: int | None
+) -> np.ndarray:
+    """Give missing pixels the Gaussian-weighted mean of those around; tell where few are.
+
+    Every pixel within the filter's reach of an existing one gets a value; others stay 0.
+    """
+    gap = ~(np.abs(volume) < _LARGEST)
+    volume[gap] = 0.0
+    terms = [log_filter.smoothing(sigmas)]
+    weight = _correlate(np.logical_not(gap).astype(np.float32), terms, threads)
+    mean = _correlate(volume, terms, threads)
+    np.divide(mean, weight, out=volume, where=gap & (weight > 1e-6))
+    return gap & (weight < _WINDOW)
+
+
+def _correlate(
+    volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
+    report: Progress | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The volume under a sum of separable filters."""
+    out = np.empty_like(volume)
+    planar = volume.shape[1] == 1  # lines of one plane rather than planes of one line
+    shape = volume.shape[1:2] + volume.shape[::2] if planar else volume.shape
+    order = (1, 0, 2) if planar else (0, 1, 2)
+    terms = [tuple(term[axis] for axis in order) for term in terms]
+    source = Source(volume.reshape(shape))
+    target = out.reshape(shape)
+    correlate(source, terms, ("reflect",) * 3, 0.0, target, threads, report=report)
+    return out
