@@ -14,7 +14,7 @@ from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
 from .base.version import __version__ as __version__
 from .find.detection import find_spots
-from .fit import fit_rois, fit_spots
+from .fit.rois import fit_rois, fit_spots
 from .models.evaluation import evaluate, image, jacobian
 from .render import render
 from .results.fit_result import FitResult

@@ -19,7 +19,7 @@ import numpy as np
 from .density.estimation import kde
 from .filters.gaussian import gaussian_filter
 from .find.detection import find_spots
-from .fit import fit_rois
+from .fit.rois import fit_rois
 from .linear.line_fits import fit_lines
 from .models.evaluation import evaluate
 from .register import translation

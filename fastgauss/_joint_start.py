@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._options import Options
-from ._spots import fit_each
+from .fit.options import Options
+from .fit.windowed import fit_each
 from .models.model import Model
 
 _LEAST_SIGMA = 0.05  # pixels

@@ -24,14 +24,15 @@ from typing import Any
 import numpy as np
 
 from ._dropped import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
-from ._options import options, pixel_map, pixel_mask
-from ._spots import fit_each
 from .base import check
 from .base.progress import reporting
 from .base.status import Status
 from .find import log_filter
 from .find.detection import find_spots
 from .find.noise import NOISE_FACTOR
+from .fit.options import options
+from .fit.pixel_maps import pixel_map, pixel_mask
+from .fit.windowed import fit_each
 from .joint import fit_joint
 from .models.model import Model, get_model
 from .results.fit_result import FitResult

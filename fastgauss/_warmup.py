@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import register
-from ._job import READ_AS_IS
 from .base import check
 from .base.progress import Progress, reporting
 from .density.estimation import kde
@@ -25,7 +24,8 @@ from .filters.gaussian import (
     gaussian_laplace,
 )
 from .find.detection import find_spots
-from .fit import fit_rois, fit_spots
+from .fit.batch import READ_AS_IS
+from .fit.rois import fit_rois, fit_spots
 from .joint import fit_joint
 from .linear.line_fits import fit_lines, level
 from .linear.principal_components import pca

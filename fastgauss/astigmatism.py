@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .base import check
 from .find.detection import find_spots
 from .find.options import check_search
-from .fit import fit_spots
+from .fit.rois import fit_spots
 from .models.astigmatic import AstigmaticModel, _bracket, astigmatic_model
 
 

@@ -25,10 +25,10 @@ import numpy as np
 
 from . import _register_command, _stack
 from ._info import show_config
-from ._options import METHODS
 from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
 from .base.thread_pool import resolve_threads
+from .fit.options import METHODS
 from .io import files, images, tables
 from .models.model import MODELS, PIXELS
 from .results import table
@@ -129,7 +129,7 @@ class _Job:
 
 
 def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
-    from .fit import fit_spots
+    from .fit.rois import fit_spots
 
     def fit(_: int, frame: np.ndarray) -> FitResult:
         return fit_spots(

@@ -12,11 +12,12 @@ from . import _crowd, _errors, _joint_start
 from ._coordinates import Coordinates
 from ._ground import complete
 from ._joint import Joint, Scene, State
-from ._options import Options, options, pixel_map, pixel_mask
 from ._remainder import fit_all
-from ._windows import box_sides
 from .base import check
 from .base.progress import Progress, reporting
+from .fit.options import Options, options
+from .fit.pixel_maps import pixel_map, pixel_mask
+from .fit.windows import box_sides
 from .kernels.status import (
     AT_BOUND,
     CONVERGED,

@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _crowd, _options
+from fastgauss import _crowd
+from fastgauss.fit import options
 from fastgauss.joint import _Fit, _read
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.joint import block_cg
@@ -21,7 +22,7 @@ def prepared(name="symmetric", ndim=2, pixel="sample", method="lsq", background=
     image, _, start = cluster(name, ndim, pixel)
     places = start[:, 1 : 1 + ndim][:, ::-1]
     picture, places = _read(image, places, None, method, None, None, None)
-    chosen = _options.options(
+    chosen = options.options(
         fg.models.get_model(name, ndim), len(places), method=method, pixel=pixel, polarity=0,
         guess=start, fixed=None, bounds=None, shared=(), weighted=False, camera=False,
         covariance="auto", max_iter=1, tol=1e-6, threads=1, progress=False,

@@ -49,7 +49,7 @@ def test_jobs_are_told_at_debug(caplog):
     with caplog.at_level(logging.DEBUG, "fastgauss"):
         fg.fit_rois(rois, threads=1)
     texts = [record.getMessage() for record in caplog.records]
-    assert "fastgauss._job.Job.run: 10 items in chunks of 4096, 1 threads" in texts
+    assert "fastgauss.fit.batch.Job.run: 10 items in chunks of 4096, 1 threads" in texts
 
 
 def test_the_logger_has_a_handler_that_does_nothing():

@@ -16,8 +16,8 @@ from dask.highlevelgraph import HighLevelGraph
 from .. import _stack
 from ..base import check, optional
 from ..find.detection import find_spots
-from ..fit import fit_rois as fit_rows
-from ..fit import fit_spots as fit_frame
+from ..fit.rois import fit_rois as fit_rows
+from ..fit.rois import fit_spots as fit_frame
 from ..io import images
 from ..models.model import Model
 from ..results.fit_result import FitResult

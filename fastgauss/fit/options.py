@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import check, thread_pool
-from .base.progress import Progress, check_progress
-from .models.model import PIXELS, Model
+from ..base import check, thread_pool
+from ..base.progress import Progress, check_progress
+from ..models.model import PIXELS, Model
 
 METHODS = ("lsq", "mle")
 COVARIANCES = ("auto", "residual", "absolute", "sandwich")
@@ -207,49 +207,3 @@ def options(
         free=_free(model, limits),
         shared=columns,
     )
-
-
-class PixelMap(NamedTuple):
-    """A number for each pixel: (1, ...) for all spots, or (n, ...) for each."""
-
-    array: np.ndarray
-    zeros: bool  # some are 0
-
-    def rows(self, rows: slice) -> PixelMap:
-        """That of these spots."""
-        return self if len(self.array) == 1 else self._replace(array=self.array[rows])
-
-
-def pixel_map(
-    name: str, value: Any, roi: tuple[int, ...], count: int | None, numbers: bool = False
-) -> PixelMap | None:
-    """A map of non-negative numbers: one for all ROIs, or for each of ``count``; or None.
-
-    With ``numbers`` one number a ROI, (n,), will do. ``count`` is None for an image.
-    """
-    if value is None:
-        return None
-    array = check.real_array(name, value)
-    stack = () if count is None else (count,)
-    one_each = numbers and count is not None and len(roi) > 1 and array.shape == stack
-    if array.shape not in (roi, stack + roi) and not one_each:
-        shapes = " or ".join(str(shape) for shape in dict.fromkeys([roi, stack + roi]))
-        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
-    least = array.min() if array.size else 1
-    if not (least >= 0 and (not array.size or array.max() < np.inf)):
-        raise ValueError(f"{name} must be finite and not negative")
-    if one_each:
-        array = np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
-    elif count is None or array.shape != stack + roi:
-        array = array[np.newaxis]
-    return PixelMap(array, bool(least == 0))
-
-
-def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap | None:
-    """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
-    if value is None:
-        return None
-    array = check.real_array("mask", value)
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask must be boolean, True where there is no pixel; got {array.dtype}")
-    return pixel_map("mask", array, roi, count)

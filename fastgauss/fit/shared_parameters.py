@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._job import Job
-from ._options import Options
-from .base.progress import report_part
-from .kernels.status import AT_BOUND, CONVERGED
-from .results.fit_result import FitResult
+from ..base.progress import report_part
+from ..kernels.status import AT_BOUND, CONVERGED
+from ..results.fit_result import FitResult
+from .batch import Job
+from .options import Options
 
 _MOST_ROUNDS = 30
 _ROWS = 4096  # spots whose matrices are in memory at once

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from ._job import Chunk, Job
-from ._options import Options, PixelMap, options, pixel_map, pixel_mask
-from ._shared import fit_shared
-from ._windows import windows
-from .base import check
-from .base.progress import Progress, reporting
-from .kernels.status import TOO_FEW_PIXELS
-from .models.model import Model
-from .results.fit_result import FitResult
+from ..base import check
+from ..base.progress import Progress, reporting
+from ..kernels.status import TOO_FEW_PIXELS
+from ..models.model import Model
+from ..results.fit_result import FitResult
+from .batch import Chunk, Job
+from .options import Options, options
+from .pixel_maps import PixelMap, pixel_map, pixel_mask
+from .shared_parameters import fit_shared
+from .windows import windows
 
 
 def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import check
+from ..base import check
 
 
 def box_sides(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:

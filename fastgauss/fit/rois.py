@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._job import Chunk, Job
-from ._options import options, pixel_map, pixel_mask
-from ._spots import fit_each, solve
-from ._windows import box_sides
-from .base import check
-from .base.progress import Progress
-from .find.detection import find_spots
-from .find.options import check_search
-from .kernels.status import TOO_FEW_PIXELS
-from .models.model import Model, get_model
-from .results.fit_result import FitResult
+from ..base import check
+from ..base.progress import Progress
+from ..find.detection import find_spots
+from ..find.options import check_search
+from ..kernels.status import TOO_FEW_PIXELS
+from ..models.model import Model, get_model
+from ..results.fit_result import FitResult
+from .batch import Chunk, Job
+from .options import options
+from .pixel_maps import pixel_map, pixel_mask
+from .windowed import fit_each, solve
+from .windows import box_sides
 
 
 def fit_rois(
@@ -302,7 +303,7 @@ def fit_spots(
         "threads": threads, "progress": progress,
     }  # fmt: skip
     if check.flag("joint", joint):
-        from ._pursuit import pursue
+        from .._pursuit import pursue
 
         return pursue(picture, positions, chosen, find, fit | {"background": background})
     if background is not None:

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._options import Options
-from .base import thread_pool
-from .kernels.fit.stages import Stages, stages
-from .kernels.numeric.packed_cholesky import packed_size
-from .kernels.status import NOT_FINITE
-from .models import sigma_matrix
-from .results.fit_result import FitResult
-from .results.rows import Rows
+from ..base import thread_pool
+from ..kernels.fit.stages import Stages, stages
+from ..kernels.numeric.packed_cholesky import packed_size
+from ..kernels.status import NOT_FINITE
+from ..models import sigma_matrix
+from ..results.fit_result import FitResult
+from ..results.rows import Rows
+from .options import Options
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
