@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         gaussian_kernel,
         gaussian_laplace,
     )
-    from .joint import fit_joint
+    from .joint.joint_fits import fit_joint
     from .linear.line_fits import LineFit, LineStatus, fit_lines, level
     from .linear.principal_components import PCA, pca
     from .models.astigmatic import AstigmaticModel, astigmatic_model
@@ -58,7 +58,7 @@ _LATER = {
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",
     ),
-    "joint": ("fit_joint",),
+    "joint.joint_fits": ("fit_joint",),
     "linear.line_fits": ("LineFit", "LineStatus", "fit_lines", "level"),
     "refine": ("Refinement",),
     "sums.healpix": ("healpix_add", "healpix_pixel"),

@@ -33,7 +33,7 @@ from .find.noise import NOISE_FACTOR
 from .fit.options import options
 from .fit.pixel_maps import pixel_map, pixel_mask
 from .fit.windowed import fit_each
-from .joint import fit_joint
+from .joint.joint_fits import fit_joint
 from .models.model import Model, get_model
 from .results.fit_result import FitResult
 

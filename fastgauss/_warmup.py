@@ -26,7 +26,7 @@ from .filters.gaussian import (
 from .find.detection import find_spots
 from .fit.batch import READ_AS_IS
 from .fit.rois import fit_rois, fit_spots
-from .joint import fit_joint
+from .joint.joint_fits import fit_joint
 from .linear.line_fits import fit_lines, level
 from .linear.principal_components import pca
 from .models.evaluation import evaluate, image, jacobian

@@ -7,9 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _crowd
 from fastgauss.fit import options
-from fastgauss.joint import _Fit, _read
+from fastgauss.joint import neighbours
+from fastgauss.joint.arguments import _read
+from fastgauss.joint.driver import _Fit
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.joint import block_cg
 
@@ -31,7 +32,7 @@ def prepared(name="symmetric", ndim=2, pixel="sample", method="lsq", background=
     u = whole.coordinates.start(start)
     half = np.full((len(u), 3), 40)
     half[:, 0] = 40 if ndim == 3 else 0
-    order, crowd = _crowd.gather(
+    order, crowd = neighbours.gather(
         whole._at(u), whole._widths(u), whole._windows(u, half), whole._zones()
     )
     fit = whole._joint(crowd, order, (-np.inf, np.inf))

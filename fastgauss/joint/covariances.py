@@ -17,9 +17,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._joint import Joint, State
-from .base import thread_pool
-from .kernels.joint import block_cg
+from ..base import thread_pool
+from ..kernels.joint import block_cg
+from .scene import State
+from .solver import Joint
 
 _TOLERANCE, _MOST = 1e-8, 300  # of the conjugate gradients
 _NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own

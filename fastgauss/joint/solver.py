@@ -16,20 +16,19 @@ it (see ``kernels.levmar`` for the rule). All groups advance together; those tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from ._coordinates import Coordinates
-from ._crowd import Crowd
-from .base import thread_pool
-from .kernels.joint import block_cg, normal_equations
-from .kernels.joint import image as kernels
-from .kernels.simd.lane_types import WIDTH
-from .kernels.simd.lanes import lane_rows
-from .results.pixel_owners import _each_slab
+from ..base import thread_pool
+from ..kernels.joint import block_cg, normal_equations
+from ..kernels.joint import image as kernels
+from ..kernels.simd.lane_types import WIDTH
+from ..kernels.simd.lanes import lane_rows
+from ..results.pixel_owners import _each_slab
+from .coordinates import Coordinates
+from .neighbours import Crowd
+from .scene import _SPOTS, Call, Progress, Scene, State
 
-_SPOTS = 256  # a task's spots
 _START_DAMPING = 1e-3
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
@@ -41,39 +40,6 @@ _HOLDS = 2  # times that a step is formed with more parameters held at their bou
 _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
-
-
-Call = Callable[[np.ndarray], None]  # a task on some spots
-
-
-class Scene(NamedTuple):
-    """What is fitted: images as flat float64 arrays of z, y, x."""
-
-    extent: np.ndarray  # (3,)
-    data: np.ndarray
-    second: np.ndarray  # weights or variances, or one number for all
-    ground: np.ndarray  # known background, or (1,)
-    owner: np.ndarray  # int32: whose pixel it is, -1 for nobody's
-    boxes: np.ndarray  # (n, 6) the fitted pixels of each spot
-    counts: bool  # Poisson likelihood
-    integrate: bool
-
-
-class State(NamedTuple):
-    """A point in parameter space and what the image says there."""
-
-    u: np.ndarray  # (n, p)
-    ground: np.ndarray  # (g, t) terms of each group's background
-    sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels.crowd.measure``
-
-
-class Progress(NamedTuple):
-    """How far a fit came."""
-
-    state: State
-    settled: np.ndarray  # (n,) spots whose step is within the tolerance
-    rounds: np.ndarray  # (n,) that each took part in
-    behind: np.ndarray  # (n,) spots left behind by their group
 
 
 def _left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:

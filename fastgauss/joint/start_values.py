@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .fit.options import Options
-from .fit.windowed import fit_each
-from .models.model import Model
+from ..fit.options import Options
+from ..fit.windowed import fit_each
+from ..models.model import Model
 
 _LEAST_SIGMA = 0.05  # pixels
 _ODD = 1.6  # factor between the sigma of a spot fitted alone and the median, at which it is wrong

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._crowd import gather
-from ._joint import Joint, Progress, Scene, State
-from .results.pixel_owners import claim
+from ..results.pixel_owners import claim
+from .neighbours import gather
+from .scene import Progress, Scene, State
+from .solver import Joint
 
 _CYCLES = 6
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .models import sigma_matrix
-from .models.model import Model
+from ..models import sigma_matrix
+from ..models.model import Model
 
 
 class Coordinates(NamedTuple):

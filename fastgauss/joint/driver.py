@@ -1,24 +1,13 @@
-"""Overlapping spots, fitted together: one solution for all of an image."""
+"""Windows laid, groups solved, the result built."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from . import _crowd, _errors, _joint_start
-from ._coordinates import Coordinates
-from ._ground import complete
-from ._joint import Joint, Scene, State
-from ._remainder import fit_all
-from .base import check
-from .base.progress import Progress, reporting
-from .fit.options import Options, options
-from .fit.pixel_maps import pixel_map, pixel_mask
-from .fit.windows import box_sides
-from .kernels.status import (
+from ..fit.options import Options
+from ..kernels.status import (
     AT_BOUND,
     CONVERGED,
     MAX_ITERATIONS,
@@ -26,217 +15,22 @@ from .kernels.status import (
     SINGULAR,
     TOO_FEW_PIXELS,
 )
-from .models.model import Model, get_model
-from .results import pixel_owners
-from .results.background import Background
-from .results.fit_result import FitResult
-from .results.pixel_owners import claim
-from .results.rows import Rows
+from ..results import pixel_owners
+from ..results.background import Background
+from ..results.fit_result import FitResult
+from ..results.pixel_owners import claim
+from ..results.rows import Rows
+from . import covariances, neighbours, start_values
+from .arguments import _Picture
+from .background import complete
+from .coordinates import Coordinates
+from .scene import Scene, State
+from .slow_groups import fit_all
+from .solver import Joint
 
-BACKGROUNDS = ("local", "constant", "plane")
-_LARGEST = 1e150  # of a pixel: its square is finite
 _FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
 _NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
 _MOST_PLANS = 4  # times that windows are laid anew
-
-
-class _Picture(NamedTuple):
-    """An image as the fit takes it."""
-
-    shape: tuple[int, ...]
-    data: np.ndarray  # flat float64
-    second: np.ndarray  # flat weights or variances, or one for all
-    exists: np.ndarray  # flat bool
-    ground: np.ndarray  # flat known background, or (1,)
-    stack: bool
-
-    @property
-    def extent(self) -> np.ndarray:
-        """Pixels along z (frames of a stack), y and x."""
-        return np.array((1, *self.shape)[-3:])
-
-
-def fit_joint(
-    image: ArrayLike,
-    positions: ArrayLike,
-    model: str | Model = "symmetric",
-    *,
-    box: int | tuple[int, ...] = 11,
-    frames: ArrayLike | None = None,
-    background: str | ArrayLike = "local",
-    method: str = "lsq",
-    pixel: str = "sample",
-    guess: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    variance: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    fixed: dict[str, Any] | None = None,
-    bounds: dict[str, Any] | None = None,
-    shared: str | tuple[str, ...] = (),
-    covariance: str = "auto",
-    polarity: str = "bright",
-    max_iter: int = 50,
-    tol: float = 1e-6,
-    threads: int | None = None,
-    progress: bool | Progress = False,
-) -> FitResult:
-    """Fit all spots of an image together, those that overlap as one model.
-
-    Parameters
-    ----------
-    image : array (y, x), (z, y, x), or (t, y, x) with `frames`
-        Any real dtype. Pixels that are NaN, infinite or beyond 1e150 do not exist.
-    positions : array (n, ndim)
-        (z,) row and column of each spot.
-    model : {"symmetric", "elliptic", "rotated"} or Model
-        As in `fit_rois`.
-    box : int or tuple of ints
-        Pixels within this box around a rounded position are fitted; a spot's light is
-        counted further out, until it is below 2 % of the noise's sigma.
-    frames : int array (n,), optional
-        `image` is a stack, and this the frame of each spot: frames are fitted each for itself.
-    background : {"local", "constant", "plane"} or array
-        One offset for each group of overlapping spots, one for the image, a plane
-        over the image, or a known background of the image's shape (a number will do).
-    method, pixel, weights, variance, mask, covariance, polarity
-        As in `fit_spots`; covariance="sandwich" is not available.
-    guess : array (P,) or (n, P), optional
-        Starting values. Without them each spot is fitted alone first.
-    fixed, bounds : dict, optional
-        As in `fit_rois`, in the image's coordinates. Besides, a centre stays within half the
-        distance to the nearest position, or a pixel, and within half a box; sigmas stay below
-        `box`, and amplitudes keep the sign that `polarity` says.
-    shared : str or tuple of str
-        Parameters that have one value for all spots.
-    max_iter, tol
-        Rounds, and the distance to the solution in standard errors, at which a group of spots
-        that overlap is done.
-    threads : int, optional
-        Threads at most. The result does not depend on it.
-    progress : bool or callable
-        Called with the spots done and all.
-
-    Returns
-    -------
-    FitResult
-        One row a position. Errors and covariances know the neighbours and the background.
-        ``objective``, ``pixels`` and ``dof`` are those of the box of each spot at the joint
-        solution, and ``result.render(shape)`` is the image of all spots.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong kind, shape or value.
-
-    See Also
-    --------
-    fit_spots : with ``joint=True`` finds the spots, too.
-
-    Notes
-    -----
-    Gauss-Newton for the whole image, without a matrix of its size: blocks of the normal equations
-    for spots and for pairs that overlap, conjugate gradients for the step, damping by spot
-    (``fastgauss._joint``, ``kernels.crowd``). A spot that overlaps with nobody has the solution
-    of `fit_rois` on its box. The cost grows about linearly in spots and in pixels of their
-    windows: 0.1 to 0.7 milliseconds a spot where each overlaps with a few (10,000 spots), mostly
-    for the few that can hardly be told apart; memory about 48 bytes a pixel
-    of the image and 1 to 3 KB a spot.
-
-    References
-    ----------
-    .. [1] P. Stetson, Publ. Astron. Soc. Pacific 99, 191 (1987): groups of stars fitted at once.
-    .. [2] H. Babcock, Y. Sigal, X. Zhuang, Optical Nanoscopy 1, 6 (2012): 3D-DAOSTORM.
-
-    Examples
-    --------
-    >>> import numpy as np, fastgauss as fg
-    >>> truth = np.array([[100.0, 20.3, 30.7, 1.3, 10.0], [80.0, 22.6, 31.1, 1.3, 0.0]])
-    >>> image = fg.image(truth, (64, 64), model="symmetric").sum(axis=0)
-    >>> fg.fit_joint(image, [[31.0, 20.0], [31.0, 23.0]]).amplitude.round(6)
-    array([100.,  80.])
-    """
-    picture, places = _read(image, positions, frames, method, weights, variance, mask)
-    ndim = places.shape[1] - (frames is not None)
-    chosen = options(
-        get_model(model, ndim), len(places), method=method, pixel=pixel, polarity=0, guess=guess,
-        fixed=fixed, bounds=bounds, shared=shared, weighted=weights is not None,
-        camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
-        threads=threads, progress=progress,
-    )  # fmt: skip
-    if chosen.covariance == "sandwich":
-        raise ValueError("covariance must not be 'sandwich' for a joint fit")
-    dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
-    size = box_sides(box, ndim)
-    kind, ground = _background(background, picture.shape, fixed)
-    start = chosen.guess
-    with reporting(progress, len(places), "spot") as report:
-        if start is None:
-            settings = {
-                "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
-            }  # fmt: skip
-            maps = {"weights": weights, "variance": variance, "mask": mask}
-            start = _joint_start.alone(
-                image, places, chosen.model, dark, frames is not None, settings, maps
-            )
-        chosen, picture = chosen._replace(progress=report), picture._replace(ground=ground)
-        return _Fit(picture, places, chosen, size, kind, dark).run(np.array(start))
-
-
-def _read(
-    image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
-) -> tuple[_Picture, np.ndarray]:
-    """The image and the places (n, d) of spots in it, with the frame first in a stack."""
-    array = check.real_array("image", image, 3 if frames is not None else (2, 3))
-    shape = array.shape
-    missing = pixel_mask(mask, shape, None)
-    second = pixel_map("weights", weights, shape, None)
-    exists = np.isfinite(array)
-    if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
-        exists &= np.abs(array) < _LARGEST
-    if second is not None and second.zeros:
-        exists &= second.array[0] > 0
-    if second is None:
-        second = pixel_map("variance", variance, shape, None)
-    if missing is not None:
-        exists &= ~missing.array[0]
-    ndim = len(shape) - (frames is not None)
-    places = check.positions(positions, ndim)
-    if frames is not None:
-        numbers = check.real_array("frames", frames, 1)
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"frames must be integers, got {numbers.dtype}")
-        if numbers.shape != (len(places),):
-            raise ValueError(f"frames must have shape ({len(places)},), got {numbers.shape}")
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < shape[0]):
-            raise ValueError(f"frames must be from 0 to {shape[0] - 1}")
-        places = np.column_stack([numbers.astype(np.float64), places])
-    data = np.ascontiguousarray(array, np.float64).reshape(-1)
-    per_pixel = np.array([0.0 if method == "mle" else 1.0])
-    if second is not None:
-        per_pixel = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
-    return _Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
-        places
-    )
-
-
-def _background(
-    background: Any, shape: tuple[int, ...], fixed: dict[str, Any] | None
-) -> tuple[str, np.ndarray]:
-    """Its kind, "known" if nothing of it is fitted, and what is known of it."""
-    held = None if fixed is None else fixed.get("offset")
-    if isinstance(background, str):
-        check.choice("background", background, BACKGROUNDS)
-        if held is None:
-            return background, np.zeros(1)
-        if np.ndim(held):
-            raise ValueError("fixed['offset'] must be a number in a joint fit; see background")
-        background = held
-    elif held is not None:
-        raise ValueError("fixed must not hold the offset where background is an array")
-    known = check.finite_array("background", background)
-    if known.ndim and known.shape != shape:
-        raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
-    return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)
 
 
 class _Fit:
@@ -257,7 +51,7 @@ class _Fit:
         bound = chosen.bounds is not None and bool(np.isfinite(chosen.bounds[..., 3:6]).any())
         direct = bound or any(3 <= k <= 5 for k in chosen.shared)
         self.coordinates = Coordinates(model, direct)
-        self.limits = _joint_start.limits(chosen, places, box, direct, dark)
+        self.limits = start_values.limits(chosen, places, box, direct, dark)
         if model.size - 1 in chosen.shared and kind == "local":
             self.kind = kind = "constant"
         self.terms = {"known": 0, "local": 1, "constant": 1, "plane": 1 + model.ndim}[kind]
@@ -312,7 +106,7 @@ class _Fit:
         rounds = np.zeros(len(u), np.int32)
         for plan in range(_MOST_PLANS):
             windows = self._windows(u, half)
-            order, crowd = _crowd.gather(self._at(u), self._widths(u), windows, self._zones())
+            order, crowd = neighbours.gather(self._at(u), self._widths(u), windows, self._zones())
             fit = self._joint(crowd, order, offset_limits)
             ground = self._ground(fit, offsets[order])
             progress = fit_all(
@@ -346,7 +140,7 @@ class _Fit:
 
     def _half(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half windows: the reach of the light, and at least the box."""
-        half = _crowd.reach_of(self._widths(u), u[:, 0], noise)
+        half = neighbours.reach_of(self._widths(u), u[:, 0], noise)
         half = np.maximum(half, (np.array((1, *self.box)[-3:]) + 1) // 2)
         if self.ndim < 3:
             half[:, 0] = 0
@@ -382,7 +176,7 @@ class _Fit:
             self.chosen.progress(self.told, self.chosen.spots)
 
     def _joint(
-        self, crowd: _crowd.Crowd, order: np.ndarray, offset_limits: tuple[float, float]
+        self, crowd: neighbours.Crowd, order: np.ndarray, offset_limits: tuple[float, float]
     ) -> Joint:
         """The fit of these windows, spots sorted."""
         rank = np.full(len(order) + 1, -1, np.int32)
@@ -439,7 +233,7 @@ class _Fit:
         """Errors, statuses and goodness, in the caller's order."""
         chosen, n = self.chosen, len(order)
         fit.normal(state.u, np.arange(n))
-        matrices, sound = _errors.covariances(fit, state, self._terms_at(fit, state.u))
+        matrices, sound = covariances.covariances(fit, state, self._terms_at(fit, state.u))
         if chosen.covariance == "residual":
             freedom = fit.freedom(state.u)
             with np.errstate(divide="ignore", invalid="ignore"):

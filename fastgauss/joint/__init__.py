@@ -1,0 +1,1 @@
+"""Overlapping spots as one problem."""

@@ -1,0 +1,86 @@
+"""What a joint fit is given, checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import check
+from ..fit.pixel_maps import pixel_map, pixel_mask
+
+BACKGROUNDS = ("local", "constant", "plane")
+_LARGEST = 1e150  # of a pixel: its square is finite
+
+
+class _Picture(NamedTuple):
+    """An image as the fit takes it."""
+
+    shape: tuple[int, ...]
+    data: np.ndarray  # flat float64
+    second: np.ndarray  # flat weights or variances, or one for all
+    exists: np.ndarray  # flat bool
+    ground: np.ndarray  # flat known background, or (1,)
+    stack: bool
+
+    @property
+    def extent(self) -> np.ndarray:
+        """Pixels along z (frames of a stack), y and x."""
+        return np.array((1, *self.shape)[-3:])
+
+
+def _read(
+    image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
+) -> tuple[_Picture, np.ndarray]:
+    """The image and the places (n, d) of spots in it, with the frame first in a stack."""
+    array = check.real_array("image", image, 3 if frames is not None else (2, 3))
+    shape = array.shape
+    missing = pixel_mask(mask, shape, None)
+    second = pixel_map("weights", weights, shape, None)
+    exists = np.isfinite(array)
+    if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
+        exists &= np.abs(array) < _LARGEST
+    if second is not None and second.zeros:
+        exists &= second.array[0] > 0
+    if second is None:
+        second = pixel_map("variance", variance, shape, None)
+    if missing is not None:
+        exists &= ~missing.array[0]
+    ndim = len(shape) - (frames is not None)
+    places = check.positions(positions, ndim)
+    if frames is not None:
+        numbers = check.real_array("frames", frames, 1)
+        if numbers.dtype.kind not in "iu":
+            raise TypeError(f"frames must be integers, got {numbers.dtype}")
+        if numbers.shape != (len(places),):
+            raise ValueError(f"frames must have shape ({len(places)},), got {numbers.shape}")
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < shape[0]):
+            raise ValueError(f"frames must be from 0 to {shape[0] - 1}")
+        places = np.column_stack([numbers.astype(np.float64), places])
+    data = np.ascontiguousarray(array, np.float64).reshape(-1)
+    per_pixel = np.array([0.0 if method == "mle" else 1.0])
+    if second is not None:
+        per_pixel = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
+    return _Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
+        places
+    )
+
+
+def _background(
+    background: Any, shape: tuple[int, ...], fixed: dict[str, Any] | None
+) -> tuple[str, np.ndarray]:
+    """Its kind, "known" if nothing of it is fitted, and what is known of it."""
+    held = None if fixed is None else fixed.get("offset")
+    if isinstance(background, str):
+        check.choice("background", background, BACKGROUNDS)
+        if held is None:
+            return background, np.zeros(1)
+        if np.ndim(held):
+            raise ValueError("fixed['offset'] must be a number in a joint fit; see background")
+        background = held
+    elif held is not None:
+        raise ValueError("fixed must not hold the offset where background is an array")
+    known = check.finite_array("background", background)
+    if known.ndim and known.shape != shape:
+        raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
+    return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)
