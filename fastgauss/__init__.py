@@ -14,17 +14,17 @@ from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
 from .base.version import __version__ as __version__
 from .find.detection import find_spots
-from .fit.rois import fit_rois, fit_spots
+from .fit.rois import fit_rois
 from .models.evaluation import evaluate, image, jacobian
 from .render import render
 from .results.fit_result import FitResult
+from .spots.image_fits import fit_spots
 from .sums.particle_mesh import deposit, gather
 from .sums.scatter_add import add_at
 
 if TYPE_CHECKING:
     from ._warmup import warmup
     from .amplitudes import AmplitudeFit
-    from .astigmatism import calibrate_astigmatism
     from .density.estimation import kde
     from .density.kernel_density import KernelDensity
     from .field import GaussianField
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .linear.principal_components import PCA, pca
     from .models.astigmatic import AstigmaticModel, astigmatic_model
     from .refine import Refinement
+    from .spots.calibration import calibrate_astigmatism
     from .sums.binning import BinStatistics, bin_statistics, histogram
     from .sums.healpix import healpix_add, healpix_pixel
 
@@ -49,7 +50,7 @@ _LATER = {
     "density.kernel_density": ("KernelDensity",),
     "_warmup": ("warmup",),
     "amplitudes": ("AmplitudeFit",),
-    "astigmatism": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
+    "spots.calibration": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
     "sums.binning": ("BinStatistics", "bin_statistics", "histogram"),
     "linear.principal_components": ("PCA", "pca"),
     "density.estimation": ("kde",),

@@ -25,13 +25,14 @@ from .filters.gaussian import (
 )
 from .find.detection import find_spots
 from .fit.batch import READ_AS_IS
-from .fit.rois import fit_rois, fit_spots
+from .fit.rois import fit_rois
 from .joint.joint_fits import fit_joint
 from .linear.line_fits import fit_lines, level
 from .linear.principal_components import pca
 from .models.evaluation import evaluate, image, jacobian
 from .models.model import MODELS
 from .render import render
+from .spots.image_fits import fit_spots
 from .sums.binning import bin_statistics, histogram
 from .sums.healpix import healpix_add
 from .sums.particle_mesh import deposit, gather

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _register_command, _stack
+from . import _register_command
 from ._info import show_config
 from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
@@ -33,6 +33,7 @@ from .io import files, images, tables
 from .models.model import MODELS, PIXELS
 from .results import table
 from .results.fit_result import FitResult
+from .spots import frames as _stack
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -129,7 +130,7 @@ class _Job:
 
 
 def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
-    from .fit.rois import fit_spots
+    from .spots.image_fits import fit_spots
 
     def fit(_: int, frame: np.ndarray) -> FitResult:
         return fit_spots(

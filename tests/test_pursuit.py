@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import KDTree
 
 import fastgauss as fg
-from fastgauss import _dropped
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.spots import pruning
 
 SIGMA = 1.3
 PLACES = np.array([[12.3, 12.1], [12.3, 15.2], [30.2, 34.0], [33.1, 35.0], [38.0, 10.2]])
@@ -215,14 +215,14 @@ def test_progress_ends_with_all():
 def test_which_spots_go():
     places = np.array([[0.0, 0.0], [0.0, 0.3], [5.0, 5.0], [5.0, 6.0], [9.0, 9.0]])
     strength = np.array([30.0, 20.0, 1.0, 2.0, 3.9])
-    assert_array_equal(_dropped.surplus(strength, places), [False, True, True, False, True])
-    assert_array_equal(_dropped.surplus(strength[:1], places[:1]), [False])
+    assert_array_equal(pruning.surplus(strength, places), [False, True, True, False, True])
+    assert_array_equal(pruning.surplus(strength[:1], places[:1]), [False])
 
 
 def test_noise_follows_the_brightness():
     rng = np.random.default_rng(0)
     light = rng.exponential(100.0, 200_000).reshape(400, 500)
     error = np.sqrt(4 + light)
-    noise = _dropped.noise_by_brightness(light, rng.normal(size=light.shape) * error)
+    noise = pruning.noise_by_brightness(light, rng.normal(size=light.shape) * error)
     assert_allclose(noise[light > 20], error[light > 20], rtol=0.25)
     assert (np.diff(noise.flat[np.argsort(light, axis=None)]) >= 0).all()

@@ -13,14 +13,14 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import _stack
 from ..base import check, optional
 from ..find.detection import find_spots
 from ..fit.rois import fit_rois as fit_rows
-from ..fit.rois import fit_spots as fit_frame
 from ..io import images
 from ..models.model import Model
 from ..results.fit_result import FitResult
+from ..spots import frames as _stack
+from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # of frames that a task reads from a file

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from .results.fit_result import FitResult
+from ..results.fit_result import FitResult
 
 
 def fit_frames(

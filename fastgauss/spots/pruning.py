@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base.status import Status
-from .results.fit_result import FitResult
+from ..base.status import Status
+from ..results.fit_result import FitResult
 
 LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
 SAME_SPOT = 0.5  # sigmas, within which two are one

@@ -23,19 +23,20 @@ from typing import Any
 
 import numpy as np
 
-from ._dropped import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
-from .base import check
-from .base.progress import reporting
-from .base.status import Status
-from .find import log_filter
-from .find.detection import find_spots
-from .find.noise import NOISE_FACTOR
-from .fit.options import options
-from .fit.pixel_maps import pixel_map, pixel_mask
-from .fit.windowed import fit_each
-from .joint.joint_fits import fit_joint
-from .models.model import Model, get_model
-from .results.fit_result import FitResult
+from ..base import check
+from ..base.progress import reporting
+from ..base.status import Status
+from ..find import log_filter
+from ..find.detection import find_spots
+from ..find.noise import NOISE_FACTOR
+from ..fit.options import options
+from ..fit.pixel_maps import pixel_map, pixel_mask
+from ..fit.windowed import fit_each
+from ..joint.joint_fits import fit_joint
+from ..models.model import Model, get_model
+from ..results.fit_result import FitResult
+from .pruning import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
+from .search_options import _of_rows, _refuse_rows
 
 ROUNDS = 20  # at most, of looking for spots
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
@@ -85,29 +86,6 @@ def pursue(
         if report is not None:
             report(len(result), len(result))
     return result
-
-
-def _refuse_rows(fit: dict[str, Any]) -> None:
-    """Options by spot need to know the spots."""
-    if fit["guess"] is not None:
-        raise ValueError("guess needs positions with joint=True")
-    for name in ("fixed", "bounds"):
-        for key, value in (fit[name] if isinstance(fit[name], dict) else {}).items():
-            pair = name == "bounds" and isinstance(value, (tuple, list)) and len(value) == 2
-            ends = value if pair else [value]
-            if any(np.ndim(end) for end in ends):
-                raise ValueError(f"{name}[{key!r}] must be numbers without positions")
-
-
-def _of_rows(values: dict[str, Any] | None, rows: np.ndarray, pairs: bool) -> dict[str, Any] | None:
-    """Fixed values or bounds of these spots."""
-
-    def part(value: Any) -> Any:
-        return np.asarray(value)[rows] if np.ndim(value) else value
-
-    if values is None:
-        return None
-    return {k: tuple(map(part, v)) if pairs else part(v) for k, v in values.items()}
 
 
 class _Crowd:

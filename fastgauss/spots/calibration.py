@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check
-from .find.detection import find_spots
-from .find.options import check_search
-from .fit.rois import fit_spots
-from .models.astigmatic import AstigmaticModel, _bracket, astigmatic_model
+from ..base import check
+from ..find.detection import find_spots
+from ..find.options import check_search
+from ..models.astigmatic import AstigmaticModel, _bracket, astigmatic_model
+from .image_fits import fit_spots
 
 
 def calibrate_astigmatism(

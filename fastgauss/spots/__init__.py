@@ -1,0 +1,1 @@
+"""Whole images: found, fitted, searched again; calibration; stacks."""
