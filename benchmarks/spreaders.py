@@ -92,10 +92,10 @@ def fastgauss_loss_and_gradient(scene: Scene) -> Call:
 
 def fastgauss_gradient_pass(scene: Scene) -> Call:
     """The sums behind the gradient alone, of a residual that is there."""
-    from fastgauss import _sweep
+    from fastgauss.fields import sweeps
 
     plan, volume = scene.field()._plan, scene.volume()
-    return lambda: _sweep.gather(plan, volume, scene.threads, derivatives=True)
+    return lambda: sweeps.gather(plan, volume, scene.threads, derivatives=True)
 
 
 def _finufft_plan(scene: Scene, kind: int) -> Any:

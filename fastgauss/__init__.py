@@ -13,10 +13,10 @@ from .base.grid import Grid
 from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
 from .base.version import __version__ as __version__
+from .fields.rendering import render
 from .find.detection import find_spots
 from .fit.rois import fit_rois
 from .models.evaluation import evaluate, image, jacobian
-from .render import render
 from .results.fit_result import FitResult
 from .spots.image_fits import fit_spots
 from .sums.particle_mesh import deposit, gather
@@ -24,10 +24,11 @@ from .sums.scatter_add import add_at
 
 if TYPE_CHECKING:
     from ._warmup import warmup
-    from .amplitudes import AmplitudeFit
     from .density.estimation import kde
     from .density.kernel_density import KernelDensity
-    from .field import GaussianField
+    from .fields.amplitudes import AmplitudeFit
+    from .fields.field import GaussianField
+    from .fields.refinement import Refinement
     from .filters.gaussian import (
         difference_of_gaussians,
         gaussian_filter,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from .linear.line_fits import LineFit, LineStatus, fit_lines, level
     from .linear.principal_components import PCA, pca
     from .models.astigmatic import AstigmaticModel, astigmatic_model
-    from .refine import Refinement
     from .spots.calibration import calibrate_astigmatism
     from .sums.binning import BinStatistics, bin_statistics, histogram
     from .sums.healpix import healpix_add, healpix_pixel
@@ -49,19 +49,19 @@ if TYPE_CHECKING:
 _LATER = {
     "density.kernel_density": ("KernelDensity",),
     "_warmup": ("warmup",),
-    "amplitudes": ("AmplitudeFit",),
+    "fields.amplitudes": ("AmplitudeFit",),
     "spots.calibration": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
     "sums.binning": ("BinStatistics", "bin_statistics", "histogram"),
     "linear.principal_components": ("PCA", "pca"),
     "density.estimation": ("kde",),
-    "field": ("GaussianField",),
+    "fields.field": ("GaussianField",),
     "filters.gaussian": (
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",
     ),
     "joint.joint_fits": ("fit_joint",),
     "linear.line_fits": ("LineFit", "LineStatus", "fit_lines", "level"),
-    "refine": ("Refinement",),
+    "fields.refinement": ("Refinement",),
     "sums.healpix": ("healpix_add", "healpix_pixel"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}

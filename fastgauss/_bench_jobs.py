@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .density.estimation import kde
+from .fields.rendering import render
 from .filters.gaussian import gaussian_filter
 from .find.detection import find_spots
 from .fit.rois import fit_rois
 from .linear.line_fits import fit_lines
 from .models.evaluation import evaluate
 from .register import translation
-from .render import render
 from .sums.binning import histogram
 from .sums.healpix import healpix_add
 from .sums.scatter_add import add_at

@@ -16,7 +16,8 @@ from . import register
 from .base import check
 from .base.progress import Progress, reporting
 from .density.estimation import kde
-from .field import GaussianField
+from .fields.field import GaussianField
+from .fields.rendering import render
 from .filters.gaussian import (
     difference_of_gaussians,
     gaussian_filter,
@@ -31,7 +32,6 @@ from .linear.line_fits import fit_lines, level
 from .linear.principal_components import pca
 from .models.evaluation import evaluate, image, jacobian
 from .models.model import MODELS
-from .render import render
 from .spots.image_fits import fit_spots
 from .sums.binning import bin_statistics, histogram
 from .sums.healpix import healpix_add

@@ -11,7 +11,9 @@ from numpy.testing import assert_allclose
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _gram, _nonnegative, _solve, _systems
+from fastgauss.fields import conjugate_gradients, normal_equations
+from fastgauss.fields import gram as _gram
+from fastgauss.fields import nonnegative as _nonnegative
 from fastgauss.kernels._compile import JIT_DISABLED
 
 
@@ -200,7 +202,7 @@ def test_fits_without_the_matrix_agree_with_those_with_it(monkeypatch, kind, non
     more = {"weights": rng.uniform(0.5, 1, volume.shape)} if kind == "weights" else {}
     more |= {"regularization": 0.1, "tol": 1e-11, "nonnegative": nonnegative}
     expected = field.fit_amplitudes(volume, **more)
-    monkeypatch.setattr(_systems, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(normal_equations, "MOST_ENTRIES", 3)
     fit = field.fit_amplitudes(volume, **more)
     assert (fit.method, expected.method) == ("matrix-free", "gram")
     assert fit.converged
@@ -317,7 +319,7 @@ def test_the_backup_of_block_pivoting_finds_the_same_minimum(monkeypatch, seed):
 def test_groups_are_broken_at_their_last_member():
     field = fg.GaussianField((40,), [[3.0], [4.0], [5.0], [20.0], [33.0], [34.0]], 0.8)
     rows = _gram.build(field._plan, None, 1)
-    system = _systems.GramSystem(rows, field._plan.particles.order, 0.0, 1)
+    system = normal_equations.GramSystem(rows, field._plan.particles.order, 0.0, 1)
     marked = np.array([True, True, False, True, True, True])
     assert system.apart(marked).tolist() == [False, True, False, True, False, True]
 
@@ -380,7 +382,7 @@ def test_bad_options_are_refused(options, error, words):
 
 def test_sums_do_not_go_through_a_blas():
     x = np.random.default_rng(18).standard_normal(50)
-    assert _solve.dot(x, x) == np.add.reduce(x * x)
+    assert conjugate_gradients.dot(x, x) == np.add.reduce(x * x)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-165, 1e155])

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss import _data, _gradient, _levmar, _sweep, refine
+from fastgauss.fields import arguments, gradients, levmar, refinement, sweeps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 RNG = np.random.default_rng
@@ -24,14 +24,14 @@ def _covariances(n, ndim, rng):
 def _columns(field):
     """The columns of every particle as matrices (nodes, n, K), from the tangent itself."""
     plan = field._plan
-    size = _sweep.columns(plan)
+    size = sweeps.columns(plan)
     matrix = np.zeros((field.grid.size, plan.n, size))
     for p in range(plan.n):
         for k in range(size):
             unit = np.zeros((plan.n, size))
             unit[p, k] = 1.0
             out = np.zeros(field.grid.shape)
-            _sweep.tangent(plan, out, unit, 1)
+            sweeps.tangent(plan, out, unit, 1)
             matrix[:, p, k] = out.ravel()
     return matrix
 
@@ -48,11 +48,11 @@ def test_the_tangent_is_the_adjoint_of_the_derivatives(shape, pixel, turned):
     kind = {"covariance": widths} if turned else {"sigma": widths}
     field = fg.GaussianField(shape, places, pixel=pixel, radius=3.0, **kind)
     volume = rng.normal(size=shape)
-    sums = _sweep.gather(field._plan, volume, 1, derivatives=True)
+    sums = sweeps.gather(field._plan, volume, 1, derivatives=True)
     columns = _columns(field)
     expected = np.einsum("v,vnk->nk", volume.ravel(), columns)
     assert_allclose(sums, expected, atol=TOLERANCE["dot product"] * np.linalg.norm(volume))
-    blocks = _sweep.blocks(field._plan, 1)
+    blocks = sweeps.blocks(field._plan, 1)
     assert_allclose(blocks, np.einsum("vni,vnj->nij", columns, columns), atol=1e-12)
 
 
@@ -139,7 +139,9 @@ def test_bits_do_not_depend_on_threads():
     data = fg.render((40, 40, 40), places, 1.0, 1.2) + 0.05 * rng.normal(size=(40, 40, 40))
     start = places + 0.1 * rng.normal(size=places.shape)
     results = [
-        fg.GaussianField((40, 40, 40), start, 1.1, threads=threads).refine(data, 1.0, max_iter=3)
+        fg.GaussianField((40, 40, 40), start, 1.1, threads=threads).refinement(
+            data, 1.0, max_iter=3
+        )
         for threads in (1, 2, 3, 8)
     ]
     for other in results[1:]:
@@ -157,10 +159,10 @@ def test_particles_that_are_nowhere_stay_as_they_are():
 
 
 def test_no_particles_and_no_steps_are_no_trouble():
-    none = fg.GaussianField((20,), np.empty((0, 1)), sigma=1.5).refine(np.ones(20), 1.0)
+    none = fg.GaussianField((20,), np.empty((0, 1)), sigma=1.5).refinement(np.ones(20), 1.0)
     assert none.converged and len(none.amplitudes) == 0
     assert_allclose(none.residual_norm, np.sqrt(20))
-    still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refine(np.ones(20), 1.0, max_iter=0)
+    still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refinement(np.ones(20), 1.0, max_iter=0)
     assert not still.converged and still.iterations == 0 and "max_iter" in still.status.message
 
 
@@ -169,7 +171,7 @@ def test_a_result_says_what_it_is_and_pickles():
     found = field.refine(fg.render((20,), [[8.3]], 2.0, 1.5), 1.5)
     assert "1 particles" in repr(found)
     again = pickle.loads(pickle.dumps(found))
-    assert isinstance(again, refine.Refinement)
+    assert isinstance(again, refinement.Refinement)
     assert_array_equal(again.field.positions, found.positions)
 
 
@@ -199,9 +201,9 @@ def test_infinite_data_are_refused():
 
 
 def test_measured_data_keep_what_counts():
-    data = _data.measured(np.arange(4), None, None, fg.Grid((4,)))
+    data = arguments.measured(np.arange(4), None, None, fg.Grid((4,)))
     assert data.weights is None and data.nodes == 4 and data.volume.dtype == np.float64
-    single = _data.measured(np.ones(4, dtype=np.float32), None, None, fg.Grid((4,)))
+    single = arguments.measured(np.ones(4, dtype=np.float32), None, None, fg.Grid((4,)))
     assert single.volume.dtype == np.float32
 
 
@@ -211,13 +213,13 @@ def test_conjugate_gradients_solve_what_is_positive():
     matrix = root @ root.T + np.eye(12)
     right = rng.normal(size=12)
     scale = np.diag(matrix)
-    found = _levmar.conjugate_gradients(lambda x: matrix @ x, right, lambda r: r / scale, 1e-12, 99)
+    found = levmar.conjugate_gradients(lambda x: matrix @ x, right, lambda r: r / scale, 1e-12, 99)
     assert_allclose(found, np.linalg.solve(matrix, right), rtol=1e-9)
 
 
 def test_packed_columns_are_those_of_the_axes():
-    assert_array_equal(_gradient.packed(1), [[9]])
-    assert_array_equal(_gradient.packed(2), [[7, 8], [8, 9]])
+    assert_array_equal(gradients.packed(1), [[9]])
+    assert_array_equal(gradients.packed(2), [[7, 8], [8, 9]])
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too many node updates for plain Python")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss import _sweep
 from fastgauss.base import thread_pool
+from fastgauss.fields import sweeps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 # -- the target --------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_bits_depend_neither_on_threads_nor_on_stages(
     own = {"radius": 3.0, "support": support, "combine": combine, **options}
     results = []
     for threads, stage in ((1, 1e8), (2, 1e8), (3, 1e8), (8, 1e8), (8, 2e5), (None, 1e5)):
-        monkeypatch.setattr(_sweep, "_STAGE", stage)
+        monkeypatch.setattr(sweeps, "_STAGE", stage)
         out = np.zeros(shape, dtype)
         fg.render(grid, positions, amplitudes, out=out, threads=threads, **own)
         results.append(out)
@@ -152,7 +152,7 @@ def test_bits_depend_neither_on_threads_nor_on_stages(
 @pytest.mark.parametrize("turned", [False, True])
 def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
     """Particles anywhere, also where slabs end and beyond the grid, in jobs of any size."""
-    monkeypatch.setattr(_sweep, "_SMALL", 0.0)
+    monkeypatch.setattr(sweeps, "_SMALL", 0.0)
     divided = []
 
     @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
@@ -165,7 +165,7 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
         for other in others:
             assert_array_equal(other, one)
         plan = fg.GaussianField(grid, positions, **options)._plan
-        divided.append(len(_sweep._slabs(plan, 8, 0, grid.shape[0])) if plan.n and grid.size else 0)
+        divided.append(len(sweeps._slabs(plan, 8, 0, grid.shape[0])) if plan.n and grid.size else 0)
 
     check()
     assert max(divided) > (2 if JIT_DISABLED else 4)

@@ -13,21 +13,21 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import _boxes, _data
 from ..base import check
 from ..base.grid import Grid, as_grid
-from ..render import COMBINE
+from ..fields import arguments, boxes
+from ..fields.rendering import COMBINE
 from ..sums.particle_mesh import deposit as deposit_rows
 from ..sums.scatter_add import add_at as add_rows
 from .chunks import Divided, as_array, is_dask, none_of, per_chunk, tree_sum, with_known_chunks
 
 
 def _draw(
-    base: np.ndarray | None, *shares: _boxes.Share, shape: Any, dtype: Any, **rest: Any
+    base: np.ndarray | None, *shares: boxes.Share, shape: Any, dtype: Any, **rest: Any
 ) -> Any:
     """One chunk of a volume."""
     box = np.zeros(shape, dtype) if base is None else np.array(base, dtype, order="C")
-    return _boxes.draw(box=box, shares=shares, **rest)
+    return boxes.draw(box=box, shares=shares, **rest)
 
 
 def render(
@@ -91,7 +91,7 @@ def render(
     check.choice("combine", combine, COMBINE)
     dtype = np.dtype(np.float64)
     if out is not None:
-        if not is_dask(out) or out.dtype not in _data.KINDS:
+        if not is_dask(out) or out.dtype not in arguments.KINDS:
             raise TypeError(
                 f"out must be a dask array of float32 or float64, got {type(out).__name__} of "
                 f"{getattr(out, 'dtype', 'no dtype')}"
@@ -114,7 +114,7 @@ def render(
         for i in range(math.prod(map(len, chunks))):
             graph[share, j, i] = (getitem, shares.key, i) if is_dask(shares) else shares[i]
     places = product(*(range(len(lengths)) for lengths in chunks))
-    for i, (place, begin) in enumerate(zip(places, _boxes.corners(chunks), strict=True)):
+    for i, (place, begin) in enumerate(zip(places, boxes.corners(chunks), strict=True)):
         shape = tuple(lengths[k] for lengths, k in zip(chunks, place, strict=True))
         work = partial(
             _draw,
@@ -139,7 +139,7 @@ def _deal(
     """What each block of particles gives to the chunks: lists, or delayed ones."""
     if not any(map(is_dask, (positions, amplitudes, options["sigma"], options["covariance"]))):
         where = check.real_array("positions", positions)
-        return [_boxes.deal(grid, chunks, len(where), where, amplitudes, options)]
+        return [boxes.deal(grid, chunks, len(where), where, amplitudes, options)]
     where = with_known_chunks("positions", da.asarray(positions))
     where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})
     lengths, n = where.chunks[0], len(where)
@@ -164,10 +164,10 @@ def _deal(
 
 def _deal_rows(
     where: np.ndarray, _: int, own: Any, grid: Grid, chunks: Any, total: int, options: Any
-) -> list[_boxes.Share]:
+) -> list[boxes.Share]:
     """What some particles give to the chunks."""
     widths = {name: own[name] for name in ("sigma", "covariance")}
-    return _boxes.deal(grid, chunks, total, where, own["amplitudes"], options | widths)
+    return boxes.deal(grid, chunks, total, where, own["amplitudes"], options | widths)
 
 
 def _add_rows(_: Any, __: int, own: Any, shape: Any, dtype: Any, options: Any) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..base import check
 from ..base.status import Status
+from ..fields.rendering import render
 from ..models.sigma_matrix import to_sigma_matrix
-from ..render import render
 from . import pixel_owners
 
 if TYPE_CHECKING:

@@ -29,14 +29,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _data, _gradient, _gram, _sweep
+from ..base import check
+from ..base.grid import Grid, as_grid
+from ..base.progress import Progress, check_progress, reporting
 from . import amplitudes as amplitudes_
-from ._plan import Plan, make_plan
+from . import arguments, gradients, sweeps
+from . import gram as _gram
 from .amplitudes import AmplitudeFit
-from .base import check
-from .base.grid import Grid, as_grid
-from .base.progress import Progress, check_progress, reporting
-from .refine import Refinement, _refine
+from .plan import Plan, make_plan
+from .refinement import Refinement, _refine
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -106,7 +107,7 @@ class GaussianField:
     @property
     def positions(self) -> np.ndarray:
         """Centres (n, d) in the grid's coordinates, wrapped on periodic axes."""
-        centres = _gradient.sorted_back(self._plan, self._plan.particles.centres)
+        centres = gradients.sorted_back(self._plan, self._plan.particles.centres)
         return self.grid.position(centres)
 
     @property
@@ -115,7 +116,7 @@ class GaussianField:
         rows = self._plan.particles.widths
         spacing = np.array(self.grid.spacing)
         unit = np.outer(spacing, spacing) if self._plan.turned else spacing
-        full = _gradient.sorted_back(self._plan, rows) if len(rows) > 1 else rows
+        full = gradients.sorted_back(self._plan, rows) if len(rows) > 1 else rows
         shape = self._shapes[self._width_name]
         alike = not self._plan.turned and (shape == () or shape[-1] == 1)
         return ((full * unit)[:, :1] if alike else full * unit).reshape(shape)
@@ -159,9 +160,9 @@ class GaussianField:
         >>> fg.GaussianField((5,), [[2.0]], 1.0).render(2.0).round(3)
         array([0.271, 1.213, 2.   , 1.213, 0.271])
         """
-        target = _data.target(out, self.grid)
-        heights = _data.amplitudes_of(amplitudes, len(self))
-        _sweep.scatter(self._plan, target, heights, "sum", self._threads)
+        target = arguments.target(out, self.grid)
+        heights = arguments.amplitudes_of(amplitudes, len(self))
+        sweeps.scatter(self._plan, target, heights, "sum", self._threads)
         return target
 
     def adjoint(self, volume: ArrayLike) -> np.ndarray:
@@ -173,7 +174,9 @@ class GaussianField:
         >>> fg.GaussianField((5,), [[2.0]], 1.0).adjoint(np.ones(5)).round(3)
         array([2.484])
         """
-        return _sweep.gather(self._plan, _data.volume_of(volume, self.grid), self._threads)[:, 0]
+        return sweeps.gather(self._plan, arguments.volume_of(volume, self.grid), self._threads)[
+            :, 0
+        ]
 
     def loss_and_gradient(
         self,
@@ -222,15 +225,15 @@ class GaussianField:
         >>> round(loss, 4), gradient["positions"].round(3)
         (0.1098, array([[0.872]]))
         """
-        target = _data.volume_of(volume, self.grid)
-        heights = _data.amplitudes_of(amplitudes, len(self))
-        names = _gradient.parameters(wrt, self._plan)
-        kind = target.dtype if target.dtype in _data.KINDS else np.float64
+        target = arguments.volume_of(volume, self.grid)
+        heights = arguments.amplitudes_of(amplitudes, len(self))
+        names = gradients.parameters(wrt, self._plan)
+        kind = target.dtype if target.dtype in arguments.KINDS else np.float64
         residual = np.negative(target, order="C", dtype=kind)
-        _sweep.scatter(self._plan, residual, heights, "sum", self._threads)
-        loss = _gradient.half_square(residual, self._plan, self._threads)
+        sweeps.scatter(self._plan, residual, heights, "sum", self._threads)
+        loss = gradients.half_square(residual, self._plan, self._threads)
         shapes = {"amplitudes": (len(self),), **self._shapes}
-        found = _gradient.derivatives(self._plan, residual, heights, names, shapes, self._threads)
+        found = gradients.derivatives(self._plan, residual, heights, names, shapes, self._threads)
         return loss, found[wrt] if isinstance(wrt, str) else found
 
     def refine(
@@ -298,12 +301,12 @@ class GaussianField:
         """
         known = ("amplitudes", "positions", self._width_name)
         check_progress(progress)
-        names = _gradient.parameters(known if wrt is None else wrt, self._plan)
-        data = _data.measured(volume, weights, mask, self.grid)
+        names = gradients.parameters(known if wrt is None else wrt, self._plan)
+        data = arguments.measured(volume, weights, mask, self.grid)
         if amplitudes is None:
             found = self.fit_amplitudes(volume, weights=weights, mask=mask, tol=1e-3)
             amplitudes = found.amplitudes
-        start = _data.amplitudes_of(amplitudes, len(self))
+        start = arguments.amplitudes_of(amplitudes, len(self))
         limit = check.number("tol", tol, above=0.0)
         most = check.integer("max_iter", max_iter, at_least=0)
         with reporting(progress, 100, "%") as report:
@@ -320,7 +323,7 @@ class GaussianField:
         >>> fg.GaussianField((5,), [[2.0]], 1.0, radius=1).as_sparse().toarray().round(3).ravel()
         array([0.   , 0.607, 1.   , 0.607, 0.   ])
         """
-        return _sweep.sparse(self._plan)
+        return sweeps.sparse(self._plan)
 
     def as_linear_operator(self) -> Any:
         """The map A as scipy.sparse.linalg.LinearOperator (nodes, n), nodes in C order.
@@ -432,7 +435,7 @@ class GaussianField:
         >>> field.fit_amplitudes(image, nonnegative=True).amplitudes.round(3)
         array([2.642, 0.   ])
         """
-        data = _data.measured(volume, weights, mask, self.grid)
+        data = arguments.measured(volume, weights, mask, self.grid)
         with reporting(progress, 100, "%") as report:
             return amplitudes_._fit(
                 self._plan, data, nonnegative, regularization, tol, max_iter, self._threads, report
@@ -489,8 +492,8 @@ class GaussianField:
         >>> a.round(4)
         array([3., 2.])
         """
-        data = _data.measured(volume, weights, None, self.grid)
-        heights = _data.amplitudes_of(amplitudes, len(self))
+        data = arguments.measured(volume, weights, None, self.grid)
+        heights = arguments.amplitudes_of(amplitudes, len(self))
         return amplitudes_._update(
             self._plan, data, heights, rule, relaxation, lambda: self._coverage, self._threads
         )
@@ -498,4 +501,4 @@ class GaussianField:
     @cached_property
     def _coverage(self) -> np.ndarray:
         """A'1: the sum of each particle's profile over its support."""
-        return _sweep.gather(self._plan, np.ones(self.grid.shape), self._threads)[:, 0]
+        return sweeps.gather(self._plan, np.ones(self.grid.shape), self._threads)[:, 0]

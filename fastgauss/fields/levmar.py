@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .base.status import Status
+from ..base.status import Status
 
 _MOST_INNER = 60  # steps of conjugate gradients
 _FIRST_DAMPING = 1e-3

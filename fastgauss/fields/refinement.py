@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _gradient, _sweep
-from ._data import Data
-from ._levmar import Descent, minimise
-from ._plan import Plan
-from .base.progress import Progress, report_descent
-from .base.status import Status
+from ..base.progress import Progress, report_descent
+from ..base.status import Status
+from . import gradients, sweeps
+from .arguments import Data
+from .levmar import Descent, minimise
+from .plan import Plan
 
 _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
@@ -100,14 +100,14 @@ class _State:
 
 def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) -> _Free:
     """E for these parameters and this shape of the widths."""
-    ndim, columns = plan.grid.ndim, _sweep.columns(plan)
+    ndim, columns = plan.grid.ndim, sweeps.columns(plan)
     unit = np.eye(columns)
     own = [unit[:, :1]] if "amplitudes" in names else []
     common: list[np.ndarray] = []
     if "positions" in names:
         own.append(unit[:, 4 - ndim : 4])
     if "covariance" in names:
-        packed = _gradient.packed(ndim)[np.tril_indices(ndim)]
+        packed = gradients.packed(ndim)[np.tril_indices(ndim)]
         several = len(width_shape) == 3 and width_shape[0] == plan.n
         (own if several else common).append(unit[:, packed])
     if "sigmas" in names:
@@ -134,12 +134,12 @@ class _Local:
         self.field = job.field(state)
         plan = self.field._plan
         residual = np.negative(job.data.volume)
-        _sweep.scatter(plan, residual, state.amplitudes, "sum", job.threads)
+        sweeps.scatter(plan, residual, state.amplitudes, "sum", job.threads)
         weights = job.data.weights
         if weights is None:
-            self.loss = _gradient.half_square(residual, plan, job.threads)
+            self.loss = gradients.half_square(residual, plan, job.threads)
         else:
-            self.loss = _gradient.half_square(residual * np.sqrt(weights), plan, job.threads)
+            self.loss = gradients.half_square(residual * np.sqrt(weights), plan, job.threads)
             residual *= weights
         self.residual = residual
         freedom = max(1, job.data.nodes - job.size)
@@ -151,9 +151,9 @@ class _Local:
         if self._made is None:
             plan, free = self.field._plan, self.job.free
             scale = self.job.scale(plan, self.state)
-            sums = _sweep.gather(plan, self.residual, self.job.threads, derivatives=True) * scale
+            sums = sweeps.gather(plan, self.residual, self.job.threads, derivatives=True) * scale
             gradient = self.job.join(sums @ free.own, (sums @ free.common).sum(axis=0))
-            blocks = _sweep.blocks(plan, self.job.threads)
+            blocks = sweeps.blocks(plan, self.job.threads)
             blocks *= scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
             if self.job.data.weights is not None:
                 blocks *= self.job.mean_weight(self.field)[:, np.newaxis, np.newaxis]
@@ -178,10 +178,10 @@ class _Local:
         coefficients = (own @ job.free.own.T + job.free.common @ common) * scale
         volume = job.work
         volume.fill(0.0)
-        _sweep.tangent(plan, volume, coefficients, job.threads)
+        sweeps.tangent(plan, volume, coefficients, job.threads)
         if job.data.weights is not None:
             volume *= job.data.weights
-        sums = _sweep.gather(plan, volume, job.threads, derivatives=True) * scale
+        sums = sweeps.gather(plan, volume, job.threads, derivatives=True) * scale
         return job.join(sums @ job.free.own, (sums @ job.free.common).sum(axis=0))
 
     def preconditioner(self, damping: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -238,13 +238,13 @@ class _Job:
     def scale(self, plan: Plan, state: _State) -> np.ndarray:
         """The columns' factors (n, K): amplitude, times sigma where the kernels differentiate."""
         ndim = plan.grid.ndim
-        scale = np.empty((plan.n, _sweep.columns(plan)))
+        scale = np.empty((plan.n, sweeps.columns(plan)))
         scale[:, :1] = self.unit
         scale[:, 1:] = state.amplitudes[:, np.newaxis]
         if plan.turned:
             scale[:, [4, 7, 9]] *= 0.5
         else:
-            sigmas = _gradient.sorted_back(plan, plan.particles.widths)
+            sigmas = gradients.sorted_back(plan, plan.particles.widths)
             scale[:, 4 - ndim : 4] *= sigmas
             scale[:, 7 - ndim : 7] *= sigmas
         return scale
@@ -252,7 +252,7 @@ class _Job:
     def mean_weight(self, field: Any) -> np.ndarray:
         """Mean weight of each particle's nodes (n,)."""
         shine = field._coverage
-        sums = _sweep.gather(field._plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
+        sums = sweeps.gather(field._plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
         return sums / np.where(shine > 0.0, shine, 1.0)
 
     def moved(self, plan: Plan, state: _State, step: np.ndarray) -> _State:
@@ -263,10 +263,10 @@ class _Job:
         spacing = np.array(plan.grid.spacing)
         shift = np.clip(steps[:, 4 - ndim : 4], -_MOST_SHIFT, _MOST_SHIFT)
         if plan.turned:
-            factors = _gradient.factors(plan)
+            factors = gradients.factors(plan)
             shift = (factors @ shift[:, :, np.newaxis])[:, :, 0]
         else:
-            shift = shift * _gradient.sorted_back(plan, plan.particles.widths)
+            shift = shift * gradients.sorted_back(plan, plan.particles.widths)
         return _State(
             state.amplitudes + self.unit * steps[:, 0],
             state.positions + shift * spacing,
@@ -284,11 +284,11 @@ class _Job:
             return widths * first
         several = widths.ndim == 3 and len(widths) == plan.n
         rows = slice(None) if several else slice(0, 1)
-        packed = np.clip(steps[rows][:, _gradient.packed(ndim)], -_MOST_GROWTH, _MOST_GROWTH)
+        packed = np.clip(steps[rows][:, gradients.packed(ndim)], -_MOST_GROWTH, _MOST_GROWTH)
         value, vector = np.linalg.eigh(packed)
         growth = (vector * np.exp(value)[:, np.newaxis, :]) @ vector.swapaxes(1, 2)
         spacing = np.array(plan.grid.spacing)
-        factors = _gradient.factors(plan)[rows] * spacing[:, np.newaxis]
+        factors = gradients.factors(plan)[rows] * spacing[:, np.newaxis]
         moved = factors @ growth @ factors.swapaxes(1, 2)
         return (0.5 * (moved + moved.swapaxes(1, 2))).reshape(widths.shape)
 

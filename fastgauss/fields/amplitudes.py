@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _nonnegative, _solve, _sweep, _systems
-from ._data import Data
-from ._plan import Plan
-from .base import check
-from .base.progress import Progress, report_descent, report_part
-from .base.status import Status
+from ..base import check
+from ..base.progress import Progress, report_descent, report_part
+from ..base.status import Status
+from . import conjugate_gradients, normal_equations, sweeps
+from . import nonnegative as _nonnegative
+from .arguments import Data
+from .plan import Plan
 
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
 _BLOCK = 48  # particles of a block for the errors of more
@@ -125,13 +126,13 @@ class AmplitudeFit:
 class _Uncertainty:
     """What errors are computed from."""
 
-    system: _systems.GramSystem | _systems.SweepSystem
+    system: normal_equations.GramSystem | normal_equations.SweepSystem
     at_bound: np.ndarray  # (n,) in the system's order
     unit: float  # variance of a residual of weight 1
 
     def compute(self) -> np.ndarray:
         system = self.system
-        if isinstance(system, _systems.SweepSystem):
+        if isinstance(system, normal_equations.SweepSystem):
             return np.full(len(system.scale), np.nan)
         seen = system.scale > 0.0
         free = np.flatnonzero(seen & ~self.at_bound)
@@ -150,7 +151,7 @@ def _residual_norm(
     threads: int | None,
 ) -> float:
     left = np.negative(volume, order="C")
-    _sweep.scatter(plan, left, amplitudes, "sum", threads)
+    sweeps.scatter(plan, left, amplitudes, "sum", threads)
     largest = float(np.abs(left).max(initial=0.0)) or 1.0  # squares may leave the range
     left /= largest
     squares = np.square(left, out=left)
@@ -178,11 +179,11 @@ def _fit(
     heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
     if w is not None:
         w = w / heaviest
-    system = _systems.make_system(
+    system = normal_equations.make_system(
         plan, w, ridge / heaviest, threads, report_part(report, 100, 0, _MATRIX)
     )
     seen_by = v if w is None else v * w
-    b = system.inner(_sweep.gather(plan, seen_by, threads)[:, 0]) * system.scale
+    b = system.inner(sweeps.gather(plan, seen_by, threads)[:, 0]) * system.scale
     size = float(np.abs(b).max(initial=0.0)) or 1.0  # whose square may leave the range
     b = b / size
     if report is not None:  # now rather than when it is first asked for
@@ -192,7 +193,7 @@ def _fit(
     if nonnegative:
         solution = _nonnegative.solve(system, b, least, most, tell)
     else:
-        solution = _solve.conjugate_gradients(system, b, least, most, tell=tell)
+        solution = conjugate_gradients.conjugate_gradients(system, b, least, most, tell=tell)
     system.forget_inverse()
     amplitudes = system.outer(system.scale * (solution.x * size))
     length = _residual_norm(plan, v, amplitudes, w, threads) * math.sqrt(heaviest)
@@ -232,7 +233,7 @@ def _update(
         if array.size and array.min() < 0:
             raise ValueError(f"{name} must not be negative, got {array.min()}")
     model = np.zeros(plan.grid.shape)
-    _sweep.scatter(plan, model, amplitudes, "sum", threads)
+    sweeps.scatter(plan, model, amplitudes, "sum", threads)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(model > 0.0, v / model, 0.0 if rule == "mlem" else 1.0)
         dark = (ratio == 0.0) & (rule == "smart")
@@ -240,12 +241,12 @@ def _update(
             ratio = np.log(np.where(dark, 1.0, ratio))
         if w is not None:
             ratio = np.where(w > 0.0, w * ratio, 0.0)
-        lit = _sweep.gather(plan, ratio, threads)[:, 0]
-        shine = coverage() if w is None else _sweep.gather(plan, w, threads)[:, 0]
+        lit = sweeps.gather(plan, ratio, threads)[:, 0]
+        shine = coverage() if w is None else sweeps.gather(plan, w, threads)[:, 0]
         seen = shine > 0.0
         mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
         factor = mean**power if rule == "mlem" else np.exp(power * mean)
     if dark.any():
         lost = dark if w is None else dark & (w > 0.0)
-        factor[_sweep.gather(plan, lost.astype(np.float64), threads)[:, 0] > 0.0] = 0.0
+        factor[sweeps.gather(plan, lost.astype(np.float64), threads)[:, 0] > 0.0] = 0.0
     return np.where(seen & (amplitudes > 0.0), amplitudes * factor, amplitudes)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _data, _sweep
-from ._plan import make_plan
-from .base import check, thread_pool
-from .base.grid import Grid, as_grid
-from .base.progress import Progress, check_progress, reporting
+from ..base import check, thread_pool
+from ..base.grid import Grid, as_grid
+from ..base.progress import Progress, check_progress, reporting
+from . import arguments, sweeps
+from .plan import make_plan
 
 COMBINE = ("sum", "max", "union")
 
@@ -106,9 +106,9 @@ def render(
     thread_pool.resolve_threads(threads)
     check_progress(progress)
     check.choice("combine", combine, COMBINE)
-    target = _data.target(out, nodes)
+    target = arguments.target(out, nodes)
     plan = make_plan(nodes, positions, sigma, covariance, tol, radius, support, pixel)
-    heights = _data.amplitudes_of(amplitudes, plan.n)
-    with reporting(progress, _sweep.SLABS, "slab") as report:
-        _sweep.scatter(plan, target, heights, combine, threads, report=report)
+    heights = arguments.amplitudes_of(amplitudes, plan.n)
+    with reporting(progress, sweeps.SLABS, "slab") as report:
+        sweeps.scatter(plan, target, heights, combine, threads, report=report)
     return target

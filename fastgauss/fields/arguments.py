@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check
-from .base.grid import Grid
+from ..base import check
+from ..base.grid import Grid
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from . import _sweep
-from ._plan import Plan, layout_of
-from .base import check, thread_pool
-from .kernels.fields.sweeps import sum_of_squares
+from ..base import check, thread_pool
+from ..kernels.fields.sweeps import sum_of_squares
+from . import sweeps
+from .plan import Plan, layout_of
 
 _CHUNK = 1 << 16  # nodes
 
@@ -111,7 +111,7 @@ def derivatives(
     threads: int | None,
 ) -> dict[str, np.ndarray]:
     """Derivatives of sum(volume * field) to each of the named parameters, shaped alike."""
-    sums = _sweep.gather(plan, volume, threads, derivatives=names != ("amplitudes",))
+    sums = sweeps.gather(plan, volume, threads, derivatives=names != ("amplitudes",))
     result = {}
     for name in names:
         if name == "amplitudes":

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ._plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
-from .base import thread_pool
-from .base.progress import Progress, report_part
-from .kernels.fields import sweeps as kernels
-from .kernels.fields.windows import Particles
+from ..base import thread_pool
+from ..base.progress import Progress, report_part
+from ..kernels.fields import sweeps as kernels
+from ..kernels.fields.windows import Particles
+from .plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 
 _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # in which a grid is done whose progress is told

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _data, _sweep
-from ._plan import Geometry, as_plan, by_tile, make_geometry
-from .base.grid import Grid
-from .kernels.fields.windows import Particles
+from ..base.grid import Grid
+from ..kernels.fields.windows import Particles
+from . import arguments, sweeps
+from .plan import Geometry, as_plan, by_tile, make_geometry
 
 Chunks = tuple[tuple[int, ...], ...]  # lengths of the boxes along each axis
 
@@ -67,7 +67,7 @@ def deal(
     """
     about = make_geometry(grid, positions, **options)
     n = len(about.centres)
-    heights = _data.amplitudes_of(amplitudes, n)
+    heights = arguments.amplitudes_of(amplitudes, n)
     tiled = by_tile(grid, about.centres, total)
     about = about._replace(
         centres=tiled.centres,
@@ -144,5 +144,5 @@ def draw(
             max(grid.shape[0], 1),
         )
         plan = as_plan(grid, about, particles)
-        _sweep.scatter(plan, box, share.heights, combine, threads, begin)
+        sweeps.scatter(plan, box, share.heights, combine, threads, begin)
     return box

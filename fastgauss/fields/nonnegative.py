@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._solve import Solution, System, conjugate_gradients, dot, norm
-from .base.status import Status
+from ..base.status import Status
+from .conjugate_gradients import Solution, System, conjugate_gradients, dot, norm
 
 _START = 1e-2  # residual of the first round; each takes a tenth of it
 _PATIENCE = 3  # rounds of full exchanges without progress

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _sweep
-from ._plan import Plan
-from .base import thread_pool
-from .base.progress import Progress
-from .kernels.fields import gram as kernels
-from .kernels.fields import sparse_rows
-from .kernels.simd.lane_types import WIDTH
+from ..base import thread_pool
+from ..base.progress import Progress
+from ..kernels.fields import gram as kernels
+from ..kernels.fields import sparse_rows
+from ..kernels.simd.lane_types import WIDTH
+from . import sweeps
+from .plan import Plan
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -182,7 +182,7 @@ def listed(plan: Plan, weights: np.ndarray | None, most: float = np.inf) -> Rows
 
     None if that list would be longer than ``most``, or the matrix.
     """
-    columns = _sweep.sparse(plan, most)
+    columns = sweeps.sparse(plan, most)
     if columns is None:
         return None
     matrix = columns.T[plan.particles.order]

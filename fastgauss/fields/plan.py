@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import check
-from .base.grid import Grid
-from .kernels.fields.axis_aligned import ROOM, SLOTS, TABLES_AT, Support
-from .kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
-from .kernels.simd.lane_types import REGISTER_BITS
+from ..base import check
+from ..base.grid import Grid
+from ..kernels.fields.axis_aligned import ROOM, SLOTS, TABLES_AT, Support
+from ..kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
+from ..kernels.simd.lane_types import REGISTER_BITS
 
 SUPPORTS = ("box", "sphere")
 _LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _gram, _sweep
-from ._plan import Plan
-from .base import thread_pool
-from .base.progress import Progress
-from .kernels.fields import sparse_rows as kernels
+from ..base import thread_pool
+from ..base.progress import Progress
+from ..kernels.fields import sparse_rows as kernels
+from . import gram, sweeps
+from .plan import Plan
 
 _CHUNK = 4096  # rows of a product
 _BLOCK_CHUNK = 256  # rows of blocks
@@ -42,7 +42,7 @@ class GramSystem:
     method = "gram"
 
     def __init__(
-        self, rows: _gram.Rows, order: np.ndarray, regularization: float, threads: int | None
+        self, rows: gram.Rows, order: np.ndarray, regularization: float, threads: int | None
     ) -> None:
         self.rows, self.order, self.threads = rows, order, threads
         diagonal = rows.diagonal()
@@ -50,7 +50,7 @@ class GramSystem:
         self._each(
             lambda low, high: kernels.scale(*rows, regularization, self.scale, low, high), _CHUNK
         )
-        self._inverse: tuple[_gram.Rows, _gram.Rows] | None = None
+        self._inverse: tuple[gram.Rows, gram.Rows] | None = None
         self._blocks_of: tuple[np.ndarray, ...] | None = None
 
     def _each(self, task: thread_pool.Task, chunk: int) -> None:
@@ -74,7 +74,7 @@ class GramSystem:
         """K x."""
         return self._product(self.rows, x)
 
-    def _product(self, rows: _gram.Rows, x: np.ndarray) -> np.ndarray:
+    def _product(self, rows: gram.Rows, x: np.ndarray) -> np.ndarray:
         out = np.empty(rows.size)
         self._each(lambda low, high: kernels.multiply(*rows, x, out, low, high), _CHUNK)
         return out
@@ -110,9 +110,9 @@ class GramSystem:
         self._blocks_of = out
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        lower = _gram.Rows(starts, columns[used], values[used])
+        lower = gram.Rows(starts, columns[used], values[used])
         turned = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
-        upper = _gram.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
+        upper = gram.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
         self._inverse = lower, upper
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class GramSystem:
         shape = (self.rows.size, self.rows.size)
         few = csr_matrix((values, columns, starts), shape=shape)[chosen][:, chosen]
         part = copy.copy(self)
-        part.rows = _gram.Rows(few.indptr.astype(np.int64), few.indices, few.data)
+        part.rows = gram.Rows(few.indptr.astype(np.int64), few.indices, few.data)
         part.forget_inverse()
         return part
 
@@ -201,7 +201,7 @@ class SweepSystem:
         )
         if self.weights is None:
             ones = np.ones(self.plan.grid.shape)
-        return _sweep.gather(squared, ones if self.weights is None else self.weights, self.threads)[
+        return sweeps.gather(squared, ones if self.weights is None else self.weights, self.threads)[
             :, 0
         ]
 
@@ -215,10 +215,10 @@ class SweepSystem:
         """K x."""
         volume = np.zeros(self.plan.grid.shape)
         a = self.scale * x
-        _sweep.scatter(self.plan, volume, a, "sum", self.threads)
+        sweeps.scatter(self.plan, volume, a, "sum", self.threads)
         if self.weights is not None:
             volume *= self.weights
-        out = _sweep.gather(self.plan, volume, self.threads)[:, 0]
+        out = sweeps.gather(self.plan, volume, self.threads)[:, 0]
         return self.scale * (out + self.regularization * a)
 
     def precondition(self, r: np.ndarray) -> np.ndarray:
@@ -243,7 +243,7 @@ def make_system(
     report: Progress | None = None,
 ) -> GramSystem | SweepSystem:  # fmt: skip
     """The system by its entries where they fit, else by sweeps."""
-    rows = _gram.rows_of(plan, weights, threads, MOST_ENTRIES, report)
+    rows = gram.rows_of(plan, weights, threads, MOST_ENTRIES, report)
     if rows is None:
         return SweepSystem(plan, weights, regularization, threads)
     return GramSystem(rows, plan.particles.order, regularization, threads)

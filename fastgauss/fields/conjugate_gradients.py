@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .base.progress import Progress
-from .base.status import Status
+from ..base.progress import Progress
+from ..base.status import Status
 
 
 class System(Protocol):

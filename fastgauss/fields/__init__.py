@@ -1,0 +1,1 @@
+"""Sums of many Gaussians on a grid, and fits of them."""
