@@ -25,7 +25,7 @@ if not __package__:  # run as a file
 
 import fastgauss as fg
 from benchmarks.tables import print_head, print_row
-from fastgauss._bench import take_turns
+from fastgauss.tools.bench import take_turns
 
 SIGMAS = (1.0, 3.0, 10.0)
 SHAPES = ((512, 512), (2048, 2048), (4096, 4096), (256, 256, 256))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgauss._bench_jobs import HEIGHT, SIGMA, Find, photutils_finder, scikit_image_finder
+from fastgauss.tools.bench_spots import HEIGHT, SIGMA, Find, photutils_finder, scikit_image_finder
 
 
 def fastgauss() -> Find:

@@ -21,7 +21,7 @@ if not __package__:  # run as a file
 
 import fastgauss as fg
 from benchmarks.tables import print_head, print_row
-from fastgauss._bench import take_turns
+from fastgauss.tools.bench import take_turns
 
 ROWS = ((2500, 1500), (10_000, 5000))  # the second lies beyond the caches
 CLOUDS = ((10_000, 50), (100_000, 64), (1_000_000, 10))

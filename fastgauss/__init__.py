@@ -8,7 +8,6 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._info import show_config
 from .base.grid import Grid
 from .base.status import Status
 from .base.thread_pool import get_num_threads, set_num_threads
@@ -21,9 +20,9 @@ from .results.fit_result import FitResult
 from .spots.image_fits import fit_spots
 from .sums.particle_mesh import deposit, gather
 from .sums.scatter_add import add_at
+from .tools.info import show_config
 
 if TYPE_CHECKING:
-    from ._warmup import warmup
     from .density.estimation import kde
     from .density.kernel_density import KernelDensity
     from .fields.amplitudes import AmplitudeFit
@@ -43,12 +42,13 @@ if TYPE_CHECKING:
     from .spots.calibration import calibrate_astigmatism
     from .sums.binning import BinStatistics, bin_statistics, histogram
     from .sums.healpix import healpix_add, healpix_pixel
+    from .tools.warmup import warmup
 
 # Loaded when first asked for: half of the import's time. (Names that are those of their modules
 # cannot be: the module would take their place.)
 _LATER = {
     "density.kernel_density": ("KernelDensity",),
-    "_warmup": ("warmup",),
+    "tools.warmup": ("warmup",),
     "fields.amplitudes": ("AmplitudeFit",),
     "spots.calibration": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
     "sums.binning": ("BinStatistics", "bin_statistics", "histogram"),

@@ -24,8 +24,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import _register_command
-from ._info import show_config
-from ._warmup import EVERYDAY, JOBS, chosen
 from .base import optional
 from .base.thread_pool import resolve_threads
 from .fit.options import METHODS
@@ -34,6 +32,8 @@ from .models.model import MODELS, PIXELS
 from .results import table
 from .results.fit_result import FitResult
 from .spots import frames as _stack
+from .tools.info import show_config
+from .tools.warmup import EVERYDAY, JOBS, chosen
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -231,7 +231,7 @@ def _warmup(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from ._bench import bench
+    from .tools.bench import bench
 
     bench(args.jobs, quick=args.quick, threads=args.threads)
 

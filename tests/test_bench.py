@@ -7,8 +7,9 @@ import types
 import numpy as np
 import pytest
 
-from fastgauss import _bench, _bench_jobs, cli
+from fastgauss import cli
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.tools import bench, bench_jobs
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="it is refused")
 
@@ -37,8 +38,8 @@ def test_a_package_that_is_missing_or_broken_is_left_out_with_its_reason(monkeyp
 
     broken.aggregate = aggregate
     monkeypatch.setitem(sys.modules, "numpy_groupies", broken)
-    monkeypatch.setitem(_bench_jobs.MODULES, "gone", "no_such_module")
-    job = _bench_jobs.JOBS["add_at"]
+    monkeypatch.setitem(bench_jobs.MODULES, "gone", "no_such_module")
+    job = bench_jobs.JOBS["add_at"]
 
     def prepare(scale, threads):
         ours, peers = job.prepare(scale, threads)
@@ -48,8 +49,8 @@ def test_a_package_that_is_missing_or_broken_is_left_out_with_its_reason(monkeyp
 
         return ours, peers | {"gone, in any way": gone}
 
-    monkeypatch.setitem(_bench_jobs.JOBS, "add_at", job._replace(prepare=prepare))
-    _bench.bench(["add_at"], quick=True)
+    monkeypatch.setitem(bench_jobs.JOBS, "add_at", job._replace(prepare=prepare))
+    bench.bench(["add_at"], quick=True)
     page = capsys.readouterr().out
     assert "left out: numpy-groupies (RuntimeError: built for another machine)" in page
     assert "left out: gone (not installed)" in page
@@ -59,11 +60,11 @@ def test_a_package_that_is_missing_or_broken_is_left_out_with_its_reason(monkeyp
 def test_turns_are_taken_and_end_in_time():
     order = []
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
-    times = _bench.take_turns(calls, most=5, seconds=60.0)
+    times = bench.take_turns(calls, most=5, seconds=60.0)
     assert order == list("abc") * 5
     assert all(len(each) == 5 and np.all(each >= 0) for each in times.values())
     order.clear()
-    _bench.take_turns(calls, seconds=0.0)
+    bench.take_turns(calls, seconds=0.0)
     assert order == list("abc") * 3  # a median wants some
 
 
@@ -72,7 +73,7 @@ def test_turns_are_taken_and_end_in_time():
     [(1.28e6, "1.28 M x/s"), (999.0, "999 x/s"), (3.5e9, "3.5 G x/s"), (0.25, "0.25 x/s")],
 )
 def test_figures_read_well(speed, text):
-    assert _bench._figure(speed, "x") == text
+    assert bench._figure(speed, "x") == text
 
 
 def test_a_job_that_is_none_is_refused(capsys):
@@ -85,4 +86,4 @@ def test_a_job_that_is_none_is_refused(capsys):
 @pytest.mark.skipif(not JIT_DISABLED, reason="compiled")
 def test_plain_python_is_no_benchmark():
     with pytest.raises(ValueError, match="NUMBA_DISABLE_JIT"):
-        _bench.bench()
+        bench.bench()

@@ -5,8 +5,8 @@ import pytest
 from processes import python
 
 import fastgauss as fg
-from fastgauss import _warmup
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.tools import warmup
 
 _FIRST_CALL = """
 import sys, numpy as np, fastgauss as fg
@@ -43,16 +43,16 @@ for name, call in calls.items():
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 def test_a_first_call_of_each_job_in_a_new_process_compiles_nothing():
     fg.warmup("all", models="symmetric")
-    told = python(_FIRST_CALL, *_warmup.JOBS, timeout=300)
-    assert sorted(told.split()) == sorted(_warmup.JOBS), told
+    told = python(_FIRST_CALL, *warmup.JOBS, timeout=300)
+    assert sorted(told.split()) == sorted(warmup.JOBS), told
 
 
 def test_jobs_and_progress(monkeypatch):
-    assert _warmup.chosen(()) == _warmup.EVERYDAY
-    assert _warmup.chosen(("find", "all")) == tuple(_warmup.JOBS)
+    assert warmup.chosen(()) == warmup.EVERYDAY
+    assert warmup.chosen(("find", "all")) == tuple(warmup.JOBS)
     told, seen = [], []
     for name in ("evaluate", "joint"):
-        monkeypatch.setitem(_warmup.JOBS, name, lambda choice: iter([lambda: seen.append(choice)]))
+        monkeypatch.setitem(warmup.JOBS, name, lambda choice: iter([lambda: seen.append(choice)]))
     fg.warmup(
         "evaluate", "joint", models="rotated", dtypes=("f4", np.uint16), methods="mle",
         progress=lambda *numbers: told.append(numbers),

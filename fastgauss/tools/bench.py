@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._bench_jobs import JOBS, MODULES, Job, Timed
-from ._info import configuration
-from .base import check
-from .base.thread_pool import resolve_threads
-from .kernels._compile import JIT_DISABLED
+from ..base import check
+from ..base.thread_pool import resolve_threads
+from ..kernels._compile import JIT_DISABLED
+from .bench_jobs import JOBS, MODULES
+from .bench_types import Job, Timed
+from .info import configuration
 
 FULL, QUICK = (1.0, 1.0), (0.25, 0.2)  # part of the items, and seconds that a job may take
 _LEAST_TURNS, _MOST_TURNS = 3, 50

@@ -12,31 +12,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import register
-from .base import check
-from .base.progress import Progress, reporting
-from .density.estimation import kde
-from .fields.field import GaussianField
-from .fields.rendering import render
-from .filters.gaussian import (
+from .. import register
+from ..base import check
+from ..base.progress import Progress, reporting
+from ..density.estimation import kde
+from ..fields.field import GaussianField
+from ..fields.rendering import render
+from ..filters.gaussian import (
     difference_of_gaussians,
     gaussian_filter,
     gaussian_gradient_magnitude,
     gaussian_laplace,
 )
-from .find.detection import find_spots
-from .fit.batch import READ_AS_IS
-from .fit.rois import fit_rois
-from .joint.joint_fits import fit_joint
-from .linear.line_fits import fit_lines, level
-from .linear.principal_components import pca
-from .models.evaluation import evaluate, image, jacobian
-from .models.model import MODELS
-from .spots.image_fits import fit_spots
-from .sums.binning import bin_statistics, histogram
-from .sums.healpix import healpix_add
-from .sums.particle_mesh import deposit, gather
-from .sums.scatter_add import add_at
+from ..find.detection import find_spots
+from ..fit.batch import READ_AS_IS
+from ..fit.rois import fit_rois
+from ..joint.joint_fits import fit_joint
+from ..linear.line_fits import fit_lines, level
+from ..linear.principal_components import pca
+from ..models.evaluation import evaluate, image, jacobian
+from ..models.model import MODELS
+from ..spots.image_fits import fit_spots
+from ..sums.binning import bin_statistics, histogram
+from ..sums.healpix import healpix_add
+from ..sums.particle_mesh import deposit, gather
+from ..sums.scatter_add import add_at
 
 METHODS = ("lsq", "weighted", "mle")
 EVERYDAY = ("find", "fit", "evaluate", "field", "scatter", "filter")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from numba.core import config
 
-from .base.thread_pool import available_cores, get_num_threads
-from .kernels import _compile
-from .kernels.filters.separable import correlate
-from .kernels.simd import lane_types
+from ..base.thread_pool import available_cores, get_num_threads
+from ..kernels import _compile
+from ..kernels.filters.separable import correlate
+from ..kernels.simd import lane_types
 
 _CORE = ("numba", "llvmlite", "numpy", "scipy")
 _EXTRAS = ("tifffile", "imageio", "astropy", "tqdm", "matplotlib", "pandas", "pyarrow")
@@ -51,7 +51,7 @@ def _cache_place() -> str:
 
 def configuration() -> dict[str, str]:
     """Versions, machine and settings, by name."""
-    from .base.version import __version__
+    from ..base.version import __version__
 
     return {
         "fastgauss": __version__,

@@ -1,0 +1,1 @@
+"""Warmup, show_config, bench."""
