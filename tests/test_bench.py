@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from fastgauss import cli
+from fastgauss.cli import command
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.tools import bench, bench_jobs
 
@@ -16,7 +16,7 @@ compiled = pytest.mark.skipif(JIT_DISABLED, reason="it is refused")
 
 @compiled
 def test_the_page_tells_the_machine_and_a_row_for_each_package(capsys):
-    assert cli.main(["bench", "--quick", "--jobs", "add_at", "lines"]) == 0
+    assert command.main(["bench", "--quick", "--jobs", "add_at", "lines"]) == 0
     page = capsys.readouterr().out
     for word in (" of float64", "numba", "one thread each", "add_at, 49,152 bins", "fit_lines"):
         assert word in page
@@ -77,7 +77,7 @@ def test_figures_read_well(speed, text):
 
 
 def test_a_job_that_is_none_is_refused(capsys):
-    assert cli.main(["bench", "--jobs", "sorting"]) == 2
+    assert command.main(["bench", "--jobs", "sorting"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert ("NUMBA_DISABLE_JIT" if JIT_DISABLED else "jobs must be one of") in error

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss import cli
+from fastgauss.cli import command as cli
 from fastgauss.kernels._compile import JIT_DISABLED
 
 tifffile = pytest.importorskip("tifffile")

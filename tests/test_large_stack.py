@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss.cli import main
+from fastgauss.cli.command import main
 from fastgauss.kernels._compile import JIT_DISABLED
 
 dask = pytest.importorskip("dask")

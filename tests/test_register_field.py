@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgauss.cli import main
+from fastgauss.cli.command import main
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import Status, displacement_field, translation
 from fastgauss.register.displacement_fields import median_test

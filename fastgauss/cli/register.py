@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .base.thread_pool import resolve_threads
-from .io import files, images, tables
-from .register import DisplacementField, Status, displacement_field, plot_displacements
+from ..base.thread_pool import resolve_threads
+from ..io import files, images, tables
+from ..register import DisplacementField, Status, displacement_field, plot_displacements
 
 
 def add_parser(commands: Any) -> None:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
             np.savez(file, **field.to_dict())  # type: ignore[arg-type]
         print("wrote", args.output)
     if args.plot:
-        from .plot import save_plot
+        from ..plot import save_plot
 
         save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)

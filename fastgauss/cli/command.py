@@ -23,17 +23,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _register_command
-from .base import optional
-from .base.thread_pool import resolve_threads
-from .fit.options import METHODS
-from .io import files, images, tables
-from .models.model import MODELS, PIXELS
-from .results import table
-from .results.fit_result import FitResult
-from .spots import frames as _stack
-from .tools.info import show_config
-from .tools.warmup import EVERYDAY, JOBS, chosen
+from ..base import optional
+from ..base.thread_pool import resolve_threads
+from ..fit.options import METHODS
+from ..io import files, images, tables
+from ..models.model import MODELS, PIXELS
+from ..results import table
+from ..results.fit_result import FitResult
+from ..spots import frames as _stack
+from ..tools.info import show_config
+from ..tools.warmup import EVERYDAY, JOBS, chosen
+from . import register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -74,7 +74,7 @@ def _parser() -> _Parser:
     fit.add_argument("--threads", type=int, help="default: one a core")
     fit.set_defaults(run=_fit)
 
-    _register_command.add_parser(commands)
+    register.add_parser(commands)
     info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
     info.set_defaults(run=_info)
     warmup = commands.add_parser("warmup", help="compile what jobs need, into the cache")
@@ -130,7 +130,7 @@ class _Job:
 
 
 def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
-    from .spots.image_fits import fit_spots
+    from ..spots.image_fits import fit_spots
 
     def fit(_: int, frame: np.ndarray) -> FitResult:
         return fit_spots(
@@ -178,7 +178,7 @@ def _fit(args: argparse.Namespace) -> None:
     if args.output:
         job.result.save(args.output)
     if args.plot:
-        from .plot import plot_joint, plot_spots, save_plot
+        from ..plot import plot_joint, plot_spots, save_plot
 
         drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=args.box)
         save_plot(args.plot, drawn)
@@ -220,7 +220,7 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _warmup(args: argparse.Namespace) -> None:
-    from . import warmup
+    from .. import warmup
 
     begin = time.perf_counter()
     for job in chosen(args.jobs):
@@ -231,7 +231,7 @@ def _warmup(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from .tools.bench import bench
+    from ..tools.bench import bench
 
     bench(args.jobs, quick=args.quick, threads=args.threads)
 
