@@ -8,109 +8,78 @@ many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base.grid import Grid
-from .base.status import Status
-from .base.thread_pool import get_num_threads, set_num_threads
 from .base.version import __version__ as __version__
-from .fields.rendering import render
-from .find.detection import find_spots
-from .fit.rois import fit_rois
-from .models.evaluation import evaluate, image, jacobian
-from .results.fit_result import FitResult
-from .spots.image_fits import fit_spots
-from .sums.particle_mesh import deposit, gather
-from .sums.scatter_add import add_at
-from .tools.info import show_config
 
-if TYPE_CHECKING:
-    from .density.estimation import kde
-    from .density.kernel_density import KernelDensity
-    from .fields.amplitudes import AmplitudeFit
-    from .fields.field import GaussianField
-    from .fields.refinement import Refinement
-    from .filters.gaussian import (
-        difference_of_gaussians,
-        gaussian_filter,
-        gaussian_gradient_magnitude,
-        gaussian_kernel,
-        gaussian_laplace,
-    )
-    from .joint.joint_fits import fit_joint
-    from .linear.line_fits import LineFit, LineStatus, fit_lines, level
-    from .linear.principal_components import PCA, pca
-    from .models.astigmatic import AstigmaticModel, astigmatic_model
-    from .spots.calibration import calibrate_astigmatism
-    from .sums.binning import BinStatistics, bin_statistics, histogram
-    from .sums.healpix import healpix_add, healpix_pixel
-    from .tools.warmup import warmup
+if TYPE_CHECKING:  # the same table for type checkers
+    from . import register as register
+    from .base import Grid as Grid
+    from .base import Status as Status
+    from .base import get_num_threads as get_num_threads
+    from .base import set_num_threads as set_num_threads
+    from .density import KernelDensity as KernelDensity
+    from .density import kde as kde
+    from .fields import AmplitudeFit as AmplitudeFit
+    from .fields import GaussianField as GaussianField
+    from .fields import Refinement as Refinement
+    from .fields import render as render
+    from .filters import difference_of_gaussians as difference_of_gaussians
+    from .filters import gaussian_filter as gaussian_filter
+    from .filters import gaussian_gradient_magnitude as gaussian_gradient_magnitude
+    from .filters import gaussian_kernel as gaussian_kernel
+    from .filters import gaussian_laplace as gaussian_laplace
+    from .find import find_spots as find_spots
+    from .fit import fit_rois as fit_rois
+    from .joint import fit_joint as fit_joint
+    from .linear import PCA as PCA
+    from .linear import LineFit as LineFit
+    from .linear import LineStatus as LineStatus
+    from .linear import fit_lines as fit_lines
+    from .linear import level as level
+    from .linear import pca as pca
+    from .models import AstigmaticModel as AstigmaticModel
+    from .models import astigmatic_model as astigmatic_model
+    from .models import evaluate as evaluate
+    from .models import image as image
+    from .models import jacobian as jacobian
+    from .results import FitResult as FitResult
+    from .spots import calibrate_astigmatism as calibrate_astigmatism
+    from .spots import fit_spots as fit_spots
+    from .sums import BinStatistics as BinStatistics
+    from .sums import add_at as add_at
+    from .sums import bin_statistics as bin_statistics
+    from .sums import deposit as deposit
+    from .sums import gather as gather
+    from .sums import healpix_add as healpix_add
+    from .sums import healpix_pixel as healpix_pixel
+    from .sums import histogram as histogram
+    from .tools import show_config as show_config
+    from .tools import warmup as warmup
 
-# Loaded when first asked for: half of the import's time. (Names that are those of their modules
-# cannot be: the module would take their place.)
-_LATER = {
-    "density.kernel_density": ("KernelDensity",),
-    "tools.warmup": ("warmup",),
-    "fields.amplitudes": ("AmplitudeFit",),
-    "spots.calibration": ("AstigmaticModel", "astigmatic_model", "calibrate_astigmatism"),
-    "sums.binning": ("BinStatistics", "bin_statistics", "histogram"),
-    "linear.principal_components": ("PCA", "pca"),
-    "density.estimation": ("kde",),
-    "fields.field": ("GaussianField",),
-    "filters.gaussian": (
+# The public names of each room. A name is loaded when it is first asked for.
+_NAMES = {
+    "base": ("Grid", "Status", "get_num_threads", "set_num_threads"),
+    "density": ("KernelDensity", "kde"),
+    "fields": ("AmplitudeFit", "GaussianField", "Refinement", "render"),
+    "filters": (
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",
     ),
-    "joint.joint_fits": ("fit_joint",),
-    "linear.line_fits": ("LineFit", "LineStatus", "fit_lines", "level"),
-    "fields.refinement": ("Refinement",),
-    "sums.healpix": ("healpix_add", "healpix_pixel"),
+    "find": ("find_spots",),
+    "fit": ("fit_rois",),
+    "joint": ("fit_joint",),
+    "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
+    "models": ("AstigmaticModel", "astigmatic_model", "evaluate", "image", "jacobian"),
+    "results": ("FitResult",),
+    "spots": ("calibrate_astigmatism", "fit_spots"),
+    "sums": (
+        "BinStatistics", "add_at", "bin_statistics", "deposit", "gather", "healpix_add",
+        "healpix_pixel", "histogram",
+    ),
+    "tools": ("show_config", "warmup"),
 }  # fmt: skip
-_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "PCA",
-    "AmplitudeFit",
-    "AstigmaticModel",
-    "BinStatistics",
-    "FitResult",
-    "GaussianField",
-    "Grid",
-    "KernelDensity",
-    "LineFit",
-    "LineStatus",
-    "Refinement",
-    "Status",
-    "add_at",
-    "astigmatic_model",
-    "bin_statistics",
-    "calibrate_astigmatism",
-    "deposit",
-    "difference_of_gaussians",
-    "evaluate",
-    "find_spots",
-    "fit_joint",
-    "fit_lines",
-    "fit_rois",
-    "fit_spots",
-    "gather",
-    "gaussian_filter",
-    "gaussian_gradient_magnitude",
-    "gaussian_kernel",
-    "gaussian_laplace",
-    "get_num_threads",
-    "healpix_add",
-    "healpix_pixel",
-    "histogram",
-    "image",
-    "jacobian",
-    "kde",
-    "level",
-    "pca",
-    "register",
-    "render",
-    "set_num_threads",
-    "show_config",
-    "warmup",
-]
+__all__ = sorted([*_ROOM_OF, "register"])  # noqa: PLE0605
 
 
 if not TYPE_CHECKING:  # a checker would take every name for one of ours
@@ -119,9 +88,9 @@ if not TYPE_CHECKING:  # a checker would take every name for one of ours
         """A public name, imported when it is first asked for."""
         if name == "register":
             return import_module(".register", __name__)
-        if name not in _MODULE_OF:
+        if name not in _ROOM_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+        value = globals()[name] = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
         return value
 
 

@@ -11,9 +11,12 @@ from numpy.testing import assert_allclose
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss.fields import conjugate_gradients, normal_equations
-from fastgauss.fields import gram as _gram
-from fastgauss.fields import nonnegative as _nonnegative
+from fastgauss.fields import (
+    conjugate_gradients,
+    gram_matrix,
+    nonnegative_programs,
+    normal_equations,
+)
 from fastgauss.kernels._compile import JIT_DISABLED
 
 
@@ -58,8 +61,8 @@ def test_the_weighted_gram_matrix_is_that_of_rendered_particles(shape):
     rng = np.random.default_rng(2)
     field = some_field(shape, 12, rng, periodic=SHAPES[shape])
     w = np.where(rng.uniform(size=shape) < 0.3, 0.0, rng.uniform(size=shape))
-    rows = _gram.rows_of(field._plan, w, 1)
-    got = _gram.in_callers_order(rows, field._plan.particles.order).toarray()
+    rows = gram_matrix.rows_of(field._plan, w, 1)
+    got = gram_matrix.in_callers_order(rows, field._plan.particles.order).toarray()
     is_close(got, dense(field) * w.ravel() @ dense(field).T, "gram")
 
 
@@ -309,8 +312,8 @@ def test_errors_from_blocks_are_near_and_below_the_exact_ones(monkeypatch):
 def test_the_backup_of_block_pivoting_finds_the_same_minimum(monkeypatch, seed):
     field, _, volume, _ = problem(seed, shape=(9, 11), n=30)
     expected = field.fit_amplitudes(volume, nonnegative=True, tol=1e-11)
-    monkeypatch.setattr(_nonnegative, "_PATIENCE", 0)
-    monkeypatch.setattr(_nonnegative, "_BACKUP", -1)
+    monkeypatch.setattr(nonnegative_programs, "_PATIENCE", 0)
+    monkeypatch.setattr(nonnegative_programs, "_BACKUP", -1)
     fit = field.fit_amplitudes(volume, nonnegative=True, tol=1e-11)
     assert fit.converged
     is_close(fit.amplitudes, expected.amplitudes)
@@ -318,7 +321,7 @@ def test_the_backup_of_block_pivoting_finds_the_same_minimum(monkeypatch, seed):
 
 def test_groups_are_broken_at_their_last_member():
     field = fg.GaussianField((40,), [[3.0], [4.0], [5.0], [20.0], [33.0], [34.0]], 0.8)
-    rows = _gram.build(field._plan, None, 1)
+    rows = gram_matrix.build(field._plan, None, 1)
     system = normal_equations.GramSystem(rows, field._plan.particles.order, 0.0, 1)
     marked = np.array([True, True, False, True, True, True])
     assert system.apart(marked).tolist() == [False, True, False, True, False, True]

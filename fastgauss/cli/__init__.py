@@ -1,1 +1,7 @@
-"""The command fastgauss."""
+"""The command ``fastgauss``."""
+
+from .command import main
+
+__all__ = [
+    "main",
+]

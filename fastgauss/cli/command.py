@@ -30,7 +30,7 @@ from ..io import files, images, tables
 from ..models.model import MODELS, PIXELS
 from ..results import table
 from ..results.fit_result import FitResult
-from ..spots import frames as _stack
+from ..spots import frame_fits
 from ..tools.info import show_config
 from ..tools.warmup import EVERYDAY, JOBS, chosen
 from . import register
@@ -148,7 +148,7 @@ def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
 
     begin = time.perf_counter()
     numbers, results, shown = [], [], None
-    for number, frame, spots in _stack.fit_frames(_with_bar(frames), fit):
+    for number, frame, spots in frame_fits.fit_frames(_with_bar(frames), fit):
         numbers.append(number)
         results.append(spots)
         shown = shown or (frame, spots)

@@ -19,7 +19,7 @@ from ..fit.rois import fit_rois as fit_rows
 from ..io import images
 from ..models.model import Model
 from ..results.fit_result import FitResult
-from ..spots import frames as _stack
+from ..spots import frame_fits
 from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
@@ -52,7 +52,7 @@ def _fit_frames(
         return fit_frame(frame, **here, **same, **options)
 
     numbers, results = [first], [none]
-    for number, _, spots in _stack.fit_frames(frames, fit, first):
+    for number, _, spots in frame_fits.fit_frames(frames, fit, first):
         numbers.append(number)
         results.append(spots)
     return _table(FitResult.concatenate(results, numbers).to_dict())

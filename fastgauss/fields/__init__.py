@@ -1,1 +1,13 @@
-"""Sums of many Gaussians on a grid, and fits of them."""
+"""Sums of many Gaussians on a grid, and fits of them: `render` and `GaussianField`."""
+
+from .amplitudes import AmplitudeFit
+from .field import GaussianField
+from .refinement import Refinement
+from .rendering import render
+
+__all__ = [
+    "AmplitudeFit",
+    "GaussianField",
+    "Refinement",
+    "render",
+]

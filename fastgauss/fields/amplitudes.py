@@ -20,8 +20,7 @@ import numpy as np
 from ..base import check
 from ..base.progress import Progress, report_descent, report_part
 from ..base.status import Status
-from . import conjugate_gradients, normal_equations, sweeps
-from . import nonnegative as _nonnegative
+from . import conjugate_gradients, nonnegative_programs, normal_equations, sweeps
 from .arguments import Data
 from .plan import Plan
 
@@ -191,7 +190,7 @@ def _fit(
         system.restrict(np.ones(len(b), dtype=bool), inverse)
     tell = report_descent(report_part(report, 100, _INVERSE, 100), least)
     if nonnegative:
-        solution = _nonnegative.solve(system, b, least, most, tell)
+        solution = nonnegative_programs.solve(system, b, least, most, tell)
     else:
         solution = conjugate_gradients.conjugate_gradients(system, b, least, most, tell=tell)
     system.forget_inverse()

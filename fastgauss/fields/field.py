@@ -33,8 +33,7 @@ from ..base import check
 from ..base.grid import Grid, as_grid
 from ..base.progress import Progress, check_progress, reporting
 from . import amplitudes as amplitudes_
-from . import arguments, gradients, sweeps
-from . import gram as _gram
+from . import arguments, gradients, gram_matrix, sweeps
 from .amplitudes import AmplitudeFit
 from .plan import Plan, make_plan
 from .refinement import Refinement, _refine
@@ -365,7 +364,7 @@ class GaussianField:
                [0.652, 1.773, 0.   ],
                [0.   , 0.   , 0.   ]])
         """
-        return _gram.matrix(self._plan, self._threads)
+        return gram_matrix.matrix(self._plan, self._threads)
 
     def fit_amplitudes(
         self,

@@ -16,7 +16,7 @@ import numpy as np
 from ..base import thread_pool
 from ..base.progress import Progress
 from ..kernels.fields import sparse_rows as kernels
-from . import gram, sweeps
+from . import gram_matrix, sweeps
 from .plan import Plan
 
 _CHUNK = 4096  # rows of a product
@@ -42,7 +42,7 @@ class GramSystem:
     method = "gram"
 
     def __init__(
-        self, rows: gram.Rows, order: np.ndarray, regularization: float, threads: int | None
+        self, rows: gram_matrix.Rows, order: np.ndarray, regularization: float, threads: int | None
     ) -> None:
         self.rows, self.order, self.threads = rows, order, threads
         diagonal = rows.diagonal()
@@ -50,7 +50,7 @@ class GramSystem:
         self._each(
             lambda low, high: kernels.scale(*rows, regularization, self.scale, low, high), _CHUNK
         )
-        self._inverse: tuple[gram.Rows, gram.Rows] | None = None
+        self._inverse: tuple[gram_matrix.Rows, gram_matrix.Rows] | None = None
         self._blocks_of: tuple[np.ndarray, ...] | None = None
 
     def _each(self, task: thread_pool.Task, chunk: int) -> None:
@@ -74,7 +74,7 @@ class GramSystem:
         """K x."""
         return self._product(self.rows, x)
 
-    def _product(self, rows: gram.Rows, x: np.ndarray) -> np.ndarray:
+    def _product(self, rows: gram_matrix.Rows, x: np.ndarray) -> np.ndarray:
         out = np.empty(rows.size)
         self._each(lambda low, high: kernels.multiply(*rows, x, out, low, high), _CHUNK)
         return out
@@ -110,9 +110,9 @@ class GramSystem:
         self._blocks_of = out
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        lower = gram.Rows(starts, columns[used], values[used])
+        lower = gram_matrix.Rows(starts, columns[used], values[used])
         turned = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
-        upper = gram.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
+        upper = gram_matrix.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
         self._inverse = lower, upper
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class GramSystem:
         shape = (self.rows.size, self.rows.size)
         few = csr_matrix((values, columns, starts), shape=shape)[chosen][:, chosen]
         part = copy.copy(self)
-        part.rows = gram.Rows(few.indptr.astype(np.int64), few.indices, few.data)
+        part.rows = gram_matrix.Rows(few.indptr.astype(np.int64), few.indices, few.data)
         part.forget_inverse()
         return part
 
@@ -243,7 +243,7 @@ def make_system(
     report: Progress | None = None,
 ) -> GramSystem | SweepSystem:  # fmt: skip
     """The system by its entries where they fit, else by sweeps."""
-    rows = gram.rows_of(plan, weights, threads, MOST_ENTRIES, report)
+    rows = gram_matrix.rows_of(plan, weights, threads, MOST_ENTRIES, report)
     if rows is None:
         return SweepSystem(plan, weights, regularization, threads)
     return GramSystem(rows, plan.particles.order, regularization, threads)

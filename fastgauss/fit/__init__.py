@@ -1,1 +1,7 @@
-"""Fits of separate ROIs."""
+"""Fits of separate regions of interest: `fit_rois`."""
+
+from .rois import fit_rois
+
+__all__ = [
+    "fit_rois",
+]

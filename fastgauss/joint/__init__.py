@@ -1,1 +1,7 @@
-"""Overlapping spots as one problem."""
+"""Overlapping spots fitted as one problem: `fit_joint`."""
+
+from .joint_fits import fit_joint
+
+__all__ = [
+    "fit_joint",
+]

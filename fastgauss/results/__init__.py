@@ -1,1 +1,11 @@
-"""What a fit returns."""
+"""What a fit returns: `FitResult`, a row for each spot."""
+
+from ..base.status import Status
+from .background import Background
+from .fit_result import FitResult
+
+__all__ = [
+    "Background",
+    "FitResult",
+    "Status",
+]

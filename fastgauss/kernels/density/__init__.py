@@ -1,1 +1,1 @@
-"""fastgauss/kernels/density."""
+"""Sums of kernel densities."""

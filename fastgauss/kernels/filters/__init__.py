@@ -1,1 +1,1 @@
-"""fastgauss/kernels/filters."""
+"""Separable filters."""

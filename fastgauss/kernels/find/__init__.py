@@ -1,1 +1,1 @@
-"""fastgauss/kernels/find."""
+"""Local maxima of a filtered image."""

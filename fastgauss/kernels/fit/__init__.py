@@ -1,1 +1,1 @@
-"""A lane is a spot."""
+"""Fits of separate spots: a lane is a spot."""

@@ -1,1 +1,1 @@
-"""A lane is a pixel."""
+"""Fits of overlapping spots: a lane is a pixel."""

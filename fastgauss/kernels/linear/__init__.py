@@ -1,1 +1,1 @@
-"""fastgauss/kernels/linear."""
+"""Polynomials through rows."""

@@ -1,1 +1,1 @@
-"""Values at points; factories for the caller."""
+"""Values of models at points."""

@@ -1,1 +1,1 @@
-"""Special functions, small linear algebra."""
+"""Special functions and small linear algebra."""

@@ -1,1 +1,1 @@
-"""fastgauss/kernels/register."""
+"""Displacements of windows of images."""

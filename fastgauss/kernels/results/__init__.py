@@ -1,1 +1,1 @@
-"""fastgauss/kernels/results."""
+"""Which spot each pixel belongs to."""

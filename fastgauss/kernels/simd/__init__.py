@@ -1,1 +1,1 @@
-"""Instructions: lanes, masks, prefetch, stack memory."""
+"""Instructions: lanes, masks, prefetch, memory on the stack."""

@@ -1,1 +1,1 @@
-"""fastgauss/kernels/sums."""
+"""Sums by index."""
