@@ -12,10 +12,10 @@ from .base.version import __version__ as __version__
 
 if TYPE_CHECKING:  # the same table for type checkers
     from . import register as register
-    from .base import Grid as Grid
-    from .base import Status as Status
-    from .base import get_num_threads as get_num_threads
-    from .base import set_num_threads as set_num_threads
+    from .base.grid import Grid as Grid
+    from .base.status import Status as Status
+    from .base.thread_pool import get_num_threads as get_num_threads
+    from .base.thread_pool import set_num_threads as set_num_threads
     from .density import KernelDensity as KernelDensity
     from .density import kde as kde
     from .fields import AmplitudeFit as AmplitudeFit
@@ -55,9 +55,12 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .tools import show_config as show_config
     from .tools import warmup as warmup
 
-# The public names of each room. A name is loaded when it is first asked for.
+# The public names of each room. A name is loaded when it is first asked for. (``base`` hands on
+# nothing itself, so that this import does not load its files.)
 _NAMES = {
-    "base": ("Grid", "Status", "get_num_threads", "set_num_threads"),
+    "base.grid": ("Grid",),
+    "base.status": ("Status",),
+    "base.thread_pool": ("get_num_threads", "set_num_threads"),
     "density": ("KernelDensity", "kde"),
     "fields": ("AmplitudeFit", "GaussianField", "Refinement", "render"),
     "filters": (
