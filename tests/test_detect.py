@@ -176,12 +176,12 @@ def test_cells_without_noise_take_the_threshold_of_the_others():
     rng = np.random.default_rng(18)
     volume = rng.normal(0, 1, (300, 1, 300)).astype(np.float32)
     volume[:150] = 0.0
-    picture = response._Picture(volume, response._measure(volume, 1), None)
-    levels = noise._noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0)
+    picture = response.Picture(volume, response._measure(volume, 1), None)
+    levels = noise.noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0)
     assert levels.shape == (2, 1, 2)
     assert levels[0] == pytest.approx(5.0, rel=0.2) == pytest.approx(levels[1], rel=0.2)
     volume[:] = 0.0
-    assert not noise._noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0).any()
+    assert not noise.noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0).any()
 
 
 # -- plateaus, distances, borders --------------------------------------------------------------

@@ -21,10 +21,10 @@ EPS32 = float(np.finfo(np.float32).eps)
 
 def response_of(image, sigma=1.3):
     """The response as find_spots computes it, in the image's shape."""
-    widths = response._three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
-    picture = response._prepare(image, None, False, widths, 1)
+    widths = response.as_three(tuple(np.broadcast_to(float(sigma), image.ndim)), 0.0)
+    picture = response.prepare(image, None, False, widths, 1)
     terms, _ = log_filter.spot_filter(widths)
-    return response._correlate(picture.volume, terms, 1).reshape(image.shape)
+    return response.correlate_picture(picture.volume, terms, 1).reshape(image.shape)
 
 
 # -- filters -----------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def response_of(image, sigma=1.3):
 def test_correlate_equals_dense_kernel(shape, sigmas):
     volume = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     for terms in ([log_filter.smoothing(sigmas)], log_filter.spot_filter(sigmas)[0]):
-        result = response._correlate(volume, terms, 1)
+        result = response.correlate_picture(volume, terms, 1)
         assert np.allclose(result, naive.correlate(volume, terms), rtol=0, atol=20 * EPS32)
 
 
@@ -144,7 +144,7 @@ def test_thin_equals_naive(distance):
     rng = np.random.default_rng(6)
     shape = (7, 30, 40)
     points = np.stack([rng.integers(0, n, 300) for n in shape], axis=1)
-    keep = peaks._thin(points, shape, np.array(distance))
+    keep = peaks.thin_peaks(points, shape, np.array(distance))
     assert np.flatnonzero(keep).tolist() == naive.thin(points, np.array(distance))
 
 

@@ -9,7 +9,7 @@ from tolerances import TOLERANCE
 import fastgauss as fg
 from fastgauss.fit import options
 from fastgauss.joint import neighbours
-from fastgauss.joint.arguments import _read
+from fastgauss.joint.arguments import read_picture
 from fastgauss.joint.driver import _Fit
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.joint import block_cg
@@ -22,7 +22,7 @@ def prepared(name="symmetric", ndim=2, pixel="sample", method="lsq", background=
     """A joint fit before its first round: the solver, its unknowns and its background's."""
     image, _, start = cluster(name, ndim, pixel)
     places = start[:, 1 : 1 + ndim][:, ::-1]
-    picture, places = _read(image, places, None, method, None, None, None)
+    picture, places = read_picture(image, places, None, method, None, None, None)
     chosen = options.options(
         fg.models.get_model(name, ndim), len(places), method=method, pixel=pixel, polarity=0,
         guess=start, fixed=None, bounds=None, shared=(), weighted=False, camera=False,

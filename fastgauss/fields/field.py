@@ -36,7 +36,7 @@ from . import amplitudes as amplitudes_
 from . import arguments, gradients, gram_matrix, sweeps
 from .amplitudes import AmplitudeFit
 from .plan import Plan, make_plan
-from .refinement import Refinement, _refine
+from .refinement import Refinement, refine
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -309,7 +309,7 @@ class GaussianField:
         limit = check.number("tol", tol, above=0.0)
         most = check.integer("max_iter", max_iter, at_least=0)
         with reporting(progress, 100, "%") as report:
-            return _refine(self, data, start, names, limit, most, self._threads, report)
+            return refine(self, data, start, names, limit, most, self._threads, report)
 
     def as_sparse(self) -> Any:
         """The matrix A (nodes, n) as scipy.sparse.csc_array, nodes in C order.

@@ -293,7 +293,7 @@ class _Job:
         return (0.5 * (moved + moved.swapaxes(1, 2))).reshape(widths.shape)
 
 
-def _refine(
+def refine(
     field: Any,
     data: Data,
     amplitudes: np.ndarray,

@@ -21,10 +21,10 @@ import numpy as np
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress, report_part, reporting
 from . import log_filter
-from .noise import _noise_thresholds
+from .noise import noise_thresholds
 from .options import check_search
-from .peaks import _peaks, _refine, _thin
-from .response import _correlate, _prepare, _three
+from .peaks import find_peaks, refine_peaks, thin_peaks
+from .response import as_three, correlate_picture, prepare
 
 POLARITIES = ("bright", "dark")
 _PREPARED, _FILTERED = 15, 70  # hundredths of the time after which that is done
@@ -160,22 +160,22 @@ def find_spots(
         return np.empty((0, array.ndim))
 
     with reporting(progress, 100, "%") as report:
-        widths = _three(sigmas, 0.0)
-        picture = _prepare(array, holes, dark, widths, threads)
+        widths = as_three(sigmas, 0.0)
+        picture = prepare(array, holes, dark, widths, threads)
         terms, gain = log_filter.spot_filter(widths)
         filtering = report_part(report, 100, _PREPARED, _FILTERED)
-        response = _correlate(picture.volume, terms, threads, filtering)
+        response = correlate_picture(picture.volume, terms, threads, filtering)
         if threshold is None:
             least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
-            levels = _noise_thresholds(picture, response, widths, least)
+            levels = noise_thresholds(picture, response, widths, least)
         else:
             levels = np.full((1, 1, 1), threshold)
-        points = _peaks(picture, response, levels, widths, threads)
-        points = points[_thin(points, response.shape, np.array(_three(distances, 1.0)))]
+        points = find_peaks(picture, response, levels, widths, threads)
+        points = points[thin_peaks(points, response.shape, np.array(as_three(distances, 1.0)))]
         axes = np.flatnonzero(widths)
         lengths = np.array(response.shape)[axes]
         inside = np.all((points[:, axes] >= margin) & (points[:, axes] < lengths - margin), axis=1)
-        found = _refine(response, points[inside])[:, axes]
+        found = refine_peaks(response, points[inside])[:, axes]
         if report is not None:
             report(100, 100)
         return found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..kernels.find import local_maxima
-from .response import _Picture
+from .response import Picture
 
 NOISE_FACTOR = 5.0  # default threshold in standard deviations of the response's noise
 _CELL_BLOBS = 1000.0  # independent responses in a cell of the noise map
@@ -29,7 +29,7 @@ def _cells(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> tuple[
 
 
 def _cell_samples(
-    picture: _Picture, response: np.ndarray, cells: tuple[int, ...]
+    picture: Picture, response: np.ndarray, cells: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted samples ``(cells, S)`` of the response on a regular grid, and how many live."""
     shape = response.shape
@@ -49,8 +49,8 @@ def _cell_samples(
     return ordered, np.count_nonzero(~np.isnan(ordered), axis=1)
 
 
-def _noise_thresholds(
-    picture: _Picture, response: np.ndarray, sigmas: tuple[float, float, float], least: float
+def noise_thresholds(
+    picture: Picture, response: np.ndarray, sigmas: tuple[float, float, float], least: float
 ) -> np.ndarray:
     """Default threshold in each cell: NOISE_FACTOR times the noise above its centre."""
     cells = _cells(response.shape, sigmas)
@@ -63,7 +63,7 @@ def _noise_thresholds(
     return levels.reshape(cells)
 
 
-def _level_at(levels: np.ndarray, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def level_at(levels: np.ndarray, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Thresholds at points, linear between the centres of the cells."""
     if levels.size == 1:
         return np.full(len(points), levels.flat[0])

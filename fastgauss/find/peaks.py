@@ -7,8 +7,8 @@ import numpy as np
 from ..base import thread_pool
 from ..kernels.find import local_maxima
 from . import log_filter
-from .noise import _level_at
-from .response import _CHUNK, _each_chunk, _Picture
+from .noise import level_at
+from .response import CHUNK, Picture, each_chunk
 
 _PROOF = 0.5  # a spot rises above the ring around it by this part of what its response says
 _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # false response, relative to the signal
@@ -34,7 +34,7 @@ def _local_maxima(
             capacity = count
         found[start] = where[:count].copy(), tied[:count].copy()
 
-    _each_chunk(response, task, threads)
+    each_chunk(response, task, threads)
     parts = [found[start] for start in sorted(found)]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
@@ -47,8 +47,8 @@ def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.n
     return _ROUNDING * window.max(axis=1)[planes]
 
 
-def _peaks(
-    picture: _Picture,
+def find_peaks(
+    picture: Picture,
     response: np.ndarray,
     levels: np.ndarray,
     sigmas: tuple[float, float, float],
@@ -64,7 +64,7 @@ def _peaks(
         where = where[~picture.blocked.flat[where]]
     points = np.stack(np.unravel_index(where, response.shape), axis=1)
     strength = response.flat[where]
-    good = strength > _level_at(levels, points, response.shape)
+    good = strength > level_at(levels, points, response.shape)
     good &= strength > _rounding_level(picture.peaks, sigmas[0], points[:, 0])
     points, strength = points[good], strength[good]
     good = _stand_out(picture.volume, points, strength, sigmas, threads)
@@ -89,11 +89,11 @@ def _stand_out(
     def task(start: int, stop: int) -> None:
         local_maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
 
-    thread_pool.run(lambda: task, len(points), max(1, _CHUNK // len(ring)), threads)
+    thread_pool.run(lambda: task, len(points), max(1, CHUNK // len(ring)), threads)
     return keep
 
 
-def _thin(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:
+def thin_peaks(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:
     """Which points stay when those closer than a distance to a stronger one go."""
     keep = np.ones(len(points), dtype=np.bool_)
     if np.any(distance > 1.0) and len(points) > 1:
@@ -103,7 +103,7 @@ def _thin(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> n
     return keep
 
 
-def _refine(response: np.ndarray, points: np.ndarray) -> np.ndarray:
+def refine_peaks(response: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Vertices of the parabolas through each maximum and its two neighbours on an axis."""
     refined = points.astype(np.float64)
     centre = response[tuple(points.T)].astype(np.float64)

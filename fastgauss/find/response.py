@@ -15,13 +15,13 @@ from ..filters.separable import Source, correlate
 from ..kernels.find import local_maxima
 from . import log_filter
 
-_CHUNK = 1 << 17  # pixels that a task takes at a time
+CHUNK = 1 << 17  # pixels that a task takes at a time
 _PEDESTAL_SAMPLES = 1 << 14
 _WINDOW = 0.4  # a maximum on a missing pixel needs this part of its Gaussian window
 _LARGEST = 1e30  # from here on sums of float32 numbers might overflow: missing
 
 
-class _Picture(NamedTuple):
+class Picture(NamedTuple):
     """An image made ready for the filters: a float32 volume of bright spots on about zero."""
 
     volume: np.ndarray
@@ -36,7 +36,7 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
     return array[:, None, :] if array.ndim == 2 else array[None, None, :]
 
 
-def _three(values: tuple[float, ...], absent: float) -> tuple[float, float, float]:
+def as_three(values: tuple[float, ...], absent: float) -> tuple[float, float, float]:
     """Values for the axes of an image at the places where `_as_volume` puts them."""
     z, y, x = {1: (absent, absent, *values), 2: (values[0], absent, values[-1])}.get(
         len(values), values
@@ -44,9 +44,9 @@ def _three(values: tuple[float, ...], absent: float) -> tuple[float, float, floa
     return z, y, x
 
 
-def _each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:
+def each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:
     """Run a task on ranges of planes; the ranges depend on the shape alone."""
-    planes = max(1, _CHUNK // (volume.shape[1] * volume.shape[2]))
+    planes = max(1, CHUNK // (volume.shape[1] * volume.shape[2]))
     thread_pool.run(lambda: task, volume.shape[0], planes, threads)
 
 
@@ -66,19 +66,19 @@ def _pedestal(volume: np.ndarray) -> float:
 def _measure(volume: np.ndarray, threads: int | None) -> np.ndarray:
     """Largest magnitude of each plane, NaN or infinity where there is one."""
     bits, peaks = volume.view(np.int32), np.empty(len(volume), dtype=np.int32)
-    _each_chunk(
+    each_chunk(
         volume, lambda start, stop: local_maxima.plane_peaks(bits, peaks, start, stop), threads
     )
     return peaks.view(np.float32)
 
 
-def _prepare(
+def prepare(
     image: np.ndarray,
     mask: np.ndarray | None,
     dark: bool,
     sigmas: tuple[float, float, float],
     threads: int | None,
-) -> _Picture:
+) -> Picture:
     """Subtract a pedestal while casting to float32, fill what is missing."""
     source = _as_volume(image)
     holes = None if mask is None else _as_volume(mask)
@@ -94,12 +94,12 @@ def _prepare(
         if holes is not None:
             np.copyto(target, np.nan, where=holes[start:stop])
 
-    _each_chunk(volume, cast, threads)
+    each_chunk(volume, cast, threads)
     peaks = _measure(volume, threads)
     if np.all(peaks < _LARGEST):
-        return _Picture(volume, peaks, None)
+        return Picture(volume, peaks, None)
     blocked = _fill(volume, sigmas, threads)
-    return _Picture(volume, _measure(volume, threads), blocked)
+    return Picture(volume, _measure(volume, threads), blocked)
 
 
 def _fill(
@@ -112,13 +112,13 @@ def _fill(
     gap = ~(np.abs(volume) < _LARGEST)
     volume[gap] = 0.0
     terms = [log_filter.smoothing(sigmas)]
-    weight = _correlate(np.logical_not(gap).astype(np.float32), terms, threads)
-    mean = _correlate(volume, terms, threads)
+    weight = correlate_picture(np.logical_not(gap).astype(np.float32), terms, threads)
+    mean = correlate_picture(volume, terms, threads)
     np.divide(mean, weight, out=volume, where=gap & (weight > 1e-6))
     return gap & (weight < _WINDOW)
 
 
-def _correlate(
+def correlate_picture(
     volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
     report: Progress | None = None,
 ) -> np.ndarray:  # fmt: skip

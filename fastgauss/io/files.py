@@ -24,7 +24,7 @@ from typing import IO, Any
 from ..base.optional import require
 
 
-def _existing(path: str | os.PathLike, what: str, folders: tuple[str, ...] = ()) -> Path:
+def existing(path: str | os.PathLike, what: str, folders: tuple[str, ...] = ()) -> Path:
     """A path to a file, or to a folder whose name has one of these endings."""
     path = Path(path)
     if path.is_dir() and path.suffix.lower() not in folders:
@@ -34,7 +34,7 @@ def _existing(path: str | os.PathLike, what: str, folders: tuple[str, ...] = ())
     return path
 
 
-def _by_suffix(path: Path, known: Mapping[str, Any], what: str) -> Any:
+def by_suffix(path: Path, known: Mapping[str, Any], what: str) -> Any:
     for suffix, value in known.items():
         if path.name.lower().endswith(suffix):
             return value
@@ -59,7 +59,7 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Raise now what writing would raise after the work is done."""
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
@@ -72,6 +72,6 @@ def _check_place(path: Path) -> None:
 
 def check_plot(path: str | os.PathLike) -> None:
     """Raise unless a plot can be written there."""
-    _by_suffix(Path(path), PLOT_SUFFIXES, "plot")
+    by_suffix(Path(path), PLOT_SUFFIXES, "plot")
     require("matplotlib", "plotting", "plot")
-    _check_place(Path(path))
+    check_place(Path(path))

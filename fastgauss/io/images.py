@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..base.optional import require
-from .files import _by_suffix, _existing
+from .files import by_suffix, existing
 
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # ITU-R BT.709, as scikit-image's rgb2gray
 
@@ -62,7 +62,7 @@ def _native(pixels: Any) -> np.ndarray:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading_errors(path: Path) -> Iterator[None]:
     """Make one kind of error of whatever a file library raises."""
     try:
         yield
@@ -96,16 +96,16 @@ def open_image(path: str | os.PathLike) -> Iterator[Frames]:
     ImportError
         If the library for this format is missing.
     """
-    path = _existing(path, "an image", (".zarr",))
-    opener = _by_suffix(path, _OPENERS, "image")
+    path = existing(path, "an image", (".zarr",))
+    opener = by_suffix(path, _OPENERS, "image")
     with ExitStack() as stack:
-        with _reading(path):
+        with reading_errors(path):
             count, read = opener(path, stack)
             if count < 1:
                 raise ValueError("it holds no frame")
 
         def read_frame(index: int) -> np.ndarray:
-            with _reading(path):
+            with reading_errors(path):
                 return _native(read(index))
 
         yield Frames(count, read_frame)

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from ..base.optional import require
-from .files import _by_suffix, _check_place, _existing, replacing
-from .images import _reading
+from .files import by_suffix, check_place, existing, replacing
+from .images import reading_errors
 
 _CSV_ROWS = 10_000  # converted at a time
 
@@ -113,15 +113,15 @@ _READERS: dict[str, Callable[[Path], tuple[dict[str, np.ndarray], str | None]]] 
 
 def check_table(path: str | os.PathLike) -> None:
     """Raise unless a table can be written there."""
-    writer = _by_suffix(Path(path), _WRITERS, "table")
+    writer = by_suffix(Path(path), _WRITERS, "table")
     if writer is _write_parquet:
         require("pyarrow", "writing Parquet", "pandas")
-    _check_place(Path(path))
+    check_place(Path(path))
 
 
 def holds_metadata(path: str | os.PathLike) -> bool:
     """Whether a table of this name holds more than columns of numbers."""
-    return _by_suffix(Path(path), _WRITERS, "table") is not _write_csv
+    return by_suffix(Path(path), _WRITERS, "table") is not _write_csv
 
 
 def write_table(
@@ -152,7 +152,7 @@ def write_table(
     ImportError
         If the library for this format is missing.
     """
-    writer = _by_suffix(Path(path), _WRITERS, "table")
+    writer = by_suffix(Path(path), _WRITERS, "table")
     with replacing(path) as file:
         writer(file, table, metadata, columns or {})
 
@@ -180,7 +180,7 @@ def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | No
     ImportError
         If the library for this format is missing.
     """
-    place = _existing(path, "a table")
-    reader = _by_suffix(place, _READERS, "table")
-    with _reading(place):
+    place = existing(path, "a table")
+    reader = by_suffix(place, _READERS, "table")
+    with reading_errors(place):
         return reader(place)

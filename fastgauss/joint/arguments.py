@@ -29,7 +29,7 @@ class _Picture(NamedTuple):
         return np.array((1, *self.shape)[-3:])
 
 
-def _read(
+def read_picture(
     image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
 ) -> tuple[_Picture, np.ndarray]:
     """The image and the places (n, d) of spots in it, with the frame first in a stack."""
@@ -66,7 +66,7 @@ def _read(
     )
 
 
-def _background(
+def read_background(
     background: Any, shape: tuple[int, ...], fixed: dict[str, Any] | None
 ) -> tuple[str, np.ndarray]:
     """Its kind, "known" if nothing of it is fitted, and what is known of it."""

@@ -14,7 +14,7 @@ from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
 from . import start_values
-from .arguments import _background, _read
+from .arguments import read_background, read_picture
 from .driver import _Fit
 
 
@@ -117,7 +117,7 @@ def fit_joint(
     >>> fg.fit_joint(image, [[31.0, 20.0], [31.0, 23.0]]).amplitude.round(6)
     array([100.,  80.])
     """
-    picture, places = _read(image, positions, frames, method, weights, variance, mask)
+    picture, places = read_picture(image, positions, frames, method, weights, variance, mask)
     ndim = places.shape[1] - (frames is not None)
     chosen = options(
         get_model(model, ndim), len(places), method=method, pixel=pixel, polarity=0, guess=guess,
@@ -129,7 +129,7 @@ def fit_joint(
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
     size = box_sides(box, ndim)
-    kind, ground = _background(background, picture.shape, fixed)
+    kind, ground = read_background(background, picture.shape, fixed)
     start = chosen.guess
     with reporting(progress, len(places), "spot") as report:
         if start is None:

@@ -24,7 +24,7 @@ from ..kernels.joint import block_cg, normal_equations
 from ..kernels.joint import image as kernels
 from ..kernels.simd.lane_types import WIDTH
 from ..kernels.simd.lanes import lane_rows
-from ..results.pixel_owners import _each_slab
+from ..results.pixel_owners import each_slab
 from .coordinates import Coordinates
 from .neighbours import Crowd
 from .scene import _SPOTS, Call, Progress, Scene, State
@@ -110,7 +110,7 @@ class Joint:
                 scene.extent, low, high, np.empty(9 * self.table),
             )  # fmt: skip
 
-        _each_slab(self.crowd.windows, spots, scene.extent, work, self.threads)
+        each_slab(self.crowd.windows, spots, scene.extent, work, self.threads)
 
     def measure(self, ground: np.ndarray, spots: np.ndarray, own: bool = True) -> np.ndarray:
         """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""

@@ -14,7 +14,7 @@ from .model import Model, get_model
 _GRID = 81  # places of z that a start is looked for at
 
 
-def _bracket(curve: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bracket(curve: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """1 + u**2 + A u**3 + B u**4 and its derivative by z."""
     _, centre, depth, third, fourth = curve
     u = (z - centre) / depth
@@ -61,7 +61,7 @@ class AstigmaticModel(Model):
         """sigma_x and sigma_y in pixels at z, (..., 2)."""
         z = np.asarray(check.real_array("z", z), dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.stack([c[0] * np.sqrt(_bracket(c, z)[0]) for c in self.curves], axis=-1)
+            return np.stack([c[0] * np.sqrt(bracket(c, z)[0]) for c in self.curves], axis=-1)
 
     def widths(self, params: np.ndarray) -> np.ndarray:
         """The sigmas along x and y of spots, (..., 2)."""
@@ -91,7 +91,7 @@ class AstigmaticModel(Model):
         z = params[..., 3]
         slopes = []
         for curve in self.curves:
-            value, slope = _bracket(curve, z)
+            value, slope = bracket(curve, z)
             slopes.append(0.5 * curve[0] * slope / np.sqrt(value))
         by_z = jacobian[..., 3] * slopes[0] + jacobian[..., 4] * slopes[1]
         return np.concatenate([jacobian[..., :3], by_z[..., None], jacobian[..., 5:]], axis=-1)

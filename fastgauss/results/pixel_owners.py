@@ -23,11 +23,11 @@ def claim(
     def work(spots: np.ndarray, low: int, high: int) -> None:
         pixel_owners.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
 
-    _each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
+    each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
     return owner
 
 
-def _each_slab(
+def each_slab(
     windows: np.ndarray, spots: np.ndarray, extent: np.ndarray,
     work: Callable[[np.ndarray, int, int], None], threads: int | None,
 ) -> None:  # fmt: skip

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..find.detection import find_spots
 from ..find.options import check_search
-from ..models.astigmatic import AstigmaticModel, _bracket, astigmatic_model
+from ..models.astigmatic import AstigmaticModel, astigmatic_model, bracket
 from .image_fits import fit_spots
 
 
@@ -97,7 +97,7 @@ def _fit_curve(z: np.ndarray, sigma: np.ndarray, error: np.ndarray) -> np.ndarra
 
     def residual(curve: np.ndarray) -> np.ndarray:
         scaled = np.array([curve[0], curve[1] * extent, curve[2] * extent, curve[3], curve[4]])
-        return (scaled[0] * np.sqrt(_bracket(scaled, z)[0]) - sigma) * weight
+        return (scaled[0] * np.sqrt(bracket(scaled, z)[0]) - sigma) * weight
 
     narrowest = sigma.argmin()
     start = [sigma[narrowest], z[narrowest] / extent, 0.4, 0.0, 0.0]

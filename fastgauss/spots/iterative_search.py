@@ -36,7 +36,7 @@ from ..joint.joint_fits import fit_joint
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
 from .pruning import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
-from .search_options import _of_rows, _refuse_rows
+from .search_options import of_rows, refuse_rows
 
 ROUNDS = 20  # at most, of looking for spots
 _NEW_FROM_OLD = 0.75  # sigmas between a peak of the residual and a spot, at least
@@ -59,7 +59,7 @@ def pursue(
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
     places = None
     if positions is None:
-        _refuse_rows(fit)
+        refuse_rows(fit)
     else:
         places = check.positions(positions, picture.ndim)
     background = "local" if fit["background"] is None else fit["background"]
@@ -128,8 +128,8 @@ class _Crowd:
         if rows is None:
             return out | {"guess": None, "fixed": None, "bounds": None, "shared": ()}
         return out | {
-            "fixed": _of_rows(out["fixed"], rows, False),
-            "bounds": _of_rows(out["bounds"], rows, True),
+            "fixed": of_rows(out["fixed"], rows, False),
+            "bounds": of_rows(out["bounds"], rows, True),
         }
 
     def _between(self, hold: np.ndarray | None, rows: np.ndarray | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-def _refuse_rows(fit: dict[str, Any]) -> None:
+def refuse_rows(fit: dict[str, Any]) -> None:
     """Options by spot need to know the spots."""
     if fit["guess"] is not None:
         raise ValueError("guess needs positions with joint=True")
@@ -19,7 +19,7 @@ def _refuse_rows(fit: dict[str, Any]) -> None:
                 raise ValueError(f"{name}[{key!r}] must be numbers without positions")
 
 
-def _of_rows(values: dict[str, Any] | None, rows: np.ndarray, pairs: bool) -> dict[str, Any] | None:
+def of_rows(values: dict[str, Any] | None, rows: np.ndarray, pairs: bool) -> dict[str, Any] | None:
     """Fixed values or bounds of these spots."""
 
     def part(value: Any) -> Any:

@@ -12,7 +12,7 @@ MODES = ("raise", "wrap", "clip", "drop")
 _BATCH = 1 << 20  # pairs of which a copy is made where the arrays do not lie as needed
 
 
-def _index_error(position: Any, value: Any, axis: int, size: int) -> IndexError:
+def index_error(position: Any, value: Any, axis: int, size: int) -> IndexError:
     return IndexError(
         f"index {value} at position {position} of indices is out of bounds for axis {axis} "
         f"with size {size}"
@@ -33,7 +33,7 @@ def _refuse_outside(array: np.ndarray, axis: int, n: int) -> None:
         if bad.size:
             place = np.unravel_index(start + int(bad[0]), array.shape)
             position = int(place[0]) if array.ndim == 1 else tuple(map(int, place))
-            raise _index_error(position, part[bad[0]], axis, n)
+            raise index_error(position, part[bad[0]], axis, n)
 
 
 def check_bounds(

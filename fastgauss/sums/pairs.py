@@ -16,7 +16,7 @@ _BYTES = 32 << 20  # of such copies of values
 
 
 @cache
-def _adds(out: np.dtype, values: np.dtype) -> bool:
+def can_add(out: np.dtype, values: np.dtype) -> bool:
     """Whether the kernels add such values to such an array, by numpy's rules of casting."""
     known = out.isnative and values.isnative and out.kind in "iufc" and values.kind in "biufc"
     if not known or {out.char, values.char} & set("egG"):
@@ -24,7 +24,7 @@ def _adds(out: np.dtype, values: np.dtype) -> bool:
     return np.can_cast(np.result_type(out, values), out, "same_kind")
 
 
-def _index_arrays(indices: Any) -> tuple[np.ndarray, ...] | None:
+def index_arrays(indices: Any) -> tuple[np.ndarray, ...] | None:
     """Index arrays of a fancy index, or None for what numpy should look at."""
     items = indices if isinstance(indices, tuple) else (indices,)
     if not items or any(isinstance(item, np.ma.MaskedArray) for item in items):
@@ -39,7 +39,7 @@ def _index_arrays(indices: Any) -> tuple[np.ndarray, ...] | None:
     return arrays if whole else None
 
 
-def _spread(values: Any, arrays: tuple[np.ndarray, ...] | None, out: np.ndarray) -> Any:
+def spread_values(values: Any, arrays: tuple[np.ndarray, ...] | None, out: np.ndarray) -> Any:
     """Values for numpy: numpy 2.4 reads past the end of one row meant for rows of indices."""
     if arrays is None or len(arrays) > out.ndim or isinstance(values, np.ma.MaskedArray):
         return values
@@ -108,14 +108,14 @@ class _Job:
         return total
 
 
-def _plan(
+def plan_job(
     out: np.ndarray, arrays: tuple[np.ndarray, ...], values: ArrayLike, mode: str
 ) -> _Job | None:
     """The job, or None if it is numpy's."""
     if isinstance(values, np.ma.MaskedArray) or len(arrays) > out.ndim:
         return _decline(mode, "index arrays for at most the axes of out, and plain values")
     given = np.asarray(values)
-    if not _adds(out.dtype, given.dtype):
+    if not can_add(out.dtype, given.dtype):
         return _decline(mode, f"values that cast to out, got {given.dtype} for {out.dtype}")
     rows = out.ndim > 1 and len(arrays) == 1 and out.shape[0] > 0 and out[0].flags.c_contiguous
     apart = out.ndim == 1 and (abs(out.strides[0]) >= out.itemsize or out.size < 2)
@@ -140,7 +140,7 @@ def _decline(mode: str, need: str) -> _Job | None:
     return None
 
 
-def _run(job: _Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
+def run_job(job: _Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
     """Check the indices, then add all pairs, in whole or in batches."""
     plain = job.mode == "raise" and len(job.arrays) == 1 and job.whole and job.kind == "value"
     if plain and not compensated and accumulate is None and job.n:

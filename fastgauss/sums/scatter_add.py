@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from ..kernels.sums import scatter_add as kernels
-from .bounds import MODES, _index_error
-from .pairs import _adds, _index_arrays, _plan, _run, _spread
+from .bounds import MODES, index_error
+from .pairs import can_add, index_arrays, plan_job, run_job, spread_values
 
 _SMALL = 1 << 15  # pairs that are checked and added by one call of one kernel
 
@@ -104,14 +104,14 @@ def add_at(
         if bad == _DONE:
             return
         if bad >= 0:
-            raise _index_error(bad, indices[bad], 0, len(out))
+            raise index_error(bad, indices[bad], 0, len(out))
     for name, given in (("out", out), ("values", values), ("indices", indices)):
         if isinstance(given, np.ma.MaskedArray):
             raise TypeError(f"{name} must be a plain array, got a masked array")
     _check_options(out, mode, compensated, accumulate)
     thread_pool.resolve_threads(threads)
-    arrays = _index_arrays(indices)
-    job = None if arrays is None else _plan(out, arrays, values, mode)
+    arrays = index_arrays(indices)
+    job = None if arrays is None else plan_job(out, arrays, values, mode)
     if job is None:
         if arrays is None and mode != "raise":
             raise TypeError(f"mode={mode!r} needs arrays of integers as indices")
@@ -120,9 +120,9 @@ def add_at(
                 "compensated and accumulate need arrays of integers as indices, an out whose rows "
                 "are contiguous, and values that cast to it and broadcast to out[indices]"
             )
-        np.add.at(out, indices, _spread(values, arrays, out))
+        np.add.at(out, indices, spread_values(values, arrays, out))
         return
-    _run(job, compensated, accumulate, threads)
+    run_job(job, compensated, accumulate, threads)
 
 
 _DONE, _NOT = -1, -2
@@ -144,7 +144,7 @@ def _try_small(out: Any, indices: Any, values: Any) -> int:
     else:
         return _NOT
     flags = out.flags
-    if not (_adds(out.dtype, values.dtype) and flags.c_contiguous and flags.writeable and n):
+    if not (can_add(out.dtype, values.dtype) and flags.c_contiguous and flags.writeable and n):
         return _NOT
     if values.dtype.kind == "b":
         return _NOT

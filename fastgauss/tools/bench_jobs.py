@@ -22,7 +22,7 @@ from ..register import translation
 from ..sums.binning import histogram
 from ..sums.healpix import healpix_add
 from ..sums.scatter_add import add_at
-from .bench_spots import _finds, _fits, _values
+from .bench_spots import find_jobs, fit_jobs, value_jobs
 from .bench_types import Job, Timed
 
 MODULES = {  # what a package is imported by, where that is not its name
@@ -284,13 +284,13 @@ def _pairs(scale: float, threads: int) -> tuple:
 
 
 JOBS = {
-    "fit": Job("fit_rois, symmetric 7x7", "spots", partial(_fits, "symmetric", 7, "lsq")),
-    "fit-11": Job("fit_rois, elliptic 11x11", "spots", partial(_fits, "elliptic", 11, "lsq")),
+    "fit": Job("fit_rois, symmetric 7x7", "spots", partial(fit_jobs, "symmetric", 7, "lsq")),
+    "fit-11": Job("fit_rois, elliptic 11x11", "spots", partial(fit_jobs, "elliptic", 11, "lsq")),
     "fit-mle": Job(
-        "fit_rois, symmetric 11x11, mle", "spots", partial(_fits, "symmetric", 11, "mle")
+        "fit_rois, symmetric 11x11, mle", "spots", partial(fit_jobs, "symmetric", 11, "mle")
     ),
-    "find": Job("find_spots, 1 in 1000 pixels", "pixels", _finds),
-    "evaluate": Job("evaluate, elliptic", "points", _values),
+    "find": Job("find_spots, 1 in 1000 pixels", "pixels", find_jobs),
+    "evaluate": Job("evaluate, elliptic", "points", value_jobs),
     "render": Job("render, 2-D, sigma 1.5 to 3", "spots", _images),
     "render-3d": Job("render, 3-D, sigma 1, tol 1e-4", "spots", _volumes),
     "add_at": Job("add_at, 49,152 bins", "values", _sums),

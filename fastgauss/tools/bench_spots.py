@@ -81,7 +81,7 @@ def _scipy_fit(rois: np.ndarray, guess: np.ndarray, model: str, method: str) -> 
     return Timed(likelihood if method == "mle" else least_squares, len(rois))
 
 
-def _fits(model: str, side: int, method: str, scale: float, threads: int) -> tuple:
+def fit_jobs(model: str, side: int, method: str, scale: float, threads: int) -> tuple:
     count = round(40_000 * scale * 49 / side**2)
     rois, guess = _spots(count, side, model)
     options: dict[str, Any] = {"guess": guess, "tol": TOL, "max_iter": MAX_ITER, "threads": threads}
@@ -130,7 +130,7 @@ def photutils_finder() -> Find:
     return find
 
 
-def _finds(scale: float, threads: int) -> tuple:
+def find_jobs(scale: float, threads: int) -> tuple:
     rng, side = np.random.default_rng(0), int(1024 * math.sqrt(scale))
     places = rng.uniform(8, side - 9, (side * side // 1000, 2))
     light = render((side, side), places, rng.uniform(100, 300, len(places)), SIGMA)
@@ -146,7 +146,7 @@ def _finds(scale: float, threads: int) -> tuple:
     }
 
 
-def _values(scale: float, threads: int) -> tuple:
+def value_jobs(scale: float, threads: int) -> tuple:
     x, y = np.random.default_rng(0).uniform(0, 10, (2, int(500_000 * scale)))
     spot = (100.0, 5.0, 4.0, 1.2, 1.6, 10.0)
 

@@ -206,7 +206,7 @@ def _moments_to_fourth(m, ny, y0, sums, target) -> None:
 
 
 @device
-def _inverse_of_widths(m, p):
+def inverse_of_widths(m, p):
     """Q = P**-1 as (xx, yy, xy)."""
     p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
     scale = 1.0 / (p1 * p2 - p3 * p3)
@@ -242,7 +242,7 @@ def make_sampled(estimator: Estimator) -> Callable:
 @device
 def _metric(m, p):
     """M = P**-2 as (xx, xy, yy)."""
-    q1, q2, q3 = _inverse_of_widths(m, p)
+    q1, q2, q3 = inverse_of_widths(m, p)
     return q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2
 
 

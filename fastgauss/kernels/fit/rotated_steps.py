@@ -11,7 +11,7 @@ from .._compile import device
 from ..numeric.packed_cholesky import packed
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, maximum, minimum, sqrt, store
-from .rotated import _inverse_of_widths
+from .rotated import inverse_of_widths
 from .variable_projection import limit_centre, limit_width, reciprocal
 
 _MOST_TURN = 0.5  # radians in one step
@@ -37,7 +37,7 @@ def step_rotated(m, p, t, q) -> None:
     """
     scale = reciprocal(load(m, p))
     p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
-    q1, q2, q3 = _inverse_of_widths(m, p)
+    q1, q2, q3 = inverse_of_widths(m, p)
     c1, c2, c3 = _sandwich(
         p1, p2, p3, load(m, t + 3) * scale, load(m, t + 5) * scale, load(m, t + 4) * scale * 0.5
     )

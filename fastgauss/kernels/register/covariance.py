@@ -100,7 +100,7 @@ def _gain(correlation, f):
 
 
 @device
-def _finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
+def finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
     """Covariance and quality of a displacement."""
     sums = scratch.sums
     w0 = sums[0]

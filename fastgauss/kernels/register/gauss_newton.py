@@ -26,7 +26,7 @@ import numpy as np
 from .._compile import device, kernel
 from ..simd.lanes import broadcast, floor, load, store
 from ..simd.masked import lane_count, total
-from .covariance import _finish
+from .covariance import finish
 from .quintic_spline import spline_slopes, spline_weights, weigh_six
 from .window_columns import (
     CONVERGED,
@@ -264,4 +264,4 @@ def refine(
         status[n] = code
         if code in (CONVERGED, MAX_ITERATIONS):
             result[DX], result[DY] = dx, dy
-            _finish(box, u1, shape[1], dx, dy, low_pass, unit, scratch, result)
+            finish(box, u1, shape[1], dx, dy, low_pass, unit, scratch, result)
