@@ -1,6 +1,6 @@
 """The Python blocks of a page: found and run, top to bottom in one namespace.
 
-For the tests (``tests/test_docs.py``) and for the pictures of the site (``conf.py``).
+For the tests (``tests/package/test_docs.py``) and for the pictures of the site (``conf.py``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ FASTGAUSS_EVERY_COMBINATION=1 none is.
 import gc
 import os
 
-collect_ignore = ["guarded.py"]  # a program of its own
+collect_ignore = ["support/guarded.py"]  # a program of its own
 
 gc.set_threshold(50_000, 20, 20)  # compiling leaves millions of objects: a tenth of its time
 

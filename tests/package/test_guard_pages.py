@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_any_input import DEEP
+from public_calls import DEEP
 
 from fastgauss.kernels._compile import JIT_DISABLED
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).resolve().parents[1]
+FOLDERS = (TESTS.parent, TESTS / "support", TESTS / "naive")
 pytestmark = [
     pytest.mark.skipif(JIT_DISABLED, reason="numpy's twins are checked by numpy"),
     pytest.mark.skipif(sys.platform != "linux", reason="asks the C library for pages"),
@@ -20,9 +21,9 @@ pytestmark = [
 @pytest.mark.parametrize("side", ["end", "start"] if DEEP else ["end"])
 def test_nothing_beyond_an_array_is_touched(side):
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", HERE / "guarded.py", side],
+        [sys.executable, "-X", "faulthandler", TESTS / "support" / "guarded.py", side],
         capture_output=True, text=True, timeout=400, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))},
     )  # fmt: skip
     last = done.stdout.splitlines()[-1:]
     assert done.returncode == 0 and last[0].startswith("done"), (last, done.stderr[-3000:])
@@ -32,12 +33,12 @@ def test_the_guard_stops_a_kernel_that_reads_on():
     code = """
 import sys; sys.argv = ["guarded", "end"]
 import guarded, numpy as np
-from fastgauss.kernels import lanes
+from fastgauss.kernels.simd import lanes, mask_bits
 from fastgauss.kernels._compile import kernel
 
 @kernel
 def first(a, i):
-    return lanes.mask_bits(lanes.load(a, i) > 0.0)
+    return mask_bits.mask_bits(lanes.load(a, i) > 0.0)
 
 first(np.ones(16), 0)
 guarded.install()
@@ -48,7 +49,7 @@ first(a, 9)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))},
     )  # fmt: skip
     assert done.stdout.strip() == "inside", done.stderr[-3000:]
     assert done.returncode < 0

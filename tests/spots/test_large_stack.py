@@ -18,7 +18,7 @@ import fastgauss.dask as fd  # noqa: E402
 from fastgauss.io import images  # noqa: E402
 
 SIDE, COUNT = 20, 7
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "large_stack.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "large_stack.py"
 
 
 @pytest.fixture(scope="module")

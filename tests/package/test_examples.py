@@ -10,7 +10,7 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def example(name):

@@ -132,7 +132,7 @@ def test_errors_in_a_long_chain_are_those_of_the_whole_matrix():
 @compiled
 @pytest.mark.parametrize("seed", range(8))
 def test_ten_turned_spots_come_back_overlapping_ones_too(seed):
-    path = Path(__file__).resolve().parent.parent / "examples" / "ten_turned_spots.py"
+    path = Path(__file__).resolve().parents[2] / "examples" / "ten_turned_spots.py"
     truth, each = runpy.run_path(str(path))["make"](seed)
     result = fg.fit_joint(each.sum(axis=0), truth[:, 2:0:-1], "rotated", box=25)
     assert result.converged.all()

@@ -21,7 +21,7 @@ from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.models.factories import sigmas_of
 from fastgauss.models.model import get_model
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(5)
 PARAMS = {
     ("symmetric", 1): [5.0, 3.0, 1.5, 1.0],

@@ -10,20 +10,18 @@ from __future__ import annotations
 import dataclasses
 import faulthandler
 import inspect
-import os
 import warnings
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from public_calls import CALLS, EXEMPT, OWNERS, SLOW, Call, find
+from public_calls import CALLS, DEEP, EXEMPT, OWNERS, SLOW, Call, find
 
 import fastgauss as fg
 import fastgauss.plot
 from fastgauss.kernels._compile import JIT_DISABLED
 
-DEEP = int(os.environ.get("FASTGAUSS_ANY_INPUT", "0"))
 EXAMPLES = DEEP or (8 if JIT_DISABLED else 15)
 LONGEST = 400 + 10 * DEEP  # seconds that a test may take before it counts as hanging
 

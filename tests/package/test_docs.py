@@ -10,7 +10,7 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
-PAGES = runpy.run_path(str(Path(__file__).resolve().parent.parent / "docs" / "pages.py"))
+PAGES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "pages.py"))
 README = PAGES["README"]
 OPTIONAL = {"dask", "distributed", "joblib", "xarray", "zarr"}  # a page may be about these
 
