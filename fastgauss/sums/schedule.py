@@ -1,6 +1,6 @@
 """Pairs of index and value on several threads, each bin served in the order of its pairs.
 
-The rule, measured (``python -m benchmarks.scatter``):
+The rule, measured (``python -m benchmarks.comparisons.scatter``):
 
 - One thread, few pairs, little memory to write to, or indices in rising order: one loop over the
   pairs. Bins are asked for 48 pairs ahead, and pairs 768 ahead: random bins make a

@@ -6,8 +6,8 @@ import numpy as np
 
 import fastgauss as fg
 
-from .amplitude_fits import NOISE
-from .spreaders import TOL, Scene, make_scene
+from ..common.amplitude_fits import NOISE
+from ..common.grid_peers import TOL, Scene, make_scene
 
 DTYPES = ("float64", "float32")
 COUNT = 100_000

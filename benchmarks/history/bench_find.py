@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fastgauss as fg
 
-from .conditions import make_image
+from ..common.conditions import make_image
 
 
 class FindSpots:

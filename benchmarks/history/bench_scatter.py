@@ -6,7 +6,7 @@ import numpy as np
 
 import fastgauss as fg
 
-from .scatter import BINS, Job, pairs
+from ..comparisons.scatter import BINS, Job, pairs
 
 
 class AddAt:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fastgauss as fg
 from fastgauss.models.model import get_model
 
-from .conditions import JOBS, MAX_ITER, PLANAR, TOL, Case, make_image, make_rois
-from .fitters import estimator
+from ..common.conditions import JOBS, MAX_ITER, PLANAR, TOL, Case, make_image, make_rois
+from ..common.fitters import estimator
 
 COUNT = 20_000
 MIDDLE = tuple(case for case in PLANAR if case.size == 11)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from . import spreaders
-from .spreaders import Scene, make_scene
+from . import grid_peers
+from .grid_peers import Scene, make_scene
 from .tables import print_head, print_row
 
 SWEEPS = {
-    "splat": spreaders.fastgauss_splat,
-    "adjoint": spreaders.fastgauss_adjoint,
-    "gradient pass": spreaders.fastgauss_gradient_pass,
+    "splat": grid_peers.fastgauss_splat,
+    "adjoint": grid_peers.fastgauss_adjoint,
+    "gradient pass": grid_peers.fastgauss_gradient_pass,
 }
 
 
@@ -36,7 +36,7 @@ def linear(quick: bool) -> None:
     print_head(["particles", "grid", *(f"{job}, us each" for job in ("plan", *SWEEPS, "fit"))])
     for power in (3, 4, 5) if quick else (3, 4, 5, 6):
         count = 10**power
-        side = round((count * 128**3 / 1e5) ** (1 / 3) + 2 * spreaders.MARGIN)
+        side = round((count * 128**3 / 1e5) ** (1 / 3) + 2 * grid_peers.MARGIN)
         scene = make_scene(side, count)
         repeats = max(3, 10 ** (5 - power))
         calls = [scene.field, *(make(scene) for make in SWEEPS.values())]

@@ -6,7 +6,7 @@ import numpy as np
 
 import fastgauss as fg
 
-from .sphere import make_directions
+from ..comparisons.sphere import make_directions
 
 COUNT = 1_000_000
 

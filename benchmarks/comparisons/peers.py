@@ -1,11 +1,11 @@
 """fastgauss beside other packages, interleaved in one process: one table of speed and error.
 
-Run ``python -m benchmarks.peers`` from the repository; ``--quick`` takes two minutes, the
-whole some ten. Packages that are not installed are left out. Every round runs us and each
-package once, back to back; *ratio* is the median over the rounds of our speed by theirs,
-so that a busy machine slows both. RMSE is that of x in pixels, over the results within
-1 px of the truth, with ours on the same spots beside it; *lost* is the part of the others,
-NaN included. picassosr knows no weights: beside weighted fits stands its unweighted one.
+Run ``python -m benchmarks.comparisons.peers`` from the repository; ``--quick`` takes two minutes,
+the whole some ten. Packages that are not installed are left out. Every round runs us and each
+package once, back to back; *ratio* is the median over the rounds of our speed by theirs, so that
+a busy machine slows both. RMSE is that of x in pixels, over the results within 1 px of the truth,
+with ours on the same spots beside it; *lost* is the part of the others, NaN included. picassosr
+knows no weights: beside weighted fits stands its unweighted one.
 
 With ``--write`` the rates also take the place of those in the README and in docs/performance.md.
 """
@@ -26,15 +26,15 @@ from typing import NamedTuple
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.conditions import JOBS, MODELS, SIZES, Case, make_image, make_rois
-from benchmarks.finders import FINDERS
-from benchmarks.fitters import FITTERS
-from benchmarks.report import US, Rate, fill, summary, tables
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.conditions import JOBS, MODELS, SIZES, Case, make_image, make_rois
+from benchmarks.common.finders import FINDERS
+from benchmarks.common.fitters import FITTERS
+from benchmarks.common.report import US, Rate, fill, summary, tables
+from benchmarks.common.tables import print_head, print_row
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("scipy", "lmfit", "astropy", "photutils", "picassosr", "smappy-smlm", "scikit-image")
 HEAD = [
     "job",

@@ -1,10 +1,10 @@
 """add_at and histogram beside other packages, interleaved in one process.
 
-Run ``python -m benchmarks.scatter`` from the repository; ``--quick`` takes half a minute.
-Packages that are not installed are left out. Every round runs us on one thread and on two, and
-each package once, back to back; *ratio* is the median over the rounds of a package's time by
-ours, so that a busy machine slows both. ``numpy_groupies`` and the histograms make a new array,
-as ``numpy.bincount`` does; they are given the same pairs. Each result is checked.
+Run ``python -m benchmarks.comparisons.scatter`` from the repository; ``--quick`` takes half a
+minute. Packages that are not installed are left out. Every round runs us on one thread and on
+two, and each package once, back to back; *ratio* is the median over the rounds of a package's
+time by ours, so that a busy machine slows both. ``numpy_groupies`` and the histograms make a new
+array, as ``numpy.bincount`` does; they are given the same pairs. Each result is checked.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numba
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 
 Call = Callable[[], np.ndarray]
 HEAD = ["job", "who", "million a second", "ours, 1 thread, faster by", "ours, 2 threads, by"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .spreaders import Scene, make_scene
+from .grid_peers import Scene, make_scene
 from .tables import print_head, print_row
 
 NOISE = 0.01

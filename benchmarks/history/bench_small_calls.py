@@ -1,4 +1,4 @@
-"""asv, and ``python -m benchmarks.bench_small_calls``: what a call costs where there is no work."""
+"""asv, and ``python -m benchmarks.history.bench_small_calls``: calls where there is no work."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Fields beside other packages, interleaved in one process: tables of time and speed.
 
-Run ``python -m benchmarks.fields`` from the repository; ``--quick`` takes about two minutes, the
-whole some ten and up to 8 GB. Packages that are not installed are left out. Every round
-runs us and each package once, back to back; *ratio* is the median over the rounds of their time
-by ours, per particle. Particles of sigma 1, tol 1e-4: vox/s counts 8.58**3 = 633 nodes a
+Run ``python -m benchmarks.comparisons.fields`` from the repository; ``--quick`` takes about two
+minutes, the whole some ten and up to 8 GB. Packages that are not installed are left out. Every
+round runs us and each package once, back to back; *ratio* is the median over the rounds of their
+time by ours, per particle. Particles of sigma 1, tol 1e-4: vox/s counts 8.58**3 = 633 nodes a
 particle for everyone. Slow packages get fewer of the particles; times are for all of them.
-finufft spreads complex numbers with a kernel 9 nodes wide (8 in float32) that is no
-Gaussian; gemmi draws spheres, half the nodes.
+finufft spreads complex numbers with a kernel 9 nodes wide (8 in float32) that is no Gaussian;
+gemmi draws spheres, half the nodes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import amplitude_fits, field_costs, spreaders
-from benchmarks.spreaders import NODES, SPREADERS, TOL, US, Scene, make_scene
-from benchmarks.tables import print_head, print_row
+from benchmarks.common import amplitude_fits, field_costs, grid_peers
+from benchmarks.common.grid_peers import NODES, SPREADERS, TOL, US, Scene, make_scene
+from benchmarks.common.tables import print_head, print_row
 
 PACKAGES = ("numba", "numpy", "scipy", "finufft", "gemmi")
 COUNT = 100_000
@@ -151,12 +151,12 @@ def unsorted(effort: Effort) -> None:
             fg.render(scene.shape, scene.positions, scene.amplitudes, **options)
 
         calls = {
-            "fastgauss, planned before": Timed(spreaders.fastgauss_splat(scene), n),
+            "fastgauss, planned before": Timed(grid_peers.fastgauss_splat(scene), n),
             "fastgauss, planning included": Timed(once, n),
             "fastgauss, planning alone": Timed(scene.field, n),
         }
         with contextlib.suppress(ImportError):
-            calls["finufft, sorting included"] = Timed(spreaders.finufft_unsorted(scene), n)
+            calls["finufft, sorting included"] = Timed(grid_peers.finufft_unsorted(scene), n)
         race("unsorted", scene, calls, effort.rounds)
 
 

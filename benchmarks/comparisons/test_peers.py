@@ -13,9 +13,9 @@ import itertools
 import numpy as np
 import pytest
 
-from .conditions import JOBS, make_image, make_rois
-from .finders import FINDERS
-from .fitters import FITTERS
+from ..common.conditions import JOBS, make_image, make_rois
+from ..common.finders import FINDERS
+from ..common.fitters import FITTERS
 
 SPOTS = 500
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fastgauss as fg
 
-from .joint import SIGMA, make_field
+from ..comparisons.joint import SIGMA, make_field
 
 
 class FitJoint:

@@ -1,4 +1,4 @@
-"""Tables of rates beside peers for the pages: what ``python -m benchmarks.peers --write`` fills in.
+"""Tables of rates beside peers, filled into the pages by ``benchmarks.comparisons.peers --write``.
 
 A page holds ``<!-- name -->`` and ``<!-- /name -->``; what stands between them is replaced.
 """

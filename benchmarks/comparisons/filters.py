@@ -1,11 +1,11 @@
 """Gaussian filters beside scipy.ndimage and OpenCV, and heat maps beside photutils, interleaved.
 
-Run ``python -m benchmarks.filters`` from the repository; ``--quick`` takes half a minute. Every
-round runs each job once; the best round counts, and in parentheses stands how many times
-faster fastgauss is. OpenCV and fastgauss get ``--threads`` threads (2), scipy has one. Images are
-normal noise, modes are reflect, radii 4 sigma; OpenCV gets the same radius by its ksize. A
-volume is smoothed by OpenCV slice by slice and then along the first axis, as one image of its
-rows. OpenCV and photutils are left out if they are not installed.
+Run ``python -m benchmarks.comparisons.filters`` from the repository; ``--quick`` takes half a
+minute. Every round runs each job once; the best round counts, and in parentheses stands how many
+times faster fastgauss is. OpenCV and fastgauss get ``--threads`` threads (2), scipy has one.
+Images are normal noise, modes are reflect, radii 4 sigma; OpenCV gets the same radius by its
+ksize. A volume is smoothed by OpenCV slice by slice and then along the first axis, as one image
+of its rows. OpenCV and photutils are left out if they are not installed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from numba import njit
 from scipy import ndimage
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 from fastgauss.tools.bench import take_turns
 
 SIGMAS = (1.0, 3.0, 10.0)

@@ -1,8 +1,8 @@
 """Joint fits of crowded images beside theory, single fits and other packages.
 
-Run ``python -m benchmarks.joint`` from the repository; ``--quick`` takes a minute and a half.
-Spots have sigma 1.3 in Poisson noise; starts are off by 0.3 px (standard deviation) an axis, those
-of pairs by half of that.
+Run ``python -m benchmarks.comparisons.joint`` from the repository; ``--quick`` takes a minute and
+a half. Spots have sigma 1.3 in Poisson noise; starts are off by 0.3 px (standard deviation) an
+axis, those of pairs by half of that.
 
 *pairs*: two spots at a known distance, many pairs far apart in one image, fitted by maximum
 likelihood with the width known or one for each spot, and an offset for the pair. *RMSE / bound*
@@ -31,9 +31,9 @@ import numpy as np
 
 import fastgauss as fg
 
+from ..common.conditions import OFFSET
+from ..common.tables import print_head, print_row
 from .bounds import LEVELS
-from .conditions import OFFSET
-from .tables import print_head, print_row
 
 SIGMA = 1.3
 JITTER = 0.3  # pixels, an axis
@@ -249,8 +249,8 @@ def iterative() -> Fit:
 
 def picassosr() -> Fit:
     """The package's kernel on boxes of 7 pixels, each spot alone, its width fitted."""
-    from .conditions import Case
-    from .fitters import picassosr as prepare
+    from ..common.conditions import Case
+    from ..common.fitters import picassosr as prepare
 
     size, case = 7, Case("symmetric", 7, method="mle")
     with contextlib.redirect_stderr(io.StringIO()):

@@ -1,8 +1,8 @@
 """Lines through rows and principal components beside scipy, numpy and scikit-learn.
 
-``python -m benchmarks.linear`` from the repository. Every round runs each job once; the best round
-counts, and *times ours* is by fastgauss with two threads. *Reading* is a sum over the
-memory by two threads.
+``python -m benchmarks.comparisons.linear`` from the repository. Every round runs each job once;
+the best round counts, and *times ours* is by fastgauss with two threads. *Reading* is a sum over
+the memory by two threads.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 from fastgauss.tools.bench import take_turns
 
 ROWS = ((2500, 1500), (10_000, 5000))  # the second lies beyond the caches

@@ -1,7 +1,7 @@
 """Registration beside its peers: times, and errors beside the Cramer-Rao bound.
 
-Run ``python -m benchmarks.register`` from the repository; ``--quick`` takes a minute, ``--jobs``
-chooses.
+Run ``python -m benchmarks.comparisons.register`` from the repository; ``--quick`` takes a minute,
+``--jobs`` chooses.
 
 Clouds have a random spectrum of amplitude k^-1.5 and standard deviation 1; *crop* is two windows of
 a larger moving scene, *periodic* one periodic scene, up to 6 px away along both axes; both images
@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 
 JOBS = ("accuracy", "shift", "field")
 Finder = Callable[[np.ndarray, np.ndarray, float], tuple]

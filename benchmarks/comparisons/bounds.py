@@ -1,6 +1,6 @@
 """The estimators of fastgauss beside theory: one table of scatter, bias and errors.
 
-Run ``python -m benchmarks.bounds`` from the repository; ``--quick`` fits a fifth of the
+Run ``python -m benchmarks.comparisons.bounds`` from the repository; ``--quick`` fits a fifth of the
 spots. Each row is a fit of many spots in Poisson noise, made as in ``conditions.py`` at
 three brightnesses. Every spot has its own truth and its own bound: the Cramer-Rao bound
 F^-1 = (J' diag(1/mu) J)^-1 for maximum likelihood, the sandwich
@@ -29,8 +29,18 @@ import numpy as np
 
 import fastgauss as fg
 
-from .conditions import MAX_ITER, MODELS, PLANAR, SIZES, TOL, Case, Rois, expected, make_rois
-from .tables import print_head, print_row
+from ..common.conditions import (
+    MAX_ITER,
+    MODELS,
+    PLANAR,
+    SIZES,
+    TOL,
+    Case,
+    Rois,
+    expected,
+    make_rois,
+)
+from ..common.tables import print_head, print_row
 
 COUNT = 10_000
 LEVELS = {"high": (1000.0, 20.0), "mid": (200.0, 10.0), "low": (30.0, 5.0)}  # amplitude, offset

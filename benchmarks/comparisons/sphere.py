@@ -1,7 +1,7 @@
 """Maps of the sphere beside healpy and ducc0, interleaved in one process: one table.
 
-Run ``python -m benchmarks.sphere`` from the repository; ``--quick`` takes a fifth of the
-directions. The job is to add values at random directions to a HEALPix map in rings. Every
+Run ``python -m benchmarks.comparisons.sphere`` from the repository; ``--quick`` takes a fifth of
+the directions. The job is to add values at random directions to a HEALPix map in rings. Every
 round runs us and each package once, back to back; *ratio* is the median over the rounds of their
 time by that of each of ours, so that a busy machine slows both. The packages find pixels, and
 numpy adds: add.at for healpy, which knows one thread, bincount for ducc0 on two. Packages that
@@ -18,7 +18,7 @@ import numpy as np
 
 import fastgauss as fg
 
-from .tables import print_head, print_row
+from ..common.tables import print_head, print_row
 
 COUNT = 10_000_000
 SIDES = (64, 1024)

@@ -1,7 +1,8 @@
 """Spots of a stack on two processes and on one: the same table, and how much sooner.
 
-Run ``python -m benchmarks.dask_scaling``, alone on two cores. Two processes of one thread each
-are there all the time; rounds in which one of them does all take turns with rounds of both.
+Run ``python -m benchmarks.comparisons.dask_scaling``, alone on two cores. Two processes of one
+thread each are there all the time; rounds in which one of them does all take turns with rounds of
+both.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Deposits and gathers beside a plain compiled loop and other packages, interleaved.
 
-Run ``python -m benchmarks.deposit`` from the repository; ``--quick`` takes half a minute. Every
-round runs each job once; the best round counts, and *by the loop* is its speed by that of the
-plain loop in the same rounds. *Processor* is the time of all cores together: where two threads
-need no more of it than one, two free cores take half as long. Particles are random and unsorted,
-float64, the box is periodic; the loop neither wraps nor checks, so all lie inside. yt and
-mass_assignment are left out if they are not installed.
+Run ``python -m benchmarks.comparisons.deposit`` from the repository; ``--quick`` takes half a
+minute. Every round runs each job once; the best round counts, and *by the loop* is its speed by
+that of the plain loop in the same rounds. *Processor* is the time of all cores together: where
+two threads need no more of it than one, two free cores take half as long. Particles are random
+and unsorted, float64, the box is periodic; the loop neither wraps nor checks, so all lie inside.
+yt and mass_assignment are left out if they are not installed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 from numba import njit
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 
 KERNELS = ("nearest", "linear", "quadratic", "cubic")
 LOOP = "plain loop, linear"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastgauss as fg
-from benchmarks.register import cloud, pairs, scene
+from benchmarks.comparisons.register import cloud, pairs, scene
 
 
 class TwoImages:

@@ -1,9 +1,9 @@
 """Kernel densities beside KDEpy, scipy and a sum over all pairs: time, and error against the sum.
 
-``python -m benchmarks.density`` from the repository; ``--quick`` leaves out scipy, which takes half
-a minute. Samples are normal, the bandwidth Scott's, points are normal, too, or a grid for the FFT.
-Errors are in units of the peak, against all pairs at some of the points. Every round runs each job
-once; the best round counts.
+``python -m benchmarks.comparisons.density`` from the repository; ``--quick`` leaves out scipy,
+which takes half a minute. Samples are normal, the bandwidth Scott's, points are normal, too, or a
+grid for the FFT. Errors are in units of the peak, against all pairs at some of the points. Every
+round runs each job once; the best round counts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 if not __package__:  # run as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fastgauss as fg
-from benchmarks.tables import print_head, print_row
+from benchmarks.common.tables import print_head, print_row
 
 CASES = ((1, 100_000, 10_000), (2, 100_000, 10_000), (3, 100_000, 10_000), (2, 1_000_000, 65_536))
 CHECKED = 50  # points whose sum over all pairs is formed

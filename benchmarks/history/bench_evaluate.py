@@ -6,7 +6,7 @@ import numpy as np
 
 import fastgauss as fg
 
-from .conditions import MODELS, Case, make_rois
+from ..common.conditions import MODELS, Case, make_rois
 
 
 class Evaluate:

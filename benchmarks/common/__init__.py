@@ -1,0 +1,1 @@
+"""Data, callers of other packages, and tables, shared by the benchmarks."""

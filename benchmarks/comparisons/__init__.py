@@ -1,0 +1,1 @@
+"""Comparisons with other packages, one job a file."""
