@@ -18,7 +18,7 @@ from ..density.estimation import kde
 from ..fields.rendering import render
 from ..filters.gaussian import gaussian_filter
 from ..linear.line_fits import fit_lines
-from ..register import translation
+from ..register import align
 from ..sums.binning import histogram
 from ..sums.healpix import healpix_add
 from ..sums.scatter_add import add_at
@@ -277,7 +277,7 @@ def _pairs(scale: float, threads: int) -> tuple:
         # it multiplies its arguments by the window, in place
         return Timed(lambda: cv2.phaseCorrelate(first.copy(), second.copy(), window), 1)
 
-    return Timed(lambda: translation(first, second), 1), {
+    return Timed(lambda: align(first, second), 1), {
         "scikit-image": scikit_image,
         "OpenCV, phaseCorrelate": opencv,
     }

@@ -12,7 +12,7 @@ import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.register import gauss_newton as kernel
 from fastgauss.kernels.register import quintic_spline
-from fastgauss.register import Status, inputs, low_pass, translation
+from fastgauss.register import Status, align, inputs, low_pass
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="many large images")
 N = 32 if JIT_DISABLED else 64
@@ -61,10 +61,10 @@ def test_weights_are_those_of_the_quintic_spline(f):
 @pytest.mark.parametrize("shape", [(24, 24), (25, 31), (40, 17)])
 def test_an_image_has_no_displacement_to_itself(shape, boundary):
     image = np.random.default_rng(1).normal(size=shape).cumsum(0)
-    shift = translation(image, image, boundary=boundary)
+    shift = align(image, image, boundary=boundary)
     assert (shift.dx, shift.dy, shift.status) == (0, 0, Status.CONVERGED)
     assert shift.correlation == pytest.approx(1, abs=1e-5)
-    assert translation(image, image, 0.1, 0.1, boundary=boundary)[:2] == (0, 0)
+    assert align(image, image, 0.1, 0.1, boundary=boundary)[:2] == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_whole_pixels_are_exact(dx, dy, dtype):
     scene = np.random.default_rng(2).normal(size=(48, 48)).cumsum(0).cumsum(1)
     scene = (120 + 100 * scene / abs(scene).max()).astype(dtype)
     a, b = scene[8:40, 8:40], scene[8 - dy : 40 - dy, 8 - dx : 40 - dx]
-    shift = translation(a, b, brightness="same")
+    shift = align(a, b, brightness="same")
     assert_allclose(shift[:2], (dx, dy), rtol=0, atol=TOLERANCE["registration, crops"])
-    flipped = translation(a[::-1, ::-1], b[::-1, ::-1])
+    flipped = align(a[::-1, ::-1], b[::-1, ::-1])
     assert_allclose(flipped[:2], (-dx, -dy), rtol=0, atol=TOLERANCE["registration, crops"])
 
 
@@ -86,15 +86,15 @@ def test_brightness_may_differ(brightness):
     rng = np.random.default_rng(4)
     a, b, truth, _ = crops(rng, N, 0.0, 3.0, power=2.5)
     changed = 3 * b + 100 if brightness == "linear" else b + 100
-    shift = translation(a, changed, brightness=brightness)
-    plain = translation(a, b, brightness=brightness)
+    shift = align(a, changed, brightness=brightness)
+    plain = align(a, b, brightness=brightness)
     assert_allclose(shift[:2], plain[:2], rtol=0, atol=1e-3)
     assert_allclose(shift[:2], truth, rtol=0, atol=5e-3)
 
 
 def test_solution_is_a_root_of_the_twin():
     a, b, _, _ = crops(np.random.default_rng(5), N, 0.1, 2.0)
-    shift = translation(a, b, 0.1, 0.1)
+    shift = align(a, b, 0.1, 0.1)
     first = inputs.read(a, 0.1, None)
     low = low_pass.choose(first, inputs.read(b, 0.1, None, first.level), a.size)
     move = np.rint([shift.dy, shift.dx]).astype(int)
@@ -119,7 +119,7 @@ def test_crops_of_a_moving_scene(n, noise, known):
     error, reported, bound = trials(
         400 if n < 128 else 200,
         lambda: crops(rng, n, noise),
-        lambda a, b: translation(a, b, err, err),
+        lambda a, b: align(a, b, err, err),
     )
     assert np.abs(error).max() < 1
     assert np.mean(error**2) < 2.5**2 * bound.mean()
@@ -150,7 +150,7 @@ def test_periodic_shifts_reach_the_bound(noise, both):
         bound = 1 / (k2[None] * known).sum()
         return a, b + rng.normal(0, noise, a.shape), truth, np.array([bound, bound])
 
-    error, reported, bound = trials(400, make, lambda a, b: translation(a, b, boundary="wrap"))
+    error, reported, bound = trials(400, make, lambda a, b: align(a, b, boundary="wrap"))
     assert np.mean(error**2) < 1.1**2 * 1.15 * bound.mean()  # the scatter of 400 numbers
     assert np.mean(reported) / np.mean(error**2) == pytest.approx(1, abs=0.3)
     assert 0.62 < np.mean(error**2 < reported) < 0.74
@@ -159,10 +159,10 @@ def test_periodic_shifts_reach_the_bound(noise, both):
 def test_two_noises_have_two_residuals():
     rng = np.random.default_rng(3)
     a, b, _, _ = crops(rng, N, 0.2, 2.0)
-    assert translation(a, b, 0.2, 0.2).noise == pytest.approx(1, abs=0.15)
-    assert translation(a, b, 0.1, 0.1).noise == pytest.approx(4, rel=0.2)
-    assert translation(a, b).noise == pytest.approx(2 * 0.2**2, rel=0.2)
-    twice = translation(a, b, 0.2, 0.2).errors / translation(2 * a, 2 * b, 0.4, 0.4).errors
+    assert align(a, b, 0.2, 0.2).noise == pytest.approx(1, abs=0.15)
+    assert align(a, b, 0.1, 0.1).noise == pytest.approx(4, rel=0.2)
+    assert align(a, b).noise == pytest.approx(2 * 0.2**2, rel=0.2)
+    twice = align(a, b, 0.2, 0.2).errors / align(2 * a, 2 * b, 0.4, 0.4).errors
     assert_allclose(twice, 1, rtol=1e-3)
 
 
@@ -174,16 +174,16 @@ def test_missing_pixels_do_not_count():
     a, b, truth, _ = crops(rng, N, 0.02, 2.0)
     holes = np.zeros(a.shape, bool)
     holes[5:14, 8:20] = True
-    whole = translation(a, b)
+    whole = align(a, b)
     results = []
     for value in (np.nan, 1e6, -np.inf):
         bad = np.where(holes, value, a)
-        results.append(translation(bad, b, mask=(holes, None)))
+        results.append(align(bad, b, mask=(holes, None)))
     assert results[0][:2] == results[1][:2] == results[2][:2]
     assert results[0].pixels < whole.pixels
     assert_allclose(results[0][:2], truth, rtol=0, atol=6 * results[0].errors.max())
     errors = np.where(holes, 0, 0.02)
-    by_error = translation(np.where(holes, 7, a), b, errors, np.full(a.shape, 0.02))
+    by_error = align(np.where(holes, 7, a), b, errors, np.full(a.shape, 0.02))
     assert by_error.pixels == results[0].pixels
     assert_allclose(by_error[:2], results[0][:2], rtol=0, atol=0.3 * by_error.errors.max())
 
@@ -194,9 +194,9 @@ def test_noisy_pixels_count_less():
     err = np.full(a.shape, 0.05)
     err[:, : N // 2] = 1.0
     a = a + rng.normal(size=a.shape) * np.sqrt(err**2 - 0.05**2)
-    weighted = translation(a, b, err, 0.05)
+    weighted = align(a, b, err, 0.05)
     assert_allclose(weighted[:2], truth, rtol=0, atol=5 * weighted.errors.max())
-    assert weighted.errors.max() < 0.6 * translation(a, b).errors.max()
+    assert weighted.errors.max() < 0.6 * align(a, b).errors.max()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_noisy_pixels_count_less():
     ],
 )
 def test_what_cannot_be_registered_has_a_status(image, status):
-    shift = translation(image, image)
+    shift = align(image, image)
     assert shift.status == status and not shift.converged
     assert np.isnan(shift.dx) and np.isnan(shift.covariance).all()
     assert Status(shift.status).message
@@ -216,7 +216,7 @@ def test_what_cannot_be_registered_has_a_status(image, status):
 
 def test_pure_noise_is_ambiguous_where_the_likelihood_is_known():
     rng = np.random.default_rng(0)
-    shift = translation(*rng.normal(size=(2, 40, 40)), 1.0, 1.0, boundary="wrap")
+    shift = align(*rng.normal(size=(2, 40, 40)), 1.0, 1.0, boundary="wrap")
     assert shift.status != Status.CONVERGED
     assert not shift.errors.min() < 3
 
@@ -227,15 +227,15 @@ def test_pure_noise_is_ambiguous_where_the_likelihood_is_known():
 def test_start_search_and_pickle():
     scene = np.random.default_rng(2).normal(size=(90, 90)).cumsum(0).cumsum(1)
     a, b = scene[20:68, 20:68], scene[8:56, 20:68]
-    found = translation(a, b)
+    found = align(a, b)
     assert_allclose(found[:2], (0, 12), rtol=0, atol=TOLERANCE["registration, crops"])
-    near = translation(a, b, start=(0.4, 11.7))
+    near = align(a, b, start=(0.4, 11.7))
     assert_allclose(near[:2], found[:2], rtol=0, atol=TOLERANCE["registration, crops"])
-    assert not abs(translation(a, b, search=3).dy - 12) < 0.1
+    assert not abs(align(a, b, search=3).dy - 12) < 0.1
     again = pickle.loads(pickle.dumps(found))
     assert again[:2] == found[:2] and again.converged
     assert_array_equal(again.errors, found.errors)
-    assert fg.register.translation is translation
+    assert fg.register.align is align
 
 
 BAD = [
@@ -265,7 +265,7 @@ BAD = [
 def test_bad_input(error, message, options):
     image = np.random.default_rng(0).normal(size=(30, 30))
     with pytest.raises(error, match=message):
-        translation(**{"im1": image, "im2": image, **options})
+        align(**{"im1": image, "im2": image, **options})
 
 
 def test_status_codes_are_the_kernels():

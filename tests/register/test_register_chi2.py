@@ -13,7 +13,6 @@ from fastgauss.register import (
     chi2_shift,
     chi2_shift_iterzoom,
     shift_image,
-    translation,
 )
 
 SHIFTS = [1, 1.5, -1.25, 8.2, 10.1]
@@ -21,7 +20,7 @@ SIZES = [99, 100, 101]
 FINDERS = {
     "chi2_shift": chi2_shift,
     "iterzoom": chi2_shift_iterzoom,
-    "align": lambda im1, im2: translation(im1, im2, boundary="wrap"),
+    "align": lambda im1, im2: align(im1, im2, boundary="wrap"),
 }
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="nothing here is compiled: once is enough")
 close = TOLERANCE["correlation"]

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgauss.cli.command import main
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.register import Status, displacement_field, translation
+from fastgauss.register import Status, align, displacement_field
 from fastgauss.register.displacement_fields import median_test
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="many large windows")
@@ -72,7 +72,7 @@ def test_a_frame_has_no_displacement_to_itself():
 def test_one_window_is_align():
     a, b = frames(40, 0.05, 1.2, -0.6)
     field = displacement_field(a, b, 40, 40, 0.05)
-    shift = translation(a, b, 0.05, 0.05)
+    shift = align(a, b, 0.05, 0.05)
     found = field.dx[0, 0], field.dy[0, 0]
     assert_allclose(found, shift[:2], rtol=0, atol=0.5 * shift.errors.min())
     assert_allclose(field.errors[0, 0], shift.errors, rtol=0.05)

@@ -310,6 +310,7 @@ EXEMPT = {  # public names without a call above, and why
     "AstigmaticModel().from_start": "called by fits with parameters of their own",
     "AstigmaticModel().plain": "called by fits with parameters of their own",
     "AstigmaticModel().from_plain": "called by fits with parameters of their own",
+    "FitResult().with_rows": "takes rows that this package has made",
     "FitResult().sort": "takes names of columns; tests/results/test_results.py",
     "FitResult().save": "takes a path; tests/results/test_results.py",
     "plot.plot_displacements": "is register's",

@@ -31,10 +31,10 @@ from .estimators import ESTIMATORS, Estimator
 class Stages(NamedTuple):
     """Kernels of one kind of fit; each works on a range of spots."""
 
-    start_moments: Callable
+    start: Callable
     fit: Callable
     spread: Callable
-    covariances: Callable
+    finish: Callable
 
 
 class Blocks(NamedTuple):
