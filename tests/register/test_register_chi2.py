@@ -8,6 +8,7 @@ from tolerances import TOLERANCE
 
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import (
+    align,
     chi2_map,
     chi2_map_to_errors,
     chi2_shift,
