@@ -31,8 +31,8 @@ from ..models.model import MODELS, PIXELS
 from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits
+from ..tools.compilation import EVERYDAY, JOBS, chosen
 from ..tools.info import show_config
-from ..tools.warmup import EVERYDAY, JOBS, chosen
 from . import register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141

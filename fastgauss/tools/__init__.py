@@ -1,7 +1,7 @@
 """Compilation ahead of use, configuration, and a page of speeds."""
 
+from .compilation import warmup
 from .info import show_config
-from .warmup import warmup
 
 __all__ = [
     "show_config",

@@ -139,9 +139,7 @@ def test_bits_do_not_depend_on_threads():
     data = fg.render((40, 40, 40), places, 1.0, 1.2) + 0.05 * rng.normal(size=(40, 40, 40))
     start = places + 0.1 * rng.normal(size=places.shape)
     results = [
-        fg.GaussianField((40, 40, 40), start, 1.1, threads=threads).refinement(
-            data, 1.0, max_iter=3
-        )
+        fg.GaussianField((40, 40, 40), start, 1.1, threads=threads).refine(data, 1.0, max_iter=3)
         for threads in (1, 2, 3, 8)
     ]
     for other in results[1:]:
@@ -159,10 +157,10 @@ def test_particles_that_are_nowhere_stay_as_they_are():
 
 
 def test_no_particles_and_no_steps_are_no_trouble():
-    none = fg.GaussianField((20,), np.empty((0, 1)), sigma=1.5).refinement(np.ones(20), 1.0)
+    none = fg.GaussianField((20,), np.empty((0, 1)), sigma=1.5).refine(np.ones(20), 1.0)
     assert none.converged and len(none.amplitudes) == 0
     assert_allclose(none.residual_norm, np.sqrt(20))
-    still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refinement(np.ones(20), 1.0, max_iter=0)
+    still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refine(np.ones(20), 1.0, max_iter=0)
     assert not still.converged and still.iterations == 0 and "max_iter" in still.status.message
 
 

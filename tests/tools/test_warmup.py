@@ -6,7 +6,7 @@ from processes import python
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.tools import warmup
+from fastgauss.tools import compilation
 
 _FIRST_CALL = """
 import sys, numpy as np, fastgauss as fg
@@ -43,16 +43,18 @@ for name, call in calls.items():
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 def test_a_first_call_of_each_job_in_a_new_process_compiles_nothing():
     fg.warmup("all", models="symmetric")
-    told = python(_FIRST_CALL, *warmup.JOBS, timeout=300)
-    assert sorted(told.split()) == sorted(warmup.JOBS), told
+    told = python(_FIRST_CALL, *compilation.JOBS, timeout=300)
+    assert sorted(told.split()) == sorted(compilation.JOBS), told
 
 
 def test_jobs_and_progress(monkeypatch):
-    assert warmup.chosen(()) == warmup.EVERYDAY
-    assert warmup.chosen(("find", "all")) == tuple(warmup.JOBS)
+    assert compilation.chosen(()) == compilation.EVERYDAY
+    assert compilation.chosen(("find", "all")) == tuple(compilation.JOBS)
     told, seen = [], []
     for name in ("evaluate", "joint"):
-        monkeypatch.setitem(warmup.JOBS, name, lambda choice: iter([lambda: seen.append(choice)]))
+        monkeypatch.setitem(
+            compilation.JOBS, name, lambda choice: iter([lambda: seen.append(choice)])
+        )
     fg.warmup(
         "evaluate", "joint", models="rotated", dtypes=("f4", np.uint16), methods="mle",
         progress=lambda *numbers: told.append(numbers),

@@ -18,6 +18,7 @@ def mask_bits(mask: np.ndarray) -> int:
 
     Examples
     --------
+    >>> from fastgauss.kernels import load
     >>> mask_bits(load(np.arange(8.0), 0) < 2.0)
     3
     """
