@@ -16,7 +16,6 @@ from ..base import thread_pool
 from ..kernels.fit.stages import Stages, stages
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.status import NOT_FINITE
-from ..models import sigma_matrix
 from ..results.fit_result import FitResult
 from ..results.rows import Rows
 from .options import Options
@@ -191,8 +190,8 @@ class Job:
         )  # fmt: skip
         if chunk.origin is not None:
             self._move(params, chunk.origin, rows, lower, upper)
-        if options.bounds is not None and model.name == "rotated":
-            sigma_matrix.make_canonical(params, packed, self._part(options.bounds, rows))
+        if options.bounds is not None:
+            model.make_canonical(params, packed, self._part(options.bounds, rows))
 
     @staticmethod
     def _part(bounds: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
@@ -231,16 +230,16 @@ class Job:
     ) -> np.ndarray:
         """Starting values in the coordinates of the fit."""
         model, guess = self.options.model, self.options.guess
-        turned, bounded = model.name == "rotated", self.options.bounds is not None
+        bounded = self.options.bounds is not None
         if guess is None:
             start = np.empty((len(pixels), model.start_size))
             kernels.start(pixels, places, *shape, self.options.polarity, start)
             start = model.from_start(start)
-            return sigma_matrix.from_sigma_matrix(start, *bounds) if turned and bounded else start
+            return model.from_coordinates(start, *bounds) if bounded else start
         start = np.array(guess[rows], order="C")
         if origin is not None:
             start[:, 1 : 1 + model.ndim] -= origin
-        return sigma_matrix.to_sigma_matrix(start) if turned and not bounded else start
+        return start if bounded else model.to_coordinates(start)
 
     def _bounds(
         self, rows: slice | np.ndarray, origin: np.ndarray | None

@@ -32,11 +32,11 @@ class Coordinates(NamedTuple):
         """The kind of light, as the kernels name it."""
         if self.model.ndim == 3:
             return "volume"
-        return "turned" if self.model.name == "rotated" else "plane"
+        return "turned" if self.model.turned else "plane"
 
     @property
     def _matrix(self) -> bool:
-        return self.model.name == "rotated" and not self.direct
+        return self.model.turned and not self.direct
 
     def start(self, params: np.ndarray) -> np.ndarray:
         """Coordinates of parameters (n, P)."""
@@ -45,14 +45,14 @@ class Coordinates(NamedTuple):
     def plain(self, u: np.ndarray) -> np.ndarray:
         """What the kernels see, (n, k)."""
         ndim, full = self.model.ndim, np.column_stack([u, np.zeros(len(u))])
-        if self.model.name == "rotated":
+        if self.model.turned:
             return u if self._matrix else sigma_matrix.to_sigma_matrix(full)[:, :-1]
         widths = self.model.widths(full)
         return np.concatenate([u[:, : 1 + ndim], widths], axis=1)
 
     def lever(self, u: np.ndarray) -> np.ndarray:
         """d plain / d u."""
-        if self.model.name == "rotated":
+        if self.model.turned:
             return np.eye(6)[np.newaxis] if self._matrix else _turned_lever(u)
         ndim = self.model.ndim
         plain, _ = self.model.plain(np.zeros((1, self.model.size)))
@@ -69,7 +69,7 @@ class Coordinates(NamedTuple):
 
     def widths(self, u: np.ndarray) -> np.ndarray:
         """How far a spot extends along (x, y, z), in sigmas, (n, ndim)."""
-        if self.model.name != "rotated":
+        if not self.model.turned:
             return np.abs(self.model.widths(np.column_stack([u, np.zeros(len(u))])))
         xx, yy, xy = self.plain(u)[:, 3:6].T
         return np.column_stack([np.hypot(xx, xy), np.hypot(yy, xy)])

@@ -27,6 +27,7 @@ from functools import cached_property
 import numpy as np
 
 from ..base import check
+from . import sigma_matrix
 
 MODELS = ("symmetric", "elliptic", "rotated")
 PIXELS = ("sample", "integrate")
@@ -78,6 +79,29 @@ class Model:
         """Starting values from those that the moments of spots give."""
         return start
 
+    @property
+    def turned(self) -> bool:
+        """Whether an angle turns the widths out of the axes."""
+        return False
+
+    @property
+    def unturned(self) -> Model:
+        """The model of the same widths along the axes; this one, if it has no angle."""
+        return self
+
+    def to_coordinates(self, params: np.ndarray) -> np.ndarray:
+        """The coordinates (n, P) in which a fit without bounds moves, of parameters (n, P)."""
+        return params
+
+    def from_coordinates(
+        self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        """Parameters (n, P) within bounds, of coordinates (n, P)."""
+        return start
+
+    def make_canonical(self, params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -> None:
+        """Give results and their packed covariances the usual form, in place."""
+
     def plain(self, params: np.ndarray) -> tuple[Model, np.ndarray]:
         """The same spots as a model without constants; this one, if it has none."""
         return self, params
@@ -85,6 +109,35 @@ class Model:
     def from_plain(self, jacobian: np.ndarray, params: np.ndarray) -> np.ndarray:
         """Derivatives by this model's parameters from those by the plain model's."""
         return jacobian
+
+
+@dataclass(frozen=True)
+class RotatedModel(Model):
+    """Two widths turned by an angle; a fit without bounds moves their sigma matrix."""
+
+    @property
+    def turned(self) -> bool:
+        """True: there is an angle."""
+        return True
+
+    @property
+    def unturned(self) -> Model:
+        """The elliptic model."""
+        return get_model("elliptic", self.ndim)
+
+    def to_coordinates(self, params: np.ndarray) -> np.ndarray:
+        """The sigma matrix in the place of widths and angle."""
+        return sigma_matrix.to_sigma_matrix(params)
+
+    def from_coordinates(
+        self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        """Widths and angle of a sigma matrix."""
+        return sigma_matrix.from_sigma_matrix(start, lower, upper)
+
+    def make_canonical(self, params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -> None:
+        """The larger width first, and the angle within half a turn."""
+        sigma_matrix.make_canonical(params, packed, bounds)
 
 
 def _build() -> dict[tuple[str, int], Model]:
@@ -96,7 +149,8 @@ def _build() -> dict[tuple[str, int], Model]:
         if ndim == 2:
             widths["rotated"] = (*each, "theta")
         for name, width in widths.items():
-            models[name, ndim] = Model(name, ndim, ("amplitude", *axes, *width, "offset"))
+            kind = RotatedModel if name == "rotated" else Model
+            models[name, ndim] = kind(name, ndim, ("amplitude", *axes, *width, "offset"))
     models["rotated", 1] = Model("rotated", 1, models["symmetric", 1].names)
     return models
 

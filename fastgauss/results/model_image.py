@@ -9,7 +9,6 @@ import numpy as np
 from ..base import check
 from ..base.status import Status
 from ..fields.rendering import render
-from ..models.sigma_matrix import to_sigma_matrix
 from . import pixel_owners
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
         "out": image,
         "threads": threads,
     }
-    if plain.name == "rotated":
-        matrix = to_sigma_matrix(params)[:, 3:6]
+    if plain.turned:
+        matrix = plain.to_coordinates(params)[:, 3:6]
         root = np.empty((len(params), 2, 2))  # y before x
         root[:, 0, 0], root[:, 1, 1] = matrix[:, 1], matrix[:, 0]
         root[:, 0, 1] = root[:, 1, 0] = matrix[:, 2]

@@ -33,7 +33,7 @@ from ..fit.options import options
 from ..fit.pixel_maps import pixel_map, pixel_mask
 from ..fit.windowed import fit_each
 from ..joint.joint_fits import fit_joint
-from ..models.model import Model, get_model
+from ..models.model import Model
 from ..results.fit_result import FitResult
 from .pruning import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
 from .search_options import of_rows, refuse_rows
@@ -116,8 +116,7 @@ class _Crowd:
         self.least = 12**-0.5 if picture.dtype.kind in "iu" else max(1e-6 * highest, 1e-300)
         self.variance = 0.0 if variance is None else variance.array[0]
         # A turned model is looked for unturned: of equal sigmas the angle is not known.
-        turned = model.name == "rotated" and model.ndim == 2
-        self.plain = get_model("elliptic", 2) if turned else model
+        self.plain = model.unturned
         self.widths = [self.plain.names[k] for k in sorted(set(self.plain.sigmas))]
 
     # -- fits ----------------------------------------------------------------------------------
