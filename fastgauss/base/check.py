@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from . import wrappers
 
 
 def _brief(value: Any) -> str:
@@ -20,19 +22,33 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def plain_array(name: str, value: Any) -> np.ndarray:
-    """An array of any dtype, without a mask that nobody would look at."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, got a masked array; fill it with NaN")
-    try:
-        return np.asarray(value)
-    except ValueError as error:  # ragged nested sequences
-        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+def plain_array(name: str, value: Any, unit: str = "") -> np.ndarray:
+    """An array of any dtype, without a mask that nobody would look at, and without a unit.
+
+    ``unit`` is that which quantities are converted to; without it they must have no dimension.
+    """
+    if type(value) is np.ndarray:
+        return value
+    contents = wrappers.open_array(name, value, unit)
+    wrappers.refuse_mask(name, contents)
+    return contents.values
 
 
-def real_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
-    """An array of booleans, integers or floats, as it is; ``ndim`` one number or several."""
-    array = plain_array(name, value)
+def real_array(
+    name: str,
+    value: Any,
+    ndim: int | Iterable[int] | None = None,
+    *,
+    columns: tuple[str, ...] = (),
+    unit: str = "",
+) -> np.ndarray:
+    """An array of booleans, integers or floats, as it is; ``ndim`` one number or several.
+
+    ``columns`` are the names of what stands along the last axis: tables are read by them.
+    """
+    if columns and type(value) is not np.ndarray:
+        value = wrappers.by_name(name, value, columns)
+    array = plain_array(name, value, unit)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if ndim is not None:
@@ -55,9 +71,15 @@ def mask(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def finite_array(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+def finite_array(
+    name: str,
+    value: Any,
+    ndim: int | Iterable[int] | None = None,
+    *,
+    columns: tuple[str, ...] = (),
+) -> np.ndarray:
     """A float64 array without NaN or infinity."""
-    array = np.asarray(real_array(name, value, ndim), dtype=np.float64)
+    array = np.asarray(real_array(name, value, ndim, columns=columns), dtype=np.float64)
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(np.argwhere(~finite)[0].tolist())
@@ -65,12 +87,126 @@ def finite_array(name: str, value: Any, ndim: int | Iterable[int] | None = None)
     return array
 
 
-def positions(value: Any, ndim: int) -> np.ndarray:
-    """Places (n, ndim), finite."""
-    array = finite_array("positions", value, 2)
-    if array.shape[1] != ndim:
-        raise ValueError(f"positions must have shape (n, {ndim}), got {array.shape}")
+def axis_names(ndim: int) -> tuple[str, ...]:
+    """Names of a picture's axes in array-axis order, (z,) y, x."""
+    return ("z", "y", "x")[3 - ndim :] if ndim else ()
+
+
+def column_names(value: Any) -> tuple[str, ...]:
+    """Names of a table's columns, none for what is no table."""
+    return wrappers.columns_of(value) or ()
+
+
+def axes_named(value: Any) -> int:
+    """How many axes a table of places has columns for; 0 for what is no table."""
+    known = wrappers.columns_of(value) or ()
+    return max((3 - "zyx".index(name) for name in known if name in ("z", "y", "x")), default=0)
+
+
+def places(name: str, value: Any, ndim: int) -> np.ndarray:
+    """Places (n, ndim) as they are; tables by the columns (z,) y, x; nothing is (0, ndim)."""
+    array = real_array(name, value, columns=axis_names(ndim))
+    if array.shape == (0,):
+        array = array.reshape(0, ndim)
+    if array.ndim != 2 or array.shape[1] != ndim:
+        raise ValueError(f"{name} must have shape (n, {ndim}), got {array.shape}")
     return array
+
+
+def positions(value: Any, ndim: int) -> np.ndarray:
+    """Places (n, ndim), finite, in double precision."""
+    return finite_array("positions", places("positions", value, ndim))
+
+
+# -- pictures ----------------------------------------------------------------------------------
+
+
+class Measured(NamedTuple):
+    """What is known of a picture's pixels."""
+
+    values: np.ndarray
+    mask: Any  # True where a pixel does not exist
+    weights: Any
+    variance: Any
+
+
+def _both(own: np.ndarray, name: str, given: Any) -> Any:
+    """A mask joined with the one that was given; that is looked at further by whoever asks."""
+    if given is None:
+        return own
+    array = plain_array(name, given)
+    if array.dtype != np.bool_:
+        return array
+    try:
+        return own | array
+    except ValueError:  # of another shape
+        return array
+
+
+def masked(name: str, value: Any, mask: Any) -> tuple[np.ndarray, Any]:
+    """A picture's numbers, and its own mask joined with the one that was given."""
+    contents = wrappers.open_array(name, value)
+    if contents.mask is not None:
+        mask = _both(contents.mask, "mask", mask)
+    return contents.values, mask
+
+
+def with_errors(name: str, value: Any, mask: Any, errors: Any) -> tuple[np.ndarray, Any, Any]:
+    """As ``masked``, and the standard deviations of the picture's pixels if none were given."""
+    contents = wrappers.open_array(name, value)
+    if contents.mask is not None:
+        mask = _both(contents.mask, "mask", mask)
+    if errors is None and contents.variance is not None:
+        errors = np.sqrt(contents.variance)
+    return contents.values, mask, errors
+
+
+def measured(
+    name: str, value: Any, mask: Any, weights: Any, variance: Any = None, method: Any = "lsq"
+) -> Measured:
+    """A picture's numbers, its own mask and uncertainty joined with what was given.
+
+    An infinite variance says that a pixel does not exist.
+    """
+    contents = wrappers.open_array(name, value)
+    if contents.mask is not None:
+        mask = _both(contents.mask, "mask", mask)
+    if contents.variance is not None and weights is None and variance is None:
+        if method == "mle":
+            raise ValueError(
+                f"{name} must have no uncertainty with method='mle', which knows the noise of "
+                "photons; give its data, and the camera's own noise as variance="
+            )
+        weights = 1.0 / contents.variance
+    if variance is not None:
+        array = real_array("variance", variance)
+        infinite = np.isposinf(array) if array.dtype.kind == "f" else np.zeros(1, np.bool_)
+        if infinite.any():
+            variance, mask = np.where(infinite, 1, array), _both(infinite, "mask", mask)
+    return Measured(contents.values, mask, weights, variance)
+
+
+def picture(name: str, value: Any) -> None:
+    """Refuse what is known not to be one image or volume of one colour."""
+    if type(value) is not np.ndarray:
+        wrappers.refuse_axes(name, value)
+    shape = getattr(value, "shape", None)
+    solid = isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (3, 4)
+    if solid and min(shape[:2]) > _LEAST_SIDE:
+        raise ValueError(
+            f"{name} must be an image (y, x) or a volume (z, y, x), got shape {shape}, which is "
+            "that of a colour image; give one of its colours, or their mean"
+        )
+
+
+_LEAST_SIDE = 8  # pixels: a volume of smaller planes may be three or four pixels wide
+
+
+def filled(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+    """A picture to be shown, NaN where it is masked."""
+    values, hidden = masked(name, value, None)
+    array = real_array(name, values, ndim)
+    return array if hidden is None else np.where(hidden, np.nan, array)
 
 
 def number(
@@ -82,8 +218,9 @@ def number(
     at_most: float = math.inf,
 ) -> float:
     """A finite real number in a range, also as an array without axes."""
-    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf":
-        value = plain_array(name, value)[()]
+    if not isinstance(value, (int, float, np.generic)) and hasattr(value, "__array__"):
+        array = plain_array(name, value)
+        value = array[()] if array.ndim == 0 and array.dtype.kind in "iuf" else value
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
@@ -121,6 +258,9 @@ def integer(name: str, value: Any, *, at_least: int = -_LARGEST, at_most: float 
     """An integer, of numpy or of Python, not a bool; at most what 64 bits hold."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
+    if not isinstance(value, (int, np.generic)) and hasattr(value, "__array__"):
+        array = plain_array(name, value)
+        value = array[()] if array.ndim == 0 and array.dtype.kind in "iu" else value
     try:
         result = operator.index(value)
     except TypeError:
@@ -156,24 +296,36 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     return value
 
 
+def entries(name: str, value: Any) -> list[Any] | None:
+    """What a sequence or an array holds; None for one value alone."""
+    if isinstance(value, list | tuple | range):
+        return list(value)
+    if isinstance(value, str) or not hasattr(value, "__array__"):
+        return None
+    array = plain_array(name, value)
+    return list(array) if array.ndim else None
+
+
 def per_axis(name: str, value: Any, ndim: int, **limits: float) -> tuple[float, ...]:
     """A number for each axis, from one number or a sequence of ``ndim``."""
-    if np.ndim(value) == 0:
+    items = entries(name, value)
+    if items is None:
         return (number(name, value, **limits),) * ndim
-    items = list(value)
     if len(items) != ndim:
         raise ValueError(f"{name} must be one number or {ndim} numbers, got {len(items)}")
     return tuple(number(f"{name}[{i}]", item, **limits) for i, item in enumerate(items))
 
 
-def shape(name: str, value: Any, ndim: Iterable[int]) -> tuple[int, ...]:
-    """A tuple of axis lengths."""
-    try:
-        lengths = tuple(integer(f"{name}[{i}]", n, at_least=0) for i, n in enumerate(value))
-    except TypeError as error:
-        if isinstance(value, Iterable):
-            raise
-        raise TypeError(f"{name} must be a tuple of integers, got {_brief(value)}") from error
+def shape(name: str, value: Any, ndim: Iterable[int], one: bool = False) -> tuple[int, ...]:
+    """A tuple of axis lengths; with ``one`` a number is the length of one axis."""
+    given = entries(name, value)
+    if given is None and one and not isinstance(value, Iterable):
+        return (integer(name, value, at_least=0),)
+    if given is None:
+        if not isinstance(value, Iterable) or isinstance(value, str):
+            raise TypeError(f"{name} must be a tuple of integers, got {_brief(value)}")
+        given = list(value)
+    lengths = tuple(integer(f"{name}[{i}]", n, at_least=0) for i, n in enumerate(given))
     allowed = tuple(ndim)
     if len(lengths) not in allowed:
         expected = " or ".join(map(str, allowed))

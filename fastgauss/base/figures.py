@@ -25,7 +25,7 @@ def new_figure(width: float, height: float, layout: str = "compressed") -> Any:
 def shown_image(image: Any) -> np.ndarray:
     """The argument ``image``: two axes and a finite pixel."""
     require("matplotlib.figure", "plotting", "plot")
-    image = check.real_array("image", image, 2)
+    image = check.filled("image", image, 2)
     if not np.isfinite(image).any():
         raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
     return image

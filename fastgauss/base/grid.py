@@ -20,9 +20,9 @@ _MOST_NODES = 1 << 60  # beyond, addresses do not fit
 
 
 def _flags(name: str, value: Any, ndim: int) -> tuple[bool, ...]:
-    if np.ndim(value) == 0:
+    items = check.entries(name, value)
+    if items is None:
         return (check.flag(name, value),) * ndim
-    items = list(value)
     if len(items) != ndim:
         raise ValueError(f"{name} must be True or False or {ndim} of them, got {len(items)}")
     return tuple(check.flag(f"{name}[{i}]", item) for i, item in enumerate(items))
@@ -65,8 +65,7 @@ class Grid:
     periodic: tuple[bool, ...] = False  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        given = (self.shape,) if np.ndim(self.shape) == 0 else self.shape
-        shape = check.shape("shape", given, (1, 2, 3))
+        shape = check.shape("shape", self.shape, (1, 2, 3), one=True)
         if math.prod(max(n, 1) for n in shape) > _MOST_NODES:
             raise ValueError(f"shape must have at most 2**60 nodes, got {shape}")
         n = len(shape)
@@ -139,7 +138,8 @@ class Grid:
         return self.origin[k] + self.spacing[k] * np.arange(self.shape[k])
 
     def _points(self, name: str, value: ArrayLike) -> np.ndarray:
-        array = np.asarray(check.real_array(name, value), dtype=np.float64)
+        columns = check.axis_names(self.ndim)
+        array = np.asarray(check.real_array(name, value, columns=columns), dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != self.ndim:
             raise ValueError(
                 f"{name} must have a last axis of {self.ndim} for a grid of shape {self.shape}, "
@@ -172,6 +172,4 @@ def as_grid(value: Grid | Sequence[int] | int) -> Grid:
     """
     if isinstance(value, Grid):
         return value
-    if np.ndim(value) == 0:
-        return Grid((check.integer("grid", value, at_least=0),))
-    return Grid(check.shape("grid", value, (1, 2, 3)))
+    return Grid(check.shape("grid", value, (1, 2, 3), one=True))

@@ -53,8 +53,7 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
         return ((-math.inf, math.inf),) * axes
     if isinstance(bounds, str) or not hasattr(bounds, "__len__"):
         raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
-    if isinstance(bounds, np.ndarray):
-        bounds = check.plain_array("bounds", bounds)
+    bounds = check.entries("bounds", bounds) or bounds
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
         return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way
     if len(bounds) != axes:

@@ -51,6 +51,7 @@ class Data:
 
 def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
     """Check a volume with its weights and mask; NaN, mask True and weight 0 mean no node."""
+    volume, mask, weights, _ = check.measured("volume", volume, mask, weights)
     array = _shaped("volume", volume, grid)
     kind = array.dtype if array.dtype in KINDS else np.dtype(np.float64)
     good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(grid.shape, dtype=bool)

@@ -50,12 +50,12 @@ def radius_of(tol: float, radius: float | None) -> float:
 
 def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
     """Positions (n, ndim) of any real dtype; (n,) is allowed where there is one axis."""
-    array = check.real_array(name, value)
-    if ndim == 1 and array.ndim == 1:
-        array = array[:, np.newaxis]
+    array = check.real_array(name, value, columns=check.axis_names(ndim))
+    if array.shape == (0,) or (ndim == 1 and array.ndim == 1):
+        array = array.reshape(-1, ndim)
     if array.ndim != 2 or array.shape[1] != ndim:
         raise ValueError(
-            f"{name} must have shape (n, {ndim}) for a grid of {ndim} axes, got {np.shape(value)}"
+            f"{name} must have shape (n, {ndim}) for a grid of {ndim} axes, got {array.shape}"
         )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 

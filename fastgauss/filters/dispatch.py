@@ -49,9 +49,9 @@ class Job(NamedTuple):
 
 def each(name: str, value: Any, count: int) -> list[Any]:
     """One entry an axis, from one or a sequence."""
-    if isinstance(value, str) or np.ndim(value) == 0:
+    items = check.entries(name, value)
+    if items is None:
         return [value] * count
-    items = list(value)
     if len(items) != count:
         raise ValueError(f"{name} must be one or a sequence of {count}, got {len(items)}")
     return items
@@ -60,7 +60,8 @@ def each(name: str, value: Any, count: int) -> list[Any]:
 def _axes(axes: Any, ndim: int) -> list[int]:
     if axes is None:
         return list(range(ndim))
-    items = [axes] if np.ndim(axes) == 0 else list(axes)
+    items = check.entries("axes", axes)
+    items = [axes] if items is None else items
     result = [check.integer(f"axes[{i}]", axis) for i, axis in enumerate(items)]
     if any(not -ndim <= axis < ndim for axis in result):
         raise ValueError(f"axes must be between {-ndim} and {ndim - 1}, got {axes!r}")

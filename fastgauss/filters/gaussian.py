@@ -134,6 +134,7 @@ def gaussian_filter(
     """
     if foreign(image, mask):
         return _FILTER(gaussian_filter, locals())
+    image, mask = check.masked("image", image, mask)
     omit = check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
     check.choice("method", method, METHODS)
     job = make_job(image, mode, cval, axes, out, threads, progress)
@@ -346,7 +347,8 @@ def gaussian_kernel(
     >>> fg.gaussian_kernel((3, 3), 0.8).sum().round(12)
     np.float64(1.0)
     """
-    lengths = [shape] if np.ndim(shape) == 0 else list(shape)  # type: ignore[arg-type]
+    lengths = check.entries("shape", shape)
+    lengths = [shape] if lengths is None else lengths
     counts = [check.integer(f"shape[{i}]", n, at_least=1) for i, n in enumerate(lengths)]
     widths = check.per_axis("sigma", sigma, len(counts), above=0.0)
     check.choice("pixel", pixel, ("sample", "integrate"))

@@ -50,8 +50,9 @@ def find_spots(
     Parameters
     ----------
     image : array_like (X,), (Y, X) or (Z, Y, X), real
-        Read as it is, whatever its dtype, byte order and strides. NaN, infinity and
-        values farther than 1e30 from the median are missing pixels.
+        One profile, image or volume; read as it is, whatever its dtype, byte order and
+        strides. NaN, infinity and values farther than 1e30 from the median are missing
+        pixels, and what masked arrays and astropy's NDData mask.
     sigma : float or sequence of D floats, default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times as wide are found too, with less contrast.
@@ -147,6 +148,8 @@ def find_spots(
     >>> find_spots(image, threshold=70.0).round(2)
     array([[41., 62.]])
     """
+    check.picture("image", image)
+    image, mask = check.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
     sigmas, threshold, distances, margin = check_search(
         array.ndim, sigma, threshold, min_distance, exclude_border

@@ -128,7 +128,7 @@ def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
     """Starting values, (n, P)."""
     if guess is None:
         return None
-    guess = check.finite_array("guess", guess, (1, 2))
+    guess = check.finite_array("guess", guess, (1, 2), columns=model.names)
     if guess.shape not in ((model.size,), (count, model.size)):
         raise ValueError(
             f"guess must have shape ({model.size},) or ({count}, {model.size}) for the "

@@ -7,6 +7,7 @@ handed to a job, which writes its rows of the result. Spots of an image are cut 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from .batch import Chunk, Job
 from .options import options
 from .pixel_maps import pixel_map, pixel_mask
 from .windowed import solve
+
+_LEAST_ROI, _MOST_ROI = 5, 64  # pixels a side of what may be one ROI
 
 
 def fit_rois(
@@ -50,6 +53,9 @@ def fit_rois(
     rois : array (n, x), (n, y, x) or (n, z, y, x)
         One spot each, of any real dtype; read in chunks, never copied whole. The centre
         of pixel ``[i, j]`` of a ROI is y = i, x = j. A pixel that is NaN does not exist.
+        One ROI (y, x) is ``rois[np.newaxis]``: (y, x) means y profiles. Masked arrays and
+        astropy's NDData bring their mask, the latter in least squares also their
+        uncertainty as `weights`.
     model : {"symmetric", "elliptic", "rotated"} or Model
         Parameters in two dimensions: ``amplitude, x, y, sigma, offset``; ``sigma_x,
         sigma_y`` in place of sigma; or ``sigma_x, sigma_y, theta``, with sigma_x >= sigma_y
@@ -71,7 +77,8 @@ def fit_rois(
         or one number a ROI. A pixel of weight 0 does not exist.
     variance : array (n, ...) or (...), optional
         For ``method="mle"``: the variance of the camera's read-out a pixel, in photons
-        squared (sCMOS). Data and model stand for themselves plus this variance.
+        squared (sCMOS). Data and model stand for themselves plus this variance. A pixel of
+        infinite variance does not exist.
     mask : bool array (n, ...) or (...), optional
         True where a pixel does not exist: dead, saturated, of somebody else.
     fixed : dict, optional
@@ -140,7 +147,9 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
+    rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
     stack = check.real_array("rois", rois, (2, 3, 4))
+    _refuse_one_roi(stack, model, coords)
     count, shape = len(stack), stack.shape[1:]
     chosen = options(
         get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=0,
@@ -169,6 +178,24 @@ def fit_rois(
             job.run(work, count, int(np.prod(shape)))
 
     return solve(chosen, fill, progress)
+
+
+def _refuse_one_roi(stack: np.ndarray, model: Any, coords: Any) -> None:
+    """Tell a region of interest from as many profiles as it has rows, where that can be told."""
+    if stack.ndim > 2:
+        return
+    count, points = stack.shape
+    if isinstance(model, str) and model in ("elliptic", "rotated"):
+        raise ValueError(
+            f"rois of shape {stack.shape} are profiles (n, x), which have no model {model!r}; "
+            "one ROI (y, x) is rois[np.newaxis]"
+        )
+    if coords is None and _LEAST_ROI <= count == points <= _MOST_ROI:
+        warnings.warn(
+            f"rois of shape {stack.shape} are read as {count} profiles of {points} points; one ROI "
+            "(y, x) is rois[np.newaxis], and coords= says that profiles are meant",
+            stacklevel=3,
+        )
 
 
 def _places(

@@ -9,7 +9,8 @@ from ..base import check
 
 def box_sides(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
     """The extent of a window along each axis, as the option ``box=`` means it."""
-    sides = [check.integer("box", side, at_least=1) for side in np.atleast_1d(np.asarray(box))]
+    given = check.entries("box", box)
+    sides = [check.integer("box", side, at_least=1) for side in ([box] if given is None else given)]
     if len(sides) not in (1, ndim):
         raise ValueError(f"box must be one or {ndim} integers, got {box!r}")
     return tuple(sides * ndim) if len(sides) == 1 else tuple(sides)

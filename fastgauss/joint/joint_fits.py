@@ -48,8 +48,8 @@ def fit_joint(
     ----------
     image : array (y, x), (z, y, x), or (t, y, x) with `frames`
         Any real dtype. Pixels that are NaN, infinite or beyond 1e150 do not exist.
-    positions : array (n, ndim)
-        (z,) row and column of each spot.
+    positions : array (n, ndim) or table
+        (z,) row and column of each spot, or a table with columns (z,) y and x.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fit_rois`.
     box : int or tuple of ints
@@ -117,6 +117,9 @@ def fit_joint(
     >>> fg.fit_joint(image, [[31.0, 20.0], [31.0, 23.0]]).amplitude.round(6)
     array([100.,  80.])
     """
+    if frames is None:
+        check.picture("image", image)
+    image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture, places = read_picture(image, positions, frames, method, weights, variance, mask)
     ndim = places.shape[1] - (frames is not None)
     chosen = options(

@@ -39,7 +39,7 @@ def alone(
         numbers = places[:, 0].astype(int)
         parts = [(f, np.flatnonzero(numbers == f)) for f in np.unique(numbers).tolist()]
     for frame, rows in parts:
-        held = {k: v[rows] if np.ndim(v) else v for k, v in fixed.items()}
+        held = {k: np.asarray(v)[rows] if np.ndim(v) else v for k, v in fixed.items()}
         part = picture if frame is None else picture[frame]
         these = {
             k: v if frame is None else _of_frame(v, frame, picture.shape) for k, v in maps.items()

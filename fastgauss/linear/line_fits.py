@@ -271,9 +271,11 @@ def level(
     if foreign(image, mask):
         return _LEVEL(level, locals())
     thread_pool.resolve_threads(threads)
+    image, mask = check.masked("image", image, mask)
+    image = check.real_array("image", image)
     problem = make_problem(image, None, axis, None, mask, order)
     array = problem.rows.view
     single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-    out = np.empty(np.shape(image), dtype=np.float32 if single else np.float64)
+    out = np.empty(image.shape, dtype=np.float32 if single else np.float64)
     fit(problem, Rows(out, axis), threads)
     return out

@@ -34,6 +34,8 @@ class PCA:
         What is subtracted first.
     whiten : bool
         Whether scores have unit variance.
+    columns : tuple of str
+        Names of the d coordinates, if the data were a table.
 
     Examples
     --------
@@ -51,8 +53,10 @@ class PCA:
         variance: np.ndarray,
         total: float,
         whiten: bool,
+        columns: tuple[str, ...],
     ) -> None:
         self.mean, self.components, self.whiten = mean, components, whiten
+        self.columns = columns
         self.explained_variance = variance
         with np.errstate(invalid="ignore"):
             self.explained_variance_ratio = variance / total
@@ -62,7 +66,7 @@ class PCA:
         self.scores = self._project(data)
 
     def transform(self, data: ArrayLike) -> np.ndarray:
-        """Scores (m, k) of points (m, d).
+        """Scores (m, k) of points (m, d), or of a table with the columns that `pca` was given.
 
         Raises
         ------
@@ -75,7 +79,7 @@ class PCA:
         >>> fg.pca([[0.0, 0.0], [3.0, 4.0]], 1).transform([[6.0, 8.0]])
         array([[7.5]])
         """
-        return self._project(_finite("data", _table_of("data", data, len(self.mean))))
+        return self._project(_finite("data", _table_of("data", data, len(self.mean), self.columns)))
 
     def _project(self, points: np.ndarray) -> np.ndarray:
         scores = points @ self.components.T
@@ -125,7 +129,7 @@ class PCA:
         """
         if len(self.mean) != 2:
             raise ValueError(f"theta is of points of 2 dimensions, got {len(self.mean)}")
-        y, x = self.components[0]
+        y, x = self.components[0][:: -1 if self.columns == ("x", "y") else 1]
         angle = math.atan2(y, x)
         if angle <= -math.pi / 2:
             return angle + math.pi
@@ -135,8 +139,10 @@ class PCA:
         return f"<PCA of {len(self.components)} components in {len(self.mean)} dimensions>"
 
 
-def _table_of(name: str, value: ArrayLike, width: int | None = None) -> np.ndarray:
-    array = np.asarray(check.real_array(name, value, 2), dtype=np.float64)
+def _table_of(
+    name: str, value: ArrayLike, width: int | None = None, columns: tuple[str, ...] = ()
+) -> np.ndarray:
+    array = np.asarray(check.real_array(name, value, 2, columns=columns), dtype=np.float64)
     if width is not None and array.shape[1] != width:
         raise ValueError(f"{name} must have {width} columns, got shape {array.shape}")
     return array
@@ -202,7 +208,7 @@ def pca(
 
     Parameters
     ----------
-    data : array (n, d)
+    data : array (n, d) or table
         Points, one a row, of any real dtype, finite.
     n_components : int, optional
         How many, at most min(n, d), which is the default.
@@ -244,7 +250,8 @@ def pca(
     (array([[0., 1., 0.],
            [1., 0., 0.]]), (500, 2))
     """
-    points = _table_of("data", data)
+    columns = check.column_names(data)
+    points = _table_of("data", data, None, columns)
     n, d = points.shape
     if n < 2 or d < 1:
         raise ValueError(f"data must have 2 rows and 1 column or more, got shape {points.shape}")
@@ -272,4 +279,4 @@ def pca(
         components, np.abs(components).argmax(axis=1)[:, np.newaxis], axis=1
     )
     components = np.where(largest < 0, -components, components)
-    return PCA(points, mean, components, squares / freedom, total / freedom, whiten)
+    return PCA(points, mean, components, squares / freedom, total / freedom, whiten, columns)

@@ -95,6 +95,7 @@ class Problem:
 
 
 def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any) -> Problem:
+    y, mask, weights, _ = check.measured("y", y, mask, weights)
     data = check.real_array("y", y)
     if not data.ndim:
         raise ValueError("y must have 1 dimension or more, got a number")

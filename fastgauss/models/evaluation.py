@@ -47,7 +47,7 @@ def _coordinates(coords: Any) -> tuple[np.ndarray, ...]:
 
 def _parameters(params: Any, model: Model) -> np.ndarray:
     """Parameters ``(..., P)`` of the model."""
-    array = check.real_array("params", params)
+    array = check.real_array("params", params, columns=model.names)
     if array.ndim == 0 or array.shape[-1] != model.size:
         raise ValueError(
             f"params must have a last axis of {model.size} for {model.names}, "

@@ -99,7 +99,7 @@ def _truth(result: FitResult, truth: Any) -> dict[str, np.ndarray]:
                 )
             found[name] = np.broadcast_to(array, count)
         return found
-    array = check.real_array("truth", truth, (1, 2))
+    array = check.real_array("truth", truth, (1, 2), columns=names)
     if array.shape not in ((len(names),), (count, len(names))):
         raise ValueError(
             f"truth must have shape ({len(names)},) or ({count}, {len(names)}) for the parameters "

@@ -75,7 +75,7 @@ def plot_rois(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['ROI 0\\n10 to 101', 'ROI 1\\n8 to 55.4']
     """
-    stack = check.real_array("rois", rois, (3, 4))
+    stack = check.filled("rois", rois, (3, 4))
     if len(stack) != len(result) or stack.ndim - 1 != result.model.ndim:
         raise ValueError(
             f"rois must be of the {len(result)} spots of {result.model.ndim} dimensions of the "

@@ -73,7 +73,7 @@ def plot_slices(
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['z = -1 um', 'y = 2 um', 'x = 5 um']
     """
-    values = check.real_array("volume", volume, 3)
+    values = check.filled("volume", volume, 3)
     if 0 in values.shape:
         raise ValueError(f"volume must have a node, got shape {values.shape}")
     nodes = as_grid(values.shape if grid is None else grid)

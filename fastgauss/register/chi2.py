@@ -58,6 +58,11 @@ def _mean(array: np.ndarray, exists: np.ndarray) -> np.float64:
 
 def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
     zeromean = check.flag("zeromean", zeromean)
+    masks = mask if isinstance(mask, tuple) else (mask, mask)
+    if len(masks) != 2:
+        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
+    im1, hidden1 = check.masked("im1", im1, masks[0])
+    im2, hidden2, err = check.with_errors("im2", im2, masks[1], err)
     arrays = [check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
     shape = arrays[0].shape
     if arrays[1].shape != shape:
@@ -65,11 +70,8 @@ def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
     if min(shape) < 3:
         raise ValueError(f"im1 must have 3 rows and columns or more, got {shape}")
     error = inputs.error("err", err, shape)
-    masks = mask if isinstance(mask, tuple) else (mask, mask)
-    if len(masks) != 2:
-        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     valid = []
-    for array, holes in zip(arrays, masks, strict=True):
+    for array, holes in zip(arrays, (hidden1, hidden2), strict=True):
         gone = inputs.missing("mask", holes, shape)
         with np.errstate(all="ignore"):
             whole = array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64))

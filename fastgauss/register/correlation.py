@@ -39,16 +39,20 @@ def _window(name: Any, shape: tuple[int, ...]) -> np.ndarray | float:
 
 def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Values, 0 where missing, and what exists."""
-    arrays = [check.real_array(name, value) for name, value in (("a", a), ("b", b))]
+    masks = mask if isinstance(mask, tuple) else (mask, mask)
+    if len(masks) != 2:
+        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
+    pairs = [
+        check.masked(name, value, hidden)
+        for name, value, hidden in (("a", a, masks[0]), ("b", b, masks[1]))
+    ]
+    arrays = [check.real_array(name, value) for name, (value, _) in zip("ab", pairs, strict=True)]
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(f"b must have the shape of a, {arrays[0].shape}, got {arrays[1].shape}")
     if not arrays[0].ndim or not arrays[0].size:
         raise ValueError(f"a must hold a pixel, got shape {arrays[0].shape}")
-    masks = mask if isinstance(mask, tuple) else (mask, mask)
-    if len(masks) != 2:
-        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     values, valid = [], []
-    for array, holes in zip(arrays, masks, strict=True):
+    for array, (_, holes) in zip(arrays, pairs, strict=True):
         gone = missing("mask", holes, array.shape)
         exists = np.isfinite(array) if gone is None else np.isfinite(array) & ~gone
         values.append(np.where(exists, array, 0).astype(np.float64))

@@ -150,7 +150,8 @@ def displacement_field(
 
 def _pair(name: str, value: Any, at_least: int) -> tuple[int, int]:
     """Rows and columns, from one number or two."""
-    items = (value, value) if np.ndim(value) == 0 else tuple(value)
+    given = check.entries(name, value)
+    items = [value, value] if given is None else given
     if len(items) != 2:
         raise ValueError(f"{name} must be one number or 2 numbers, got {len(items)}")
     rows, columns = (check.integer(name, item, at_least=at_least) for item in items)

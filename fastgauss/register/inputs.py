@@ -35,9 +35,9 @@ def error(name: str, value: Any, shape: tuple[int, ...]) -> float | np.ndarray |
     """Errors of pixels: None, one positive number, or one number a pixel, 0 where missing."""
     if value is None:
         return None
-    if np.ndim(value) == 0:
-        return check.number(name, value, above=0)
     array = check.real_array(name, value)
+    if array.ndim == 0:
+        return check.number(name, array, above=0)
     if array.shape != shape:
         raise ValueError(f"{name} must be one number or have shape {shape}, got {array.shape}")
     return array

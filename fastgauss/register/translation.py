@@ -29,16 +29,18 @@ def read_pair(
     im1: Any, im2: Any, err1: Any, err2: Any, mask: Any, names: tuple[str, ...]
 ) -> tuple[inputs.Pixels, inputs.Pixels]:
     """Both images, checked before anything is computed; ``names`` of the four arguments."""
+    masks = mask if isinstance(mask, tuple) else (mask, mask)
+    if len(masks) != 2:
+        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
+    im1, hidden1, err1 = check.with_errors(names[0], im1, masks[0], err1)
+    im2, hidden2, err2 = check.with_errors(names[1], im2, masks[1], err2)
     first, second = inputs.image(names[0], im1), inputs.image(names[1], im2)
     if first.shape != second.shape:
         raise ValueError(
             f"{names[1]} must have the shape of {names[0]}, {first.shape}, got {second.shape}"
         )
     shape = first.shape
-    masks = mask if isinstance(mask, tuple) else (mask, mask)
-    if len(masks) != 2:
-        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
-    holes = [inputs.missing("mask", m, shape) for m in masks]
+    holes = [inputs.missing("mask", m, shape) for m in (hidden1, hidden2)]
     errors = [inputs.error(n, e, shape) for n, e in zip(names[2:], (err1, err2), strict=True)]
     one = inputs.read(first, errors[0], holes[0])
     return one, inputs.read(second, errors[1], holes[1], one.level)

@@ -450,7 +450,8 @@ class FitResult:
 
     def __repr__(self) -> str:
         good = self.converged
-        text = f"FitResult({self.model.name}, {len(self)} spots, {int(good.sum())} converged"
+        what = {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
+        text = f"FitResult({self.model.name}, {len(self)} {what}, {int(good.sum())} converged"
         if good.any():
             medians = np.median(self.params[good], axis=0)
             text += "; median " + ", ".join(

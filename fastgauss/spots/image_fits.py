@@ -51,11 +51,13 @@ def fit_spots(
     Parameters
     ----------
     image : array (y, x) or (z, y, x)
-        Any real dtype. Pixels that are NaN do not exist; infinite ones give their spots
-        the status ``NOT_FINITE``.
-    positions : array (n, ndim), optional
-        (z,) row and column of each spot; without them `find_spots` looks, with the options
-        `sigma`, `threshold`, `min_distance` and `exclude_border`.
+        One image or volume, of any real dtype; each frame of a movie and each colour of a
+        photograph is an image of its own. Pixels that are NaN do not exist; infinite ones
+        give their spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
+    positions : array (n, ndim) or table, optional
+        (z,) row and column of each spot, or a table with columns (z,) y and x; without them
+        `find_spots` looks, with the options `sigma`, `threshold`, `min_distance` and
+        `exclude_border`.
     model, method, pixel, covariance, max_iter, tol, threads, progress
         As in `fit_rois`.
     joint : bool
@@ -117,6 +119,8 @@ def fit_spots(
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
+    check.picture("image", image)
+    image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (2, 3))
     chosen = get_model(model, picture.ndim)
     find: dict[str, Any] = {

@@ -268,7 +268,8 @@ def _axes(coords: Any) -> tuple[np.ndarray, ...]:
 
 def _edges(bins: Any, limits: Any, ndim: int) -> tuple[np.ndarray, ...]:
     """Edges of each axis."""
-    numbers = (bins,) * ndim if np.ndim(bins) == 0 else tuple(bins)
+    given = check.entries("bins", bins)
+    numbers = [bins] * ndim if given is None else given
     if len(numbers) != ndim:
         raise ValueError(f"bins must be one integer or {ndim}, got {len(numbers)}")
     pairs = np.asarray(check.finite_array("range", limits))

@@ -66,14 +66,17 @@ def _nside(value: Any, nest: bool) -> int:
 
 def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
     """Check the angles, but for their values."""
-    given = check.real_array("theta", theta), check.real_array("phi", phi)
+    unit = "deg" if check.flag("lonlat", lonlat) else "rad"
+    given = tuple(
+        check.real_array(name, value, unit=unit) for name, value in (("theta", theta), ("phi", phi))
+    )
     try:
         shape = np.broadcast(*given).shape
     except ValueError:
         raise ValueError(
             f"theta of shape {given[0].shape} and phi of shape {given[1].shape} do not broadcast"
         ) from None
-    if check.flag("lonlat", lonlat):
+    if unit == "deg":
         return _Directions(given[1], given[0], ("phi", "theta"), DEGREES, shape)
     frame = RADIANS
     if given[0].dtype == np.float32:  # the float32 next to pi lies above it
@@ -163,6 +166,7 @@ def healpix_pixel(
     theta, phi : float or array
         Colatitude, 0 to pi from the north pole, and longitude in radians; with ``lonlat=True``
         longitude and latitude in degrees, as in healpy. Of any real dtype; they broadcast.
+        Quantities with a unit of angle are converted.
     nside : int
         Pixels along a side of each of the twelve base pixels, 1 to 2**29; a power of 2 if
         `nest` is true.

@@ -49,12 +49,13 @@ def _readable(array: np.ndarray) -> np.ndarray:
 
 def _points(value: ArrayLike, ndim: int | None) -> np.ndarray:
     """Positions (n, ndim); (n,) is allowed where there is one axis."""
-    array = check.real_array("positions", value)
-    if array.ndim == 1 and ndim in (1, None):
-        array = array[:, np.newaxis]
+    columns = check.axis_names(check.axes_named(value) if ndim is None else ndim)
+    array = check.real_array("positions", value, columns=columns)
+    if array.shape == (0,) or (array.ndim == 1 and ndim in (1, None)):
+        array = array.reshape(-1, ndim or 1)
     if array.ndim != 2 or array.shape[1] not in ((1, 2, 3) if ndim is None else (ndim,)):
         expected = "(n, 1) to (n, 3)" if ndim is None else f"(n, {ndim})"
-        raise ValueError(f"positions must have shape {expected}, got {np.shape(value)}")
+        raise ValueError(f"positions must have shape {expected}, got {array.shape}")
     return _readable(array)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
+from ..base.wrappers import has_unit
 from ..kernels.sums import scatter_add as kernels
 from .bounds import MODES, index_error
 from .pairs import can_add, index_arrays, plan_job, run_job, spread_values
@@ -105,10 +106,17 @@ def add_at(
             return
         if bad >= 0:
             raise index_error(bad, indices[bad], 0, len(out))
-    for name, given in (("out", out), ("values", values), ("indices", indices)):
-        if isinstance(given, np.ma.MaskedArray):
-            raise TypeError(f"{name} must be a plain array, got a masked array")
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError("out must be a plain array, got a masked array")
+    if isinstance(indices, np.ma.MaskedArray):
+        indices = check.plain_array("indices", indices)
     _check_options(out, mode, compensated, accumulate)
+    if has_unit(out):  # numpy asks astropy to convert
+        if mode != "raise" or compensated or accumulate is not None:
+            raise TypeError("mode, compensated and accumulate need an out without unit")
+        np.add.at(out, indices, values)
+        return
+    values = check.plain_array("values", values)
     thread_pool.resolve_threads(threads)
     arrays = index_arrays(indices)
     job = None if arrays is None else plan_job(out, arrays, values, mode)
