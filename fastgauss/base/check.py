@@ -339,21 +339,37 @@ _DOUBLE = (np.dtype(np.float64),)
 def out_array(
     name: str, value: Any, shape: tuple[int, ...], dtypes: tuple[np.dtype, ...] = _DOUBLE
 ) -> np.ndarray:
-    """A writable array of exactly this shape and of one of these dtypes."""
+    """The memory of a writable array of exactly this shape and of one of these dtypes.
+
+    A plain array, also of a subclass, whose ``reshape`` and indexing may mean something else: a
+    matrix stays two-dimensional, whatever its shape is to be.
+    """
+    array = target(name, value)
+    if array.dtype not in dtypes:
+        expected = " or ".join(map(str, dtypes))
+        raise TypeError(f"{name} must be of dtype {expected}, got {array.dtype.str}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} must be writable, got a read-only array")
+    extent = array.itemsize if array.size else 0
+    for step, n in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True)):
+        if n > 1 and step < extent:
+            raise ValueError(f"{name} must not overlap itself, got strides {array.strides}")
+        extent += max(n - 1, 0) * step
+    return array
+
+
+def target(name: str, value: Any) -> np.ndarray:
+    """The memory of an array that is written to, as a plain array without a mask or a unit."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
-    if value.dtype not in dtypes:
-        expected = " or ".join(map(str, dtypes))
-        raise TypeError(f"{name} must be of dtype {expected}, got {value.dtype.str}")
-    if value.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array")
-    if not value.flags.writeable:
-        raise ValueError(f"{name} must be writable, got a read-only array")
-    extent = value.itemsize if value.size else 0
-    for step, n in sorted((abs(s), n) for s, n in zip(value.strides, value.shape, strict=True)):
-        if n > 1 and step < extent:
-            raise ValueError(f"{name} must not overlap itself, got strides {value.strides}")
-        extent += max(n - 1, 0) * step
-    return value
+    unit = getattr(value, "unit", getattr(value, "units", None))  # astropy's, unyt's
+    if type(value) is not np.ndarray and unit is not None:
+        raise TypeError(
+            f"{name} must be a plain array, got a {type(value).__name__} with a unit; give its "
+            "numbers, as a view of them: value.view(numpy.ndarray)"
+        )
+    return np.asarray(value)

@@ -23,7 +23,7 @@ def amplitudes_of(value: ArrayLike, n: int) -> np.ndarray:
 
 
 def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.ndarray:
-    """A writable array of the grid's shape: ``out``, or a new one of zeros."""
+    """A writable array of the grid's shape: the memory of ``out``, or a new one of zeros."""
     if out is None:
         return np.zeros(grid.shape, dtype=dtype)
     return check.out_array("out", out, grid.shape, KINDS)

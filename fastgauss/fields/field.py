@@ -162,7 +162,7 @@ class GaussianField:
         target = arguments.target(out, self.grid)
         heights = arguments.amplitudes_of(amplitudes, len(self))
         sweeps.scatter(self._plan, target, heights, "sum", self._threads)
-        return target
+        return target if out is None else out
 
     def adjoint(self, volume: ArrayLike) -> np.ndarray:
         """A' v: the sum over each particle's support of its profile times the volume (n,).

@@ -46,8 +46,9 @@ def render(
         dtype; anywhere, also outside the grid.
     amplitudes : float or array (n,)
         Peak heights.
-    sigma : float or array (d,), (n, 1) or (n, d)
-        Standard deviations in the grid's unit of length.
+    sigma : float or array (d,), (1, d), (n, 1) or (n, d)
+        Standard deviations in the grid's unit of length. Shape (d,) is one an axis, as is (1, d);
+        it is refused where there are d particles, whose widths it could be.
     covariance : array (d, d) or (n, d, d), optional
         Covariances, which replace `sigma`: turned ellipsoids.
     tol : float
@@ -111,4 +112,4 @@ def render(
     heights = arguments.amplitudes_of(amplitudes, plan.n)
     with reporting(progress, sweeps.SLABS, "slab") as report:
         sweeps.scatter(plan, target, heights, combine, threads, report=report)
-    return target
+    return target if out is None else out

@@ -74,9 +74,11 @@ def _result(out: Any, shape: tuple[int, ...], *inputs: np.ndarray) -> np.ndarray
 
 def _given(out: Any, result: np.ndarray) -> np.ndarray:
     """``out`` holding the result, or the result itself if there is none."""
-    if out is None or out is result:
+    if out is None:
         return result
-    out[...] = result
+    array = _check.out_array("out", out, result.shape)
+    if not np.may_share_memory(array, result):
+        array[...] = result
     return out
 
 
@@ -109,8 +111,7 @@ def _points(
     variant = _variant(found, pixel)
     if derivatives and own is not found:
         by_plain = _points(coords, array, found, pixel, None, threads, True)
-        result = own.from_plain(by_plain, given)
-        return _given(None if out is None else _result(out, result.shape), result)
+        return _given(out, own.from_plain(by_plain, given))
     try:
         shape = np.broadcast(*points, array[..., 0]).shape
     except ValueError:

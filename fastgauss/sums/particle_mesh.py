@@ -149,9 +149,9 @@ def _slabs(grid: Grid, positions: np.ndarray, team: int) -> list[int]:
     return np.unique(np.concatenate([[0], inner, [n]])).tolist()
 
 
-def _apart(array: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+def _apart(array: np.ndarray, out: np.ndarray) -> np.ndarray:
     """The array, copied if its memory is that of the result."""
-    return array.copy() if out is not None and np.may_share_memory(array, out) else array
+    return array.copy() if np.may_share_memory(array, out) else array
 
 
 def deposit(
@@ -240,10 +240,10 @@ def deposit(
         fine = _finite_rows(where, what, frame_of)
         where, what = where[fine], what[fine] if len(what) == len(fine) else what
     if target.size and len(where):
-        where, what = _apart(where, out), _apart(what, out)
+        where, what = _apart(where, target), _apart(what, target)
         bounds = _slabs(frame_of, where, team) if team > 1 else [0, frame_of.shape[0]]
         _scatter(target, where, what, frame, nodes, bounds)
-    return target
+    return target if out is None else out
 
 
 def _scatter(
