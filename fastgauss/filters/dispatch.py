@@ -26,6 +26,7 @@ NAN_POLICIES = ("propagate", "omit")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: where transforms become cheaper
 _MOST_RADIUS = 1 << 24
+_NO_WIDTH = 1e-15  # sigma up to which an axis is left alone, as in scipy
 _MOST_ORDER = 64  # of a derivative: beyond, nothing but rounding is left
 _FEW = 1 << 10  # elements of a profile that is remembered
 
@@ -72,7 +73,7 @@ def _axes(axes: Any, ndim: int) -> list[int]:
 
 
 def _target(out: Any, array: np.ndarray) -> np.ndarray:
-    """The array that is written: that given, or a new one of the dtype given or of the default."""
+    """What is written: the array given, or a new one of the dtype given or of the default."""
     if isinstance(out, np.ndarray):
         return check.out_array("out", out, array.shape, _KINDS)
     if out is None:
@@ -85,6 +86,11 @@ def _target(out: Any, array: np.ndarray) -> np.ndarray:
     if dtype not in _KINDS:
         raise TypeError(f"out must be of dtype float32 or float64, got {dtype}")
     return np.empty(array.shape, dtype)
+
+
+def given(out: Any, result: np.ndarray) -> np.ndarray:
+    """The array that the caller gave to be written, which holds the result, or the result."""
+    return out if isinstance(out, np.ndarray) else result
 
 
 def make_job(
@@ -120,10 +126,15 @@ def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
     return result
 
 
+def _sigmas(job: Job, sigma: Any) -> list[float]:
+    """A width for each axis that is filtered."""
+    many = each("sigma", sigma, len(job.axes))
+    return [check.number("sigma", value, at_least=0.0) for value in many]
+
+
 def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
     """A profile for each axis of the image; axes of sigma 0 are left alone."""
-    count = len(job.axes)
-    sigmas = [check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
+    sigmas, count = _sigmas(job, sigma), len(job.axes)
     orders = [
         check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
         for m in each("order", order, count)
@@ -131,17 +142,20 @@ def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> t
     term = [taps.NOTHING] * job.array.ndim
     radii = _radii(radius, sigmas, truncate)
     for axis, width, m, r in zip(job.axes, sigmas, orders, radii, strict=True):
-        if width > 1e-15:
+        if width > _NO_WIDTH:
             term[axis] = (_profile if r < _FEW else taps.gaussian)(width, m, r)
     return tuple(term)
 
 
 def derivatives(job: Job, sigma: Any, order: int, radius: Any, truncate: Any) -> list[taps.Term]:
-    """A term for each axis, differentiated along it."""
+    """A term for each axis that is smoothed, differentiated along it."""
     if not job.axes:
         raise ValueError("axes must name one axis or more, got none")
-    orders = (order * np.eye(len(job.axes), dtype=int)).tolist()
-    return [make_term(job, sigma, each, radius, truncate) for each in orders]
+    smooth = [axis for axis, width in enumerate(_sigmas(job, sigma)) if width > _NO_WIDTH]
+    if not smooth:
+        raise ValueError(f"sigma must be above 0 along one axis or more, got {sigma!r}")
+    orders = order * np.eye(len(job.axes), dtype=int)[smooth]
+    return [make_term(job, sigma, row, radius, truncate) for row in orders.tolist()]
 
 
 # -- the filter --------------------------------------------------------------------------------

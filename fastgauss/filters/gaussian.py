@@ -27,7 +27,16 @@ from ..base.duck_arrays import foreign, of_image
 from ..base.progress import Progress
 from ..models.evaluation import image as evaluate_image
 from .blocks import by_overlap
-from .dispatch import METHODS, NAN_POLICIES, derivatives, make_job, make_term, run, run_normalised
+from .dispatch import (
+    METHODS,
+    NAN_POLICIES,
+    derivatives,
+    given,
+    make_job,
+    make_term,
+    run,
+    run_normalised,
+)
 
 _FILTER = of_image(by_overlap)
 
@@ -59,7 +68,7 @@ def gaussian_filter(
     sigma : float or sequence of floats
         Standard deviations in elements, one for all axes or one each; 0 leaves an axis alone.
     order : int or sequence of ints, default 0
-        Order of the derivative along each axis.
+        Order of the derivative along each axis; as in scipy none is taken where sigma is 0.
     mode : str or sequence of str, default "reflect"
         How each axis goes on beyond its ends: "reflect", "constant", "nearest", "mirror", "wrap",
         or scipy's "grid-mirror", "grid-constant", "grid-wrap" (see ``fastgauss.filters``).
@@ -141,13 +150,13 @@ def gaussian_filter(
     term = make_term(job, sigma, order, radius, truncate)
     gap = None if mask is None else check.mask("mask", mask, job.array.shape)
     if gap is None and not (omit and job.array.dtype.kind == "f"):
-        return run(job, [term], method)
+        return given(out, run(job, [term], method))
     if any(profile.odd or not np.all(profile.half >= 0) for profile in term):
         raise ValueError(f"order must be 0 where elements are missing, got {order!r}")
     if method == "fft":
         raise ValueError("method must be 'auto' or 'direct' where elements are missing, got 'fft'")
     run_normalised(job, term, gap, omit)
-    return job.out
+    return given(out, job.out)
 
 
 def gaussian_laplace(
@@ -186,7 +195,9 @@ def gaussian_laplace(
 
     Notes
     -----
-    As scipy.ndimage.gaussian_laplace; all terms are summed while the data are in cache.
+    As scipy.ndimage.gaussian_laplace; all terms are summed while the data are in cache. An axis
+    of sigma 0 is left alone, so that a stack is filtered frame by frame, as with `axes`; scipy
+    adds the image itself as the derivative along it. One sigma or more must be above 0.
 
     Examples
     --------
@@ -196,7 +207,7 @@ def gaussian_laplace(
     array([2., 2., 2., 2.])
     """
     job = make_job(image, mode, cval, axes, out, threads, progress)
-    return run(job, derivatives(job, sigma, 2, radius, truncate))
+    return given(out, run(job, derivatives(job, sigma, 2, radius, truncate)))
 
 
 def gaussian_gradient_magnitude(
@@ -231,7 +242,8 @@ def gaussian_gradient_magnitude(
 
     Notes
     -----
-    As scipy.ndimage.gaussian_gradient_magnitude, in one sweep.
+    As scipy.ndimage.gaussian_gradient_magnitude, in one sweep. An axis of sigma 0 is left alone, as
+    in `gaussian_laplace`.
 
     Examples
     --------
@@ -243,7 +255,7 @@ def gaussian_gradient_magnitude(
            [5., 5.]])
     """
     job = make_job(image, mode, cval, axes, out, threads, progress)
-    return run(job, derivatives(job, sigma, 1, radius, truncate), squares=True)
+    return given(out, run(job, derivatives(job, sigma, 1, radius, truncate), squares=True))
 
 
 def difference_of_gaussians(
@@ -302,7 +314,7 @@ def difference_of_gaussians(
         high_sigma = [1.6 * sigma for sigma in lows]
     low, high = (make_term(job, sigma, 0, None, truncate) for sigma in (low_sigma, high_sigma))
     minus = high[0]._replace(half=-high[0].half)
-    return run(job, [low, (minus, *high[1:])])
+    return given(out, run(job, [low, (minus, *high[1:])]))
 
 
 def gaussian_kernel(
@@ -355,7 +367,17 @@ def gaussian_kernel(
     unit_sum = check.flag("normalize", normalize)
     window = np.ones(())
     for n, width in zip(counts, widths, strict=True):
-        params = [1.0, 0.5 * (n - 1), width, 0.0]
-        profile = evaluate_image(params, (n,), model="symmetric", pixel=pixel)
-        window = np.multiply.outer(window, profile / profile.sum() if unit_sum else profile)
+        window = np.multiply.outer(window, _window(n, width, pixel, unit_sum))
     return window
+
+
+def _window(n: int, sigma: float, pixel: str, unit_sum: bool) -> np.ndarray:
+    """The profile of one axis."""
+    if unit_sum and pixel == "sample":  # relative to the middle elements, which may underflow
+        square = (np.arange(n) - 0.5 * (n - 1)) ** 2
+        with np.errstate(over="ignore"):
+            profile = np.exp(-0.5 * (square - square.min()) / sigma / sigma)
+    else:
+        params = [1.0, 0.5 * (n - 1), sigma, 0.0]
+        profile = evaluate_image(params, (n,), model="symmetric", pixel=pixel)
+    return profile / profile.sum() if unit_sum else profile

@@ -76,7 +76,7 @@ def _given(out: Any, result: np.ndarray) -> np.ndarray:
     """``out`` holding the result, or the result itself if there is none."""
     if out is None:
         return result
-    array = _check.out_array("out", out, result.shape)
+    array = check.out_array("out", out, result.shape)
     if not np.may_share_memory(array, result):
         array[...] = result
     return out
