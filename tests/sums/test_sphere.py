@@ -316,7 +316,7 @@ def _read_only():
     ("sums", "change", "error", "message"),
     [
         (_read_only(), {}, ValueError, "map must be writable"),
-        (np.zeros(12, int), {}, TypeError, "map must be of dtype float32 or float64"),
+        (np.zeros(12, "u1"), {}, TypeError, "map must be of dtype float32 or float64 or int32"),
         (np.zeros(12, ">f8"), {}, TypeError, "map must be of dtype float32 or float64"),
         ([0.0] * 12, {}, TypeError, "map must be a numpy array"),
         (np.ma.zeros(12), {}, TypeError, "map must be a plain array"),

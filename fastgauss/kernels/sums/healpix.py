@@ -15,10 +15,14 @@ The whole parts of u and v, and k, are all that a pixel's number is made of, in 
 
 Two texts do this. ``ring_pixel`` and ``nest_pixel`` take one direction, by the operations of
 the HEALPix C++ library in its order and with its roundings, so that they agree with it in each
-pixel, edges and corners included. Over lanes, s = nside sqrt(6) sin(theta / 2) needs one short
-polynomial and no root. It differs by roundings; where u or v is so close to a whole number
-that these could matter, and wherever else there is doubt, the direction goes to the scalar text.
-The result therefore is the same in all cases, and faster by an order in most.
+pixel, edges and corners included, but for some corners where the library's number is that of a
+pixel elsewhere, or of none (see ``_belt_lines``). Over lanes, s = nside sqrt(6) sin(theta / 2)
+needs one short polynomial and no root. It differs by roundings; where u or v is so close to a
+whole number that these could matter, and wherever else there is doubt, the direction goes to
+the scalar text. The result therefore is the same in all cases, and faster by an order in most.
+
+Every number is in [0, 12 nside**2), whatever is rounded: the scalar text makes it of integers
+that it has brought into their ranges, and a lane whose number is outside goes to the scalar text.
 """
 
 from __future__ import annotations
@@ -91,50 +95,87 @@ def _from_pole(theta, z, size):
 
 @device
 def _belt_lines(z, t, size):
-    """Whole parts of u and v between the caps."""
+    """Whole parts of u and v between the caps, 0 to 5 nside.
+
+    As |z| <= 2/3 and t < 4, they are of nside (t + 1/2) <= 9/2 nside and a second product that
+    is at most nside / 2 and an ulp; what is below 0 by that ulp becomes 0.
+
+    |u - v| <= nside holds of exact numbers, and of one of two rounded sums, but not of both: at
+    the latitudes |z| = 2/3, where both are within rounding of whole numbers, the larger may come
+    out one too large. Its rounding is the coarser. The HEALPix library takes it as it is, and
+    gives a ring beyond the belt, the far corner of a base pixel, or a thirteenth of these.
+    """
     along = rounded_product(size, 0.5 + t)
     across = rounded_product(rounded_product(size, z), 0.75)
     return np.int64(along - across), np.int64(along + across)
 
 
 @device
-def _cap_lines(theta, z, p, size):
-    """Whole parts of u and v in a cap."""
-    s = _from_pole(theta, z, size)
-    return np.int64(p * s), np.int64((1.0 - p) * s)
+def _cap_lines(theta, z, p, nside):
+    """Whole parts of u and v in a cap, 0 to nside - 1.
+
+    As s < nside and p < 1, that is so but for the rounding of the products.
+    """
+    s = _from_pole(theta, z, np.float64(nside))
+    return min(np.int64(p * s), nside - 1), min(np.int64((1.0 - p) * s), nside - 1)
+
+
+@device
+def _beside_belt(low, nside, north):
+    """The last pixel of a cap that meets the belt in a corner; ``low`` is the smaller of u and v.
+
+    It is the one that the nested order has there, and lies in a cap as low % nside < nside - 1.
+    """
+    ring = nside - 1
+    at = low // nside * ring + low % nside  # of 0 to 4 ring - 1, as low < 4 nside
+    if north:
+        return 2 * ring * (ring - 1) + at
+    return 12 * nside * nside - 2 * ring * (ring + 1) + at
 
 
 @device
 def _ring_pixel(theta, phi, nside):
-    z, t, size = math.cos(theta), _quarters(phi), np.float64(nside)
+    z, t = math.cos(theta), _quarters(phi)
     around = 4 * nside
     if absolute(z) <= _TWO_THIRDS:
-        u, v = _belt_lines(z, t, size)
-        ring = nside + 1 + u - v
+        u, v = _belt_lines(z, t, np.float64(nside))
+        low, high = min(u, v), max(u, v)
+        if high - low > nside:  # but for rounding never
+            if low % nside < nside - 1:
+                return _beside_belt(low, nside, v == high)
+            u, v = min(u, v + nside), min(v, u + nside)
+        ring = nside + 1 + u - v  # so this is 1 to 2 nside + 1
         at = (u + v + 2 - nside - (ring & 1) + 2 * around) >> 1
         return 2 * nside * (nside - 1) + (ring - 1) * around + at % around
-    u, v = _cap_lines(theta, z, t - np.float64(np.int64(t)), size)
-    ring = u + v + 1
-    at = np.int64(t * np.float64(ring))
+    u, v = _cap_lines(theta, z, t - np.float64(np.int64(t)), nside)
+    ring = min(u + v + 1, nside)  # u + v < nside, but for rounding
+    at = min(np.int64(t * np.float64(ring)), 4 * ring - 1)  # likewise t < 4
     if z > 0.0:
         return 2 * ring * (ring - 1) + at
     return 12 * nside * nside - 2 * ring * (ring + 1) + at
 
 
 @device
+def _belt_face(u, v, nside):
+    """Base pixel and place in it, of the whole parts of u and v between the caps."""
+    if min(u, v) >= 4 * nside:  # t + 1/2 may be 9/2, rounded: then u or v is 5 nside
+        u, v = u - 4 * nside, v - 4 * nside
+    a, b = u // nside, v // nside
+    a, b = min(a, b + 1), min(b, a + 1)  # |u - v| <= nside, but for rounding
+    face = a | 4  # a = b is 0 to 4, and where they differ the smaller is 0 to 3
+    if a != b:
+        face = a if a < b else b + 8
+    return face, min(v - b * nside, nside - 1), max((a + 1) * nside - u - 1, 0)
+
+
+@device
 def _nest_pixel(theta, phi, nside):
-    z, t, size = math.cos(theta), _quarters(phi), np.float64(nside)
+    z, t = math.cos(theta), _quarters(phi)
     if absolute(z) <= _TWO_THIRDS:
-        u, v = _belt_lines(z, t, size)
-        a, b = u // nside, v // nside
-        face = a | 4
-        if a != b:
-            face = a if a < b else b + 8
-        x, y = v - b * nside, (a + 1) * nside - u - 1
+        face, x, y = _belt_face(*_belt_lines(z, t, np.float64(nside)), nside)
     else:
         k = np.int64(t)
-        u, v = _cap_lines(theta, z, t - np.float64(k), size)
-        u, v = min(u, nside - 1), min(v, nside - 1)
+        u, v = _cap_lines(theta, z, t - np.float64(k), nside)
         face = k if z >= 0.0 else k + 8
         x, y = (nside - v - 1, nside - u - 1) if z >= 0.0 else (u, v)
     return face * nside * nside + spread_bits(x) + 2 * spread_bits(y)
@@ -258,11 +299,14 @@ def make_pixels(nest: bool) -> Callable:
         bad = n
         at = 0
         size = np.float64(nside)
+        middle = 6.0 * size * size - 0.5  # of the numbers 0 to 12 nside**2 - 1
         if nside <= LANE_NSIDE:
             while at + WIDTH <= n:
                 theta = load(first, at) * frame.slope + frame.pole
                 where, sure = _lines(theta, load(second, at) * frame.scale, size)
-                store_whole(out, at, select(sure, number(*where, size), 0.0))
+                found = number(*where, size)
+                sure = sure & (absolute(found - middle) <= middle)
+                store_whole(out, at, select(sure, found, 0.0))
                 doubtful = mask_bits(~sure)
                 while doubtful:
                     i = at + lowest_bit(doubtful)
@@ -280,9 +324,20 @@ def make_pixels(nest: bool) -> Callable:
     return pixels
 
 
+@device
+def _wrong(first, second, frame, drop):
+    """Whether a pair of angles is no direction, and is not to be left out for being no numbers."""
+    if drop and not (absolute(first) < np.inf and absolute(second) < np.inf):
+        return False
+    return not _direction(first, second, frame)[2]
+
+
 @kernel
-def first_invalid(first, second, frame):
-    """Position of the first pair of angles that is no direction, their number if all are."""
+def first_invalid(first, second, frame, drop):
+    """Position of the first pair of angles that is no direction, their number if all are.
+
+    With ``drop`` those do not count of which one is NaN or infinite.
+    """
     n = first.size
     at = 0
     while at + WIDTH <= n:
@@ -293,33 +348,39 @@ def first_invalid(first, second, frame):
         while doubtful:
             i = at + lowest_bit(doubtful)
             doubtful &= doubtful - 1
-            if not _direction(first[i], second[i], frame)[2]:
+            if _wrong(first[i], second[i], frame, drop):
                 return i
         at += WIDTH
     for i in range(at, n):
-        if not _direction(first[i], second[i], frame)[2]:
+        if _wrong(first[i], second[i], frame, drop):
             return i
     return n
 
 
 @kernel
 def add_in_order(sums, pixels, values):
-    """``sums[pixels[k]] += values[k]`` one after the other; a single value serves all."""
-    n = pixels.size
+    """``sums[pixels[k]] += values[k]`` one after the other; a single value serves all.
+
+    Pixel -1, of what is no direction, gets nothing; nor does any other number that is none.
+    """
+    n, size = pixels.size, sums.size
     step = 1 if values.size > 1 else 0
     sure = max(0, n - _AHEAD)
     for k in range(sure):
         prefetch(sums, pixels[k + _AHEAD])
-        sums[pixels[k]] += values[k * step]
+        if 0 <= pixels[k] < size:
+            sums[np.uint64(pixels[k])] += values[k * step]
     for k in range(sure, n):
-        sums[pixels[k]] += values[k * step]
+        if 0 <= pixels[k] < size:
+            sums[np.uint64(pixels[k])] += values[k * step]
 
 
 @kernel
 def sort_by_part(pixels, values, shift, ends, sorted_pixels, sorted_values):
     """Sort pixels and their values by ``pixel >> shift``, those of a part as they came.
 
-    Part k then lies from ``ends[k]`` to ``ends[k + 1]``; a single value is left as it is.
+    Part k then lies from ``ends[k]`` to ``ends[k + 1]``; a single value is left as it is. Pixels
+    of -1 lie before part 0.
     """
     each = values.size > 1
     ends[:] = 0
