@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 from ..base import check, thread_pool
 from ..kernels.sums import binning as kernels
 from . import schedule
+from .bin_edges import Edges, make_edges, read_axes
 from .bounds import MODES, check_bounds
 
 _BATCH = 1 << 18  # points whose bins are kept at a time
@@ -24,7 +24,7 @@ class BinStatistics(NamedTuple):
     Attributes
     ----------
     count, sum, mean, variance, min, max : array (size,)
-        As in `bin_statistics`, which says what they are of a bin without values.
+        As in `bin_statistics`, which says what they are of a bin without values, and their dtypes.
 
     Examples
     --------
@@ -76,6 +76,11 @@ def bin_statistics(
         the sum of weights (ddof 0; times count / (count - 1) for ddof 1); `min` and `max` of the
         values. Bins without values have NaN but for count and sum; NaN values make NaN.
 
+        All but the count are float64, which holds integers of up to 53 bits. Of values of dtype
+        int64 or uint64 `min`, `max` and, without weights, `sum` therefore have that dtype and are
+        exact, the sum modulo 2**64 as numpy's; then an empty bin has the largest number of the
+        dtype for `min` and the least for `max`, as there is no NaN: ask for ``count > 0``.
+
     Raises
     ------
     TypeError, ValueError
@@ -110,32 +115,52 @@ def bin_statistics(
     count = np.zeros(n, dtype=np.int64)
     state = np.empty((n, len(kernels.EMPTY)))
     state[:] = kernels.EMPTY
+    whole = _whole(n, numbers.dtype)
     if bins.size and n:
-        work = _including(count, state, numbers, heavy, weights is not None, place)
+        work = _including(count, state, whole, numbers, heavy, weights is not None, place)
         schedule.sweep(work, bins, place, threads)
-    return _finished(count, state)
+    found = _finished(count, state)
+    if whole is None:
+        return found
+    total, least, greatest, _ = whole.T.copy()
+    return found._replace(
+        sum=total if weights is None else found.sum, min=least, max=greatest
+    )
+
+
+def _whole(n: int, dtype: np.dtype) -> np.ndarray | None:
+    """What float64 does not hold of n bins of integers of 64 bits; None for other values."""
+    if dtype.kind not in "iu" or dtype.itemsize < 8:
+        return None
+    whole = np.zeros((n, 4), dtype)
+    whole[:, kernels.LOW] = np.iinfo(dtype).max
+    whole[:, kernels.HIGH] = np.iinfo(dtype).min
+    return whole
 
 
 def _including(
     count: np.ndarray,
     state: np.ndarray,
+    whole: np.ndarray | None,
     values: np.ndarray,
     weights: np.ndarray,
     weighted: bool,
     place: str,
 ) -> schedule.Work:
-    direct = kernels.make_statistics(place, weighted)
+    exact = whole is not None
+    states = state if whole is None else (state, whole)
+    direct = kernels.make_statistics(place, weighted, exact)
 
     def own(
         bins: np.ndarray, low: int, high: int, together: bool, scratch: schedule.Scratch
     ) -> None:
-        kernel = kernels.make_own_statistics(place, weighted, together)
-        kernel(count, state, bins, values, weights, low, high, *scratch)
+        kernel = kernels.make_own_statistics(place, weighted, together, exact)
+        kernel(count, states, bins, values, weights, low, high, *scratch)
 
     return schedule.Work(
         len(count),
-        count.nbytes + state.nbytes,
-        lambda bins, start, stop: direct(count, state, bins, values, weights, start, stop),
+        count.nbytes + state.nbytes + (0 if whole is None else whole.nbytes),
+        lambda bins, start, stop: direct(count, states, bins, values, weights, start, stop),
         own,
         np.dtype(np.int64),
     )
@@ -174,37 +199,41 @@ def _like(bins: np.ndarray, name: str, value: ArrayLike) -> np.ndarray:
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
-    """As it is, or in double precision if kernels do not know the dtype."""
+    """In the machine's byte order, and in double precision if kernels do not know the dtype."""
     if array.dtype == bool:
         return array.view(np.uint8)
-    known = array.dtype.isnative and array.dtype.char not in "eg"
-    return array if known else array.astype(np.float64)
+    kind = np.float64 if array.dtype.char in "eg" else array.dtype.newbyteorder("=")
+    return array.astype(kind, copy=False)
 
 
 def histogram(
     coords: Any,
-    bins: int | Sequence[int],
-    range: Sequence[Any],
+    bins: Any = 10,
+    range: Sequence[Any] | None = None,
     weights: ArrayLike | None = None,
     *,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Histogram of points on regular axes, in one to three dimensions, as numpy.histogramdd.
+    """Histogram of points, in one to three dimensions, as numpy.histogram and histogramdd.
 
     Parameters
     ----------
     coords : array (n,) or (n, d), or tuple of d arrays (n,)
-        Points, of any real dtype: one a row of an array, or an array for each axis in a tuple.
-    bins : int or sequence of d ints
-        Number of bins of each axis.
-    range : pair of float, or sequence of d pairs
-        First and last edge of each axis. One pair serves all axes.
+        Points, of any real dtype: one a row of an array, or an array for each axis in a tuple. A
+        list of lists is read as one or the other where only one is possible, and else refused.
+    bins : int, sequence of d ints, edges, or sequence of d of these
+        Number of bins of each axis, or their edges, in any steps that do not fall. For one axis
+        two numbers or more are edges.
+    range : pair of float, or sequence of d pairs, optional
+        First and last edge of each axis. One pair serves all axes; None is the least and the
+        greatest coordinate. Of no account where edges are given.
     weights : array (n,), optional
         Weight of each point, a real number.
     out : array, optional
         Of the histogram's shape and of dtype int64 (without weights) or float64: counts are
-        added to it, so that chunks of a larger set may follow each other.
+        added to it, so that chunks of a larger set may follow each other. Coordinates and weights
+        that share its memory are copied first.
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
 
@@ -213,7 +242,7 @@ def histogram(
     counts : array
         int64, or float64 sums of weights; `out` if it was given.
     edges : tuple of d arrays
-        Edges of the bins, ``numpy.linspace`` of the range.
+        Edges of the bins: those given, or ``numpy.linspace`` of the range.
 
     Raises
     ------
@@ -224,8 +253,11 @@ def histogram(
     -----
     A bin holds its lower edge and not its upper one; the last bin of an axis holds both. Every
     point is compared with the edges themselves, in double precision, so it falls into numpy's
-    bin. Points outside and NaN are not counted. numpy.histogramdd counts in float64; here
-    counts are integers.
+    bin. Coordinates (n,) are binned as by numpy.histogram, whose edges have the dtype of float32
+    coordinates; (n, 1) and all others as by numpy.histogramdd, whose edges are float64. Points
+    outside and NaN are not counted. numpy.histogramdd counts in float64; here counts are integers.
+
+    Even edges, also where they are given, cost a product a point, others a search of numpy's.
 
     Examples
     --------
@@ -234,60 +266,28 @@ def histogram(
     >>> counts, edges
     (array([1, 1, 0, 1]), array([0. , 0.5, 1. , 1.5, 2. ]))
     """
-    axes = _axes(coords)
-    edges = _edges(bins, range, len(axes))
-    shape = tuple(len(edge) - 1 for edge in edges)
+    given, flat = read_axes(coords, bins, range)
+    axes = tuple(map(_readable, given))
+    edges = make_edges(bins, range, given, flat)
+    shape = tuple(edge.count for edge in edges)
     dtype = np.dtype(np.int64 if weights is None else np.float64)
     if weights is None:
         heavy, kind = np.ones(1, dtype=np.int64), "scalar"
     else:
         heavy, kind = np.ascontiguousarray(_like(axes[0], "weights", weights)), "value"
-    if out is None:
-        out = np.zeros(shape, dtype=dtype)
-    check.out_array("out", out, shape, (dtype,))
-    flat = out.reshape(-1) if out.flags.c_contiguous else np.zeros(math.prod(shape), dtype=dtype)
-    _count(axes, edges, heavy, kind, flat, threads)
-    if not out.flags.c_contiguous:
-        out += flat.reshape(shape)
-    return out, edges
-
-
-def _axes(coords: Any) -> tuple[np.ndarray, ...]:
-    """Arrays (n,), one for each axis."""
-    if isinstance(coords, tuple):
-        axes = tuple(check.real_array(f"coords[{i}]", c, 1) for i, c in enumerate(coords))
-        if len({len(axis) for axis in axes}) > 1:
-            raise ValueError(f"coords must have equal lengths, got {[len(a) for a in axes]}")
-    else:
-        array = check.real_array("coords", coords, (1, 2))
-        axes = (array,) if array.ndim == 1 else tuple(array.T)
-    if not 1 <= len(axes) <= 3:
-        raise ValueError(f"coords must have 1 to 3 axes, got {len(axes)}")
-    return tuple(map(_readable, axes))
-
-
-def _edges(bins: Any, limits: Any, ndim: int) -> tuple[np.ndarray, ...]:
-    """Edges of each axis."""
-    given = check.entries("bins", bins)
-    numbers = [bins] * ndim if given is None else given
-    if len(numbers) != ndim:
-        raise ValueError(f"bins must be one integer or {ndim}, got {len(numbers)}")
-    pairs = np.asarray(check.finite_array("range", limits))
-    if pairs.shape not in ((2,), (ndim, 2)):
-        raise ValueError(f"range must be a pair or {ndim} pairs, got shape {pairs.shape}")
-    edges = []
-    for axis, (low, high) in enumerate(np.broadcast_to(pairs, (ndim, 2)).tolist()):
-        n = check.integer(f"bins[{axis}]", numbers[axis], at_least=1)
-        if low > high:
-            raise ValueError(f"range must not fall, got ({low}, {high}) for axis {axis}")
-        half = 0.5 if low == high else 0.0  # as numpy
-        edges.append(np.linspace(low - half, high + half, n + 1))
-    return tuple(edges)
+    thread_pool.resolve_threads(threads)
+    sums = np.zeros(shape, dtype) if out is None else check.out_array("out", out, shape, (dtype,))
+    axes = tuple(axis.copy() if np.may_share_memory(axis, sums) else axis for axis in axes)
+    own = sums if sums.flags.c_contiguous and sums.flags.aligned else np.zeros(shape, dtype)
+    _count(axes, edges, heavy, kind, own.reshape(-1), threads)
+    if own is not sums:
+        sums += own
+    return sums if out is None else out, tuple(edge.array for edge in edges)
 
 
 def _count(
     axes: tuple[np.ndarray, ...],
-    edges: tuple[np.ndarray, ...],
+    edges: Sequence[Edges],
     weights: np.ndarray,
     kind: str,
     flat: np.ndarray,
@@ -304,8 +304,7 @@ def _count(
         def task(start: int, stop: int, begin: int = begin) -> None:
             places = np.zeros(stop - start)
             for axis, edge in zip(axes, edges, strict=True):
-                part = axis[begin + start : begin + stop]
-                kernels.locate(np.ascontiguousarray(part, dtype=np.float64), edge, places)
+                edge.refine(axis[begin + start : begin + stop], places)
             found[start:stop] = places
 
         thread_pool.run(lambda: task, count, _CHUNK, threads)

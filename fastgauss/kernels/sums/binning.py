@@ -22,6 +22,8 @@ from .partition import PLACES, TAKEN, make_sift
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
 ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
+TOTAL, LOW, HIGH, BEGIN = range(4)  # columns of what float64 does not hold of integers of 64 bits
+_HALF = 32  # bits
 
 
 @entry
@@ -46,10 +48,15 @@ def update_statistics(row: np.ndarray, value: float, weight: float) -> None:
     """
     if row[LEAST] > row[GREATEST]:  # none yet
         row[FIRST] = value
+    _include(row, value, value - row[FIRST], weight)
+
+
+@device
+def _include(row, value, distance, weight):
+    """A value, and how far it is from the first."""
     row[WEIGHT] += weight
     row[SUM] += weight * value
     if weight != 0.0:
-        distance = value - row[FIRST]
         delta = distance - row[MEAN]
         row[MEAN] += delta * (weight / row[WEIGHT])
         row[SQUARES] += weight * (delta * (distance - row[MEAN]))
@@ -59,10 +66,46 @@ def update_statistics(row: np.ndarray, value: float, weight: float) -> None:
         row[GREATEST] = value
 
 
+@device
+def _halves(value, bits):
+    """An integer of 64 bits as two that float64 holds: high * 2**32 + low."""
+    high = value >> bits
+    return float(high), float(value - (high << bits))
+
+
+@device
+def update_real(state, k, value, weight):
+    """One more number in the state (bins, 7) of bin k."""
+    update_statistics(state[k], float(value), weight)
+
+
+@device
+def update_whole(states, k, value, weight):
+    """The same for integers of 64 bits, with their sum, limits and first in a second array.
+
+    Distances are worked out in two halves: neither overflows, and only their sum is rounded.
+    """
+    state, whole = states
+    row = whole[k]
+    if row[LOW] > row[HIGH]:  # none yet
+        row[BEGIN] = value
+    row[TOTAL] += value
+    row[LOW] = min(row[LOW], value)
+    row[HIGH] = max(row[HIGH], value)
+    bits = row.dtype.type(_HALF)
+    high, low = _halves(value, bits)
+    first_high, first_low = _halves(row[BEGIN], bits)
+    distance = (high - first_high) * 2.0**_HALF + (low - first_low)
+    _include(state[k], float(value), distance, weight)
+
+
 @cache
-def make_statistics(place: str, weighted: bool) -> Callable:
-    """The kernel that includes pairs [start, stop) in the states of their bins."""
-    placed = PLACES[place]
+def make_statistics(place: str, weighted: bool, whole: bool = False) -> Callable:
+    """The kernel that includes pairs [start, stop) in the states of their bins.
+
+    ``state`` is an array, or, for integers of 64 bits (``whole``), the pair of `update_whole`.
+    """
+    placed, update = PLACES[place], update_whole if whole else update_real
 
     @kernel
     def statistics(count, state, indices, values, weights, start, stop):
@@ -70,17 +113,17 @@ def make_statistics(place: str, weighted: bool) -> Callable:
             k = placed(indices[i], count.size)
             if k >= 0:
                 count[k] += 1
-                update_statistics(
-                    state[k], float(values[i]), float(weights[i]) if weighted else 1.0
-                )
+                update(state, k, values[i], float(weights[i]) if weighted else 1.0)
 
     return statistics
 
 
 @cache
-def make_own_statistics(place: str, weighted: bool, together: bool) -> Callable:
+def make_own_statistics(
+    place: str, weighted: bool, together: bool, whole: bool = False
+) -> Callable:
     """The same for all pairs whose bins are in [low, high); scratch as in `make_add_own`."""
-    sift = make_sift(place, "position", together)
+    sift, update = make_sift(place, "position", together), update_whole if whole else update_real
 
     @kernel
     def own_statistics(count, state, indices, values, weights, low, high, bins, load):
@@ -93,9 +136,7 @@ def make_own_statistics(place: str, weighted: bool, together: bool) -> Callable:
             for q in range(held):
                 k, i = first + np.int64(bins[q]), load[q]
                 count[k] += 1
-                update_statistics(
-                    state[k], float(values[i]), float(weights[i]) if weighted else 1.0
-                )
+                update(state, k, values[i], float(weights[i]) if weighted else 1.0)
 
     return own_statistics
 
@@ -152,14 +193,16 @@ def refine(found, i, value, edges, first, last, scale):
 
 
 @kernel
-def locate(coords, edges, found):
+def locate(coords, edges, found, uneven=0.0):
     """Refine bins by one more axis: bin * n + interval; -1 for none. They are whole float64.
 
-    A product places a coordinate; only where its rounding might matter is it laid beside the edges.
+    A product places a coordinate; only where its rounding might matter, or edges that are not
+    quite evenly spaced, is it laid beside them. ``uneven``: how far one is from its even place,
+    in bins, if by more than the rounding of float64.
     """
     n, scale = edges.size - 1, scale_of(edges)
     first, last = edges[0], edges[n]
-    doubt = ROUNDING * (max(abs(first), abs(last)) * scale + n)
+    doubt = ROUNDING * (max(abs(first), abs(last)) * scale + n) + uneven
     i = 0
     while i + WIDTH <= coords.size:
         value = load(coords, i)

@@ -1,0 +1,211 @@
+"""The arguments of a histogram as numpy reads them: coordinates, and the edges of bins.
+
+One-dimensional coordinates are read as numpy.histogram does: from a number of bins it makes edges
+of the coordinates' own dtype, so that 0.1 in float32 lies on the edge 0.1. All others are read as
+numpy.histogramdd does, whose edges are float64 unless the ends of the range are given in another
+dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import check
+from ..kernels.sums import binning as kernels
+
+_EVEN = 0.25  # bins that an edge may be off its even place, so that a step or two finds it
+_EXACT = 1 << 53  # integers below are float64
+
+
+class Edges(NamedTuple):
+    """Edges of the bins of one axis."""
+
+    array: np.ndarray  # as numpy has them
+    plain: np.ndarray  # in float64
+    uneven: float  # how far one is off its even place, in bins; infinite if that is of no use
+
+    @property
+    def count(self) -> int:
+        """Number of bins."""
+        return len(self.array) - 1
+
+    def refine(self, points: np.ndarray, places: np.ndarray) -> None:
+        """Bins of points on this axis beside those on others; see ``kernels.locate``."""
+        if self.uneven < _EVEN:
+            points = np.ascontiguousarray(points, dtype=np.float64)
+            kernels.locate(points, self.plain, places, self.uneven)
+            return
+        inside = (points >= self.array[0]) & (points <= self.array[-1]) & (places >= 0.0)
+        found = np.searchsorted(self.array, points, side="right") - 1
+        found = np.minimum(found, self.count - 1)
+        places[...] = np.where(inside, places * self.count + found, -1.0)
+
+
+def _edges(array: np.ndarray) -> Edges:
+    """Edges that grow, and how evenly they do."""
+    with np.errstate(all="ignore"):
+        plain = np.ascontiguousarray(array, dtype=np.float64)
+        even = (plain - plain[0]) * kernels.scale_of(plain)
+        uneven = float(np.abs(even - np.arange(len(plain))).max())
+    exact = array.dtype.kind == "f" and array.itemsize <= 8
+    if not (exact or np.abs(plain).max() < _EXACT) or not np.isfinite(uneven):
+        uneven = np.inf
+    return Edges(array, plain, uneven)
+
+
+# -- coordinates -------------------------------------------------------------------------------
+
+
+def read_axes(coords: Any, bins: Any, limits: Any) -> tuple[tuple[np.ndarray, ...], bool]:
+    """Arrays (n,), one an axis, and whether they are one array of one axis."""
+    if isinstance(coords, list):
+        coords = _of_list(coords, bins, limits)
+    if isinstance(coords, tuple):
+        axes = tuple(check.real_array(f"coords[{i}]", c, 1) for i, c in enumerate(coords))
+        if len({len(axis) for axis in axes}) > 1:
+            raise ValueError(f"coords must have equal lengths, got {[len(a) for a in axes]}")
+        flat = False
+    else:
+        array = check.real_array("coords", coords, (1, 2))
+        flat = array.ndim == 1
+        axes = (array,) if flat else tuple(array.T)
+    if not 1 <= len(axes) <= 3:
+        raise ValueError(f"coords must have 1 to 3 axes, got {len(axes)}")
+    return axes, flat
+
+
+def _of_list(coords: list[Any], bins: Any, limits: Any) -> Any:
+    """A list of points as it is, one of arrays an axis as a tuple.
+
+    numpy.histogramdd takes every list for arrays an axis, and an array made of that list for
+    points; so what could be both is refused.
+    """
+    try:
+        shape = np.shape(coords)
+    except ValueError:  # ragged, which real_array refuses
+        return tuple(coords)
+    if len(shape) != 2:
+        return coords
+    wanted = {n for n in (_axes_of_bins(bins), _axes_of_range(limits)) if n} or {1, 2, 3}
+    as_points, as_axes = shape[1] in wanted, shape[0] in wanted
+    if as_points and as_axes:
+        raise ValueError(
+            f"coords as a list of {shape[0]} lists of {shape[1]} could be {shape[0]} points or "
+            f"{shape[1]}; give an array (n, d) of points, or a tuple of d arrays"
+        )
+    return tuple(coords) if as_axes else coords
+
+
+def _axes_of_bins(bins: Any) -> int:
+    """Axes that a sequence of numbers of bins or of edges is for; 0 for what does not say."""
+    items = bins if isinstance(bins, (tuple, list, np.ndarray)) and _ndim(bins) else ()
+    return len(items) if len(items) in (2, 3) else 0
+
+
+def _axes_of_range(limits: Any) -> int:
+    """Axes that a sequence of pairs is for; 0 for what does not say."""
+    items = limits if isinstance(limits, (tuple, list, np.ndarray)) and _ndim(limits) else ()
+    return len(items) if all(map(_is_pair, items)) else 0
+
+
+def _ndim(value: Any) -> int:
+    """Axes of an array, of numbers or nested sequences; 1 for those of unequal lengths."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return 1
+
+
+def _is_pair(item: Any) -> bool:
+    return item is None or _ndim(item) == 1
+
+
+# -- edges -------------------------------------------------------------------------------------
+
+
+def make_edges(bins: Any, limits: Any, axes: Sequence[np.ndarray], flat: bool) -> list[Edges]:
+    """Edges of each axis, from numbers of bins and ends of ranges, or as they are given."""
+    each = _bins_of_axes(bins, len(axes))
+    ends = _ends_of_axes(limits, len(axes))
+    result = []
+    for k, (axis, wanted, pair) in enumerate(zip(axes, each, ends, strict=True)):
+        if _ndim(wanted):
+            result.append(_given(f"bins[{k}]" if len(axes) > 1 else "bins", wanted, len(axes)))
+            continue
+        n = check.integer(f"bins[{k}]", wanted, at_least=1)
+        first, last = _outer(pair, axis, k)
+        dtype = _kind(np.result_type(first, last, axis.dtype)) if flat else None
+        with np.errstate(over="ignore"):
+            result.append(_edges(np.linspace(first, last, n + 1, dtype=dtype)))
+    return result
+
+
+def _kind(dtype: np.dtype) -> np.dtype:
+    """Dtype of edges for numbers of a dtype; of those beyond float64 the kernels know none."""
+    narrow = dtype.kind == "f" and dtype.itemsize <= 8
+    return dtype if narrow else np.dtype(np.float64)
+
+
+def _bins_of_axes(bins: Any, ndim: int) -> list[Any]:
+    """A number of bins, or edges, for each axis."""
+    if isinstance(bins, str):
+        raise TypeError(f"bins must be integers or edges, got {bins!r}")
+    try:
+        items = list(bins)
+    except TypeError:
+        return [bins] * ndim
+    if ndim == 1 and len(items) > 1 and not any(map(_ndim, items)):
+        return [bins]
+    if len(items) != ndim:
+        raise ValueError(f"bins must be one integer or {ndim}, or edges, got {len(items)}")
+    return items
+
+
+def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
+    """A pair, or None for the data's own range, for each axis."""
+    if limits is None:
+        return [None] * ndim
+    try:
+        items = list(limits)
+    except TypeError:
+        raise TypeError(f"range must be a pair or {ndim} pairs, got {limits!r}") from None
+    if len(items) == 2 and not any(map(_is_pair, items)):
+        items = [items] * ndim
+    if len(items) != ndim or not all(map(_is_pair, items)):
+        raise ValueError(f"range must be a pair or {ndim} pairs, got {limits!r}")
+    return items
+
+
+def _outer(pair: Any, axis: np.ndarray, k: int) -> tuple[Any, Any]:
+    """First and last edge, in the dtypes in which they are given."""
+    if pair is None:
+        first, last = (axis.min(), axis.max()) if axis.size else (0, 1)
+        if not (np.isfinite(first) and np.isfinite(last)):
+            raise ValueError(
+                f"range must be given where coords are not finite, got ({first}, {last}) for axis "
+                f"{k}"
+            )
+    else:
+        array = check.finite_array("range", pair)
+        if array.shape != (2,):
+            raise ValueError(f"range must be a pair for each axis, got {pair!r} for axis {k}")
+        first, last = pair
+        if first > last:
+            raise ValueError(f"range must not fall, got ({first}, {last}) for axis {k}")
+    if first == last:
+        return first - 0.5, last + 0.5  # as numpy
+    return first, last
+
+
+def _given(name: str, value: Any, ndim: int) -> Edges:
+    """Edges that are given: they grow, not all of them need to."""
+    array = check.real_array(name, value, 1)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if len(array) < 2 or not (array[:-1] <= array[1:]).all() or not array[0] < array[-1]:
+        raise ValueError(
+            f"bins must be one integer or {ndim}, or two edges or more that grow, got {value!r}"
+        )
+    return _edges(array)
