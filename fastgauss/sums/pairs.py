@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from . import schedule
 from .bounds import _BATCH, check_bounds
 
 _BYTES = 32 << 20  # of such copies of values
+_INDICES = 40  # bytes of the arrays that the bin of a pair is worked out in
 
 
 @cache
 def can_add(out: np.dtype, values: np.dtype) -> bool:
     """Whether the kernels add such values to such an array, by numpy's rules of casting."""
-    known = out.isnative and values.isnative and out.kind in "iufc" and values.kind in "biufc"
+    known = out.isnative and out.kind in "iufc" and values.kind in "biufc"
     if not known or {out.char, values.char} & set("egG"):
         return False
     return np.can_cast(np.result_type(out, values), out, "same_kind")
@@ -50,7 +51,14 @@ def spread_values(values: Any, arrays: tuple[np.ndarray, ...] | None, out: np.nd
         return values
 
 
-class _Job:
+def _readable(values: np.ndarray) -> np.ndarray:
+    """Values as kernels read them, of the machine's byte order."""
+    if values.dtype == bool:
+        return values.view(np.uint8)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+class Job:
     """Rows of values for rows of ``out``, both flat, and the indices that say where."""
 
     def __init__(
@@ -66,26 +74,34 @@ class _Job:
         self.arrays, self.values = arrays, values
         self.n = arrays[0].size
 
+    @cached_property
+    def common(self) -> np.ndarray | None:
+        """The one value, or row of values, that all pairs have; None if they have their own."""
+        many = self.arrays[0].shape
+        steps = zip(many, self.values.strides, strict=False)
+        if self.n < 2 or any(step for n, step in steps if n > 1):
+            return None
+        return _readable(self.values[(0,) * len(many)].reshape(-1))
+
     @property
     def whole(self) -> bool:
         """Whether kernels can read indices and values as they lie."""
-        first = self.arrays[0]
+        first, values = self.arrays[0], self.values
         plain = first.flags.c_contiguous and first.dtype.isnative and len(self.arrays) == 1
-        return plain and (self.values.size == 1 or self.values.flags.c_contiguous)
+        as_it_lies = values.flags.c_contiguous and values.dtype.isnative
+        return plain and (as_it_lies or self.common is not None)
 
     def values_of(self, start: int, stop: int) -> tuple[np.ndarray, str]:
         """Values of pairs [start, stop), flat or in rows, and their kind."""
-        if self.values.size == 1 or not any(self.values.strides):
-            one = self.values[(slice(0, 1),) * self.values.ndim].reshape(-1)
-            one = one.view(np.uint8) if one.dtype == bool else one
-            if self.kind == "value":
-                return one, "scalar"
-            return np.broadcast_to(one, (stop - start, self.channels)), "row"
+        if self.common is not None and self.kind == "value":
+            return self.common, "scalar"
+        if self.common is not None:
+            return np.broadcast_to(self.common, (stop - start, self.channels)), "row"
         if self.values.flags.c_contiguous:
             part = self.values.reshape(-1)[start * self.channels : stop * self.channels]
         else:
             part = self.values.flat[start * self.channels : stop * self.channels]
-        part = part.view(np.uint8) if part.dtype == bool else part
+        part = _readable(part)
         return (part.reshape(-1, self.channels) if self.kind == "row" else part), self.kind
 
     def bins_of(self, start: int, stop: int) -> np.ndarray:
@@ -109,38 +125,35 @@ class _Job:
 
 
 def plan_job(
-    out: np.ndarray, arrays: tuple[np.ndarray, ...], values: ArrayLike, mode: str
-) -> _Job | None:
-    """The job, or None if it is numpy's."""
-    if isinstance(values, np.ma.MaskedArray) or len(arrays) > out.ndim:
-        return _decline(mode, "index arrays for at most the axes of out, and plain values")
+    out: np.ndarray, arrays: tuple[np.ndarray, ...] | None, values: ArrayLike, mode: str
+) -> Job | str:
+    """The job, or what it would need so as not to be numpy's."""
+    if arrays is None:
+        return "arrays of integers as indices"
+    if len(arrays) > out.ndim:
+        return f"index arrays for at most the {out.ndim} axes of out, got {len(arrays)}"
     given = np.asarray(values)
+    if not out.dtype.isnative:
+        return f"out in the machine's byte order, got {out.dtype.str}"
     if not can_add(out.dtype, given.dtype):
-        return _decline(mode, f"values that cast to out, got {given.dtype} for {out.dtype}")
+        return f"values that cast to out, got {given.dtype} for {out.dtype}"
     rows = out.ndim > 1 and len(arrays) == 1 and out.shape[0] > 0 and out[0].flags.c_contiguous
     apart = out.ndim == 1 and (abs(out.strides[0]) >= out.itemsize or out.size < 2)
     if not (out.flags.c_contiguous or apart or (rows and out.strides[0] >= out[0].nbytes)):
-        return _decline(mode, "out whose rows are contiguous")
+        return f"out whose rows are contiguous, got strides {out.strides}"
     try:
         arrays = tuple(np.broadcast_arrays(*arrays)) if len(arrays) > 1 else arrays
         full = np.broadcast_to(given, arrays[0].shape + out.shape[len(arrays) :])
     except ValueError:
-        return _decline(mode, f"values that broadcast to out[indices], got shape {given.shape}")
+        return f"values that broadcast to out[indices], got shape {given.shape}"
     if out.size and np.may_share_memory(out, full):
         full = np.broadcast_to(given.copy(), full.shape)
     arrays = tuple(a.copy() if np.may_share_memory(out, a) else a for a in arrays)
     arrays = tuple(a.view(np.int64) if a.dtype == np.uint64 else a for a in arrays)
-    return _Job(out, arrays, full, mode)
+    return Job(out, arrays, full, mode)
 
 
-def _decline(mode: str, need: str) -> _Job | None:
-    """Leave the job to numpy, if it can do it."""
-    if mode != "raise":
-        raise TypeError(f"mode={mode!r} needs {need}")
-    return None
-
-
-def run_job(job: _Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
+def run_job(job: Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
     """Check the indices, then add all pairs, in whole or in batches."""
     plain = job.mode == "raise" and len(job.arrays) == 1 and job.whole and job.kind == "value"
     if plain and not compensated and accumulate is None and job.n:
@@ -164,7 +177,7 @@ def run_job(job: _Job, compensated: bool, accumulate: str | None, threads: int |
         _run_batches(job, threads)
 
 
-def _run_batches(job: _Job, threads: int | None) -> None:
+def _run_batches(job: Job, threads: int | None) -> None:
     """Copies of the arrays, a batch at a time."""
     place = "drop" if job.mode == "drop" else "plain"
     length = max(1, min(_BATCH, _BYTES // (job.channels * job.values.itemsize)))
@@ -176,19 +189,25 @@ def _run_batches(job: _Job, threads: int | None) -> None:
 
 
 def _run_careful(
-    job: _Job, place: str, compensated: bool, accumulate: str | None, threads: int | None
+    job: Job, place: str, compensated: bool, accumulate: str | None, threads: int | None
 ) -> None:
-    """All pairs at once: indices and values are copied if they do not lie as needed."""
+    """Pairs as they lie, or copies of some at a time, in each window of the bins."""
     dtype = np.result_type(job.out, job.values if compensated else job.out)
     if accumulate is not None:
         dtype = np.result_type(dtype, np.float64)
-    if len(job.arrays) == 1 and job.arrays[0].dtype.isnative:
-        bins = np.ascontiguousarray(job.arrays[0]).reshape(-1)
-    else:
-        bins, place = job.bins_of(0, job.n), "drop" if job.mode == "drop" else "plain"
-    values, kind = job.values_of(0, job.n)
-    if kind == "scalar":
-        values = np.broadcast_to(values, job.n)
-    rows = values if kind == "row" else values[:, np.newaxis]
+    flat = job.arrays[0].reshape(-1) if job.whole else None
+    if flat is None:
+        place = "drop" if job.mode == "drop" else "plain"
+
+    def pairs(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        bins = job.bins_of(start, stop) if flat is None else flat[start:stop]
+        values, kind = job.values_of(start, stop)
+        if kind == "scalar":
+            values = np.broadcast_to(values, stop - start)
+        return bins, values if kind == "row" else values[:, np.newaxis]
+
     target = job.out if job.kind == "row" else job.out[:, np.newaxis]
-    schedule.careful(target, bins, rows, place, dtype, compensated, threads)
+    copied = 0 if flat is not None else _INDICES + 2 * job.channels * job.values.itemsize
+    schedule.careful(
+        target, schedule.Pairs(job.n, pairs, copied), place, dtype, compensated, threads
+    )

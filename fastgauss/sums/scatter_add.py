@@ -15,7 +15,7 @@ from ..base import check, thread_pool
 from ..base.wrappers import has_unit
 from ..kernels.sums import scatter_add as kernels
 from .bounds import MODES, index_error
-from .pairs import can_add, index_arrays, plan_job, run_job, spread_values
+from .pairs import Job, can_add, index_arrays, plan_job, run_job, spread_values
 
 _SMALL = 1 << 15  # pairs that are checked and added by one call of one kernel
 
@@ -35,7 +35,8 @@ def add_at(
     Parameters
     ----------
     out : array
-        Of any dtype that numpy adds; changed in place.
+        Of any dtype that numpy adds; changed in place. A masked array is refused; one with a
+        unit, here or as `values`, is left to numpy.add.at, which converts.
     indices : array of int, or anything that indexes `out`
         Bins along the first axis, in any order, repeated as often as wanted; or a tuple of such
         arrays, one for each of the first axes. Slices, boolean masks, single integers and mixed
@@ -77,7 +78,8 @@ def add_at(
     16 MB, from 2**18 pairs on, each thread goes through all pairs and adds those of its own slice
     of the bins. Takes up to 64 MB beside the arguments.
     `compensated` and `accumulate` read all pairs once for every window of the bins: one a thread,
-    or more where sums of 8 or 16 bytes a bin would take more than 48 MB.
+    or more where sums of 8 or 16 bytes a bin would take more than 40 MB. A number that is added
+    everywhere, as in counting, is not spread out into an array.
 
     numpy 2.4 writes to a read-only `out`, and reads past the end of ``values`` (3,) for indices
     (2, 3); here the one is refused and the other broadcast.
@@ -106,31 +108,44 @@ def add_at(
             return
         if bad >= 0:
             raise index_error(bad, indices[bad], 0, len(out))
-    if isinstance(out, np.ma.MaskedArray):
-        raise TypeError("out must be a plain array, got a masked array")
-    if isinstance(indices, np.ma.MaskedArray):
-        indices = check.plain_array("indices", indices)
-    _check_options(out, mode, compensated, accumulate)
-    if has_unit(out):  # numpy asks astropy to convert
-        if mode != "raise" or compensated or accumulate is not None:
-            raise TypeError("mode, compensated and accumulate need an out without unit")
-        np.add.at(out, indices, values)
+    for name, given in (("out", out), ("values", values), ("indices", indices)):
+        if isinstance(given, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain array, got a masked array")
+    if _adds_itself(out) or _adds_itself(values):
+        if mode != "raise" or compensated or accumulate is not None or threads is not None:
+            raise TypeError("mode, compensated, accumulate and threads need plain arrays")
+        _leave(out, indices, values)
         return
-    values = check.plain_array("values", values)
+    target = check.target("out", out)
+    _check_options(target, mode, compensated, accumulate)
     thread_pool.resolve_threads(threads)
     arrays = index_arrays(indices)
-    job = None if arrays is None else plan_job(out, arrays, values, mode)
-    if job is None:
-        if arrays is None and mode != "raise":
-            raise TypeError(f"mode={mode!r} needs arrays of integers as indices")
-        if compensated or accumulate is not None:
-            raise TypeError(
-                "compensated and accumulate need arrays of integers as indices, an out whose rows "
-                "are contiguous, and values that cast to it and broadcast to out[indices]"
-            )
-        np.add.at(out, indices, spread_values(values, arrays, out))
-        return
-    run_job(job, compensated, accumulate, threads)
+    job = plan_job(target, arrays, values, mode)
+    if isinstance(job, Job):
+        run_job(job, compensated, accumulate, threads)
+    elif mode != "raise":
+        raise TypeError(f"mode={mode!r} needs {job}")
+    elif compensated or accumulate is not None:
+        raise TypeError(f"compensated and accumulate need {job}")
+    else:
+        np.add.at(target, indices, spread_values(values, arrays, target))
+
+
+def _adds_itself(value: Any) -> bool:
+    """Whether an array is of a class with sums of its own: of quantities with units, for one."""
+    own = isinstance(value, np.ndarray) and type(value) is not np.ndarray
+    return own and type(value).__array_ufunc__ is not np.ndarray.__array_ufunc__
+
+
+def _leave(out: np.ndarray, indices: Any, values: Any) -> None:
+    """Leave the job to such a class, whose errors may be of any kind."""
+    try:
+        np.add.at(out, indices, values)
+    except (TypeError, ValueError, IndexError):
+        raise
+    except Exception as error:
+        kinds = " to ".join(type(array).__name__ for array in (values, out))
+        raise TypeError(f"values must add to out, got {kinds}: {error}") from error
 
 
 _DONE, _NOT = -1, -2
@@ -154,16 +169,14 @@ def _try_small(out: Any, indices: Any, values: Any) -> int:
     flags = out.flags
     if not (can_add(out.dtype, values.dtype) and flags.c_contiguous and flags.writeable and n):
         return _NOT
-    if values.dtype.kind == "b":
+    if values.dtype.kind == "b" or not values.dtype.isnative:
         return _NOT
     if np.may_share_memory(out, values) or np.may_share_memory(out, indices):
         return _NOT
     return int(kernels.make_add_checked(kind)(out, indices, values))
 
 
-def _check_options(out: Any, mode: str, compensated: bool, accumulate: str | None) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
+def _check_options(out: np.ndarray, mode: str, compensated: bool, accumulate: str | None) -> None:
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     check.choice("mode", mode, MODES)

@@ -32,7 +32,8 @@ _UNDONE = 8  # bytes of indices by bytes of bins from which on a copy of these c
 _TEAM = 8  # threads that go through all pairs, each for its own
 _SAMPLE = 4096
 _LEAST = 1 << 16  # pairs that are worth a look at a sample
-_SCRATCH = 48 << 20  # bytes
+_SCRATCH = 40 << 20  # bytes of sums
+_COPIES = 8 << 20  # bytes of pairs that do not lie as kernels read them
 _HEAVY = 0.8  # of the pairs in one slice: nothing to share out
 _REPEATS = 0.85  # of neighbours alike: runs of 7
 
@@ -167,10 +168,17 @@ def extent(indices: np.ndarray, threads: int | None) -> tuple[int, int]:
     return int(min(low for low, _ in found)), int(max(high for _, high in found))
 
 
+class Pairs(NamedTuple):
+    """Indices, each with a row of values."""
+
+    count: int
+    read: Callable[[int, int], Scratch]  # those of pairs [start, stop)
+    copied: int  # bytes that a pair takes to be read; 0 where it is as it lies
+
+
 def careful(
     out: np.ndarray,
-    indices: np.ndarray,
-    values: np.ndarray,
+    pairs: Pairs,
     place: str,
     dtype: np.dtype,
     compensated: bool,
@@ -178,7 +186,8 @@ def careful(
 ) -> None:
     """Add rows to ``out (K, C)`` in sums of ``dtype``, a window of the bins at a time."""
     size, channels = out.shape
-    team = thread_pool.resolve_threads(threads) if len(indices) * channels >= _PARALLEL else 1
+    team = thread_pool.resolve_threads(threads) if pairs.count * channels >= _PARALLEL else 1
+    step = max(1, _COPIES // (team * pairs.copied)) if pairs.copied else pairs.count
     bytes_a_bin = max(1, channels) * dtype.itemsize * (2 if compensated else 1)
     width = min(-(-size // team), max(1, _SCRATCH // (team * bytes_a_bin)))
     kernel = kernels.make_add_careful(place, compensated)
@@ -191,7 +200,9 @@ def careful(
             total = sums[: high - low]
             total[...] = out[low:high]
             lost[...] = 0
-            kernel(total, lost, indices, values, size, low, high)
+            for start in range(0, pairs.count, step):
+                bins, values = pairs.read(start, min(start + step, pairs.count))
+                kernel(total, lost, bins, values, size, low, high)
             if compensated:
                 rest = lost[: high - low]
                 np.add(total, rest, out=total, where=np.isfinite(rest))
