@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from ..base.grid import Grid
 from ..kernels.fields.windows import Particles
 from . import arguments, sweeps
-from .plan import Geometry, as_plan, by_tile, make_geometry
+from .plan import Geometry, as_plan, by_tile, make_geometry, sigmas_of
 
 Chunks = tuple[tuple[int, ...], ...]  # lengths of the boxes along each axis
 
@@ -65,6 +65,10 @@ def deal(
     Costs the particles times the boxes along the first axis, and their shares times the boxes
     along the next.
     """
+    sigma = options["sigma"]
+    if total != len(positions) and np.ndim(sigma) == 1:  # that of all particles, not of these
+        sigmas_of(sigma, total, grid)
+        options = {**options, "sigma": np.reshape(sigma, (1, -1))}
     about = make_geometry(grid, positions, **options)
     n = len(about.centres)
     heights = arguments.amplitudes_of(amplitudes, n)

@@ -60,7 +60,7 @@ def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
-def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
+def sigmas_of(sigma: Any, n: int, grid: Grid) -> np.ndarray:
     """Sigmas (n or 1, ndim) in index units."""
     array = check.finite_array("sigma", sigma)
     allowed = ((), (grid.ndim,), (n, 1), (n, grid.ndim), (1, 1), (1, grid.ndim))
@@ -68,6 +68,11 @@ def _sigmas(sigma: Any, n: int, grid: Grid) -> np.ndarray:
         raise ValueError(
             f"sigma must be one number or of shape {allowed[1]}, {allowed[2]} or {allowed[3]} "
             f"for {n} particles on {grid.ndim} axes, got shape {array.shape}"
+        )
+    if array.ndim == 1 and n == grid.ndim > 1:
+        raise ValueError(
+            f"sigma of shape {array.shape} could be one an axis or one a particle, of which there "
+            f"are {n}, too: give shape (1, {n}) or ({n}, 1)"
         )
     if array.size and not array.min() > 0:
         raise ValueError(f"sigma must be above 0, got {array.min()}")
@@ -149,7 +154,7 @@ def make_geometry(
     where = points("positions", positions, grid.ndim)
     n = len(where)
     if covariance is None:
-        widths = _sigmas(sigma, n, grid)
+        widths = sigmas_of(sigma, n, grid)
         sigmas = widths
     else:
         widths = _covariances(covariance, n, grid)

@@ -237,7 +237,8 @@ COVARIANCES = ("covariance", "own covariance")
 def widths(rng, n, grid, kind, low=0.6, high=1.6):
     """Random options ``sigma`` or ``covariance`` of a kind, some ``low`` to ``high`` spacings."""
     spacing, axes = np.array(grid.spacing), grid.ndim
-    shapes = {"scalar": (), "axes": (axes,), "own": (n, 1), "own axes": (n, axes)}
+    by_axis = (1, axes) if n == axes else (axes,)  # (n,) could be one a particle
+    shapes = {"scalar": (), "axes": by_axis, "own": (n, 1), "own axes": (n, axes)}
     if kind in shapes:
         unit = spacing if "axes" in kind else spacing.min()
         return {"sigma": unit * rng.uniform(low, high, shapes[kind])}
