@@ -123,9 +123,7 @@ def bin_statistics(
     if whole is None:
         return found
     total, least, greatest, _ = whole.T.copy()
-    return found._replace(
-        sum=total if weights is None else found.sum, min=least, max=greatest
-    )
+    return found._replace(sum=total if weights is None else found.sum, min=least, max=greatest)
 
 
 def _whole(n: int, dtype: np.dtype) -> np.ndarray | None:

@@ -110,7 +110,9 @@ def test_lists_of_lists_mean_one_thing_or_are_refused():
     with pytest.raises(ValueError, match="coords as a list of 2 lists of 3 could be 2 points or 3"):
         fg.histogram([a, b], 2, (0, 1))
     for own in ({"bins": (2, 2), "range": (0, 1)}, {"bins": 2, "range": [(0, 1), (0, 1)]}):
-        assert_array_equal(fg.histogram([a, b], **own)[0], np.histogramdd([a, b], 2, [(0, 1)] * 2)[0])
+        assert_array_equal(
+            fg.histogram([a, b], **own)[0], np.histogramdd([a, b], 2, [(0, 1)] * 2)[0]
+        )
     assert fg.histogram([a, b], 2, [(0, 1)] * 3)[0].shape == (2, 2, 2)
 
 
