@@ -66,7 +66,9 @@ def deal(
     along the next.
     """
     sigma = options["sigma"]
-    if total != len(positions) and np.ndim(sigma) == 1:  # that of all particles, not of these
+    if (
+        total != len(np.asarray(positions)) and np.ndim(sigma) == 1
+    ):  # that of all particles, not of these
         sigmas_of(sigma, total, grid)
         options = {**options, "sigma": np.reshape(sigma, (1, -1))}
     about = make_geometry(grid, positions, **options)

@@ -28,7 +28,7 @@ class Edges(NamedTuple):
     uneven: float  # how far one is off its even place, in bins; infinite if that is of no use
 
     @property
-    def count(self) -> int:
+    def bins(self) -> int:
         """Number of bins."""
         return len(self.array) - 1
 
@@ -40,8 +40,8 @@ class Edges(NamedTuple):
             return
         inside = (points >= self.array[0]) & (points <= self.array[-1]) & (places >= 0.0)
         found = np.searchsorted(self.array, points, side="right") - 1
-        found = np.minimum(found, self.count - 1)
-        places[...] = np.where(inside, places * self.count + found, -1.0)
+        found = np.minimum(found, self.bins - 1)
+        places[...] = np.where(inside, places * self.bins + found, -1.0)
 
 
 def _edges(array: np.ndarray) -> Edges:

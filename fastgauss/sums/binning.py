@@ -267,7 +267,7 @@ def histogram(
     given, flat = read_axes(coords, bins, range)
     axes = tuple(map(_readable, given))
     edges = make_edges(bins, range, given, flat)
-    shape = tuple(edge.count for edge in edges)
+    shape = tuple(edge.bins for edge in edges)
     dtype = np.dtype(np.int64 if weights is None else np.float64)
     if weights is None:
         heavy, kind = np.ones(1, dtype=np.int64), "scalar"

@@ -171,7 +171,7 @@ def extent(indices: np.ndarray, threads: int | None) -> tuple[int, int]:
 class Pairs(NamedTuple):
     """Indices, each with a row of values."""
 
-    count: int
+    n: int
     read: Callable[[int, int], Scratch]  # those of pairs [start, stop)
     copied: int  # bytes that a pair takes to be read; 0 where it is as it lies
 
@@ -186,8 +186,8 @@ def careful(
 ) -> None:
     """Add rows to ``out (K, C)`` in sums of ``dtype``, a window of the bins at a time."""
     size, channels = out.shape
-    team = thread_pool.resolve_threads(threads) if pairs.count * channels >= _PARALLEL else 1
-    step = max(1, _COPIES // (team * pairs.copied)) if pairs.copied else pairs.count
+    team = thread_pool.resolve_threads(threads) if pairs.n * channels >= _PARALLEL else 1
+    step = max(1, _COPIES // (team * pairs.copied)) if pairs.copied else pairs.n
     bytes_a_bin = max(1, channels) * dtype.itemsize * (2 if compensated else 1)
     width = min(-(-size // team), max(1, _SCRATCH // (team * bytes_a_bin)))
     kernel = kernels.make_add_careful(place, compensated)
@@ -200,8 +200,8 @@ def careful(
             total = sums[: high - low]
             total[...] = out[low:high]
             lost[...] = 0
-            for start in range(0, pairs.count, step):
-                bins, values = pairs.read(start, min(start + step, pairs.count))
+            for start in range(0, pairs.n, step):
+                bins, values = pairs.read(start, min(start + step, pairs.n))
                 kernel(total, lost, bins, values, size, low, high)
             if compensated:
                 rest = lost[: high - low]

@@ -1,6 +1,7 @@
 """add_at of one value for all, of careful sums over pairs that lie anyhow, and what it says."""
 
 import tracemalloc
+from functools import partial
 
 import naive_scatter as naive
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fastgauss as fg
-
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.sums import schedule
 
@@ -96,7 +96,7 @@ def test_careful_sums_take_little_memory(lie, monkeypatch):
         out, v = np.zeros((size, 2)), np.broadcast_to(v[:, None], (n, 2))
     for options in ({"compensated": True}, {"accumulate": "float64"}):
         out[...] = 0
-        assert peak(lambda: fg.add_at(out, where, v, threads=2, **options)) < 64 << 20
+        assert peak(partial(fg.add_at, out, where, v, threads=2, **options)) < 64 << 20
         found = out[:, 1] if lie == "rows" else out.ravel()
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -122,14 +122,14 @@ def test_careful_sums_of_few_pairs_at_a_time(threads, monkeypatch):
 
 def test_what_is_needed_is_said():
     out, k = np.zeros(4), np.array([1, 2])
-    for bad, given, say in (
+    for to, values, say in (
         (out, 1j, "compensated .* need values that cast to out, got complex128 for float64"),
         (out, np.ones(3), r"need values that broadcast to out\[indices\], got shape \(3,\)"),
         (np.zeros((3, 4)).T, np.ones((2, 3)), "need out whose rows are contiguous, got strides"),
         (out.astype(">f8"), 1.0, "need out in the machine's byte order, got >f8"),
     ):
         with pytest.raises(TypeError, match=say):
-            fg.add_at(bad, k, given, compensated=True)
+            fg.add_at(to, k, values, compensated=True)
     with pytest.raises(TypeError, match="need arrays of integers as indices"):
         fg.add_at(out, slice(2), 1.0, compensated=True)
     with pytest.raises(TypeError, match="needs index arrays for at most the 1 axes of out, got 2"):
