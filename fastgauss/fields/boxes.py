@@ -66,9 +66,7 @@ def deal(
     along the next.
     """
     sigma = options["sigma"]
-    if (
-        total != len(np.asarray(positions)) and np.ndim(sigma) == 1
-    ):  # that of all particles, not of these
+    if np.ndim(sigma) == 1 and total != len(np.asarray(positions)):  # for these and all others
         sigmas_of(sigma, total, grid)
         options = {**options, "sigma": np.reshape(sigma, (1, -1))}
     about = make_geometry(grid, positions, **options)
