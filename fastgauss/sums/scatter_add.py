@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
-from ..base.wrappers import has_unit
 from ..kernels.sums import scatter_add as kernels
 from .bounds import MODES, index_error
 from .pairs import Job, can_add, index_arrays, plan_job, run_job, spread_values
