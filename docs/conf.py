@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE / "build"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pages  # noqa: E402
@@ -46,9 +46,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastgauss"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_sidebars = {
-    page: [] for page in ("install", "tour", "mathematics", "performance", "changelog")
-}  # they have no pages below them
+html_sidebars = {page: [] for page in ("install", "changelog")}  # they have no pages below them
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -7,7 +7,8 @@ a busy machine slows both. RMSE is that of x in pixels, over the results within 
 with ours on the same spots beside it; *lost* is the part of the others, NaN included. picassosr
 knows no weights: beside weighted fits stands its unweighted one.
 
-With ``--write`` the rates also take the place of those in the README and in docs/performance.md.
+With ``--write`` the rates also take the place of those in the README and in
+docs/background/performance.md.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def main() -> None:
         "--sizes", nargs="+", type=int, choices=SIZES, default=SIZES, help="of two-dimensional fits"
     )
     parser.add_argument(
-        "--write", action="store_true", help="fill the tables of README.md and docs/performance.md"
+        "--write", action="store_true", help="fill the tables of README.md and of the site"
     )
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own
@@ -166,7 +167,8 @@ def main() -> None:
     if "find" in options.jobs:
         rates += _compare("find", f"{side} x {side}", _find_jobs(side, options.peers), rounds)
     if options.write:
-        fill(ROOT / "docs" / "performance.md", "peers", f"{tables(rates)}\n\n{machine}")
+        page = ROOT / "docs" / "background" / "performance.md"
+        fill(page, "peers", f"{tables(rates)}\n\n{machine}")
         fill(ROOT / "README.md", "peers", summary(rates))
 
 

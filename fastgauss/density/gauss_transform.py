@@ -20,7 +20,8 @@ h(o) = max |K| + e(o), and L the product of those of the factors:
     |error| <= F d (L_e E) (L_h H)^(d-1),   E = sum e(o), H = sum h(o).
 
 The edge is the largest for which this is below ``tol``: a bound for every set of points.
-Kernels take powers in the place of Chebyshev polynomials (``kernels.moments``): A is carried over.
+The kernels (``kernels/density/cell_moments.py``) use powers in the place of Chebyshev polynomials:
+the matrix A is converted.
 
 Where the cells would take too much memory, the points are halved at their median and the sources
 beyond reach of each half left out; where pairs are few, all are summed.
@@ -139,7 +140,7 @@ def _spread(error: np.ndarray, offsets: np.ndarray, edge: float) -> float:
 
 @lru_cache(maxsize=64)
 def _matrices(what: str, plan: Plan) -> np.ndarray:
-    """The matrices of ``kernels.make_translate``, one for each cell of the window."""
+    """The matrices that ``make_translate`` takes, one for each cell of the window."""
     powers = WIDTH * plan.registers
     to_powers = np.zeros((powers, powers))
     for k in range(powers):

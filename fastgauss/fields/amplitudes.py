@@ -4,8 +4,9 @@ With the field A, weights W and regularization r, a fit minimises
 
     (v - A a)' W (v - A a) / 2 + r a'a / 2,
 
-whose normal equations (A'WA + r) a = A'W v are solved by conjugate gradients (``_solve``), with
-the Gram matrix A'WA entry by entry where memory allows (``_systems``).
+whose normal equations (A'WA + r) a = A'W v are solved by conjugate gradients
+(``fields/conjugate_gradients.py``), with the Gram matrix A'WA entry by entry where memory allows
+(``fields/normal_equations.py``).
 """
 
 from __future__ import annotations

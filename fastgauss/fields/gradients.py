@@ -1,8 +1,9 @@
 """Derivatives of sums over a field to amplitudes, positions and widths, in the caller's units.
 
 The kernels give, for each particle and a volume v, the sums of v f and of v times the derivatives
-of f in index units (``kernels.products``), or the moments of v f in whitened coordinates
-(``kernels.ellipsoids``). A field is linear in its amplitudes, so that with S_p = sum v f_p
+of f in index units (``kernels/fields/axis_aligned.py``), or the moments of v f in whitened
+coordinates (``kernels/fields/full_covariance.py``). A field is linear in its amplitudes, so that
+with S_p = sum v f_p
 
     d/da_p sum v F = S_p,     d/dq_p sum v F = a_p dS_p/dq_p    for any other parameter q.
 
@@ -53,7 +54,7 @@ def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
 
 
 def packed(ndim: int) -> np.ndarray:
-    """Columns (d, d) in which ``kernels.ellipsoids`` keeps the moments of two axes."""
+    """Columns (d, d) of the moments of two axes in ``kernels/fields/full_covariance.py``."""
     return np.array([[4, 5, 6], [5, 7, 8], [6, 8, 9]])[3 - ndim :, 3 - ndim :]
 
 

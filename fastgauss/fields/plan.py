@@ -310,7 +310,7 @@ def layout_of(
 
 
 def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A thread's memory for tables, as ``kernels.products.Support`` describes it."""
+    """A thread's memory for tables: see ``Support`` of ``kernels/fields/axis_aligned.py``."""
     stride = plan.support.stride
     table = np.zeros(TABLES_AT + 2 * SLOTS * stride)
     return table, np.zeros(SLOTS * stride, dtype=dtype)

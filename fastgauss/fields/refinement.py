@@ -2,8 +2,8 @@
 
 The parameters of particle p move in steps without dimension: its centre by sigma t, its sigma to
 sigma exp(s), its amplitude by a unit common to all. A full covariance C = L L' moves by L t and to
-L exp(S) L' with S symmetric. In these the columns of the Jacobian are those that the kernels
-give (``kernels.products``, ``kernels.ellipsoids``), times the amplitude:
+L exp(S) L' with S symmetric. In these the columns of the Jacobian are those that the kernels give
+(``kernels/fields/axis_aligned.py``, ``kernels/fields/full_covariance.py``), times the amplitude:
 
     J = B diag(scale) E,    B' = gather,  B = tangent,
 
@@ -127,7 +127,7 @@ class _Refused:
 
 
 class _Local:
-    """The loss at one state: see ``_levmar.Local``."""
+    """The loss at one state: see ``Local`` of ``fields/levmar.py``."""
 
     def __init__(self, job: _Job, state: _State) -> None:
         self.job, self.state = job, state

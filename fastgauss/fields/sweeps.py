@@ -114,7 +114,8 @@ def gather(
 
     The volume is read as it lies, whatever its dtype, unless its last axis is not contiguous.
 
-    Columns are those of ``kernels.products`` or ``kernels.ellipsoids``, in index units.
+    Columns are those of ``kernels/fields/axis_aligned.py`` or of
+    ``kernels/fields/full_covariance.py``, in index units.
     """
     out = np.zeros((plan.n, columns(plan) if derivatives else 1))
     if not volume.size or not plan.n:

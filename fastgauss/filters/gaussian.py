@@ -1,7 +1,7 @@
 """Gaussian windows and filters of arrays: smoothing, derivatives, band passes.
 
 A filter correlates an array with a product of one sampled profile per axis, the Gaussian of sum 1
-cut at `truncate` sigmas or one of its derivatives (``fastgauss.filters.taps``), one axis after the
+cut at `truncate` sigmas or one of its derivatives (``filters/taps.py``), one axis after the
 other, as scipy.ndimage does: the results are scipy's but for rounding. Beyond its ends an axis
 goes on by its mode:
 

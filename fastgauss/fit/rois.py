@@ -1,8 +1,8 @@
-"""Spot fits: many small regions of interest, or the spots of one image.
+"""Fits of separate regions of interest (ROIs): `fit_rois`.
 
-The options are checked, the data cut into chunks of spots of one shape, and each chunk
-handed to a job, which writes its rows of the result. Spots of an image are cut out in
-``_spots``, and found and fitted together in ``_pursuit``.
+`fit_rois` checks the options, divides the ROIs into chunks of one shape, and gives each chunk to
+``fit/batch.py``, which writes its rows of the result. ``fit/windowed.py`` cuts the windows of
+spots out of a whole image, and ``spots/image_fits.py`` finds the spots first.
 """
 
 from __future__ import annotations

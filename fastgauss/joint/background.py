@@ -22,7 +22,7 @@ def _level(
 ) -> np.ndarray:  # fmt: skip
     """Constant and slopes (t,) that fit pixels (z, y, x) best; NaN where there is no pixel.
 
-    Weights are 0 where a pixel does not exist; ``scale`` is that of `results.Background`.
+    Weights are 0 where a pixel does not exist; ``scale`` is that of ``results/background.py``.
     """
     if not weights.any():
         return np.full(terms, np.nan)

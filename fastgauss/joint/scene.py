@@ -31,7 +31,7 @@ class State(NamedTuple):
 
     u: np.ndarray  # (n, p)
     ground: np.ndarray  # (g, t) terms of each group's background
-    sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels.crowd.measure``
+    sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels/joint/image.py``
 
 
 class Progress(NamedTuple):

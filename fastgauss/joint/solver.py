@@ -2,15 +2,16 @@
 
 A round of a group of spots that overlap, or share a background:
 
-1. gradients and blocks of the normal equations (``kernels.crowd.make_normal``);
-2. the step, by conjugate gradients (``kernels.conjugate``); pairs whose light hardly overlaps
-   are left out of the matrix, not of the gradient, so the solution is the same;
+1. gradients and blocks of the normal equations (``kernels/joint/normal_equations.py``);
+2. the step, by conjugate gradients (``kernels/joint/block_cg.py``); pairs whose light hardly
+   overlaps are left out of the matrix, not of the gradient, so the solution is the same;
 3. the model at the trial, its residuals and the objective of the group; the trial is taken
    unless that grew. Damping belongs to a spot: it grows where the spot's own pixels got
    worse, and shrinks elsewhere, so that one difficult spot does not slow down ten thousand.
 
-A group is done when the step that is left is below ``tol`` standard errors for every spot of
-it (see ``kernels.levmar`` for the rule). All groups advance together; those that are done drop out.
+A group is done when the step that is left is below ``tol`` standard errors for every spot of it
+(see ``kernels/fit/levmar.py`` for the rule). All groups advance together; those that are done drop
+out.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The names below are public: each may be called from functions under ``numba.njit``, with
 ``cache=True`` and, where threads are not excluded in its text, from ``prange`` under
-``parallel=True``. The guide is ``docs/kernels.md``.
+``parallel=True``. The guide is ``docs/guide/kernels.md``.
 
 ================  ==========================================================================
 models            `make_evaluate`, `make_jacobian`, `make_image`

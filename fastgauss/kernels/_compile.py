@@ -12,7 +12,7 @@ neither an edit in a callee of another file nor other compile options, and
 returns the old answer. Here the stamp of every cache file covers all sources
 of the kernels and every option that changes the code. A place that cannot be
 written means compilation in memory, never an error. Processes that start cold
-on one cache compile each kernel once (see ``_cache_lock``).
+on one cache compile each kernel once (see ``kernels/_cache_lock.py``).
 
 Floating point: products and sums may be contracted (``fma``), nothing else.
 Sums are never reordered, so results do not depend on how work was split, and

@@ -1,6 +1,6 @@
 """Straight lines and low polynomials through many rows at once.
 
-The mathematics of the fits stands in ``kernels.lines``.
+The mathematics of the fits stands in ``kernels/linear/row_polynomials.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows of an array and the sums of their fits: what `fit_lines` and `level` have in common.
 
-The mathematics stands in ``kernels.lines``.
+The mathematics stands in ``kernels/linear/row_polynomials.py``.
 """
 
 from __future__ import annotations

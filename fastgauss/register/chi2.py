@@ -114,7 +114,7 @@ def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _power(image: np.ndarray) -> np.float64:
-    """Sum of squares, without BLAS: see `fourier_series.times`."""
+    """Sum of squares, without BLAS: see ``times`` of ``register/fourier_series.py``."""
     return np.einsum("ij,ij->", image, image)
 
 

@@ -1,4 +1,4 @@
-"""Fastgauss/register/inputs.py."""
+"""An image of registration: checked, its missing pixels filled, its mean subtracted."""
 
 from __future__ import annotations
 

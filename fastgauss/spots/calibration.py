@@ -1,7 +1,7 @@
 """Three dimensions from two: spots whose widths tell their distance from the focal plane.
 
 A weak cylindrical lens makes sigma_x and sigma_y different functions of z; the curves, and
-how spots are fitted with z as a parameter, stand in ``fastgauss.kernels.fit.astigmatic``.
+how spots are fitted with z as a parameter, stand in ``kernels/fit/astigmatic.py``.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def fit_spots(
     cost is that of `find_spots`, of `fit_rois`, and of a search for neighbours
     (about 1 microsecond a spot).
 
-    With ``joint=True`` (``fastgauss._pursuit``) spots are found, fitted by `fit_joint`, their light
+    With ``joint=True`` spots are found, fitted by `fit_joint`, their light
     subtracted, and spots looked for in the residual, above `threshold` and five times its
     noise, and fitted with the others. A spot is dropped if its amplitude is below 4 standard
     errors, or a stronger one within half a sigma. This ends when the residual shows no spot

@@ -8,7 +8,7 @@ The rule, measured (``python -m benchmarks.comparisons.scatter``):
 - What is written to in 16 MB or less is served by one thread: it reads pairs at half of the speed
   at which memory gives them, and two that share them out were slower.
 - Several threads otherwise: each owns a slice of the bins, goes through all pairs and adds those
-  of its slice (``kernels.partition``). Cuts are quantiles of a sample, so that clustered
+  of its slice (``kernels/sums/partition.py``). Cuts are quantiles of a sample, so that clustered
   indices are shared out as well. Where a few bins hold most pairs, one thread adds them.
 - Indices that repeat many times in a row (a sample says so) are added up in a register.
 """

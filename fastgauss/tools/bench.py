@@ -3,7 +3,8 @@
 Each job is done by fastgauss and by each package in turn, again and again in one process, so that
 a busy machine slows all alike. A figure is the median over the turns, and so is each ratio. The
 first turn, which compiles, is not counted. A package that is missing, or fails, is left out and
-told at the end. The jobs themselves, and how each package is called, are in `_bench_jobs`.
+told at the end. The jobs themselves, and how each package is called, are in
+``tools/bench_jobs.py``.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def bench(
     Parameters
     ----------
     jobs : sequence of str, optional
-        Names out of `_bench_jobs.JOBS`; all by default.
+        Names of ``JOBS`` in ``tools/bench_jobs.py``; all by default.
     quick : bool
         A fifth of the time, with less certain figures.
     threads : int or None

@@ -10,7 +10,7 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
-PAGES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "pages.py"))
+PAGES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "build" / "pages.py"))
 README = PAGES["README"]
 OPTIONAL = {"dask", "distributed", "joblib", "xarray", "zarr"}  # a page may be about these
 
@@ -61,7 +61,7 @@ def test_a_page_that_prints_something_else_is_told(tmp_path):
 
 
 def test_the_tables_beside_peers_are_filled_from_one_run(tmp_path):
-    report = runpy.run_path(str(README.parent / "benchmarks" / "report.py"))
+    report = runpy.run_path(str(README.parent / "benchmarks" / "common" / "report.py"))
     rates = [
         report["Rate"]("fit mle symmetric", "11 x 11", "fastgauss", 3e5, 1.0),
         report["Rate"]("fit mle symmetric", "11 x 11", "another", 2e4, 15.04),
@@ -70,7 +70,7 @@ def test_the_tables_beside_peers_are_filled_from_one_run(tmp_path):
     ]
     for page, text in (
         (README, report["summary"]),
-        (README.parent / "docs/performance.md", report["tables"]),
+        (README.parent / "docs/background/performance.md", report["tables"]),
     ):
         copy = tmp_path / page.name
         copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")

@@ -10,8 +10,8 @@ long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over a
 
     d/dcentre sum v f = L**-T m,    d/dcovariance sum v f = L**-T M L**-1 / 2.
 
-The mean over a pixel is exact along x (``profiles.integrated``) and a sum over Gauss-Legendre
-points along y and z, whose derivatives are those of the sum.
+The mean over a pixel is exact along x (``kernels/models/profiles.py``) and a sum over
+Gauss-Legendre points along y and z, whose derivatives are those of the sum.
 
 An axis that the grid lacks has one node at 0 and a variance of 1.
 """

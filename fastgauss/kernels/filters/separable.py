@@ -8,10 +8,10 @@ One term is a smoothing; d terms are a Laplacian of Gaussian in d dimensions. A 
 radius r is given by its half f(0) .. f(r), and f(-k) = +-f(k). Each axis has a map that says
 which element lies at the places ``-reach .. n + reach - 1``; a negative entry means a constant.
 
-All axes are filtered by one building block, ``_line``: a line of *registers*, each WIDTH lines of
-the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for
-x, blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some planes of
-many rows; a few groups of WIDTH rows at a time go through all axes while they stay in cache:
+All axes are filtered by one building block, ``_make_line``: a line of *registers*, each WIDTH lines
+of the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for x,
+blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some planes of many
+rows; a few groups of WIDTH rows at a time go through all axes while they stay in cache:
 
     source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
     each) --x, sum of terms, transpose--> out
@@ -30,7 +30,7 @@ from ..simd.lanes import broadcast, load, sqrt, store
 from ..simd.masked import lane_count, lanes_within, load_some, store_some
 from ..simd.transpose import transpose
 
-ROWS = 4  # results of _line that share their loads
+ROWS = 4  # results of a line that share their loads
 
 
 class Plan(NamedTuple):

@@ -22,7 +22,7 @@ def make_spread(
     constants: int = 0,
     wrap: Callable = kernel,
 ) -> Callable:
-    """A kernel over a range of spots, from the same blocks as ``levmar.make_fit``.
+    """A kernel over a range of spots, from the blocks that ``kernels/fit/levmar.py`` uses.
 
     ``wrap`` may be ``device``.
     """

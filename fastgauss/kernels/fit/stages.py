@@ -1,8 +1,8 @@
 """The stages of a spot fit, composed for each model, estimator and kind of pixel.
 
-A model is a few building blocks (``_separable``, ``_rotated``); whatever an estimator,
-pixel integration, bounds or places do to it is done here, once for all models. What is
-composed is compiled when it is first used.
+A model is a few building blocks (``kernels/fit/separable.py``, ``kernels/fit/rotated.py``);
+whatever an estimator, pixel integration, bounds or places do to it is done here, once for all
+models. What is composed is compiled when it is first used.
 """
 
 from __future__ import annotations

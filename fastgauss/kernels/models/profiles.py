@@ -24,7 +24,7 @@ in which no term is a difference of large ones. All three are good to a few 1e-1
 1 + d**2 / s**2, which is how far rounding of d alone moves them, wherever they are normal
 numbers, for any s from 1e-3 up.
 
-The **rotated** profile is f = exp(-(u**2 + v**2) / 2) with u, v as in ``fastgauss.models``. Its
+The **rotated** profile is f = exp(-(u**2 + v**2) / 2) with u, v as in ``models/model.py``. Its
 mean over the pixel has no closed form and is a sum over 5 x 5 Gauss-Legendre points. The sum's
 error is below 3e-8 (0.7 / s)**10 of the peak, s the smaller sigma in pixels: 3e-8 at 0.7, 9e-10
 at 1, 9e-13 at 2. Its derivatives are those of the sum. At the point (p, q) from the pixel's

@@ -1,4 +1,4 @@
-"""Fastgauss/kernels/register/window_columns.py."""
+"""The scratch memory, the statuses and the columns of the result of one window."""
 
 from __future__ import annotations
 

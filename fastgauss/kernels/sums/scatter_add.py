@@ -1,8 +1,9 @@
 """Adding values to bins: one pass over pairs of index and value, in their order.
 
 ``make_add(place, kind)`` is numpy.add.at for pairs [start, stop). ``place`` names how an index is
-read (``partition.PLACES``). ``kind`` says what a value is: "value", one number a pair; "scalar",
-one number for all; "row", a row of numbers that belongs to a row of ``out``.
+read (``PLACES`` of ``kernels/sums/partition.py``). ``kind`` says what a value is: "value", one
+number a pair; "scalar", one number for all; "row", a row of numbers that belongs to a row of
+``out``.
 
 A sum is rounded to the dtype of ``out`` after each addition, as numpy does. Bins that lie outside
 the caches are asked for some pairs ahead; where an index repeats many times, the sum stays in a

@@ -1,6 +1,6 @@
 """The Python blocks of a page: found and run, top to bottom in one namespace.
 
-For the tests (``tests/package/test_docs.py``) and for the pictures of the site (``conf.py``).
+For the tests (``tests/package/test_docs.py``) and for the pictures of the site (``docs/conf.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parents[1]
 README = DOCS.parent / "README.md"
 _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\s+^```output\n(?P<output>.*?)^```$)?",

@@ -13,7 +13,7 @@ from docutils import nodes
 from docutils.utils.math import latex2mathml
 from sphinx.util.docutils import SphinxDirective
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _inline(writer: Any, node: nodes.math) -> None:
