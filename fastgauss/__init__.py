@@ -1,8 +1,8 @@
 """fastgauss: Gaussians at lane speed.
 
-Find, fit and evaluate Gaussian spots, millions a second on one core, and draw and fit sums of
-many on grids. The README shows a first command; `fit_spots`, `fit_rois`, `find_spots`, `evaluate`,
-`render` and `GaussianField` are where to go on.
+fastgauss finds, fits and evaluates Gaussian spots, millions a second on one core, and renders and
+fits sums of many Gaussians on grids. The README shows a first command; start with `fit_spots`,
+`fit_rois`, `find_spots`, `evaluate`, `render` or `GaussianField`.
 """
 
 from importlib import import_module
@@ -55,8 +55,8 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .tools import show_config as show_config
     from .tools import warmup as warmup
 
-# The public names of each room. A name is loaded when it is first asked for. (``base`` hands on
-# nothing itself, so that this import does not load its files.)
+# The public names of each room. A name is loaded when it is first used. (``base`` hands on no name
+# itself, so that importing it does not load its files.)
 _NAMES = {
     "base.grid": ("Grid",),
     "base.status": ("Status",),
@@ -85,10 +85,10 @@ _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 __all__ = sorted([*_ROOM_OF, "register"])  # noqa: PLE0605
 
 
-if not TYPE_CHECKING:  # a checker would take every name for one of ours
+if not TYPE_CHECKING:  # with it, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
-        """A public name, imported when it is first asked for."""
+        """A public name, imported when it is first used."""
         if name == "register":
             return import_module(".register", __name__)
         if name not in _ROOM_OF:

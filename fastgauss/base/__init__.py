@@ -1,1 +1,1 @@
-"""What every room stands on: checks, threads, progress, the grid, status codes."""
+"""Checks, threads, progress, the grid and status codes, used by all other rooms."""

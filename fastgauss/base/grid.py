@@ -1,7 +1,7 @@
 """Regular grids: where the nodes of an array lie in the caller's coordinates.
 
-Axis k of the array, entry k of ``spacing``, ``origin`` and ``periodic`` and column k of positions
-are one and the same axis, whatever the caller calls it; nothing is ever transposed.
+Axis k of the array, entry k of ``spacing``, ``origin`` and ``periodic``, and column k of positions
+belong to the same axis. Nothing is ever transposed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from . import check
 
-_MOST_NODES = 1 << 60  # beyond, addresses do not fit
+_MOST_NODES = 1 << 60  # of more nodes, addresses do not fit in 64 bits
 
 
 def _flags(name: str, value: Any, ndim: int) -> tuple[bool, ...]:

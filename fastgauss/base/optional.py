@@ -1,4 +1,4 @@
-"""Import of an optional library, or one line how to get it."""
+"""Import of an optional library, with an error that says how to install it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def require(module: str, purpose: str, extra: str) -> Any:
-    """Import an optional library, or say in one line how to get it."""
+    """Import an optional library, or raise an error that says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """What may be given as ``progress``: called with items done and items in all."""
+    """The callback of ``progress=``: called with the items done and the total."""
 
     def __call__(self, done: int, total: int, /) -> Any: ...
 
 
 def check_progress(progress: Any) -> None:
-    """Raise unless this is what the option ``progress=`` may be."""
+    """Raise unless this is a valid value of the option ``progress=``."""
     if progress is not None and not callable(progress) and not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
 
@@ -23,9 +23,9 @@ def check_progress(progress: Any) -> None:
 def reporting(
     progress: bool | Progress | None, total: int, unit: str
 ) -> AbstractContextManager[Progress | None]:
-    """The callback that the option ``progress=`` means, for the time of a job.
+    """A context with the callback that the option ``progress=`` means.
 
-    True asks for a tqdm bar, which is closed however the job ends.
+    True means a tqdm bar, which is closed when the job ends, also by an error.
     """
     if progress is False or progress is None:
         return _SILENT
@@ -49,7 +49,7 @@ def _bar(total: int, unit: str) -> Iterator[Progress]:
 
 
 def report_part(progress: Progress | None, total: int, begin: int, end: int) -> Progress | None:
-    """What a part of a job is told to call, that brings the whole from ``begin`` to ``end``."""
+    """A callback for a part of a job, which advances the whole from ``begin`` to ``end``."""
     if progress is None:
         return None
     tell = progress
@@ -61,9 +61,10 @@ def report_part(progress: Progress | None, total: int, begin: int, end: int) -> 
 
 
 def report_descent(progress: Progress | None, least: float) -> Callable[[float], None]:
-    """What a descent tells its residual, that shall fall to ``least``: hundredths of the way.
+    """A callback for an iteration whose residual shall fall to ``least``.
 
-    The way is measured in orders of magnitude, and begins at the first residual told.
+    The callback gets each residual and reports the progress in hundredths, measured in orders of
+    magnitude from the first residual to ``least``.
     """
     first, done = 0.0, 0
 

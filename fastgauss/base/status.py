@@ -8,7 +8,7 @@ from ..kernels import status
 
 
 class Status(IntEnum):
-    """How the fit of a spot ended; ``message`` says it in words.
+    """How the fit of a spot ended; ``message`` is a sentence that says so.
 
     Attributes
     ----------

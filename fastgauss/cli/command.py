@@ -1,10 +1,9 @@
-"""The command ``fastgauss``: the main job from the shell.
+"""The command ``fastgauss``: fit, register, info, warmup, bench.
 
-``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack,
-``fastgauss register A B`` finds how windows move between two images,
-``fastgauss info`` tells what runs here, ``fastgauss warmup JOB`` compiles what a
-job needs, and ``fastgauss bench`` tells how fast it is beside others. An error is
-one line on stderr and exit code 2.
+``fastgauss fit IMAGE`` finds and fits the spots of an image or a stack, ``fastgauss register A B``
+finds the displacement of windows between two images, ``fastgauss info`` shows versions, processor
+and settings, ``fastgauss warmup JOB`` compiles what a job needs, and ``fastgauss bench`` measures
+speeds beside other packages. An error is one line on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def _open(args: argparse.Namespace) -> Iterator[images.Frames]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse before the work what would fail after it."""
+    """Raise before the work the errors that would come after it."""
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
     if args.output:
@@ -122,7 +121,7 @@ def _check(args: argparse.Namespace) -> None:
 
 @dataclass
 class _Job:
-    """What came of the frames."""
+    """The results of all frames."""
 
     result: FitResult  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
@@ -160,7 +159,7 @@ def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
 
 
 def _with_bar(frames: images.Frames) -> Iterable[np.ndarray]:
-    """The frames; with a progress bar if there are several, tqdm, and somebody to see it."""
+    """The frames, with a progress bar if there are several, tqdm, and a terminal to show it."""
     if len(frames) < 2:
         return frames
     try:
@@ -202,7 +201,7 @@ def _print_summary(args: argparse.Namespace, result: FitResult, count: int, seco
 
 
 def _print_rows(result: FitResult) -> None:
-    """The first rows, without the columns that only a program wants."""
+    """Print the first rows, without columns that only programs need."""
     if not len(result):
         return
     columns = [[name, *cells] for name, cells in table.preview(result.to_dict()).items()]
@@ -259,8 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after an error, which is told in one line on stderr; 130 after Ctrl-C;
-        141 if whoever read the output has left.
+        0; 2 after an error, which is one line on stderr; 130 after Ctrl-C; 141 if the program that
+        reads the output has ended.
 
     Raises
     ------
@@ -275,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     args = _parser().parse_args(argv)
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it raises as well
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it logs what it raises
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line_warning

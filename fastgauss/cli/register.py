@@ -1,4 +1,4 @@
-"""``fastgauss register A B``: the displacement field of two images, from the shell."""
+"""The command ``fastgauss register A B``: the displacement field of two images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the command says."""
+    """Run the command."""
     if args.output:
         if Path(args.output).suffix.lower() != ".npz":
             raise ValueError(f"the name of the field must end in .npz, got {args.output}")

@@ -1,9 +1,9 @@
 """Jobs over dask arrays: stacks, volumes and tables larger than memory, on threads or a cluster.
 
-Everything here is lazy: what is wrong with the arguments is said at once, and nothing is
-computed before ``compute``. Results do not depend on how arrays are divided into chunks, to the
-bit, unless the function says so. A task runs on one thread (`threads`), because dask has
-several in hand.
+All functions are lazy: they check their arguments at once and compute nothing before ``compute``.
+Results have the same bits however arrays are divided into chunks, unless the function says
+otherwise. By default a task runs on one thread (`threads`), because dask runs several tasks at a
+time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def gaussian_filter(image: Any, sigma: Any, *args: Any, **options: Any) -> Any:
     Parameters
     ----------
     image : dask array
-        Or anything that ``dask.array.asarray`` takes.
+        A dask array, or anything that ``dask.array.asarray`` accepts.
     sigma, *args, **options
         As for `fastgauss.gaussian_filter`. `out` may be a dtype; `method` "auto" means "direct";
-        a `mask` may be dask's.
+        `mask` may be a dask array.
 
     Returns
     -------
@@ -48,8 +48,9 @@ def gaussian_filter(image: Any, sigma: Any, *args: Any, **options: Any) -> Any:
 
     Notes
     -----
-    A task reads its chunk and the radius of the filter around it. Chunks that are shorter than
-    that are merged on the way. `fastgauss.gaussian_filter` does the same with a dask array.
+    A task reads its chunk and the elements around it within the radius of the filter. Chunks
+    shorter than the radius are merged first. `fastgauss.gaussian_filter` does the same with a dask
+    array.
 
     Examples
     --------

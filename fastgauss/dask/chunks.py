@@ -1,6 +1,6 @@
-"""What jobs over dask arrays have in common: options divided like their rows, trees of sums.
+"""Chunks of dask arrays: options divided like their rows, and trees of sums.
 
-dask is imported when a function is called.
+dask is imported when a function here is called.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..base.duck_arrays import library_of
 
 
 def is_dask(value: Any) -> bool:
-    """Whether a value is computed when asked for."""
+    """Whether a value is a dask collection."""
     return hasattr(value, "__dask_graph__")
 
 
 def as_array(value: Any) -> Any:
-    """An option that is an array: dask's as it is, else numpy's; None stays."""
+    """An option that is an array: a dask array as it is, others as numpy arrays; None stays."""
     if library_of(value) == "xarray":
         value = value.data
     return value if value is None or is_dask(value) else np.asarray(value)
 
 
 def with_known_chunks(name: str, array: Any) -> Any:
-    """A dask array, if it says how long its chunks are."""
+    """A dask array; raises if the lengths of its chunks are unknown."""
     if np.isnan(array.shape).any():
         raise ValueError(
             f"{name} must have chunks of known sizes: call compute_chunk_sizes() first"
@@ -37,9 +37,9 @@ def with_known_chunks(name: str, array: Any) -> Any:
 
 
 class Divided:
-    """An option that is the same for all rows, or has rows that are divided like theirs.
+    """An option that is the same for all rows, or has rows that are divided into the same chunks.
 
-    ``empty`` is the option of no rows.
+    ``empty`` is the option for no rows.
     """
 
     def __init__(self, value: Any, per_row: bool, lengths: Sequence[int]) -> None:
@@ -59,7 +59,7 @@ class Divided:
 
 
 def each(tree: Any, pick: Callable[[Any], Any], kind: type = Divided) -> Any:
-    """Options in dicts and tuples, with what is picked in the place of those of a kind."""
+    """Options, also within dicts and tuples, with each of one type replaced by its ``pick``."""
     if isinstance(tree, kind):
         return pick(tree)
     if isinstance(tree, dict):
@@ -70,23 +70,23 @@ def each(tree: Any, pick: Callable[[Any], Any], kind: type = Divided) -> Any:
 
 
 def none_of(tree: Any) -> Any:
-    """Options of no rows."""
+    """The options for no rows."""
     return each(tree, lambda option: option.empty)
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where an option stands among the blocks of a task, or among what is the same for all."""
+    """Position of an option among the blocks of a task."""
 
     per_row: bool
     place: int
 
 
 def per_chunk(work: Callable[[Any, int, Any], Any], rows: Any, options: Any) -> list[Any]:
-    """Delayed results of ``work(chunk of rows, its first row, its options)``, a task each.
+    """Delayed results of ``work(chunk of rows, its first row, its options)``, one a chunk.
 
-    The task also makes the chunk, if nothing but one task after the other is needed for that:
-    then no chunk goes from one worker to another.
+    If a chunk is made by a chain of single tasks, this chain becomes part of the task, so that no
+    chunk is sent from one worker to another.
     """
     import dask
     import dask.array as da
@@ -105,7 +105,7 @@ def per_chunk(work: Callable[[Any, int, Any], Any], rows: Any, options: Any) -> 
         own = each(plan, lambda slot: (blocks if slot.per_row else same)[slot.place], _Slot)
         return work(blocks[0], int(first), own)
 
-    firsts = np.cumsum((0, *rows.chunks[0]))  # no task has to tell them
+    firsts = np.cumsum((0, *rows.chunks[0]))  # known here, so that no task has to count rows
     sources: list[Any] = [da.core.ArrayValuesDep(rows.chunks[:1], firsts), ("row",)]
     for k, array in enumerate(arrays):
         sources += [array, ("row", *(f"array {k} axis {axis}" for axis in range(1, array.ndim)))]

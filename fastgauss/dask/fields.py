@@ -1,4 +1,4 @@
-"""Fields of dask arrays: particles to volumes in chunks, and sums of tables in trees."""
+"""Fields of dask arrays: particles to volumes in chunks; sums by index in trees."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def render(
     grid_or_shape, tol, radius, support, pixel, combine
         As in `fastgauss.render`.
     positions, amplitudes, sigma, covariance : array
-        As in `fastgauss.render`, dask's or numpy's. numpy's are dealt out to the chunks at once, so
-        that the graph holds them, once for each chunk that they reach; with dask's positions
-        every chunk of them is dealt out by a task.
+        As in `fastgauss.render`, dask's or numpy's. Particles in numpy arrays are assigned to the
+        chunks at once, and the graph holds them, once for each chunk that they reach; with
+        positions of dask a task assigns each chunk of particles.
     out : dask array of float32 or float64, optional
-        Of the grid's shape, that the particles are combined with; it stays as it is.
+        An array of the grid's shape with which the particles are combined; it is not changed.
     chunks : optional
-        Chunks of the result, as ``dask.array.zeros`` takes them; with `out` they are its own.
+        Chunks of the result, as for ``dask.array.zeros``; with `out` its chunks.
     threads : int, optional
         Threads of a task.
 
     Returns
     -------
     dask array of the grid's shape
-        That of `fastgauss.render`, to the bit, whatever the chunks. Float64 unless `out` is
+        The result of `fastgauss.render`, to the bit, for any chunks. Float64 unless `out` is
         float32.
 
     Raises
@@ -76,8 +76,9 @@ def render(
 
     Notes
     -----
-    A task gets 80 bytes a particle of its own chunk, in three dimensions with sigmas of their
-    own, and draws those alone. A particle that reaches into several chunks is drawn in each.
+    A task gets only the particles that reach its chunk, 80 bytes for each particle in three
+    dimensions with individual sigmas. A particle that reaches several chunks is drawn in each of
+    them.
 
     Examples
     --------
@@ -136,7 +137,7 @@ def render(
 def _deal(
     grid: Grid, chunks: Any, positions: Any, amplitudes: Any, options: dict[str, Any]
 ) -> list[Any]:
-    """What each block of particles gives to the chunks: lists, or delayed ones."""
+    """The particles of each block for each chunk: lists, or delayed lists."""
     if not any(map(is_dask, (positions, amplitudes, options["sigma"], options["covariance"]))):
         where = check.real_array("positions", positions)
         return [boxes.deal(grid, chunks, len(where), where, amplitudes, options)]
@@ -165,13 +166,13 @@ def _deal(
 def _deal_rows(
     where: np.ndarray, _: int, own: Any, grid: Grid, chunks: Any, total: int, options: Any
 ) -> list[boxes.Share]:
-    """What some particles give to the chunks."""
+    """The particles of one block for each chunk."""
     widths = {name: own[name] for name in ("sigma", "covariance")}
     return boxes.deal(grid, chunks, total, where, own["amplitudes"], options | widths)
 
 
 def _add_rows(_: Any, __: int, own: Any, shape: Any, dtype: Any, options: Any) -> np.ndarray:
-    """Sums of some rows."""
+    """The sums of some rows."""
     sums = np.zeros(shape, dtype)
     bins = own["indices"]
     add_rows(sums, bins if len(bins) > 1 else bins[0], own["values"], **options)
@@ -179,7 +180,7 @@ def _add_rows(_: Any, __: int, own: Any, shape: Any, dtype: Any, options: Any) -
 
 
 def _deposit_rows(where: np.ndarray, _: int, own: Any, grid: Grid, options: Any) -> np.ndarray:
-    """The field of some particles."""
+    """The grid of the sums of some particles."""
     return deposit_rows(grid, where, own["values"], **options)
 
 
@@ -193,20 +194,20 @@ def add_at(
     threads: int | None = 1,
     **options: Any,
 ) -> Any:
-    """Add values to elements of an array: sums of chunks, added up in a tree.
+    """Add values to elements of an array; sums of chunks are added in a tree.
 
     Parameters
     ----------
     out : array, numpy's or dask's
-        What is added to; it stays as it is.
+        The array to add to; it is not changed.
     indices : dask array (n,) of int, or tuple of them
         Bins along the first axis, or the first axes.
     values : array
-        That broadcasts to the shape of ``out[indices]``, dask's or numpy's.
+        Values that broadcast to the shape of ``out[indices]``, of dask or numpy.
     mode : {"raise", "wrap", "clip", "drop"}
         As in `fastgauss.add_at`; the IndexError of "raise" comes when the result is computed.
     split_every : int
-        Partial sums that are added up by one task.
+        Number of partial sums that one task adds.
     threads : int, optional
         Threads of a task.
     **options
@@ -215,9 +216,9 @@ def add_at(
     Returns
     -------
     dask array of the shape and dtype of `out`
-        Integers are those of `fastgauss.add_at`. Sums of floats are grouped by chunks, and differ
-        from those in the order of the indices by rounding; the same chunks and `split_every` give
-        the same bits.
+        Integers are equal to those of `fastgauss.add_at`. Sums of floats are grouped by chunks and
+        differ from sums in the order of the indices by rounding; the same chunks and `split_every`
+        give the same bits.
 
     Raises
     ------
@@ -226,7 +227,7 @@ def add_at(
 
     Notes
     -----
-    Every task has an array of the size of `out`, and one of the tree ``split_every + 1``.
+    Every task needs an array of the size of `out`, and a task of the tree ``split_every + 1``.
 
     Examples
     --------
@@ -268,7 +269,7 @@ def deposit(
     split_every: int = 8,
     threads: int | None = 1,
 ) -> Any:
-    """Share the values of particles out among the nodes around them: a tree of sums of chunks.
+    """Distribute the values of particles to the nodes around them; sums of chunks in a tree.
 
     Parameters
     ----------
@@ -277,27 +278,27 @@ def deposit(
     positions : dask array (n, d)
         In the grid's coordinates.
     values : float or array (n,) or (n, ...)
-        What each particle brings, dask's or numpy's.
+        The value of each particle, of dask or numpy.
     split_every : int
-        Partial sums that are added up by one task.
+        Number of partial sums that one task adds.
     threads : int, optional
         Threads of a task.
 
     Returns
     -------
     dask array of the grid's shape, float64
-        As `fastgauss.deposit` but for rounding: sums are grouped by chunks. The same chunks and
-        `split_every` give the same bits.
+        The result of `fastgauss.deposit` except for rounding, because sums are grouped by chunks.
+        The same chunks and `split_every` give the same bits.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value; what is not finite is found when the
-        result is computed.
+        If an argument is of the wrong kind, shape or value; values that are not finite raise when
+        the result is computed.
 
     Notes
     -----
-    Every task has an array of the grid's size, and one of the tree ``split_every + 1``.
+    Every task needs an array of the grid's size, and a task of the tree ``split_every + 1``.
 
     Examples
     --------

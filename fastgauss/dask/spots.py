@@ -1,4 +1,4 @@
-"""Spots of dask arrays: stacks of frames and of ROIs to lazy tables."""
+"""Spots of dask arrays: stacks of frames, and ROIs, to lazy tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..spots import frame_fits
 from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
-_CHUNK_BYTES = 64 << 20  # of frames that a task reads from a file
+_CHUNK_BYTES = 64 << 20  # frames that a task reads from a file
 _FIND = ("sigma", "threshold", "min_distance", "exclude_border", "polarity")
 
 
@@ -35,7 +35,7 @@ def _table(columns: dict[str, np.ndarray], first: int = 0) -> Any:
 
 
 def _tables(parts: list[Any], empty: Any, divisions: Any = None) -> Any:
-    """Delayed tables as one."""
+    """Delayed tables as one dask DataFrame."""
     dataframe = optional.require("dask.dataframe", "fastgauss.dask", "dask")
     return dataframe.from_delayed(parts, meta=empty, divisions=divisions, verify_meta=False)
 
@@ -75,27 +75,27 @@ def fit_spots(
     Parameters
     ----------
     stack : dask array (t, y, x) or (t, z, y, x)
-        Or anything that ``dask.array.asarray`` takes. Frames are whole: chunks along y and x
-        (and z) are merged, those along t stay. A task holds one chunk of frames.
+        A dask array, or anything that ``dask.array.asarray`` accepts. Chunks along y and x (and z)
+        are merged, so that frames are whole; chunks along t stay. A task holds one chunk of frames.
     positions : array (n, ndim), optional
-        (z,) row and column of spots, the same in all frames; without them every frame is
-        searched.
+        (z,) row and column of spots, the same in all frames; by default every frame is searched.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fastgauss.fit_spots`.
     weights, variance, mask, background : array of a frame's or of the stack's shape, optional
-        As in `fastgauss.fit_spots`, the same for all frames or each frame's own; dask's or numpy's.
+        As in `fastgauss.fit_spots`, the same for all frames or one for each; of dask or numpy.
     threads : int, optional
         Threads of a task.
     **options
-        All others of `fastgauss.fit_spots` but `progress`: ``dask.diagnostics.ProgressBar``
-        and the dashboard show that. `shared` parameters are shared within a frame.
+        All other options of `fastgauss.fit_spots` except `progress`:
+        ``dask.diagnostics.ProgressBar`` and the dashboard show the progress. `shared` parameters
+        are shared within a frame.
 
     Returns
     -------
     dask DataFrame
-        ``frame`` and the columns of ``FitResult.to_dict``, a partition a chunk, with the same
-        rows in the same order as fits of one frame after the other, to the bit. A frame without a
-        finite pixel has no rows. The index counts within a partition.
+        ``frame`` and the columns of ``FitResult.to_dict``, one partition for each chunk. The rows
+        and their order are those of fits of one frame after the other, to the bit. A frame without
+        a finite pixel has no rows. The index counts rows within a partition.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def fit_spots(
 
 
 def _no_spots(frame: np.ndarray, maps: dict[str, Any], options: dict[str, Any]) -> FitResult:
-    """A result without rows; what is wrong with the options is said."""
+    """A result without rows; raises if an option is wrong."""
     if options["positions"] is None:
         find = {name: options[name] for name in _FIND if name in options}
         find_spots(np.empty((0,) * frame.ndim), **find)
@@ -172,27 +172,28 @@ def fit_rois(
     threads: int | None = 1,
     **options: Any,
 ) -> Any:
-    """Fit a Gaussian to each of many ROIs: a lazy table, a partition a chunk.
+    """Fit a Gaussian to each of many ROIs: a lazy table, one partition for each chunk.
 
     Parameters
     ----------
     rois : dask array (n, x), (n, y, x) or (n, z, y, x)
-        Or anything that ``dask.array.asarray`` takes. Chunks along all axes but the first are
-        merged.
+        A dask array, or anything that ``dask.array.asarray`` accepts. Chunks along all axes except
+        the first are merged.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fastgauss.fit_rois`.
     guess, weights, variance, mask, fixed, bounds, coords : optional
-        As in `fastgauss.fit_rois`; arrays with a row or number a ROI may be dask's or
-        numpy's and are divided like `rois`.
+        As in `fastgauss.fit_rois`; arrays with a row or number for each ROI may be of dask or numpy
+        and are divided like `rois`.
     threads : int, optional
         Threads of a task.
     **options
-        All others of `fastgauss.fit_rois` but `progress`, and `shared`, which needs all at once.
+        All other options of `fastgauss.fit_rois` except `progress`, and `shared`, which needs all
+        ROIs at once.
 
     Returns
     -------
     dask DataFrame
-        The columns of ``FitResult.to_dict``, one row a ROI, with its number as the index.
+        The columns of ``FitResult.to_dict``, one row for each ROI, with its number as the index.
 
     Raises
     ------
@@ -255,20 +256,20 @@ def _read(path: Path, first: int, end: int) -> np.ndarray:
 
 
 def open_stack(path: str | os.PathLike, frames: int | None = None) -> Any:
-    """The frames of an image file as a dask array, read when they are asked for.
+    """The frames of an image file as a dask array, read by the tasks that use them.
 
     Parameters
     ----------
     path : path-like
         TIFF, Zarr, NPY or FITS, as for the command ``fastgauss fit``. Workers on other machines
-        need it in the same place.
+        need the file at the same path.
     frames : int, optional
-        Frames in a chunk; by default 64 MB of them.
+        Frames in a chunk; by default as many as fit in 64 MB.
 
     Returns
     -------
     dask array (t, y, x)
-        Axes before the last two are one, in the order of the file.
+        All axes before the last two become one, in the order of the file.
 
     Raises
     ------

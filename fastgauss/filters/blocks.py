@@ -1,8 +1,9 @@
-"""Filters of arrays in blocks: every block is filtered with what of its neighbours it needs.
+"""Filters of dask arrays: each block is filtered together with the neighbouring elements it needs.
 
-At the ends of the array a block's own mode says how it goes on, so that only "wrap" asks for the
-other end. An element is summed from the same numbers in the same order as in memory: the result
-has the same bits. (Transforms would not: blocks are always filtered directly.)
+At the ends of the whole array, the block itself continues beyond the end as `mode` says; only mode
+"wrap" needs elements from the other end. Each element is summed from the same numbers in the same
+order as for an array in memory, so the result has the same bits. (Fourier transforms would not give
+the same bits, so blocks are always filtered directly.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def by_overlap(function: Function, arguments: Arguments) -> Any:
     image, mask = da.asarray(rest.pop("image")), rest.pop("mask")
     rest["threads"] = rest["threads"] or 1
     empty = np.empty((0,) * image.ndim, image.dtype)
-    dtype = function(image=empty, mask=None, **rest).dtype  # says now what is wrong
+    dtype = function(image=empty, mask=None, **rest).dtype  # raises now if an argument is wrong
     if rest["method"] == "fft":
         raise ValueError("method must be 'auto' or 'direct' for arrays in blocks, got 'fft'")
     rest["method"] = "direct"
@@ -34,7 +35,7 @@ def by_overlap(function: Function, arguments: Arguments) -> Any:
         arrays.append(da.asarray(mask))
         if arrays[1].shape != image.shape:
             raise ValueError(f"mask must have the image's shape {image.shape}, got {mask.shape}")
-    # mode "mirror" reaches one element further than the radius
+    # mode "mirror" needs one element more than the radius
     chunks = tuple(
         da.overlap.ensure_minimum_chunksize(min(profile.radius + 1, sum(lengths)), lengths)
         if profile.radius and len(lengths) > 1

@@ -1,4 +1,4 @@
-"""What all filters share: their arguments checked, and the choice of how they are computed."""
+"""Arguments of all filters, checked, and the choice between direct sums and Fourier transforms."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ METHODS = ("auto", "direct", "fft")
 NAN_POLICIES = ("propagate", "omit")
 
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
-_FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: where transforms become cheaper
+_FFT_RADIUS = {4: 800, 8: 400}  # by bytes of an element: from this radius on transforms are faster
 _MOST_RADIUS = 1 << 24
-_NO_WIDTH = 1e-15  # sigma up to which an axis is left alone, as in scipy
-_MOST_ORDER = 64  # of a derivative: beyond, nothing but rounding is left
-_FEW = 1 << 10  # elements of a profile that is remembered
+_NO_WIDTH = 1e-15  # up to this sigma an axis is not filtered, as in scipy
+_MOST_ORDER = 64  # of a derivative: of a higher order only rounding is left
+_FEW = 1 << 10  # elements of the longest profile that is cached
 
 _profile = lru_cache(maxsize=16)(taps.gaussian)
 
 
 class Job(NamedTuple):
-    """A checked image, how it goes on beyond its ends, and which axes are filtered."""
+    """A checked image, its mode beyond its ends, and the axes to filter."""
 
     array: np.ndarray
     modes: list[str]
@@ -42,14 +42,14 @@ class Job(NamedTuple):
     axes: list[int]
     out: np.ndarray
     threads: int | None
-    progress: Any = False  # what was asked for; while the job runs, what is told hundredths
+    progress: Any = False  # the option; while the job runs, a callback that gets hundredths
 
 
 # -- arguments ---------------------------------------------------------------------------------
 
 
 def each(name: str, value: Any, count: int) -> list[Any]:
-    """One entry an axis, from one or a sequence."""
+    """One entry for each axis, from one entry or a sequence."""
     items = check.entries(name, value)
     if items is None:
         return [value] * count
@@ -73,7 +73,7 @@ def _axes(axes: Any, ndim: int) -> list[int]:
 
 
 def _target(out: Any, array: np.ndarray) -> np.ndarray:
-    """What is written: the array given, or a new one of the dtype given or of the default."""
+    """The array for the result: the one given, or a new one of the given or the default dtype."""
     if isinstance(out, np.ndarray):
         return check.out_array("out", out, array.shape, _KINDS)
     if out is None:
@@ -112,7 +112,7 @@ def make_job(
 
 
 def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
-    """Radius of each profile: that given, or `truncate` sigmas."""
+    """Radius of each profile: the one given, or `truncate` sigmas."""
     cut = check.number("truncate", truncate, at_least=0.0)
     given = each("radius", radius, len(sigmas))
     result = []
@@ -133,7 +133,7 @@ def _sigmas(job: Job, sigma: Any) -> list[float]:
 
 
 def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
-    """A profile for each axis of the image; axes of sigma 0 are left alone."""
+    """A profile for each axis of the image; axes of sigma 0 are not filtered."""
     sigmas, count = _sigmas(job, sigma), len(job.axes)
     orders = [
         check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
@@ -162,7 +162,7 @@ def derivatives(job: Job, sigma: Any, order: int, radius: Any, truncate: Any) ->
 
 
 def _direct(job: Job, source: Source, terms: Sequence[taps.Term], squares: bool) -> np.ndarray:
-    """Sum of terms, or root of the sum of their squares, in a contiguous array."""
+    """Sum of terms, or the root of the sum of their squares, in a contiguous array."""
     out = job.out
     alone = out.flags.carray and out.dtype.isnative
     if not alone or np.may_share_memory(out, source.volume):
@@ -191,7 +191,7 @@ def _direct(job: Job, source: Source, terms: Sequence[taps.Term], squares: bool)
 
 
 def _many_axes(job: Job, source: Source, term: taps.Term, out: np.ndarray) -> np.ndarray:
-    """One term of an array of more than three axes: the first ones singly, then the last three."""
+    """One term of an array of more than three axes: the last three axes together."""
     shape = job.array.shape
     everything = (slice(None),) * 3
     flat = source._replace(
@@ -226,7 +226,7 @@ def _by_transforms(job: Job, terms: Sequence[taps.Term], squares: bool) -> np.nd
 
 
 def _run(job: Job, terms: Sequence[taps.Term], method: str, squares: bool) -> np.ndarray:
-    """Filter, by the method that is meant, into ``job.out``."""
+    """Filter into ``job.out`` by the method that ``method`` selects."""
     array, out = job.array, job.out
     if not array.size:
         return out
@@ -246,14 +246,14 @@ def _run(job: Job, terms: Sequence[taps.Term], method: str, squares: bool) -> np
 def run(
     job: Job, terms: Sequence[taps.Term], method: str = "auto", squares: bool = False
 ) -> np.ndarray:
-    """Filter, by the method that is meant, into ``job.out``."""
+    """Filter into ``job.out``, with the progress bar or callback of the job."""
     with reporting(job.progress, 100, "%") as report:
         told = report_part(report, 100, 0, 100)
         return _run(job._replace(progress=told), terms, method, squares)
 
 
 def run_normalised(job: Job, term: taps.Term, mask: np.ndarray | None, omit_nan: bool) -> None:
-    """Weighted means of the elements that exist; NaN where the filter reaches none."""
+    """Weighted means of the elements that are not missing; NaN where there is none in reach."""
     source = Source(job.array, mask, omit_nan)
     with reporting(job.progress, 100, "%") as report:
         first, second = (report_part(report, 100, k, k + 50) for k in (0, 50))

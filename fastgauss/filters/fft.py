@@ -1,8 +1,9 @@
-"""Long filters by Fourier transforms, axis by axis: a cost that does not grow with their length.
+"""Long filters by Fourier transforms, one axis after the other.
 
-A reflected, mirrored or wrapped axis is periodic, so that a filter of any length, folded onto the
-period, is one circular convolution. Beyond a constant or a repeated end element a filter sees one
-number, whose weight is the sum of the coefficients there. Everything is float64.
+The cost does not grow with the length of the filter. A reflected, mirrored or wrapped axis is
+periodic, so that a filter of any length, folded onto the period, is one circular convolution. In
+the modes "constant" and "nearest" every element beyond an end is the same number; its weight is the
+sum of the coefficients there. All arithmetic is float64.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def _whole(profile: Profile) -> np.ndarray:
 
 
 class _Axis:
-    """How lines of one length are filtered."""
+    """The transform of the filter for lines of one length, and the weights beyond the ends."""
 
     def __init__(self, profile: Profile, n: int, mode: str, cval: float) -> None:
         from scipy.fft import next_fast_len
@@ -51,7 +52,7 @@ class _Axis:
         self.spectrum = np.fft.rfft(folded)
 
     def filter(self, lines: np.ndarray) -> np.ndarray:
-        """Lines (m, n) under the profile."""
+        """Filter lines (m, n)."""
         from scipy.fft import irfft, rfft
 
         extended = lines if self.extension is None else lines[:, self.extension]
@@ -94,7 +95,7 @@ def filter_term(
     threads: int | None,
     report: Progress | None = None,
 ) -> np.ndarray:
-    """An array under a product of profiles, float64."""
+    """An array filtered with a product of profiles, float64."""
     result = array.astype(np.float64, order="C")
     for axis, (profile, mode) in enumerate(zip(term, modes, strict=True)):
         if not profile.trivial:

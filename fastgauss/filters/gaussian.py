@@ -1,17 +1,11 @@
 """Gaussian windows and filters of arrays: smoothing, derivatives, band passes.
 
-A filter correlates an array with a product of one sampled profile per axis, the Gaussian of sum 1
-cut at `truncate` sigmas or one of its derivatives (``filters/taps.py``), one axis after the
-other, as scipy.ndimage does: the results are scipy's but for rounding. Beyond its ends an axis
-goes on by its mode:
+A filter correlates an array with a product of one sampled profile per axis, as scipy.ndimage does:
+the results are those of scipy except for rounding. A profile is the Gaussian of sum 1, cut at
+`truncate` sigmas, or one of its derivatives (``filters/taps.py``). The mode of an axis says which
+values lie beyond its ends: see `gaussian_filter`.
 
-    reflect, grid-mirror   d c b a | a b c d | d c b a
-    mirror                   d c b | a b c d | c b a
-    nearest                  a a a | a b c d | d d d
-    wrap, grid-wrap          b c d | a b c d | a b c
-    constant, grid-constant  v v v | a b c d | v v v      with v = cval
-
-With missing elements the smoothing is a normalised convolution: the mean of those that exist,
+With missing elements the smoothing is a normalised convolution: the mean of the other elements,
 weighted by the Gaussian (Knutsson & Westin 1993, eq. 9 with one basis function).
 """
 
@@ -63,35 +57,40 @@ def gaussian_filter(
     Parameters
     ----------
     image : array_like of any shape, real
-        Read as it is, whatever its dtype, byte order and strides. Of dask's or xarray's array the
-        result is one too (`fastgauss.dask.gaussian_filter`).
+        Of any dtype, byte order and strides. An array of dask or xarray gives a result of that
+        library (`fastgauss.dask.gaussian_filter`).
     sigma : float or sequence of floats
-        Standard deviations in elements, one for all axes or one each; 0 leaves an axis alone.
+        Standard deviations in elements, one for all axes or one for each; an axis of sigma 0 is not
+        filtered.
     order : int or sequence of ints, default 0
-        Order of the derivative along each axis; as in scipy none is taken where sigma is 0.
+        Order of the derivative along each axis. As in scipy, an axis of sigma 0 is not
+        differentiated.
     mode : str or sequence of str, default "reflect"
-        How each axis goes on beyond its ends: "reflect", "constant", "nearest", "mirror", "wrap",
-        or scipy's "grid-mirror", "grid-constant", "grid-wrap" (see ``fastgauss.filters``).
+        The values beyond the ends of each axis: "reflect", "constant", "nearest", "mirror", "wrap",
+        or scipy's "grid-mirror", "grid-constant", "grid-wrap" (see Notes).
     cval : float, default 0
         The value beyond the ends in mode "constant"; may be NaN.
     truncate : float, default 4
         Radius of the filter in sigmas, rounded to elements.
     out : array, or dtype float32 or float64, optional
-        Where the result goes, which may be `image`; or its dtype, like scipy's `output`. By default
-        float32 for float32 and float16, else float64, also for integers.
+        An array for the result, which may be `image`; or the dtype of the result (scipy's
+        `output`). By default the result is float32 for float32 and float16, else float64, also for
+        integers.
     radius : int or sequence of ints, optional
         The radius in elements, in the place of `truncate`.
     axes : int or sequence of ints, optional
-        The axes to filter, to which sequences of `sigma`, `order`, `mode` and `radius` belong.
+        The axes to filter, by default all. Sequences of `sigma`, `order`, `mode` and `radius` have
+        one entry for each of them.
     mask : array_like of bool, the image's shape, optional
-        True where an element is missing. The result is then the weighted mean of the others
-        (a normalised convolution), NaN where there are none within reach.
+        True where an element is missing. The result is then the weighted mean of the other elements
+        (a normalised convolution), and NaN where there is none within the radius.
     nan_policy : {"propagate", "omit"}
-        Whether NaN spoils what it reaches, or is a missing element.
+        "propagate": a NaN makes all results within the radius NaN. "omit": a NaN is a missing
+        element.
     method : {"auto", "direct", "fft"}
-        Sums of products, or Fourier transforms, whose cost does not grow with `sigma`. "auto"
-        transforms where the largest radius exceeds 800 for float32 results (400 for float64), the
-        image and `cval` are finite and nothing is missing.
+        "direct" sums products; "fft" uses Fourier transforms, whose cost does not grow with
+        `sigma`. "auto" is "fft" where the largest radius exceeds 800 for float32 results (400 for
+        float64), the image and `cval` are finite and no element is missing; else it is "direct".
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
     progress : bool or callable
@@ -105,8 +104,8 @@ def gaussian_filter(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value, or elements may be missing while
-        `order` is not 0 or `method` is "fft".
+        If an argument is of the wrong kind, shape or value; or with `mask` or ``nan_policy="omit"``
+        if `order` is not 0 or `method` is "fft".
 
     See Also
     --------
@@ -114,18 +113,28 @@ def gaussian_filter(
 
     Notes
     -----
-    The coefficients are those of scipy.ndimage.gaussian_filter; so are the values, within 4
-    units of the last place of the largest element in reach times the filter's gain (1 for order
-    0), in all modes; 16 units for transforms. The products are summed in the result's precision,
-    those of the tails first. scipy gives integers for integers, cut off after every axis, so that
-    smoothed counts come out up to one too low an axis; here they are float64, or float32 on demand.
+    Beyond the ends of an axis with elements a b c d::
 
-    Cost per element and axis: about 1 ns in float32 and 2 ns in float64, and 1 ns more for each 40
-    or 20 elements of the radius, on one AVX-512 core at 3.5 GHz; threads share it. Scratch
-    memory is some megabytes a thread. Arrays of more than three axes take two copies of the
-    result besides, transforms three in float64, missing elements two.
+        reflect, grid-mirror    d c b a | a b c d | d c b a
+        mirror                    d c b | a b c d | c b a
+        nearest                   a a a | a b c d | d d d
+        wrap, grid-wrap           b c d | a b c d | a b c
+        constant, grid-constant   v v v | a b c d | v v v    v = cval
 
-    A transform spreads a rounding error of 1e-16 of a line's largest element over that line.
+    The coefficients are those of scipy.ndimage.gaussian_filter. The values agree with scipy's in
+    all modes: they differ by at most 4 units in the last place of the largest element within the
+    radius times the filter's gain (1 for order 0), 16 units for transforms. The products are summed
+    in the precision of the result, those of the tails first. scipy returns integers for integers
+    and truncates after every axis, so that smoothed counts come out up to one too low for each
+    axis; here they are float64, or float32 if `out` says so.
+
+    The cost for each element and axis is about 1 ns in float32 and 2 ns in float64, and 1 ns more
+    for each 40 or 20 elements of the radius, on one AVX-512 core at 3.5 GHz; threads divide it.
+    Each thread needs some megabytes of scratch memory. Arrays of more than three axes need two more
+    copies of the result, transforms three in float64, missing elements two.
+
+    A transform leaves a rounding error of 1e-16 of the largest element of a line everywhere in that
+    line.
 
     Examples
     --------
@@ -191,13 +200,14 @@ def gaussian_laplace(
 
     See Also
     --------
-    find_spots : Uses a scaled one without response to a constant.
+    find_spots : Uses a scaled Laplacian of Gaussian with no response to a constant.
 
     Notes
     -----
-    As scipy.ndimage.gaussian_laplace; all terms are summed while the data are in cache. An axis
-    of sigma 0 is left alone, so that a stack is filtered frame by frame, as with `axes`; scipy
-    adds the image itself as the derivative along it. One sigma or more must be above 0.
+    The same values as scipy.ndimage.gaussian_laplace; all terms are summed while the data are in
+    cache. An axis of sigma 0 is not filtered, so that a stack can be filtered frame by frame, as
+    with `axes`; scipy adds the image itself as the derivative along this axis. At least one sigma
+    must be above 0.
 
     Examples
     --------
@@ -242,8 +252,8 @@ def gaussian_gradient_magnitude(
 
     Notes
     -----
-    As scipy.ndimage.gaussian_gradient_magnitude, in one sweep. An axis of sigma 0 is left alone, as
-    in `gaussian_laplace`.
+    The same values as scipy.ndimage.gaussian_gradient_magnitude, in one pass over the data. An axis
+    of sigma 0 is not filtered, as in `gaussian_laplace`.
 
     Examples
     --------
@@ -271,13 +281,13 @@ def difference_of_gaussians(
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> np.ndarray:
-    """An array smoothed a little less the same smoothed more: a band pass.
+    """Difference of an array smoothed with a small and with a large sigma: a band pass.
 
     Parameters
     ----------
     low_sigma, high_sigma : float or sequence of floats
-        The two widths, as `sigma` of `gaussian_filter`; the second is by default 1.6 times the
-        first.
+        The two widths, each like `sigma` of `gaussian_filter`; `high_sigma` is by default 1.6 times
+        `low_sigma`.
     image, mode, cval, truncate, out, axes, threads, progress
         As for `gaussian_filter`.
 
@@ -293,8 +303,9 @@ def difference_of_gaussians(
 
     Notes
     -----
-    skimage.filters.difference_of_gaussians for images of real numbers, in one sweep; its default
-    mode is "nearest". A ratio of 1.6 comes closest to a Laplacian of Gaussian.
+    The same values as skimage.filters.difference_of_gaussians for images of real numbers, in one
+    pass over the data; the default mode of scikit-image is "nearest". A ratio of 1.6 comes closest
+    to a Laplacian of Gaussian.
 
     References
     ----------
@@ -335,7 +346,7 @@ def gaussian_kernel(
     pixel : {"sample", "integrate"}
         Values at the elements, or means over them.
     normalize : bool, default True
-        Whether the sum is 1; else the height of the sampled Gaussian is.
+        True: the sum is 1. False: the peak of the sampled Gaussian is 1.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Sums of separable filters of whole arrays: units, what they read, scratch memory, threads.
+"""Separable filters of whole arrays: units of work, scratch memory, threads.
 
-The mechanism is ``kernels/filters/separable.py``. A unit that the kernel cannot read where it lies
-(another dtype, strides, missing elements, rows too long for scratch) is copied first, with what
-surrounds it.
+``kernels/filters/separable.py`` filters one unit. A unit that the kernel cannot read in place
+(another dtype, strides, missing elements, rows too long for the scratch memory) is copied first,
+together with the elements around it that the filter needs.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from ..kernels.filters import separable as kernels
 from ..kernels.simd.lane_types import REGISTER_BITS, WIDTH
 from .taps import Term, axis_map
 
-_PLANES = 8  # of a unit that is filtered along z
-_SMALL_PLANES = 1 << 15  # elements of planes that make a unit together
+_PLANES = 8  # planes of a unit that is filtered along z
+_SMALL_PLANES = 1 << 15  # elements of a unit of several small planes
 _TILE, _DEEP_TILE = 32, 16  # registers
-_LINES = 1 << 13  # registers of lines, 64 bytes each
-_STRIPS = 1 << 15  # registers of the strips of a plane
-_KEPT = 1 << 17  # registers that a thread may keep
+_LINES = 1 << 13  # registers of the scratch ``lines``, 64 bytes each
+_STRIPS = 1 << 15  # registers of the scratch ``strips``
+_KEPT = 1 << 17  # registers of scratch that a thread keeps between calls
 _GROUPS = 8
-_ELEMENTS = 1 << 20  # of a unit at most
+_ELEMENTS = 1 << 20  # of the largest unit
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
-_SMALL = 1.5e7  # additions that are done before another thread has woken
-_LINE_COST = 20  # additions that a register costs on an axis besides its filter
+_SMALL = 1.5e7  # additions that take as long as waking another thread
+_LINE_COST = 20  # additions that cost as much as moving one register along an axis
 
 
 class Source(NamedTuple):
-    """A volume of any real dtype and strides, and what of it is missing."""
+    """A volume of any real dtype and strides, with its missing elements."""
 
     volume: np.ndarray
     mask: np.ndarray | None = None  # True where missing
     omit_nan: bool = False
-    weigh: bool = False  # read 1 where an element exists, in the place of its value
+    weigh: bool = False  # read 1 instead of the value of each element that is not missing
 
     def lies_well(self, dtype: np.dtype) -> bool:
-        """Whether the kernel can read it where it lies."""
+        """Whether the kernel can read the volume in place."""
         array = self.volume
         missing = self.mask is not None or self.omit_nan
         flags = array.flags
         return array.dtype == dtype and flags.carray and not missing  # flags: aligned, writable
 
     def read(self, where: Sequence[Any], dtype: np.dtype) -> np.ndarray:
-        """A part of it, contiguous; missing elements are 0."""
+        """A contiguous copy of a part; missing elements are 0."""
         block = _part(self.volume, where).astype(dtype, order="C")
         gap = np.zeros(block.shape, bool) if self.mask is None else _part(self.mask, where)
         if self.omit_nan:
@@ -68,7 +68,7 @@ def _part(volume: np.ndarray, where: Sequence[Any]) -> np.ndarray:
 
 
 def _piece(axis: np.ndarray) -> tuple[Any, np.ndarray]:
-    """The elements that a part of a map needs, and that part as a map to them."""
+    """The elements that a part of an axis map needs, and the map to those elements."""
     inside = axis >= 0
     used = np.unique(axis[inside]) if inside.any() else np.zeros(1, dtype=np.int64)
     first, last = int(used[0]), int(used[-1])
@@ -78,7 +78,7 @@ def _piece(axis: np.ndarray) -> tuple[Any, np.ndarray]:
 
 
 def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray, int]:
-    """As ``_piece`` for a part of the rows, and at which place of a line they begin."""
+    """The same for a part of a row, and at which place of the line the elements begin."""
     if whole:
         return slice(None), axis, reach
     index = axis.clip(0)
@@ -88,7 +88,7 @@ def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray
 
 
 class Filter(NamedTuple):
-    """Terms as the kernel reads them."""
+    """The profiles of all terms as the kernel reads them."""
 
     taps: np.ndarray
     radii: np.ndarray  # (terms, 3)
@@ -128,7 +128,7 @@ def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
 
 
 def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -> kernels.Plan:
-    """The plan of the largest unit of a contiguous volume."""
+    """The sizes of the largest unit of a contiguous volume, for the kernel."""
     nz, ny, nx = shape
     columns = min(nx, _LONGEST)
     reach_z, reach_y, reach_x = work.reach
@@ -139,7 +139,7 @@ def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -
     share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
     rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
     rows = max(1, rows // (groups * width)) * groups * width
-    height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # not all in one set of the cache
+    height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # odd: for the cache
     tile = min(_DEEP_TILE if work.deep else _TILE, -(-longest // width), _STRIPS // height)
     return kernels.Plan(
         (planes, min(rows, ny), columns),
@@ -160,11 +160,11 @@ def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -
     )
 
 
-_memory = threading.local()  # the scratch that a thread used last: new memory costs faults
+_memory = threading.local()  # the scratch that a thread used last: new memory costs page faults
 
 
 def _scratch(plan: kernels.Plan, dtype: np.dtype) -> list[np.ndarray]:
-    """Memory of one thread."""
+    """Scratch memory of one thread."""
     each = plan.planes * plan.groups * plan.length
     strips = plan.planes * plan.tile * plan.height * (plan.terms if plan.deep else 1)
     counts = [plan.tile * plan.depth if plan.deep else 1, strips, plan.terms * each]
@@ -182,7 +182,7 @@ _map = lru_cache(maxsize=16)(axis_map)
 
 
 class _Job(NamedTuple):
-    """A volume to filter: everything that does not change from unit to unit."""
+    """A volume to filter and all that is the same for every unit."""
 
     source: Source
     work: Filter
@@ -230,7 +230,7 @@ def correlate(
 ) -> None:
     """Filter a volume (z, y, x); ``out`` is contiguous and shares no memory with it.
 
-    With ``squares`` the result is the root of the sum of the terms' squares.
+    With ``squares`` the result is the root of the sum of the squares of the terms.
     """
     if not out.size:
         return

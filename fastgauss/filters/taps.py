@@ -1,7 +1,7 @@
-"""Gaussian profiles as filters, and what lies beyond the end of an axis.
+"""Filter taps and boundary modes: sampled Gaussian profiles, and maps of an axis beyond its ends.
 
-A profile is symmetric or antisymmetric and given by its half f(0) .. f(r). The derivative of
-order m of the sampled Gaussian g of sum 1 is, correlated with the image,
+A profile is symmetric or antisymmetric and given by its half f(0) .. f(r). Correlated with the
+image, the derivative of order m of the sampled Gaussian g of sum 1 is
 
     f(k) = He_m(k / sigma) / sigma**m g(k),    f(-k) = (-1)**m f(k)
 
@@ -26,21 +26,21 @@ class Profile(NamedTuple):
 
     @property
     def radius(self) -> int:
-        """Elements on either side of the middle one."""
+        """Number of elements on either side of the middle element."""
         return len(self.half) - 1
 
     @property
     def trivial(self) -> bool:
-        """Whether it leaves everything as it is."""
+        """Whether the filter changes nothing."""
         return len(self.half) == 1 and self.half[0] == 1.0
 
 
-Term = tuple[Profile, ...]  # one an axis
+Term = tuple[Profile, ...]  # one profile for each axis
 NOTHING = Profile(np.ones(1))
 
 
 def axis_map(n: int, reach: int, mode: str) -> np.ndarray:
-    """Which of n elements lie at the places ``-reach .. n + reach - 1``; -1 is a constant.
+    """The index of the element at each of the places ``-reach .. n + reach - 1``; -1 is a constant.
 
     reflect ``d c b a | a b c d | d c b a``, mirror ``d c b | a b c d | c b a``,
     nearest ``a a a | a b c d | d d d``, wrap ``b c d | a b c d | a b c``.

@@ -1,13 +1,13 @@
-"""Finding spots: where an image has bright or dark blobs of about a given size.
+"""Detection of spots: `find_spots`.
 
-The image is filtered with the negative Laplacian of a Gaussian. The filter has zero sum
-and no first moment, so a constant and a linear background vanish, whatever their size.
-It is scaled so that a noiseless spot of just its sigma s and of amplitude A gives the
-response A at its centre; in d dimensions a spot of sigma t gives
+The image is filtered with the negative Laplacian of a Gaussian. The sum and the first moment of the
+filter are zero, so the response to a constant and to a linear background is zero. The filter is
+scaled so that a noiseless spot of sigma s (that of the filter) and amplitude A has the response A
+at its centre; in d dimensions a spot of sigma t has the response
 
     A * (2 t**2 / (s**2 + t**2))**(d/2) * 2 s**2 / (s**2 + t**2)
 
-Spots are the local maxima of the response that stand above its noise.
+Spots are the local maxima of the response that exceed a threshold from its noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .peaks import find_peaks, refine_peaks, thin_peaks
 from .response import as_three, correlate_picture, prepare
 
 POLARITIES = ("bright", "dark")
-_PREPARED, _FILTERED = 15, 70  # hundredths of the time after which that is done
+_PREPARED, _FILTERED = 15, 70  # hundredths of the work done after each
 
 
 # -- the public function -----------------------------------------------------------------------
@@ -50,39 +50,39 @@ def find_spots(
     Parameters
     ----------
     image : array_like (X,), (Y, X) or (Z, Y, X), real
-        One profile, image or volume; read as it is, whatever its dtype, byte order and
-        strides. NaN, infinity and values farther than 1e30 from the median are missing
-        pixels, and what masked arrays and astropy's NDData mask.
+        One profile, image or volume, of any dtype, byte order and strides. NaN, infinity and values
+        farther than 1e30 from the median are missing pixels, and so are the masked pixels of masked
+        arrays and of astropy's NDData.
     sigma : float or sequence of D floats, default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
-        Spots from half to three times as wide are found too, with less contrast.
+        Spots from half to three times this width are found too, with a weaker response.
     threshold : float, optional
-        Least response of a spot, in units of the image: the amplitude above the
-        background of the faintest ideal spot of this `sigma`. By default five times the
-        noise of the response, which is measured locally.
+        Smallest response of a spot, in units of the image: the amplitude above the background of
+        the faintest noiseless spot of this `sigma` that is found. By default five times the noise
+        of the response, which is measured locally.
     min_distance : float or sequence of D floats, optional
-        Of two maxima closer than this many pixels (one number, or the semi-axes of an
-        ellipsoid) the weaker is dropped. Default 2 `sigma`.
+        If two maxima are closer than this many pixels (one number, or the semi-axes of an
+        ellipsoid), the weaker one is dropped. Default 2 `sigma`.
     exclude_border : bool or int, default True
-        Width in pixels of the frame in which no spot is reported. True is 1: a maximum
-        on the outermost pixels may be the flank of something outside. False is 0.
+        Width in pixels of the frame in which no spot is reported. True means 1, because a maximum
+        on the outermost pixels may belong to a spot outside the image. False means 0.
     polarity : {"bright", "dark"}, default "bright"
-        Whether spots are brighter or darker than what is around them.
+        Whether spots are brighter or darker than their surroundings.
     mask : array_like of bool, the image's shape, optional
-        True where a pixel does not exist.
+        True where a pixel is missing.
     threads : int, optional
-        Threads at most; the result does not depend on it.
+        Largest number of threads. The result does not depend on it.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
     positions : ndarray (n, D) float64
-        In pixels and in the order of the image's axes (row, column), by falling
-        response. Each is the vertex of the parabolas through the response at a local
-        maximum and its neighbours, at most half a pixel from that maximum, so that
-        ``np.rint(positions)`` is the pixel (of two equal ones, either). Noiseless
-        isolated spots come out within about 0.05 pixels.
+        In pixels and in the order of the image's axes (row, column), by falling response. Each is
+        the vertex of the parabolas through the response at a local maximum and its neighbours, at
+        most half a pixel from that maximum, so that ``np.rint(positions)`` is the pixel of the
+        maximum (of two equal pixels, either of them). For noiseless isolated spots the error is
+        about 0.05 pixels.
 
     Raises
     ------
@@ -91,42 +91,41 @@ def find_spots(
 
     See Also
     --------
-    fit_spots : Finds and fits.
+    fit_spots : Finds spots and fits them.
 
     Notes
     -----
-    The response is a scale-normalised negative Laplacian of Gaussian, see
-    ``find/response.py``: constant and linear backgrounds have none. A spot of amplitude A
-    and sigma t has the response ``4 A s**2 t**2 / (s**2 + t**2)**2`` in an image (s is
-    `sigma`): 0.64 A where t is half or twice s, 0.36 A at three times.
+    The response is a scale-normalised negative Laplacian of Gaussian; the response to constant and
+    linear backgrounds is zero. A spot of amplitude A and sigma t has the response ``4 A s**2 t**2 /
+    (s**2 + t**2)**2`` in an image (s is `sigma`): 0.64 A where t is half or twice s, 0.36 A at
+    three times.
 
-    A maximum of it is a spot if it exceeds the threshold and rounding, and if the
-    mean of its core (up to 1 sigma) exceeds the *median* of the ring around it (2 to 4
-    sigma) by half of what an ideal spot of that response would. The last keeps
-    out the dark rings that the filter makes of bright spots, and straight edges.
+    A local maximum of the response is a spot if it exceeds the threshold and the rounding error,
+    and if the mean of its core (up to 1 sigma) exceeds the *median* of the ring around it (2 to 4
+    sigma) by half of the difference that a noiseless spot with that response has. This last
+    condition excludes straight edges, and the dark rings that the filter produces around bright
+    spots.
 
-    The default threshold is the median of the response plus 5 standard deviations, from
-    the median absolute deviation, repeated without samples beyond 3 sigma. It is taken
-    in cells of about ``95 sigma`` pixels in an image (``30 sigma`` in a volume) and
-    interpolated between them, so brighter and noisier parts have a higher
-    one. White normal noise in an image of n pixels has fewer than ``1e-6 n / sigma**2``
-    maxima over it: 0.1 in 512 x 512 at the default. Pixels that equal all their
-    neighbours (padding, saturation) carry no noise and are left out; where three quarters
-    are such, there is no noise. For integer images the noise is at least that of
-    rounding, ``1 / sqrt(12)``.
+    The default threshold is the median of the response plus 5 standard deviations. These come from
+    the median absolute deviation, computed again without samples beyond 3 sigma. The threshold is
+    measured in cells of about ``95 sigma`` pixels in an image (``30 sigma`` in a volume) and
+    interpolated between them, so that brighter and noisier parts have a higher threshold. White
+    normal noise in an image of n pixels has fewer than ``1e-6 n / sigma**2`` maxima above it: 0.1
+    in 512 x 512 at the default. Pixels that equal all their neighbours (padding, saturation) carry
+    no noise and are left out; where they are three quarters of the pixels, the noise is taken as 0.
+    For integer images the noise is at least that of rounding, ``1 / sqrt(12)``.
 
-    Give a `threshold` where this cannot hold: counts below about three a pixel, whose
-    noise is far from normal, and images that spots cover for the most part, whose
-    response has no pixels without spots (at 0.02 spots of sigma 1.3 per pixel the default
-    begins to miss faint ones).
+    Give a `threshold` where this measurement fails: for counts below about three a pixel, whose
+    noise is far from normal, and for images that are mostly covered by spots (at 0.02 spots of
+    sigma 1.3 per pixel the default threshold begins to miss faint spots).
 
-    Missing pixels get the Gaussian-weighted mean of those around them. A spot whose centre
-    is missing is found if two fifths of the Gaussian window around it exist. Beyond its
-    border the image is mirrored. Equal neighbouring maxima are one spot, at the middle one.
+    A missing pixel gets the Gaussian-weighted mean of the pixels around it. A spot whose centre is
+    missing is found if two fifths of the Gaussian window around it are valid pixels. Beyond its
+    border the image is mirrored. Equal neighbouring maxima are one spot, at the middle pixel.
 
-    The work is done in float32 after the median is subtracted. Cost: time about
-    7 ns a pixel and thread in an image at sigma 1.3, growing with sigma; memory 8 bytes
-    a pixel beyond the image, about 20 with missing pixels.
+    The computation is in float32, after the median is subtracted. In an image at sigma 1.3 it takes
+    about 7 ns a pixel on one thread, and more at larger sigma. It needs 8 bytes a pixel beyond the
+    image, about 20 with missing pixels.
 
     References
     ----------

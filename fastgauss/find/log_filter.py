@@ -1,4 +1,4 @@
-"""Laplacian-of-Gaussian taps and their noise gain."""
+"""The Laplacian-of-Gaussian filter: its taps and its noise gain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ..filters.taps import NOTHING, Profile, Term, gaussian, radius_of
 
 
 def smoothing(sigmas: tuple[float, ...]) -> Term:
-    """A Gaussian of sum 1; a sigma of 0 leaves its axis alone."""
+    """A Gaussian of sum 1; an axis of sigma 0 is not filtered."""
     return tuple(gaussian(s, radius=max(1, radius_of(s))) if s > 0 else NOTHING for s in sigmas)
 
 
 def curvature(smooth: np.ndarray) -> np.ndarray:
-    """Half the negative second derivative of a Gaussian profile, without sum or first moment.
+    """Half of the negative second derivative of a Gaussian, with zero sum and first moment.
 
-    The continuous one is (sigma**2 - k**2) G(k) / sigma**4. With the second moment of
-    the *sampled* profile for sigma**2 its sum vanishes exactly; the factor is left out.
+    The continuous function is (sigma**2 - k**2) G(k) / sigma**4. With the second moment of the
+    *sampled* profile in place of sigma**2 the sum is exactly zero. The factor 1 / sigma**4 is left
+    out.
     """
     k2 = np.arange(len(smooth)) ** 2.0
     return (2.0 * np.sum(k2 * smooth) - k2) * smooth

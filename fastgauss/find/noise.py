@@ -1,4 +1,4 @@
-"""Thresholds from the local noise."""
+"""The noise threshold of detection: thresholds from the local noise of the response."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..kernels.find import local_maxima
 from .response import Picture
 
 NOISE_FACTOR = 5.0  # default threshold in standard deviations of the response's noise
-_CELL_BLOBS = 1000.0  # independent responses in a cell of the noise map
+_CELL_BLOBS = 1000.0  # independent values of the response in a cell of the noise map
 _CELL_SAMPLES = 1024
-_LIVE = 0.25  # part of a cell's samples that must vary for the cell to show its noise
+_LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
 
 
 # -- the threshold -----------------------------------------------------------------------------
 
 
 def _cells(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> tuple[int, ...]:
-    """How many cells of the noise map go along each axis."""
+    """Number of cells of the noise map along each axis."""
     active = [axis for axis in range(3) if sigmas[axis] > 0]
     blobs = _CELL_BLOBS ** (1.0 / len(active))
     return tuple(
@@ -31,7 +31,7 @@ def _cells(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> tuple[
 def _cell_samples(
     picture: Picture, response: np.ndarray, cells: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted samples ``(cells, S)`` of the response on a regular grid, and how many live."""
+    """Sorted samples ``(cells, S)`` of the response on a regular grid, and how many carry noise."""
     shape = response.shape
     side = math.ceil(_CELL_SAMPLES ** (1.0 / max(1, sum(n > 1 for n in shape))))
     each = [min(side, n // c) for n, c in zip(shape, cells, strict=True)]
@@ -45,7 +45,7 @@ def _cell_samples(
         samples[picture.blocked[np.ix_(*places)]] = np.nan
     split = samples.reshape([k for pair in zip(cells, each, strict=True) for k in pair])
     rows = split.transpose(0, 2, 4, 1, 3, 5).reshape(math.prod(cells), math.prod(each))
-    ordered = np.sort(rows, axis=1)  # NaN comes last
+    ordered = np.sort(rows, axis=1)  # NaN is sorted last
     return ordered, np.count_nonzero(~np.isnan(ordered), axis=1)
 
 

@@ -1,4 +1,4 @@
-"""What the options of `find_spots` mean, also to those who look for nothing."""
+"""The options of `find_spots`, checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..base import check
 
 
 def _margin(exclude_border: Any) -> int:
-    """Pixels along the image's border that may not hold a spot."""
+    """Width in pixels of the frame in which no spot is reported."""
     if isinstance(exclude_border, (bool, np.bool_)):
         return int(exclude_border)
     return check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
 
 
 class Search(NamedTuple):
-    """What the options of `find_spots` mean, but for those of the image."""
+    """The checked options of `find_spots` except those that belong to the image."""
 
     sigmas: tuple[float, ...]
     threshold: float | None
@@ -33,7 +33,7 @@ def check_search(
     min_distance: Any = None,
     exclude_border: Any = True,
 ) -> Search:
-    """Check the options that say what a spot is, also where nothing is looked for."""
+    """Check the options that define a spot; callers that search nothing use this too."""
     sigmas = check.per_axis("sigma", sigma, ndim, at_least=0.3)
     if threshold is not None:
         threshold = check.number("threshold", threshold, at_least=0.0)

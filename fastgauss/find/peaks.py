@@ -1,4 +1,4 @@
-"""Local maxima: kept, thinned, refined."""
+"""Local maxima of the response: selected, thinned to a distance, refined."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from . import log_filter
 from .noise import level_at
 from .response import CHUNK, Picture, each_chunk
 
-_PROOF = 0.5  # a spot rises above the ring around it by this part of what its response says
-_ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # false response, relative to the signal
+_PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
+_ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # response to rounding, by signal
 
 
 # -- maxima ------------------------------------------------------------------------------------
@@ -20,7 +20,7 @@ _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # false response, relative t
 def _local_maxima(
     response: np.ndarray, above: float, threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices, increasing, of the maxima over a number, and which are on plateaus."""
+    """Flat indices, increasing, of the maxima above a number, and which of them are on plateaus."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def task(start: int, stop: int) -> None:
@@ -40,7 +40,7 @@ def _local_maxima(
 
 
 def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.ndarray:
-    """What rounding may feign as a response in each of some planes."""
+    """The largest response that rounding errors can cause in each of some planes."""
     radius = log_filter.smoothing((sigma,))[0].radius
     padded = np.pad(peaks, radius, mode="edge")
     window = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
@@ -54,7 +54,7 @@ def find_peaks(
     sigmas: tuple[float, float, float],
     threads: int | None,
 ) -> np.ndarray:
-    """Maxima ``(n, 3)`` above threshold and rounding, the strongest first."""
+    """Maxima ``(n, 3)`` above the threshold and the rounding error, the strongest first."""
     where, tied = _local_maxima(response, max(0.0, float(levels.min())), threads)
     if tied.any():
         where = np.sort(
@@ -79,7 +79,7 @@ def _stand_out(
     sigmas: tuple[float, float, float],
     threads: int | None,
 ) -> np.ndarray:
-    """Which maxima are spots by the median of the ring around them, not by its mean alone."""
+    """Which maxima are spots, judged by the median of the ring around them."""
     if len(points) == 0:
         return np.empty(0, dtype=np.bool_)
     core, ring, contrast = local_maxima.core_and_ring(sigmas)
@@ -94,7 +94,7 @@ def _stand_out(
 
 
 def thin_peaks(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:
-    """Which points stay when those closer than a distance to a stronger one go."""
+    """Which points are kept if each point closer than a distance to a stronger one is dropped."""
     keep = np.ones(len(points), dtype=np.bool_)
     if np.any(distance > 1.0) and len(points) > 1:
         cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The image prepared and filtered."""
+"""The response of the detection filter: the image, converted to float32, filled and filtered."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..filters.separable import Source, correlate
 from ..kernels.find import local_maxima
 from . import log_filter
 
-CHUNK = 1 << 17  # pixels that a task takes at a time
+CHUNK = 1 << 17  # pixels of a task
 _PEDESTAL_SAMPLES = 1 << 14
-_WINDOW = 0.4  # a maximum on a missing pixel needs this part of its Gaussian window
-_LARGEST = 1e30  # from here on sums of float32 numbers might overflow: missing
+_WINDOW = 0.4  # valid part of the Gaussian window that a maximum on a missing pixel needs
+_LARGEST = 1e30  # larger values count as missing, because sums in float32 might overflow
 
 
 class Picture(NamedTuple):
-    """An image made ready for the filters: a float32 volume of bright spots on about zero."""
+    """An image prepared for the filters: a float32 volume of bright spots, background near 0."""
 
     volume: np.ndarray
     peaks: np.ndarray  # largest magnitude of each plane
-    blocked: np.ndarray | None  # pixels that may not hold a spot
+    blocked: np.ndarray | None  # pixels where no spot is reported
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
 
 
 def as_three(values: tuple[float, ...], absent: float) -> tuple[float, float, float]:
-    """Values for the axes of an image at the places where `_as_volume` puts them."""
+    """Values for the axes of the image, in the order of the axes of `_as_volume`."""
     z, y, x = {1: (absent, absent, *values), 2: (values[0], absent, values[-1])}.get(
         len(values), values
     )
@@ -79,7 +79,7 @@ def prepare(
     sigmas: tuple[float, float, float],
     threads: int | None,
 ) -> Picture:
-    """Subtract a pedestal while casting to float32, fill what is missing."""
+    """Convert to float32 with the median subtracted, and fill missing pixels."""
     source = _as_volume(image)
     holes = None if mask is None else _as_volume(mask)
     volume = np.empty(source.shape, dtype=np.float32)
@@ -105,9 +105,10 @@ def prepare(
 def _fill(
     volume: np.ndarray, sigmas: tuple[float, float, float], threads: int | None
 ) -> np.ndarray:
-    """Give missing pixels the Gaussian-weighted mean of those around; tell where few are.
+    """Give missing pixels the Gaussian-weighted mean of the pixels around them.
 
-    Every pixel within the filter's reach of an existing one gets a value; others stay 0.
+    Every missing pixel within the filter's reach of a valid pixel gets a value; the others stay 0.
+    Returns where too small a part of the Gaussian window is valid.
     """
     gap = ~(np.abs(volume) < _LARGEST)
     volume[gap] = 0.0
@@ -122,9 +123,9 @@ def correlate_picture(
     volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
     report: Progress | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """The volume under a sum of separable filters."""
+    """Filter the volume with a sum of separable filters."""
     out = np.empty_like(volume)
-    planar = volume.shape[1] == 1  # lines of one plane rather than planes of one line
+    planar = volume.shape[1] == 1  # planes of one row: filtered as one plane
     shape = volume.shape[1:2] + volume.shape[::2] if planar else volume.shape
     order = (1, 0, 2) if planar else (0, 1, 2)
     terms = [tuple(term[axis] for axis in order) for term in terms]

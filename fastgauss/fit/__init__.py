@@ -1,4 +1,4 @@
-"""Fits of separate regions of interest: `fit_rois`."""
+"""Fits of separate regions of interest (ROIs): `fit_rois`."""
 
 from .rois import fit_rois
 

@@ -1,8 +1,7 @@
-"""A fit job: the arrays of a result, and how chunks of spots get there.
+"""A batch of ROIs: loaded, started, fitted and finished, chunk by chunk.
 
-Each chunk is loaded as rows of pixels, given starting values, fitted and finished by the
-kernels of its kind of fit, and written to its rows of the result. Nothing is kept beyond
-one chunk a thread.
+The kernels for the kind of fit take a chunk as rows of pixels, compute starting values, fit, and
+write the rows of the result. Besides the result, memory holds one chunk for each thread.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from ..results.rows import Rows
 from .options import Options
 
 _CHUNK_BYTES = 4 << 20
-_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
+_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C takes effect after a chunk
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight are fitted side by side
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 _NOTHING = np.zeros((1, 0))
-_STATUS = 5  # where the statuses stand among a job's arrays
+_STATUS = 5  # index of the statuses among a job's arrays
 
 
 class Chunk(NamedTuple):
-    """Spots of one shape; ``m`` is their number, ``p`` that of a spot's pixels."""
+    """Spots of one shape; ``m`` is the number of spots, ``p`` the number of pixels of a spot."""
 
     pixels: np.ndarray  # (m, ...)
     shape: tuple[int, ...]  # of a spot
     second: np.ndarray | None = None  # (m or 1, ...): weights or variances
     mask: np.ndarray | None = None  # (m or 1, ...)
     places: np.ndarray | None = None  # (m or 1, p): abscissae of profiles
-    origin: np.ndarray | None = None  # (m, ndim): what (x, y, ...) of the first pixel is
-    zeros: bool = False  # a 0 of ``second`` means that there is no pixel
+    origin: np.ndarray | None = None  # (m, ndim): (x, y, ...) of the first pixel
+    zeros: bool = False  # a 0 of ``second`` means that the pixel is missing
 
     @property
     def weighted(self) -> bool:
@@ -46,7 +45,7 @@ class Chunk(NamedTuple):
 
 
 def _readable(block: np.ndarray) -> np.ndarray:
-    """A chunk as the kernels take it: in place if they know its dtype, else as float64."""
+    """A chunk as the kernels read it: in place if they accept its dtype, else as float64."""
     direct = block.dtype in READ_AS_IS and block.dtype.isnative
     if not (direct and block.flags.carray):
         block = np.array(block, dtype=np.float64, order="C")
@@ -54,7 +53,7 @@ def _readable(block: np.ndarray) -> np.ndarray:
 
 
 def _rows_of(array: np.ndarray) -> np.ndarray:
-    """A map of pixels as the kernels take it; one that is the same for all stays one row."""
+    """A map of pixels as the kernels read it; a map that all spots share stays one row."""
     same = array.shape[0] > 1 and array.strides[0] == 0
     array = array[:1] if same else array
     if array.dtype == np.bool_:
@@ -65,7 +64,7 @@ def _rows_of(array: np.ndarray) -> np.ndarray:
 
 
 def _sorted(chunk: Chunk) -> Chunk:
-    """Profiles in the order of their abscissae, which starting values rely on."""
+    """Profiles sorted by their abscissae, because the starting values need this order."""
     places = chunk.places
     if places is None or (places[:, 1:] >= places[:, :-1]).all():
         return chunk
@@ -102,7 +101,7 @@ class Job:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """In the order in which the fit kernel writes them; the last is a copy."""
+        """The arrays in the order in which the fit kernel writes them; the last is a copy."""
         return (
             self.params, self.objective, self.packed, self.gradient, self.pixels, self.status,
             self.iterations, self.grams,
@@ -117,14 +116,14 @@ class Job:
                 array[rows] = value
 
     def fit_chunk(self, chunk: Chunk, rows: slice | np.ndarray) -> None:
-        """Fit a chunk into these rows; one without pixels is told by its status."""
+        """Fit a chunk and write these rows; a spot without pixels gets a status."""
         chunk = _sorted(chunk)
         outputs = [array[rows] if len(array) else array for array in self.arrays]
         self._fit(chunk, rows, outputs)
         status = outputs[_STATUS]
         if not chunk.weighted and (status == NOT_FINITE).any():
             self._fit_existing(chunk, rows, outputs)
-        if not isinstance(rows, slice):  # an index gave copies
+        if not isinstance(rows, slice):  # an index array made copies
             for array, output in zip(self.arrays, outputs, strict=True):
                 if len(array):
                     array[rows] = output
@@ -132,7 +131,7 @@ class Job:
     def _fit_existing(
         self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]
     ) -> None:
-        """Fit once more, without them, spots that have NaN among their pixels."""
+        """Fit spots that have NaN among their pixels once more, without those pixels."""
         members = np.flatnonzero(outputs[_STATUS] == NOT_FINITE)
         values = chunk.pixels[members].reshape(len(members), -1)
         members = members[np.isnan(values).any(axis=1)]
@@ -206,7 +205,7 @@ class Job:
         lower: np.ndarray,
         upper: np.ndarray,
     ) -> None:
-        """Count centres, in place, from the origin; those on a bound stay exactly there."""
+        """Shift centres, in place, by the origin; centres on a bound stay exactly on it."""
         axes = slice(1, 1 + self.options.model.ndim)
         centres = params[:, axes]
         if self.options.bounds is None:
@@ -250,7 +249,7 @@ class Job:
         if options.bounds is None:
             return np.empty((0, size)), np.empty((0, size))
         every = np.broadcast_to(options.bounds, (2, options.spots, size))
-        # in C order: another layout would be another kernel to compile
+        # in C order: numba would compile another kernel for another layout
         lower, upper = (np.array(side[rows], order="C") for side in every)
         if origin is not None:
             lower[:, axes] -= origin
@@ -258,7 +257,7 @@ class Job:
         return lower, upper
 
     def _load(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels, NaN where there are none, and the second number of each."""
+        """Pixels, NaN where missing, and the weight or variance of each."""
         if not chunk.weighted:
             return _readable(chunk.pixels), _NOTHING
         if chunk.second is None:
@@ -274,7 +273,7 @@ class Job:
         return pixels, second
 
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
-        """Do ``work`` on chunks of ``count`` spots of so many pixels."""
+        """Call ``work`` on chunks of ``count`` spots with this number of pixels each."""
         room = _CHUNK_BYTES // (8 * max(pixels, 1))
         work_ahead = _CHUNK_WORK // (max(pixels, 1) * max(self.options.max_iter, 1))
         chunk = int(np.clip(min(room, work_ahead), _LEAST_CHUNK, _MOST_CHUNK))
@@ -288,7 +287,7 @@ class Job:
         self.done += count
 
     def result(self) -> FitResult:
-        """The result, when all rows are written."""
+        """The result, once all rows are written."""
         options = self.options
         rows = Rows(
             self.params, self.packed, self.objective, self.status, self.iterations, self.pixels,

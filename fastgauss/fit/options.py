@@ -1,4 +1,4 @@
-"""The options of a fit, checked: what fit_rois and fit_spots have in common."""
+"""The options of a fit, checked: those that `fit_rois` and `fit_spots` share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COVARIANCES = ("auto", "residual", "absolute", "sandwich")
 
 
 class Options(NamedTuple):
-    """The checked options of a fit of so many spots."""
+    """The checked options of a fit of a given number of spots."""
 
     model: Model
     spots: int
@@ -25,17 +25,17 @@ class Options(NamedTuple):
     absolute: bool  # the objective is chi-squared distributed
     guess: np.ndarray | None  # (n, P)
     bounds: np.ndarray | None  # (2, n or 1, P), lower and upper; equal where fixed
-    polarity: int  # 1 bright, -1 dark, 0 as each spot looks
+    polarity: int  # 1 bright, -1 dark, 0 decided for each spot from its pixels
     tol: float
     max_iter: int
     threads: int | None
-    progress: Progress | None  # None until the job begins
-    shared: list[int]  # columns of parameters that all spots have in common
+    progress: Progress | None  # None until the job starts
+    shared: list[int]  # columns of the parameters that have one value for all spots
     free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
 
 
 def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
-    """A number for all spots, (1,), or for each, (n,); None is ``missing``."""
+    """One number for all spots, (1,), or one for each, (n,); None is ``missing``."""
     if value is None:
         return np.array([missing])
     array = np.asarray(check.real_array(name, value, (0, 1)), np.float64)
@@ -47,7 +47,7 @@ def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
 
 
 def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
-    """A dictionary by parameter names."""
+    """The items of a dictionary by parameter names, checked."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -58,7 +58,7 @@ def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
 
 
 def _limits(name: str, pair: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end of a parameter's range."""
+    """Lower and upper end of the range of a parameter."""
     if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
         raise ValueError(f"{name} must be a pair (lower, upper), got {pair!r}")
     low = _per_spot(f"{name} lower", pair[0], count, -np.inf)
@@ -69,7 +69,7 @@ def _limits(name: str, pair: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray | None:
-    """Lower and upper bounds (2, n or 1, P) from ``fixed`` and ``bounds``; None for neither."""
+    """Lower and upper bounds (2, n or 1, P) from ``fixed`` and ``bounds``; None without either."""
     fixed, bounds = _items("fixed", fixed, model), _items("bounds", bounds, model)
     for name in fixed:
         if name in bounds:
@@ -97,7 +97,7 @@ def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray |
 
 
 def _free(model: Model, limits: np.ndarray | None) -> int | np.ndarray:
-    """How many parameters are not fixed."""
+    """Number of parameters that are not fixed."""
     if limits is None:
         return model.size
     free = (limits[0] < limits[1]).sum(axis=1)
@@ -107,7 +107,7 @@ def _free(model: Model, limits: np.ndarray | None) -> int | np.ndarray:
 def shared_columns(
     model: Model, shared: Any, fixed: Any, bounds: Any, covariance: Any
 ) -> list[int]:
-    """Columns of the parameters that all spots have in common."""
+    """Columns of the parameters that have one value for all spots."""
     if not isinstance(shared, (str, tuple, list)):
         raise TypeError(f"shared must be a name or a tuple of names, got {shared!r}")
     names = (shared,) if isinstance(shared, str) else tuple(shared)
@@ -140,7 +140,7 @@ def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
 
 
 def _covariance(covariance: Any, method: str, weighted: bool) -> str:
-    """What "auto" means, and what has no meaning."""
+    """The kind of covariance that "auto" means; raises for combinations without a meaning."""
     check.choice("covariance", covariance, COVARIANCES)
     if method == "mle":
         if covariance not in ("auto", "absolute"):
@@ -175,7 +175,7 @@ def options(
     threads: Any = None,
     progress: Any = False,
 ) -> Options:
-    """Check the options of a fit; ``weighted`` and ``camera``: there are weights, variances."""
+    """Check the options of a fit; ``weighted``, ``camera``: weights or variances are given."""
     check.choice("method", method, METHODS)
     check.choice("pixel", pixel, PIXELS)
     if weighted and method == "mle":

@@ -1,4 +1,4 @@
-"""Weights, variances and masks of pixels."""
+"""Weights, variances and masks of pixels, checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PixelMap(NamedTuple):
     zeros: bool  # some are 0
 
     def rows(self, rows: slice) -> PixelMap:
-        """That of these spots."""
+        """The map of these spots."""
         return self if len(self.array) == 1 else self._replace(array=self.array[rows])
 
 
@@ -25,7 +25,7 @@ def pixel_map(
 ) -> PixelMap | None:
     """A map of non-negative numbers: one for all ROIs, or for each of ``count``; or None.
 
-    With ``numbers`` one number a ROI, (n,), will do. ``count`` is None for an image.
+    With ``numbers`` one number for each ROI, (n,), is allowed. ``count`` is None for an image.
     """
     if value is None:
         return None
@@ -46,7 +46,7 @@ def pixel_map(
 
 
 def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap | None:
-    """Like ``pixel_map`` for a mask, True where a pixel does not exist."""
+    """Like ``pixel_map`` for a mask, True where a pixel is missing."""
     if value is None:
         return None
     array = check.real_array("mask", value)

@@ -51,70 +51,69 @@ def fit_rois(
     Parameters
     ----------
     rois : array (n, x), (n, y, x) or (n, z, y, x)
-        One spot each, of any real dtype; read in chunks, never copied whole. The centre
-        of pixel ``[i, j]`` of a ROI is y = i, x = j. A pixel that is NaN does not exist.
-        One ROI (y, x) is ``rois[np.newaxis]``: (y, x) means y profiles. Masked arrays and
-        astropy's NDData bring their mask, the latter in least squares also their
-        uncertainty as `weights`.
+        ROIs with one spot each, of any real dtype; they are read in chunks, never copied as a
+        whole. The centre of pixel ``[i, j]`` of a ROI is y = i, x = j. A NaN is a missing pixel.
+        For a single ROI give ``roi[np.newaxis]``, because an array (y, x) means y profiles. The
+        mask of masked arrays and of astropy's NDData is used, and in least squares the uncertainty
+        of NDData as `weights`.
     model : {"symmetric", "elliptic", "rotated"} or Model
-        Parameters in two dimensions: ``amplitude, x, y, sigma, offset``; ``sigma_x,
-        sigma_y`` in place of sigma; or ``sigma_x, sigma_y, theta``, with sigma_x >= sigma_y
-        and theta in (-pi/2, pi/2] from +x towards +y. A profile has ``amplitude, x, sigma,
-        offset``, a volume a z, and a sigma_z if elliptic.
+        Parameters in two dimensions: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in
+        place of sigma; or ``sigma_x, sigma_y, theta``, with sigma_x >= sigma_y and theta in (-pi/2,
+        pi/2], measured from +x towards +y. A profile has ``amplitude, x, sigma, offset``, a volume
+        a z, and a sigma_z if elliptic.
     method : {"lsq", "mle"}
-        Least squares, or maximum likelihood for Poisson data: counts of photons, from
-        which the camera's offset was subtracted and which were divided by its gain.
-        Negative counts are taken as 0.
+        Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
+        the camera's offset and divide by its gain first. Negative counts are taken as 0.
     pixel : {"sample", "integrate"}
-        The model's value at the pixel's centre, or its mean over the pixel (for the
-        rotated model by 5 x 5 points, see ``fastgauss.kernels.models.profiles``).
+        The model's value at the pixel's centre, or its mean over the pixel (for the rotated model
+        from 5 x 5 points).
     guess : array (P,) or (n, P), optional
-        Starting values. Without them each spot's own moments are used. In least squares
-        the start of an amplitude and offset without bounds does not matter: both are
-        solved for exactly.
+        Starting values; by default they come from the moments of each spot. In least squares the
+        starting values of an amplitude and offset without bounds do not matter, because both are
+        computed exactly.
     weights : array (n, ...), (...) or (n,), optional
-        For least squares: inverse variances of the pixels, of all ROIs, of one for all,
-        or one number a ROI. A pixel of weight 0 does not exist.
+        For least squares: inverse variances of the pixels, for each ROI, one array for all ROIs, or
+        one number for each ROI. A pixel of weight 0 is missing.
     variance : array (n, ...) or (...), optional
-        For ``method="mle"``: the variance of the camera's read-out a pixel, in photons
-        squared (sCMOS). Data and model stand for themselves plus this variance. A pixel of
-        infinite variance does not exist.
+        For ``method="mle"``: the variance of the camera's read-out noise in each pixel, in photons
+        squared (sCMOS). It is added to the data and to the model. A pixel of infinite variance is
+        missing.
     mask : bool array (n, ...) or (...), optional
-        True where a pixel does not exist: dead, saturated, of somebody else.
+        True where a pixel is missing: dead, saturated, or part of another object.
     fixed : dict, optional
         Values of parameters that are not fitted, ``{"sigma": 1.3}``: a number or (n,).
     bounds : dict, optional
-        Ranges of parameters, ``{"sigma": (0.5, 4.0)}``: each end a number, (n,), None or
-        infinite. Obeyed exactly.
+        Ranges of parameters, ``{"sigma": (0.5, 4.0)}``: each end is a number, (n,), None or
+        infinite. Fitted parameters never leave their range.
     shared : str or tuple of str
-        Parameters that have one value for all spots, such as the width of a PSF: solved
-        for together with everything else.
+        Parameters that have one value for all spots, such as the width of a PSF. The fit finds this
+        value together with all other parameters.
     coords : array (x,) or (n, x), optional
-        Abscissae of the points of profiles, in any order, with ``pixel="sample"``.
+        Abscissae of the points of profiles, in any order; only with ``pixel="sample"``.
     covariance : {"auto", "residual", "absolute", "sandwich"}
-        Of the parameters, with the Jacobian J and the weights W, or 1:
+        Which covariance of the parameters, with the Jacobian J and the weights W (1 without):
         "residual" is ``s**2 (J'WJ)**-1``, s**2 the objective by the degrees of freedom;
         "absolute" is ``(J'WJ)**-1``, right if weights are inverse variances;
-        "sandwich" is ``(J'WJ)**-1 J'W V W J (J'WJ)**-1``, V the model's own value, right
-        for Poisson data under any weights.
+        "sandwich" is ``(J'WJ)**-1 J'W V W J (J'WJ)**-1``, V the value of the model, right for
+        Poisson data with any weights.
         "auto" is "absolute" for weighted least squares, else "residual"; with
         ``method="mle"`` it is the inverse of Fisher's information ``(J' J / (m + v))**-1``.
     max_iter : int
-        Evaluations of the normal equations at most.
+        Largest number of evaluations of the normal equations.
     tol : float
         The fit stops when the estimated distance to the solution is below ``tol``
         standard errors, in the metric of the covariance. At the default, parameters
         agree with the exact solution to about 1e-8 of their value.
     threads : int, optional
-        Threads at most; by default `get_num_threads`. The result does not depend on it.
+        Largest number of threads; by default `get_num_threads`. The result does not depend on it.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
     FitResult
-        One row a ROI, coordinates in the frame of the ROI. A fit that failed keeps its
-        row and has a status.
+        One row for each ROI; coordinates count from the first pixel of the ROI. A failed fit keeps
+        its row, and its status says why it failed.
 
     Raises
     ------
@@ -123,13 +122,12 @@ def fit_rois(
 
     Notes
     -----
-    The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance)
-    2 sum (m - d + d log(d / m)). Levenberg-Marquardt on eight spots at a time, with
-    variable projection of amplitude and offset where they are linear and free; see
-    ``fastgauss.kernels`` (``normal``, ``estimators``, ``levmar``, ``finish``). The cost
-    grows with pixels times iterations; for 7 x 7 pixels about 0.3 microseconds, and with
-    ``method="mle"`` 0.8, on one AVX-512 core. Memory beyond the result: one chunk of 1 MB
-    a thread, and twice that with weights, variance or mask.
+    The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance) 2 sum (m - d + d
+    log(d / m)). The method is Levenberg-Marquardt on eight spots at a time, with variable
+    projection of amplitude and offset where they are linear and free (``kernels/fit/levmar.py``).
+    The cost grows with pixels times iterations; a fit of 7 x 7 pixels takes about 0.3 microseconds,
+    with ``method="mle"`` 0.8, on one AVX-512 core. Besides the result, each thread needs a chunk of
+    1 MB, and two with weights, variance or mask.
 
     References
     ----------

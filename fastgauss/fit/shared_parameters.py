@@ -1,14 +1,14 @@
 """Parameters that all spots of a call have in common, such as the width of a microscope's PSF.
 
-Let theta be the shared parameters and phi_i what each spot has for itself. Where every spot
-is at its own best for a given theta, the objective is a function of theta alone, whose
-Gauss-Newton step is that of the whole problem with phi eliminated (Schur complement):
+Let theta be the shared parameters and phi_i the own parameters of spot i. If every spot is fitted
+for a given theta, the objective is a function of theta alone, whose Gauss-Newton step is that of
+the whole problem with phi eliminated (Schur complement):
 
     S dtheta = sum_i (g_theta - H_tp H_pp**-1 g_phi)_i,   S = sum_i (H_tt - H_tp H_pp**-1 H_pt)_i,
 
-H and g being the Gram matrix and gradient of spot i. So spots are fitted with theta fixed,
-theta takes its step, and again: all spots are fitted some five times, each time from where
-they were. The covariance of the whole problem is, with W_i = H_pp**-1 H_pt,
+H and g being the Gram matrix and gradient of spot i. Spots are fitted with theta fixed, then theta
+takes its step, and both are repeated: all spots are fitted some five times, each time from the last
+result. The covariance of the whole problem is, with W_i = H_pp**-1 H_pt,
 
     Var(theta) = S**-1,  Var(phi_i) = H_pp**-1 + W_i S**-1 W_i',  Cov(phi_i, theta) = -W_i S**-1.
 """
@@ -27,7 +27,7 @@ from .batch import Job
 from .options import Options
 
 _MOST_ROUNDS = 30
-_ROWS = 4096  # spots whose matrices are in memory at once
+_ROWS = 4096  # spots whose matrices are in memory together
 
 
 class _Normal(NamedTuple):
@@ -36,7 +36,7 @@ class _Normal(NamedTuple):
     matrix: np.ndarray  # S
     gradient: np.ndarray
     objective: float
-    freedom: int  # pixels less parameters
+    freedom: int  # degrees of freedom: pixels less free parameters
 
 
 def _parts(
@@ -66,7 +66,7 @@ def _parts(
 
 
 def _normal(job: Job, good: np.ndarray, shared: list[int]) -> _Normal:
-    """Sum the spots' parts; ``good`` are the rows that count."""
+    """Sum the parts of the spots in ``good``."""
     matrix = np.zeros((len(shared), len(shared)))
     gradient = np.zeros(len(shared))
     for first in range(0, len(good), _ROWS):
@@ -79,7 +79,7 @@ def _normal(job: Job, good: np.ndarray, shared: list[int]) -> _Normal:
 
 
 def _good(job: Job) -> np.ndarray:
-    """Rows whose fit is at its best."""
+    """Rows whose fit has converged."""
     return np.flatnonzero((job.status == CONVERGED) | (job.status == AT_BOUND))
 
 
@@ -94,10 +94,10 @@ def _held(options: Options, shared: list[int], theta: np.ndarray, guess: np.ndar
 
 
 def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None]) -> FitResult:
-    """Fit all spots with these parameters in common; ``fill`` fits every spot of a job."""
+    """Fit all spots with these shared parameters; ``fill`` fits every spot of a job."""
     assert options.bounds is not None
     tell, total = options.progress, options.spots
-    told = total // 2  # then half of the rest a round: nobody knows how many there will be
+    told = total // 2  # then half of the rest in each round: the number of rounds is not known
     job = Job(options._replace(progress=report_part(tell, total, 0, told)), keep_grams=True)
     fill(job)
     iterations = job.iterations.copy()
@@ -142,7 +142,7 @@ def fit_shared(options: Options, shared: list[int], fill: Callable[[Job], None])
 
 
 def _finite(job: Job, good: np.ndarray) -> np.ndarray:
-    """Starts for all spots: where they were, or the median of the others."""
+    """Starting values of all spots: the last result, or the median of the others."""
     return np.where(np.isfinite(job.params), job.params, np.median(job.params[good], axis=0))
 
 

@@ -1,4 +1,4 @@
-"""Fits of the spots of one image, each alone in a window of its own."""
+"""Fits of windows cut from an image: the spots of one image, each fitted alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .windows import windows
 
 
 def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:
-    """Fit every spot for itself, or all with what they share."""
+    """Fit every spot separately, or all spots with their shared parameters."""
     with reporting(progress, chosen.spots, "spot") as report:
         if report is not None:
             chosen = chosen._replace(progress=report)
@@ -47,7 +47,7 @@ def fit_each(
     progress: bool | Progress = False,
     **rest: Any,
 ) -> FitResult:
-    """`fit_spots` at known positions; ``rest`` are its further options for a fit."""
+    """`fit_spots` at known positions; ``rest`` holds further options of the fit."""
     ndim, shape = picture.ndim, picture.shape
     centres = check.positions(positions, ndim)
     sign = -1 if check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1

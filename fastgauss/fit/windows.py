@@ -1,4 +1,4 @@
-"""Windows around the spots of an image or a volume."""
+"""Windows around the positions of spots in an image or a volume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..base import check
 
 
 def box_sides(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The extent of a window along each axis, as the option ``box=`` means it."""
+    """The extent of a window along each axis, from the option ``box=``."""
     given = check.entries("box", box)
     sides = [check.integer("box", side, at_least=1) for side in ([box] if given is None else given)]
     if len(sides) not in (1, ndim):
@@ -35,9 +35,9 @@ def windows(
 def _part_neighbours(
     positions: np.ndarray, centre: np.ndarray, first: np.ndarray, last: np.ndarray, reach: int
 ) -> None:
-    """Cut windows, in place, half-way to each neighbour along the axis that separates them most.
+    """Cut windows, in place, half-way to each neighbour, along the axis that separates them most.
 
-    Two pixels beside the centre always stay.
+    Two pixels beside the centre are never cut off.
     """
     from scipy.spatial import KDTree
 

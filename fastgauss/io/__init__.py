@@ -1,1 +1,1 @@
-"""Files: images in, tables out."""
+"""Files: images are read, tables are written."""

@@ -1,15 +1,14 @@
-"""Files: images read a frame at a time, tables and plots written whole or not at all.
+"""Files: paths, atomic replacement, name endings.
 
-Reading goes by the end of the file's name. Every image becomes a sequence of
-two-dimensional frames ``[y, x]`` in the machine's byte order; a stack is read
-frame by frame, never whole. Axes before the last two are frames, in file order.
-Colours become luminance, 0.2125 R + 0.7154 G + 0.0721 B, on the scale of the
-file; an alpha channel is ignored.
+The ending of a file's name selects its format. Every image becomes a sequence of two-dimensional
+frames ``[y, x]`` in the machine's byte order. A stack is read frame by frame, never whole. All axes
+before the last two count frames, in file order. Colours become luminance,
+0.2125 R + 0.7154 G + 0.0721 B, on the scale of the file; an alpha channel is ignored.
 
-Writing goes to a file beside the target, which then takes the target's name:
-a reader never sees half a table.
+A table or a plot is written to a new file beside the target, which then takes the target's name:
+no reader ever sees an incomplete file.
 
-Libraries of the extras are imported by the function that needs them.
+Each function imports the optional library that it needs.
 """
 
 from __future__ import annotations
@@ -46,7 +45,10 @@ PLOT_SUFFIXES = dict.fromkeys((".png", ".pdf", ".svg"))
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` when the block ends well, and else vanishes."""
+    """A file that takes the place of ``path`` if the block ends without an error.
+
+    After an error the new file is removed and ``path`` stays as it was.
+    """
     target = Path(os.path.realpath(path))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -60,7 +62,7 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
 
 
 def check_place(path: Path) -> None:
-    """Raise now what writing would raise after the work is done."""
+    """Raise before the work the errors that writing to ``path`` would raise after it."""
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
     parent = Path(os.path.realpath(path)).parent

@@ -28,7 +28,7 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 
 
 class Frames:
-    """The frames of an image, read when asked for; iterable.
+    """The frames of an image, each read when it is used; iterable.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def _native(pixels: Any) -> np.ndarray:
 
 @contextmanager
 def reading_errors(path: Path) -> Iterator[None]:
-    """Make one kind of error of whatever a file library raises."""
+    """Turn every error of a file library into one kind of error."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -75,7 +75,7 @@ def reading_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_image(path: str | os.PathLike) -> Iterator[Frames]:
-    """Open an image file by the end of its name.
+    """Open an image file; the ending of its name selects the format.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _file_frames(
 ) -> tuple[int, Reader]:
     """Frames that lie in a file one after the other.
 
-    They are read, not mapped: the pages of a mapped file count as memory of the process.
+    The frames are read, not mapped, because pages of a mapped file count as memory of the process.
     """
 
     def read(index: int) -> np.ndarray:
@@ -190,7 +190,7 @@ def _open_zarr(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     if array.ndim == 2:
         return count, read
     depth, length = array.chunks[-3], array.shape[-3]
-    held: dict[int, Any] = {}  # the last chunk of frames: each is unpacked once
+    held: dict[int, Any] = {}  # the last chunk of frames, so that each chunk is unpacked once
 
     def read_held(index: int) -> Any:
         first = index - index % length % depth
@@ -208,7 +208,7 @@ def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     fits = require("astropy.io.fits", "reading FITS", "io")
     exceptions = require("astropy.utils.exceptions", "reading FITS", "io")
     stack.enter_context(warnings.catch_warnings())
-    # Odd header cards, not used here; a file too short fails on reading.
+    # warnings about header cards that are not used here; a truncated file fails when it is read
     warnings.simplefilter("ignore", exceptions.AstropyWarning)
     for hdu in stack.enter_context(fits.open(path, memmap=False)):
         if hdu.is_image and len(hdu.shape) >= 2:

@@ -40,7 +40,7 @@ def _write_npz(file: IO[bytes], table: Table, metadata: str, about: About) -> No
     if metadata:
         entries[_ENTRY] = np.array(
             metadata.encode()
-        )  # of letters it would take four times the room
+        )  # as bytes: an array of letters would take four times the space
     np.savez(file, **entries)
 
 
@@ -49,7 +49,7 @@ def _write_parquet(file: IO[bytes], table: Table, metadata: str, about: About) -
     parquet = require("pyarrow.parquet", "writing Parquet", "pandas")
 
     def packed(column: np.ndarray) -> Any:
-        """A column of numbers, or of as many in every row."""
+        """A column of numbers, or of rows with the same number of numbers each."""
         if column.ndim == 1:
             return arrow.array(column)
         flat = np.ascontiguousarray(column).reshape(-1)
@@ -127,7 +127,7 @@ def holds_metadata(path: str | os.PathLike) -> bool:
 def write_table(
     path: str | os.PathLike, table: Table, metadata: str = "", columns: About | None = None
 ) -> None:
-    """Write columns of equal length as CSV, Parquet or NPZ, by the end of the name.
+    """Write columns of equal length as CSV, Parquet or NPZ; the ending of the name selects which.
 
     CSV has a header line and the shortest decimals that read back to the same
     floats. An existing file is replaced only by a complete one.
@@ -139,9 +139,9 @@ def write_table(
     table : mapping of str to ndarray
         One-dimensional columns; for Parquet and NPZ also of several numbers a row, (n, k).
     metadata : str, optional
-        What Parquet and NPZ hold besides; `read_table` gives it back.
+        A text that Parquet and NPZ hold as well; `read_table` returns it.
     columns : mapping of str to (unit, meaning), optional
-        What Parquet tells of columns.
+        Unit and meaning of columns, which Parquet holds.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | No
     Returns
     -------
     table : dict of str to ndarray
-        Columns; those of CSV are words.
+        Columns; the columns of a CSV hold strings.
     metadata : str or None
 
     Raises

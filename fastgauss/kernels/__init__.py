@@ -1,7 +1,7 @@
 """Compiled building blocks, for the caller's own ``@njit`` code.
 
 The names below are public: each may be called from functions under ``numba.njit``, with
-``cache=True`` and, where threads are not excluded in its text, from ``prange`` under
+``cache=True`` and, unless its text excludes threads, from ``prange`` under
 ``parallel=True``. The guide is ``docs/guide/kernels.md``.
 
 ================  ==========================================================================
@@ -19,17 +19,17 @@ lanes             `WIDTH`, `LaneType`, `MaskType`, `lane_type`, `lane_rows`, `lo
                   `mask_bits`, `lowest_bit`
 ================  ==========================================================================
 
-A ``make_...`` is called once, at import, and its result is a module global of the caller's: what
-it chooses is chosen when code is compiled. The functions themselves check nothing and raise
-nothing; each says what NaN and bad indices do.
+Call a ``make_...`` once, when your module is imported, and keep its result in a global of that
+module: its choices are then made when the code is compiled. The kernels check nothing and raise
+nothing; the text of each kernel says what NaN and bad indices do.
 
 **Promise.** Within a minor series (0.1.x, then 1.0.x) the names in ``fastgauss.kernels.__all__``
-keep their name, the order and meaning of their arguments and what they return. All else in this
-package is internal and may change at any time. numba keeps a caller's compiled code until the
+keep their name, the order and meaning of their arguments and what they return. Everything else in
+this package is internal and may change at any time. numba keeps a caller's compiled code until the
 caller's *own* file changes: after an upgrade of fastgauss clear the caches of code that calls its
 kernels.
 
-Nothing here imports the layer above.
+Nothing here imports the rooms above.
 """
 
 from importlib import import_module
@@ -60,7 +60,7 @@ __all__ = sorted(_MODULE_OF)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported when it is first asked for."""
+    """A public name, imported when it is first used."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)

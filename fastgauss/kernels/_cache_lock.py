@@ -1,13 +1,14 @@
-"""Cold processes on one cache take turns: one compiles a kernel, the others wait and load it.
+"""The lock of the compile cache: one process compiles a kernel, others wait and load it.
 
-A turn is a lock on one byte of a file in the cache's folder; a hash of the kernel's name tells
-which byte. The system frees such a lock when its process ends, in whatever way, and a forked
-child does not have it. All turns of a process end together, when its outermost compilation
-does, also in an error. Callees compile within their caller's turn; the graph of calls has no
-cycle, so neither has that of the waiting.
+Processes that start with an empty cache take turns. A turn is a lock on one byte of a file in the
+cache's folder; a hash of the kernel's name selects the byte. The system frees the lock when the
+process ends, however it ends, and a forked child does not hold it. All turns of a process end
+together, when its outermost compilation ends, also by an error. A kernel's callees compile within
+the turn of their caller. The graph of calls has no cycle, so processes cannot wait for each other
+in a circle.
 
-Nothing but time depends on turns. Where there are no locks (Windows, some network file
-systems, folders of others), and once a process has waited in vain, it compiles for itself.
+Turns change nothing but the time. Where there are no locks (Windows, some network file systems,
+folders of other users), and after a process has waited in vain, the process compiles for itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PAUSE, _LONGEST_PAUSE = 0.01, 0.1  # s
 
 
 class Turns:
-    """The turns of this process; all of it happens under numba's compiler lock."""
+    """The turns of this process; its methods run under numba's compiler lock."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -38,7 +39,7 @@ class Turns:
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """While a kernel compiles, and its callees within."""
+        """Hold turns while a kernel and its callees compile."""
         self._depth += 1
         try:
             yield
@@ -51,7 +52,7 @@ class Turns:
                         os.close(file)
 
     def wait(self, folder: str, name: str, look: Callable[[], Any]) -> Any:
-        """What ``look`` finds, or None when it is this process that has to compile ``name``."""
+        """What ``look`` finds, or None if this process has to compile ``name``."""
         if not (self._waits and self._depth):
             return None
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
@@ -61,7 +62,7 @@ class Turns:
             while time.monotonic() < deadline:
                 try:
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
-                    return look()  # it may have been kept since the last look
+                    return look()  # another process may have stored it since the last look
                 except BlockingIOError:
                     time.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE)
@@ -74,7 +75,7 @@ class Turns:
         return None
 
     def _open(self, folder: str) -> int:
-        """The file of the folder, never closed in between: that would end every turn in it."""
+        """The open file of the folder. It stays open: closing it would end every turn in it."""
         if folder not in self._files:
             path = os.path.join(folder, ".fastgauss.lock")  # noqa: PTH118
             self._files[folder] = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,4 +1,4 @@
-"""Status codes."""
+"""Status codes of fits: how an iteration ended."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ NOT_FINITE = 4
 TOO_FEW_PIXELS = 5
 OUTSIDE = 6
 AT_BOUND = 7
-DROPPED = 8  # by a joint fit alone
+DROPPED = 8  # only by a joint fit

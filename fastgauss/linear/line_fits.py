@@ -1,6 +1,6 @@
-"""Straight lines and low polynomials through many rows at once.
+"""Straight lines and low polynomials fitted to rows of an array: `fit_lines`, `level`.
 
-The mathematics of the fits stands in ``kernels/linear/row_polynomials.py``.
+The mathematics is explained in ``kernels/linear/row_polynomials.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COVARIANCES = ("auto", "residual", "absolute")
 
 
 class LineStatus(IntEnum):
-    """What became of a row.
+    """How the fit of a row ended.
 
     Examples
     --------
@@ -42,13 +42,13 @@ class LineFit:
     coefficients : array (..., order + 1)
         ``coefficients[..., k]`` belongs to x**k.
     errors : array (..., order + 1)
-        Their standard deviations.
+        Standard deviations of the coefficients.
     covariance : array (..., order + 1, order + 1)
-        Their covariances.
+        Covariances of the coefficients.
     rms : array (...)
         Root of the (weighted) mean of the squared residuals.
     count : array (...)
-        Points that a row has.
+        Number of points of each row.
     status : array (...)
         `LineStatus` of each row.
 
@@ -124,30 +124,30 @@ def fit_lines(
     Parameters
     ----------
     y : array (..., n)
-        Rows along `axis`, of any real dtype; NaN is missing.
+        Rows along `axis`, of any real dtype; a NaN is a missing number.
     x : array (n,), optional
-        Abscissae of all rows, in any order; 0, 1, ... without.
+        Abscissae of all rows, in any order; by default 0, 1, ...
     axis : int
-        The axis that rows run along.
+        The axis along which rows run.
     weights : array (n,) or of y's shape, optional
-        Inverse variances (the squares of ``numpy.polyfit``'s w); 0 is missing.
+        Inverse variances (the squares of ``numpy.polyfit``'s w); a weight of 0 is a missing number.
     mask : array of bool, of y's shape, optional
         True where a number is missing.
     order : int
         0 (a mean) to 3.
     covariance : {"auto", "residual", "absolute"}
-        Errors from the residuals' variance, as ``numpy.polyfit(cov=True)`` has them, or from the
-        weights taken for true inverse variances (``cov="unscaled"``). "auto": "absolute" with
-        weights, else "residual".
+        "residual" takes errors from the variance of the residuals, like
+        ``numpy.polyfit(cov=True)``; "absolute" takes the weights as true inverse variances
+        (``cov="unscaled"``). "auto" is "absolute" with weights, else "residual".
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
 
     Returns
     -------
     LineFit
-        With ``coefficients``, ``errors``, ``covariance``, ``rms``, ``count``, ``status``; the
-        axis of the rows is gone. Rows with too few points are NaN and have a status; where there
-        are no more points than coefficients, errors from residuals are infinite.
+        With ``coefficients``, ``errors``, ``covariance``, ``rms``, ``count``, ``status``, without
+        the axis of the rows. Rows with too few points are NaN and have a status. A row with as many
+        points as coefficients has infinite errors with covariance "residual".
 
     Raises
     ------
@@ -156,8 +156,9 @@ def fit_lines(
 
     Notes
     -----
-    Rows that lack nothing cost one reading of the memory; others some 5 ns a number.
-    Polynomials are orthogonal over the points of each row: no abscissae are ill-conditioned.
+    Rows without missing numbers cost one pass over the memory, other rows some 5 ns a number. The
+    polynomials are orthogonal over the points of each row, so that no abscissae are
+    ill-conditioned.
 
     References
     ----------
@@ -188,7 +189,7 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
     some = slice(0, 1) if sums.alike.all() else slice(None)
     with np.errstate(all="ignore"):
         basis = matrices(sums, some) @ shift_of(problem)
-        if len(basis) == 1:  # a product of small matrices for each row would take longer
+        if len(basis) == 1:  # faster than a product of small matrices for each row
             coefficients = sums.coefficients @ basis[0]
         else:
             coefficients = (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
@@ -236,14 +237,14 @@ def level(
     Parameters
     ----------
     image : array (..., n)
-        Of any real dtype; NaN is missing and stays. Of dask's or xarray's array the result is one
-        too.
+        Of any real dtype; a NaN is a missing number and stays NaN. An array of dask or xarray gives
+        a result of that library.
     axis : int
         The axis that rows run along; 0 levels the columns of an image.
     order : int
         0 (a mean) to 3.
     mask : array of bool, of the image's shape, optional
-        True where a number is not fitted; it is levelled all the same.
+        True where a number is left out of the fit; the line is subtracted from it too.
     threads : int, optional
         Threads at most. The result does not depend on it, to the bit.
 
@@ -259,7 +260,7 @@ def level(
 
     Notes
     -----
-    Costs one reading and one writing of the memory.
+    The cost is one reading and one writing of the memory.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Rows of an array and the sums of their fits: what `fit_lines` and `level` have in common.
+"""Rows of an array and the sums of their fits, for `fit_lines` and `level`.
 
-The mathematics stands in ``kernels/linear/row_polynomials.py``.
+The mathematics is explained in ``kernels/linear/row_polynomials.py``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..base import check, thread_pool
 from ..kernels.linear import row_polynomials as kernels
 from ..kernels.simd.lane_types import WIDTH
 
-_CHUNK = 1 << 19  # numbers of a task
-_COPIED = 1 << 16  # the same where rows have to be copied together
-_LEAST_ROWS = 16  # of a copy: what lies side by side in memory
+_CHUNK = 1 << 19  # numbers that a task takes
+_COPIED = 1 << 16  # the same where rows must be copied
+_LEAST_ROWS = 16  # rows of a copy: those that share cache lines
 
 
 class Rows:
-    """Data as rows along an axis, read a block at a time."""
+    """Data as rows along an axis, read in blocks."""
 
     def __init__(self, array: np.ndarray, axis: int) -> None:
         self.view = np.moveaxis(array, axis, -1)
@@ -34,13 +34,13 @@ class Rows:
 
     @property
     def chunk(self) -> int:
-        """Rows of a task."""
+        """Number of rows of a task."""
         if self.straight:
             return max(1, _CHUNK // max(1, self.n))
         return max(_LEAST_ROWS, _COPIED // max(1, self.n))
 
     def block(self, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) side by side: no copy where they lie so."""
+        """Rows [start, stop) with contiguous numbers, copied only if they are not contiguous."""
         if self.straight:
             return self.flat[start:stop]
         if len(self.lead) == 1:
@@ -48,7 +48,7 @@ class Rows:
         return self.view[np.unravel_index(np.arange(start, stop), self.lead)]
 
     def put(self, start: int, stop: int, rows: np.ndarray) -> None:
-        """Write rows [start, stop) that do not lie side by side."""
+        """Write rows [start, stop) of an array whose rows are not contiguous."""
         if len(self.lead) == 1:
             self.view[start:stop] = rows
         else:
@@ -56,7 +56,7 @@ class Rows:
 
 
 def _known(block: np.ndarray) -> np.ndarray:
-    """A block as kernels read it: float32 or float64, rows side by side."""
+    """A block as the kernels read it: float32 or float64, rows contiguous."""
     kind = np.float32 if block.dtype.kind == "f" and block.dtype.itemsize <= 4 else np.float64
     return np.ascontiguousarray(block, dtype=kind)
 
@@ -66,17 +66,17 @@ class Problem:
     """The checked arguments of a fit."""
 
     rows: Rows
-    weights: np.ndarray | None  # (n,), those of all rows
-    row_weights: Rows | None  # or each row's own
+    weights: np.ndarray | None  # (n,), the same for all rows
+    row_weights: Rows | None  # or different for each row
     mask: Rows | None
-    x: np.ndarray  # abscissae in [-1, 1], filled up to whole registers
+    x: np.ndarray  # abscissae in [-1, 1], padded to whole registers
     middle: float  # the original x = middle + half * x
     half: float
     order: int
 
     @property
     def common(self) -> bool:
-        """Whether rows differ in their data alone."""
+        """Whether rows differ only in their data."""
         return self.row_weights is None and self.mask is None
 
     def own_weights(self, start: int, stop: int) -> tuple[np.ndarray, bool]:
@@ -129,7 +129,7 @@ def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any)
 
 
 def _weights(value: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
-    """Weights (n,) of all rows, or each row's own."""
+    """Weights (n,) of all rows, or weights of each row."""
     if value is None:
         return None, None
     array = check.real_array("weights", value)
@@ -144,7 +144,7 @@ def _weights(value: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Sums:
-    """What kernels find for each row, in polynomials p_k of the recurrence."""
+    """Results of the kernels for each row, in the polynomials p_k of the recurrence."""
 
     alphas: np.ndarray  # (rows, order + 1)
     betas: np.ndarray
@@ -161,7 +161,7 @@ def _empty_sums(rows: int, order: int) -> Sums:
 
 
 def _fit_own(problem: Problem, block: np.ndarray, weights: Any, sums: Sums, at: slice) -> None:
-    """Fit rows that have weights or missing numbers of their own."""
+    """Fit rows with their own weights or missing numbers."""
     scratch = np.empty(5 * len(problem.x))
     where, per_row = weights
     kernels.fit_own(
@@ -190,7 +190,7 @@ def _table(problem: Problem) -> tuple[np.ndarray, Sums] | None:
 
 
 def fit(problem: Problem, out: Rows | None, threads: int | None) -> Sums:
-    """Fit all rows; residuals of rows that are fitted by the common polynomials go to ``out``."""
+    """Fit all rows; residuals of rows with the common polynomials are written to ``out``."""
     rows, order = problem.rows, problem.order
     sums = _empty_sums(rows.count, order)
     found = _table(problem) if problem.common and rows.count else None
@@ -232,7 +232,7 @@ def fit(problem: Problem, out: Rows | None, threads: int | None) -> Sums:
 def _fit_some(
     problem: Problem, block: np.ndarray, sums: Sums, start: int, which: np.ndarray
 ) -> None:
-    """Fit those rows of a block that lack numbers; weights are those of all rows."""
+    """Fit the rows of a block that have missing numbers; weights are those of all rows."""
     own = _empty_sums(len(which), problem.order)
     _fit_own(problem, block[which], problem.own_weights(0, 0), own, slice(0, len(which)))
     for name in ("alphas", "betas", "norms", "coefficients", "squares", "counts"):
@@ -256,7 +256,7 @@ def _subtract(
     which: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """Subtract from some rows of a block what was fitted to them alone."""
+    """Subtract from some rows of a block the polynomials that were fitted to them."""
     with np.errstate(invalid="ignore", over="ignore"):  # rows that could not be fitted
         basis = matrices(sums, start + which)
         coefficients = (sums.coefficients[start + which, np.newaxis] @ basis)[:, 0]

@@ -1,4 +1,4 @@
-"""The Gaussian models and their values."""
+"""The Gaussian models: names, parameters, values and derivatives."""
 
 from .astigmatic import AstigmaticModel, astigmatic_model
 from .evaluation import evaluate, image, jacobian

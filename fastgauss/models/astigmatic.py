@@ -1,4 +1,4 @@
-"""AstigmaticModel: widths as functions of z."""
+"""The astigmatic model: widths that are known functions of z."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from .model import Model, get_model
 
-_GRID = 81  # places of z that a start is looked for at
+_GRID = 81  # values of z among which the starting value is chosen
 
 
 def bracket(curve: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def bracket(curve: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class AstigmaticModel(Model):
     """Spots ``amplitude, x, y, z, offset`` whose widths are known functions of z.
 
-    Made by `astigmatic_model` or `calibrate_astigmatism`; given as ``model`` to `fit_rois`,
+    `astigmatic_model` and `calibrate_astigmatism` make it; it is the ``model`` of `fit_rois`,
     `fit_spots`, `image`, `evaluate` and `jacobian`.
 
     Attributes
@@ -69,11 +69,14 @@ class AstigmaticModel(Model):
 
     @property
     def start_size(self) -> int:
-        """A start is made from that of the elliptic model."""
+        """Number of starting values that ``from_start`` takes: those of the elliptic model."""
         return 6
 
     def from_start(self, start: np.ndarray) -> np.ndarray:
-        """z from both widths: where the logarithms of the curves come nearest."""
+        """Starting values with the z at which both curves come nearest to the two widths.
+
+        The distance is that of the logarithms of the widths.
+        """
         grid = np.linspace(*self.z_range, _GRID)
         curves = np.log(self.sigmas_at(grid))
         distance = ((np.log(start[:, None, 3:5]) - curves) ** 2).sum(axis=2)
@@ -81,13 +84,13 @@ class AstigmaticModel(Model):
         return np.column_stack([start[:, :3], z, start[:, 5]])
 
     def plain(self, params: np.ndarray) -> tuple[Model, np.ndarray]:
-        """The same spots as elliptic ones."""
+        """The same spots as spots of the elliptic model."""
         sigmas = self.sigmas_at(params[..., 3])
         parts = [params[..., :3], sigmas, params[..., 4:]]
         return get_model("elliptic", 2), np.concatenate(parts, axis=-1)
 
     def from_plain(self, jacobian: np.ndarray, params: np.ndarray) -> np.ndarray:
-        """The derivative by z is that by both sigmas times theirs by z."""
+        """Derivatives of this model from those of the elliptic one, by the chain rule."""
         z = params[..., 3]
         slopes = []
         for curve in self.curves:
@@ -121,7 +124,7 @@ def astigmatic_model(
 
     Notes
     -----
-    z and depths have one unit of the caller's choice. A fit costs as much as that of a
+    z, focus and depth are in one unit, which the caller chooses. A fit costs as much as that of a
     symmetric spot.
 
     References
@@ -157,7 +160,7 @@ def from_constants(constants: Iterable[float]) -> AstigmaticModel:
     Parameters
     ----------
     constants : iterable of 12 numbers
-        As `Model.constants` has them; nothing is checked.
+        In the order of `Model.constants`; they are not checked.
 
     Returns
     -------

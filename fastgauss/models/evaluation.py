@@ -1,10 +1,9 @@
-"""Gaussian models at given points: values, derivatives, images.
+"""Values, derivatives and images of Gaussian models.
 
-Coordinates are broadcast against each other and against the leading axes of the
-parameters, by numpy's own iterator: it converts a few thousand elements at a time, and
-hands out the arrays themselves where there is nothing to convert or to repeat. The
-kernels compute each point by itself, so that a result depends neither on how the points
-were divided nor on the number of threads.
+numpy's iterator broadcasts the coordinates against each other and against the leading axes of the
+parameters. It converts a few thousand elements at a time, and hands out the arrays themselves where
+there is nothing to convert or to repeat. The kernels compute each point by itself, so that a result
+depends neither on how the points were divided nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _IMAGES = of_points({"params": ("parameter",)}, _axes)
 
 
 def _coordinates(coords: Any) -> tuple[np.ndarray, ...]:
-    """The coordinate arrays that ``coords`` means: a tuple is x, y, z; all else is x."""
+    """The coordinate arrays of ``coords``: a tuple is x, y, z; anything else is x."""
     given = coords if isinstance(coords, tuple) else (coords,)
     if not 1 <= len(given) <= 3:
         raise ValueError(f"coords must be x, (x, y) or (x, y, z), got {len(given)} arrays")
@@ -57,7 +56,7 @@ def _parameters(params: Any, model: Model) -> np.ndarray:
 
 
 def _variant(model: Model, pixel: str) -> tuple[int, tuple[int, ...], bool, bool]:
-    """What the kernel factories want to know of a model."""
+    """The arguments of the kernel factories for a model."""
     check.choice("pixel", pixel, PIXELS)
     return model.ndim, model.sigmas, "theta" in model.names, pixel == "integrate"
 
@@ -73,7 +72,7 @@ def _result(out: Any, shape: tuple[int, ...], *inputs: np.ndarray) -> np.ndarray
 
 
 def _given(out: Any, result: np.ndarray) -> np.ndarray:
-    """``out`` holding the result, or the result itself if there is none."""
+    """``out`` with the result copied to it, or the result itself if there is no ``out``."""
     if out is None:
         return result
     array = check.out_array("out", out, result.shape)
@@ -178,14 +177,14 @@ def evaluate(
     Parameters
     ----------
     coords : array or tuple of arrays
-        ``x`` in one dimension, ``(x, y)`` or ``(x, y, z)``, in pixels, of any real dtype.
-        A tuple holds coordinates; anything else is x alone. Where an array is dask's or
-        xarray's, so is the result: lazy, or with the dimensions and coordinates broadcast by name.
+        ``x`` in one dimension, ``(x, y)`` or ``(x, y, z)``, in pixels, of any real dtype. A tuple
+        holds coordinates; anything else is x. For arrays of dask or xarray the result is an array
+        of that library: lazy, or with the dimensions and coordinates broadcast by name.
     params : array (..., P)
-        Parameters in the order of the model (see ``fastgauss.models``); the leading
-        axes broadcast with the coordinates. A sigma that is not positive gives NaN.
+        Parameters in the order of the model (see Notes); the leading axes broadcast with the
+        coordinates. A sigma that is not positive gives NaN.
     model : {"symmetric", "elliptic", "rotated"}
-        In one dimension all mean the same.
+        In one dimension all three are the same model.
     pixel : {"sample", "integrate"}
         The value at the point, or its mean over a unit pixel around it. The latter is
         exact for unrotated models; for the rotated one a 5 x 5 quadrature with an error of
@@ -194,7 +193,7 @@ def evaluate(
         Float64 array of the broadcast shape to write to, of any layout; it may share
         memory with the other arguments.
     threads : int, optional
-        Threads at most, for large jobs. The result does not depend on it.
+        Largest number of threads, for large jobs. The result does not depend on it.
 
     Returns
     -------
@@ -208,10 +207,14 @@ def evaluate(
 
     Notes
     -----
-    On one AVX-512 core about 2 ns a point sampled, 7 ns an axis integrated (10 ns for the
-    rotated model), 7 to 45 ns where each point has parameters of its own, and 15 us a call.
-    Values are good to a few 1e-16 times 1 + u**2, u the distance in sigmas, relative to the
-    profile itself, wherever that is a normal number; beyond, it is 0.
+    The parameters are ``amplitude, x, y, sigma, offset`` for the symmetric model, with ``sigma_x,
+    sigma_y`` in place of ``sigma`` for the elliptic one and ``sigma_x, sigma_y, theta`` for the
+    rotated one; a profile has no y, a volume has a z.
+
+    On one AVX-512 core a sampled point takes about 2 ns, an integrated one 7 ns for each axis (10
+    ns for the rotated model), a point with parameters of its own 7 to 45 ns, and a call 15 us. The
+    relative error of the profile is a few 1e-16 times 1 + u**2, u the distance in sigmas, wherever
+    the profile is a normal number; where it would be smaller, it is 0.
 
     Examples
     --------
@@ -237,7 +240,7 @@ def jacobian(
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Derivatives of a Gaussian model to its parameters at given points.
+    """Derivatives of a Gaussian model by its parameters at given points.
 
     Parameters
     ----------
@@ -249,7 +252,7 @@ def jacobian(
     Returns
     -------
     array (..., P)
-        Derivative to each parameter; `out` if it was given.
+        Derivative by each parameter; `out` if it was given.
 
     Raises
     ------
@@ -258,9 +261,9 @@ def jacobian(
 
     Notes
     -----
-    Analytic, as good as the values of `evaluate`. On one AVX-512 core 4 to 8 ns a point
-    sampled, 10 to 25 ns integrated. At a sigma that is not positive all derivatives but
-    that to the offset are NaN.
+    The derivatives are analytic and as exact as the values of `evaluate`. On one AVX-512 core a
+    sampled point takes 4 to 8 ns, an integrated one 10 to 25 ns. At a sigma that is not positive
+    all derivatives except the one by the offset are NaN.
 
     Examples
     --------
@@ -287,11 +290,11 @@ def image(
     Parameters
     ----------
     params : array (..., P)
-        Parameters in the order of the model (see ``fastgauss.models``). A sigma that is
-        not positive gives NaN. Images of dask's or xarray's parameters are of that kind.
+        Parameters in the order of the model (see `evaluate`). A sigma that is not positive gives
+        NaN. Parameters of dask or xarray give images of that library.
     shape : tuple of int
-        ``(x,)``, ``(y, x)`` or ``(z, y, x)`` lengths in pixels: array-axis order. It says
-        how many dimensions the model has.
+        Lengths in pixels ``(x,)``, ``(y, x)`` or ``(z, y, x)``, in the order of the array's axes.
+        Its length is the number of dimensions of the model.
     model, pixel, threads
         As in `evaluate`.
     out : array (...) + shape, optional
@@ -309,10 +312,10 @@ def image(
 
     Notes
     -----
-    An unrotated model is a product of one table an axis: an 11 x 11 image takes 0.13 us
-    sampled and 0.3 us integrated on one AVX-512 core, a large one 0.2 ns a pixel. A rotated
-    one takes 1.4 to 2.5 ns a pixel, 12 to 15 ns integrated. Many spots on one image: sum over the
-    leading axis, in chunks.
+    An unrotated model is a product of one table for each axis: on one AVX-512 core an image of 11 x
+    11 pixels takes 0.13 us sampled and 0.3 us integrated, and a large image 0.2 ns a pixel. A
+    rotated model takes 1.4 to 2.5 ns a pixel sampled, 12 to 15 ns integrated. For many spots on one
+    image, sum over the leading axis, in chunks.
 
     Examples
     --------

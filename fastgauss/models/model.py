@@ -47,7 +47,7 @@ class Model:
     names : tuple of str
         The parameters, in the order in which arrays hold them.
     constants : tuple of float
-        What the model knows beside its parameters.
+        Numbers that define the model and are not fitted.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Model:
 
     @cached_property
     def sigmas(self) -> tuple[int, ...]:
-        """Where the widths stand, one for each axis in the order x, y, z."""
+        """Indices of the widths among the parameters, one for each axis in the order x, y, z."""
         found = tuple(i for i, name in enumerate(self.names) if name.startswith("sigma"))
         return found if len(found) == self.ndim else found * self.ndim
 
@@ -72,11 +72,11 @@ class Model:
 
     @property
     def start_size(self) -> int:
-        """Numbers that ``from_start`` takes."""
+        """Number of starting values that ``from_start`` takes."""
         return self.size
 
     def from_start(self, start: np.ndarray) -> np.ndarray:
-        """Starting values from those that the moments of spots give."""
+        """Starting values of this model from those that the moments of spots give."""
         return start
 
     @property
@@ -103,11 +103,11 @@ class Model:
         """Give results and their packed covariances the usual form, in place."""
 
     def plain(self, params: np.ndarray) -> tuple[Model, np.ndarray]:
-        """The same spots as a model without constants; this one, if it has none."""
+        """The same spots as spots of a model without constants: this model, if it has none."""
         return self, params
 
     def from_plain(self, jacobian: np.ndarray, params: np.ndarray) -> np.ndarray:
-        """Derivatives by this model's parameters from those by the plain model's."""
+        """Derivatives by this model's parameters from those by the plain model's parameters."""
         return jacobian
 
 
@@ -164,9 +164,9 @@ def find_model(columns: Container[str], name: str | None = None) -> Model:
     Parameters
     ----------
     columns : container of str
-        Names of columns, others among them.
+        Names of columns; other columns may be among them.
     name : str, optional
-        Which, where several models have these parameters, as in one dimension.
+        Name of the model, needed where several models have these parameters, as in one dimension.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def find_model(columns: Container[str], name: str | None = None) -> Model:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such model.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def get_model(name: str | Model, ndim: int) -> Model:
     Parameters
     ----------
     name : {"symmetric", "elliptic", "rotated"} or Model
-        In one dimension all mean the one profile there is. A Model is returned as it is.
+        In one dimension all three are the same profile. A Model is returned unchanged.
     ndim : int
         1, 2 or 3.
 

@@ -1,6 +1,7 @@
-"""The rotated model between its parameters and the sigma matrix in which it is fitted.
+"""Conversion of the rotated model between its parameters and the sigma matrix.
 
-With the rotation R(theta), the sigma matrix is P = R diag(sigma_x, sigma_y) R'.
+With the rotation R(theta), the sigma matrix is P = R diag(sigma_x, sigma_y) R'. Fits use its
+entries as coordinates.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def to_sigma_matrix(params: np.ndarray) -> np.ndarray:
 
 
 def from_sigma_matrix(start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Parameters (n, 7) whose theta keeps to its bounds; the sigmas are those along it."""
+    """Parameters (n, 7) with theta within its bounds; the sigmas are those along that theta."""
     params = np.array(start)
     p, q, r = start[:, 3], start[:, 4], start[:, 5]
     theta = np.clip(0.5 * np.arctan2(2 * r, p - q), lower[:, _THETA], upper[:, _THETA])
@@ -34,9 +35,9 @@ def from_sigma_matrix(start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -
 
 
 def make_canonical(params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -> None:
-    """Give results their usual form, in place, as far as no bound speaks of it.
+    """Bring results to the canonical form, in place, where no bound forbids it.
 
-    Where sigma_x, sigma_y and theta are free: sigma_x >= sigma_y; where theta is:
+    Where sigma_x, sigma_y and theta are free, sigma_x >= sigma_y; where theta is free,
     -pi/2 < theta <= pi/2.
     """
     free = (bounds[0] == -np.inf) & (bounds[1] == np.inf)

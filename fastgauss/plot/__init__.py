@@ -1,6 +1,6 @@
-"""Pictures of fits, with matplotlib and without any global state of pyplot.
+"""Pictures of fits, with matplotlib and without the global state of pyplot.
 
-The library is imported when a function here is called.
+matplotlib is imported when a function here is called.
 """
 
 from ..register.plot import plot_displacements

@@ -1,4 +1,4 @@
-"""A picture of how right reported errors are; public in ``fastgauss.plot``."""
+"""Calibration of errors: a picture that compares reported errors with true ones."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from ..results.columns import describe
 if TYPE_CHECKING:
     from ..results.fit_result import FitResult
 
-_WIDE = 4.5  # pulls beyond are counted in the last bin
+_WIDE = 4.5  # larger pulls are counted in the last bin
 _BIN = 0.3
-_GROUP = 50  # spots whose misses make one empirical error
+_GROUP = 50  # spots from which one empirical error is computed
 _GROUPS = 12
-_DECADES = 30.0  # largest by least error where logarithms tell more
+_DECADES = 30.0  # ratio of the largest to the smallest error from which the axis is logarithmic
 _SIDE = 2.6  # inches of a panel
 
 
 def plot_calibration(
     result: FitResult, truth: ArrayLike | Mapping[str, ArrayLike], *, figure: Any = None
 ) -> Any:
-    """Draw how far fits are from the truth, measured by the errors that they report.
+    """Draw deviations of fits from the truth relative to the reported errors.
 
-    Above, for each parameter, the histogram of pulls, (fitted - true) / reported error, beside
-    the unit normal that they follow if errors are right; the title tells their mean and
-    standard deviation. Below, the root mean square of the misses of spots with about the same
-    reported error, over that error: on the line if errors are right.
+    The upper panels show, for each parameter, the histogram of pulls, (fitted - true) / reported
+    error, with the unit normal distribution that they have if the errors are right; the title shows
+    their mean and standard deviation. The lower panels show the root mean square of the deviations
+    of spots with about the same reported error, over that error; it lies on the line if the errors
+    are right.
 
     Parameters
     ----------
     result : FitResult
-        Fits of n spots. Those that converged count, and parameters that have errors.
+        Fits of n spots. Only fits that converged and parameters with errors are used.
     truth : array_like (P,) or (n, P), or dict of str to float or (n,)
-        True values of all parameters, or of some by name.
+        True values of all parameters, or of some of them by name.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------
     matplotlib.figure.Figure or SubFigure
-        The figure, with two axes a parameter.
+        The figure, with two axes for each parameter.
 
     Raises
     ------
     TypeError, ValueError
-        If the truth does not fit the result.
+        If the truth and the result do not belong together.
     ImportError
         If matplotlib is missing.
 
@@ -111,13 +112,13 @@ def _truth(result: FitResult, truth: Any) -> dict[str, np.ndarray]:
 def _misses(
     result: FitResult, truth: dict[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fitted less true, and the reported error, of what has one."""
+    """Fitted minus true value, and the reported error, for each parameter that has an error."""
     good, errors = result.converged, result.errors
     found = {}
     for name, values in truth.items():
         column = result.names.index(name)
         miss, error = (result.params[:, column] - values)[good], errors[good, column]
-        if name == "theta":  # an axis: half a turn is none
+        if name == "theta":  # theta is the angle of an axis: it is the same after half a turn
             miss = (miss + np.pi / 2) % np.pi - np.pi / 2
         with np.errstate(invalid="ignore"):
             known = (error > 0) & np.isfinite(miss) & np.isfinite(error)
@@ -154,7 +155,7 @@ def _draw_errors(axes: Any, name: str, unit: str, miss: np.ndarray, error: np.nd
     low, high = both.min() / 1.4, both.max() * 1.4
     axes.plot([low, high], [low, high], color="black", linewidth=1)
     axes.set(xlim=(low, high), ylim=(low, high), xlabel=f"reported error of {name}{unit}")
-    if high > _DECADES * low:  # within a decade a logarithm's ticks would crowd
+    if high > _DECADES * low:  # within a decade, ticks of a logarithmic axis would overlap
         axes.set(xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_formatter(NullFormatter())

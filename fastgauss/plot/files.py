@@ -1,4 +1,4 @@
-"""Figures as files; public in ``fastgauss.plot``."""
+"""Figures written to files: `save_plot`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DPI = 160
 
 
 def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> None:
-    """Write a figure as PNG, PDF or SVG, by the end of the name; whole or not at all.
+    """Write a figure as PNG, PDF or SVG, completely or not at all.
 
     Parameters
     ----------
     path : path-like
-        Where to; its directory must exist.
+        File to write, whose ending selects the format; its directory must exist.
     figure : matplotlib.figure.Figure
         What to write.
     dpi : float, optional
@@ -43,6 +43,6 @@ def save_plot(path: str | os.PathLike, figure: Any, *, dpi: float = _DPI) -> Non
     ...     save_plot(pathlib.Path(folder, "empty.png"), Figure((1, 1)))
     """
     check_plot(path)
-    figure.draw_without_rendering()  # the layout that follows knows how wide labels are now
+    figure.draw_without_rendering()  # so that the layout knows how wide labels are
     with replacing(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=dpi)

@@ -1,4 +1,4 @@
-"""A picture of regions of interest; public in ``fastgauss.plot``."""
+"""Pictures of regions of interest: data, fitted model and residual."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ..base.figures import (
 if TYPE_CHECKING:
     from ..results.fit_result import FitResult
 
-_MOST = 12  # ROIs shown unless told
-_ACROSS = 12  # ROIs beside each other
-_SIDE = 1.25  # inches, of a ROI
+_MOST = 12  # ROIs shown by default
+_ACROSS = 12  # ROIs in a row of the figure
+_SIDE = 1.25  # inches: side of a ROI
 
 
 def plot_rois(
@@ -36,27 +36,27 @@ def plot_rois(
     rows: Sequence[int] | None = None,
     figure: Any = None,
 ) -> Any:
-    """Draw regions of interest, the model that was fitted to each, and what it leaves.
+    """Draw regions of interest, the model fitted to each, and the residual.
 
-    A column a ROI: data and model in one grey scale, whose ends the title tells, and the
-    residual from blue (-) to red (+), whose ends stand below it. A cross marks the fitted centre,
-    in another colour where the fit did not converge, and the status then stands in the title.
+    Each ROI is a column: data and model in one grey scale, whose ends are in the title, and the
+    residual from blue (-) to red (+), whose ends are below it. A cross marks the fitted centre. If
+    the fit did not converge, the cross has another colour and the title shows the status.
 
     Parameters
     ----------
     rois : array_like (n, y, x) or (n, z, y, x)
-        What was fitted; of a volume the slice nearest the fitted z is shown.
+        The ROIs that were fitted; of a volume the slice nearest to the fitted z is shown.
     result : FitResult
-        What `fit_rois` returned for them.
+        The result of `fit_rois` for them.
     rows : sequence of int, optional
-        Which to show; by default the first 12.
+        Which ROIs to show; by default the first 12.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------
     matplotlib.figure.Figure or SubFigure
-        The figure, with three axes a ROI.
+        The figure, with three axes for each ROI.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def plot_rois(
     bands = max(1, -(-len(chosen) // _ACROSS))
     across = min(_ACROSS, max(len(chosen), 1))
     height, width = stack.shape[-2:]
-    # a strip is drawn no thinner than a quarter of its length
+    # a long ROI is drawn at least a quarter as wide as long
     aspect = "auto" if max(height, width) > 4 * min(height, width) else "equal"
     if figure is None:
         unit = _SIDE / max(height, width, 1)

@@ -1,4 +1,4 @@
-"""A picture of slices of a volume; public in ``fastgauss.plot``."""
+"""Pictures of slices of a volume."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..base.figures import MISSING, new_figure, stretch, style
 from ..base.grid import Grid, as_grid
 
 _NAMES = ("z", "y", "x")
-_SLICES = 4  # along an axis unless told
-_ACROSS = 4  # slices beside each other
-_LONG = 5.0  # sides of a slice at which it is stretched
-_PANEL = 3.4  # inches
+_SLICES = 4  # slices along an axis by default
+_ACROSS = 4  # slices in a row of the figure
+_LONG = 5.0  # ratio of the sides from which a slice is drawn stretched
+_PANEL = 3.4  # inches: a panel
 
 
 def plot_slices(
@@ -30,36 +30,36 @@ def plot_slices(
     cmap: str = "magma",
     figure: Any = None,
 ) -> Any:
-    """Draw slices of a volume in the coordinates of its grid, in one scale of colours.
+    """Draw slices of a volume in the coordinates of its grid, with one colour scale.
 
     Parameters
     ----------
     volume : array_like (z, y, x)
-        Values at the nodes of the grid. What is not finite has a colour of its own.
+        Values at the nodes of the grid. Values that are not finite have their own colour.
     grid : Grid, optional
-        Where the nodes lie; without it coordinates are indices.
+        The positions of the nodes; by default coordinates are indices.
     axis : int, optional
-        Slices across this axis, at the coordinates `at`; without it one across each axis, which
-        meet in the point `at`, shown by lines.
+        Slices across this axis, at the coordinates `at`. By default one slice across each axis;
+        lines show the point `at`, in which the slices meet.
     at : float or sequence of floats, optional
-        Coordinates; the nearest node is shown. By default the middle of the grid, or 4 evenly
-        spaced slices across `axis`.
+        Coordinates of the slices; the nearest nodes are shown. By default the middle of the grid,
+        or 4 evenly spaced slices across `axis`.
     unit : str, optional
-        Of the grid's coordinates; "voxels" without a grid.
+        Unit of the grid's coordinates; "voxels" without a grid.
     label, cmap : str
-        What the colours are, and which.
+        Label of the colour scale, and name of the colour map.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------
     matplotlib.figure.Figure or SubFigure
-        The figure, with an axes a slice, and one for the scale of colours.
+        The figure, with axes for each slice and for the colour scale.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or a slice would lie outside the grid.
+        If an argument is of the wrong kind, shape or value, or a slice would lie outside the grid.
     ImportError
         If matplotlib is missing.
 

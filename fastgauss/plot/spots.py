@@ -1,4 +1,4 @@
-"""Spots over their image, and what their fit leaves; public in ``fastgauss.plot``."""
+"""Pictures of spots over their image, and of the residual of the fits."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from ..results.fit_result import FitResult
 
 _PANEL = 5.0  # inches, the longer side of a panel
-_NOISES = 5.0  # of the residual, shown as black and white
-_STRIP = 12  # lengths by widths from which on an image is drawn wider than it is
-_SPOTS = 4096  # evaluated at a time
+_NOISES = 5.0  # noise levels of the residual that are shown as black and white
+_STRIP = 12  # ratio of the sides from which an image is drawn stretched
+_SPOTS = 4096  # spots that are evaluated at a time
 
 
 def _residual(image: np.ndarray, result: FitResult, box: int) -> np.ndarray:
     """The image minus, in each spot's box, the profile that was fitted there.
 
-    Every fit explains its box alone, so where boxes overlap the profile of the nearest
-    spot counts. The offset stays, and with it the least value of the profile in the box,
-    which for a spot wider than the box is background too.
+    A fit describes only its box, so where boxes overlap the profile of the nearest spot is
+    subtracted. The offset stays in the residual, and so does the smallest value of the profile in
+    the box, which for a spot wider than the box is background too.
     """
     height, width = image.shape
     residual = image.astype(np.float64).ravel()
@@ -60,7 +60,7 @@ def _residual(image: np.ndarray, result: FitResult, box: int) -> np.ndarray:
 
 
 def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
-    """Outline what converged, and cross where the others were left."""
+    """Draw ellipses around spots that converged, and crosses at the others."""
     from matplotlib.collections import EllipseCollection
 
     good = result.converged
@@ -119,7 +119,7 @@ def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
 
 
 class _Drawing(NamedTuple):
-    """An image with its spots outlined, and what follows on it."""
+    """A figure whose first panel shows the image with its spots."""
 
     image: np.ndarray
     figure: Any
@@ -128,7 +128,7 @@ class _Drawing(NamedTuple):
 
 
 def _begin(image: Any, result: FitResult, n_sigma: Any, count: int, figure: Any) -> _Drawing:
-    """Check the arguments that plots of an image have, and draw the first of ``count`` panels."""
+    """Check the arguments of plots of an image, and draw the first of ``count`` panels."""
     image = shown_image(image)
     n_sigma = check.number("n_sigma", n_sigma, above=0)
     if result.model.ndim != 2:
@@ -151,25 +151,25 @@ def plot_spots(
     n_sigma: float = 2.0,
     figure: Any = None,
 ) -> Any:
-    """Draw an image with its fitted spots, and beside it what the fit leaves.
+    """Draw an image with its fitted spots, and the residual of the fits beside it.
 
-    The left panel shows the image, an ellipse around each spot that converged
-    and a cross where a fit did not. The right panel shows, in the same grey
-    scale, the image minus the profile fitted in each box (where boxes overlap, that
-    of the nearest spot). The local background stays: a good fit makes its spot vanish.
+    The left panel shows the image, with an ellipse around each spot that converged and a cross at
+    each spot that did not. The right panel shows, in the same grey scale, the image minus the
+    profile fitted in each box (where boxes overlap, that of the nearest spot). The local background
+    is not subtracted, so that a good fit leaves only background.
 
     Parameters
     ----------
     image : array_like, shape (Y, X)
         The image that was fitted.
     result : FitResult
-        What `fit_spots` returned for it.
+        The result of `fit_spots` for it.
     box : int, optional
         Side, in pixels, of the windows in which profiles are subtracted.
     n_sigma : float, optional
         Size of the ellipses, in sigmas.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------
@@ -179,8 +179,7 @@ def plot_spots(
     Raises
     ------
     TypeError, ValueError
-        If `image` is not a 2-D image with a finite pixel, or another argument
-        is out of its range.
+        If `image` is not a 2-D image with a finite pixel, or another argument is out of its range.
     ImportError
         If matplotlib is missing.
 
@@ -205,23 +204,23 @@ def plot_spots(
 def plot_joint(
     image: np.ndarray, result: FitResult, *, n_sigma: float = 2.0, figure: Any = None
 ) -> Any:
-    """Draw an image with its spots, the model of all spots together, and what that leaves.
+    """Draw an image with its spots, the model of all spots together, and the residual.
 
-    The first panel shows the image, an ellipse around each spot that converged and a
-    cross where a fit did not; the second, in the same grey scale, ``result.render``: all
-    spots and the background; the third their difference, black to white from -5 to +5 times
-    its noise, which the title tells.
+    The first panel shows the image, with an ellipse around each spot that converged and a cross at
+    each spot that did not. The second panel shows, in the same grey scale, ``result.render``: all
+    spots and the background. The third panel shows the difference, black to white from -5 to +5
+    times its noise, which is in the title.
 
     Parameters
     ----------
     image : array_like, shape (Y, X)
         The image that was fitted.
     result : FitResult
-        What `fit_joint`, or `fit_spots` with ``joint=True``, returned for it.
+        The result of `fit_joint`, or of `fit_spots` with ``joint=True``, for it.
     n_sigma : float, optional
         Size of the ellipses, in sigmas.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------
@@ -231,8 +230,7 @@ def plot_joint(
     Raises
     ------
     TypeError, ValueError
-        If `image` is not a 2-D image with a finite pixel, or another argument
-        is out of its range.
+        If `image` is not a 2-D image with a finite pixel, or another argument is out of its range.
     ImportError
         If matplotlib is missing.
 

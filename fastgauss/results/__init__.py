@@ -1,4 +1,4 @@
-"""What a fit returns: `FitResult`, a row for each spot."""
+"""The result of a fit: `FitResult`, with one row for each spot."""
 
 from ..base.status import Status
 from .background import Background

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Background(NamedTuple):
-    """What a joint fit knows of the background between spots."""
+    """The background between spots that a joint fit found or was given."""
 
     known: np.ndarray | None  # of the image's shape
     terms: np.ndarray  # (frames or 1, t): constant and slopes; t = 0 if known

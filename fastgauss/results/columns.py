@@ -1,7 +1,7 @@
-"""The columns of a table of spots: units and meanings, told in one place.
+"""Units and meanings of the columns of a table of spots.
 
-Lengths are pixels ("px"), angles radians ("rad"). "value" is the unit of the image: counts,
-photons, whatever its pixels hold.
+Lengths are in pixels ("px"), angles in radians ("rad"). "value" is the unit of the image's pixels:
+counts, photons or another.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 
 def describe(model: Model, absolute: bool) -> dict[str, tuple[str, str]]:
-    """Unit and meaning of every column that spots of this model may have."""
+    """Unit and meaning of every column that a table of spots of this model can have."""
     known = dict(COLUMNS)
     del known["<parameter>_error"]
     if model.constants:

@@ -1,4 +1,4 @@
-"""Results of several fits as one."""
+"""Concatenation: the rows of several results as one result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fit returns: one row a spot, in the order in which the spots were given."""
+"""FitResult: parameters, uncertainties and statuses of fitted spots, one row for each."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class FitResult:
-    """Fitted spots: parameters, uncertainties and statuses, one row a spot.
+    """Fitted spots: parameters, uncertainties and statuses, one row for each spot.
 
-    Every parameter is also an attribute: ``result.x``, ``result.sigma``. Indexing
-    with a mask, a slice, an integer or an integer array gives a FitResult of those
-    rows. Instances can be pickled; `save` and `load` keep them in files.
+    Every parameter is also an attribute: ``result.x``, ``result.sigma``. Indexing with a mask, a
+    slice, an integer or an integer array gives a FitResult of those rows. A FitResult can be
+    pickled; `save` and `load` write it to a file and read it.
 
     Attributes
     ----------
@@ -36,20 +36,20 @@ class FitResult:
     names : tuple of str
         Names of the P parameters.
     errors : ndarray (n, P)
-        One standard error of each parameter.
+        Standard error of each parameter.
     covariance : ndarray (n, P, P)
-        As the option ``covariance`` of `fit_rois` says. Parameters that are fixed, or on a
-        bound, have none (0), and the others have that given these. NaN where the
-        parameters are not determined.
+        As the option ``covariance`` of `fit_rois` says. It is 0 for parameters that are fixed or on
+        a bound; for the other parameters it is the covariance with those held. NaN where the pixels
+        do not determine the parameters.
     objective : ndarray (n,)
         Weighted sum of squared residuals, or the deviance.
     pixels : ndarray (n,) of int
-        Number of pixels that exist.
+        Number of valid pixels.
     dof : ndarray (n,) of int
         Degrees of freedom: pixels less parameters that are not fixed.
     reduced_chi2 : ndarray (n,)
-        objective / dof: near 1 if the model is right, and weights are inverse variances
-        or the data Poisson.
+        objective / dof: near 1 if the model is right and the weights are inverse variances, or the
+        data are Poisson counts.
     p_value : ndarray (n,)
         Probability of a larger objective if the model is right. NaN for least squares
         without weights, whose objective has no known scale.
@@ -70,7 +70,7 @@ class FitResult:
     absolute : bool
         Whether the objective has a known scale: weights were given, or the data are counts.
     background : Background or None
-        What a joint fit found, unless it is an offset for each group of spots.
+        The background of a joint fit; None if it is an offset for each group of spots.
 
     Examples
     --------
@@ -128,12 +128,12 @@ class FitResult:
 
     @property
     def converged(self) -> np.ndarray:
-        """Where the fit converged."""
+        """Whether each fit converged."""
         return (self.status == Status.CONVERGED) | (self.status == Status.AT_BOUND)
 
     @property
     def reduced_chi2(self) -> np.ndarray:
-        """Objective by degrees of freedom; NaN where there are none."""
+        """The objective divided by the degrees of freedom; NaN where these are 0."""
         return self.objective / np.where(self.dof > 0, self.dof, np.nan)
 
     @property
@@ -204,7 +204,7 @@ class FitResult:
         return self.with_rows(self.rows.take(rows))
 
     def with_rows(self, rows: Rows) -> FitResult:
-        """Other rows of the same kind of fit."""
+        """A result of the same kind with other rows."""
         return FitResult(
             self.model,
             rows,
@@ -221,26 +221,26 @@ class FitResult:
         box: int = 11,
         threads: int | None = None,
     ) -> np.ndarray:
-        """The image of these spots: the model that was fitted.
+        """The image of these spots by the fitted model.
 
         Parameters
         ----------
         shape : tuple of ints
-            Of the image or volume, or of the stack where `frames` are known.
+            Shape of the image or volume, or of the stack if the result has `frames`.
         background : float or array of this shape, optional
-            What the spots stand on; 0 gives their light alone. By default what was fitted: the
-            offset, plane or array of a joint fit, else around each spot, within `box` pixels,
-            its offset, and elsewhere the median of all.
+            The background to which the spots are added; 0 gives the spots alone. By default the
+            fitted one: the offset, plane or array of a joint fit; else the offset of each spot
+            within `box` pixels around it, and elsewhere the median of all offsets.
         box : int
-            See `background`.
+            The window of each offset, see `background`.
         threads : int, optional
-            Threads at most.
+            Largest number of threads.
 
         Returns
         -------
         ndarray of `shape`, float64
-            Spots without parameters, and those dropped, are left out. Light is cut off where it
-            is below 1e-7 of the peak.
+            Spots that are NaN or dropped are left out. A profile is cut off where it is below 1e-7
+            of its peak.
 
         Raises
         ------
@@ -273,14 +273,15 @@ class FitResult:
         return {Status(codes[k]): int(counts[k]) for k in order}
 
     def sort(self, by: str | Sequence[str], descending: bool = False) -> FitResult:
-        """These spots in another order: by a column of `to_dict`, or by several.
+        """The same spots sorted by one column of `to_dict`, or by several.
 
         Parameters
         ----------
         by : str or sequence of str
             Columns, the most important first.
         descending : bool
-            The largest first. NaN comes last either way; equal spots stay in their order.
+            True: the largest value first. NaN is always last; spots with equal values keep their
+            order.
 
         Returns
         -------
@@ -307,24 +308,25 @@ class FitResult:
     def concatenate(
         cls, results: Iterable[FitResult], frames: ArrayLike | None = None
     ) -> FitResult:
-        """The spots of several results, such as those of the frames of a stack, as one.
+        """Concatenate several results, such as those of the frames of a stack.
 
         Parameters
         ----------
         results : iterable of FitResult
-            At least one; of one model, pixel and `absolute`.
+            At least one result; all with the same model, pixel and `absolute`.
         frames : int array, optional
-            The frame of each result. Without it all results have frames, or none has.
+            The frame of each result. If it is not given, either all results have frames or none
+            has.
 
         Returns
         -------
         FitResult
-            With the background of a joint fit if that is the same in all, else without.
+            With the background of a joint fit if it is the same in all results, else without one.
 
         Raises
         ------
         TypeError, ValueError
-            If the results are of several kinds, or there is none.
+            If the results differ in kind, or there is no result.
 
         Examples
         --------
@@ -352,24 +354,24 @@ class FitResult:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write this result to a file, from which `load` reads it; whole or not at all.
+        """Write this result to a file, completely or not at all; `load` reads it.
 
         Parameters
         ----------
         path : path-like
-            Ends in .parquet, .npz or .csv. Parquet and NPZ keep everything, to the bit: the
-            columns of `to_dict`, a column ``covariance`` (lower triangles by rows) and, as
-            metadata, the model, the background and (Parquet) units and meanings. CSV has the
-            columns of `to_dict` and model, pixel and absolute as words: correlations and the
-            background of a joint fit are lost, all that it holds is exact.
+            Ends in .parquet, .npz or .csv. Parquet and NPZ keep everything, to the bit: the columns
+            of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as metadata,
+            the model, the background and (Parquet) units and meanings. CSV holds the columns of
+            `to_dict` exactly, and model, pixel and absolute as text; correlations and the
+            background of a joint fit are lost.
 
         Raises
         ------
         ValueError
-            If the ending is another, or CSV is asked for an astigmatic model, whose curves
-            it cannot hold.
+            If the name has another ending, or a result of an astigmatic model is to be written as
+            CSV, which cannot hold its curves.
         OSError, ImportError
-            If the file cannot be written, or Parquet without pyarrow.
+            If the file cannot be written, or pyarrow, which Parquet needs, is missing.
 
         Examples
         --------
@@ -388,17 +390,18 @@ class FitResult:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FitResult:
-        """Read a result that `save`, or the command ``fastgauss fit``, wrote.
+        """Read a result that `save` or the command ``fastgauss fit`` wrote.
 
-        A CSV gives NaN for covariances of different parameters. A table without the words or
-        metadata of `save` is taken as sampled, of the model whose parameters its columns are.
+        From a CSV, covariances of two different parameters are NaN. A table that `save` did not
+        write is read as a result of the model whose parameters are among its columns, with pixel
+        "sample".
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such file, or it holds no result.
+            If there is no such file, or the file holds no result.
         ImportError
-            If it is Parquet and pyarrow is missing.
+            If the file is Parquet and pyarrow is missing.
 
         Examples
         --------
@@ -443,7 +446,7 @@ class FitResult:
         return dataframe(self)
 
     def _repr_html_(self) -> str:
-        """The first spots as a notebook shows them."""
+        """The first spots as HTML, for notebooks."""
         from .table import html
 
         return html(self)

@@ -1,4 +1,4 @@
-"""The image that a result stands for."""
+"""The model image of a result: FitResult.render."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compose(
 
 
 def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarray:
-    """Add the spots' light, in place."""
+    """Add the profiles of the spots to the image, in place."""
     if not len(spots) or not image.size:
         return image
     plain, params = spots.model.plain(spots.params)
@@ -61,7 +61,7 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
 def _ground(
     spots: FitResult, shape: tuple[int, ...], background: Any, box: int, threads: int | None
 ) -> np.ndarray:
-    """What the spots stand on."""
+    """The background to which the spots are added."""
     if background is not None:
         given = check.real_array("background", background)
         if given.ndim and given.shape != shape:
@@ -83,12 +83,12 @@ def _ground(
 
 
 def _per_frame(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One number for all, or one a frame, as it broadcasts."""
+    """One number for all frames, or one for each, in a shape that broadcasts."""
     return values[0] if len(values) == 1 else values.reshape(-1, *[1] * (len(shape) - 1))
 
 
 def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | None) -> np.ndarray:
-    """The offset of the nearest spot within its box, elsewhere the median."""
+    """The offset of the nearest spot whose box covers the pixel, else the median of all offsets."""
     offsets = spots.params[:, -1]
     image = np.full(shape, np.median(offsets) if len(offsets) else 0.0)
     centres = spots.positions

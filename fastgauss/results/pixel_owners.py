@@ -1,4 +1,4 @@
-"""Which spot each pixel belongs to."""
+"""The owner of each pixel: the nearest spot whose box covers the pixel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from ..base import thread_pool
 from ..kernels.results import pixel_owners
 
-_ROWS = 64  # a task's rows of the image, at least
+_ROWS = 64  # smallest number of image rows of a task
 
 
 def claim(
     extent: np.ndarray, exists: np.ndarray, centres: np.ndarray, boxes: np.ndarray,
     threads: int | None,
 ) -> np.ndarray:  # fmt: skip
-    """The owner of every pixel."""
+    """The index of the spot that owns each pixel, -1 where there is none."""
     owner = np.full(exists.size, -1, np.int32)
     nearest = np.full(exists.size, np.inf, np.float32)
 
@@ -52,7 +52,7 @@ def each_slab(
 def boxes_around(
     centres: np.ndarray, before: np.ndarray, extents: np.ndarray, extent: np.ndarray
 ) -> np.ndarray:
-    """Boxes (n, 6) from ``before`` pixels before the rounded centre, clipped to the image."""
+    """Boxes (n, 6) that begin ``before`` pixels before the rounded centre, clipped to the image."""
     far = np.abs(extents).max(initial=1) + extent.max()
     first = np.rint(np.clip(centres, -far, extent + far)).astype(np.int64) - before
     last = np.clip(first + extents, 0, extent)

@@ -1,4 +1,4 @@
-"""The arrays of a result: rows taken, joined and scattered."""
+"""The arrays of a result, one row for each spot: rows taken, joined and scattered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
         return Rows(*(None if column is None else column[index] for column in self))
 
     def scatter(self, index: np.ndarray, count: int, status: int) -> Rows:
-        """These rows at the places ``index`` of ``count``; the other rows have ``status`` alone."""
+        """``count`` rows: these at ``index``, the others NaN with this ``status``."""
         columns: list[np.ndarray | None] = []
         for column in self:
             if column is None:

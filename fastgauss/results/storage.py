@@ -1,9 +1,8 @@
-"""Results as files: a table of spots and beside it what is the same for all of them.
+"""Storage of results in files: a table of spots, and facts that are the same for all spots.
 
-The table is that of ``FitResult.to_dict`` and, but for CSV, a column "covariance" (n, k): the lower
-triangles, row by row. What is the same for all, ``facts``, goes into the metadata of a Parquet file
-and into an entry of an NPZ file; in CSV, which has no place for it, a column tells each fact that
-is a word.
+The table is that of ``FitResult.to_dict`` and, except in CSV, a column "covariance" (n, k): the
+lower triangles, row by row. The facts are the metadata of a Parquet file or an entry of an NPZ
+file. CSV has no place for metadata; there each fact that is a word is a column.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _COVARIANCE = "covariance"
-_WORDS = ("model", "pixel", "absolute")  # the facts that a CSV tells
+_WORDS = ("model", "pixel", "absolute")  # the facts that a CSV holds
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
 _INTEGERS = ("frame", "status", "iterations", "pixels", "dof")
 
@@ -41,7 +40,7 @@ _INTEGERS = ("frame", "status", "iterations", "pixels", "dof")
 
 
 def _to_text(array: np.ndarray | None) -> str | None:
-    """An array as letters; a constant image takes little room."""
+    """An array as text; a constant image takes little space."""
     if array is None:
         return None
     file = io.BytesIO()
@@ -95,7 +94,7 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
-    """What makes a `FitResult`: the model, the rows, and what is the same for all rows."""
+    """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
     table, text = tables.read_table(path)
     try:
         facts = _told(table) if text is None else json.loads(text)
@@ -106,7 +105,7 @@ def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
 
 
 def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The facts of a table without metadata, from its columns."""
+    """The facts of a table without metadata, read from its columns."""
     facts: dict[str, Any] = {"format": _FORMAT, "pixel": "sample", "absolute": False}
     for name in _WORDS:
         words = np.unique(table[name].astype(str)) if name in table else np.empty(0, str)
@@ -146,7 +145,7 @@ def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
-    """Packed covariances: those saved, or the squares of the errors and nothing else."""
+    """Packed covariances: the saved ones, or the squared errors with NaN off the diagonal."""
     size = model.size
     width = size * (size + 1) // 2
     if _COVARIANCE in table:

@@ -1,4 +1,4 @@
-"""Tables of spots for people: the first rows as text and as HTML, rows in another order."""
+"""Text, HTML and DataFrame views of a table of spots, and its order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from .fit_result import FitResult
 
-ROWS = 10  # shown
+ROWS = 10  # rows that a view shows
 _NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
 _STYLE = "text-align: right"
 
 
 def status_word(code: float) -> str:
-    """A status as people read it."""
+    """The name of a status as text for people."""
     return Status(int(code)).name.lower().replace("_", " ")
 
 
@@ -32,13 +32,13 @@ def _cell(name: str, value: float) -> str:
 
 
 def preview(table: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """The first rows as text, without the columns that only a program wants."""
+    """The first rows as text, without columns that only programs need."""
     names = [n for n in table if n not in _NOT_SHOWN and not n.endswith("_error")]
     return {name: [_cell(name, v) for v in table[name][:ROWS]] for name in names}
 
 
 def summary(result: FitResult) -> str:
-    """How many spots there are and how they ended."""
+    """How many spots there are, and how many have each status."""
     count = len(result)
     others = [
         f"{number} {status_word(code)}"
@@ -50,7 +50,7 @@ def summary(result: FitResult) -> str:
 
 
 def dataframe(result: FitResult) -> pd.DataFrame:
-    """The columns, with units and meanings among the attributes."""
+    """The columns as a DataFrame, with units and meanings among its attributes."""
     try:
         import pandas as pd
     except ImportError:
@@ -63,7 +63,7 @@ def dataframe(result: FitResult) -> pd.DataFrame:
 
 
 def html(result: FitResult) -> str:
-    """A result as a notebook shows it."""
+    """The first rows as HTML, for notebooks."""
     columns = preview(result[:ROWS].to_dict())
     known = describe(result.model, result.absolute)
 
@@ -90,7 +90,7 @@ def html(result: FitResult) -> str:
 
 
 def order(result: FitResult, by: Any, descending: Any) -> np.ndarray:
-    """Rows sorted by columns, the first the most important; NaN last, equal ones as they were."""
+    """The order of rows sorted by columns, the first column the most important; NaN is last."""
     names: Sequence[Any] = (by,) if isinstance(by, str) else tuple(by)
     if not names:
         raise ValueError("by must name a column, got none")
@@ -101,5 +101,5 @@ def order(result: FitResult, by: Any, descending: Any) -> np.ndarray:
         column = table[check.choice("by", name, table)]
         ranks = np.unique(column, return_inverse=True)[1].reshape(-1)
         keys += [-ranks if down else ranks, np.isnan(column)]
-    # numpy's last key is the first to compare
+    # numpy compares the last key first
     return np.lexsort([key for pair in zip(keys[-2::-2], keys[::-2], strict=True) for key in pair])

@@ -1,7 +1,8 @@
-"""Three dimensions from two: spots whose widths tell their distance from the focal plane.
+"""Calibration of astigmatism: `calibrate_astigmatism`.
 
-A weak cylindrical lens makes sigma_x and sigma_y different functions of z; the curves, and
-how spots are fitted with z as a parameter, stand in ``kernels/fit/astigmatic.py``.
+A weak cylindrical lens makes sigma_x and sigma_y different functions of z, so that the widths of a
+spot show its distance from the focal plane. The curves, and the fit with z as a parameter, are
+explained in ``kernels/fit/astigmatic.py``.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ def calibrate_astigmatism(
     stack : array (n, y, x)
         One frame for each z; all beads in one plane.
     z : array (n,)
-        Place of the stage, in the unit that fits shall report; six different ones at least.
+        Position of the stage, in the unit in which fits shall report z; at least six different
+        values.
     positions : array (beads, 2), optional
-        Row and column of each bead; without them `find_spots` looks in the mean frame.
+        Row and column of each bead; by default `find_spots` finds them in the mean frame.
     box, sigma
-        Window of a bead, and width of the spots to look for, as in `fit_spots`.
+        Window of a bead, and width of the spots to find, as in `fit_spots`.
     **options
         Further options of `fit_spots` (method, pixel, variance, mask, threads, ...).
 
@@ -49,12 +51,12 @@ def calibrate_astigmatism(
     Raises
     ------
     TypeError, ValueError
-        If shapes do not fit, or fewer than six frames have a bead that could be fitted.
+        If shapes do not agree, or fewer than six frames have a bead that was fitted.
 
     Notes
     -----
-    Elliptic fits of all beads in all frames, then a robust least-squares fit (soft L1) of
-    each defocus curve, weighted by the reported errors.
+    All beads are fitted with the elliptic model in all frames. Then each defocus curve is fitted by
+    robust least squares (soft L1), weighted by the reported errors.
 
     Examples
     --------
@@ -93,7 +95,7 @@ def _fit_curve(z: np.ndarray, sigma: np.ndarray, error: np.ndarray) -> np.ndarra
     from scipy.optimize import least_squares
 
     extent = float(np.ptp(z))
-    weight = 1.0 / np.hypot(error, 1e-3 * sigma)  # no width is known better than this
+    weight = 1.0 / np.hypot(error, 1e-3 * sigma)  # the smallest error that a width gets
 
     def residual(curve: np.ndarray) -> np.ndarray:
         scaled = np.array([curve[0], curve[1] * extent, curve[2] * extent, curve[3], curve[4]])

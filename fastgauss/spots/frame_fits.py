@@ -1,6 +1,6 @@
-"""Stacks of frames: the spots of every frame.
+"""Stacks: the spots of every frame, frame by frame.
 
-The shell's command and ``fastgauss.dask`` both go this way, a frame at a time.
+The command ``fastgauss fit`` and ``fastgauss.dask`` both use this function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..results.fit_result import FitResult
 def fit_frames(
     frames: Iterable[np.ndarray], fit: Callable[[int, np.ndarray], FitResult], first: int = 0
 ) -> Iterator[tuple[int, np.ndarray, FitResult]]:
-    """Number, pixels and spots of each frame; one without a finite pixel is passed over.
+    """Number, pixels and spots of each frame; a frame without a finite pixel is skipped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Fit_spots (the API)."""
+"""Fits of the spots of whole images: `fit_spots`."""
 
 from __future__ import annotations
 
@@ -46,48 +46,48 @@ def fit_spots(
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> FitResult:
-    """Find the spots of an image or volume, or take their positions, and fit each.
+    """Fit the spots of an image or volume, which are found first or given by their positions.
 
     Parameters
     ----------
     image : array (y, x) or (z, y, x)
-        One image or volume, of any real dtype; each frame of a movie and each colour of a
-        photograph is an image of its own. Pixels that are NaN do not exist; infinite ones
-        give their spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
+        One image or volume, of any real dtype; call the function for each frame of a movie and for
+        each colour of a photograph. A NaN is a missing pixel; an infinity gives its spots the
+        status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
     positions : array (n, ndim) or table, optional
-        (z,) row and column of each spot, or a table with columns (z,) y and x; without them
-        `find_spots` looks, with the options `sigma`, `threshold`, `min_distance` and
+        (z,) row and column of each spot, or a table with columns (z,) y and x. By default
+        `find_spots` finds them, with the options `sigma`, `threshold`, `min_distance` and
         `exclude_border`.
     model, method, pixel, covariance, max_iter, tol, threads, progress
         As in `fit_rois`.
     joint : bool
-        For crowded images: spots that overlap are fitted together, and more of them looked
-        for in the residual (see Notes). `guess`, and `fixed` or `bounds` by spot,
-        then need `positions`; covariance="sandwich" is not available.
+        For crowded images: spots that overlap are fitted together, and further spots are searched
+        for in the residual (see Notes). `guess`, and `fixed` or `bounds` with a value for each
+        spot, then need `positions`; covariance="sandwich" is not available.
     background : {"local", "constant", "plane"} or array, optional
-        As in `fit_joint`, with ``joint=True`` alone; by default "local".
+        As in `fit_joint`, only with ``joint=True``; by default "local".
     box : int or tuple of ints
-        Extent in pixels, of all axes or in array-axis order, of the window around the
-        rounded position. It ends at the border of the image (the pixels that exist are
-        fitted), and half-way to a neighbouring position along the axis that separates the
-        two most.
+        Extent in pixels, of all axes or in array-axis order, of the window around the rounded
+        position. The window is cut at the border of the image, and half-way to a neighbouring
+        position along the axis that separates the two most.
     polarity : {"bright", "dark"}
-        Spots to look for, and the sign of the amplitude that a fit starts from.
+        Whether spots are brighter or darker than their surroundings. It sets the sign of the
+        amplitude from which a fit starts.
     guess : array (P,) or (n, P), optional
         Starting values in the image's coordinates.
     weights, variance, mask : array of the image's shape, optional
-        As in `fit_rois`; each spot gets its window of them.
+        As in `fit_rois`; each fit uses the part in its window.
     fixed, bounds, shared : optional
-        As in `fit_rois`, centres in the image's coordinates.
+        As in `fit_rois`, with centres in the image's coordinates.
 
     Returns
     -------
     FitResult
-        One row a position, in image coordinates, in the order of `positions` or of
-        `find_spots` (strongest first). A window without enough pixels, or off the
-        image, has the status ``TOO_FEW_PIXELS``. With ``joint=True`` spots that are found and
-        then dropped are not in the result; of `positions` every row stays, with NaN and
-        the status ``DROPPED`` where the image does not show the spot beside the others.
+        One row for each spot, in image coordinates, in the order of `positions` or of `find_spots`
+        (strongest first). A window without enough pixels, or outside the image, has the status
+        ``TOO_FEW_PIXELS``. With ``joint=True`` spots that were found and then dropped are not in
+        the result. For given `positions` every row stays; where the image does not show the spot
+        beside its neighbours, the row is NaN with the status ``DROPPED``.
 
     Raises
     ------
@@ -96,18 +96,19 @@ def fit_spots(
 
     Notes
     -----
-    Each spot is fitted alone: what a neighbour spills into its window disturbs it. The
-    cost is that of `find_spots`, of `fit_rois`, and of a search for neighbours
-    (about 1 microsecond a spot).
+    Without `joint` each spot is fitted alone, and the light of a neighbour in its window disturbs
+    the fit. The cost is that of `find_spots`, of `fit_rois`, and of a search for neighbours (about
+    1 microsecond for each spot).
 
-    With ``joint=True`` spots are found, fitted by `fit_joint`, their light
-    subtracted, and spots looked for in the residual, above `threshold` and five times its
-    noise, and fitted with the others. A spot is dropped if its amplitude is below 4 standard
-    errors, or a stronger one within half a sigma. This ends when the residual shows no spot
-    that was not dropped there twice, after 20 rounds at most; last comes the fit with
-    all options. Widths that are free are held between rounds, at first at those of spots
-    that stand alone, else at `sigma`. With `positions` nothing is added. The cost is that
-    of three to six calls of `fit_joint`; rounds fit anew only what is near a change.
+    With ``joint=True`` spots are found and fitted by `fit_joint`. Then, in rounds, their model is
+    subtracted, and further spots are searched for in the residual, above `threshold` and five times
+    its noise, and fitted together with the others. A spot is dropped if its amplitude is below 4
+    standard errors, or if a stronger spot is within half a sigma. The rounds end, at the latest
+    after 20, when the residual shows no spot except those that were dropped twice at the same
+    place. A fit with all options follows. Between rounds free widths are held: first at the widths
+    of isolated spots, or at `sigma` if there are none. With `positions` no spots are added. The
+    cost is that of three to six calls of `fit_joint`; a round fits only the spots near a change
+    again.
 
     Examples
     --------

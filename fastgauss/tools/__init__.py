@@ -1,4 +1,4 @@
-"""Compilation ahead of use, configuration, and a page of speeds."""
+"""Tools: `warmup`, `show_config` and the benchmark of the command."""
 
 from .compilation import warmup
 from .info import show_config

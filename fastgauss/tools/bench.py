@@ -1,10 +1,9 @@
-"""``fastgauss bench``: one page on how fast it is on this machine, beside other packages.
+"""``fastgauss bench``: speeds on this machine, beside other packages.
 
-Each job is done by fastgauss and by each package in turn, again and again in one process, so that
-a busy machine slows all alike. A figure is the median over the turns, and so is each ratio. The
-first turn, which compiles, is not counted. A package that is missing, or fails, is left out and
-told at the end. The jobs themselves, and how each package is called, are in
-``tools/bench_jobs.py``.
+fastgauss and each other package do a job in turn, repeatedly and in one process, so that a busy
+machine slows all of them alike. Each speed and each ratio is the median over the turns. The first
+turn, which compiles, is not counted. Packages that are missing or fail are named at the end. The
+jobs, and how each package is called, are in ``tools/bench_jobs.py``.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from .bench_jobs import JOBS, MODULES
 from .bench_types import Job, Timed
 from .info import configuration
 
-FULL, QUICK = (1.0, 1.0), (0.25, 0.2)  # part of the items, and seconds that a job may take
+FULL, QUICK = (1.0, 1.0), (0.25, 0.2)  # fraction of the items, and seconds for a job
 _LEAST_TURNS, _MOST_TURNS = 3, 50
 _US = "fastgauss"
 
 
 class Row(NamedTuple):
-    """One package's figure in one job."""
+    """The speed of one package in one job."""
 
     job: str
-    package: str  # and how it is called, after a comma
+    package: str  # name of the package and, after a comma, of the function
     speed: float  # items a second
-    ratio: float  # our speed by theirs; 1 for us
+    ratio: float  # the speed of fastgauss by this package's; 1 for fastgauss
 
 
 def take_turns(
@@ -60,7 +59,7 @@ def take_turns(
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Without what the packages print and warn of."""
+    """Suppress the output and the warnings of the packages."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -71,7 +70,7 @@ def _hushed() -> Iterator[None]:
 
 
 def _why(package: str, error: BaseException) -> str:
-    """What is the matter with a package, in a few words."""
+    """The reason why a package is left out, in a few words."""
     module = MODULES.get(package, package)
     if isinstance(error, ImportError) and importlib.util.find_spec(module) is None:
         return "not installed"
@@ -80,7 +79,7 @@ def _why(package: str, error: BaseException) -> str:
 
 
 def compare(job: Job, scale: float, threads: int, seconds: float) -> tuple[list[Row], dict]:
-    """The rows of one job, ours first, and why packages are not among them."""
+    """The rows of one job, fastgauss first, and the reasons why packages are left out."""
     ours, peers = job.prepare(scale, threads)
     ours.call()
     timed: dict[str, Timed] = {_US: ours}
@@ -91,7 +90,7 @@ def compare(job: Job, scale: float, threads: int, seconds: float) -> tuple[list[
             try:
                 one = prepare()
                 one.call()
-            except Exception as error:  # whatever is wrong with somebody else's package
+            except Exception as error:  # another package may raise any error
                 left_out[package] = _why(package, error)
             else:
                 timed[name] = one
@@ -139,7 +138,7 @@ def _print_rows(rows: Sequence[Row], unit: str) -> None:
 
 
 def choose(jobs: Sequence[str] | None) -> dict[str, Job]:
-    """The jobs of those names, all by default."""
+    """The jobs of these names, by default all."""
     names = list(JOBS) if not jobs else [check.choice("jobs", name, tuple(JOBS)) for name in jobs]
     return {name: JOBS[name] for name in names}
 
@@ -156,7 +155,8 @@ def bench(
     quick : bool
         A fifth of the time, with less certain figures.
     threads : int or None
-        Of fastgauss, and of the packages that have threads; None for as many as fastgauss takes.
+        Threads of fastgauss and of the packages that have threads; None for the default of
+        fastgauss.
     """
     if JIT_DISABLED:
         raise ValueError("bench needs compiled code, and NUMBA_DISABLE_JIT is set")

@@ -1,10 +1,10 @@
-"""The jobs of ``fastgauss bench``: one table of how fastgauss and each other package do the same.
+"""The jobs of ``fastgauss bench``: how fastgauss and each other package do them.
 
-A job is prepared for a part of its items and a number of threads; what comes is our timed call
-and, for each package, a function that makes its own. A package is imported there and nowhere
-else, so that one which is missing or broken costs its own row alone. Data are those that
-people have: photons in spots of sigma 1.3, noise, uniform points. Slow packages get fewer items,
-and speeds are in items a second.
+A job is prepared for a fraction of its items and a number of threads. It returns the timed call of
+fastgauss and, for each other package, a function that makes the timed call of that package. Only
+this function imports the package, so that only its row is lost if the package is missing or broken.
+The data are typical: photons in spots of sigma 1.3, noise, uniform points. Slow packages get fewer
+items; speeds are in items a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..sums.scatter_add import add_at
 from .bench_spots import find_jobs, fit_jobs, value_jobs
 from .bench_types import Job, Timed
 
-MODULES = {  # what a package is imported by, where that is not its name
+MODULES = {  # name of the module, where it differs from that of the package
     "OpenCV": "cv2",
     "boost-histogram": "boost_histogram",
     "fast-histogram": "fast_histogram",
@@ -39,7 +39,7 @@ MODULES = {  # what a package is imported by, where that is not its name
 
 
 def _numpy_stamps(shape: tuple, positions: np.ndarray, sigmas: np.ndarray, reach: float) -> Timed:
-    """The loop over separable stamps that people write."""
+    """A plain loop that adds separable stamps."""
     image = np.zeros(shape)
 
     def call() -> None:
@@ -95,7 +95,7 @@ def _volumes(scale: float, threads: int) -> tuple:
         angles = [np.ascontiguousarray(axis) for axis in places.T * (2 * np.pi / side) - np.pi]
         plan = finufft.Plan(
             1, out.shape, eps=1e-8, spreadinterponly=1, upsampfac=2.0, nthreads=threads
-        )  # a kernel 9 nodes wide, as ours is
+        )  # a kernel 9 nodes wide, like that of fastgauss
         strengths, grid = np.ones(count, complex), np.zeros(out.shape, complex)
 
         def call() -> None:
@@ -197,7 +197,7 @@ def _filters(dtype: str, scale: float, threads: int) -> tuple:
         import cv2
 
         cv2.setNumThreads(threads)
-        size = 2 * int(4 * sigma + 0.5) + 1  # scipy's
+        size = 2 * int(4 * sigma + 0.5) + 1  # that of scipy
         border = cv2.BORDER_REFLECT
         return Timed(
             lambda: cv2.GaussianBlur(image, (size, size), sigma, borderType=border), image.size

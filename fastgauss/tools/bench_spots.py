@@ -1,4 +1,4 @@
-"""Jobs of spots, and how peers do them."""
+"""Jobs of ``fastgauss bench`` on spots, and how other packages do them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..models.evaluation import evaluate
 from .bench_types import Timed
 
 SIGMA = 1.3
-HEIGHT = 50.0  # half the faintest spot: the threshold of all finders
+HEIGHT = 50.0  # half the amplitude of the faintest spot: the threshold of all finders
 TOL, MAX_ITER = 1e-4, 20
 Find = Callable[[np.ndarray], np.ndarray]
 
@@ -25,13 +25,13 @@ Find = Callable[[np.ndarray], np.ndarray]
 
 
 def _gaussian(grid: Any, a: Any, x0: Any, y0: Any, sx: Any, sy: Any, b: Any) -> np.ndarray:
-    """The elliptic model in plain numpy, as people write it."""
+    """The elliptic model in plain numpy."""
     x, y = grid
     return a * np.exp(-0.5 * (((x - x0) / sx) ** 2 + ((y - y0) / sy) ** 2)) + b
 
 
 def _spots(count: int, side: int, model: str) -> tuple[np.ndarray, np.ndarray]:
-    """ROIs with a spot each in Poisson noise, and starts that are off by up to a fifth."""
+    """ROIs with a spot each in Poisson noise, and starting values with errors up to a fifth."""
     rng = np.random.default_rng(0)
     middle = (side - 1) / 2 + rng.uniform(-0.5, 0.5, (count, 2))
     widths = np.array([1.2, 1.6] if model == "elliptic" else [1.3]) * rng.uniform(
@@ -56,7 +56,7 @@ def _picassosr(rois: np.ndarray, guess: np.ndarray, model: str, method: str) -> 
 
 
 def _scipy_fit(rois: np.ndarray, guess: np.ndarray, model: str, method: str) -> Timed:
-    """The loop that people write: curve_fit, or minimize of the likelihood."""
+    """A plain loop over scipy: curve_fit, or minimize of the likelihood."""
     from scipy.optimize import curve_fit, minimize
 
     y, x = (axis.ravel() for axis in np.indices(rois.shape[1:]))
@@ -99,7 +99,7 @@ def scipy_finder() -> Find:
     from scipy.ndimage import gaussian_laplace, maximum_filter
 
     def find(image: np.ndarray) -> np.ndarray:
-        response = -2 * SIGMA**2 * gaussian_laplace(image, SIGMA)  # a spot shows its height
+        response = -2 * SIGMA**2 * gaussian_laplace(image, SIGMA)  # of a spot: its amplitude
         return np.argwhere((response == maximum_filter(response, 5)) & (response > HEIGHT))
 
     return find

@@ -1,4 +1,4 @@
-"""A timed call, a job."""
+"""Types of a benchmark: a timed call, a job."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Call = Callable[[], Any]
 
 
 class Timed(NamedTuple):
-    """A call, and how many items it does."""
+    """A call, and the number of items that it does."""
 
     call: Call
     items: float
 
 
 class Job(NamedTuple):
-    """A row of the table: what is done, counted in what, and by whom."""
+    """A job of the table: its name, its unit, and who does it."""
 
     title: str
     unit: str

@@ -1,4 +1,4 @@
-"""What is installed and what it runs on, for reports and for the curious."""
+"""`show_config`: versions, processor, threads and the cache of compiled code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Separable filters."""
+"""Kernels of separable filters."""

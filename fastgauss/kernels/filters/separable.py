@@ -4,7 +4,7 @@ A filter is a sum of *terms*, each a product of one symmetric or antisymmetric p
 
     out[z, y, x] = sum_t sum_ijk f_t0(i) f_t1(j) f_t2(k) source[z + i, y + j, x + k]
 
-One term is a smoothing; d terms are a Laplacian of Gaussian in d dimensions. A profile of
+Smoothing has one term; a Laplacian of Gaussian in d dimensions has d terms. A profile of
 radius r is given by its half f(0) .. f(r), and f(-k) = +-f(k). Each axis has a map that says
 which element lies at the places ``-reach .. n + reach - 1``; a negative entry means a constant.
 
@@ -16,8 +16,9 @@ rows; a few groups of WIDTH rows at a time go through all axes while they stay i
     source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
     each) --x, sum of terms, transpose--> out
 
-The tails of a profile are summed first, one pair of elements at a time, and every element by the
-same instructions, so that its bits do not depend on units, nor on where it lies in a register.
+The tails of a profile are summed first, one pair of elements at a time. Every element is computed
+by the same instructions, so that its bits depend neither on the units nor on its place in a
+register.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ ROWS = 4  # results of a line that share their loads
 class Plan(NamedTuple):
     """Sizes: of a unit of the result, of the source, of the filter, and of scratch memory.
 
-    A line along x has ``shape[2] + 2 * reach[2]`` places; a row of the source lies from the place
-    ``shift`` on, and its map says where the ends come from.
+    A line along x has ``shape[2] + 2 * reach[2]`` places; a row of the source begins at the place
+    ``shift``, and the map says which elements fill the ends.
 
     Scratch holds rows of WIDTH lanes in the volume's dtype: ``depths`` of tile * depth,
     ``strips`` of (terms if deep else 1) * planes * tile * height, ``lines`` of terms * planes *
@@ -45,14 +46,14 @@ class Plan(NamedTuple):
     """
 
     shape: tuple[int, int, int]  # of the unit
-    strides: tuple[int, int]  # elements from a plane, a row of the result to the next
+    strides: tuple[int, int]  # distances of planes and of rows of the result, in elements
     source: tuple[int, int]  # rows of a plane and elements of a row of the source
     shift: int
     reach: tuple[int, int, int]  # the largest radius of an axis
     terms: int
     half: int  # elements of half a profile
-    deep: bool  # whether the first axis is filtered at all
-    squares: bool  # the root of the sum of the squares of the terms, in the place of their sum
+    deep: bool  # whether the first axis is filtered
+    squares: bool  # write the root of the sum of the squares of the terms instead of their sum
     planes: int  # of the largest unit
     groups: int  # of WIDTH rows that go through all axes together
     tile: int  # registers along x that go through z and y together

@@ -1,1 +1,1 @@
-"""Local maxima of a filtered image."""
+"""Kernels of detection: local maxima of the response and its noise."""

@@ -1,4 +1,4 @@
-"""Local maxima of a float32 volume, thinned to a distance, and the noise they stand in."""
+"""Local maxima of a float32 volume: found, tested, thinned to a distance; the noise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _MAGNITUDE = np.int32(0x7FFFFFFF)
 def plane_peaks(bits, peaks, start, stop):
     """Largest magnitude of each plane, from the bits of its float32 numbers.
 
-    Without the sign the bits are ordered as the numbers are, infinity and NaN last, and
-    a maximum of integers is one that compilers vectorise.
+    Without the sign bit, the bits as integers have the same order as the magnitudes, with infinity
+    and NaN last. Compilers vectorise a maximum of integers.
     """
     _, ny, nx = bits.shape
     for z in range(start, stop):
@@ -52,7 +52,7 @@ def _rank(volume, z, y, x):
 
 @kernel
 def local_maxima(volume, above, start, stop, where, tied):
-    """Elements over ``above`` in planes ``start .. stop - 1`` that no neighbour exceeds.
+    """Elements greater than ``above`` in planes ``start .. stop - 1`` that no neighbour exceeds.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def local_maxima(volume, above, start, stop, where, tied):
     Returns
     -------
     int
-        How many there are; only the first ``capacity`` are written.
+        Number of such elements; only the first ``capacity`` are written.
     """
     _, ny, nx = volume.shape
     count = 0
@@ -100,10 +100,10 @@ def _plateau_links(response: np.ndarray, where: np.ndarray) -> tuple[np.ndarray,
 
 
 def plateau_centres(response: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The middle element of each plateau that nothing around it exceeds.
+    """The middle element of each plateau that has no greater neighbour.
 
-    ``where`` holds, increasing, the elements with an equal and no greater neighbour. A
-    plateau with a greater neighbour has elements that are not among them.
+    ``where`` holds, in increasing order, the elements that have an equal neighbour and no greater
+    one. If a plateau has a greater neighbour, some of its elements are not in ``where``.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -122,14 +122,14 @@ def plateau_centres(response: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Offsets of a spot's core and of the ring around it, and by how much an ideal one differs.
+    """Offsets of the core of a spot and of the ring around it, and the contrast between both.
 
     Returns
     -------
     core, ring : ndarray (m, 3) int64
-        Axes of sigma 0 do not count.
+        Offsets of pixels; axes of sigma 0 are ignored.
     contrast : float
-        Mean of the core less median of the ring for a spot of amplitude 1.
+        Mean of the core less median of the ring for a noiseless spot of amplitude 1.
     """
     reach = [int(RING[1] * sigma) for sigma in sigmas]
     offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1)
@@ -145,15 +145,15 @@ def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.nd
 def stands_out(volume, points, strength, core, ring, keep, start, stop):
     """Whether each of points ``start .. stop - 1`` rises above most of the ring around it.
 
-    The mean over the core less ``strength`` must reach at least half of the ring's pixels,
-    which says that it exceeds their median by ``strength`` without finding the median.
+    The mean over the core less ``strength`` must be at least as large as half of the pixels of the
+    ring; then it exceeds their median by ``strength``, and the median need not be computed.
 
     Parameters
     ----------
     points : ndarray (n, 3) int64
     strength : ndarray (n,) float64
     core, ring : ndarray (m, 3) int64
-        Offsets of pixels from a point. Those outside the volume do not count.
+        Offsets of pixels from a point. Pixels outside the volume are ignored.
     keep : ndarray (n,) bool
         The result.
     """
@@ -177,7 +177,7 @@ def stands_out(volume, points, strength, core, ring, keep, start, stop):
 
 @device
 def _crowded(points, i, distance, head, link, cell):
-    """Whether a point kept earlier lies closer than ``distance`` to point i."""
+    """Whether a point that was kept before lies closer than ``distance`` to point i."""
     z, y, x = points[i]
     c, b, a = z // cell[0], y // cell[1], x // cell[2]
     for k in range(max(c - 1, 0), min(c + 2, head.shape[0])):
@@ -196,7 +196,7 @@ def _crowded(points, i, distance, head, link, cell):
 
 @kernel
 def thin(points, distance, cell, head, keep):
-    """Keep each point that no point kept before it is closer to than ``distance``.
+    """Keep each point that is not closer than ``distance`` to a point kept before it.
 
     Parameters
     ----------
@@ -268,8 +268,9 @@ def _spread(ordered, low, high):
 def clipped_noise(ordered, counts, medians, sigmas):
     """Centre and standard deviation of the noise in each row of sorted samples.
 
-    Median and median absolute deviation; samples beyond CLIP sigmas are dropped and
-    both taken again until none is. Only the first ``counts[i]`` samples of row i count.
+    Both come from the median and the median absolute deviation. Samples beyond CLIP sigmas are
+    dropped and both computed again, until no sample is dropped. Only the first ``counts[i]``
+    samples of row i are used.
     """
     for i in range(ordered.shape[0]):
         row = ordered[i]

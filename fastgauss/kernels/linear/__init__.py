@@ -1,1 +1,1 @@
-"""Polynomials through rows."""
+"""Kernels of polynomials through rows."""

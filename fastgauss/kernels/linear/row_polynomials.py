@@ -4,14 +4,14 @@ With polynomials q_k that are orthonormal under the weights, sum_i w_i q_j(x_i) 
 the least-squares coefficients of a row y are c_k = sum_i w_i q_k(x_i) y_i, and the residuals are
 r_i = y_i - sum_k c_k q_k(x_i).
 
-``fit_common`` takes rows that share x and w, whose q_k are a table. In ``fit_own`` a row has
-weights of its own, 0 where nothing was measured, and so polynomials of its own, by Forsythe's
+``fit_common`` fits rows that share x and w; their q_k are a table. ``fit_own`` fits rows that have
+their own weights, 0 where a number is missing, and so their own polynomials, by Forsythe's
 recurrence (1957, J. SIAM 5, 74)
 
     p_0 = 1,   p_k+1 = (x - a_k) p_k - b_k p_k-1,
     a_k = sum w x p_k^2 / g_k,   b_k = g_k / g_k-1,   g_k = sum w p_k^2.
 
-A row is read from memory once; it stays in the nearest cache while it is worked on.
+A row is read from memory once and stays in the nearest cache until it is done.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ..simd.lanes import broadcast, load, select, store
 from ..simd.masked import lanes_within, load_double, store_double, total
 
 MOST_ORDER = 3
-_DIGITS = 1e-6  # of sum w y^2: what is left of it has ten digits
-_LEAST = 1e-28  # of a norm, to that of polynomials of this spread: what rounding leaves of 0
+_DIGITS = 1e-6  # part of sum w y^2: a remainder above it has ten digits
+_LEAST = 1e-28  # ratio of norms below which a norm is 0 except for rounding
 
 
 @cache
@@ -135,7 +135,7 @@ def make_fit_common(order: int, write: bool) -> Callable:
 
 @device
 def _advance(scratch, size, order, k, a, b):
-    """p_k+1 from p_k and p_k-1, in the place of p_k-1."""
+    """Compute p_k+1 from p_k and p_k-1 and write it over p_k-1."""
     now, before = size * (3 + k % 2), size * (3 + (k + 1) % 2)
     for i in range(0, size, WIDTH):
         p = (load(scratch, i) - a) * load(scratch, now + i)
@@ -168,8 +168,8 @@ def fit_own(
     """Fit rows [begin, end) of n with weights of their own; NaN and weight 0 count as missing.
 
     ``weights`` (rows * n or n) and ``per_row`` whether each row has its own. Writes a_k, b_k, g_k,
-    the coefficients to p_k, the sum of w r^2 and the number of points: where these are too few
-    for the order, the g_k that would be 0 and all after are NaN. An infinity makes NaN of all.
+    the coefficients to p_k, the sum of w r^2 and the number of points: if these are too few for the
+    order, the g_k that would be 0 and all later ones are NaN. An infinity makes all results NaN.
     ``scratch`` holds five rows: x, w, data, and two polynomials.
     """
     size = -(-n // WIDTH) * WIDTH

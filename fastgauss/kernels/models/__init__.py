@@ -1,1 +1,1 @@
-"""Values of models at points."""
+"""Kernels of models: values at points and on grids."""

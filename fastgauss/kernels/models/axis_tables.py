@@ -13,7 +13,7 @@ from . import profiles
 
 
 def make_fill(columns: int, sphere: bool) -> Callable:
-    """Tables of one axis: the first ``columns`` of value and derivatives, squares for a sphere."""
+    """Make tables of one axis: ``columns`` of value and derivatives; squares for a sphere."""
 
     @device
     def fill(target, at, stride, first, count, centre, sigma, integrate):

@@ -1,8 +1,8 @@
-"""The Gaussian models for the caller's own compiled code: value, derivatives, image.
+"""Factories for the caller's own compiled code: value, derivatives and image of the models.
 
-The functions are those of ``evaluate``, one point or eight at a time, on the stack. Coordinates
-and parameters may be numbers or lane values, in any mixture; with a lane value among them the
-result is one, else a number.
+The kernels are those of `fastgauss.evaluate`, for one point or eight points at a time, on the
+stack. Coordinates and parameters may be numbers or lane values, in any mixture. If one of them is a
+lane value, so is the result; else the result is a number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PIXELS = ("sample", "integrate")
 
 
 def sigmas_of(model: str, ndim: int) -> tuple[int, ...]:
-    """Where the width of each axis stands among the parameters."""
+    """Index of the width of each axis among the parameters."""
     if ndim not in (1, 2, 3):
         raise ValueError(f"ndim must be 1, 2 or 3, got {ndim!r}")
     known = ("symmetric", "elliptic", "rotated")[: 3 if ndim < 3 else 2]
@@ -38,7 +38,7 @@ def sigmas_of(model: str, ndim: int) -> tuple[int, ...]:
 
 
 def variant_of(model: str, ndim: int, pixel: str) -> tuple[int, tuple[int, ...], bool, bool]:
-    """What the factories of ``evaluate`` want to know of a model."""
+    """The arguments of the factories of ``kernels/models/points.py`` for a model."""
     sigmas = sigmas_of(model, ndim)
     if pixel not in PIXELS:
         raise ValueError(f"pixel must be one of {PIXELS}, got {pixel!r}")
@@ -46,7 +46,7 @@ def variant_of(model: str, ndim: int, pixel: str) -> tuple[int, tuple[int, ...],
 
 
 def put_all(m: Any, row: int, values: Any, count: int) -> None:
-    """Numbers and lane values, a tuple or one of them, or a 1-D array, to lane rows."""
+    """Write numbers and lane values, one, a tuple or a 1-D array, to lane rows."""
     put = _put_tuple if isinstance(values, tuple) else _put_array
     if not isinstance(values, tuple) and np.shape(values) != (count,):
         put = _put_lanes if np.ndim(values) else _put_number
@@ -85,7 +85,7 @@ def _choose_put(m: Any, row: Any, values: Any, count: Any) -> Callable | None:
 
 
 def as_given(value: Any, coords: Any, params: Any) -> Any:
-    """Lanes if lanes were given, else the number in the first."""
+    """The lanes if lanes were given, else the number in the first lane."""
     given = (coords if isinstance(coords, tuple) else (coords,)) + (
         params if isinstance(params, tuple) else ()
     )
@@ -114,12 +114,12 @@ def _choose_given(value: Any, coords: Any, params: Any) -> Callable:
 
 @cache
 def make_evaluate(model: str, ndim: int, pixel: str = "sample") -> Callable:
-    """A model's value, for compiled code: what `fastgauss.evaluate` gives, to the bit.
+    """Make the value of a model for compiled code: that of `fastgauss.evaluate`, to the bit.
 
     Parameters
     ----------
     model : {"symmetric", "elliptic", "rotated"}
-        "rotated" has at most two dimensions; in one all are the same.
+        "rotated" has at most two dimensions; in one dimension all three are the same.
     ndim : {1, 2, 3}
     pixel : {"sample", "integrate"}
         The value at the point or its mean over a unit pixel around it.
@@ -134,15 +134,16 @@ def make_evaluate(model: str, ndim: int, pixel: str = "sample") -> Callable:
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    NaN gives NaN, and so does a sigma that is not positive; an array of params that is shorter
-    than P is read beyond its end. Thread-safe, allocates nothing, inlined in the caller. With
-    numbers 9 ns a point sampled and 40 to 200 ns integrated, with lanes 1.1 ns and 10 to 25 ns:
-    numbers go through the same registers. What depends on params alone, roots and angles, is
-    taken out of the caller's loop where params is a tuple; an array might be written to in it.
+    NaN gives NaN, and so does a sigma that is not positive. An array of params that is shorter than
+    P is read beyond its end. The function is thread-safe, allocates nothing and is inlined in the
+    caller. A sampled point takes 9 ns with numbers and 1.1 ns with lanes, an integrated one 40 to
+    200 ns and 10 to 25 ns: numbers use the same registers. If params is a tuple, the compiler moves
+    roots and angles, which depend only on params, out of the caller's loop; with an array it
+    cannot, because the loop might write to the array.
 
     Examples
     --------
@@ -178,7 +179,7 @@ def make_evaluate(model: str, ndim: int, pixel: str = "sample") -> Callable:
 
 @cache
 def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
-    """A model's value and derivatives, for compiled code: those of `fastgauss.jacobian`.
+    """Make the value and derivatives of a model for compiled code, as in `fastgauss.jacobian`.
 
     Parameters
     ----------
@@ -194,11 +195,12 @@ def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    NaN and what is hoisted as in `make_evaluate`. Thread-safe, allocates nothing, inlined.
+    NaN, and code that is moved out of loops, as in `make_evaluate`. The function is thread-safe,
+    allocates nothing and is inlined.
 
     Examples
     --------
@@ -237,7 +239,7 @@ def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
 
 @cache
 def make_image(model: str, ndim: int, pixel: str = "sample") -> Callable:
-    """One spot drawn on a whole array, for compiled code: `fastgauss.image` of one spot.
+    """Make a function for compiled code that draws one spot on an array, as `fastgauss.image`.
 
     Parameters
     ----------
@@ -253,12 +255,12 @@ def make_image(model: str, ndim: int, pixel: str = "sample") -> Callable:
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    NaN gives NaN; params that are too short are read beyond their end. Thread-safe as long as
-    no two threads share ``out``. Allocates one table a call.
+    NaN gives NaN; params that are too short are read beyond their end. The function is thread-safe
+    if no two threads share ``out``. Each call allocates one table.
 
     Examples
     --------

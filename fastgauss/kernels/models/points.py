@@ -1,10 +1,10 @@
 """Models at many points and on grids, eight points a register.
 
-A *shape* is what a model is without amplitude and offset: a building block that reads the
-coordinates of eight points and writes the derivatives of the profile to its centre, widths
-and angle, in this order and each axis by itself, to one lane row each. It returns the
-profile. What it needs of the parameters, ``prepare`` has put into lane rows of its own,
-behind amplitude and offset. All lane memory of a kernel is one array ``m``.
+A *shape* is a model without amplitude and offset: a building block that reads the coordinates of
+eight points, returns the profile, and writes its derivatives by centre, widths and angle, in this
+order and separately for each axis, to one lane row each. ``prepare`` computes the numbers that it
+needs from the parameters and writes them to lane rows after amplitude and offset. All lane memory
+of a kernel is one array ``m``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..simd.lanes import broadcast, lane_rows, load, select, store
 from ..simd.mask_bits import mask_bits
 from . import profiles
 
-_GROUPS = 32  # registers of points between two copies from and to the caller's arrays
-_QUADRATURE = 11  # rows of a rotated model before those of its quadrature
+_GROUPS = 32  # registers of points that are copied from and to the caller's arrays at a time
+_QUADRATURE = 11  # rows of a rotated model, before the rows of its quadrature
 
 
 class Shape(NamedTuple):
@@ -43,13 +43,13 @@ class Shape(NamedTuple):
 
 @device
 def _width(m, row):
-    """A sigma that is positive, else NaN."""
+    """A sigma that is positive; others become NaN."""
     sigma = load(m, row)
     return select(sigma > 0.0, sigma, np.nan)
 
 
 def _make_prepare(ndim: int, sigmas: tuple[int, ...], size: int) -> Callable:
-    """Amplitude, offset, then centre, sigma and 1 / sigma of each axis."""
+    """Prepare amplitude, offset, then centre, sigma and 1 / sigma of each axis."""
 
     @device
     def prepare(m, raw, step, own) -> None:
@@ -65,7 +65,7 @@ def _make_prepare(ndim: int, sigmas: tuple[int, ...], size: int) -> Callable:
 
 
 def _make_sampled(ndim: int, derivatives: bool) -> Callable:
-    """exp of a sum over the axes."""
+    """The sampled profile: exp of a sum over the axes."""
 
     @device
     def profile(m, at, step, own, terms):
@@ -89,7 +89,7 @@ def _make_sampled(ndim: int, derivatives: bool) -> Callable:
 
 
 def _make_integrated(ndim: int, derivatives: bool) -> Callable:
-    """A product over the axes."""
+    """The integrated profile: a product over the axes."""
 
     @device
     def profile(m, at, step, own, terms):
@@ -111,8 +111,11 @@ def _make_integrated(ndim: int, derivatives: bool) -> Callable:
 
 
 def _make_prepare_rotated(integrate: bool) -> Callable:
-    """Amplitude, offset, centre, the slopes of u and v along x and y, what turns derivatives
-    to u and v into those to the widths and the angle, and what the quadrature needs."""
+    """Prepare amplitude, offset, centre, the slopes of u and v along x and y, and two groups:
+
+    The first group converts derivatives by u and v to those by the widths and the angle, the second
+    is for the quadrature.
+    """
 
     @device
     def prepare(m, raw, step, own) -> None:
@@ -148,7 +151,7 @@ def _make_prepare_rotated(integrate: bool) -> Callable:
 
 
 def _make_rotated(integrate: bool, derivatives: bool) -> Callable:
-    """The profile as a function of u and v, sampled or averaged."""
+    """The rotated profile as a function of u and v, sampled or averaged."""
 
     @device
     def profile(m, at, step, own, terms):
@@ -190,7 +193,7 @@ def make_shape(
 
 @device
 def _read(m, row, source, start, count) -> None:
-    """Elements of an array into lane rows; an array of one element fills all lanes."""
+    """Copy elements of an array to lane rows; an array of one element fills all lanes."""
     if source.size == 1:
         store(m, row, broadcast(source[0]))
         return
@@ -221,7 +224,7 @@ def _write(m, row, step, out, start, count) -> None:
 
 
 def make_put(order: tuple[int, ...], derivatives: bool) -> Callable:
-    """From a profile to the outputs of one group."""
+    """Make the step from a profile to the outputs of one group."""
     size, count_terms = max(order) + 2, len(order)
 
     @device
@@ -246,7 +249,7 @@ def make_put(order: tuple[int, ...], derivatives: bool) -> Callable:
 def make_points(
     ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
 ) -> Callable:
-    """Values or derivatives of a model: a kernel over points.
+    """Make a kernel of values or derivatives of a model at points.
 
     ``sigmas`` are the positions of the width of each axis among the parameters.
     """
@@ -303,9 +306,9 @@ def make_points(
 def make_image(
     ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, wrap: Callable = kernel
 ) -> Callable:
-    """Values of a model on the pixels of grids: a kernel over rows of pixels.
+    """Make a kernel of values of a model on the pixels of grids, over rows of pixels.
 
-    An unrotated model is a product of tables, one an axis. ``wrap`` may be ``device``.
+    An unrotated model is a product of tables, one for each axis. ``wrap`` may be ``device``.
     """
     shape = make_shape(ndim, sigmas, rotated, integrate, False)
     prepare, profile, own_rows = shape.prepare, shape.profile, shape.rows

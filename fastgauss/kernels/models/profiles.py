@@ -12,17 +12,17 @@ A = exp(-a**2) and B = exp(-b**2) = A exp(-c),
     dF/dx0 = A - B = A exp(-c / 2) 2 sinh(c / 2)
     dF/ds  = (F + d (A - B) - (A + B) / 2) / s
 
-which loses no digits unless the pixel is small both against s and against the length s**2 / d
-on which f falls. There (c < 1/2 and s**2 > 2) the factor exp(-d**2 / (2 s**2)) is taken out, and
-what stays is expanded: with y = c**2 / 4, h = 1 / (4 s**2) and E = A exp(-c / 2),
+which loses no digits unless the pixel is small both compared with s and with the length s**2 / d on
+which f falls. In that case (c < 1/2 and s**2 > 2) the factor exp(-d**2 / (2 s**2)) is split off,
+and the rest is expanded: with y = c**2 / 4, h = 1 / (4 s**2) and E = A exp(-c / 2),
 
     F     = (A + B) / 2 + E (h g - y k),   dF/ds = (d**2 F + E (g / 4 - c d k / 2)) / s**3,
     g     = sum y**n m[n+1] / (2 n)!,      k = sum y**n m[n+1] / (2 n + 1)!,
     m[n]  = (1 + h m[n+1]) / (2 n + 1)     (4**n exp(h / 2) int t**(2 n) exp(-2 h t**2) dt)
 
-in which no term is a difference of large ones. All three are good to a few 1e-16 times
-1 + d**2 / s**2, which is how far rounding of d alone moves them, wherever they are normal
-numbers, for any s from 1e-3 up.
+in which no term is a difference of large ones. The relative error of all three is a few 1e-16 times
+1 + d**2 / s**2, which rounding of d alone causes, wherever they are normal numbers, for any s from
+1e-3 up.
 
 The **rotated** profile is f = exp(-(u**2 + v**2) / 2) with u, v as in ``models/model.py``. Its
 mean over the pixel has no closed form and is a sum over 5 x 5 Gauss-Legendre points. The sum's
@@ -47,7 +47,7 @@ from ..simd.lanes import absolute, load, maximum, minimum, select, store
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
-_FAR = 1e100  # for coordinates: its square is finite, and infinity times 0 would be NaN
+_FAR = 1e100  # largest coordinate, in place of infinity: its square is finite
 _EMPTY = 40.0  # exp(-40**2) is 0
 _TERMS = 6
 _EVEN = tuple(1.0 / math.factorial(2 * n) for n in range(_TERMS))
@@ -61,14 +61,14 @@ def _legendre(points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 POINTS = 5
-HALF = (POINTS * POINTS + 1) // 2  # the other half of the points is its mirror image
+HALF = (POINTS * POINTS + 1) // 2  # points of the other half are mirror images of these
 NODES, WEIGHTS = _legendre(POINTS)
-_STEEP = 600.0  # of an exponent; reached when sigma is below 0.02, where no digit is left anyway
+_STEEP = 600.0  # largest exponent; reached when sigma is below 0.02, where no digit is right
 
 
 @device
 def distance(x, centre):
-    """x - centre, an infinite one made finite; NaN stays NaN."""
+    """x - centre, with infinity replaced by a large number; NaN stays NaN."""
     return minimum(_FAR, maximum(-_FAR, x - centre))
 
 
@@ -84,7 +84,7 @@ def sampled(x, centre, sigma):
 
 @device
 def _series(y, h):
-    """The sums g and k of the module's text, for y < 1/16 and h < 1/8."""
+    """The sums g and k of the text above, for y < 1/16 and h < 1/8."""
     m = h * (1.0 / (15.0 * 17.0)) + 1.0 / 15.0
     g = y * 0.0
     k = g
@@ -145,7 +145,7 @@ def rotated_sampled(u, v):
 
 @device
 def prepare_quadrature(m, rows, cos_u, sin_u, cos_v, sin_v) -> None:
-    """Write C, which depends on the widths and the angle alone, to ``HALF`` lane rows."""
+    """Write C, which depends only on the widths and the angle, to ``HALF`` lane rows."""
     for k in range(HALF):
         along_x, along_y = NODES[k % POINTS], NODES[k // POINTS]
         u = cos_u * along_x + sin_u * along_y

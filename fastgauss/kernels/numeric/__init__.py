@@ -1,1 +1,1 @@
-"""Special functions and small linear algebra."""
+"""Special functions and small linear algebra in lanes."""

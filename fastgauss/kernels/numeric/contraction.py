@@ -1,12 +1,12 @@
-"""Sums of products of lane rows: how normal equations grow by a dimension.
+"""Contraction: sums of products of lane rows, from which normal equations are built.
 
 Along one axis a separable model has the columns f, x (its derivative by the centre),
 s (by the width) and 1. Their products at one coordinate, the packed triangle
 
     ff, xf, xx, sf, sx, ss, 1f, 1x, 1s, 11
 
-are what a *table* holds. With another axis each column of the larger model is a column of
-the smaller one times one of the four factors of that axis:
+are a *table*. With one more axis, each column of the larger model is a column of the smaller model
+times one of the four factors of the new axis:
 
     f = f f,  x = x f,  y = f x',  s_x = s f,  s_y = f s',  1 = 1 1,
 
@@ -15,8 +15,9 @@ entry of the smaller Gram matrix and an entry of the table. ``contract`` is that
 same holds, with f, x and s alone, for the sums of the data times the columns, and in one
 step for a *dense* model, whose columns are there as rows.
 
-Which entries meet is a *pattern*, an integer that is known when the kernel is compiled;
-the sum is emitted with one register for each result, which loops over memory cannot have.
+A *pattern* says which entries are multiplied. It is an integer that is known when the kernel is
+compiled; the sum is emitted with one register for each result, which a loop over memory would not
+have.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ..simd.lanes import element
 GRAM = (0, 10, 20, 30)  # pattern of a Gram matrix, by the number of axes
 MOMENTS = (0, 11, 21, 31)  # pattern of sums over data
 DENSE = 1000  # + the number of columns
-CROSS = 100_000  # + 100 times the entries of ``left`` + those of ``right``: each meets each
+CROSS = 100_000  # + 100 times the entries of ``left`` + those of ``right``: all products
 FACTOR_ROWS = 3  # of f, x, s
 TABLE_ROWS = 10  # of their packed products with each other and 1
 
@@ -43,12 +44,12 @@ Pairs = list[tuple[int, int]]
 
 
 def _triangle(i: int, j: int) -> int:
-    """Where entry (i, j) of a symmetric matrix stands in its packed lower triangle."""
+    """Index of entry (i, j) of a symmetric matrix in its packed lower triangle."""
     return max(i, j) * (max(i, j) + 1) // 2 + min(i, j)
 
 
 def _columns(axes: int) -> Pairs:
-    """For each column, the column of the model with an axis less, and the new axis' factor."""
+    """For each column, the column of the model with one axis less and the new factor."""
     if axes == 1:
         return [(0, 0), (0, 1), (0, 2), (1, 3)]
     centres = [(1 + k, 0) for k in range(axes - 1)] + [(0, 1)]
@@ -57,7 +58,7 @@ def _columns(axes: int) -> Pairs:
 
 
 def _pairs(pattern: int) -> Pairs:
-    """Which row of ``left`` and which of ``right`` meet in each entry of the result."""
+    """The row of ``left`` and the row of ``right`` that each entry of the result multiplies."""
     if pattern > CROSS:
         rows, across = divmod(pattern - CROSS, 100)
         return [(i, j) for i in range(rows) for j in range(across)]

@@ -1,10 +1,9 @@
 """Small symmetric positive systems in lane memory: damped solve and inverse.
 
-A symmetric matrix of size P is its lower triangle, row by row: entry (i, j),
-j <= i, is lane row i (i + 1) / 2 + j. The factors are A = L D L' with unit lower
-L, which needs no square roots. A pivot that cancels to rounding is held at
-``_PIVOT`` times its diagonal entry, so that an undetermined direction yields a
-finite step, and is reported.
+A symmetric matrix of size P is its lower triangle, row by row: entry (i, j), j <= i, is lane row i
+(i + 1) / 2 + j. The factors are A = L D L' with unit lower L, which needs no square roots. A pivot
+that is only rounding error is set to ``_PIVOT`` times its diagonal entry and reported, so that an
+undetermined direction gives a finite step.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from ..simd.lane_types import FLAGS, LaneType, lane_type
 from ..simd.lanes import element, load, store
 
 _PIVOT = 1e-14
-_TINY = 1e-300  # keeps 0 / 0 out of a direction that the data do not know at all
+_TINY = 1e-300  # avoids 0 / 0 in a direction on which the data do not depend
 
 
 @device
 def packed_size(size: int) -> int:
-    """Entries of the lower triangle of a symmetric matrix of this size."""
+    """Number of entries of the lower triangle of a symmetric matrix of this size."""
     return size * (size + 1) // 2
 
 
 @device
 def packed(i: int, j: int) -> int:
-    """Where entry (i, j), j <= i, stands."""
+    """Index of entry (i, j), j <= i."""
     return i * (i + 1) // 2 + j
 
 
@@ -50,8 +49,8 @@ def scale_packed(m, matrix, size, k, factor) -> None:
 def solve_damped(m, matrix, damping, right, solution, size):
     """Solve (A + damping diag A) x = right for matrices of ``size``, a compile-time constant.
 
-    Emitted as straight-line code, all in registers: as loops over lane memory the
-    chain of stores and loads takes four times as long.
+    The code is emitted without loops, all in registers: loops over lane memory take four times as
+    long, because of their stores and loads.
     """
     do = _Numpy(m)
     pivots, below = _factorise(do, matrix, damping, size)
@@ -62,8 +61,8 @@ def solve_damped(m, matrix, damping, right, solution, size):
 def invert(m, matrix, inverse, size):
     """Write A**-1, packed, for matrices of ``size``, a compile-time constant.
 
-    Returns the smallest pivot relative to its diagonal entry: at 1e-14 A is singular
-    to rounding, and what was written means nothing.
+    Returns the smallest pivot relative to its diagonal entry: at 1e-14 A is singular except for
+    rounding, and the result is meaningless.
     """
     do = _Numpy(m)
     pivots, below = _factorise(do, matrix, np.zeros(m.shape[1]), size)

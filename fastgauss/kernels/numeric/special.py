@@ -1,8 +1,8 @@
 """exp, log, erf, erfc, erfcx and sin for scalars and lanes.
 
-One text serves both: operators, ``select`` and the bit functions of ``lanes`` mean the
-same for a number and for a register of numbers. No function branches, so that a lane's
-result never depends on its neighbours.
+The same code serves both: operators, ``select`` and the functions of bits mean the same for a
+number and for a register of numbers. No function branches, so that the result of a lane never
+depends on its neighbours.
 
 The bounds are in units in the last place (ULP) of the exact result. They hold where the
 processor fuses products and sums, as all x86 of the AVX2 kind and all ARM64 do, and
@@ -13,10 +13,10 @@ the functions named beside them, made in 40 digits.
 
     exp(x) = 2**k (1 + r + r**2 q(r)).
 
-k is read off the low bits of x / ln 2 + 1.5 * 2**52, where the rounding of the sum puts
-it. What the sum 1 + r loses is added to the small term. The scale 2**k is applied in two
-halves, so that results overflow and fade into denormal numbers as they should;
-``exp_negative`` and ``exp_flushed`` do without, where that is of no use.
+k is in the low bits of x / ln 2 + 1.5 * 2**52, because this sum is rounded to an integer. The
+rounding error of the sum 1 + r is added to the small term. The scale 2**k is applied in two halves,
+so that results overflow to infinity and underflow through the denormal numbers; ``exp_negative``
+and ``exp_flushed`` apply it at once.
 
 **log.** With x = 2**k m, sqrt(1/2) < m <= sqrt(2), f = m - 1, s = f / (2 + f),
 
@@ -132,7 +132,7 @@ _SIN = (
 
 
 def _make_polynomial(coefficients: tuple[float, ...]) -> Callable:
-    """sum c[k] x**k, even and odd powers in one go: half the latency of Horner's rule."""
+    """sum c[k] x**k, even and odd powers separately: half the latency of Horner's rule."""
     c = coefficients
     n = len(c)
     odd = n % 2 == 1
@@ -207,9 +207,9 @@ def _exp_single(x):
 def exp(x: Any) -> Any:
     """exp(x) for all x, at most 0.85 ULP, 1 ULP where the result is denormal.
 
-    Overflows to inf above 709.78, fades through the denormal numbers to 0 below -745.13,
-    keeps NaN. float32 lanes stay float32 (1.1 ULP); a float32 scalar gives float64.
-    About 1 ns a value in lanes.
+    Overflows to inf above 709.78, underflows through the denormal numbers to 0 below -745.13; NaN
+    stays NaN. float32 lanes stay float32 (1.1 ULP); a float32 scalar gives float64. About 1 ns a
+    value in lanes.
 
     Examples
     --------
@@ -230,8 +230,8 @@ def _choose_exp(x: Any) -> Callable:
 def exp_negative(x: Any) -> Any:
     """exp(x) for x <= 0, at most 0.85 ULP; below -700 it stays at exp(-700); NaN stays NaN.
 
-    The cheaper half of ``exp``, for float64: 0.65 ns a value in lanes. The same holds up to
-    x = 700; beyond that the result means nothing.
+    Faster than ``exp``, for float64: 0.65 ns a value in lanes. It is as accurate up to x = 700;
+    beyond that the result is meaningless.
 
     Examples
     --------
@@ -244,10 +244,10 @@ def exp_negative(x: Any) -> Any:
 
 @device
 def exp_flushed(x: Any) -> Any:
-    """exp(x) for x <= 0, at most 0.85 ULP; 0 where that is no normal number; keeps NaN.
+    """exp(x) for x <= 0, at most 0.85 ULP; 0 where that is no normal number; NaN stays NaN.
 
-    For float64, up to x = 700 like ``exp_negative``, and as fast. ``exp`` slows down where
-    it ends in a denormal number or 0, as on most of a grid around a narrow spot.
+    For float64, up to x = 700 like ``exp_negative``, and as fast. ``exp`` is slower where its
+    result is a denormal number or 0, as on most of a grid around a narrow spot.
 
     Examples
     --------
@@ -316,7 +316,7 @@ def erfcx(x: Any) -> Any:
 def erfc(x: Any) -> Any:
     """1 - erf(x) without cancellation, at most 4.5 ULP, also where it is tiny; float64.
 
-    Fades through the denormal numbers to 0 above 27.2; NaN stays NaN.
+    Underflows through the denormal numbers to 0 above 27.2; NaN stays NaN.
 
     Examples
     --------

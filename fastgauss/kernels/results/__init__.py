@@ -1,1 +1,1 @@
-"""Which spot each pixel belongs to."""
+"""Kernels of results: the owner of each pixel."""

@@ -1,4 +1,4 @@
-"""Each pixel to its nearest spot."""
+"""The owner of each pixel: the nearest spot whose box covers the pixel."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def box_of(windows, i):
 
 @kernel
 def claim(centres, boxes, exists, extent, owner, nearest, spots, low, high):
-    """Give each pixel of the rows [low, high) to the nearest spot whose box covers it.
+    """Write the nearest spot whose box covers each pixel of the rows [low, high) to ``owner``.
 
-    ``owner`` is -1 where there is none, or no pixel.
+    ``owner`` is -1 where there is no such spot, or the pixel is missing.
     """
     height, width = extent[1], extent[2]
     for s in range(spots.size):

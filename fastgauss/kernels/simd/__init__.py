@@ -1,1 +1,1 @@
-"""Instructions: lanes, masks, prefetch, memory on the stack."""
+"""SIMD instructions: lanes, masks, prefetch, memory on the stack."""

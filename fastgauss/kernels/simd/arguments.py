@@ -1,4 +1,4 @@
-"""Tuples of one to three axes, as the caller's compiled code gives them."""
+"""Arguments of one to three axes, as the caller's compiled code gives them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._compile import device, variants
 
 
 def three(values: Any, fill: Any) -> tuple[Any, Any, Any]:
-    """Entries of one to three axes as those of three."""
+    """The entries for one to three axes as entries for three axes."""
     z, y, x = (_three_of_one, _three_of_two, _three_of_three)[len(values) - 1](values, fill)
     return z, y, x
 
@@ -34,7 +34,7 @@ def _choose_three(values: Any, fill: Any) -> Callable:
     return (_three_of_one, _three_of_two, _three_of_three)[len(values) - 1]
 
 
-FAR = 1e15  # beyond it the neighbours of a node are no numbers of their own
+FAR = 1e15  # beyond it neighbouring nodes are the same floating-point number
 
 
 def check(name: str, value: Any, allowed: Any) -> None:

@@ -1,8 +1,8 @@
-"""Eight indices at once: those of a slice of the bins, moved together and stored in their order.
+"""Compress-store: of eight indices, those in a slice of the bins, stored one after the other.
 
-Processors with AVX-512 move the chosen lanes of a register together in one instruction. The
-register is stored whole, and what follows in memory is overwritten by the next. `SIFTS` says
-whether this is such a processor, and the compiler one that knows the instruction.
+Processors with AVX-512 compress the selected lanes of a register with one instruction. The whole
+register is stored, and the next store overwrites the unused elements. `SIFTS` says whether the
+processor and the compiler have this instruction.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from numba.extending import type_callable
 from .._compile import JIT_DISABLED
 from .lane_types import spread
 
-EIGHT = 8  # as many places of the memory that is written to are touched, whatever is chosen
+EIGHT = 8  # every store touches this number of elements, however many are selected
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
 def _sifts() -> bool:
     if JIT_DISABLED:
-        return True  # numpy does what is written here
+        return True  # numpy runs the functions below
     known = llvmlite.binding.llvm_version_info[0] >= 20
     return known and llvmlite.binding.get_host_cpu_features().get("avx512vl", False)
 
@@ -37,10 +37,10 @@ SIFTS = _sifts()
 def sift_bins(
     bins: np.ndarray, at: int, indices: np.ndarray, i: int, size: int, low: int, width: int
 ) -> int:
-    """Write the bins, less ``low``, that are in [low, low + width), from ``at`` on.
+    """Write the bins of pairs [i, i + EIGHT) that are in [low, low + width), less ``low``.
 
-    They are those of pairs [i, i + EIGHT); of ``size`` bins, negative ones count from the end.
-    Bit j of the result says whether pair i + j is among them.
+    They are written from ``at`` on. Of ``size`` bins, negative ones count from the end. Bit j of
+    the result says whether pair i + j was written.
     """
     k = indices[i : i + EIGHT].astype(np.int64)
     k = np.where(k < 0, k + size, k) - low

@@ -1,7 +1,7 @@
-"""Whole numbers in lanes, products that are rounded, and memory asked for ahead.
+"""Whole numbers in lanes: rounded products, spread bits, conversion to integers, range checks.
 
-Lanes hold float64. A whole number below 2**52 is exact in them, so that indices are worked
-out at the speed of all else, and become integers when they are stored.
+Lanes hold float64, in which whole numbers below 2**52 are exact. Indices are therefore computed
+in lanes of float64 and converted to integers when they are stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .lane_types import WIDTH, LaneType, lane_type, spread
 from .prefetch import MANY
 
 _WORD = ir.IntType(64)
-_SPREAD = (  # (shift, mask) that take the digits of 32 bits to the even places
+_SPREAD = (  # (shift, mask) that move the bits of a 32-bit number to the even places
     (16, 0x0000FFFF0000FFFF),
     (8, 0x00FF00FF00FF00FF),
     (4, 0x0F0F0F0F0F0F0F0F),
@@ -29,7 +29,7 @@ _SPREAD = (  # (shift, mask) that take the digits of 32 bits to the even places
 
 
 def rounded_product(a: float, b: float) -> float:
-    """a b rounded by itself, which is never fused with a sum that follows; float64 scalars."""
+    """a b, rounded and never fused with a following sum; float64 scalars."""
     return np.float64(a) * np.float64(b)
 
 
@@ -43,7 +43,7 @@ def _type_rounded_product(context: Any) -> Any:
 
 @lower_builtin(rounded_product, types.float64, types.float64)
 def _lower_rounded_product(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    # numba gives "contract" to what has no flag; this one means nothing for a product
+    # without a flag numba adds "contract"; this flag has no effect on a product
     return builder.fmul(*args, flags=("afn",))
 
 
@@ -155,7 +155,7 @@ def _lower_all_below(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     data = context.make_array(array)(context, builder, args[0]).data
     found = builder.load(builder.bitcast(builder.gep(data, [first]), vector.as_pointer()))
     found.align = item.width // 8
-    # unsigned, so that one comparison serves: what is negative is large
+    # unsigned, so that one comparison is enough: negative numbers become large
     most = 2 ** (item.width - 1 if array.dtype.signed else item.width) - 1
     limit = builder.sub(args[2], ir.Constant(_WORD, 1))
     narrow = item.width < 64

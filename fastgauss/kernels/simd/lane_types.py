@@ -36,7 +36,7 @@ class MaskType(types.Type):
 
 
 def lane_type(dtype: types.Float) -> LaneType:
-    """The lane type of ``dtype`` that fills one register, for signatures of one's own.
+    """The lane type of ``dtype`` that fills one register, for your own signatures.
 
     Examples
     --------

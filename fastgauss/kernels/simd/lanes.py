@@ -1,22 +1,20 @@
 """Lanes: values that hold one number for each of several independent problems.
 
-A *lane value* is a SIMD register in numba's eyes: a type of its own with a
-dtype and a width (``LaneType(float64, 8)``), so that eight spots, or eight
-points, go through the same arithmetic at once. LLVM cannot prove that numba's
-arrays do not overlap and leaves such loops scalar; here the vector is said,
-not hoped for.
+To numba a *lane value* is a SIMD register: a type of its own with a dtype and a width
+(``LaneType(float64, 8)``), so that eight spots, or eight points, go through the same arithmetic at
+once. LLVM cannot prove that numba's arrays do not overlap, so it does not vectorise such loops;
+lane values are vectors by their type.
 
 Memory for lane values is a C-ordered array of shape ``(rows, WIDTH)``:
 ``load(a, i)`` is row i, ``store(a, i, v)`` writes it. In a one-dimensional
 array ``load(a, i)`` is the lanes from element i on.
 
-Arithmetic (``+ - * /``, unary minus), comparisons (giving a mask), ``& | ^ ~``
-on masks work as operators; a scalar operand is broadcast. Functions here also
-take scalars where that has a meaning, so that one text serves both.
+Arithmetic (``+ - * /``, unary minus), comparisons (giving a mask), ``& | ^ ~`` on masks work as
+operators; a scalar operand is broadcast. Functions here also take scalars where that has a meaning,
+so that the same code serves both.
 
-Every function is written twice: as a few lines of numpy, which is what runs
-under ``NUMBA_DISABLE_JIT=1`` and documents the meaning, and as the LLVM
-instruction that numba emits.
+Every function is written twice: as a few lines of numpy, which define its meaning and run under
+``NUMBA_DISABLE_JIT=1``, and as the LLVM instruction that numba emits.
 """
 
 from __future__ import annotations
@@ -100,7 +98,7 @@ def store(array: np.ndarray, i: int, value: np.ndarray) -> None:
 
 
 def element(context: Any, builder: Any, kind: Any, array: Any, index: Any, lane: LaneType) -> Any:
-    """Pointer to the lanes that ``load`` and ``store`` mean."""
+    """Pointer to the lanes that ``load`` and ``store`` access."""
     data = context.make_array(kind)(context, builder, array).data
     if kind.ndim == 2:
         index = builder.mul(index, ir.Constant(index.type, lane.width))
@@ -299,7 +297,7 @@ _unary(floor, "llvm.floor")
 
 @device
 def maximum(a: Any, b: Any) -> Any:
-    """The larger; ``b`` where a comparison with NaN decides nothing.
+    """The larger of a and b; b where one of them is NaN.
 
     Examples
     --------
@@ -311,7 +309,7 @@ def maximum(a: Any, b: Any) -> Any:
 
 @device
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller; ``b`` where a comparison with NaN decides nothing.
+    """The smaller of a and b; b where one of them is NaN.
 
     Examples
     --------

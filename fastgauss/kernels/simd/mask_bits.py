@@ -1,4 +1,4 @@
-"""Masks as integers, lowest set bit."""
+"""Masks as integers; the lowest set bit."""
 
 from __future__ import annotations
 

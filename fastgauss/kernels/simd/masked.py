@@ -1,8 +1,8 @@
-"""Lanes at the edge of things: ramps, accesses of some lanes only, stores that round.
+"""Masked loads, stores and sums; ramps; stores that round.
 
-A window on a grid seldom fills its last register. Here a mask says which lanes of an access
-count; the memory of the others is neither read nor written, so it need not exist, and may be
-another thread's.
+A window on a grid seldom fills its last register. A mask then says which lanes are accessed. The
+memory of the other lanes is neither read nor written, so it need not exist and may belong to
+another thread.
 """
 
 from __future__ import annotations

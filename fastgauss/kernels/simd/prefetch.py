@@ -1,4 +1,4 @@
-"""Hints to the memory: what will be wanted soon."""
+"""Prefetch: load memory into the caches before it is used."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-MANY = 32  # elements of a stream that are asked for at once
+MANY = 32  # elements of a stream that one call prefetches
 _LINE = 64  # bytes of a line of the caches
 _FLAG = ir.IntType(32)
 _BYTES = ir.IntType(8).as_pointer()
 
 
 def prefetch(array: np.ndarray, i: int) -> None:
-    """Ask for row ``i`` of an array, which will be written. Any ``i`` is allowed."""
+    """Prefetch row ``i`` of an array, which will be written. Any ``i`` is allowed."""
 
 
 def prefetch_stream(array: np.ndarray, i: int) -> None:
-    """Ask for `MANY` elements from ``i`` on of what is read once, from end to end.
+    """Prefetch `MANY` elements from ``i`` on of an array that is read once, from end to end.
 
-    Processors do so by themselves, but lose the thread where other reads jump about. They come
-    into the second cache, so as not to drive out what is at work in the first.
+    Processors prefetch such streams themselves, but not reliably between reads at random places.
+    The elements go into the second-level cache, so that they displace nothing in the first.
     """
 
 
@@ -48,7 +48,7 @@ def _type_prefetch_stream(context: Any) -> Any:
 
 
 def _ask(builder: Any, pointer: Any, for_writing: int, locality: int) -> None:
-    """The instruction; locality 3 means the nearest cache."""
+    """The prefetch instruction; locality 3 means the nearest cache."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTES, _FLAG, _FLAG, _FLAG])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     flags = (ir.Constant(_FLAG, flag) for flag in (for_writing, locality, 1))

@@ -1,8 +1,8 @@
-"""Short rows: a few neighbouring nodes at once, and lines of the cache asked for early.
+"""Short rows: fused multiply-add of one to four neighbouring nodes.
 
-The rows of a stencil have one to four nodes, fewer than a register of lanes. Here the width is
-that of a tuple of weights, known at compile time. The product is fused with the sum by name, not
-by the compiler's leave, so that a node gets the same bits as part of a row and alone.
+The rows of a stencil have one to four nodes, fewer than a register of lanes. The width is that of a
+tuple of weights, known at compile time. The fused multiply-add is written explicitly, so that a
+node gets the same bits in a row and alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Memory on the stack of the compiled function that asks for it: no allocation, no counting.
+"""Arrays on the stack of a compiled function: no allocation, no reference count.
 
-It lives as long as the function runs, so it must not be returned. Where all indices are known
-to the compiler, it becomes registers.
+The memory is valid while the function runs, so it must not be returned. If the compiler knows all
+indices, it keeps the elements in registers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from numba.np.arrayobj import populate_array
 from .._compile import device, variants
 from .lane_types import WIDTH, LaneType
 
-_LINE = 64  # bytes: registers do not straddle lines of the cache
+_LINE = 64  # bytes: the alignment, so that a register lies in one cache line
 
 
 def stack_rows(rows: int) -> np.ndarray:
-    """Lane memory (rows, WIDTH) of float64, unset; ``rows`` is a compile-time constant."""
+    """Lane memory (rows, WIDTH), not initialised; ``rows`` is a compile-time constant."""
     return np.zeros((rows, WIDTH))
 
 
 def stack_like(array: np.ndarray, count: int) -> np.ndarray:
-    """``count`` numbers of the dtype of an array, unset; a compile-time constant."""
+    """``count`` numbers of the dtype of an array, not initialised; a compile-time constant."""
     return np.zeros(count, dtype=array.dtype)
 
 
@@ -89,7 +89,7 @@ def flat_view(array: np.ndarray) -> np.ndarray:
 
 
 def row_view(array: np.ndarray) -> np.ndarray:
-    """A 1-D array as the one row of a 2-D one, likewise."""
+    """A view of a 1-D array as a 2-D array of one row, likewise."""
     return array.reshape(1, -1)
 
 
@@ -142,7 +142,7 @@ def _lower_row_view(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def first_lane(value: Any) -> Any:
-    """The number in lane 0, or those of a tuple of lanes."""
+    """The number in lane 0; for a tuple of lanes, a tuple of numbers."""
     return tuple(v[0] for v in value) if isinstance(value, tuple) else value[0]
 
 
@@ -212,7 +212,7 @@ def _put_number(m, values, count):
 @variants(put_row)
 def _choose_row(m: Any, values: Any, count: Any) -> Callable | None:
     if isinstance(values, types.BaseTuple):
-        wanted = getattr(count, "literal_value", 0)  # numba asks without it first
+        wanted = getattr(count, "literal_value", 0)  # numba types it without the literal first
         fits = len(values) == wanted
         return (_put_one, _put_two, _put_three)[wanted - 1] if fits else None
     return _put_number if isinstance(values, types.Number) else _put_array

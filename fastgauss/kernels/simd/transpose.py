@@ -1,4 +1,4 @@
-"""Square blocks of numbers turned in registers: rows become lanes and lanes rows."""
+"""Transposition of square blocks in registers: rows become lanes and lanes rows."""
 
 from __future__ import annotations
 
