@@ -63,32 +63,32 @@ def _parser() -> _Parser:
         "--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)"
     )
     fit.add_argument(
-        "--pixel", choices=PIXELS, default="sample", help="a pixel's middle or mean (sample)"
+        "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
     )
     fit.add_argument("--box", type=int, default=11, help="side of a spot's window, px (11)")
     fit.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
-    fit.add_argument("--threshold", type=float, help="least height of a spot (5 noise sigmas)")
-    fit.add_argument("--joint", action="store_true", help="crowded image: overlapping spots as one")
+    fit.add_argument("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
+    fit.add_argument("--joint", action="store_true", help="fit overlapping spots together")
     fit.add_argument("--dark", action="store_true", help="dark spots on a bright background")
     fit.add_argument("--threads", type=int, help="default: one a core")
     fit.set_defaults(run=_fit)
 
     register.add_parser(commands)
-    info = commands.add_parser("info", help="print versions, CPU, threads and cache place")
+    info = commands.add_parser("info", help="print versions, CPU, threads, cache folder")
     info.set_defaults(run=_info)
-    warmup = commands.add_parser("warmup", help="compile what jobs need, into the cache")
+    warmup = commands.add_parser("warmup", help="compile the kernels of jobs into the cache")
     names = f"{', '.join(JOBS)} or all; by default {', '.join(EVERYDAY)}"
     warmup.add_argument("jobs", metavar="JOB", nargs="*", help=names)
     warmup.set_defaults(run=_warmup)
     bench = commands.add_parser(
         "bench",
-        help="print how fast it is here, beside other packages",
+        help="print speeds on this machine, beside other packages",
         description="Print one page of speeds on this machine, beside the packages that are "
         "installed. Takes half a minute once everything is compiled.",
     )
     bench.add_argument("--quick", action="store_true", help="a fifth of the time, less certain")
     bench.add_argument("--jobs", nargs="+", metavar="JOB", help="such as fit or kde (all)")
-    bench.add_argument("--threads", type=int, default=1, help="of all who have them (1)")
+    bench.add_argument("--threads", type=int, default=1, help="of packages with threads (1)")
     bench.set_defaults(run=_bench)
     return parser
 

@@ -52,7 +52,7 @@ class AmplitudeFit:
     method : str
         "gram": the matrix was made, entry by entry; "matrix-free": it was too large.
     nodes : int
-        Nodes of the volume that exist.
+        Number of valid nodes of the volume.
 
     Examples
     --------

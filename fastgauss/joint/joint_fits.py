@@ -47,7 +47,7 @@ def fit_joint(
     Parameters
     ----------
     image : array (y, x), (z, y, x), or (t, y, x) with `frames`
-        Any real dtype. Pixels that are NaN, infinite or beyond 1e150 do not exist.
+        Of any real dtype. Pixels that are NaN, infinite or beyond 1e150 are missing.
     positions : array (n, ndim) or table
         (z,) row and column of each spot, or a table with columns (z,) y and x.
     model : {"symmetric", "elliptic", "rotated"} or Model

@@ -24,14 +24,14 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sigma_y": ("px", "standard deviation along y, or along the shorter axis"),
     "sigma_z": ("px", "standard deviation along z"),
     "theta": ("rad", "angle of the longer axis from +x towards +y, in (-pi/2, pi/2]"),
-    "offset": ("value", "what the spot stands on"),
-    "<parameter>_error": ("as it", "one standard error of a parameter"),
+    "offset": ("value", "background under the spot"),
+    "<parameter>_error": ("as parameter", "standard error of a parameter"),
     "flux": ("value px^d", "integral of the profile over its d axes"),
     "objective": ("value^2", "sum of squared residuals; weighted, or a deviance, without unit"),
     "status": ("", "code of `Status`"),
     "converged": ("", "whether the fit converged"),
     "iterations": ("", "evaluations of the normal equations"),
-    "pixels": ("", "pixels that exist"),
+    "pixels": ("", "number of valid pixels"),
     "dof": ("", "degrees of freedom: pixels less free parameters"),
 }
 
@@ -46,7 +46,7 @@ def describe(model: Model, absolute: bool) -> dict[str, tuple[str, str]]:
     if absolute:
         known["objective"] = ("", "weighted sum of squared residuals, or deviance")
     for name in model.names:
-        known[f"{name}_error"] = (known[name][0], f"one standard error of {name}")
+        known[f"{name}_error"] = (known[name][0], f"standard error of {name}")
     return known
 
 
