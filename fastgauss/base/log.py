@@ -12,7 +12,8 @@ from typing import Any
 
 from numba.core import event
 
-from ..kernels._compile import _PackageCache, cache_path
+from ..kernels._cache import PackageCache
+from ..kernels._compile import cache_path
 
 logger = logging.getLogger("fastgauss")
 logger.addHandler(logging.NullHandler())
@@ -30,7 +31,7 @@ class _Compilations(event.Listener):
     def on_end(self, event: Any) -> None:
         seconds = time.perf_counter() - self._begun.pop()
         dispatcher = event.data["dispatcher"]
-        if isinstance(dispatcher._cache, _PackageCache) and logger.isEnabledFor(logging.INFO):
+        if isinstance(dispatcher._cache, PackageCache) and logger.isEnabledFor(logging.INFO):
             place, function = cache_path(dispatcher), dispatcher.py_func
             kept = f"kept in {place}" if place else "not kept"
             name = f"{function.__module__}.{function.__qualname__}"

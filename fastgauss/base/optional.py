@@ -6,12 +6,16 @@ import importlib
 from typing import Any
 
 
+class MissingLibraryError(ImportError):
+    """An optional library is not installed."""
+
+
 def require(module: str, purpose: str, extra: str) -> Any:
     """Import an optional library, or raise an error that says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(
+        raise MissingLibraryError(
             f"{purpose} needs {package}: pip install 'fastgauss[{extra}]' ({error})"
         ) from error

@@ -10,7 +10,8 @@ situations that other people's programs get into (a fork after a parallel call,
 two Python threads at once). The pool is made when first needed and made anew in
 a forked child. The caller's thread always works too, so that a job started from
 inside a job proceeds even when the pool is busy, and Ctrl-C ends a job after the
-chunks in hand.
+chunks in hand. If no thread can be started (the system has no more, or Python is
+about to end), the caller's thread does the whole job.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 from . import check
@@ -122,14 +123,49 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def _submit(work: Callable[[], None]) -> Future:
-    """Hand work to the pool, whose threads live as long as the process."""
+class _Helper:
+    """Work for one thread of the pool. It begins at most once, and never after `finish`."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._begun = threading.Lock()
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def __call__(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+    def finish(self) -> BaseException | None:
+        """Wait for the work if a thread has begun it, else prevent that; the error of the work."""
+        if not self._begun.acquire(blocking=False):
+            self._ended.wait()
+        return self._error
+
+
+def _submit(helper: _Helper) -> bool:
+    """Give work to the pool, whose threads live as long as the process. False: no thread starts.
+
+    The pool can have queued the work before it finds that no thread starts.
+    """
     global _pool
     with _lock:
-        if _pool is None:
+        pool = _pool
+        if pool is None:
             workers = max(32, 2 * available_cores())  # idle ones cost nothing: made on demand
-            _pool = ThreadPoolExecutor(workers, thread_name_prefix="fastgauss")
-        return _pool.submit(work)
+            pool = ThreadPoolExecutor(workers, thread_name_prefix="fastgauss")
+        try:
+            pool.submit(helper)
+        except RuntimeError:
+            return False
+        _pool = pool  # only now: the queue of a pool without threads would grow
+        return True
 
 
 def run(
@@ -220,15 +256,18 @@ def _run_together(
             if report is not None and done < items:
                 report(done, items)
 
-    helpers = [_submit(work) for _ in range(team - 1)]
+    helpers: list[_Helper] = []
     try:
+        for _ in range(team - 1):
+            helpers.append(_Helper(work))
+            if not _submit(helpers[-1]):
+                break
         work(progress)
     except BaseException:  # of the caller's task or of progress, Ctrl-C included
         stop.set()
         raise
     finally:
-        running = [helper for helper in helpers if not helper.cancel()]
-        errors = [helper.exception() for helper in running]
+        errors = [helper.finish() for helper in helpers]
     for error in errors:
         if error is not None:
             raise error

@@ -304,7 +304,7 @@ def layout_of(
     start = -sum(b * s for b, s in zip(low, strides, strict=True))
     width = REGISTER_BITS // (8 * item)
     alike = all(s % width == 0 for s in steps[:-1])
-    phase = (array.ctypes.data // item + start) % width if alike else -1
+    phase = (array.__array_interface__["data"][0] // item + start) % width if alike else -1
     shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
     return flat, Layout(shape, strides, phase, periodic, low, high, start)
 

@@ -107,7 +107,7 @@ def _rows(count: int, dtype: np.dtype) -> np.ndarray:
     """Registers in memory, aligned to cache lines."""
     width, line = _lanes(dtype), 64 // dtype.itemsize
     raw = np.empty(count * width + line, dtype=dtype)
-    skip = (-raw.ctypes.data % 64) // dtype.itemsize
+    skip = (-raw.__array_interface__["data"][0] % 64) // dtype.itemsize
     return raw[skip : skip + count * width].reshape(count, width)
 
 

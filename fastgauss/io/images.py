@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import warnings
@@ -12,10 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..base.optional import require
+from ..base.optional import MissingLibraryError, require
 from .files import by_suffix, existing
+from .npy import read_header
 
 LUMINANCE = np.array([0.2125, 0.7154, 0.0721])  # ITU-R BT.709, as scikit-image's rgb2gray
+
+_ROOM, _GROWTH = 1 << 28, 1024  # bytes that a frame may take: always, and per byte of its file
+_FITS_BLOCK = 2880  # bytes
 
 Reader = Callable[[int], Any]
 
@@ -66,11 +71,12 @@ def reading_errors(path: Path) -> Iterator[None]:
     """Turn every error of a file library into one kind of error."""
     try:
         yield
-    except (ImportError, MemoryError):
+    except MissingLibraryError:
         raise
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read {path}: {text}") from error
+        kind = MemoryError if isinstance(error, MemoryError) else ValueError
+        raise kind(f"cannot read {path}: {text}") from error
 
 
 @contextmanager
@@ -111,10 +117,32 @@ def open_image(path: str | os.PathLike) -> Iterator[Frames]:
         yield Frames(count, read_frame)
 
 
-def _array_frames(array: Any, shape: Sequence[int]) -> tuple[int, Reader]:
-    """Frames of something indexed like an array: the last two axes are the frame."""
+def _check_shape(shape: Sequence[int]) -> None:
+    """Refuse frames without pixels, of which a header of a few bytes can declare a billion."""
     if len(shape) < 2:
         raise ValueError(f"an image must have at least 2 dimensions, got shape {tuple(shape)}")
+    if not math.prod(shape[-2:]):
+        raise ValueError(f"it holds no pixel, its shape is {tuple(shape)}")
+
+
+def _check_size(path: Path, size: int) -> None:
+    """Refuse a file that is shorter than its header declares."""
+    there = path.stat().st_size
+    if there < size:
+        raise ValueError(f"it is cut short: its header declares {size} bytes, it has {there}")
+
+
+def _check_growth(path: Path, shape: Sequence[int], dtype: Any) -> None:
+    """Refuse, before memory is allocated, a frame that no such small file can hold."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > _ROOM + _GROWTH * path.stat().st_size:
+        frame = " x ".join(map(str, shape))
+        raise ValueError(f"its header declares {frame} pixels in {path.stat().st_size} bytes")
+
+
+def _array_frames(array: Any, shape: Sequence[int]) -> tuple[int, Reader]:
+    """Frames of something indexed like an array: the last two axes are the frame."""
+    _check_shape(shape)
     leading = tuple(shape[:-2])
 
     def read(index: int) -> Any:
@@ -131,6 +159,8 @@ def _file_frames(
 
     The frames are read, not mapped, because pages of a mapped file count as memory of the process.
     """
+    _check_shape(shape)
+    _check_size(path, offset + math.prod(shape) * dtype.itemsize)
 
     def read(index: int) -> np.ndarray:
         pixels = math.prod(shape[-2:])
@@ -158,7 +188,17 @@ def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
         return luminance(np.moveaxis(pixels, axes.index("S"), -1)) if colour else pixels
 
     if series.dataoffset is None:  # compressed or scattered: page by page
-        return len(series), lambda i: grey(series[i].asarray(), page.axes)
+        _check_growth(path, page.shape, page.dtype)
+
+        def read_page(index: int) -> np.ndarray:
+            try:
+                return grey(series[index].asarray(), page.axes)
+            except Exception as error:
+                how = getattr(page.compression, "name", page.compression)
+                more = f"for its compression, {how}, tifffile may need imagecodecs"
+                raise ValueError(f"{error}; {more}") from error
+
+        return len(series), read_page
     if not colour:
         kind = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
         return _file_frames(path, kind, series.dataoffset, series.shape)
@@ -170,11 +210,20 @@ def _open_tiff(path: Path, stack: ExitStack) -> tuple[int, Reader]:
 
 def _open_picture(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     imageio = require("imageio.v3", "reading PNG and JPEG", "io")
-    pixels = np.asarray(imageio.imread(path, index=0, plugin="pillow"))
+    pillow = require("PIL.Image", "reading PNG and JPEG", "io")
+    with warnings.catch_warnings():  # pillow refuses the image at twice as many pixels
+        warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
+        try:
+            pixels = np.asarray(imageio.imread(path, index=0, plugin="pillow"))
+        except OSError as error:
+            raise ValueError(error.__cause__ or error) from error  # pillow's own message
     return 1, lambda _: pixels if pixels.ndim == 2 else luminance(pixels)
 
 
 def _open_npy(path: Path, stack: ExitStack) -> tuple[int, Reader]:
+    with path.open("rb") as file:
+        *_, size = read_header(file)
+        _check_size(path, file.tell() + size)
     array = np.lib.format.open_memmap(path, mode="r")
     if array.ndim < 2 or not array.flags.c_contiguous:
         return _array_frames(array, array.shape)
@@ -208,11 +257,21 @@ def _open_fits(path: Path, stack: ExitStack) -> tuple[int, Reader]:
     fits = require("astropy.io.fits", "reading FITS", "io")
     exceptions = require("astropy.utils.exceptions", "reading FITS", "io")
     stack.enter_context(warnings.catch_warnings())
-    # warnings about header cards that are not used here; a truncated file fails when it is read
+    # warnings about header cards that are not used here
     warnings.simplefilter("ignore", exceptions.AstropyWarning)
-    for hdu in stack.enter_context(fits.open(path, memmap=False)):
-        if hdu.is_image and len(hdu.shape) >= 2:
-            return _array_frames(hdu.section, hdu.shape)  # scaled as the header says
+    try:
+        for hdu in stack.enter_context(fits.open(path, memmap=False)):
+            if hdu.is_image and len(hdu.shape) >= 2:
+                place = hdu.fileinfo()
+                if place["file"].compression is None:
+                    padded = place["datLoc"] + place["datSpan"]
+                    _check_size(path, padded - _FITS_BLOCK + 1)
+                _check_growth(path, hdu.shape[-2:], np.float64)
+                return _array_frames(hdu.section, hdu.shape)  # scaled as the header says
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("its header declares more data than a file can hold") from error
     raise ValueError("it holds no image")
 
 

@@ -1,11 +1,17 @@
-"""CSV, NPZ and Parquet tables."""
+"""CSV, NPZ and Parquet tables.
+
+Reading takes memory in proportion to the size of the file. A file that declares more than `room`
+bytes is refused before it is unpacked: a table of measured numbers never compresses so well.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,8 +20,10 @@ import numpy as np
 from ..base.optional import require
 from .files import by_suffix, check_place, existing, replacing
 from .images import reading_errors
+from .npy import read_array
 
 _CSV_ROWS = 10_000  # converted at a time
+_ROOM, _GROWTH = 1 << 26, 64  # bytes that a table may take: always, and per byte of its file
 
 
 Table = Mapping[str, np.ndarray]
@@ -62,7 +70,10 @@ def _write_parquet(file: IO[bytes], table: Table, metadata: str, about: About) -
         told = {"unit": unit, "meaning": meaning} if meaning else None
         fields.append(arrow.field(name, column.type, metadata=told))
     schema = arrow.schema(fields, metadata={_KEY: metadata} if metadata else None)
-    parquet.write_table(arrow.table(list(columns.values()), schema=schema), file)
+    # fitted numbers do not repeat, so a dictionary helps only integers and strings
+    repeating = [name for name, column in table.items() if column.dtype.kind != "f"]
+    whole = arrow.table(list(columns.values()), schema=schema)
+    parquet.write_table(whole, file, use_dictionary=repeating)
 
 
 _WRITERS: dict[str, Callable[[IO[bytes], Table, str, About], None]] = {
@@ -72,36 +83,100 @@ _WRITERS: dict[str, Callable[[IO[bytes], Table, str, About], None]] = {
 }
 
 
+def room(size: int) -> int:
+    """The most bytes that ``size`` bytes of a file may become."""
+    return _ROOM + _GROWTH * size
+
+
+def _check_room(path: Path, size: int) -> None:
+    there = path.stat().st_size
+    if size > room(there):
+        raise ValueError(f"its {there} bytes would become {size}, more than tables compress")
+
+
+def _csv_rows(rows: Any, cells: int) -> Iterator[list[str]]:
+    """The rows that are not empty; each must have ``cells`` cells."""
+    for row in rows:
+        if len(row) == cells and row[0]:
+            yield row
+        elif "".join(row).strip():  # some programs end a file with empty lines or with commas
+            if len(row) != cells:
+                raise ValueError(f"line {rows.line_num} has {len(row)} cells, the header {cells}")
+            yield row
+
+
 def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
-    with path.open(encoding="utf-8", newline="") as file:
-        names, *rows = csv.reader(file)
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("its rows differ in length")
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return {n: np.array(c, dtype=str) for n, c in zip(names, columns, strict=True)}, None
+    with path.open(encoding="utf-8-sig", newline="") as file:  # a byte-order mark is skipped
+        reader = csv.reader(file)
+        names = next(reader, None)
+        if not names:
+            raise ValueError("it has no header line")
+        columns: list[list[str]] = [[] for _ in names]
+        rows = _csv_rows(reader, len(names))
+        while part := list(islice(rows, _CSV_ROWS)):
+            for column, cells in zip(columns, zip(*part, strict=True), strict=True):
+                column.extend(cells)
+    return {n: np.array(c, dtype=object) for n, c in zip(names, columns, strict=True)}, None
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
-    with np.load(path, allow_pickle=False) as entries:
-        table = dict(entries)
+    table = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = [each for each in archive.infolist() if each.filename.endswith(".npy")]
+        _check_room(path, sum(each.file_size for each in entries))
+        for each in entries:
+            with archive.open(each) as file:
+                table[each.filename.removesuffix(".npy")] = read_array(file, each.file_size)
     metadata = table.pop(_ENTRY, None)
     return table, None if metadata is None else metadata.item().decode()
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    types = require("pyarrow", "reading Parquet", "pandas").types
     parquet = require("pyarrow.parquet", "reading Parquet", "pandas")
-    # a known background of a joint fit may be long
-    table = parquet.ParquetFile(path, thrift_string_size_limit=2**31 - 1).read()
+    options: dict[str, Any] = {"thrift_string_size_limit": 2**31 - 1}  # a background can be long
+    file = parquet.ParquetFile(path, **options)
+    widths = {field.name: _bytes_a_row(types, field.type) for field in file.schema_arrow}
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    pages = sum(group.total_byte_size for group in groups)
+    _check_room(path, pages + file.metadata.num_rows * sum(widths.values()))
+    words = [field.name for field in file.schema_arrow if _is_word(types, field.type)]
+    file = parquet.ParquetFile(path, read_dictionary=words, **options)
+    table = file.read(columns=[name for name, width in widths.items() if width])
     found = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         width = getattr(column.type, "list_size", None)
-        if width is None:
-            found[name] = column.to_numpy()
-        else:
+        if width is not None:
             parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
             found[name] = np.concatenate([np.empty(0), *parts]).reshape(-1, width)
+        elif name in words:
+            parts = [_words(chunk) for chunk in column.chunks]
+            found[name] = np.concatenate([np.empty(0, object), *parts])
+        else:
+            found[name] = column.to_numpy()
     text = (table.schema.metadata or {}).get(_KEY)
     return found, None if text is None else text.decode()
+
+
+def _bytes_a_row(types: Any, kind: Any) -> int:
+    """Bytes in memory of one row of a column; 0 for a column of a kind that is not read."""
+    if types.is_fixed_size_list(kind):
+        return kind.list_size * _bytes_a_row(types, kind.value_type)
+    if types.is_integer(kind) or types.is_floating(kind):
+        return kind.bit_width // 8
+    return 8 * (types.is_boolean(kind) or _is_word(types, kind))
+
+
+def _is_word(types: Any, kind: Any) -> bool:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _words(chunk: Any) -> np.ndarray:
+    """The strings of a column; equal strings share one object."""
+    words = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
+    return words[chunk.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)]
 
 
 _READERS: dict[str, Callable[[Path], tuple[dict[str, np.ndarray], str | None]]] = {
@@ -168,7 +243,7 @@ def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | No
     Returns
     -------
     table : dict of str to ndarray
-        Columns; the columns of a CSV hold strings.
+        Columns; the columns of a CSV hold strings, as objects.
     metadata : str or None
 
     Raises

@@ -127,6 +127,8 @@ def _draw_roi(panels: Any, roi: np.ndarray, spot: FitResult, name: str, aspect: 
     from ..models.evaluation import image
 
     model = image(spot.params[0], roi.shape, spot.model, spot.pixel)
+    if not roi.size:  # axes need an image of at least one pixel
+        roi = model = np.full((1, 1), np.nan)
     if roi.ndim == 3:
         z = float(spot.z[0])
         plane = int(np.clip(np.rint(z if np.isfinite(z) else len(roi) // 2), 0, len(roi) - 1))

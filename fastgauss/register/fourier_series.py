@@ -11,6 +11,7 @@ and Newton's method its minimum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,19 +30,23 @@ def transform(array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.nda
     """Spectrum of a real array of any number of axes; float32 stays float32."""
     from scipy.fft import rfftn
 
-    return rfftn(array, s=shape, workers=_workers(array.size))
+    return _on_threads(rfftn, array, shape)
 
 
 def inverse(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The real array of a spectrum."""
     from scipy.fft import irfftn
 
-    return irfftn(spectrum, s=shape, workers=_workers(spectrum.size))
+    return _on_threads(irfftn, spectrum, shape)
 
 
-def _workers(size: int) -> int:
-    """Threads of scipy's own transforms: lines are dealt out, so the bits are the same."""
-    return get_num_threads() if size > _LARGE else 1
+def _on_threads(function: Callable, array: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+    """A transform of scipy on threads; each line is computed alone, so the bits are the same."""
+    workers = get_num_threads() if array.size > _LARGE else 1
+    try:
+        return function(array, s=shape, workers=workers)
+    except RuntimeError:  # the system cannot start a thread
+        return function(array, s=shape, workers=1)
 
 
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 from ..base import check
 from ..base.status import Status
 from ..io import tables
+from ..io.npy import read_array
 from ..models.model import PIXELS, Model, find_model, get_model
 from .background import Background
 from .columns import describe
@@ -33,25 +34,55 @@ _FORMAT = 1
 _COVARIANCE = "covariance"
 _WORDS = ("model", "pixel", "absolute")  # the facts that a CSV holds
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
+_CONSTANTS = 12  # of the curves of an astigmatic model
+_PART = 1 << 20  # bytes unpacked at a time
 _INTEGERS = ("frame", "status", "iterations", "pixels", "dof")
 
 
 # -- arrays in text ----------------------------------------------------------------------------
 
 
-def _to_text(array: np.ndarray | None) -> str | None:
-    """An array as text; a constant image takes little space."""
+def _to_text(array: np.ndarray | None) -> Any:
+    """An array of float64 as text, or shape and value of a constant array."""
     if array is None:
         return None
+    array = np.ascontiguousarray(array, np.float64)
+    bits = array.view(np.uint64)
+    if array.size > 1 and (bits == bits.flat[0]).all():
+        return {"shape": array.shape, "value": float(array.flat[0])}
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
-    return base64.b64encode(zlib.compress(file.getvalue())).decode("ascii")
+    plain = file.getvalue()
+    packed = zlib.compress(plain)
+    if len(plain) > tables.room(len(packed)):  # loading would refuse it
+        packed = zlib.compress(plain, level=0)
+    return base64.b64encode(packed).decode("ascii")
 
 
-def _from_text(text: str | None) -> Any:
-    if text is None:
+def _from_text(told: Any) -> np.ndarray | None:
+    if told is None:
         return None
-    return np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False)
+    if isinstance(told, dict):
+        return np.broadcast_to(np.float64(told["value"]), tuple(told["shape"]))
+    packed = base64.b64decode(told)
+    return read_array(_Inflated(packed), tables.room(len(packed)))  # type: ignore[arg-type]
+
+
+class _Inflated(io.RawIOBase):
+    """A file of deflated bytes, which are unpacked only as far as they are read."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._unpacker, self._left = zlib.decompressobj(), packed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        room = memoryview(buffer).cast("B")
+        part = self._unpacker.decompress(self._left, min(len(room), _PART))
+        self._left = self._unpacker.unconsumed_tail
+        room[: len(part)] = part
+        return len(part)
 
 
 # -- saving ------------------------------------------------------------------------------------
@@ -99,8 +130,14 @@ def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
     try:
         facts = _told(table) if text is None else json.loads(text)
         return _build(table, facts)
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+    except MemoryError:
+        raise
+    except Exception as error:  # a file can hold anything
+        reason: Any = error
+        if isinstance(error, KeyError):
+            reason = f"it has no {error}"
+        elif isinstance(error, RecursionError):
+            reason = "its metadata are nested too deeply"
         raise ValueError(f"{Path(path)} holds no result of a fit: {reason}") from error
 
 
@@ -108,21 +145,23 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The facts of a table without metadata, read from its columns."""
     facts: dict[str, Any] = {"format": _FORMAT, "pixel": "sample", "absolute": False}
     for name in _WORDS:
-        words = np.unique(table[name].astype(str)) if name in table else np.empty(0, str)
+        words = sorted({str(word) for word in table[name].tolist()}) if name in table else []
         if len(words) > 1:
-            raise ValueError(f"its column {name!r} has several words: {', '.join(words)}")
-        if len(words):
-            facts[name] = str(words[0])
+            raise ValueError(f"its column {name!r} has several words: {', '.join(words[:9])}")
+        facts.update((name, word) for word in words)
     facts["absolute"] = str(facts["absolute"]) == "True"
     model = find_model(table, facts.get("model"))
     return facts | {"model": model.name, "ndim": model.ndim, "constants": [], "background": None}
 
 
 def _model(facts: Mapping[str, Any]) -> Model:
-    if facts["constants"]:
+    constants = facts["constants"]
+    if constants:
         from ..models.astigmatic import from_constants
 
-        return from_constants(facts["constants"])
+        if len(constants) != _CONSTANTS or not all(type(c) in {int, float} for c in constants):
+            raise ValueError(f"the constants of its model are not {_CONSTANTS} numbers")
+        return from_constants(map(float, constants))
     return get_model(facts["model"], facts["ndim"])
 
 
@@ -130,18 +169,33 @@ def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """A column of numbers."""
     column = table[name]
     kind = np.int64 if name in _INTEGERS else np.float64
+    if column.ndim != 1:
+        raise ValueError(f"its column {name!r} has the shape {column.shape}")
     if column.dtype.kind in "iuf" and np.can_cast(column.dtype, kind, "same_kind"):
-        return column if kind is np.int64 else column.astype(np.float64, copy=False)
-    if column.dtype.kind not in "UT":
+        return _whole(name, column) if kind is np.int64 else column.astype(np.float64, copy=False)
+    if column.dtype.kind not in "UTO":
         raise ValueError(f"its column {name!r} is of dtype {column.dtype}")
-    read = int if kind is np.int64 else float
+    read: Any = int if kind is np.int64 else float
     words = column.tolist()
     if kind is np.float64:
         words = [word or "nan" for word in words]  # as pandas writes NaN
     try:
-        return np.array([read(word) for word in words], dtype=kind)
-    except ValueError as error:
+        numbers = np.array([read(word) for word in words], dtype=kind)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its column {name!r} is not of numbers ({error})") from None
+    return _whole(name, numbers) if kind is np.int64 else numbers
+
+
+def _whole(name: str, column: np.ndarray) -> np.ndarray:
+    """Integers of the dtype that results use."""
+    wide = name == "frame"
+    if column.dtype == np.int32 or (wide and column.dtype == np.int64):
+        return column
+    kind = np.int64 if wide else np.int32
+    limits = np.iinfo(kind)
+    if column.size and not (limits.min <= int(column.min()) <= int(column.max()) <= limits.max):
+        raise ValueError(f"its column {name!r} has numbers beyond {limits.max}")
+    return column.astype(kind)
 
 
 def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
@@ -167,11 +221,7 @@ def _build(
         raise ValueError("it was written by another version of fastgauss")
     model = _model(facts)
     params = np.stack([_column(table, name) for name in model.names], axis=1)
-    objective, *integers = (_column(table, name) for name in _REQUIRED)
-    status, iterations, pixels, dof = (
-        column.astype(np.int32) if table[name].dtype.kind == "U" else column
-        for name, column in zip(_REQUIRED[1:], integers, strict=True)
-    )
+    objective, status, iterations, pixels, dof = (_column(table, name) for name in _REQUIRED)
     frames = _column(table, "frame") if "frame" in table else None
     packed = _covariance(table, model)
     rows = Rows(params, packed, objective, status, iterations, pixels, dof, frames)
@@ -179,10 +229,23 @@ def _build(
         raise ValueError("its columns differ in length")
     if not np.isin(status, list(Status)).all():
         raise ValueError("its column 'status' has unknown codes")
-    ground = facts["background"]
     shared = {
         "absolute": check.flag("absolute", facts["absolute"]),
         "pixel": check.choice("pixel", facts["pixel"], PIXELS),
-        "background": None if ground is None else Background(*map(_from_text, ground)),
+        "background": _background(facts["background"]),
     }
     return model, rows, shared
+
+
+def _background(told: Any) -> Background | None:
+    if told is None:
+        return None
+    known, terms, scale = map(_from_text, told)
+    right = (
+        (known is None or known.dtype == np.float64)
+        and (terms is not None and terms.dtype == np.float64 and terms.ndim == 2)
+        and (scale is not None and scale.dtype == np.float64 and scale.shape == (6,))
+    )
+    if not right:
+        raise ValueError("its background is not of the arrays that a joint fit saves")
+    return Background(known, terms, scale)  # type: ignore[arg-type]

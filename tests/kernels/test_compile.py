@@ -11,7 +11,7 @@ from numba.core import config
 from processes import python
 
 import fastgauss
-from fastgauss.kernels import _cache_lock, _compile
+from fastgauss.kernels import _cache, _cache_lock, _compile, _sources
 
 pytestmark = pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
 
@@ -58,7 +58,7 @@ def house(tmp_path):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (_compile, _cache_lock):
+    for policy in (_compile, _cache, _cache_lock, _sources):
         shutil.copy(Path(policy.__file__), kernels)
     (kernels / "callee.py").write_text(_CALLEE.format(value=10))
     (kernels / "caller.py").write_text(_CALLER)
@@ -110,10 +110,10 @@ def test_a_cache_that_fills_its_disk_is_given_up(house):
 _FAIL = """
 import pytest
 from numba.core.errors import TypingError
-from house.kernels import caller, _compile
+from house.kernels import caller, _cache
 with pytest.raises(TypingError):
     caller.ask("no number")
-assert not _compile._turns._files and not _compile._turns._depth
+assert not _cache.turns._files and not _cache.turns._depth
 print(caller.ask(1))
 """
 

@@ -5,11 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from fastgauss.kernels import _cache_lock, _compile
+from fastgauss.kernels import _cache, _cache_lock
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -100,7 +99,7 @@ def test_where_there_are_no_locks_everybody_compiles(folder, holder, monkeypatch
 
 
 def _files(folder, stamp="stamp"):
-    return _compile._NamedFiles(folder, "kernel-1.py311", stamp)
+    return _cache.CodeFiles(folder, "kernel.py311", "kind", stamp)
 
 
 def _key(types):
@@ -118,27 +117,10 @@ def test_code_for_different_types_is_never_exchanged(folder):
         assert files.load(_key("int32")) is None
 
 
-def test_code_of_other_sources_or_cut_short_is_not_loaded(folder):
-    files = _files(folder)
-    files.save(_key("float32"), "code")
-    assert _files(folder, "another stamp").load(_key("float32")) is None
-    path = Path(files.path(_key("float32")))
-    whole = path.read_bytes()
-    for cut in (0, 5, len(whole) - 1):
-        path.write_bytes(whole[:cut])
-        assert files.load(_key("float32")) is None
-    path.write_bytes(bytes(len(whole)))
-    assert files.load(_key("float32")) is None
-    files.save(_key("float32"), "code")
-    assert files.load(_key("float32")) == "code"
-    files.flush()
-    assert files.load(_key("float32")) is None and not path.exists()
-
-
 def test_code_that_numba_cannot_write_is_used_all_the_same():
     def fail(*_):
         raise RuntimeError("no compiled object yet")
 
-    cache = _compile._PackageCache(test_who_waits_loads_what_the_other_keeps)
+    cache = _cache.PackageCache(test_who_waits_loads_what_the_other_keeps)
     cache.__dict__["_cache"] = type("Cache", (), {"save_overload": fail})()
     assert cache.save_overload(("types",), "code") is None
