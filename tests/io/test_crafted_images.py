@@ -58,7 +58,7 @@ def _tiff(path, **tags):
 
 
 _CASES = {
-    "frames.npy": (lambda p: _npy(p, (10**9, 512, 512)), "cut short: its header tells of"),
+    "frames.npy": (lambda p: _npy(p, (10**9, 512, 512)), "cut short: its header declares"),
     "fortran.npy": (lambda p: _npy(p, (10**9, 4, 4), "True"), "cut short"),
     "flat.npy": (lambda p: _npy(p, (10**9, 0, 7)), r"no pixel, its shape is \(1000000000, 0, 7\)"),
     "object.npy": (lambda p: _npy(p, (2, 2), kind="|O"), "dtype object"),

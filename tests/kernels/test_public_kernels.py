@@ -53,7 +53,7 @@ def test_the_public_names_are_sorted_and_each_is_listed_in_the_guide():
     names = kernels.__all__
     assert sorted(names) == sorted(set(names)) and set(names) <= set(dir(kernels))
     assert not {name for name in names if f"`{name}`" not in kernels.__doc__}
-    guide = (ROOT / "docs" / "kernels.md").read_text()
+    guide = (ROOT / "docs" / "guide" / "kernels.md").read_text()
     assert not {name for name in names if name not in guide}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
+import fastgauss.plot
 
 pytest.importorskip("matplotlib")
 
