@@ -134,6 +134,7 @@ def test_with_a_limit_on_processes():
     """In a process that may not start threads, as another user, since root has no limits."""
     code = """
     import os, resource
+    fg.register.cross_correlate(image, image[::-1])  # the other user may not read the modules
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
     if os.getuid() == 0:
         os.setresuid(54321, 54321, 54321)
