@@ -9,9 +9,8 @@ A round of a group of spots that overlap, or share a background:
    unless that grew. Damping belongs to a spot: it grows where the spot's own pixels got
    worse, and shrinks elsewhere, so that one difficult spot does not slow down ten thousand.
 
-A group is done when the step that is left is below ``tol`` standard errors for every spot of it
-(see ``kernels/fit/levmar.py`` for the rule). All groups advance together; those that are done drop
-out.
+A group is done when the remaining step of each of its spots is below ``tol`` standard errors (the
+rule is in ``kernels/fit/levmar.py``). All groups advance together; finished groups are left out.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from ..results.pixel_owners import each_slab
 from .coordinates import Coordinates
 from .neighbours import Crowd
 from .scene import _SPOTS, Call, Progress, Scene, State
+from .stopping import distance_left
 
 _START_DAMPING = 1e-3
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
@@ -41,16 +41,6 @@ _HOLDS = 2  # times that a step is formed with more parameters held at their bou
 _RETURNS = 4  # times that spots may go back in one round
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
-
-
-def _left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
-    """The distance left after the longest step (g,) of each group, from the last two."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rates = np.stack([longest / before[0], before[0] / before[1]])
-    rate = np.where(np.isnan(rates), 0.0, rates).max(axis=0)
-    rate = np.maximum(rate, min(1.0, 1e-6 / tol))
-    left = np.where(rate < 0.999, longest * rate / np.maximum(1 - rate, 1e-3), np.inf)
-    return np.minimum(longest, left)
 
 
 class Joint:
@@ -331,7 +321,7 @@ class Joint:
             if stage != "shape":
                 continue
             longest = np.maximum.reduceat(length, self.crowd.lows[:-1])
-            near = _left(longest, before, tol) <= tol
+            near = distance_left(longest, before, tol) <= tol
             before = np.stack([longest, before[0]])
             progress.settled[spots] = (length <= tol)[spots] | near[group_of[spots]]
             if self.report is not None:

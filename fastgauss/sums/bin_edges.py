@@ -33,7 +33,7 @@ class Edges(NamedTuple):
         return len(self.array) - 1
 
     def refine(self, points: np.ndarray, places: np.ndarray) -> None:
-        """Bins of points on this axis beside those on others; see ``kernels.locate``."""
+        """Bins of points on this axis beside those on others; see ``kernels/sums/binning.py``."""
         if self.uneven < _EVEN:
             points = np.ascontiguousarray(points, dtype=np.float64)
             kernels.locate(points, self.plain, places, self.uneven)

@@ -170,7 +170,7 @@ def test_an_entry_whose_header_tells_of_more(tmp_path):
     )
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("x.npy", file.getvalue() + bytes(24))
-    assert peak(lambda: refused(path, "its header tells of 8000000000000 bytes")) < 20 * MEGABYTE
+    assert peak(lambda: refused(path, "its header declares 8000000000000 bytes")) < 20 * MEGABYTE
 
 
 def test_parquet_that_unpacks_to_much(tmp_path):

@@ -1,0 +1,106 @@
+"""Exports of a result: columns by name, tables, files, text and HTML."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .columns import documented
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .fit_result import FitResult
+
+
+class Exports:
+    """The methods of `FitResult` that give its rows another form."""
+
+    @documented
+    def to_dict(self: FitResult) -> dict[str, np.ndarray]:
+        """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
+        columns = {} if self.frames is None else {"frame": self.frames}
+        errors = self.errors
+        columns |= {name: self.params[:, i] for i, name in enumerate(self.names)}
+        columns |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
+        columns["flux"] = self.flux
+        columns["objective"] = self.objective
+        columns["status"] = self.status
+        columns["converged"] = self.converged
+        columns["iterations"] = self.iterations
+        columns["pixels"] = self.pixels
+        columns["dof"] = self.dof
+        return columns
+
+    def to_structured(self: FitResult) -> np.ndarray:
+        """The columns of `to_dict` as one structured array, (n,)."""
+        columns = self.to_dict()
+        table = np.empty(len(self), [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def to_dataframe(self: FitResult) -> pd.DataFrame:
+        """The columns of `to_dict` as a pandas DataFrame.
+
+        Its ``attrs`` hold the units and meanings of the columns, by name.
+        """
+        from .table import dataframe
+
+        return dataframe(self)
+
+    def _repr_html_(self: FitResult) -> str:
+        """The first spots as HTML, for notebooks."""
+        from .table import html
+
+        return html(self)
+
+    def __repr__(self: FitResult) -> str:
+        good = self.converged
+        what = {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
+        text = f"FitResult({self.model.name}, {len(self)} {what}, {int(good.sum())} converged"
+        if good.any():
+            medians = np.median(self.params[good], axis=0)
+            text += "; median " + ", ".join(
+                f"{name}={value:.4g}"
+                for name, value in zip(self.names, medians, strict=True)
+                if name not in ("x", "y", "z")
+            )
+        return text + ")"
+
+    def save(self: FitResult, path: str | os.PathLike) -> None:
+        """Write this result to a file, completely or not at all; `load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in .parquet, .npz or .csv. Parquet and NPZ keep everything, to the bit: the columns
+            of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as metadata,
+            the model, the background and (Parquet) units and meanings. CSV holds the columns of
+            `to_dict` exactly, and model, pixel and absolute as text; correlations and the
+            background of a joint fit are lost.
+
+        Raises
+        ------
+        ValueError
+            If the name has another ending, or a result of an astigmatic model is to be written as
+            CSV, which cannot hold its curves.
+        OSError, ImportError
+            If the file cannot be written, or pyarrow, which Parquet needs, is missing.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, fastgauss as fg
+        >>> image = fg.image([50.0, 20.1, 24.6, 1.5, 8.0], (48, 48), model="symmetric")
+        >>> result = fg.fit_spots(image)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(pathlib.Path(folder, "spots.npz"))
+        ...     again = fg.FitResult.load(pathlib.Path(folder, "spots.npz"))
+        >>> bool((again.covariance == result.covariance).all())
+        True
+        """
+        from .storage import save
+
+        save(self, path)
