@@ -4,9 +4,8 @@ With the field A, weights W and regularization r, a fit minimises
 
     (v - A a)' W (v - A a) / 2 + r a'a / 2,
 
-whose normal equations (A'WA + r) a = A'W v are solved by conjugate gradients
-(``fields/conjugate_gradients.py``), with the Gram matrix A'WA entry by entry where memory allows
-(``fields/normal_equations.py``).
+whose normal equations (A'WA + r) a = A'W v have the Gram matrix A'WA, entry by entry where memory
+allows (``normal_equations``). How they are solved is told in ``least_squares``.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ import numpy as np
 from ..base import check
 from ..base.progress import Progress, report_descent, report_part
 from ..base.status import Status
-from . import conjugate_gradients, nonnegative_programs, normal_equations, sweeps
+from . import dense_factors, least_squares, normal_equations, sweeps
 from .arguments import Data
+from .misfit import Misfit
 from .plan import Plan
 
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
@@ -128,7 +128,8 @@ class _Uncertainty:
 
     system: normal_equations.GramSystem | normal_equations.SweepSystem
     at_bound: np.ndarray  # (n,) in the system's order
-    unit: float  # variance of a residual of weight 1
+    deviation: float  # of a residual of weight 1
+    orthogonal: dense_factors.Orthogonal | None  # factors of the field itself
 
     def compute(self) -> np.ndarray:
         system = self.system
@@ -136,28 +137,17 @@ class _Uncertainty:
             return np.full(len(system.scale), np.nan)
         seen = system.scale > 0.0
         free = np.flatnonzero(seen & ~self.at_bound)
-        part = system.part(free)
-        inner = part.exact_variances() if len(free) <= _EXACT else part.variances(_BLOCK)
-        variance = np.where(seen, 0.0, np.inf)
-        variance[free] = inner * system.scale[free] ** 2 * self.unit
-        return system.outer(np.sqrt(variance))
+        errors = np.where(seen, 0.0, np.inf)
+        errors[free] = np.sqrt(self._of_unit_columns(free)) * system.scale[free] * self.deviation
+        return system.outer(errors)
 
-
-def _residual_norm(
-    plan: Plan,
-    volume: np.ndarray,
-    amplitudes: np.ndarray,
-    weights: np.ndarray | None,
-    threads: int | None,
-) -> float:
-    left = np.negative(volume, order="C")
-    sweeps.scatter(plan, left, amplitudes, "sum", threads)
-    largest = float(np.abs(left).max(initial=0.0)) or 1.0  # squares may leave the range
-    left /= largest
-    squares = np.square(left, out=left)
-    if weights is not None:
-        squares *= weights
-    return largest * float(np.sqrt(np.add.reduce(squares, axis=None)))
+    def _of_unit_columns(self, free: np.ndarray) -> np.ndarray:
+        """Variances of free amplitudes in units of their columns' lengths and of ``deviation``."""
+        assert isinstance(self.system, normal_equations.GramSystem)
+        if self.orthogonal is not None:
+            return self.orthogonal.variances(self.system.threads)[free]
+        part = self.system.part(free)
+        return part.exact_variances() if len(free) <= _EXACT else part.variances(_BLOCK)
 
 
 def _fit(
@@ -175,44 +165,38 @@ def _fit(
     ridge = check.number("regularization", regularization, at_least=0.0)
     least = check.number("tol", tol, above=0.0)
     most = check.integer("max_iter", max_iter, at_least=1)
-    v, w = data.volume.astype(np.float64, copy=False), data.weights
+    w = data.weights
     heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
     if w is not None:
         w = w / heaviest
     system = normal_equations.make_system(
         plan, w, ridge / heaviest, threads, report_part(report, 100, 0, _MATRIX)
     )
-    seen_by = v if w is None else v * w
-    b = system.inner(sweeps.gather(plan, seen_by, threads)[:, 0]) * system.scale
-    size = float(np.abs(b).max(initial=0.0)) or 1.0  # whose square may leave the range
-    b = b / size
+    misfit = Misfit(plan, data, w, system, threads)
     if report is not None:  # now rather than when it is first asked for
         inverse = report_part(report, 100, _MATRIX, _INVERSE)
-        system.restrict(np.ones(len(b), dtype=bool), inverse)
+        system.restrict(np.ones(plan.n, dtype=bool), inverse)
     tell = report_descent(report_part(report, 100, _INVERSE, 100), least)
-    if nonnegative:
-        solution = nonnegative_programs.solve(system, b, least, most, tell)
-    else:
-        solution = conjugate_gradients.conjugate_gradients(system, b, least, most, tell=tell)
+    found = least_squares.solve(system, misfit, nonnegative, least, most, tell)
     system.forget_inverse()
-    amplitudes = system.outer(system.scale * (solution.x * size))
-    length = _residual_norm(plan, v, amplitudes, w, threads) * math.sqrt(heaviest)
-    at_bound = (solution.x <= 0.0) if nonnegative else np.zeros(len(b), dtype=bool)
+    x = found.point.x
+    length = misfit.in_units(math.sqrt(found.point.left)) * math.sqrt(heaviest)
+    at_bound = (x <= 0.0) if nonnegative else np.zeros(plan.n, dtype=bool)
     if report is not None:
         report(100, 100)
-    unit = 1.0 / heaviest
+    deviation = 1.0 / math.sqrt(heaviest)
     if not data.absolute:
         free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
-        unit = length * length / free / heaviest if free > 0 else np.nan
+        deviation *= length / math.sqrt(free) if free > 0 else np.nan
     return AmplitudeFit(
-        amplitudes,
+        system.outer(misfit.in_units(system.scale * x)),
         length,
-        solution.products,
-        solution.status,
-        solution.residual,
+        found.products,
+        found.status,
+        found.residual,
         system.method,
         data.nodes,
-        _Uncertainty(system, at_bound, unit),
+        _Uncertainty(system, at_bound, deviation, found.orthogonal),
     )
 
 

@@ -1,48 +1,33 @@
-"""Conjugate gradients for K x = b, on all numbers or on a face of them.
+"""Conjugate gradients for N x = b, with N symmetric and positive semidefinite.
 
-K is symmetric and positive semidefinite with a diagonal of 1, given as a ``System``: products
-with K and with an approximation of its inverse. Sums run in numpy, which adds in an order of
-its own, never through a BLAS, whose order depends on its threads.
+N and an approximation M of its inverse are given as products. Sums run in numpy, which adds in an
+order of its own, never through a BLAS, whose order depends on its threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from ..base.progress import Progress
 from ..base.status import Status
 
-
-class System(Protocol):
-    """A matrix with a diagonal of 1 and an approximate inverse, also of its faces.
-
-    A face is the vectors that are 0 but for their free numbers.
-    """
-
-    def multiply(self, x: np.ndarray) -> np.ndarray:
-        """K x."""
-
-    def precondition(self, r: np.ndarray) -> np.ndarray:
-        """M r, with M symmetric, positive definite on the face and near the inverse of K there."""
-
-    def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
-        """Make M that of the face with these numbers free."""
-
-    def apart(self, marked: np.ndarray) -> np.ndarray:
-        """Some of the marked numbers, at least one, no two of them coupled."""
+Product = Callable[[np.ndarray], np.ndarray]
 
 
 class Solution(NamedTuple):
-    """A solution, products with K that it took, and how it ended."""
+    """Where conjugate gradients ended.
+
+    ``smallest`` is the smallest of p'Np / p'(1/M)p over the directions taken, infinite without any:
+    an upper bound of the smallest eigenvalue of MN, and near it once residuals have fallen far.
+    """
 
     x: np.ndarray
+    residual: np.ndarray  # b - N x
     products: int
     status: Status
-    residual: float  # of the conditions of optimality, relative to the norm of b
-    gradient: np.ndarray  # K x - b
+    smallest: float
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:
@@ -56,45 +41,51 @@ def norm(x: np.ndarray) -> float:
 
 
 def conjugate_gradients(
-    system: System,
+    multiply: Product,
+    precondition: Product,
     b: np.ndarray,
-    tol: float,
-    max_iter: int,
+    done: Callable[[np.ndarray, float], bool],
+    max_products: int,
     start: np.ndarray | None = None,
     free: np.ndarray | None = None,
-    tell: Callable[[float], None] | None = None,
 ) -> Solution:
-    """Solve K x = b on a face until the residual there is below ``tol`` times b.
+    """Solve N x = b until ``done(residual, residual'M residual)``.
 
-    ``start`` lies on the face, whose approximate inverse the system holds. ``tell`` gets the
-    residual relative to b before each step.
+    Parameters
+    ----------
+    multiply, precondition : callable
+        N and M times a vector.
+    b : array (n,)
+    done : callable
+        Asked before each step; the residual it sees is 0 for numbers that are not free.
+    max_products : int
+        Products with N at most, but for that of the start.
+    start : array (n,), optional
+        Where to begin; 0 for numbers that are not free.
+    free : bool array (n,), optional
+        The others stay 0; M belongs to the free ones.
     """
     x = np.zeros_like(b) if start is None else start.copy()
-    left = b.copy() if start is None else b - system.multiply(x)
+    left = b.copy() if start is None else b - multiply(x)
     products = 0 if start is None else 1
-    most = tol * norm(b)
-    status = Status.MAX_ITERATIONS
+    smallest, length = np.inf, 0.0  # length: p'(1/M)p
     p, last = np.zeros_like(b), 1.0
     while True:
         on_face = left if free is None else np.where(free, left, 0.0)
-        residual = norm(on_face)
-        if tell is not None:
-            tell(residual / (norm(b) or 1.0))
-        if residual <= most:
-            status = Status.CONVERGED
-            break
-        if products >= max_iter:
-            break
-        z = system.precondition(on_face)
+        z = precondition(on_face)
         slope = dot(on_face, z)
+        if done(on_face, slope):
+            return Solution(x, left, products, Status.CONVERGED, smallest)
+        if products >= max_products:
+            return Solution(x, left, products, Status.MAX_ITERATIONS, smallest)
         p = z + (slope / last) * p
-        product = system.multiply(p)
+        length = slope + (slope / last) ** 2 * length
+        product = multiply(p)
         products += 1
         curvature = dot(p, product)
         if not (curvature > 0.0 and slope > 0.0):
-            status = Status.STALLED
-            break
+            return Solution(x, left, products, Status.STALLED, smallest)
+        smallest = min(smallest, curvature / length)
         x += (slope / curvature) * p
         left -= (slope / curvature) * product
         last = slope
-    return Solution(x, products, status, residual / (norm(b) or 1.0), -left)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..base.status import Status
+from .conjugate_gradients import Product, conjugate_gradients, dot
 
 _MOST_INNER = 60  # steps of conjugate gradients
 _FIRST_DAMPING = 1e-3
@@ -61,38 +62,14 @@ class Descent(NamedTuple):
     status: Status
 
 
-def conjugate_gradients(
-    apply: Callable[[np.ndarray], np.ndarray],
-    right: np.ndarray,
-    precondition: Callable[[np.ndarray], np.ndarray],
-    tol: float,
-    most: int,
-) -> np.ndarray:
-    """An x with |apply(x) - right| <= tol |right| in the preconditioner's norm, or what was had."""
-    x = np.zeros_like(right)
-    residual = right.copy()
-    z = precondition(residual)
-    direction = z.copy()
-    rho = first = _dot(residual, z)
-    for _ in range(most):
-        if not rho > tol * tol * first:
-            break
-        image = apply(direction)
-        curvature = _dot(direction, image)
-        if not curvature > 0.0:
-            break
-        length = rho / curvature
-        x += length * direction
-        residual -= length * image
-        z = precondition(residual)
-        rho, before = _dot(residual, z), rho
-        direction = z + (rho / before) * direction
-    return x
+def _solve(multiply: Product, precondition: Product, right: np.ndarray, tol: float) -> np.ndarray:
+    """An x whose residual is ``tol`` of that of 0, in the preconditioner's norm, or near it."""
+    most = tol * tol * dot(right, precondition(right))
 
+    def done(_: np.ndarray, slope: float) -> bool:
+        return not slope > most
 
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Scalar product by numpy's pairwise sum: the same on any number of threads."""
-    return float(np.sum(a * b))
+    return conjugate_gradients(multiply, precondition, right, done, _MOST_INNER).x
 
 
 def minimise(
@@ -103,22 +80,22 @@ def minimise(
     ``tell`` gets the distance to the minimum, in standard errors, before each step.
     """
     damping, growth = _FIRST_DAMPING, 2.0
-    start = _dot(local.gradient, local.gradient / local.diagonal)
+    start = dot(local.gradient, local.gradient / local.diagonal)
     for iteration in range(max_iter):
-        steep = _dot(local.gradient, local.gradient / local.diagonal)
+        steep = dot(local.gradient, local.gradient / local.diagonal)
         forcing = min(0.1, max(0.01, math.sqrt(steep / start))) if start > 0.0 else 0.1
 
         def damped(x: np.ndarray, here: Any = local, extra: float = damping) -> np.ndarray:
             return here.normal(x) + extra * here.diagonal * x
 
         precondition = local.preconditioner(damping)
-        step = conjugate_gradients(damped, -local.gradient, precondition, forcing, _MOST_INNER)
-        decrement = -_dot(local.gradient, step)
+        step = _solve(damped, precondition, -local.gradient, forcing)
+        decrement = -dot(local.gradient, step)
         if tell is not None:
             tell(math.sqrt(max(decrement / (local.variance * step.size or 1.0), 0.0)))
         if not decrement > tol * tol * local.variance * step.size:
             return Descent(local, iteration, Status.CONVERGED)
-        model = 0.5 * (decrement + damping * _dot(step, local.diagonal * step))
+        model = 0.5 * (decrement + damping * dot(step, local.diagonal * step))
         trial = local.moved(step)
         gain = (local.loss - trial.loss) / model
         if gain > 0.0:

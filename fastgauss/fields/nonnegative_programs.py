@@ -1,26 +1,29 @@
-"""The minimum of x'Kx / 2 - b'x over x >= 0, for K without negative entries.
+"""The minimum of x'Kx / 2 - b'x over x >= 0, for K without negative entries, by products with K.
 
-Two methods, one after the other. *Block pivoting* (Portugal, Judice & Vicente 1994, Kim & Park
-2011) solves K x = b on a face and exchanges all numbers that are wrong there: free ones that came
-out negative, and those at 0 whose gradient points inwards. While their count falls that takes few
-rounds. Where it does not fall, cycles are broken by exchanging the last wrong number of each
-group of neighbours alone, which is Murty's rule in each group.
+*Block pivoting* (Portugal, Judice & Vicente 1994, Kim & Park 2011) solves K x = b on a face and
+exchanges all numbers that are wrong there: free ones that came out negative, and those at 0 whose
+gradient points inwards. While their count falls that takes few rounds. Where it does not fall,
+cycles are broken by exchanging the last wrong number of each group of neighbours alone, which is
+Murty's rule in each group.
 
-What pivoting leaves undone is done by modified proportioning with reduced gradient projections
-(MPRGP, Dostal & Schoeberl 2005), which converges always: conjugate gradients on the face, steps to
-its boundary and along the projected gradient where one would leave it, and steps that set
-numbers free. A step that would leave the face is first tried as a whole and projected; it is kept
-if the objective falls.
+*Projection* is modified proportioning with reduced gradient projections (MPRGP, Dostal & Schoeberl
+2005), which lowers the quadratic in each step: conjugate gradients on the face, steps to its
+boundary and along the projected gradient where one would leave it, and steps that set numbers
+free. A step that would leave the face is first tried as a whole and projected; it is kept if the
+quadratic falls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ..base.progress import Progress
 from ..base.status import Status
-from .conjugate_gradients import Solution, System, conjugate_gradients, dot, norm
+from .active_set import optimality
+from .conjugate_gradients import conjugate_gradients, dot, norm
 
 _START = 1e-2  # residual of the first round; each takes a tenth of it
 _PATIENCE = 3  # rounds of full exchanges without progress
@@ -28,21 +31,104 @@ _BACKUP = 60  # rounds with a number of each group without progress
 _REFRESH = 8  # products on changing faces until their inverse is made anew
 
 
-def optimality(x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """The part of the gradient that a minimum over x >= 0 does not have."""
-    return np.where(x > 0.0, gradient, np.minimum(gradient, 0.0))
+class System(Protocol):
+    """A matrix with a diagonal of 1 and an approximate inverse, also of its faces.
+
+    A face is the vectors that are 0 but for their free numbers.
+    """
+
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """K x."""
+
+    def precondition(self, r: np.ndarray) -> np.ndarray:
+        """M r, with M symmetric, positive definite on the face and near the inverse of K there."""
+
+    def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
+        """Make M that of the face with these numbers free."""
+
+    def apart(self, marked: np.ndarray) -> np.ndarray:
+        """Some of the marked numbers, at least one, no two of them coupled."""
+
+
+class Found(NamedTuple):
+    """A point, and the products with K that it took."""
+
+    x: np.ndarray
+    products: int
+    status: Status
+    smallest: float = np.inf  # as in ``conjugate_gradients.Solution``, on the faces that were met
+
+
+def pivot(
+    system: System, b: np.ndarray, tol: float, max_products: int, tell: Callable[[float], None]
+) -> Found:
+    """Block pivoting until the conditions of a minimum are violated by ``tol`` times b.
+
+    What it returns may have negative numbers unless it converged; if it did, ``system`` holds the
+    approximate inverse of its face. ``tell`` gets the residual of each step.
+    """
+    size = norm(b)
+
+    def until(goal: float) -> Callable[[np.ndarray, float], bool]:
+        def done(left: np.ndarray, _: float) -> bool:
+            residual = norm(left)
+            tell(residual)
+            return residual <= goal * size
+
+        return done
+
+    rough = conjugate_gradients(
+        system.multiply, system.precondition, b, until(max(tol, _START)), max_products
+    )
+    x, products, smallest = rough.x, rough.products, rough.smallest
+    free = x > 0.0
+    small = tol * size / np.sqrt(b.size)
+    fewest, patience, goal = b.size + 1, _PATIENCE, _START
+    while products < max_products and patience >= -_BACKUP:
+        system.restrict(free)
+        goal = max(0.1 * goal, 0.5 * tol)
+        start = np.where(free, x, 0.0)
+        found = conjugate_gradients(
+            system.multiply,
+            system.precondition,
+            b,
+            until(goal),
+            max_products - products,
+            start,
+            free,
+        )
+        x, products = found.x, products + found.products
+        smallest = min(smallest, found.smallest)
+        if found.status != Status.CONVERGED:
+            break
+        wrong = np.where(free, x < 0.0, found.residual > small)
+        count = int(np.count_nonzero(wrong))
+        if not count and goal > 0.5 * tol:
+            continue
+        if not count:
+            return Found(x, products, Status.CONVERGED, smallest)
+        if count < fewest:
+            fewest, patience = count, _PATIENCE
+        else:
+            patience -= 1
+        free ^= wrong if patience > 0 else system.apart(wrong)
+    return Found(x, products, Status.MAX_ITERATIONS, smallest)
 
 
 class _Face:
-    """State of the constrained minimisation: a point, its gradient, a direction on its face."""
+    """State of the projection: a point, its gradient, a direction on its face."""
 
-    def __init__(self, system: System, b: np.ndarray, x: np.ndarray, products: int) -> None:
+    def __init__(self, system: System, b: np.ndarray, x: np.ndarray) -> None:
         self.system, self.b = system, b
-        self.products = products
+        self.products = 0
         self._fresh = -_REFRESH
         # no eigenvalue is above the largest sum of a row of magnitudes; K has no negative entries
         self.step = 1.9 / float(self.multiply(np.ones_like(b)).max())
-        self.move_to(x, self.multiply(x) - b)
+        product = self.multiply(x)
+        curvature = dot(x, product)
+        best = dot(x, b) / curvature if curvature > 0.0 else 0.0  # on the line from 0 through x
+        best = max(best, 0.0)
+        self.move_to(best * x, best * product - b)
 
     def multiply(self, x: np.ndarray) -> np.ndarray:
         self.products += 1
@@ -110,71 +196,25 @@ class _Face:
         self.move_to(x, self.multiply(x) - self.b)
 
 
-def _pivot(
-    system: System, b: np.ndarray, tol: float, max_iter: int, tell: Callable[[float], None] | None
-) -> Solution:
-    """Block pivoting; what it returns may have negative numbers unless it converged."""
-    rough = conjugate_gradients(system, b, max(tol, _START), max_iter, tell=tell)
-    x, products = rough.x, rough.products
-    free = x > 0.0
-    size = norm(b)
-    small = tol * size / np.sqrt(b.size)
-    fewest, patience, goal = b.size + 1, _PATIENCE, _START
-    while products < max_iter:
-        system.restrict(free)
-        goal = max(0.1 * goal, 0.5 * tol)
-        start = np.where(free, x, 0.0)
-        found = conjugate_gradients(system, b, goal, max_iter - products, start, free, tell)
-        x, products = found.x, products + found.products
-        if found.status == Status.STALLED:
-            break
-        wrong = np.where(free, x < 0.0, found.gradient < -small)
-        count = int(np.count_nonzero(wrong))
-        if not count and goal > 0.5 * tol:
-            continue
-        if not count:
-            left = norm(optimality(x, found.gradient)) / size
-            return found._replace(products=products, residual=left)
-        if count < fewest:
-            fewest, patience = count, _PATIENCE
-        else:
-            patience -= 1
-        free ^= wrong if patience > 0 else system.apart(wrong)
-        if patience < -_BACKUP:
-            break
-    return Solution(x, products, Status.MAX_ITERATIONS, np.inf, x)
+def project(
+    system: System, b: np.ndarray, x: np.ndarray, most: float, max_products: int,
+    tell: Callable[[float], None],
+) -> Found:  # fmt: skip
+    """Projection from the best multiple of x, x >= 0, until no more than ``most`` is left.
 
-
-def solve(
-    system: System, b: np.ndarray, tol: float, max_iter: int,
-    tell: Callable[[float], None] | None = None,
-) -> Solution:  # fmt: skip
-    """Minimise until the conditions of optimality are violated by ``tol`` times b.
-
-    ``tell`` gets what is left of that, before each step.
+    No point on the way is worse than 0. ``tell`` gets the norm of what is left of the gradient.
     """
-    size = norm(b)
-    if not (b > 0.0).any():  # K has no negative entries: x = 0 is the minimum
-        return Solution(np.zeros_like(b), 0, Status.CONVERGED, 0.0, -b)
-    found = _pivot(system, b, tol, max_iter, tell)
-    if found.status == Status.CONVERGED:
-        return found
-    face = _Face(system, b, np.maximum(found.x, 0.0), found.products)
-    status = Status.MAX_ITERATIONS
+    face = _Face(system, b, x)
     while True:
-        residual = norm(optimality(face.x, face.gradient)) / size
-        if tell is not None:
-            tell(residual)
-        if residual <= tol:
-            status = Status.CONVERGED
-            break
-        if face.products >= max_iter:
-            break
+        residual = norm(optimality(face.x, face.gradient))
+        tell(residual)
+        if residual <= most:
+            return Found(face.x, face.products, Status.CONVERGED)
+        if face.products >= max_products:
+            return Found(face.x, face.products, Status.MAX_ITERATIONS)
         on_face = np.where(face.free, face.gradient, 0.0)
         reduced = np.minimum(face.x / face.step, on_face)
         chopped = np.where(face.free, 0.0, np.minimum(face.gradient, 0.0))
         proportional = dot(chopped, chopped) <= dot(reduced, on_face)
         if not (face.advance() if proportional else face.release(chopped)):
-            status = Status.STALLED
-            break
-    return Solution(face.x, face.products, status, residual, face.gradient)
+            return Found(face.x, face.products, Status.STALLED)

@@ -3,7 +3,7 @@
 With A the field, W the weights and r the regularization, K = S (A'WA + r) S, where the diagonal S
 makes every diagonal entry of K 1 (Jacobi's preconditioner), and the solution is a = S x. Either K
 is at hand, entry by entry, and with it an approximate inverse from small blocks
-(``kernels/fields/sparse_rows.py``), or its products are sweeps over the grid.
+(``kernels.fields.sparse_rows``), or its products are sweeps over the grid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from ..base import thread_pool
 from ..base.progress import Progress
 from ..kernels.fields import sparse_rows as kernels
-from . import gram_matrix, sweeps
+from ..kernels.numeric.packed_cholesky import packed_size
+from . import dense_factors, gram_matrix, sweeps
 from .plan import Plan
 
 _CHUNK = 4096  # rows of a product
@@ -45,6 +46,7 @@ class GramSystem:
         self, rows: gram_matrix.Rows, order: np.ndarray, regularization: float, threads: int | None
     ) -> None:
         self.rows, self.order, self.threads = rows, order, threads
+        self.regularization = regularization
         diagonal = rows.diagonal()
         self.scale = factors(np.where(diagonal > _UNSEEN, diagonal + regularization, 0.0))
         self._each(
@@ -52,6 +54,7 @@ class GramSystem:
         )
         self._inverse: tuple[gram_matrix.Rows, gram_matrix.Rows] | None = None
         self._blocks_of: tuple[np.ndarray, ...] | None = None
+        self._pivots: np.ndarray | None = None
 
     def _each(self, task: thread_pool.Task, chunk: int) -> None:
         thread_pool.run(lambda: task, self.rows.size, chunk, self.threads)
@@ -87,6 +90,14 @@ class GramSystem:
         lower, upper = self._inverse
         return self._product(upper, self._product(lower, r))
 
+    @property
+    def pivots(self) -> np.ndarray:
+        """What the neighbours in its block leave of each particle's diagonal entry of 1."""
+        if self._pivots is None:
+            self.restrict(np.ones(self.rows.size, dtype=bool))
+        assert self._pivots is not None
+        return self._pivots
+
     def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
         """Make the approximate inverse that of the free rows and columns of K."""
         from scipy.sparse import csr_matrix
@@ -97,16 +108,19 @@ class GramSystem:
             sizes = np.zeros(n, dtype=np.int64)
             columns = np.zeros(n * _BLOCK, dtype=self.rows.columns.dtype)
             values = np.zeros(n * _BLOCK)
+            pivots = np.empty(n)
         else:
-            old, sizes, columns, values = self._blocks_of
+            old, sizes, columns, values, pivots = self._blocks_of
             changed = old != free
             if not changed.any():
                 return
-        out = free.copy(), sizes, columns, values
+        out = free.copy(), sizes, columns, values, pivots
         self._blocks(
             kernels.approximate_inverse, _BLOCK, _RIDGE, out[0], changed, sizes, columns, values,
-            report=report,
+            pivots, report=report,
         )  # fmt: skip
+        if self._pivots is None and free.all():
+            self._pivots = pivots.copy()
         self._blocks_of = out
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -132,7 +146,7 @@ class GramSystem:
                 np.empty(size, dtype=np.int64),
                 np.empty(size),
                 np.full(self.rows.size, -1, dtype=np.int64),
-                np.empty((size, size)),
+                np.empty(packed_size(size)),
             )
             return lambda low, high: kernel(*self.rows, ridge, *out, scratch, low, high)
 
@@ -152,16 +166,16 @@ class GramSystem:
         part.forget_inverse()
         return part
 
+    def factor(self, shift: float, floor: float = 0.5) -> dense_factors.Factor:
+        """The Cholesky factor of K + shift; ``floor`` is the least pivot, in shifts."""
+        return dense_factors.cholesky(self.rows, shift, floor * shift, self.threads)
+
     def exact_variances(self) -> np.ndarray:
-        """The diagonal of the inverse of K."""
-        n = self.rows.size
-        whole = np.zeros((n, n))
-        whole[np.repeat(np.arange(n), np.diff(self.rows.starts)), self.rows.columns] = (
-            self.rows.values
+        """The diagonal of the inverse of K; what rounding hides is that of a tiny pivot."""
+        floor = max(self.rows.size, 1) * float(np.finfo(np.float64).eps)
+        return dense_factors.cholesky(self.rows, 0.0, floor, self.threads).inverse_diagonal(
+            self.threads
         )
-        values, vectors = np.linalg.eigh(whole)
-        least = n * np.finfo(np.float64).eps * values.max(initial=0.0)
-        return (vectors * vectors / np.maximum(values, least)).sum(axis=1)
 
     def variances(self, size: int) -> np.ndarray:
         """The diagonal of the inverse of K from blocks of so many rows."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import device, kernel
+from ..numeric.dense_cholesky import factor_row, solve_upper
+from ..numeric.packed_cholesky import packed
 
 _LEAST = 1e-3  # couplings, relative to the diagonal, that a block takes no notice of
 
@@ -92,36 +94,27 @@ def _strongest(starts, columns, values, free, i, lower, members, weights):
 
 
 @device
-def _gather_block(starts, columns, values, members, size, place, block):
-    """The block of these rows, lower triangle; ``place`` is -1 everywhere, and left so."""
+def _factor_block(starts, columns, values, members, size, ridge, place, block):
+    """The Cholesky factor of the block of these rows, packed; its last pivot.
+
+    ``place`` is -1 everywhere, and left so.
+    """
     for a in range(size):
         place[members[a]] = a
+    pivot = 0.0
     for a in range(size):
-        for b in range(size):
-            block[a, b] = 0.0
+        at = packed(a, 0)
+        for b in range(a + 1):
+            block[at + b] = 0.0
         i = members[a]
         for k in range(starts[i], starts[i + 1]):
             b = place[columns[k]]
-            if b >= 0:
-                block[a, b] = values[k]
+            if 0 <= b <= a:
+                block[at + b] = values[k]
+        pivot = factor_row(block, a, 0, size, ridge)
     for a in range(size):
         place[members[a]] = -1
-
-
-@device
-def _factor(block, size, ridge):
-    """Cholesky factor in place, with pivots no smaller than ``ridge`` of the diagonal."""
-    for a in range(size):
-        for b in range(a):
-            s = block[a, b]
-            for c in range(b):
-                s -= block[a, c] * block[b, c]
-            block[a, b] = s / block[b, b]
-        least = ridge * block[a, a] if block[a, a] > 0.0 else 1.0
-        s = block[a, a]
-        for c in range(a):
-            s -= block[a, c] * block[a, c]
-        block[a, a] = np.sqrt(max(s, least))
+    return pivot
 
 
 @device
@@ -135,38 +128,36 @@ def _touched(starts, columns, values, changed, i):
 
 @kernel
 def approximate_inverse(
-    starts, columns, values, ridge, free, changed, sizes, of_inverse, inverse, scratch, low, high
-):
+    starts, columns, values, ridge, free, changed, sizes, of_inverse, inverse, pivots, scratch,
+    low, high,
+):  # fmt: skip
     """Rows [low, high) of G for the free rows and columns of K, where a block has changed.
 
-    Row i has ``sizes[i]`` columns ``of_inverse`` and values ``inverse`` from i times the room.
+    Row i has ``sizes[i]`` columns ``of_inverse`` and values ``inverse`` from i times the room, and
+    ``pivots[i]`` is what the others of its block leave of its diagonal entry.
     """
     members, weights, place, block = scratch
     room = members.size
     for i in range(low, high):
         if not free[i]:
             sizes[i] = 0
+            pivots[i] = np.inf
             continue
         if not _touched(starts, columns, values, changed, i):
             continue
         size = _strongest(starts, columns, values, free, i, True, members, weights)
         members[size] = i
         size += 1
-        _gather_block(starts, columns, values, members, size, place, block)
-        _factor(block, size, ridge)
-        last = size - 1
-        y = weights
-        y[last] = 1.0 / block[last, last]
-        for a in range(last - 1, -1, -1):
-            s = 0.0
-            for c in range(a + 1, size):
-                s -= block[c, a] * y[c]
-            y[a] = s / block[a, a]
+        pivots[i] = _factor_block(starts, columns, values, members, size, ridge, place, block)
+        for a in range(size):
+            weights[a] = 0.0
+        weights[size - 1] = 1.0
+        solve_upper(block, size, weights)
         at = i * room
         sizes[i] = size
         for a in range(size):
             of_inverse[at + a] = members[a]
-            inverse[at + a] = y[a]
+            inverse[at + a] = weights[a]
 
 
 @kernel
@@ -177,9 +168,8 @@ def variances(starts, columns, values, ridge, free, out, scratch, low, high):
         size = _strongest(starts, columns, values, free, i, False, members, weights)
         members[size] = i
         size += 1
-        _gather_block(starts, columns, values, members, size, place, block)
-        _factor(block, size, ridge)
-        out[i] = 1.0 / block[size - 1, size - 1] ** 2
+        _factor_block(starts, columns, values, members, size, ridge, place, block)
+        out[i] = 1.0 / block[packed(size, 0) - 1] ** 2
 
 
 @kernel

@@ -1,0 +1,94 @@
+"""The misfit of a field's amplitudes to a volume, from the volume itself.
+
+The normal equations know the misfit only as a difference of large numbers. Here it is summed over
+the nodes, and its gradient over what the field leaves of the volume, so that both have digits where
+the fit is close.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from . import sweeps
+from .arguments import Data
+from .normal_equations import GramSystem, SweepSystem
+from .plan import Plan
+
+_MODERATE = 1e-100, 1e100  # squares of these are in range
+
+Value = TypeVar("Value", float, np.ndarray)
+
+
+class Point(NamedTuple):
+    """Amplitudes S x, in the order of the system, and what they leave."""
+
+    x: np.ndarray
+    left: float  # weighted sum of squares of the residual
+    square: float  # the same and the regularization's part
+    gradient: np.ndarray  # half the square's, to x
+
+
+def unit_of(largest: float) -> float:
+    """A power of 2 by which numbers of this size have squares in range; 1 where they have them."""
+    if largest == 0.0 or _MODERATE[0] < largest < _MODERATE[1]:
+        return 1.0
+    return float(2.0 ** -np.frexp(largest)[1].clip(-1000, 1000))
+
+
+class Misfit:
+    """||A a - v||**2 with weights, and the regularization, for a = S x.
+
+    ``unit`` is what the volume was multiplied by, and with it x.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: Data,
+        weights: np.ndarray | None,
+        system: GramSystem | SweepSystem,
+        threads: int | None,
+    ) -> None:
+        self.plan, self.weights, self.system, self.threads = plan, weights, system, threads
+        self.nodes = data.nodes
+        self.volume = data.volume.astype(np.float64, copy=False)
+        self.units: list[float] = []
+        self._scale(unit_of(float(np.abs(self.volume).max(initial=0.0))))
+        self.zero = self.at(np.zeros(plan.n))
+        unit = unit_of(float(np.abs(self.zero.gradient).max(initial=0.0)))
+        if unit != 1.0:
+            self._scale(unit)
+            self.zero = self.at(np.zeros(plan.n))
+
+    def _scale(self, unit: float) -> None:
+        if unit != 1.0:
+            self.volume = self.volume * unit
+        self.units.append(unit)
+
+    def in_units(self, value: Value) -> Value:
+        """An amplitude or a residual in the units of the volume that was given."""
+        for unit in self.units:
+            value = value / unit
+        return value
+
+    def residual(self, x: np.ndarray) -> np.ndarray:
+        """A a - v."""
+        left = np.negative(self.volume, order="C")
+        if x.any():
+            amplitudes = self.system.outer(self.system.scale * x)
+            sweeps.scatter(self.plan, left, amplitudes, "sum", self.threads)
+        return left
+
+    def at(self, x: np.ndarray) -> Point:
+        """The misfit at x and its gradient."""
+        system = self.system
+        residual = self.residual(x)
+        weighted = residual if self.weights is None else residual * self.weights
+        sums = sweeps.gather(self.plan, weighted, self.threads)[:, 0]
+        damped = system.regularization * system.scale * x
+        gradient = system.scale * (system.inner(sums) + damped)
+        residual *= weighted
+        left = float(np.add.reduce(residual, axis=None))
+        return Point(x, left, left + float(np.add.reduce(damped * system.scale * x)), gradient)
