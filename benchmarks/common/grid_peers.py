@@ -94,7 +94,7 @@ def fastgauss_gradient_pass(scene: Scene) -> Call:
     """The sums behind the gradient alone, of a residual that is there."""
     from fastgauss.fields import sweeps
 
-    plan, volume = scene.field()._plan, scene.volume()
+    plan, volume = scene.field().plan, scene.volume()
     return lambda: sweeps.gather(plan, volume, scene.threads, derivatives=True)
 
 

@@ -49,7 +49,11 @@ def minimise(
         np.full(n, -1, dtype=np.int64),
         np.empty(packed_size(min(n, MOST_FREE))),
         np.zeros(4, dtype=np.int64),
-        *(np.empty(n) for _ in range(5)),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
         np.empty(n, dtype=bool),
     )
     noise = _NOISE * float(np.abs(misfit.zero.gradient).max())

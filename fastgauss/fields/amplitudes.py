@@ -11,8 +11,8 @@ allows (``normal_equations``). How they are solved is told in ``least_squares``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as entry
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ from ..base.progress import Progress, report_descent, report_part
 from ..base.status import Status
 from . import dense_factors, least_squares, normal_equations, sweeps
 from .arguments import Data
+from .linear_map import LinearMap
 from .misfit import Misfit
-from .plan import Plan
 
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
 _BLOCK = 48  # particles of a block for the errors of more
@@ -70,7 +70,7 @@ class AmplitudeFit:
     kkt_residual: float
     method: str
     nodes: int
-    _errors: Any = field(repr=False)  # the array, or what computes it
+    _errors: Any = entry(repr=False)  # the array, or what computes it
 
     @property
     def converged(self) -> bool:
@@ -150,17 +150,16 @@ class _Uncertainty:
         return part.exact_variances() if len(free) <= _EXACT else part.variances(_BLOCK)
 
 
-def _fit(
-    plan: Plan,
+def fit(
+    field: LinearMap,
     data: Data,
     nonnegative: bool,
     regularization: float,
     tol: float,
     max_iter: int,
-    threads: int | None,
     report: Progress | None = None,
 ) -> AmplitudeFit:
-    """``GaussianField.fit_amplitudes`` of a plan; ``report`` gets hundredths."""
+    """``GaussianField.fit_amplitudes`` of a map; ``report`` gets hundredths."""
     check.flag("nonnegative", nonnegative)
     ridge = check.number("regularization", regularization, at_least=0.0)
     least = check.number("tol", tol, above=0.0)
@@ -170,18 +169,18 @@ def _fit(
     if w is not None:
         w = w / heaviest
     system = normal_equations.make_system(
-        plan, w, ridge / heaviest, threads, report_part(report, 100, 0, _MATRIX)
+        field.plan, w, ridge / heaviest, field.threads, report_part(report, 100, 0, _MATRIX)
     )
-    misfit = Misfit(plan, data, w, system, threads)
+    misfit = Misfit(field, data, w, system)
     if report is not None:  # now rather than when it is first asked for
         inverse = report_part(report, 100, _MATRIX, _INVERSE)
-        system.restrict(np.ones(plan.n, dtype=bool), inverse)
+        system.restrict(np.ones(len(field), dtype=bool), inverse)
     tell = report_descent(report_part(report, 100, _INVERSE, 100), least)
     found = least_squares.solve(system, misfit, nonnegative, least, most, tell)
     system.forget_inverse()
     x = found.point.x
     length = misfit.in_units(math.sqrt(found.point.left)) * math.sqrt(heaviest)
-    at_bound = (x <= 0.0) if nonnegative else np.zeros(plan.n, dtype=bool)
+    at_bound = (x <= 0.0) if nonnegative else np.zeros(len(field), dtype=bool)
     if report is not None:
         report(100, 100)
     deviation = 1.0 / math.sqrt(heaviest)
@@ -200,16 +199,11 @@ def _fit(
     )
 
 
-def _update(
-    plan: Plan,
-    data: Data,
-    amplitudes: np.ndarray,
-    rule: str,
-    relaxation: float,
-    coverage: Callable[[], np.ndarray],
-    threads: int | None,
+def update(
+    field: LinearMap, data: Data, amplitudes: np.ndarray, rule: str, relaxation: float
 ) -> np.ndarray:
-    """``GaussianField.multiplicative_update`` of a plan; ``coverage`` gives A'1."""
+    """``GaussianField.multiplicative_update`` of a map."""
+    plan, threads = field.plan, field.threads
     check.choice("rule", rule, RULES)
     power = check.number("relaxation", relaxation, above=0.0)
     v, w = data.volume.astype(np.float64, copy=False), data.weights
@@ -226,11 +220,12 @@ def _update(
         if w is not None:
             ratio = np.where(w > 0.0, w * ratio, 0.0)
         lit = sweeps.gather(plan, ratio, threads)[:, 0]
-        shine = coverage() if w is None else sweeps.gather(plan, w, threads)[:, 0]
+        shine = field.coverage if w is None else sweeps.gather(plan, w, threads)[:, 0]
         seen = shine > 0.0
         mean = np.where(seen, lit, 0.0) / np.where(seen, shine, 1.0)
         factor = mean**power if rule == "mlem" else np.exp(power * mean)
     if dark.any():
         lost = dark if w is None else dark & (w > 0.0)
         factor[sweeps.gather(plan, lost.astype(np.float64), threads)[:, 0] > 0.0] = 0.0
-    return np.where(seen & (amplitudes > 0.0), amplitudes * factor, amplitudes)
+    with np.errstate(over="ignore"):
+        return np.where(seen & (amplitudes > 0.0), amplitudes * factor, amplitudes)

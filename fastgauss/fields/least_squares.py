@@ -95,18 +95,23 @@ def solve(
     return _unless_rounded(_freely(system, misfit, goal), misfit)
 
 
+def _at_hand(system: System, most: int) -> GramSystem | None:
+    """The system if its matrix is at hand and of at most so many particles."""
+    return system if isinstance(system, GramSystem) and system.rows.size <= most else None
+
+
 # -- amplitudes of any sign ----------------------------------------------------------------------
 
 
 def _freely(system: System, misfit: Misfit, goal: Goal) -> Outcome:
     b = -misfit.zero.gradient
-    dense = isinstance(system, GramSystem) and len(b) <= _DENSE
+    dense = _at_hand(system, _DENSE)
     most = min(goal.max_iter, _ATTEMPT) if dense else goal.max_iter
     found = conjugate_gradients(system.multiply, system.precondition, b, goal.done, most)
     if dense and found.products < goal.max_iter:
-        weakest = float(system.pivots.min())
+        weakest = float(dense.pivots.min())
         if found.status != Status.CONVERGED or min(found.smallest, weakest) < _SMALL:
-            return _densely(system, misfit, goal, found.x, found.products)
+            return _densely(dense, misfit, goal, found.x, found.products)
     out = _correct(
         system.precondition, system, misfit, goal, found.x, found.products, found.smallest
     )
@@ -260,22 +265,22 @@ def _unless_rounded(out: Outcome, misfit: Misfit) -> Outcome:
 
 def _nonnegatively(system: System, misfit: Misfit, goal: Goal) -> Outcome:
     b = -misfit.zero.gradient
-    few = isinstance(system, GramSystem) and len(b) <= _MANY
+    few = _at_hand(system, _MANY)
 
     def tell(residual: float) -> None:
         goal.tell(residual / goal.size)
 
     products, start = 0, misfit.zero.x
-    if not few or np.median(system.pivots) >= _CROWD:
+    if not few or np.median(few.pivots) >= _CROWD:
         most = min(goal.max_iter, _EXCHANGE) if few else max(goal.max_iter // 2, 1)
         found = nonnegative_programs.pivot(system, b, goal.tol, most, tell)
         products, start = found.products, np.maximum(found.x, 0.0)
         if found.status == Status.CONVERGED:
             out = _judge(misfit.at(found.x), products, goal)
-            if not few or _is_trusted(system, out.point, found.smallest, goal):
+            if not few or _is_trusted(few, out.point, found.smallest, goal):
                 return out
     if few and products < goal.max_iter:
-        point, more, least = active_set.minimise(system, misfit, goal.max_iter - products, tell)
+        point, more, least = active_set.minimise(few, misfit, goal.max_iter - products, tell)
         products += more
         if least:
             return _judge(point, products, goal)

@@ -11,12 +11,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from ..base.scaling import unit_of
 from . import sweeps
 from .arguments import Data
+from .linear_map import LinearMap
 from .normal_equations import GramSystem, SweepSystem
-from .plan import Plan
-
-_MODERATE = 1e-100, 1e100  # squares of these are in range
 
 Value = TypeVar("Value", float, np.ndarray)
 
@@ -30,13 +29,6 @@ class Point(NamedTuple):
     gradient: np.ndarray  # half the square's, to x
 
 
-def unit_of(largest: float) -> float:
-    """A power of 2 by which numbers of this size have squares in range; 1 where they have them."""
-    if largest == 0.0 or _MODERATE[0] < largest < _MODERATE[1]:
-        return 1.0
-    return float(2.0 ** -np.frexp(largest)[1].clip(-1000, 1000))
-
-
 class Misfit:
     """||A a - v||**2 with weights, and the regularization, for a = S x.
 
@@ -45,22 +37,22 @@ class Misfit:
 
     def __init__(
         self,
-        plan: Plan,
+        field: LinearMap,
         data: Data,
         weights: np.ndarray | None,
         system: GramSystem | SweepSystem,
-        threads: int | None,
     ) -> None:
-        self.plan, self.weights, self.system, self.threads = plan, weights, system, threads
+        self.plan, self.threads = field.plan, field.threads
+        self.weights, self.system = weights, system
         self.nodes = data.nodes
         self.volume = data.volume.astype(np.float64, copy=False)
         self.units: list[float] = []
         self._scale(unit_of(float(np.abs(self.volume).max(initial=0.0))))
-        self.zero = self.at(np.zeros(plan.n))
+        self.zero = self.at(np.zeros(len(field)))
         unit = unit_of(float(np.abs(self.zero.gradient).max(initial=0.0)))
         if unit != 1.0:
             self._scale(unit)
-            self.zero = self.at(np.zeros(plan.n))
+            self.zero = self.at(np.zeros(len(field)))
 
     def _scale(self, unit: float) -> None:
         if unit != 1.0:

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Generic
 
 import numpy as np
 
 from ..base.progress import Progress, report_descent
+from ..base.scaling import unit_of
 from ..base.status import Status
 from . import gradients, sweeps
 from .arguments import Data
-from .levmar import Descent, minimise
+from .levmar import minimise
+from .linear_map import LinearMap, MapType
 from .plan import Plan
 
 _MOST_SHIFT = 1.0  # sigmas in one step
@@ -31,7 +33,7 @@ _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
 
 
 @dataclass(frozen=True, eq=False)
-class Refinement:
+class Refinement(Generic[MapType]):
     """What `GaussianField.refine` found.
 
     Attributes
@@ -60,7 +62,7 @@ class Refinement:
     (array([[12.3]]), True)
     """
 
-    field: Any
+    field: MapType
     amplitudes: np.ndarray
     positions: np.ndarray
     sigmas: np.ndarray | None
@@ -132,7 +134,7 @@ class _Local:
     def __init__(self, job: _Job, state: _State) -> None:
         self.job, self.state = job, state
         self.field = job.field(state)
-        plan = self.field._plan
+        plan = self.field.plan
         residual = np.negative(job.data.volume)
         sweeps.scatter(plan, residual, state.amplitudes, "sum", job.threads)
         weights = job.data.weights
@@ -143,20 +145,21 @@ class _Local:
             residual *= weights
         self.residual = residual
         freedom = max(1, job.data.nodes - job.size)
-        self.variance = 1.0 if job.data.absolute else 2.0 * self.loss / freedom
+        self.variance = job.variance if job.data.absolute else 2.0 * self.loss / freedom
         self._made: tuple | None = None
 
     def _make(self) -> tuple:
         """Scale, gradient and blocks, made when first asked: a step refused needs none."""
         if self._made is None:
-            plan, free = self.field._plan, self.job.free
+            plan, free = self.field.plan, self.job.free
             scale = self.job.scale(plan, self.state)
             sums = sweeps.gather(plan, self.residual, self.job.threads, derivatives=True) * scale
             gradient = self.job.join(sums @ free.own, (sums @ free.common).sum(axis=0))
             blocks = sweeps.blocks(plan, self.job.threads)
             blocks *= scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
-            if self.job.data.weights is not None:
-                blocks *= self.job.mean_weight(self.field)[:, np.newaxis, np.newaxis]
+            weights = self.job.data.weights
+            if weights is not None:
+                blocks *= self.job.mean_weight(self.field, weights)[:, np.newaxis, np.newaxis]
             common = (free.common.T @ blocks @ free.common).sum(axis=0)
             own = free.own.T @ blocks @ free.own
             diagonal = self.job.join(np.diagonal(own, axis1=1, axis2=2), np.diagonal(common))
@@ -172,7 +175,7 @@ class _Local:
         return self._make()[3]
 
     def normal(self, x: np.ndarray) -> np.ndarray:
-        job, plan = self.job, self.field._plan
+        job, plan = self.job, self.field.plan
         scale = self._make()[0]
         own, common = job.split(x)
         coefficients = (own @ job.free.own.T + job.free.common @ common) * scale
@@ -201,7 +204,7 @@ class _Local:
 
     def moved(self, step: np.ndarray) -> _Local | _Refused:
         try:
-            return _Local(self.job, self.job.moved(self.field._plan, self.state, step))
+            return _Local(self.job, self.job.moved(self.field.plan, self.state, step))
         except (ValueError, np.linalg.LinAlgError):  # no field can be there
             return _Refused()
 
@@ -210,10 +213,11 @@ class _Local:
 class _Job:
     """What stays the same during a refinement."""
 
-    first: Any  # the field at the start
+    first: LinearMap  # the field at the start
     data: Data
     free: _Free
     unit: float  # of amplitude steps
+    variance: float  # of a residual of weight 1, where weights say so
     threads: int | None
     work: np.ndarray  # of the grid's shape: its pages are touched for the first time once
 
@@ -231,7 +235,7 @@ class _Job:
         """What `split` divides."""
         return np.concatenate([np.ravel(own), common])
 
-    def field(self, state: _State) -> Any:
+    def field(self, state: _State) -> LinearMap:
         """The field of a state."""
         return self.first.moved(state.positions, state.widths)
 
@@ -249,11 +253,10 @@ class _Job:
             scale[:, 7 - ndim : 7] *= sigmas
         return scale
 
-    def mean_weight(self, field: Any) -> np.ndarray:
+    def mean_weight(self, field: LinearMap, weights: np.ndarray) -> np.ndarray:
         """Mean weight of each particle's nodes (n,)."""
-        shine = field._coverage
-        sums = sweeps.gather(field._plan, self.data.weights, self.threads)[:, 0]  # type: ignore[arg-type]
-        return sums / np.where(shine > 0.0, shine, 1.0)
+        sums = sweeps.gather(field.plan, weights, self.threads)[:, 0]
+        return sums / np.where(field.coverage > 0.0, field.coverage, 1.0)
 
     def moved(self, plan: Plan, state: _State, step: np.ndarray) -> _State:
         """The state at the end of a step."""
@@ -293,38 +296,52 @@ class _Job:
         return (0.5 * (moved + moved.swapaxes(1, 2))).reshape(widths.shape)
 
 
+def _scaled(data: Data, unit: float, heaviest: float) -> Data:
+    """The data with the volume times ``unit``, a power of 2, and weights by the heaviest."""
+    volume = data.volume if unit == 1.0 else data.volume * data.volume.dtype.type(unit)
+    weights = data.weights if data.weights is None else data.weights / heaviest
+    return replace(data, volume=volume, weights=weights)
+
+
 def refine(
-    field: Any,
+    field: MapType,
     data: Data,
     amplitudes: np.ndarray,
     names: tuple[str, ...],
     tol: float,
     max_iter: int,
-    threads: int | None,
     report: Progress | None = None,
-) -> Refinement:
+) -> Refinement[MapType]:
     """The descent behind `GaussianField.refine`, whose arguments are checked."""
     positions, widths = field.positions, field.widths
-    free = _choose(field._plan, names, widths.shape)
-    unit = float(np.abs(amplitudes).max(initial=0.0)) or 1.0
-    job = _Job(field, data, free, unit, threads, np.empty_like(data.volume))
+    free = _choose(field.plan, names, widths.shape)
+    highest = float(np.abs(amplitudes).max(initial=0.0))
+    unit = unit_of(max(highest, float(np.abs(data.volume).max(initial=0.0))), data.volume.dtype)
+    heaviest = 1.0 if data.weights is None else float(data.weights.max(initial=0.0)) or 1.0
+    scaled = _scaled(data, unit, heaviest)
+    job = _Job(
+        field,
+        scaled,
+        free,
+        highest * unit or 1.0,
+        (unit / math.sqrt(heaviest)) ** 2,
+        field.threads,
+        np.empty_like(scaled.volume),
+    )
     tell = report_descent(report, tol)
-    found = minimise(_Local(job, _State(amplitudes, positions, widths)), tol, max_iter, tell)
+    start = _State(amplitudes * unit, positions, widths)
+    found = minimise(_Local(job, start), tol, max_iter, tell)
     if report is not None:
         report(100, 100)
-    return _result(found, field._plan.turned)
-
-
-def _result(found: Descent, turned: bool) -> Refinement:
-    local = found.local
+    local, turned = found.local, field.plan.turned
     state: _State = local.state
     return Refinement(
         local.field,
-        state.amplitudes,
+        state.amplitudes / unit,
         state.positions,
         None if turned else state.widths,
         state.widths if turned else None,
-        float(np.sqrt(2.0 * local.loss)),
+        math.sqrt(2.0 * local.loss) / unit * math.sqrt(heaviest),
         found.iterations,
         found.status,
     )

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.scaling import unit_of
 
 _PART = 1 << 19  # numbers of a part of the data that is centred at a time
 _CENTRED = 1e-5  # least part of the mean square that sums of squares about 0 know to ten digits
 _SQUARED = 1e-9  # least part of the largest variance that a covariance matrix still knows well
 _NO_VARIANCE = 1e-28
+_SQUARES = 1e-200, 1e200  # of all numbers of the data, together: further sums are in range
 
 
 class PCA:
@@ -53,16 +55,17 @@ class PCA:
         variance: np.ndarray,
         total: float,
         whiten: bool,
-        columns: tuple[str, ...],
+        unit: float = 1.0,
     ) -> None:
-        self.mean, self.components, self.whiten = mean, components, whiten
-        self.columns = columns
-        self.explained_variance = variance
+        """``mean``, ``variance`` and ``total`` are those of the data times ``unit``."""
+        self.mean, self.components, self.whiten = mean / unit, components, whiten
+        with np.errstate(over="ignore", under="ignore"):  # infinite beyond the range
+            self.explained_variance = variance / unit / unit
         with np.errstate(invalid="ignore"):
             self.explained_variance_ratio = variance / total
         # what rounding leaves of no variance is not blown up
         known = variance > _NO_VARIANCE * variance.max(initial=0.0)
-        self._scale = np.sqrt(np.where(known, variance, np.inf)) if whiten else None
+        self._scale = np.sqrt(np.where(known, variance, np.inf)) / unit if whiten else None
         self.scores = self._project(data)
 
     def transform(self, data: ArrayLike) -> np.ndarray:
@@ -153,6 +156,16 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         fine = np.isfinite(np.ones(len(array)) @ array).all()
     return array if fine else check.finite_array(name, array)
+
+
+def _unit_of(points: np.ndarray) -> float:
+    """What numbers too large or small to be squared are multiplied by first; 1 for others."""
+    flat = points.ravel()
+    with np.errstate(over="ignore", under="ignore"):
+        square = float(flat @ flat)
+    if _SQUARES[0] < square < _SQUARES[1]:
+        return 1.0
+    return unit_of(float(np.abs(points).max(initial=0.0)))
 
 
 def _covariance(data: np.ndarray, mean: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -260,23 +273,27 @@ def pca(
     if not 1 <= wanted <= most:
         raise ValueError(f"n_components must be 1 to {most}, got {wanted}")
     check.flag("whiten", whiten)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.ones(n) @ points  # tells in little time that all is finite
+    if not np.isfinite(sums).all():
+        check.finite_array("data", points)
+    unit = _unit_of(points)
+    inner = points if unit == 1.0 else points * unit
     if weights is None:
         heavy, freedom = None, n - 1.0
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = np.ones(n) @ points / n
-        if not np.isfinite(mean).all():
-            check.finite_array("data", points)
+        mean = (sums if unit == 1.0 else np.ones(n) @ inner) / n
     else:
         heavy = check.finite_array("weights", weights, 1)
         if heavy.shape != (n,):
             raise ValueError(f"weights must have shape ({n},), one a point, got {heavy.shape}")
-        freedom = float(heavy.sum())
-        if heavy.min() < 0 or not freedom > 0:
+        if heavy.min() < 0 or not heavy.max() > 0:
             raise ValueError("weights must not be negative, nor all 0")
-        mean = heavy @ _finite("data", points) / freedom
-    components, squares, total = _decompose(points, mean, heavy, wanted)
+        heavy = heavy * unit_of(float(heavy.max()))
+        freedom = float(heavy.sum())
+        mean = heavy @ inner / freedom
+    components, squares, total = _decompose(inner, mean, heavy, wanted)
     largest = np.take_along_axis(
         components, np.abs(components).argmax(axis=1)[:, np.newaxis], axis=1
     )
     components = np.where(largest < 0, -components, components)
-    return PCA(points, mean, components, squares / freedom, total / freedom, whiten, columns)
+    return PCA(points, mean, components, squares / freedom, total / freedom, whiten, unit)

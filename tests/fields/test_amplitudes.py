@@ -61,8 +61,8 @@ def test_the_weighted_gram_matrix_is_that_of_rendered_particles(shape):
     rng = np.random.default_rng(2)
     field = some_field(shape, 12, rng, periodic=SHAPES[shape])
     w = np.where(rng.uniform(size=shape) < 0.3, 0.0, rng.uniform(size=shape))
-    rows = gram_matrix.rows_of(field._plan, w, 1)
-    got = gram_matrix.in_callers_order(rows, field._plan.particles.order).toarray()
+    rows = gram_matrix.rows_of(field.plan, w, 1)
+    got = gram_matrix.in_callers_order(rows, field.plan.particles.order).toarray()
     is_close(got, dense(field) * w.ravel() @ dense(field).T, "gram")
 
 
@@ -321,8 +321,8 @@ def test_the_backup_of_block_pivoting_finds_the_same_minimum(monkeypatch, seed):
 
 def test_groups_are_broken_at_their_last_member():
     field = fg.GaussianField((40,), [[3.0], [4.0], [5.0], [20.0], [33.0], [34.0]], 0.8)
-    rows = gram_matrix.build(field._plan, None, 1)
-    system = normal_equations.GramSystem(rows, field._plan.particles.order, 0.0, 1)
+    rows = gram_matrix.build(field.plan, None, 1)
+    system = normal_equations.GramSystem(rows, field.plan.particles.order, 0.0, 1)
     marked = np.array([True, True, False, True, True, True])
     assert system.apart(marked).tolist() == [False, True, False, True, False, True]
 

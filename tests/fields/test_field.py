@@ -331,7 +331,7 @@ def test_a_plan_is_small_and_no_grid_is_copied():
         ({"covariance": covariance}, 104),
     ):
         field = fg.GaussianField(shape, positions, **width)
-        kept = [a for a in (*field._plan.particles, *field._plan) if isinstance(a, np.ndarray)]
+        kept = [a for a in (*field.plan.particles, *field.plan) if isinstance(a, np.ndarray)]
         assert sum(array.nbytes for array in kept) < most * n + 5000
     flat = fg.GaussianField((1, 96, 96), positions[few])
     for work in (

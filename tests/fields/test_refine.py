@@ -23,7 +23,7 @@ def _covariances(n, ndim, rng):
 
 def _columns(field):
     """The columns of every particle as matrices (nodes, n, K), from the tangent itself."""
-    plan = field._plan
+    plan = field.plan
     size = sweeps.columns(plan)
     matrix = np.zeros((field.grid.size, plan.n, size))
     for p in range(plan.n):
@@ -48,11 +48,11 @@ def test_the_tangent_is_the_adjoint_of_the_derivatives(shape, pixel, turned):
     kind = {"covariance": widths} if turned else {"sigma": widths}
     field = fg.GaussianField(shape, places, pixel=pixel, radius=3.0, **kind)
     volume = rng.normal(size=shape)
-    sums = sweeps.gather(field._plan, volume, 1, derivatives=True)
+    sums = sweeps.gather(field.plan, volume, 1, derivatives=True)
     columns = _columns(field)
     expected = np.einsum("v,vnk->nk", volume.ravel(), columns)
     assert_allclose(sums, expected, atol=TOLERANCE["dot product"] * np.linalg.norm(volume))
-    blocks = sweeps.blocks(field._plan, 1)
+    blocks = sweeps.blocks(field.plan, 1)
     assert_allclose(blocks, np.einsum("vni,vnj->nij", columns, columns), atol=1e-12)
 
 

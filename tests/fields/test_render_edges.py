@@ -164,7 +164,7 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
         )
         for other in others:
             assert_array_equal(other, one)
-        plan = fg.GaussianField(grid, positions, **options)._plan
+        plan = fg.GaussianField(grid, positions, **options).plan
         divided.append(len(sweeps._slabs(plan, 8, 0, grid.shape[0])) if plan.n and grid.size else 0)
 
     check()
