@@ -28,6 +28,7 @@ from .misfit import Misfit
 _EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
 _BLOCK = 48  # particles of a block for the errors of more
 _MATRIX, _INVERSE = 40, 70  # hundredths of the work after which these are there
+_HEAVIEST = 1e250  # regularization by weights of at most 1: amplitudes are 0 long before
 RULES = ("mlem", "smart")
 
 
@@ -44,7 +45,10 @@ class AmplitudeFit:
     iterations : int
         Products with the matrix of the normal equations.
     status : Status
-        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` says it in words.
+        ``CONVERGED``: the tolerance is met, and the residual norm is the least to 1e-6 of it.
+        ``MAX_ITERATIONS``, ``STALLED``: the tolerance is not met. ``SINGULAR``: it is met, but
+        particles overlap so closely that rounding hides how small the residual norm could be.
+        ``status.message`` says it in words.
     kkt_residual : float
         How far the conditions of a minimum are from being met: norm of the gradient relative to
         that at 0, both times 1 / sqrt(diagonal of the normal equations). With ``nonnegative``
@@ -85,9 +89,11 @@ class AmplitudeFit:
         their word where weights were given (1 / variance), and else scaled by the variance of
         the residuals. Infinite for a particle that no node sees. With ``nonnegative``, amplitudes
         at 0 have error 0 and the others that given these. NaN where residuals leave no degree of
-        freedom, and with ``method == "matrix-free"``.
+        freedom, and with ``method == "matrix-free"``. The same bits for any number of threads, the
+        BLAS's included.
 
-        Up to 2000 particles the inverse is exact. Beyond, each particle's error is that of a block
+        Up to 2000 particles the inverse is exact; particles that overlap so closely that rounding
+        hides it have errors of some 1e6 times that of a particle alone. Beyond, each particle's error is that of a block
         of it and the 47 that it overlaps most, all others held: a lower bound, in a volume with 19
         neighbours a particle (1e4 in 128**3 nodes, sigma 1) low by 4e-7 in the median and 2e-3
         at worst, with 156 neighbours by 9e-4 in the median, 4e-3 in one of a hundred, and
@@ -169,7 +175,11 @@ def fit(
     if w is not None:
         w = w / heaviest
     system = normal_equations.make_system(
-        field.plan, w, ridge / heaviest, field.threads, report_part(report, 100, 0, _MATRIX)
+        field.plan,
+        w,
+        min(ridge / heaviest, _HEAVIEST),
+        field.threads,
+        report_part(report, 100, 0, _MATRIX),
     )
     misfit = Misfit(field, data, w, system)
     if report is not None:  # now rather than when it is first asked for

@@ -152,7 +152,7 @@ class GaussianField(LinearMap):
         tol : float
             ``AmplitudeFit.kkt_residual`` at which the fit ends.
         max_iter : int
-            Iterations at most; the result says whether they sufficed.
+            Products with the matrix at most; the result says whether they sufficed.
         progress : bool or callable
             True shows a tqdm bar; a callable gets ``(done, 100)``.
 
@@ -173,13 +173,23 @@ class GaussianField(LinearMap):
         neighbours each, takes some 2 s on two cores, and one of 1e4 0.05 s. Beyond 3e8 entries
         products are sweeps over the grid, which need no memory and hundreds of iterations.
 
+        In crowds, from about one particle per sigma**d on, the normal equations are so ill
+        conditioned that iterations do not end. There up to 4096 particles are solved by a dense
+        factor of the matrix, and up to some hundred, more on small grids, by one of the field itself.
+        Nonnegative amplitudes of up to 20000 particles are found by an active set, as long as no
+        more than 4096 are above 0: 3000 particles, 1000 of them above 0, take some seconds. Where
+        there are more, steps that are projected to amplitudes of 0 or more lessen the residual
+        until ``max_iter``, and ``kkt_residual`` tells how far they came. Nonnegative amplitudes
+        never fit worse than amplitudes of 0.
+
         Particles at the same place share their amplitude in some way. The result keeps
         the matrix until its errors are asked for.
 
         References
         ----------
         Kolotilina & Yeremin 1993, SIAM J. Matrix Anal. 14, 45 (approximate inverse);
-        Dostal & Schoeberl 2005, Comput. Optim. Appl. 30, 23 (nonnegative).
+        Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23 (active set);
+        Dostal & Schoeberl 2005, Comput. Optim. Appl. 30, 23 (projected steps).
 
         Examples
         --------

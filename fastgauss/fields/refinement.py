@@ -324,7 +324,7 @@ def refine(
         scaled,
         free,
         highest * unit or 1.0,
-        (unit / math.sqrt(heaviest)) ** 2,
+        unit / heaviest * unit,
         field.threads,
         np.empty_like(scaled.volume),
     )

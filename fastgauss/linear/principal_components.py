@@ -65,7 +65,8 @@ class PCA:
             self.explained_variance_ratio = variance / total
         # what rounding leaves of no variance is not blown up
         known = variance > _NO_VARIANCE * variance.max(initial=0.0)
-        self._scale = np.sqrt(np.where(known, variance, np.inf)) / unit if whiten else None
+        self._scale = np.sqrt(np.where(known, variance, np.inf)) if whiten else None
+        self._unit = unit
         self.scores = self._project(data)
 
     def transform(self, data: ArrayLike) -> np.ndarray:
@@ -85,11 +86,14 @@ class PCA:
         return self._project(_finite("data", _table_of("data", data, len(self.mean), self.columns)))
 
     def _project(self, points: np.ndarray) -> np.ndarray:
-        scores = points @ self.components.T
-        scores -= self.mean @ self.components.T  # what this cancels, the points have not got
+        unit = self._unit
+        scores = (points if unit == 1.0 else points * unit) @ self.components.T
+        # what this cancels, the points have not got
+        scores -= (self.mean * unit) @ self.components.T
         if self._scale is not None:
-            scores /= self._scale
-        return scores
+            return scores / self._scale
+        with np.errstate(over="ignore"):  # infinite beyond the range
+            return scores if unit == 1.0 else scores / unit
 
     def inverse_transform(self, scores: ArrayLike) -> np.ndarray:
         """Points (m, d) of scores (m, k).
@@ -106,9 +110,11 @@ class PCA:
         array([[6., 8.]])
         """
         points = _finite("scores", _table_of("scores", scores, len(self.components)))
-        if self._scale is not None:
-            points = points * np.where(np.isfinite(self._scale), self._scale, 0.0)
-        return points @ self.components + self.mean
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite beyond the range
+            if self._scale is not None:
+                known = np.isfinite(self._scale)
+                points = points * (np.where(known, self._scale, 0.0) / self._unit)
+            return points @ self.components + self.mean
 
     @property
     def theta(self) -> float:
