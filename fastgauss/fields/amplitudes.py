@@ -93,11 +93,11 @@ class AmplitudeFit:
         BLAS's included.
 
         Up to 2000 particles the inverse is exact; particles that overlap so closely that rounding
-        hides it have errors of some 1e6 times that of a particle alone. Beyond, each particle's error is that of a block
-        of it and the 47 that it overlaps most, all others held: a lower bound, in a volume with 19
-        neighbours a particle (1e4 in 128**3 nodes, sigma 1) low by 4e-7 in the median and 2e-3
-        at worst, with 156 neighbours by 9e-4 in the median, 4e-3 in one of a hundred, and
-        9e-3 at worst. It takes some 14 us a particle.
+        hides it have errors of some 1e6 times that of a particle alone. Beyond 2000, each
+        particle's error is that of a block of it and the 47 that it overlaps most, all others
+        held: a lower bound, in a volume with 19 neighbours a particle (1e4 in 128**3 nodes,
+        sigma 1) low by 4e-7 in the median and 2e-3 at worst, with 156 neighbours by 9e-4 in the
+        median, 4e-3 in one of a hundred, and 9e-3 at worst. It takes some 14 us a particle.
 
         Examples
         --------

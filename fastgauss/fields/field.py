@@ -175,12 +175,13 @@ class GaussianField(LinearMap):
 
         In crowds, from about one particle per sigma**d on, the normal equations are so ill
         conditioned that iterations do not end. There up to 4096 particles are solved by a dense
-        factor of the matrix, and up to some hundred, more on small grids, by one of the field itself.
-        Nonnegative amplitudes of up to 20000 particles are found by an active set, as long as no
-        more than 4096 are above 0: 3000 particles, 1000 of them above 0, take some seconds. Where
-        there are more, steps that are projected to amplitudes of 0 or more lessen the residual
-        until ``max_iter``, and ``kkt_residual`` tells how far they came. Nonnegative amplitudes
-        never fit worse than amplitudes of 0.
+        factor of the matrix, and where that has lost its digits by one of the field itself, if
+        nodes times the square of particles are below 4e9. Nonnegative amplitudes of up to 20000
+        particles are found by an active set, as long as no more than 4096 are above 0; 3000
+        particles, 1000 of them above 0, take some seconds. Where there are more, steps that are
+        projected to amplitudes of 0 or more lessen the residual until ``max_iter``, and
+        ``kkt_residual`` tells how far they came. Nonnegative amplitudes never fit worse than
+        amplitudes of 0.
 
         Particles at the same place share their amplitude in some way. The result keeps
         the matrix until its errors are asked for.

@@ -40,6 +40,7 @@ _NOISE = 1e-14  # of the volume's norm: a residual below is rounding
 _CORRECTION = 1e-4  # part of a gradient that a correction leaves
 _AGAIN = 4  # solutions by reflections, each of what the last one leaves
 _EXACT = 1e-12  # of the volume's norm: a residual that is nothing
+_FINE = 1e-6  # of the volume's norm: a residual below which K has lost its digits
 _ROUNDED = 1e-6  # part of the square that may come from rounding
 _CROWD = 0.1  # median pivot of particles beyond which pivoting does not get to an end
 
@@ -165,7 +166,7 @@ def _densely(
     factor = system.factor(_SHIFT)
     weak = factor.smallest() < _WEAK
     if weak:
-        seen = _seen(system, misfit)
+        seen = _seen(system, misfit, np.arange(system.rows.size))
         if seen is not None:
             return _by_reflections(system, misfit, goal, seen, products)
     out = _correct(factor.solve, system, misfit, goal, x, products, np.inf)
@@ -180,41 +181,53 @@ class _Seen(NamedTuple):
     roots: np.ndarray | float  # of weights
 
 
-def _seen(system: GramSystem, misfit: Misfit) -> _Seen | None:
-    """The field as a dense matrix; None if that is too large."""
+def _seen(system: GramSystem, misfit: Misfit, chosen: np.ndarray) -> _Seen | None:
+    """The field of some particles as a dense matrix; None if that is too large."""
     matrix = sweeps.sparse(misfit.plan, _NUMBERS)
     if matrix is None:
         return None
-    n = len(system.scale)
-    nodes = np.unique(matrix.indices)
-    m = len(nodes) + (n if system.regularization > 0.0 else 0)
+    n, ridge = len(chosen), system.regularization
+    few = matrix[:, misfit.plan.particles.order[chosen]]
+    nodes = np.unique(few.indices)
+    m = len(nodes) + (n if ridge > 0.0 else 0)
     if m * n > _NUMBERS or m * n * n > _REFLECTED:
         return None
     columns = np.zeros((n, m))
-    columns[:, : len(nodes)] = matrix.tocsr()[nodes].toarray().T[misfit.plan.particles.order]
-    columns *= system.scale[:, np.newaxis]
+    columns[:, : len(nodes)] = few.tocsr()[nodes].toarray().T
+    columns *= system.scale[chosen, np.newaxis]
     roots = 1.0 if misfit.weights is None else np.sqrt(misfit.weights.ravel()[nodes])
     columns[:, : len(nodes)] *= roots
-    if system.regularization > 0.0:
+    if ridge > 0.0:
         own = np.arange(n)
-        columns[own, len(nodes) + own] = np.sqrt(system.regularization) * system.scale
+        columns[own, len(nodes) + own] = np.sqrt(ridge) * system.scale[chosen]
     return _Seen(columns, nodes, roots)
+
+
+def _reflect(
+    system: GramSystem, misfit: Misfit, point: Point, chosen: np.ndarray, seen: _Seen
+) -> tuple[Point, dense_factors.Orthogonal]:
+    """Solve for some particles by reflections, and again for what that leaves."""
+    factors = dense_factors.orthogonal(seen.columns)
+    for _ in range(_AGAIN):
+        right = np.zeros(seen.columns.shape[1])
+        right[: len(seen.nodes)] = -seen.roots * misfit.residual(point.x).ravel()[seen.nodes]
+        if system.regularization > 0.0:
+            own = np.sqrt(system.regularization) * system.scale[chosen]
+            right[len(seen.nodes) :] = -own * point.x[chosen]
+        x = point.x.copy()
+        x[chosen] += factors.solve(right)
+        after = misfit.at(x)
+        if not after.square < point.square:
+            break
+        point = after
+    return point, factors
 
 
 def _by_reflections(
     system: GramSystem, misfit: Misfit, goal: Goal, seen: _Seen, products: int
 ) -> Outcome:
-    factors = dense_factors.orthogonal(seen.columns)
-    point = misfit.zero
-    for _ in range(_AGAIN):
-        right = np.zeros(seen.columns.shape[1])
-        right[: len(seen.nodes)] = -seen.roots * misfit.residual(point.x).ravel()[seen.nodes]
-        if system.regularization > 0.0:
-            right[len(seen.nodes) :] = -np.sqrt(system.regularization) * system.scale * point.x
-        after = misfit.at(point.x + factors.solve(right))
-        if not after.square < point.square:
-            break
-        point = after
+    everyone = np.arange(system.rows.size)
+    point, factors = _reflect(system, misfit, misfit.zero, everyone, seen)
     residual = norm(point.gradient) / goal.size
     status = Status.CONVERGED if residual <= goal.tol else Status.STALLED
     if not factors.definite:
@@ -283,7 +296,7 @@ def _nonnegatively(system: System, misfit: Misfit, goal: Goal) -> Outcome:
         point, more, least = active_set.minimise(few, misfit, goal.max_iter - products, tell)
         products += more
         if least:
-            return _judge(point, products, goal)
+            return _judge(_sharpen(few, misfit, point), products, goal)
         start = point.x
     left = max(goal.max_iter - products, 0)
     found = nonnegative_programs.project(system, b, start, goal.tol * goal.size, left, tell)
@@ -292,6 +305,22 @@ def _nonnegatively(system: System, misfit: Misfit, goal: Goal) -> Outcome:
         point = misfit.zero
     out = _judge(point, products + found.products, goal)
     return out if out.status == Status.CONVERGED else out._replace(status=found.status)
+
+
+def _sharpen(system: GramSystem, misfit: Misfit, point: Point) -> Point:
+    """Solve on the face by reflections where the volume has next to no noise.
+
+    There the normal equations do not know the residual; it is left as it is if a number would
+    become negative.
+    """
+    if point.left > _FINE**2 * misfit.zero.left:
+        return point
+    free = np.flatnonzero(point.x > 0.0)
+    seen = _seen(system, misfit, free)
+    if seen is None:
+        return point
+    after = _reflect(system, misfit, point, free, seen)[0]
+    return after if after.x.min() >= 0.0 else point
 
 
 def _judge(point: Point, products: int, goal: Goal) -> Outcome:

@@ -12,6 +12,7 @@ from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss.fields import (
+    amplitudes,
     conjugate_gradients,
     gram_matrix,
     nonnegative_programs,
@@ -303,7 +304,7 @@ def test_errors_from_blocks_are_near_and_below_the_exact_ones(monkeypatch):
     for nonnegative in (False, True):
         exact = field.fit_amplitudes(volume, nonnegative).errors
         with monkeypatch.context() as patch:
-            patch.setattr(fg.amplitudes, "_EXACT", 10)
+            patch.setattr(amplitudes, "_EXACT", 10)
             ratio = field.fit_amplitudes(volume, nonnegative).errors[exact > 0] / exact[exact > 0]
         assert ratio.max() <= 1 + 1e-9 and ratio.min() > 0.98 and np.median(ratio) > 0.998
 
