@@ -368,14 +368,14 @@ def test_positions_may_be_of_any_real_kind():
 
 
 def test_amplitudes_and_sigmas_may_be_of_any_real_kind():
-    expected = fg.render((9, 9), WHERE, [3.0, 1.0], [2.0, 1.0])
+    expected = fg.render((9, 9), WHERE, [3.0, 1.0], [[2.0, 1.0]])
     for dtype in ("i1", ">u2", "f2", "f4", ">f8", np.longdouble):
-        heights, sigma = np.array([3, 1], dtype), np.array([2, 1], dtype)
+        heights, sigma = np.array([3, 1], dtype), np.array([[2, 1]], dtype)
         assert_array_equal(fg.render((9, 9), WHERE, heights, sigma), expected)
         covariance = np.array([[4, 0], [0, 1]], dtype)
         again = fg.render((9, 9), WHERE, heights, covariance=covariance)
         assert_allclose(again, expected, rtol=0, atol=1e-15)
-    assert_array_equal(fg.render((9, 9), WHERE, [3, 1], (2, 1)), expected)
+    assert_array_equal(fg.render((9, 9), WHERE, [3, 1], [(2, 1)]), expected)
     assert_array_equal(fg.render((9, 9), WHERE, [3, 1], [[2, 1], [2, 1]]), expected)
 
 
