@@ -209,11 +209,11 @@ if os.geteuid() == 0:  # the superuser writes where nobody may, unless told not 
     head, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     assert ctypes.CDLL(None).capset(head, none) == 0
 import numpy as np, fastgauss as fg
-from fastgauss.kernels import _compile, scatter
+from fastgauss.kernels import _compile, make_add
 assert not os.access(os.path.dirname(fg.__file__), os.W_OK)
 sums = np.zeros(4)
 fg.add_at(sums, np.array([0, 1, 1, 3]), np.ones(4))
-print(sums.tolist(), _compile.cache_path(scatter.make_add("raise", "value")))
+print(sums.tolist(), _compile.cache_path(make_add("raise", "value")))
 """
 
 

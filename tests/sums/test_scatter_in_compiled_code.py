@@ -97,9 +97,9 @@ def test_a_new_process_finds_the_callers_code_in_its_cache(tmp_path):
             """
             import numpy as np
             from numba import njit
-            from fastgauss.kernels import scatter
+            from fastgauss import kernels
 
-            ADD = scatter.make_add("raise", "value")
+            ADD = kernels.make_add("raise", "value")
 
             @njit(cache=True)
             def twice(out, k, v):
