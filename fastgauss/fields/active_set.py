@@ -1,6 +1,6 @@
 """Nonnegative amplitudes by an active set, for a matrix that is at hand by its entries.
 
-``kernels.fields.active_set`` minimises x'(K + delta)x / 2 - b'x over x >= 0. K has no negative
+``kernels/fields/active_set.py`` minimises x'(K + delta)x / 2 - b'x over x >= 0. K has no negative
 entries and a diagonal of 1, so that |x|**2 <= x'Kx for x >= 0: delta adds to the misfit of the
 minimum at most delta times the square of the volume. The gradient of the true misfit there begins
 another round, about the point that was found; when the misfit falls no more, delta has no part in

@@ -5,7 +5,7 @@ With the field A, weights W and regularization r, a fit minimises
     (v - A a)' W (v - A a) / 2 + r a'a / 2,
 
 whose normal equations (A'WA + r) a = A'W v have the Gram matrix A'WA, entry by entry where memory
-allows (``normal_equations``). How they are solved is told in ``least_squares``.
+allows (``fields/normal_equations.py``). ``fields/least_squares.py`` tells how they are solved.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ estimate of the smallest eigenvalue of MK. Where the bound is not met, or where 
 neighbours says that K has eigenvalues that no product would show, up to some thousand particles
 are solved by dense factors: Cholesky's of K; a reflection of the field itself where K has lost its
 digits; an active set where amplitudes must not be negative. All are corrected by the gradient of
-the true misfit (``misfit``) until nothing is left to correct.
+the true misfit (``fields/misfit.py``) until nothing is left to correct.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class LinearMap:
         target = arguments.target(out, self.grid)
         heights = arguments.amplitudes_of(amplitudes, len(self))
         sweeps.scatter(self.plan, target, heights, "sum", self.threads)
-        return target
+        return target if out is None else out
 
     def adjoint(self, volume: ArrayLike) -> np.ndarray:
         """A' v: the sum over each particle's support of its profile times the volume (n,).

@@ -56,7 +56,7 @@ class Found(NamedTuple):
     x: np.ndarray
     products: int
     status: Status
-    smallest: float = np.inf  # as in ``conjugate_gradients.Solution``, on the faces that were met
+    smallest: float = np.inf  # as in ``Solution``, on the faces that were met
 
 
 def pivot(

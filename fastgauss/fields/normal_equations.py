@@ -3,7 +3,7 @@
 With A the field, W the weights and r the regularization, K = S (A'WA + r) S, where the diagonal S
 makes every diagonal entry of K 1 (Jacobi's preconditioner), and the solution is a = S x. Either K
 is at hand, entry by entry, and with it an approximate inverse from small blocks
-(``kernels.fields.sparse_rows``), or its products are sweeps over the grid.
+(``kernels/fields/sparse_rows.py``), or its products are sweeps over the grid.
 """
 
 from __future__ import annotations

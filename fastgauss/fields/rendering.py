@@ -1,6 +1,6 @@
 """Particles drawn on a grid: sums, maxima and unions of truncated Gaussians.
 
-The mathematics stands in ``fields/field.py``.
+The mathematics stands in ``fields/linear_map.py``.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from ..base import thread_pool
 from ..base.progress import Progress, report_part
 from ..kernels.fields import sweeps as kernels
 from ..kernels.fields.windows import Particles
+from ..kernels.numeric.packed_cholesky import packed_size
 from .plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 
 _GATHER_CHUNK = 1024  # particles
@@ -179,7 +180,7 @@ def tangent(plan: Plan, out: np.ndarray, coefficients: np.ndarray, threads: int 
 def blocks(plan: Plan, threads: int | None) -> np.ndarray:
     """Products of each particle's columns with one another (n, K, K), over its box."""
     size = columns(plan)
-    packed = np.zeros((plan.n, size * (size + 1) // 2))
+    packed = np.zeros((plan.n, packed_size(size)))
     if plan.grid.size and plan.n:
         kernel = kernels.make_blocks(plan.turned)
         layout = contiguous_layout(plan.grid)

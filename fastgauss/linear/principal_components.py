@@ -55,10 +55,12 @@ class PCA:
         variance: np.ndarray,
         total: float,
         whiten: bool,
-        unit: float = 1.0,
+        columns: tuple[str, ...],
+        unit: float,
     ) -> None:
         """``mean``, ``variance`` and ``total`` are those of the data times ``unit``."""
         self.mean, self.components, self.whiten = mean / unit, components, whiten
+        self.columns = columns
         with np.errstate(over="ignore", under="ignore"):  # infinite beyond the range
             self.explained_variance = variance / unit / unit
         with np.errstate(invalid="ignore"):
@@ -91,9 +93,11 @@ class PCA:
         # what this cancels, the points have not got
         scores -= (self.mean * unit) @ self.components.T
         if self._scale is not None:
-            return scores / self._scale
-        with np.errstate(over="ignore"):  # infinite beyond the range
-            return scores if unit == 1.0 else scores / unit
+            scores /= self._scale
+        elif unit != 1.0:
+            with np.errstate(over="ignore"):  # infinite beyond the range
+                scores /= unit
+        return scores
 
     def inverse_transform(self, scores: ArrayLike) -> np.ndarray:
         """Points (m, d) of scores (m, k).
@@ -302,4 +306,4 @@ def pca(
         components, np.abs(components).argmax(axis=1)[:, np.newaxis], axis=1
     )
     components = np.where(largest < 0, -components, components)
-    return PCA(points, mean, components, squares / freedom, total / freedom, whiten, unit)
+    return PCA(points, mean, components, squares / freedom, total / freedom, whiten, columns, unit)

@@ -3,7 +3,7 @@
 The matrix is held by columns: row i of ``columns`` is column i of A. Each round takes the column
 that has most left beyond those taken, and reflects all others at it (Golub & Van Loan, Matrix
 Computations, 4th ed., algorithm 5.4.1). With P the order in which the columns were taken,
-A P = Q R; R' is kept by packed rows, as ``dense_cholesky`` keeps L.
+A P = Q R; R' is kept by packed rows, as ``kernels/numeric/dense_cholesky.py`` keeps L.
 """
 
 from __future__ import annotations
