@@ -32,6 +32,7 @@ Task = Callable[[int, int], None]
 
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
+_own = threading.local()  # .stop: the event of the job that the thread works on
 _num_threads: int | None = None
 
 
@@ -168,6 +169,12 @@ def _submit(helper: _Helper) -> bool:
         return True
 
 
+def stopped() -> bool:
+    """Whether the job of this thread's task is to end; long tasks ask between their steps."""
+    stop = getattr(_own, "stop", None)
+    return stop is not None and stop.is_set()
+
+
 def run(
     make_task: Callable[[], Task],
     items: int,
@@ -239,22 +246,25 @@ def _run_together(
     def work(report: Progress | None = None) -> None:
         nonlocal done
         task: Task | None = None
-        while not stop.is_set():
-            ticket = next(tickets)
-            if ticket >= chunks:
-                return
-            start = ticket * chunk
-            end = min(start + chunk, items)
-            try:
+        outer, _own.stop = getattr(_own, "stop", None), stop
+        try:
+            while not stop.is_set():
+                ticket = next(tickets)
+                if ticket >= chunks:
+                    return
+                start = ticket * chunk
+                end = min(start + chunk, items)
                 task = task or make_task()
                 task(start, end)
-            except BaseException:  # a helper's, which the caller sees when it ends
-                stop.set()
-                raise
-            with done_lock:
-                done += end - start
-            if report is not None and done < items:
-                report(done, items)
+                with done_lock:
+                    done += end - start
+                if report is not None and done < items:
+                    report(done, items)
+        except BaseException:  # a helper's, which the caller sees when it ends
+            stop.set()
+            raise
+        finally:
+            _own.stop = outer
 
     helpers: list[_Helper] = []
     try:

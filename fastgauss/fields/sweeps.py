@@ -73,6 +73,8 @@ def _over_slabs(
         def task(start: int, stop: int) -> None:
             low, high = bounds[start], bounds[stop]
             for particles in stages:
+                if thread_pool.stopped():
+                    return
                 kernel(flat, layout, plan.support, particles, numbers, *own, low, high)
 
         return task
