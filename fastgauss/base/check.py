@@ -218,7 +218,7 @@ def number(
     at_most: float = math.inf,
 ) -> float:
     """A finite real number in a range, also as an array without axes."""
-    if not isinstance(value, (int, float, np.generic)) and hasattr(value, "__array__"):
+    if not isinstance(value, (int, float)) and wrappers.is_array(value):
         array = plain_array(name, value)
         value = array[()] if array.ndim == 0 and array.dtype.kind in "iuf" else value
     if isinstance(value, (bool, np.bool_)) or not isinstance(
@@ -258,7 +258,7 @@ def integer(name: str, value: Any, *, at_least: int = -_LARGEST, at_most: float 
     """An integer, of numpy or of Python, not a bool; at most what 64 bits hold."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not isinstance(value, (int, np.generic)) and hasattr(value, "__array__"):
+    if not isinstance(value, int) and wrappers.is_array(value):
         array = plain_array(name, value)
         value = array[()] if array.ndim == 0 and array.dtype.kind in "iu" else value
     try:
@@ -300,7 +300,7 @@ def entries(name: str, value: Any) -> list[Any] | None:
     """What a sequence or an array holds; None for one value alone."""
     if isinstance(value, list | tuple | range):
         return list(value)
-    if isinstance(value, str) or not hasattr(value, "__array__"):
+    if not wrappers.is_array(value):
         return None
     array = plain_array(name, value)
     return list(array) if array.ndim else None

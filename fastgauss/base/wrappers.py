@@ -61,6 +61,12 @@ def _all_there(value: Any, *names: str) -> bool:
     return all(hasattr(value, name) for name in names)
 
 
+def is_array(value: Any) -> bool:
+    """Whether an object is an array of its own kind, numpy's among them; no number, no list."""
+    known = hasattr(value, "__array__") and not isinstance(value, np.generic)
+    return known or _all_there(value, "data", "mask", "uncertainty")
+
+
 def _numbers(name: str, value: Any) -> np.ndarray:
     """Whatever numpy makes of an object, subclasses of arrays among it."""
     try:

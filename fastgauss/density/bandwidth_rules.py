@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ RULES = ("scott", "silverman", "isj")
 _LEVELS = 7  # l of the paper
 _FIRST, _LAST = 1 << 12, 1 << 20  # bins of the histogram, at least and at most
 _CELLS = 5.0  # a bandwidth has at least so many bins, or there are more
+_WIDEST = 0.1  # of the width of the histogram, squared: the largest t
+_SPENT = 80.0  # k^2 pi^2 t from which on a term of a norm is rounding
+_LARGEST = 1e150  # of lengths, whose squares are finite
 
 
 def effective_number(weights: np.ndarray) -> float:
@@ -57,8 +60,10 @@ def _fixed_point(t: float, number: float, squares: np.ndarray, energy: np.ndarra
 
     def norm(s: int, t: float) -> float:
         """The squared norm of the s-th derivative of the density smoothed by t."""
+        few = int(np.searchsorted(squares, _SPENT / (math.pi**2 * t))) + 1
+        k = squares[:few]
         with np.errstate(under="ignore"):
-            terms = squares**s * energy * np.exp(-squares * math.pi**2 * t)
+            terms = np.exp(s * np.log(k) - k * (math.pi**2 * t)) * energy[:few]
         return 2 * math.pi ** (2 * s) * float(terms.sum())
 
     f = norm(_LEVELS, t)
@@ -71,26 +76,66 @@ def _fixed_point(t: float, number: float, squares: np.ndarray, energy: np.ndarra
     return t - (2 * number * math.sqrt(math.pi) * f) ** -0.4 if f > 0 else -math.inf
 
 
-def _smallest_root(number: float, energy: np.ndarray) -> float:
-    """The smallest t where the fixed-point function rises through 0; NaN if there is none."""
+def _smallest_root(number: float, energy: np.ndarray, least: float) -> float:
+    """The smallest t from ``least`` on where the fixed-point function rises through 0.
+
+    NaN if there is none; ``least`` where the function is positive there, so that its root is below.
+    """
     from scipy.optimize import brentq
 
-    bins = len(energy) + 1
-    squares = np.arange(1.0, bins) ** 2
-    keep = min(len(squares), 1 << 14)  # terms beyond are 0 at the bandwidths that count
+    squares = np.arange(1.0, len(energy) + 1) ** 2
 
     def function(t: float) -> float:
-        few = keep if t * squares[keep - 1] > 50 else len(squares)
-        return _fixed_point(t, number, squares[:few], energy[:few])
+        return _fixed_point(t, number, squares, energy)
 
-    times = np.geomspace(0.25 / bins**2, 0.1, 60)
+    times = np.geomspace(least, _WIDEST, 60)
     before = function(times[0])
+    if before >= 0:
+        return least
     for low, high in itertools.pairwise(times):
         after = function(high)
         if before < 0 <= after and math.isfinite(before):
             return float(brentq(function, low, high, rtol=1e-8))
         before = after
     return math.nan
+
+
+class _Spread(NamedTuple):
+    """A sample as pieces of weight that is uniform from ``first`` to ``last``, in order."""
+
+    first: np.ndarray
+    last: np.ndarray
+    weights: np.ndarray
+    step: float  # half of the samples stand in pieces at most so long; 0 where none are alike
+
+    def histogram(self, low: float, width: float, bins: int) -> np.ndarray:
+        """The weight in each bin; what lies beyond the ends counts in the last bin there."""
+        ends = np.clip(np.column_stack([self.first, self.last]) - low, 0.0, width).ravel()
+        after = np.cumsum(self.weights)
+        below = np.column_stack([after - self.weights, after]).ravel()
+        edges = np.linspace(0.0, width, bins + 1)
+        return np.diff(np.interp(edges, ends, below, left=0.0, right=after[-1]))
+
+
+def _spread_out(samples: np.ndarray, weights: np.ndarray) -> _Spread | None:
+    """Samples of which some are alike, as rounding makes them: each spread over its rounding.
+
+    A value stands for all between the middles of the gaps to its neighbours. Without that, counts
+    and ages would be a comb of peaks, whose best bandwidth is 0. None where no samples are alike.
+    """
+    values, alike = np.unique(samples, return_inverse=True)
+    if len(values) == len(samples) or len(values) < 2:
+        return None
+    sums = np.bincount(alike, weights)
+    gaps = np.diff(values)
+    before, after = np.append(gaps[0], gaps), np.append(gaps, gaps[-1])
+    least = np.minimum(before, after)
+    order = np.argsort(least)
+    middle = np.searchsorted(np.cumsum(sums[order]), 0.5 * sums.sum())
+    # a gap that is much longer than its neighbour is one of the sample, not of rounding
+    before, after = np.minimum(before, 2 * least), np.minimum(after, 2 * least)
+    step = float(least[order[middle]])
+    return _Spread(values - 0.5 * before, values + 0.5 * after, sums, step)
 
 
 def improved_sheather_jones(
@@ -100,6 +145,7 @@ def improved_sheather_jones(
 
     The cosine transform reflects the density at the ends of the histogram, which are the bounds
     where there are some near the samples. Its bins are refined until the bandwidth is many wide.
+    Of rounded samples the bandwidth is at least half a step, so that the density is no comb.
     """
     from scipy.fft import dct
 
@@ -112,15 +158,24 @@ def improved_sheather_jones(
         return math.nan
     each = np.ones(len(samples)) if weights is None else weights
     number = effective_number(each)
+    spread = _spread_out(samples, each)
+    floor = 0.0 if spread is None else 0.5 * spread.step / width
     bins = _FIRST
     while True:
-        at = (samples - low) * (bins / width)
-        index = np.minimum(at.astype(np.int64), bins - 1)
-        counts = np.bincount(index, each, minlength=bins) / each.sum()
-        energy = (dct(counts, type=2)[1:] / 2) ** 2
-        t = _smallest_root(number, energy)
-        if bins >= _LAST or math.sqrt(t) * bins > _CELLS:
-            return math.sqrt(t) * width
+        if spread is None:
+            at = (samples - low) * (bins / width)
+            index = np.minimum(at.astype(np.int64), bins - 1)
+            counts = np.bincount(index, each, minlength=bins)
+        else:
+            counts = spread.histogram(low, width, bins)
+        energy = (dct(counts / counts.sum(), type=2)[1:] / 2) ** 2
+        least = min(max(0.25 / bins**2, floor**2), 0.5 * _WIDEST)
+        t = _smallest_root(number, energy, least)
+        if t > least or (t == least and floor**2 >= least):
+            if bins >= _LAST or math.sqrt(t) * bins > _CELLS:
+                return max(math.sqrt(t), floor) * width
+        elif bins >= _LAST:
+            return math.nan
         bins *= 16
 
 
@@ -137,18 +192,26 @@ def smoothing(
     """
     axes = points.shape[1]
     if not isinstance(bandwidth, str):
-        sigmas = check.per_axis("bandwidth", bandwidth, axes, above=0.0)
-        covariance = np.diag(np.square(sigmas))
-    else:
-        rule = check.choice("bandwidth", bandwidth, RULES)
-        covariance = _by_rule(rule, points, weights, bounds, aligned)
-    spread = np.diag(covariance)
-    if not ((spread > 0).all() and np.isfinite(covariance).all()):
+        sigmas = np.array(check.per_axis("bandwidth", bandwidth, axes, above=0.0))
+        if not (sigmas.min() >= 1 / _LARGEST and sigmas.max() <= _LARGEST):
+            raise ValueError(
+                f"bandwidth must be between {1 / _LARGEST:g} and {_LARGEST:g}, got {bandwidth!r}"
+            )
+        return np.diag(np.square(sigmas))
+    rule = check.choice("bandwidth", bandwidth, RULES)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        lengths = points.max(axis=0) - points.min(axis=0)
+    if not lengths.min() > 0 and len(points) > 1:
         raise ValueError(
-            f"samples must vary along every axis for bandwidth={bandwidth!r}, got kernel "
-            f"variances {spread.tolist()}; give bandwidth as a number"
+            f"samples must vary along every axis for bandwidth={rule!r}, got lengths "
+            f"{lengths.tolist()}; give bandwidth as a number"
         )
-    return covariance
+    if len(points) > 1 and not (lengths.min() > 1 / _LARGEST and lengths.max() < _LARGEST):
+        raise ValueError(
+            f"samples must extend over {1 / _LARGEST:g} to {_LARGEST:g} along every axis for "
+            f"bandwidth={rule!r}, got lengths {lengths.tolist()}"
+        )
+    return _by_rule(rule, points, weights, bounds, aligned)
 
 
 def _by_rule(
@@ -163,14 +226,17 @@ def _by_rule(
         if axes > 1:
             raise ValueError(f"bandwidth='isj' is for samples of one dimension, got {axes}")
         sigma = improved_sheather_jones(points[:, 0], weights, bounds)
-        if math.isnan(sigma) and np.ptp(points) > 0:
+        if math.isnan(sigma):
             raise ValueError(
-                "bandwidth='isj' has no solution for these samples: they are too few or range over "
-                "too many scales (boundary='log' may help); give a number"
+                f"bandwidth='isj' has no solution for these samples, {n} of "
+                f"{len(np.unique(points))} different values; give a number, another rule, or "
+                "boundary='log' for what ranges over many scales"
             )
         return np.array([[sigma**2]])
     if n < 2:
-        raise ValueError(f"samples must be at least 2 for bandwidth={rule!r}, got {n}")
+        raise ValueError(
+            f"samples must be at least 2 of a weight above 0 for bandwidth={rule!r}, got {n}"
+        )
     covariance = covariance_of(points, weights)
     if aligned:
         covariance = np.diag(np.diag(covariance))

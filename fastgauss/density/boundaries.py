@@ -6,13 +6,14 @@ samples in [a, b] that is estimated as f0(y) = sum w phi(y - x) loses what its k
     reflect       the samples' mirror images at a and b are samples, too: mass 1, slope 0 there
     renormalize   f0 / m0
     linear        a local straight line, (m2 f0 - m1 f1) / (m0 m2 - m1^2), made not negative
+                  and of mass 1
     log           the estimate of log(x - a), -log(b - x) or log((x - a) / (b - x)), carried back
 
 with f1 = sum w t phi(t), t = y - x, and m_l(y) = the integral of t^l phi(t) over [y - b, y - a]
 (Jones 1993, Statistics and Computing 3, 135). In several dimensions m is the matrix of moments
 of (1, t), whose inverse is simple as axes are independent. With F the renormalised and L the
 linear estimate, F exp(L / F - 1) is as good as L and not negative (Jones & Foster 1996,
-Statistica Sinica 6, 1005).
+Statistica Sinica 6, 1005). Its mass is not 1, so it is divided by that.
 """
 
 from __future__ import annotations
@@ -86,6 +87,13 @@ def to_line(x: np.ndarray, interval: Interval) -> tuple[np.ndarray, np.ndarray]:
     return np.where(inside, t, np.nan), np.where(inside, slope, 0.0)
 
 
+def to_line_of(points: np.ndarray, bounds: tuple[Interval, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Points (m, d) on the lines of all axes, and the map's determinant."""
+    columns = [to_line(points[:, axis], interval) for axis, interval in enumerate(bounds)]
+    slope = np.prod([slope for _, slope in columns], axis=0)
+    return np.stack([column for column, _ in columns], axis=1), slope
+
+
 def from_line(t: np.ndarray, interval: Interval) -> np.ndarray:
     """The inverse of ``to_line``."""
     low, high = interval
@@ -134,6 +142,23 @@ def _mirrored(x: np.ndarray, low: float, high: float, reach: float) -> list[np.n
     return images + [x + k * period for k in range(-last, last + 1) if k]
 
 
+def images_of(y: np.ndarray, ends: tuple[Interval, ...]) -> list[np.ndarray]:
+    """Points (m, d) and their mirror images that a far sample may be nearest to."""
+    images = [y]
+    for axis, (low, high) in enumerate(ends):
+        if is_bounded((low, high)):
+            here = images
+            images = list(here)
+            for one in here:
+                x, twice = one[:, axis], 2.0 * (high - low)
+                places = [2.0 * end - x for end in (low, high) if math.isfinite(end)]
+                places += [x + twice, x - twice] if math.isfinite(twice) else []
+                for place in places:
+                    images.append(one.copy())
+                    images[-1][:, axis] = place
+    return images
+
+
 def folded(x: np.ndarray, interval: Interval) -> np.ndarray:
     """Places mirrored into the interval."""
     low, high = interval
@@ -155,6 +180,8 @@ class Moments(NamedTuple):
     mass: np.ndarray
     mean: np.ndarray  # of t
     variance: np.ndarray
+    least: np.ndarray  # t that is inside
+    largest: np.ndarray
 
 
 def kernel_moments(y: np.ndarray, interval: Interval) -> Moments:
@@ -172,24 +199,27 @@ def kernel_moments(y: np.ndarray, interval: Interval) -> Moments:
     variance = 1 - first * scale - mean**2
     wide = min(high - low, 10.0)  # below some widths the difference above is all rounding
     variance = np.maximum(variance, min(wide**2 / 12, 0.36) * 0.5)
-    return Moments(mass, mean, variance)
+    return Moments(mass, mean, variance, q, p)
 
 
-def corrected(
-    f0: np.ndarray, slopes: list[np.ndarray | None], moments: list[Moments], linear: bool
+def correction(
+    y: np.ndarray, means: dict[int, np.ndarray], ends: tuple[Interval, ...]
 ) -> np.ndarray:
-    """The renormalised or the linear estimate; ``slopes`` are f1, None for axes without bounds."""
-    mass = np.prod([m.mass for m in moments], axis=0)
-    plain = f0 / mass
-    if not linear:
-        return plain
-    line = plain.copy()
-    for f1, m in zip(slopes, moments, strict=True):
-        if f1 is not None:
-            line += m.mean * (m.mean * plain - f1 / mass) / m.variance
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        result = plain * np.exp(np.minimum(line / plain - 1.0, 50.0))
-    return np.where(plain > 0, result, 0.0)
+    """Logarithm of what the sum f0 at points (m, d) is multiplied by.
+
+    ``means`` are f1 / f0 of the axes along which the estimate is linear; none renormalises. What
+    rounding makes of a mean where the sum has underflowed is kept to places inside the bounds.
+    """
+    total = np.zeros(len(y))
+    for axis, interval in enumerate(ends):
+        if not is_bounded(interval):
+            continue
+        moments = kernel_moments(y[:, axis], interval)
+        total -= np.log(moments.mass)
+        if axis in means:
+            mean = np.clip(means[axis], moments.least, moments.largest)
+            total += moments.mean * (moments.mean - mean) / moments.variance
+    return total
 
 
 # -- integrals of corrected estimates ----------------------------------------------------------
@@ -220,6 +250,11 @@ class Antiderivative:
         self._plain = (middle > interval[0] + reach) & (middle < interval[1] - reach)
         parts = self._between(self._knots[:-1], self._knots[1:], self._plain)
         self._sums = np.concatenate([[0.0], np.cumsum(parts)])
+
+    @property
+    def total(self) -> float:
+        """The integral of everything."""
+        return float(self._sums[-1])
 
     @staticmethod
     def _panels(low: float, high: float) -> np.ndarray:

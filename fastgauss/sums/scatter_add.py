@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
+from ..base.wrappers import is_array
 from ..kernels.sums import scatter_add as kernels
 from .bounds import MODES, index_error
 from .pairs import Job, can_add, index_arrays, plan_job, run_job, spread_values
@@ -107,14 +108,16 @@ def add_at(
             return
         if bad >= 0:
             raise index_error(bad, indices[bad], 0, len(out))
-    for name, given in (("out", out), ("values", values), ("indices", indices)):
-        if isinstance(given, np.ma.MaskedArray):
-            raise TypeError(f"{name} must be a plain array, got a masked array")
-    if _adds_itself(out) or _adds_itself(values):
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError("out must be a plain array, got a masked array")
+    if is_array(indices):
+        indices = check.plain_array("indices", indices)
+    if _adds_itself(out):
         if mode != "raise" or compensated or accumulate is not None or threads is not None:
             raise TypeError("mode, compensated, accumulate and threads need plain arrays")
         _leave(out, indices, values)
         return
+    values = check.plain_array("values", values)
     target = check.target("out", out)
     _check_options(target, mode, compensated, accumulate)
     thread_pool.resolve_threads(threads)

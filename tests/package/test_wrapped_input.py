@@ -110,6 +110,8 @@ def test_clothes_that_say_nothing_do_not_matter(call, tmp_path):
         if "shape" in name:
             continue  # any iterable of integers
         for word, array in read_as_numbers(np.asarray(call.good[name]), tmp_path):
+            if (call.name, name, word) == ("add_at", "indices", "list of ducks"):
+                continue  # numpy itself does not take them for indices
             found = outcome(call, **{name: array}, **fresh_out(call))
             assert not isinstance(found, type), f"{name} as {word}: {found}"
             same(found, expected, rtol=1e-12)
@@ -196,7 +198,8 @@ def test_labels_of_xarray_do_not_matter(call):
         given = xr.DataArray(good, dims=[f"axis {k}" for k in range(good.ndim)])
         found = outcome(call, **{name: given.assign_attrs(units="km")}, **needed)
         if found is TypeError:  # of functions that broadcast by name
-            assert "DataArray" in message(call, **{name: given})
+            with pytest.raises(TypeError, match="DataArray"):
+                call(**{name: given})
             continue
         found = found.values if isinstance(found, xr.DataArray) else found
         same(found, outcome(call, **fresh_out(call) if needed else {}), rtol=1e-12)
