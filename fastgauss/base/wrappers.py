@@ -188,11 +188,6 @@ def _unit_of(value: Any) -> Any:
     return None
 
 
-def has_unit(value: Any) -> bool:
-    """Whether a value is a quantity."""
-    return type(value) not in _NUMBERS and _unit_of(value) is not None
-
-
 def _without_unit(name: str, value: Any, measured: Any, unit: str) -> np.ndarray:
     """The numbers in ``unit``, or of a quantity without dimension."""
     quantity = getattr(value, "quantity", value)  # of a column of astropy's

@@ -27,6 +27,8 @@ RULES = ("scott", "silverman", "isj")
 _LEVELS = 7  # l of the paper
 _FIRST, _LAST = 1 << 12, 1 << 20  # bins of the histogram, at least and at most
 _CELLS = 5.0  # a bandwidth has at least so many bins, or there are more
+_SOME = 4096  # samples that tell whether samples are alike
+_ALIKE = 0.2  # share of samples that stand where others do, in rounded ones
 _WIDEST = 0.1  # of the width of the histogram, squared: the largest t
 _SPENT = 80.0  # k^2 pi^2 t from which on a term of a norm is rounding
 _LARGEST = 1e150  # of lengths, whose squares are finite
@@ -55,16 +57,24 @@ def rule_factor(rule: str, number: float, axes: int) -> float:
     return base ** (-1 / (axes + 4))
 
 
-def _fixed_point(t: float, number: float, squares: np.ndarray, energy: np.ndarray) -> float:
-    """t - xi gamma^[l](t); ``squares`` are k^2, ``energy`` the squared cosine coefficients."""
+class _Spectrum(NamedTuple):
+    """The cosine transform of a histogram."""
+
+    squares: np.ndarray  # k^2
+    logs: np.ndarray  # of them
+    energy: np.ndarray  # squared coefficients
+
+
+def _fixed_point(t: float, number: float, spectrum: _Spectrum) -> float:
+    """t - xi gamma^[l](t)."""
 
     def norm(s: int, t: float) -> float:
         """The squared norm of the s-th derivative of the density smoothed by t."""
-        few = int(np.searchsorted(squares, _SPENT / (math.pi**2 * t))) + 1
-        k = squares[:few]
+        few = int(np.searchsorted(spectrum.squares, _SPENT / (math.pi**2 * t))) + 1
+        squares, logs, energy = (part[:few] for part in spectrum)
         with np.errstate(under="ignore"):
-            terms = np.exp(s * np.log(k) - k * (math.pi**2 * t)) * energy[:few]
-        return 2 * math.pi ** (2 * s) * float(terms.sum())
+            terms = np.exp(s * logs - squares * (math.pi**2 * t))
+            return 2 * math.pi ** (2 * s) * float((terms * energy).sum())
 
     f = norm(_LEVELS, t)
     for s in range(_LEVELS - 1, 1, -1):
@@ -83,10 +93,11 @@ def _smallest_root(number: float, energy: np.ndarray, least: float) -> float:
     """
     from scipy.optimize import brentq
 
-    squares = np.arange(1.0, len(energy) + 1) ** 2
+    k = np.arange(1.0, len(energy) + 1)
+    spectrum = _Spectrum(k**2, 2.0 * np.log(k), energy)
 
     def function(t: float) -> float:
-        return _fixed_point(t, number, squares, energy)
+        return _fixed_point(t, number, spectrum)
 
     times = np.geomspace(least, _WIDEST, 60)
     before = function(times[0])
@@ -118,13 +129,18 @@ class _Spread(NamedTuple):
 
 
 def _spread_out(samples: np.ndarray, weights: np.ndarray) -> _Spread | None:
-    """Samples of which some are alike, as rounding makes them: each spread over its rounding.
+    """Samples of which many are alike, as rounding makes them: each spread over its rounding.
 
     A value stands for all between the middles of the gaps to its neighbours. Without that, counts
-    and ages would be a comb of peaks, whose best bandwidth is 0. None where no samples are alike.
+    and ages would be a comb of peaks, whose best bandwidth is 0. None where few are alike, or many
+    at one place alone.
     """
-    values, alike = np.unique(samples, return_inverse=True)
-    if len(values) == len(samples) or len(values) < 2:
+    some = samples[:: -(-len(samples) // _SOME)]
+    if len(np.unique(some)) == len(some):
+        return None
+    values, alike, counts = np.unique(samples, return_inverse=True, return_counts=True)
+    others = len(samples) - counts.max()
+    if not counts[counts > 1].sum() - counts.max() > _ALIKE * others:
         return None
     sums = np.bincount(alike, weights)
     gaps = np.diff(values)
@@ -208,7 +224,7 @@ def smoothing(
         )
     if len(points) > 1 and not (lengths.min() > 1 / _LARGEST and lengths.max() < _LARGEST):
         raise ValueError(
-            f"samples must extend over {1 / _LARGEST:g} to {_LARGEST:g} along every axis for "
+            f"samples must vary by {1 / _LARGEST:g} to {_LARGEST:g} along every axis for "
             f"bandwidth={rule!r}, got lengths {lengths.tolist()}"
         )
     return _by_rule(rule, points, weights, bounds, aligned)

@@ -178,8 +178,12 @@ def _refuse_outside(
     if inside.all():
         return
     row = int(np.argmin(inside.all(axis=1)))
-    where = f"got {samples[row].tolist()} at index {rows[row]}"
-    if not np.isfinite(samples[row]).all():
-        raise ValueError(f"samples must be finite, {where}")
+    finite = np.isfinite(samples[row])
+    if not finite.all():
+        value = samples[row, np.argmin(finite)]
+        raise ValueError(f"samples must be finite, got {value} at index {rows[row]}")
     strictly = "strictly " if boundary == "log" else ""
-    raise ValueError(f"samples must lie {strictly}within bounds {bounds}, {where}")
+    raise ValueError(
+        f"samples must lie {strictly}within bounds {bounds}, got {samples[row].tolist()} at "
+        f"index {rows[row]}"
+    )

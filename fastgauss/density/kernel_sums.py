@@ -47,7 +47,7 @@ class KernelSums:
         self.own = gauss_transform.make_sources(self.units.scaled(points), share)
         if not max(np.abs(self.own.low).max(), np.abs(self.own.high).max()) < _FARTHEST:
             raise ValueError(
-                f"bandwidth must be above {1 / _FARTHEST:g} of the range of the samples, got "
+                f"samples must range over less than {_FARTHEST:g} bandwidths, got bandwidths "
                 f"{np.diag(self.units.factor).tolist()}"
             )
         plan = gauss_transform.make_plan(tol, self.ndim)
