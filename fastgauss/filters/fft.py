@@ -3,12 +3,13 @@
 The cost does not grow with the length of the filter. A reflected, mirrored or wrapped axis is
 periodic, so that a filter of any length, folded onto the period, is one circular convolution. In
 the modes "constant" and "nearest" every element beyond an end is the same number; its weight is the
-sum of the coefficients there. All arithmetic is float64.
+sum of the coefficients there. In any other mode the axis is padded by the radius at either end. All
+arithmetic is float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from ..base.progress import Progress, report_part
 from .taps import Profile, Term, axis_map
 
 _CHUNK = 1 << 17  # elements that a task transforms at a time
+_PERIODS: dict[str, Callable[[int], int]] = {  # of axes of n elements in periodic modes
+    "reflect": lambda n: 2 * n,
+    "mirror": lambda n: max(2 * n - 2, 1),
+    "wrap": lambda n: n,
+}
 
 
 def _whole(profile: Profile) -> np.ndarray:
@@ -31,7 +37,7 @@ class _Axis:
     def __init__(self, profile: Profile, n: int, mode: str, cval: float) -> None:
         from scipy.fft import next_fast_len
 
-        self.n, self.mode, self.cval = n, mode, cval
+        self.n, self.mode, self.cval, self.first = n, mode, cval, 0
         radius, whole = profile.radius, _whole(profile)
         places = np.arange(-radius, radius + 1)
         if mode in ("constant", "nearest"):
@@ -45,9 +51,12 @@ class _Axis:
             near = np.abs(places) < min(n, outside)
             places, whole = places[near], whole[near]
             self.extension = None
-        else:
-            self.period = {"reflect": 2 * n, "mirror": max(2 * n - 2, 1), "wrap": n}[mode]
+        elif mode in _PERIODS:
+            self.period = _PERIODS[mode](n)
             self.extension = axis_map(n, self.period, mode)[self.period : 2 * self.period]
+        else:
+            self.period, self.first = next_fast_len(n + 2 * radius, real=True), radius
+            self.extension = axis_map(n, radius, mode)
         folded = np.bincount(-places % self.period, whole, self.period)
         self.spectrum = np.fft.rfft(folded)
 
@@ -57,7 +66,7 @@ class _Axis:
 
         extended = lines if self.extension is None else lines[:, self.extension]
         image = rfft(extended, self.period, axis=1) * self.spectrum
-        result = irfft(image, self.period, axis=1)[:, : self.n]
+        result = irfft(image, self.period, axis=1)[:, self.first : self.first + self.n]
         if self.mode == "constant":
             result += self.cval * (self.before + self.after)
         elif self.mode == "nearest":

@@ -10,12 +10,12 @@ with the probabilist's Hermite polynomial He_m: the coefficients of scipy.ndimag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 TRUNCATE = 4.0  # radius of a profile in sigmas
-MODES = ("reflect", "constant", "nearest", "mirror", "wrap")
 
 
 class Profile(NamedTuple):
@@ -39,22 +39,52 @@ Term = tuple[Profile, ...]  # one profile for each axis
 NOTHING = Profile(np.ones(1))
 
 
-def axis_map(n: int, reach: int, mode: str) -> np.ndarray:
-    """The index of the element at each of the places ``-reach .. n + reach - 1``; -1 is a constant.
+# -- boundary modes: the index of the element at place i of an axis of n elements; -1 is a constant
 
-    reflect ``d c b a | a b c d | d c b a``, mirror ``d c b | a b c d | c b a``,
-    nearest ``a a a | a b c d | d d d``, wrap ``b c d | a b c d | a b c``.
-    """
-    i = np.arange(-reach, n + reach)
-    if mode == "nearest":
-        return i.clip(0, n - 1)
-    if mode == "constant":
-        return np.where((i >= 0) & (i < n), i, -1)
-    if mode == "wrap":
-        return i % n
-    period = 2 * n if mode == "reflect" else max(2 * n - 2, 1)
-    i %= period
-    return np.where(i < n, i, period - i - (mode == "reflect"))
+
+def _reflect(i: np.ndarray, n: int) -> np.ndarray:
+    """``d c b a | a b c d | d c b a``."""
+    i = i % (2 * n)
+    return np.where(i < n, i, 2 * n - 1 - i)
+
+
+def _mirror(i: np.ndarray, n: int) -> np.ndarray:
+    """``d c b | a b c d | c b a``."""
+    period = max(2 * n - 2, 1)
+    i = i % period
+    return np.where(i < n, i, period - i)
+
+
+def _nearest(i: np.ndarray, n: int) -> np.ndarray:
+    """``a a a | a b c d | d d d``."""
+    return i.clip(0, n - 1)
+
+
+def _wrap(i: np.ndarray, n: int) -> np.ndarray:
+    """``b c d | a b c d | a b c``."""
+    return i % n
+
+
+def _constant(i: np.ndarray, n: int) -> np.ndarray:
+    """``v v v | a b c d | v v v``."""
+    return np.where((i >= 0) & (i < n), i, -1)
+
+
+MODES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "reflect": _reflect,
+    "constant": _constant,
+    "nearest": _nearest,
+    "mirror": _mirror,
+    "wrap": _wrap,
+}
+
+
+def axis_map(n: int, reach: int, mode: str) -> np.ndarray:
+    """The index of the element at each of the places ``-reach .. n + reach - 1``."""
+    return MODES[mode](np.arange(-reach, n + reach), n)
+
+
+# -- profiles ----------------------------------------------------------------------------------
 
 
 def radius_of(sigma: float, truncate: float = TRUNCATE) -> int:

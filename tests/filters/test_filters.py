@@ -10,7 +10,7 @@ from scipy import ndimage, signal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
-from fastgauss.filters import separable, taps
+from fastgauss.filters import fft, separable, taps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 MODES = ("reflect", "constant", "nearest", "mirror", "wrap")
@@ -138,6 +138,16 @@ def test_maps_are_numpys_padding(mode, reach):
             {"constant_values": -1} if mode == "constant" else {}
         ))  # fmt: skip
         assert_array_equal(taps.axis_map(n, reach, mode), expected)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "wrap"])
+def test_transforms_need_no_period(mode, monkeypatch):
+    array = noise((7, 12))
+    monkeypatch.setattr(fft, "_PERIODS", {})  # as for a mode that is not periodic: it is padded
+    for sigma in (0.7, 2.0, 9.0):
+        expected = naive.gaussian_filter(array, sigma, 1, mode)
+        result = fg.gaussian_filter(array, sigma, 1, mode, method="fft")
+        close(result, expected, array, [naive.gain(sigma, 1)] * 2, 0.0, "fft")
 
 
 # -- how it is computed ------------------------------------------------------------------------

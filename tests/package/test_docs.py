@@ -11,6 +11,7 @@ import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
 PAGES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "build" / "pages.py"))
+RECIPES = runpy.run_path(str(PAGES["DOCS"] / "build" / "recipes.py"))
 README = PAGES["README"]
 OPTIONAL = {"dask", "distributed", "joblib", "xarray", "zarr"}  # a page may be about these
 
@@ -46,7 +47,31 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     ids=lambda page: page.stem,
 )
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
-    run(page, tmp_path, monkeypatch)
+    if RECIPES["is_recipe"](page):
+        RECIPES["run"](page, tmp_path)
+    else:
+        run(page, tmp_path, monkeypatch)
+
+
+def test_a_recipe_changes_a_copy_of_the_package(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```diff\n--- fastgauss/base/version.py\n+++ fastgauss/base/version.py\n@@\n"
+        ' """The version of the package."""\n+\n+NAME = "new"\n'
+        "```\n\n```{code-block} python\n:caption: tests/test_new.py\n\n"
+        "from fastgauss.base import version\n\n\n"
+        'def test_name():\n    assert version.NAME == "new"\n```\n\n'
+        "```python\nfrom fastgauss.base import version\n\nprint(version.NAME)\n```\n\n"
+        "```output\nnew\n```\n"
+    )
+    RECIPES["run"](page, tmp_path / "first")
+    text = page.read_text()
+    page.write_text(text.partition("```python")[0].replace("NAME ==", "NAME !="))
+    with pytest.raises(AssertionError, match="1 failed"):
+        RECIPES["run"](page, tmp_path / "second")
+    page.write_text(text.replace("@@\n", "@@\n-__version__ = 0\n"))
+    with pytest.raises(ValueError, match=r"version\.py must hold once, holds 0 times"):
+        RECIPES["run"](page, tmp_path / "third")
 
 
 def test_a_page_that_prints_something_else_is_told(tmp_path):
