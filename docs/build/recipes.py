@@ -67,7 +67,12 @@ def run(page: Path, folder: Path) -> None:
     Raises AssertionError with the output of the process that failed.
     """
     tests = make_copy(page, folder)
-    paths = [folder, ROOT / "tests" / "naive", ROOT / "tests" / "support"]
+    paths = [
+        folder,
+        folder / "tests" / "naive",
+        ROOT / "tests" / "naive",
+        ROOT / "tests" / "support",
+    ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     environment.pop("NUMBA_CACHE_DIR", None)  # the copy has its own
     code = f"import runpy; runpy.run_path({str(ROOT / 'docs/build/pages.py')!r})['run'](page)"

@@ -30,10 +30,11 @@ _SMALL = 2e5  # node updates that are done before another thread has woken
 
 
 def _nodes(kernel: str) -> int:
-    """Nodes of the spline of this name along an axis."""
+    """Number of nodes along an axis of the deposit kernel of this name."""
     if kernel == "gaussian":
         raise ValueError("kernel='gaussian' is what render draws: use fastgauss.render")
-    return bspline_stencils.NODES[check.choice("kernel", kernel, bspline_stencils.NODES)]
+    stencils = bspline_stencils.STENCILS
+    return int(stencils[check.choice("kernel", kernel, stencils)].nodes)
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
@@ -242,7 +243,7 @@ def deposit(
     if target.size and len(where):
         where, what = _apart(where, target), _apart(what, target)
         bounds = _slabs(frame_of, where, team) if team > 1 else [0, frame_of.shape[0]]
-        _scatter(target, where, what, frame, nodes, bounds)
+        _scatter(target, where, what, frame, kernel, bounds)
     return target if out is None else out
 
 
@@ -251,14 +252,14 @@ def _scatter(
     positions: np.ndarray,
     values: np.ndarray,
     frame: bspline_stencils.Frame,
-    nodes: int,
+    stencil: str,
     bounds: list[int],
 ) -> None:
     """Add to ``target``, one slab of the first axis a thread."""
     as_it_lies = target.flags.c_contiguous and target.flags.aligned
     own = target if as_it_lies else np.array(target, order="C")
     flat = own.reshape(-1)
-    kernel = bspline_stencils.make_deposit(nodes, positions.shape[1], values.shape[1] > 1)
+    kernel = bspline_stencils.make_deposit(stencil, positions.shape[1], values.shape[1] > 1)
 
     def make_task() -> thread_pool.Task:
         block = bspline_stencils.make_block()
@@ -351,7 +352,7 @@ def gather(
             where,
             frame,
             out,
-            bspline_stencils.make_gather(nodes, known.ndim),
+            bspline_stencils.make_gather(kernel, known.ndim),
             team,
         )
     return out.reshape(len(where), *trail)

@@ -20,8 +20,8 @@ ADD = scatter_add.make_add("raise", "value")
 CHECKED = scatter_add.make_add_checked("value")
 STATISTICS = binning.make_statistics("plain", False)
 LOCATE = binning.locate
-DEPOSIT = bspline_stencils.make_deposit(2, 2, False)
-GATHER = bspline_stencils.make_gather(2, 2)
+DEPOSIT = bspline_stencils.make_deposit("linear", 2, False)
+GATHER = bspline_stencils.make_gather("linear", 2)
 PIXELS = healpix.make_pixels(False)
 
 

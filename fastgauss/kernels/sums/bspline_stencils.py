@@ -30,7 +30,6 @@ from ..simd.short_rows import add_row
 
 BLOCK = 32  # particles in flight
 NEAR = 1 << 19  # bytes of nodes that are at hand without asking
-NODES = {"nearest": 1, "linear": 2, "quadratic": 3, "cubic": 4}
 
 
 class Frame(NamedTuple):
@@ -134,7 +133,23 @@ def _row_4(weights, k, at):
     return weights[k, at], weights[k, at + 1], weights[k, at + 2], weights[k, at + 3]
 
 
-SPREAD = {1: _nearest, 2: _linear, 3: _quadratic, 4: _cubic}
+class Stencil(NamedTuple):
+    """A deposit kernel along one axis.
+
+    ``weigh(u, weights, k, at)`` writes the weights of the ``nodes`` nodes nearest to the point u to
+    ``weights[k, at:]`` and returns the first of these nodes.
+    """
+
+    nodes: int  # 1 to 4
+    weigh: Callable
+
+
+STENCILS = {
+    "nearest": Stencil(1, _nearest),
+    "linear": Stencil(2, _linear),
+    "quadratic": Stencil(3, _quadratic),
+    "cubic": Stencil(4, _cubic),
+}
 ROW = {1: _row_1, 2: _row_2, 3: _row_3, 4: _row_4}
 
 
@@ -180,7 +195,7 @@ def _meets(cell, nodes, n, wraps, low, high):
 
 def make_choose(nodes: int) -> Callable:
     """List the next particles, a block at most, that may touch planes [low, high)."""
-    first_cell = {1: 0.0, 2: 0.0, 3: 1.0, 4: 1.0}[nodes]
+    first_cell = float((nodes - 1) // 2)
     shift = 0.5 if nodes % 2 else 0.0
 
     @device
@@ -206,9 +221,9 @@ def make_choose(nodes: int) -> Callable:
     return choose
 
 
-def make_locate(nodes: int, axes: int) -> Callable:
+def make_locate(stencil: str, axes: int) -> Callable:
     """Fill cells and weights of a block and ask for its nodes."""
-    weigh = SPREAD[nodes]
+    nodes, weigh = STENCILS[stencil]
     lead = 3 - axes
     rows_z = nodes if axes == 3 else 1
     rows_y = nodes if axes >= 2 else 1
@@ -256,12 +271,13 @@ def plane_of(i, n, wraps, low, high):
 
 
 @cache
-def make_deposit(nodes: int, axes: int, many: bool, wrap: Callable = kernel) -> Callable:
+def make_deposit(stencil: str, axes: int, many: bool, wrap: Callable = kernel) -> Callable:
     """The kernel that adds values times weights to the planes [low, high) of the first axis.
 
     ``many``: nodes have channels. ``values`` is (n or 1, channels). ``wrap`` may be ``device``.
     """
-    choose, locate, row_of = make_choose(nodes), make_locate(nodes, axes), ROW[nodes]
+    nodes = STENCILS[stencil].nodes
+    choose, locate, row_of = make_choose(nodes), make_locate(stencil, axes), ROW[nodes]
     rows_z = nodes if axes == 3 else 1
     rows_y = nodes if axes >= 2 else 1
 
@@ -324,9 +340,9 @@ def make_deposit(nodes: int, axes: int, many: bool, wrap: Callable = kernel) -> 
 
 
 @cache
-def make_gather(nodes: int, axes: int, wrap: Callable = kernel) -> Callable:
+def make_gather(stencil: str, axes: int, wrap: Callable = kernel) -> Callable:
     """The adjoint: weighted sums of the nodes around particles [begin, end), in every channel."""
-    locate = make_locate(nodes, axes)
+    nodes, locate = STENCILS[stencil].nodes, make_locate(stencil, axes)
     lead = 3 - axes
     rows_z = nodes if axes == 3 else 1
     rows_y = nodes if axes >= 2 else 1

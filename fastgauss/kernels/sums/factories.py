@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -61,9 +60,9 @@ def make_stencil(kernel: str = "linear") -> Callable:
     >>> first, [float(w) for w in weights]
     (2, [0.75, 0.25])
     """
-    check("kernel", kernel, bspline_stencils.NODES)
-    nodes = bspline_stencils.NODES[kernel]
-    weigh, row_of = bspline_stencils.SPREAD[nodes], bspline_stencils.ROW[nodes]
+    check("kernel", kernel, bspline_stencils.STENCILS)
+    nodes, weigh = bspline_stencils.STENCILS[kernel]
+    row_of = bspline_stencils.ROW[nodes]
 
     @entry
     def stencil(u):
@@ -72,12 +71,6 @@ def make_stencil(kernel: str = "linear") -> Callable:
         return first, row_of(weights, 0, 0)
 
     return stencil
-
-
-def _make_point(kernel: str, ndim: int, periodic: Any) -> tuple[Any, ...]:
-    """Number of nodes and periodic axes of one particle's stencil."""
-    check("kernel", kernel, bspline_stencils.NODES)
-    return bspline_stencils.NODES[kernel], periods(periodic, ndim)
 
 
 @cache
@@ -125,8 +118,9 @@ def make_deposit(
     >>> grid[0]
     array([0. , 1.5, 1.5, 0. ])
     """
-    nodes, wraps = _make_point(kernel, ndim, periodic)
-    add = bspline_stencils.make_deposit(nodes, ndim, False, device)
+    check("kernel", kernel, bspline_stencils.STENCILS)
+    wraps = periods(periodic, ndim)
+    add = bspline_stencils.make_deposit(kernel, ndim, False, device)
 
     @compiled
     def deposit(grid, position, value) -> None:
@@ -188,8 +182,9 @@ def make_gather(
     >>> float(make_gather(1)(np.array([0.0, 4.0, 8.0]), (1.25,)))
     5.0
     """
-    nodes, wraps = _make_point(kernel, ndim, periodic)
-    read = bspline_stencils.make_gather(nodes, ndim, device)
+    check("kernel", kernel, bspline_stencils.STENCILS)
+    wraps = periods(periodic, ndim)
+    read = bspline_stencils.make_gather(kernel, ndim, device)
 
     @compiled
     def gather(grid, position):
