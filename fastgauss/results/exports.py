@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +12,12 @@ from .columns import documented
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .fit_result import FitResult
-
 
 class Exports:
     """The methods of `FitResult` that give its rows another form."""
 
     @documented
-    def to_dict(self: FitResult) -> dict[str, np.ndarray]:
+    def to_dict(self: Any) -> dict[str, np.ndarray]:
         """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
         columns = {} if self.frames is None else {"frame": self.frames}
         errors = self.errors
@@ -34,7 +32,7 @@ class Exports:
         columns["dof"] = self.dof
         return columns
 
-    def to_structured(self: FitResult) -> np.ndarray:
+    def to_structured(self: Any) -> np.ndarray:
         """The columns of `to_dict` as one structured array, (n,)."""
         columns = self.to_dict()
         table = np.empty(len(self), [(name, column.dtype) for name, column in columns.items()])
@@ -42,7 +40,7 @@ class Exports:
             table[name] = column
         return table
 
-    def to_dataframe(self: FitResult) -> pd.DataFrame:
+    def to_dataframe(self: Any) -> pd.DataFrame:
         """The columns of `to_dict` as a pandas DataFrame.
 
         Its ``attrs`` hold the units and meanings of the columns, by name.
@@ -51,13 +49,13 @@ class Exports:
 
         return dataframe(self)
 
-    def _repr_html_(self: FitResult) -> str:
+    def _repr_html_(self: Any) -> str:
         """The first spots as HTML, for notebooks."""
         from .table import html
 
         return html(self)
 
-    def __repr__(self: FitResult) -> str:
+    def __repr__(self: Any) -> str:
         good = self.converged
         what = {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
         text = f"FitResult({self.model.name}, {len(self)} {what}, {int(good.sum())} converged"
@@ -70,7 +68,7 @@ class Exports:
             )
         return text + ")"
 
-    def save(self: FitResult, path: str | os.PathLike) -> None:
+    def save(self: Any, path: str | os.PathLike) -> None:
         """Write this result to a file, completely or not at all; `load` reads it.
 
         Parameters
