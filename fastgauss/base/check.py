@@ -191,8 +191,8 @@ def picture(name: str, value: Any) -> None:
     if type(value) is not np.ndarray:
         wrappers.refuse_axes(name, value)
     shape = getattr(value, "shape", None)
-    solid = isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (3, 4)
-    if solid and min(shape[:2]) > _LEAST_SIDE:
+    solid = isinstance(shape, tuple) and len(shape) == 3
+    if solid and shape is not None and shape[2] in (3, 4) and min(shape[:2]) > _LEAST_SIDE:
         raise ValueError(
             f"{name} must be an image (y, x) or a volume (z, y, x), got shape {shape}, which is "
             "that of a colour image; give one of its colours, or their mean"

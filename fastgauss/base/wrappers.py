@@ -126,7 +126,7 @@ def _some(mask: Any) -> np.ndarray | None:
     return mask if mask is not None and np.any(mask) else None
 
 
-def _of_subclass(name: str, value: np.ndarray, unit: str) -> Contents:
+def _of_subclass(name: str, value: Any, unit: str) -> Contents:
     mask = None
     if isinstance(value, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(value) if value.dtype.names is None else None

@@ -36,9 +36,10 @@ def read_array(file: IO[bytes], most: int) -> np.ndarray:
     if size > most:
         raise ValueError(f"its header declares {size} bytes, more than {most}")
     content = np.empty(size, np.uint8)
+    room = content.data
     done = 0
     while done < size:
-        more = file.readinto(memoryview(content)[done:])  # type: ignore[attr-defined]
+        more = file.readinto(room[done:])  # type: ignore[attr-defined]
         if not more:
             raise ValueError(f"its header declares {size} bytes, there are {done}")
         done += more

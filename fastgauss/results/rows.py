@@ -22,7 +22,7 @@ class Rows(NamedTuple):
 
     def take(self, index: Any) -> Rows:
         """The rows that an index of numpy selects."""
-        return Rows(*(None if column is None else column[index] for column in self))
+        return Rows(*(None if column is None else column[index] for column in self))  # type: ignore[arg-type]
 
     def scatter(self, index: np.ndarray, count: int, status: int) -> Rows:
         """``count`` rows: these at ``index``, the others NaN with this ``status``."""
@@ -47,4 +47,5 @@ def join(several: Sequence[Rows]) -> Rows:
     columns = list(zip(*several, strict=True))
     *known, frames = columns
     joined = [np.concatenate(column) for column in known]
-    return Rows(*joined, None if any(f is None for f in frames) else np.concatenate(frames))
+    together = None if any(f is None for f in frames) else np.concatenate(frames)
+    return Rows(*joined)._replace(frames=together)

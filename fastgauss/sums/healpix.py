@@ -80,7 +80,7 @@ def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
     frame = RADIANS
     if given[0].dtype == np.float32:  # the float32 next to pi lies above it
         frame = frame._replace(largest=float(np.float32(math.pi)))
-    return _Directions(*given, ("theta", "phi"), frame, shape)
+    return _Directions(given[0], given[1], ("theta", "phi"), frame, shape)
 
 
 def _readers(*angles: np.ndarray, shape: tuple[int, ...]) -> list[Callable]:
