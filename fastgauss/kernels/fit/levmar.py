@@ -240,6 +240,9 @@ def make_fit(
             m[first + kinds * pixels.shape[1] + k, lane] = coords[where, k]
         for i in range(size):
             m[q + i, lane] = start[item, i]
+            m[gradient + i, lane] = 0.0  # nothing of the spot that the lane held before
+            m[before + i, lane] = 0.0
+            m[moved + i, lane] = 0.0
         m[q + size - 1, lane] -= level
         if positive:  # a likelihood needs such a model to start from
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
