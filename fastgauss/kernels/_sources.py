@@ -146,9 +146,7 @@ class _Closure:
 
     def __init__(self, function: Callable) -> None:
         self.modules: set[str] = set()
-        self._known: dict[
-            int, tuple[Any, str]
-        ] = {}  # the object is kept, so that its id stays unique
+        self._known: dict[int, tuple[Any, str]] = {}  # with the object: its id stays unique
         self.name = self._name(function)
 
     def _name(self, thing: Any) -> str:

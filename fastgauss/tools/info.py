@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -46,7 +47,13 @@ def _llvm_target() -> str:
 def _cache_place() -> str:
     if _compile.JIT_DISABLED:
         return "none, NUMBA_DISABLE_JIT is set"
-    return _compile.cache_path(correlate) or "none, no place can be written"
+    folder = _compile.cache_path(correlate)  # each room of kernels has a folder of its own
+    if folder is None:
+        return "none, no place can be written"
+    place = Path(folder)
+    if place.name == "__pycache__":
+        return f"{place.parent.parent}{os.sep}*{os.sep}__pycache__"
+    return str(place.parent)
 
 
 def configuration() -> dict[str, str]:
