@@ -16,7 +16,7 @@ def unit_of(largest: float, kind: Any = np.float64) -> float:
     Examples
     --------
     >>> unit_of(3.0), unit_of(3e200) * 3e200
-    (1.0, 0.5977...)
+    (1.0, 0.9798151324726952)
     """
     least, most = _MODERATE[np.dtype(kind).itemsize]
     if not 0.0 < largest < np.inf or least < largest < most:

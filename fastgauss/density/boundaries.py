@@ -35,10 +35,10 @@ def _interval(name: str, value: Any) -> Interval:
     """A pair of ends, None and infinity for none."""
     if value is None:
         return -math.inf, math.inf
-    try:
-        low, high = value
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a pair (low, high), got {value!r}") from None
+    given = None if isinstance(value, str) else check.entries(name, value)
+    if given is None or len(given) != 2:
+        raise ValueError(f"{name} must be a pair (low, high), got {value!r}")
+    low, high = given
     ends = []
     for end, missing in ((low, -math.inf), (high, math.inf)):
         none = end is None or (np.ndim(end) == 0 and end == missing)
@@ -52,9 +52,10 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
     """An interval for each axis, from one pair for all or one for each."""
     if bounds is None:
         return ((-math.inf, math.inf),) * axes
-    if isinstance(bounds, str) or not hasattr(bounds, "__len__"):
+    given = None if isinstance(bounds, str) else check.entries("bounds", bounds)
+    if given is None:
         raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
-    bounds = check.entries("bounds", bounds) or bounds
+    bounds = given
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
         return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way
     if len(bounds) != axes:

@@ -4,9 +4,8 @@ For the displacement d of im2 relative to im1
 
     chi2(d) = sum_x v1(x) w2(x + d) (im1(x) - im2(x + d))^2,   w2 = v2 / err^2,
 
-v1 and v2 0 where a pixel is missing, else 1: three correlations, of which two are constants if
-nothing is missing and err is one number. Between whole pixels it is its own band-limited
-interpolation.
+where v1 and v2 are 0 at missing pixels, else 1: three correlations, two of them constant if no
+pixel is missing and err is one number. Between whole pixels it is interpolated, band-limited.
 
 A displacement's error follows from the curvature where chi2 rises by 1. That is so if im1 is free
 of noise, or nearly so beside its structure; where both images are noisy the estimate scatters more,
@@ -14,8 +13,7 @@ as the sandwich
 
     H^-1 [sum k k' ((s1^2 + s2^2) P + s1^2 s2^2)] H^-1,   H = sum k k' P,
 
-says. The noises s1, s2 are what each image's power has beyond the cross-spectrum's; err fixes their
-sum.
+says. s1, s2 are what the power of an image has beyond the cross-spectrum; err fixes their sum.
 """
 
 from __future__ import annotations
@@ -380,9 +378,7 @@ def _on_grid(
     series: np.ndarray, shape: tuple[int, ...], place: np.ndarray, factor: float
 ) -> np.ndarray:
     """The best multiple of 1 / factor next to a minimum."""
-    near = np.rint(place * factor)
-    steps = np.arange(-1, 2)
-    x, y = ((near[i] + steps) / factor for i in (0, 1))
+    x, y = ((np.rint(place[i] * factor) + np.arange(-1, 2)) / factor for i in (0, 1))
     values = fourier_series.zoom(series, shape, y, x)
     i, j = np.unravel_index(int(values.argmin()), values.shape)
     return np.array([x[j], y[i]])

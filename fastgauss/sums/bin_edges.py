@@ -85,7 +85,7 @@ def _of_list(coords: list[Any], bins: Any, limits: Any) -> Any:
     """
     try:
         shape = np.shape(coords)
-    except ValueError:  # ragged, which real_array refuses
+    except (TypeError, ValueError):  # ragged or with units, which real_array refuses
         return tuple(coords)
     if len(shape) != 2:
         return coords
@@ -115,7 +115,7 @@ def _ndim(value: Any) -> int:
     """Axes of an array, of numbers or nested sequences; 1 for those of unequal lengths."""
     try:
         return np.ndim(value)
-    except ValueError:
+    except (TypeError, ValueError):  # also of numbers with units
         return 1
 
 
@@ -153,9 +153,8 @@ def _bins_of_axes(bins: Any, ndim: int) -> list[Any]:
     """A number of bins, or edges, for each axis."""
     if isinstance(bins, str):
         raise TypeError(f"bins must be integers or edges, got {bins!r}")
-    try:
-        items = list(bins)
-    except TypeError:
+    items = check.entries("bins", bins)
+    if items is None:
         return [bins] * ndim
     if ndim == 1 and len(items) > 1 and not any(map(_ndim, items)):
         return [bins]
@@ -168,10 +167,9 @@ def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
     """A pair, or None for the data's own range, for each axis."""
     if limits is None:
         return [None] * ndim
-    try:
-        items = list(limits)
-    except TypeError:
-        raise TypeError(f"range must be a pair or {ndim} pairs, got {limits!r}") from None
+    items = check.entries("range", limits)
+    if items is None:
+        raise TypeError(f"range must be a pair or {ndim} pairs, got {limits!r}")
     if len(items) == 2 and not any(map(_is_pair, items)):
         items = [items] * ndim
     if len(items) != ndim or not all(map(_is_pair, items)):
@@ -192,7 +190,7 @@ def _outer(pair: Any, axis: np.ndarray, k: int) -> tuple[Any, Any]:
         array = check.finite_array("range", pair)
         if array.shape != (2,):
             raise ValueError(f"range must be a pair for each axis, got {pair!r} for axis {k}")
-        first, last = pair
+        first, last = pair if isinstance(pair, tuple | list) else array
         if first > last:
             raise ValueError(f"range must not fall, got ({first}, {last}) for axis {k}")
     if first == last:

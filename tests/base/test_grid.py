@@ -85,11 +85,11 @@ def test_a_shape_or_a_length_stands_for_a_grid():
 
 
 BAD = [
-    ({"shape": 4.0}, TypeError, r"shape\[0\]"),
+    ({"shape": 4.0}, TypeError, "shape"),
     ({"shape": ()}, ValueError, "shape"),
     ({"shape": (1, 2, 3, 4)}, ValueError, "shape"),
     ({"shape": (4, -1)}, ValueError, r"shape\[1\]"),
-    ({"shape": (4.0, 1)}, TypeError, r"shape\[0\]"),
+    ({"shape": (4.0, 1)}, TypeError, "shape"),
     ({"shape": (1 << 30, 1 << 31)}, ValueError, "shape"),
     ({"spacing": 0.0}, ValueError, "spacing"),
     ({"spacing": (1.0, -1.0)}, ValueError, r"spacing\[1\]"),

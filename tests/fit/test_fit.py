@@ -237,7 +237,6 @@ def test_no_spots_give_an_empty_result():
         ({"rois": [[[1.0], [2.0, 3.0]]]}, ValueError, "rois"),
         ({"rois": 3.0}, ValueError, "rois"),
         ({"rois": np.zeros(7)}, ValueError, "rois"),
-        ({"rois": np.ma.zeros((2, 7, 7))}, TypeError, "masked"),
         ({"model": "round"}, ValueError, "model"),
         ({"model": 2}, TypeError, "model"),
         ({"method": "magic"}, ValueError, "method"),

@@ -76,6 +76,8 @@ def test_what_texts_name_is_there():
     made = {"_build", "_pictures", "generated"}
     pages = [page for page in pages if not made & set(page.parts)]
     assert len(pages) > 200
+    recipes = ROOT / "docs" / "contributing"  # these pages make the files that they name
+    pages = [page for page in pages if recipes not in page.parents]
     missing = {page.relative_to(ROOT).as_posix(): list(unknown(page)) for page in pages}
     assert not {page: names for page, names in missing.items() if names}
 

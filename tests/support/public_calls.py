@@ -229,6 +229,7 @@ CALLS = (
          ("samples", "points", "bandwidth", "bounds"), label="two axes"),
     Call("KernelDensity().evaluate", {"points": np.arange(5.0)}, ("points",)),
     Call("KernelDensity().pdf", {"points": np.arange(5.0)}, ("points",)),
+    Call("KernelDensity().logpdf", {"points": np.arange(5.0)}, ("points",)),
     Call("KernelDensity().cdf", {"points": np.arange(5.0)}, ("points",)),
     Call("KernelDensity().integrate", {"low": np.array([1.0]), "high": np.array([2.0])},
          ("low", "high")),
