@@ -132,7 +132,7 @@ def test_numpy_converts_units_in_add_at():
     fg.add_at(ours, [0, 0, 2], [1, 2, 3] * units.km)
     np.add.at(theirs, [0, 0, 2], [1, 2, 3] * units.km)
     assert (ours == theirs).all() and ours.unit == units.m
-    with pytest.raises(TypeError, match="values must be .*got a Quantity"):
+    with pytest.raises(TypeError, match=r"values must be .*got a Quantity"):
         fg.add_at(np.zeros(3), [0], [1.0] * units.m)
     with pytest.raises(TypeError, match="need plain arrays"):
         fg.add_at(ours, [0], [1.0] * units.m, mode="wrap")
