@@ -110,6 +110,15 @@ def _field(choice: _Choice) -> _Calls:
             yield partial(field.loss_and_gradient, data, 100.0, ("amplitudes", "positions"))
             yield partial(field.adjoint, data)
         yield partial(field.fit_amplitudes, scene)
+    small = _IMAGE[:8, :8]
+    crowd = GaussianField(small.shape, np.argwhere(small > -np.inf), 2.0)
+    for nonnegative in (False, True):
+        yield partial(_errors_of_fit, crowd, small, nonnegative)
+
+
+def _errors_of_fit(field: GaussianField, volume: np.ndarray, nonnegative: bool) -> None:
+    """Compile what fits of crowds need beyond other fits, and what their errors need."""
+    assert len(field.fit_amplitudes(volume, nonnegative).errors) == len(field)
 
 
 def _scatter(choice: _Choice) -> _Calls:

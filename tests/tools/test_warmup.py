@@ -18,12 +18,15 @@ at = np.array([[21.0, 30.0], [24.0, 33.0]])
 solid = np.stack([image[:20, :20]] * 20)
 samples = rng.normal(size=300)
 sums, where = np.zeros(100), rng.integers(0, 100, 500)
+crowd = fg.GaussianField((12, 12), rng.uniform(0, 11, (60, 2)), 2.5)
+def crowded():
+    return [crowd.fit_amplitudes(image[:12, :12], choice).errors for choice in (False, True)]
 calls = {
     "find": lambda: fg.find_spots(image),
     "fit": lambda: [fg.fit_spots(image), fg.fit_rois(solid.astype("u2"))],
     "joint": lambda: fg.fit_joint(image, at),
     "evaluate": lambda: fg.evaluate((x, y), [9.0, 3.0, 4.0, 1.5, 10.0], "symmetric"),
-    "field": lambda: fg.GaussianField(image.shape, at, 2.0).fit_amplitudes(image),
+    "field": lambda: [fg.GaussianField(image.shape, at, 2.0).fit_amplitudes(image), crowded()],
     "scatter": lambda: fg.add_at(sums, where, np.ones(500)),
     "filter": lambda: fg.gaussian_filter(image.astype("f4"), 1.0),
     "density": lambda: fg.kde(samples, np.linspace(-3, 3, 50)),
