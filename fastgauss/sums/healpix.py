@@ -355,8 +355,8 @@ def healpix_add(
     >>> fg.healpix_add(np.zeros(12, int), [0.1, np.nan, 0.2], 0.3, nonfinite="drop")
     array([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     """
-    shape = check.real_array("map", map, 1).shape
-    sums = check.out_array("map", map, shape, _KINDS)
+    memory = check.real_array("map", check.target("map", map), 1)
+    sums = check.out_array("map", memory, memory.shape, _KINDS)
     order = check.flag("nest", nest)
     side = _side_of(sums, nside, order)
     drop = check.choice("nonfinite", nonfinite, NONFINITE) == "drop"

@@ -36,7 +36,7 @@ def add_at(
     ----------
     out : array
         Of any dtype that numpy adds; changed in place. A masked array is refused; one with a
-        unit, here or as `values`, is left to numpy.add.at, which converts.
+        unit is left to numpy.add.at, which converts the unit of `values`.
     indices : array of int, or anything that indexes `out`
         Bins along the first axis, in any order, repeated as often as wanted; or a tuple of such
         arrays, one for each of the first axes. Slices, boolean masks, single integers and mixed
