@@ -96,9 +96,9 @@ def fit_spots(
 
     Notes
     -----
-    Without `joint` each spot is fitted alone, and the light of a neighbour in its window disturbs
-    the fit. The cost is that of `find_spots`, of `fit_rois`, and of a search for neighbours (about
-    1 microsecond for each spot).
+    Without ``joint=True`` each spot is fitted alone, and the light of a neighbour in its window
+    disturbs the fit. The cost is that of `find_spots`, of `fit_rois`, and of a search for
+    neighbours (about 1 microsecond for each spot).
 
     With ``joint=True`` spots are found and fitted by `fit_joint`. Then, in rounds, their model is
     subtracted, and further spots are searched for in the residual, above `threshold` and five times
