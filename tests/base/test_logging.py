@@ -38,7 +38,7 @@ def test_silent_by_default_and_telling_when_asked(tmp_path):
     assert python(ask.format([]) + textwrap.dedent(code), **cold) == ""
     warm = python(ask.format(["DEBUG"]) + textwrap.dedent(code), **cold)
     assert "INFO:fastgauss:" not in warm  # nothing to compile
-    assert "DEBUG:fastgauss:fastgauss.evaluate" in warm and "3 items" in warm
+    assert "DEBUG:fastgauss:fastgauss.models.evaluation" in warm and "3 items" in warm
 
 
 def test_jobs_are_told_at_debug(caplog):
