@@ -1,9 +1,8 @@
-"""The arguments of a histogram as numpy reads them: coordinates, and the edges of bins.
+"""The edges of the bins of a histogram, and its coordinates, read as numpy reads them.
 
 One-dimensional coordinates are read as numpy.histogram does: from a number of bins it makes edges
-of the coordinates' own dtype, so that 0.1 in float32 lies on the edge 0.1. All others are read as
-numpy.histogramdd does, whose edges are float64 unless the ends of the range are given in another
-dtype.
+in the dtype of the coordinates, so that 0.1 in float32 lies on the edge 0.1. All others are read as
+numpy.histogramdd does, whose edges are float64 unless the ends of the range have another dtype.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import numpy as np
 from ..base import check
 from ..kernels.sums import binning as kernels
 
-_EVEN = 0.25  # bins that an edge may be off its even place, so that a step or two finds it
-_EXACT = 1 << 53  # integers below are float64
+_EVEN = 0.25  # largest distance of an edge from its even place, in bins
+_EXACT = 1 << 53  # smaller integers are exact in float64
 
 
 class Edges(NamedTuple):
@@ -25,7 +24,7 @@ class Edges(NamedTuple):
 
     array: np.ndarray  # as numpy has them
     plain: np.ndarray  # in float64
-    uneven: float  # how far one is off its even place, in bins; infinite if that is of no use
+    uneven: float  # largest distance from an even place, in bins; infinite: search
 
     @property
     def bins(self) -> int:
@@ -33,7 +32,7 @@ class Edges(NamedTuple):
         return len(self.array) - 1
 
     def refine(self, points: np.ndarray, places: np.ndarray) -> None:
-        """Bins of points on this axis beside those on others; see ``kernels/sums/binning.py``."""
+        """Refine the bins of other axes by points on this axis: see ``kernels/sums/binning.py``."""
         if self.uneven < _EVEN:
             points = np.ascontiguousarray(points, dtype=np.float64)
             kernels.locate(points, self.plain, places, self.uneven)
@@ -45,7 +44,7 @@ class Edges(NamedTuple):
 
 
 def _edges(array: np.ndarray) -> Edges:
-    """Edges that grow, and how evenly they do."""
+    """Increasing edges, and how evenly they increase."""
     with np.errstate(all="ignore"):
         plain = np.ascontiguousarray(array, dtype=np.float64)
         even = (plain - plain[0]) * kernels.scale_of(plain)
@@ -60,7 +59,7 @@ def _edges(array: np.ndarray) -> Edges:
 
 
 def read_axes(coords: Any, bins: Any, limits: Any) -> tuple[tuple[np.ndarray, ...], bool]:
-    """Arrays (n,), one an axis, and whether they are one array of one axis."""
+    """Arrays (n,), one for each axis, and whether the input was one array of one axis."""
     if isinstance(coords, list):
         coords = _of_list(coords, bins, limits)
     if isinstance(coords, tuple):
@@ -78,10 +77,10 @@ def read_axes(coords: Any, bins: Any, limits: Any) -> tuple[tuple[np.ndarray, ..
 
 
 def _of_list(coords: list[Any], bins: Any, limits: Any) -> Any:
-    """A list of points as it is, one of arrays an axis as a tuple.
+    """An array for a list of points, a tuple for a list of arrays, one for each axis.
 
-    numpy.histogramdd takes every list for arrays an axis, and an array made of that list for
-    points; so what could be both is refused.
+    numpy.histogramdd reads every list as arrays of axes, but an array made of the same list as
+    points; a list that could be both is refused.
     """
     try:
         shape = np.shape(coords)
@@ -100,19 +99,19 @@ def _of_list(coords: list[Any], bins: Any, limits: Any) -> Any:
 
 
 def _axes_of_bins(bins: Any) -> int:
-    """Axes that a sequence of numbers of bins or of edges is for; 0 for what does not say."""
+    """Number of axes of a sequence of numbers of bins or of edges; 0 if it does not tell."""
     items = bins if isinstance(bins, (tuple, list, np.ndarray)) and _ndim(bins) else ()
     return len(items) if len(items) in (2, 3) else 0
 
 
 def _axes_of_range(limits: Any) -> int:
-    """Axes that a sequence of pairs is for; 0 for what does not say."""
+    """Number of axes of a sequence of pairs; 0 if it does not tell."""
     items = limits if isinstance(limits, (tuple, list, np.ndarray)) and _ndim(limits) else ()
     return len(items) if all(map(_is_pair, items)) else 0
 
 
 def _ndim(value: Any) -> int:
-    """Axes of an array, of numbers or nested sequences; 1 for those of unequal lengths."""
+    """Number of axes of an array or of nested sequences; 1 if their lengths differ."""
     try:
         return np.ndim(value)
     except (TypeError, ValueError):  # also of numbers with units
@@ -127,7 +126,7 @@ def _is_pair(item: Any) -> bool:
 
 
 def make_edges(bins: Any, limits: Any, axes: Sequence[np.ndarray], flat: bool) -> list[Edges]:
-    """Edges of each axis, from numbers of bins and ends of ranges, or as they are given."""
+    """Edges of each axis, from numbers of bins and ends of ranges, or as given."""
     each = _bins_of_axes(bins, len(axes))
     ends = _ends_of_axes(limits, len(axes))
     result = []
@@ -144,7 +143,7 @@ def make_edges(bins: Any, limits: Any, axes: Sequence[np.ndarray], flat: bool) -
 
 
 def _kind(dtype: np.dtype) -> np.dtype:
-    """Dtype of edges for numbers of a dtype; of those beyond float64 the kernels know none."""
+    """Dtype of edges for numbers of a dtype; the kernels know none beyond float64."""
     narrow = dtype.kind == "f" and dtype.itemsize <= 8
     return dtype if narrow else np.dtype(np.float64)
 
@@ -164,7 +163,7 @@ def _bins_of_axes(bins: Any, ndim: int) -> list[Any]:
 
 
 def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
-    """A pair, or None for the data's own range, for each axis."""
+    """A pair for each axis, or None for the range of the data."""
     if limits is None:
         return [None] * ndim
     items = check.entries("range", limits)
@@ -178,7 +177,7 @@ def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
 
 
 def _outer(pair: Any, axis: np.ndarray, k: int) -> tuple[Any, Any]:
-    """First and last edge, in the dtypes in which they are given."""
+    """First and last edge, in their given dtypes."""
     if pair is None:
         first, last = (axis.min(), axis.max()) if axis.size else (0, 1)
         if not (np.isfinite(first) and np.isfinite(last)):
@@ -199,7 +198,7 @@ def _outer(pair: Any, axis: np.ndarray, k: int) -> tuple[Any, Any]:
 
 
 def _given(name: str, value: Any, ndim: int) -> Edges:
-    """Edges that are given: they grow, not all of them need to."""
+    """Check given edges: they must not decrease, and some must increase."""
     array = check.real_array(name, value, 1)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if len(array) < 2 or not (array[:-1] <= array[1:]).all() or not array[0] < array[-1]:

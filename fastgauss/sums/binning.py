@@ -24,7 +24,7 @@ class BinStatistics(NamedTuple):
     Attributes
     ----------
     count, sum, mean, variance, min, max : array (size,)
-        As in `bin_statistics`, which says what they are of a bin without values, and their dtypes.
+        See `bin_statistics`, also for their dtypes and for bins without values.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def bin_statistics(
     mode: str = "raise",
     threads: int | None = None,
 ) -> BinStatistics:
-    """Count, sum, mean, variance, least and greatest of the values that fall into each bin.
+    """Count, sum, mean, variance, smallest and largest of the values in each bin.
 
     Parameters
     ----------
@@ -64,22 +64,24 @@ def bin_statistics(
     weights : array (n,), optional
         Weights, not negative.
     mode : {"raise", "wrap", "clip", "drop"}
-        What an index outside means; see `add_at`.
+        The meaning of an index outside the bins; see `add_at`.
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result has the same bits for any number.
 
     Returns
     -------
     BinStatistics
-        A named tuple of arrays (size,): `count`, the number of values (weights or not); `sum` of
-        weight times value; `mean`, that over the sum of weights; `variance` about the mean over
-        the sum of weights (ddof 0; times count / (count - 1) for ddof 1); `min` and `max` of the
-        values. Bins without values have NaN but for count and sum; NaN values make NaN.
+        A named tuple of arrays (size,): `count`, the number of values (with weights too); `sum` of
+        weight times value; `mean`, the sum divided by the sum of weights; `variance` about the
+        mean, divided by the sum of weights (ddof 0; multiply by count / (count - 1) for ddof 1);
+        `min` and `max` of the values. Bins without values have NaN except for count and sum; NaN
+        values give NaN.
 
-        All but the count are float64, which holds integers of up to 53 bits. Of values of dtype
-        int64 or uint64 `min`, `max` and, without weights, `sum` therefore have that dtype and are
-        exact, the sum modulo 2**64 as numpy's; then an empty bin has the largest number of the
-        dtype for `min` and the least for `max`, as there is no NaN: ask for ``count > 0``.
+        All except the count are float64, in which integers of up to 53 bits are exact. For values
+        of dtype int64 or uint64, `min`, `max` and, without weights, `sum` have the dtype of the
+        values and are exact (the sum modulo 2**64, as in numpy). These dtypes have no NaN: `min` of
+        an empty bin is then the largest number of the dtype and `max` the smallest. Use ``count >
+        0``.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def bin_statistics(
 
     Notes
     -----
-    One pass, by Welford's update: as accurate for values far from zero as for others.
+    One pass, with Welford's update, which is accurate also for values far from zero.
 
     References
     ----------
@@ -127,7 +129,7 @@ def bin_statistics(
 
 
 def _whole(n: int, dtype: np.dtype) -> np.ndarray | None:
-    """What float64 does not hold of n bins of integers of 64 bits; None for other values."""
+    """Sums and limits of n bins of 64-bit integers, beyond float64; None for other values."""
     if dtype.kind not in "iu" or dtype.itemsize < 8:
         return None
     whole = np.zeros((n, 4), dtype)
@@ -179,7 +181,7 @@ def _integers(indices: ArrayLike) -> np.ndarray:
     """Indices (n,) of a dtype that kernels read."""
     array = check.plain_array("indices", indices)
     if not array.size and not isinstance(indices, np.ndarray):
-        array = array.astype(np.int64)  # an empty list
+        array = array.astype(np.int64)  # an empty list is float64
     if array.ndim != 1:
         raise ValueError(f"indices must have 1 dimension, got {array.ndim} (shape {array.shape})")
     if array.dtype.kind not in "iu":
@@ -197,7 +199,7 @@ def _like(bins: np.ndarray, name: str, value: ArrayLike) -> np.ndarray:
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
-    """In the machine's byte order, and in double precision if kernels do not know the dtype."""
+    """The array in the machine's byte order, as float64 if the kernels do not know its dtype."""
     if array.dtype == bool:
         return array.view(np.uint8)
     kind = np.float64 if array.dtype.char in "eg" else array.dtype.newbyteorder("=")
@@ -218,29 +220,29 @@ def histogram(
     Parameters
     ----------
     coords : array (n,) or (n, d), or tuple of d arrays (n,)
-        Points, of any real dtype: one a row of an array, or an array for each axis in a tuple. A
-        list of lists is read as one or the other where only one is possible, and else refused.
+        Points of any real dtype: an array with one point in each row, or a tuple with an array for
+        each axis. A list of lists is read as either if only one is possible, and else refused.
     bins : int, sequence of d ints, edges, or sequence of d of these
-        Number of bins of each axis, or their edges, in any steps that do not fall. For one axis
-        two numbers or more are edges.
+        Number of bins of each axis, or their edges, which must not decrease. For one axis a
+        sequence of two or more numbers is edges.
     range : pair of float, or sequence of d pairs, optional
-        First and last edge of each axis. One pair serves all axes; None is the least and the
-        greatest coordinate. Of no account where edges are given.
+        First and last edge of each axis. One pair is for all axes; None is the smallest and the
+        largest coordinate. Ignored if edges are given.
     weights : array (n,), optional
         Weight of each point, a real number.
     out : array, optional
-        Of the histogram's shape and of dtype int64 (without weights) or float64: counts are
-        added to it, so that chunks of a larger set may follow each other. Coordinates and weights
+        Array of the histogram's shape and of dtype int64 (without weights) or float64. Counts are
+        added to it, so that a larger set can be counted chunk by chunk. Coordinates and weights
         that share its memory are copied first.
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result has the same bits for any number.
 
     Returns
     -------
     counts : array
         int64, or float64 sums of weights; `out` if it was given.
     edges : tuple of d arrays
-        Edges of the bins: those given, or ``numpy.linspace`` of the range.
+        Edges of the bins: the given ones, or ``numpy.linspace`` of the range.
 
     Raises
     ------
@@ -249,13 +251,13 @@ def histogram(
 
     Notes
     -----
-    A bin holds its lower edge and not its upper one; the last bin of an axis holds both. Every
-    point is compared with the edges themselves, in double precision, so it falls into numpy's
-    bin. Coordinates (n,) are binned as by numpy.histogram, whose edges have the dtype of float32
-    coordinates; (n, 1) and all others as by numpy.histogramdd, whose edges are float64. Points
-    outside and NaN are not counted. numpy.histogramdd counts in float64; here counts are integers.
-
-    Even edges, also where they are given, cost a product a point, others a search of numpy's.
+    A bin contains its lower edge and not its upper one; the last bin of an axis contains both.
+    Points are compared with the edges themselves, in double precision, so that they get the same
+    bins as in numpy. Coordinates (n,) are binned as by numpy.histogram, whose edges have the dtype
+    of float32 coordinates; (n, 1) and all others as by numpy.histogramdd, whose edges are float64.
+    Points outside and NaN are not counted. numpy.histogramdd counts in float64; here counts are
+    integers. With evenly spaced edges, also given ones, finding a bin costs one multiplication;
+    with others it costs a search by numpy.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Index modes: raise, wrap, clip, drop."""
+"""Index modes: the meaning of an index outside the bins (raise, wrap, clip, drop)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from . import schedule
 
 MODES = ("raise", "wrap", "clip", "drop")
-_BATCH = 1 << 20  # pairs of which a copy is made where the arrays do not lie as needed
+_BATCH = 1 << 20  # pairs that are copied at a time where kernels cannot read them in place
 
 
 def index_error(position: Any, value: Any, axis: int, size: int) -> IndexError:
@@ -26,7 +26,7 @@ def _least_and_greatest(array: np.ndarray, threads: int | None) -> tuple[int, in
 
 
 def _refuse_outside(array: np.ndarray, axis: int, n: int) -> None:
-    """IndexError with the first index outside."""
+    """Raise an IndexError that names the first index outside."""
     for start in range(0, array.size, _BATCH):
         part = array.flat[start : start + _BATCH]
         bad = np.flatnonzero((part < -n) | (part >= n))
@@ -39,7 +39,7 @@ def _refuse_outside(array: np.ndarray, axis: int, n: int) -> None:
 def check_bounds(
     array: np.ndarray, n: int, mode: str, threads: int | None = None, axis: int = 0
 ) -> str:
-    """How the indices of an axis of n elements are to be read, by the kernels' names.
+    """How the kernels have to read the indices of an axis of n elements.
 
     Parameters
     ----------
@@ -62,7 +62,8 @@ def check_bounds(
     Raises
     ------
     IndexError
-        If an index is outside under "raise", or if there is no bin to wrap or clip it to.
+        If an index is outside with mode "raise", or if there is no bin to which it can be wrapped
+        or clipped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Arrays of any dtype and layout, read a chunk at a time as kernels want them."""
+"""Arrays of any dtype and layout, read in chunks that the kernels can use."""
 
 from __future__ import annotations
 

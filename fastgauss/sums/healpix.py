@@ -1,10 +1,10 @@
-"""Maps of the sphere in HEALPix: the pixel of a direction, and sums over pixels.
+"""HEALPix maps: `healpix_pixel`, the pixel of a direction, and `healpix_add`, sums over pixels.
 
-Directions are worked on in chunks, in the calling thread and some others. Sums are added up in
-the order of the directions, chunk after chunk, by whichever thread is free to, while the others
-find the pixels of the chunks that follow. So each sum has the bits of a plain loop. On three
-threads or more, a map that the cache does not hold is added to in parts, each in that order but
-at its own pace, so that several threads wait for memory at a time.
+Directions are processed in chunks, by several threads. The sums are added in the order of the
+directions, chunk after chunk, by any thread that is free, while the other threads find the pixels
+of the next chunks. So each sum has the bits of a plain loop. With three threads or more, a map
+larger than the cache is divided into parts. Each part is added to in the same order but
+independently of the others, so that several threads can wait for memory at the same time.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from .chunk_reader import make_reader
 
 _CHUNK = 1 << 15  # directions that one thread takes at a time
 _WAITING = 32  # chunks that may wait to be added
-_CACHED = 1 << 22  # bytes of a map that are added to as fast as pixels are found
+_CACHED = 1 << 22  # bytes of a map to which adding is as fast as finding pixels
 _KINDS = tuple(map(np.dtype, (np.float32, np.float64, np.int32, np.int64)))
 NONFINITE = ("raise", "drop")
 
 
 class _Directions(NamedTuple):
-    """What the arguments mean."""
+    """The checked arguments."""
 
     first: np.ndarray  # theta, or the latitude
     second: np.ndarray
-    names: tuple[str, str]  # of the arguments that these two are
+    names: tuple[str, str]  # names of these two arguments
     frame: Frame
     shape: tuple[int, ...]
 
@@ -54,7 +54,7 @@ class _Directions(NamedTuple):
 
 
 def _nside(value: Any, nest: bool) -> int:
-    """A resolution that the order of pixels allows."""
+    """Check the resolution; the order of the pixels limits it."""
     nside = check.integer("nside", value, at_least=1)
     if nside > MAX_NSIDE:
         raise ValueError(f"nside must be at most 2**29, got {nside}")
@@ -64,7 +64,7 @@ def _nside(value: Any, nest: bool) -> int:
 
 
 def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
-    """Check the angles, but for their values."""
+    """Check the angles, except for their values."""
     unit = "deg" if check.flag("lonlat", lonlat) else "rad"
     given = tuple(
         check.real_array(name, value, unit=unit) for name, value in (("theta", theta), ("phi", phi))
@@ -78,18 +78,18 @@ def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
     if unit == "deg":
         return _Directions(given[1], given[0], ("phi", "theta"), DEGREES, shape)
     frame = RADIANS
-    if given[0].dtype == np.float32:  # the float32 next to pi lies above it
+    if given[0].dtype == np.float32:  # the float32 nearest to pi is larger than pi
         frame = frame._replace(largest=float(np.float32(math.pi)))
     return _Directions(given[0], given[1], ("theta", "phi"), frame, shape)
 
 
 def _readers(*angles: np.ndarray, shape: tuple[int, ...]) -> list[Callable]:
-    """A reader for each, whose chunks are used up before the next is read."""
+    """A reader for each array; a chunk is used up before the next is read."""
     return [make_reader(array, shape, room=min(_CHUNK, math.prod(shape))) for array in angles]
 
 
 def _invalid(sky: _Directions, position: int) -> ValueError:
-    """The error that names what is wrong with one direction."""
+    """The error that says what is wrong with one direction."""
     at = np.unravel_index(position, sky.shape)
     index = tuple(map(int, at))
     first, second = (np.broadcast_to(a, sky.shape)[index] for a in (sky.first, sky.second))
@@ -131,7 +131,7 @@ def healpix_pixel(
     nonfinite: str = "raise",
     threads: int | None = None,
 ) -> Any:
-    """Numbers of the HEALPix pixels that directions fall into.
+    """Numbers of the HEALPix pixels that contain directions.
 
     Parameters
     ----------
@@ -140,17 +140,17 @@ def healpix_pixel(
         longitude and latitude in degrees, as in healpy. Of any real dtype; they broadcast.
         Quantities with a unit of angle are converted.
     nside : int
-        Pixels along a side of each of the twelve base pixels, 1 to 2**29; a power of 2 if
+        Number of pixels along a side of each of the twelve base pixels, 1 to 2**29; a power of 2 if
         `nest` is true.
     nest : bool
         Number the pixels in the nested order, not in rings.
     lonlat : bool
         Take longitude and latitude in degrees.
     nonfinite : {"raise", "drop"}
-        What is done about directions of which an angle is NaN or infinite: an error, or the
-        number -1, which `add_at` and `bin_statistics` leave out by their ``mode="drop"``.
+        "raise": a direction with a NaN or infinite angle is an error. "drop": its number is -1,
+        which `add_at` and `bin_statistics` leave out with ``mode="drop"``.
     threads : int, optional
-        Threads at most, for large jobs. The result does not depend on it.
+        Largest number of threads, for large jobs. The result does not depend on it.
 
     Returns
     -------
@@ -165,13 +165,13 @@ def healpix_pixel(
 
     Notes
     -----
-    The pixels are those of healpy's ``ang2pix``, edges and corners of pixels included: angles
-    within some 1e-13 of an edge are worked out by its operations in its order, in IEEE
-    arithmetic without fused products. Beside some corners at the latitudes of sine 2/3 and -2/3,
-    an ulp off, healpy's number is that of a pixel elsewhere or of none; here it is that of a
-    pixel that meets the corner. float32 angles are taken for the float64 numbers that
-    they are, also by ``lonlat``, where healpy computes in float32. About 2.6 ns a direction on
-    one AVX-512 core, 3.3 nested, 20 to 30 above an nside of 2**24 or within 1e-13 of an edge.
+    The pixels are those of healpy's ``ang2pix``, also on edges and corners of pixels: for angles
+    within some 1e-13 of an edge the operations of healpy are used in the same order, without fused
+    products. At some corners at the latitudes of sine 2/3 and -2/3, within one ulp, healpy returns
+    the number of a distant pixel or of none; here it is the number of a pixel at the corner.
+    float32 angles are converted to float64 first, also with ``lonlat``, where healpy computes in
+    float32. A direction takes about 2.6 ns on one AVX-512 core, 3.3 ns in the nested order, and 20
+    to 30 ns above an nside of 2**24 or within 1e-13 of an edge.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def healpix_pixel(
 
 
 def _side_of(array: np.ndarray, nside: Any, nest: bool) -> int:
-    """The resolution of a map, which is given or follows from its size."""
+    """The resolution of a map: the given one, or the one that its size implies."""
     side = math.isqrt(array.size // 12) if nside is None else _nside(nside, nest)
     if array.size != 12 * side * side or not side:
         expected = "12 nside**2" if nside is None else f"12 * {side}**2 = {12 * side * side}"
@@ -219,7 +219,7 @@ def _side_of(array: np.ndarray, nside: Any, nest: bool) -> int:
 
 
 def _values(values: Any, sky: _Directions, whole: bool) -> np.ndarray:
-    """What is to be added, which must not widen the shape of the directions."""
+    """The values to add, which must not enlarge the shape of the directions."""
     array = check.real_array("values", values)
     if whole and array.dtype.kind == "f":
         raise TypeError(f"values must be integers for a map of integers, got dtype {array.dtype}")
@@ -235,7 +235,8 @@ def _values(values: Any, sky: _Directions, whole: bool) -> np.ndarray:
 class _InOrder:
     """Calls of one function in the order of their numbers, one at a time.
 
-    Whoever brings the next one makes the calls that are due; nobody waits for a turn.
+    The thread that brings the next number makes the calls that are due; no thread waits for its
+    turn.
     """
 
     def __init__(self, call: Callable[..., Any]) -> None:
@@ -246,7 +247,7 @@ class _InOrder:
         self._changed = threading.Condition()
 
     def put(self, number: int, arguments: tuple) -> None:
-        """Bring call ``number``."""
+        """Bring call ``number``, and make the calls that are due."""
         with self._changed:
             self._ready[number] = arguments
             if self._busy or number != self._next:
@@ -263,22 +264,22 @@ class _InOrder:
             self._next += 1
 
     def hold_up(self) -> None:
-        """Wait while too many calls have gathered; not for ever, as a failed thread makes none."""
+        """Wait while too many calls are pending, for a limited time: a failed thread makes none."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._ready) <= _WAITING, timeout=1.0)
 
 
 class _Sums:
-    """A map that chunks of pixels and weights are added to, in the order of their numbers."""
+    """A map to which chunks of pixels and weights are added in the order of their numbers."""
 
     def __init__(self, sums: np.ndarray, team: int) -> None:
-        parted = team > 2 and sums.nbytes > _CACHED  # sorting costs what a second adder gains
+        parted = team > 2 and sums.nbytes > _CACHED  # for two threads sorting costs what it gains
         self._shift = (sums.size // min(2 * team, 64)).bit_length() - 1 if parted else 62
         parts = ((sums.size - 1) >> self._shift) + 1
         self._parts = [_InOrder(lambda *chunk: add_in_order(sums, *chunk)) for _ in range(parts)]
 
     def add(self, number: int, pixels: np.ndarray, weights: np.ndarray) -> None:
-        """Add a chunk now or when those before it are there; one weight serves all pixels."""
+        """Add a chunk when all chunks before it are added; one weight may be for all pixels."""
         parts = self._parts
         if len(parts) == 1:
             parts[0].put(number, (pixels, weights))
@@ -287,7 +288,7 @@ class _Sums:
             own = np.empty_like(pixels), np.empty_like(weights) if weights.size > 1 else weights
             sort_by_part(pixels, weights, self._shift, ends, *own)
             for turn in range(len(parts)):
-                k = (turn + number) % len(parts)  # not all threads at the same part
+                k = (turn + number) % len(parts)  # so that threads begin with different parts
                 piece = slice(ends[k], ends[k + 1])
                 parts[k].put(number, (own[0][piece], own[1][piece] if weights.size > 1 else own[1]))
         for part in parts:
@@ -307,7 +308,7 @@ def healpix_add(
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> np.ndarray:
-    """Add values to the pixels of a HEALPix map that directions fall into.
+    """Add values to the pixels of a HEALPix map that contain the directions.
 
     Parameters
     ----------
@@ -316,15 +317,14 @@ def healpix_add(
     theta, phi : float or array
         As in `healpix_pixel`.
     values : number or array
-        What to add, of any real dtype, integers or booleans to a map of integers; broadcasts to
-        the shape of the directions.
+        Values of any real dtype, for a map of integers integers or booleans; they broadcast to the
+        shape of the directions.
     nside : int, optional
-        The map's resolution; by default what its size says.
+        The map's resolution; by default the one that its size implies.
     nest, lonlat, threads
         As in `healpix_pixel`.
     nonfinite : {"raise", "drop"}
-        What is done about directions of which an angle is NaN or infinite: an error, or nothing,
-        as if they were not there.
+        "raise": a direction with a NaN or infinite angle is an error. "drop": it is left out.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 
@@ -336,16 +336,16 @@ def healpix_add(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value; then the map is as it was.
+        If an argument is of the wrong kind, shape or value; the map is then unchanged.
 
     Notes
     -----
-    The same as ``np.add.at(map, pixels, values)``, bit for bit whatever the number of threads:
-    what falls into a pixel is added in the order in which it comes, in float64; a float32
-    map rounds each sum. Integers are added as integers, modulo what the map's dtype holds, as
-    numpy does. NaN among the values goes to its pixel. About 5 ns a direction on one
-    core where the map fits into the cache, 11 ns where it does not. Takes 17 MB of memory and
-    1.5 MB a thread at most, and a copy of an argument that shares memory with the map.
+    The result is that of ``np.add.at(map, pixels, values)``, with the same bits for any number of
+    threads: the values of a pixel are added in their order, in float64; a float32 map rounds each
+    sum. Integers are added as integers, with the overflow of numpy. A NaN among the values is added
+    to its pixel. A direction takes about 5 ns on one core if the map fits into the cache, else 11
+    ns. At most 17 MB of memory are used and 1.5 MB for each thread, and a copy of an argument that
+    shares memory with the map.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pairs of index and value as kernels take them."""
+"""Pairs of index and value, prepared for the kernels of `add_at`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 from . import schedule
 from .bounds import _BATCH, check_bounds
 
-_BYTES = 32 << 20  # of such copies of values
-_INDICES = 40  # bytes of the arrays that the bin of a pair is worked out in
+_BYTES = 32 << 20  # bytes of values that are copied at a time
+_INDICES = 40  # bytes of the arrays in which the bin of a pair is computed
 
 
 @cache
 def can_add(out: np.dtype, values: np.dtype) -> bool:
-    """Whether the kernels add such values to such an array, by numpy's rules of casting."""
+    """Whether the kernels can add such values to such an array, by numpy's rules of casting."""
     known = out.isnative and out.kind in "iufc" and values.kind in "biufc"
     if not known or {out.char, values.char} & set("egG"):
         return False
@@ -26,7 +26,7 @@ def can_add(out: np.dtype, values: np.dtype) -> bool:
 
 
 def index_arrays(indices: Any) -> tuple[np.ndarray, ...] | None:
-    """Index arrays of a fancy index, or None for what numpy should look at."""
+    """The index arrays of a fancy index, or None for an index that is left to numpy."""
     items = indices if isinstance(indices, tuple) else (indices,)
     if not items or any(isinstance(item, np.ma.MaskedArray) for item in items):
         return None
@@ -41,7 +41,7 @@ def index_arrays(indices: Any) -> tuple[np.ndarray, ...] | None:
 
 
 def spread_values(values: Any, arrays: tuple[np.ndarray, ...] | None, out: np.ndarray) -> Any:
-    """Values for numpy: numpy 2.4 reads past the end of one row meant for rows of indices."""
+    """Values for numpy: numpy 2.4 reads past the end of one row that is for rows of indices."""
     if arrays is None or len(arrays) > out.ndim or isinstance(values, np.ma.MaskedArray):
         return values
     try:
@@ -52,14 +52,14 @@ def spread_values(values: Any, arrays: tuple[np.ndarray, ...] | None, out: np.nd
 
 
 def _readable(values: np.ndarray) -> np.ndarray:
-    """Values as kernels read them, of the machine's byte order."""
+    """Values as the kernels read them, in the machine's byte order."""
     if values.dtype == bool:
         return values.view(np.uint8)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 class Job:
-    """Rows of values for rows of ``out``, both flat, and the indices that say where."""
+    """Rows of values for rows of ``out``, both flat, and the indices of these rows."""
 
     def __init__(
         self, out: np.ndarray, arrays: tuple[np.ndarray, ...], values: np.ndarray, mode: str
@@ -76,7 +76,7 @@ class Job:
 
     @cached_property
     def common(self) -> np.ndarray | None:
-        """The one value, or row of values, that all pairs have; None if they have their own."""
+        """The value, or row of values, that all pairs share; None if each has its own."""
         many = self.arrays[0].shape
         steps = zip(many, self.values.strides, strict=False)
         if self.n < 2 or any(step for n, step in steps if n > 1):
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def whole(self) -> bool:
-        """Whether kernels can read indices and values as they lie."""
+        """Whether the kernels can read indices and values in place."""
         first, values = self.arrays[0], self.values
         plain = first.flags.c_contiguous and first.dtype.isnative and len(self.arrays) == 1
         as_it_lies = values.flags.c_contiguous and values.dtype.isnative
@@ -105,7 +105,7 @@ class Job:
         return (part.reshape(-1, self.channels) if self.kind == "row" else part), self.kind
 
     def bins_of(self, start: int, stop: int) -> np.ndarray:
-        """Bins of pairs [start, stop) as they are after `mode`; -1 for none."""
+        """Bins of pairs [start, stop) after `mode` is applied; -1 for none."""
         total = np.zeros(stop - start, dtype=np.int64)
         outside = np.zeros(stop - start, dtype=bool)
         for array, n in zip(self.arrays, self.shape, strict=True):
@@ -154,7 +154,7 @@ def plan_job(
 
 
 def run_job(job: Job, compensated: bool, accumulate: str | None, threads: int | None) -> None:
-    """Check the indices, then add all pairs, in whole or in batches."""
+    """Check the indices, then add all pairs, at once or in batches."""
     plain = job.mode == "raise" and len(job.arrays) == 1 and job.whole and job.kind == "value"
     if plain and not compensated and accumulate is None and job.n:
         values, kind = job.values_of(0, job.n)
@@ -178,7 +178,7 @@ def run_job(job: Job, compensated: bool, accumulate: str | None, threads: int | 
 
 
 def _run_batches(job: Job, threads: int | None) -> None:
-    """Copies of the arrays, a batch at a time."""
+    """Add copies of the pairs, a batch at a time."""
     place = "drop" if job.mode == "drop" else "plain"
     length = max(1, min(_BATCH, _BYTES // (job.channels * job.values.itemsize)))
     for start in range(0, job.n, length):
@@ -191,7 +191,7 @@ def _run_batches(job: Job, threads: int | None) -> None:
 def _run_careful(
     job: Job, place: str, compensated: bool, accumulate: str | None, threads: int | None
 ) -> None:
-    """Pairs as they lie, or copies of some at a time, in each window of the bins."""
+    """Add the pairs, or copies of some at a time, in each window of the bins."""
     dtype = np.result_type(job.out, job.values if compensated else job.out)
     if accumulate is not None:
         dtype = np.result_type(dtype, np.float64)

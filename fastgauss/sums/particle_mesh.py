@@ -1,12 +1,12 @@
-"""Particles to a regular grid by B-splines, and the grid's values back at the particles.
+"""Particles to a regular grid and back, by B-splines: `deposit` and `gather`.
 
 With the B-spline B_p of p nodes (``kernel``) and the indices u of a particle of value v
 
     deposit   F(i) = sum over particles of v prod_k B_p(u_k - i_k)
     gather    g(particle) = sum over nodes of F(i) prod_k B_p(u_k - i_k),
 
-each the other's exact adjoint: <deposit(v), F> = <v, gather(F)>. Every node receives its
-contributions in the order of the particles, whatever the number of threads.
+each is the exact adjoint of the other: <deposit(v), F> = <v, gather(F)>. Every node receives its
+contributions in the order of the particles, for any number of threads.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ..kernels.sums import bspline_stencils
 NONFINITE = ("raise", "drop")
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 _CHUNK = 1 << 17  # particles of a task that only reads
-_SAMPLE = 1 << 14  # particles that decide where slabs end
-_SMALL = 2e5  # node updates that are done before another thread has woken
+_SAMPLE = 1 << 14  # particles of a sample, from which the ends of slabs are chosen
+_SMALL = 2e5  # node updates that take as long as waking another thread
 
 
 def _nodes(kernel: str) -> int:
@@ -38,7 +38,7 @@ def _nodes(kernel: str) -> int:
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
-    """The array as the kernels read it: itself, but for dtypes that they do not know."""
+    """The array as the kernels read it, converted only if they do not know its dtype."""
     if array.dtype == bool:
         return array.view(np.uint8)
     if array.dtype.kind == "f" and array.itemsize not in (4, 8):
@@ -69,13 +69,13 @@ def _values(value: ArrayLike, n: int) -> tuple[np.ndarray, tuple[int, ...]]:
         )
     trail = array.shape[1:]
     rows = _readable(array).reshape(n if array.ndim else 1, math.prod(trail))
-    if not (array.ndim or np.isfinite(rows).all()):  # those of n are looked at with the positions
+    if not (array.ndim or np.isfinite(rows).all()):  # n values are checked with the positions
         raise ValueError(f"values must be finite, got {value!r}")
     return rows, trail
 
 
 def _frame(grid: Grid) -> bspline_stencils.Frame:
-    """The grid as one of three axes."""
+    """The grid as a grid of three axes."""
     lead = 3 - grid.ndim
     return bspline_stencils.Frame(
         (1,) * lead + grid.shape,  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def _frame(grid: Grid) -> bspline_stencils.Frame:
 
 
 def _flat(array: np.ndarray) -> np.ndarray | None:
-    """All numbers in a row, if they lie so and are float64."""
+    """All numbers in one row, if they are contiguous and float64."""
     plain = array.dtype == np.float64 and array.flags.c_contiguous
     return array.reshape(-1) if plain else None
 
@@ -97,7 +97,7 @@ def _survey(
     """First particle that is not finite, or -1."""
     n = len(positions)
     bad = np.full(-(-n // _CHUNK), -1)
-    # what is below the bound, and nearly all is, has a finite index whatever the axis
+    # coordinates below the bound, nearly all, have a finite index on every axis
     bound = 8e307 * min(1.0, *frame.spacing)
     own = len(values) == n
     flat = _flat(positions) if max(map(abs, frame.origin)) < bound else None
@@ -122,7 +122,7 @@ def _survey(
 
 
 def _refuse(positions: np.ndarray, values: np.ndarray, first: int) -> None:
-    """Say which particle is not finite."""
+    """Raise an error that says which particle is not finite."""
     row = positions[first].tolist()
     if not np.isfinite(row).all():
         raise ValueError(f"positions must be finite, got {row} at index {first}")
@@ -134,14 +134,14 @@ def _refuse(positions: np.ndarray, values: np.ndarray, first: int) -> None:
 
 
 def _finite_rows(positions: np.ndarray, values: np.ndarray, grid: Grid) -> np.ndarray:
-    """Which particles have a finite place and finite values."""
+    """Which particles have a finite position and finite values."""
     with np.errstate(over="ignore", invalid="ignore"):
         fine = np.isfinite(grid.index(positions)).all(axis=1)
     return fine & np.isfinite(values).all(axis=1) if len(values) == len(fine) else fine
 
 
 def _slabs(grid: Grid, positions: np.ndarray, team: int) -> list[int]:
-    """Bounds of slabs of the first axis, one a thread, with about equal numbers of particles."""
+    """Bounds of slabs of the first axis, one for each thread, with similar numbers of particles."""
     n = grid.shape[0]
     some = positions[:: max(1, len(positions) // _SAMPLE)]
     along = grid.index(some)[:, 0]
@@ -151,7 +151,7 @@ def _slabs(grid: Grid, positions: np.ndarray, team: int) -> list[int]:
 
 
 def _apart(array: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The array, copied if its memory is that of the result."""
+    """The array, copied if it shares memory with the result."""
     return array.copy() if np.may_share_memory(array, out) else array
 
 
@@ -165,31 +165,31 @@ def deposit(
     nonfinite: str = "raise",
     threads: int | None = None,
 ) -> np.ndarray:
-    """Share the values of particles out among the nodes around them (NGP, CIC, TSC, PCS).
+    """Distribute the values of particles to the nodes around them (NGP, CIC, TSC, PCS).
 
     Parameters
     ----------
     grid_or_shape : Grid or tuple of int
-        Where the nodes lie; a shape means spacing 1 and origin 0. What other packages call
-        centres of cells are the nodes here: a box [0, L) of n cells has its nodes at
-        ``Grid(n, spacing=L / n, origin=0.5 * L / n)``.
+        The positions of the nodes; a shape means spacing 1 and origin 0. A node is what other
+        packages call the centre of a cell: a box [0, L) of n cells has its nodes at ``Grid(n,
+        spacing=L / n, origin=0.5 * L / n)``.
     positions : array (n, d)
-        In the grid's coordinates, one column for each axis of the array, of any real dtype;
-        anywhere, also outside the grid.
+        In the grid's coordinates, one column for each axis of the array, of any real dtype. They
+        may lie outside the grid.
     values : float or array (n,) or (n, ...)
-        What each particle brings; further axes are channels.
+        The value of each particle; further axes are channels.
     kernel : {"nearest", "linear", "quadratic", "cubic"}
         The B-spline of 1, 2, 3 or 4 nodes along each axis: nearest grid point, cloud in cell,
-        triangular-shaped cloud, piecewise cubic. Half-way between two nodes the nearest is the
-        one of higher index.
+        triangular-shaped cloud, piecewise cubic. Half-way between two nodes "nearest" uses the node
+        with the higher index.
     out : array, optional
-        Array of float32 or float64 of the grid's shape, channels last, that is added to in
-        place. Without it a float64 array that begins at 0.
+        Array of float32 or float64 of the grid's shape, channels last, to which the sums are added
+        in place. By default a new float64 array of zeros.
     nonfinite : {"raise", "drop"}
-        What is done about particles whose position or value is NaN or infinite: an error, or
-        nothing, as if they were not there. One value for all must be finite.
+        "raise": a particle with a NaN or infinite position or value is an error. "drop": it is left
+        out. A single value for all particles must be finite.
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result has the same bits for any number.
 
     Returns
     -------
@@ -199,19 +199,20 @@ def deposit(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value; nothing has been written then.
+        If an argument is of the wrong kind, shape or value; `out` is then unchanged.
 
     Notes
     -----
-    On a periodic axis the stencil wraps around. On others the part of a stencil that is
-    inside stays and the rest is lost. The weights of a particle sum to 1 within rounding, so
-    that mass is conserved where nothing is cut off.
+    On a periodic axis the stencil wraps around. On other axes the part of a stencil outside the
+    grid is lost. The weights of a particle sum to 1 except for rounding, so that mass is conserved
+    where no stencil leaves the grid.
 
     Values and weights are float64; with an `out` of float32 each sum is rounded to it. An
     `out` that is not C-contiguous is copied and written back.
 
-    Threads share the first axis of the grid: where it has few nodes, few take part. Each reads
-    all particles' first coordinates, which costs some 5 % of the work of one.
+    The threads divide the first axis of the grid: if it has few nodes, few threads take part. Each
+    thread reads the first coordinates of all particles, which costs some 5 % of the work of one
+    thread.
 
     References
     ----------
@@ -255,7 +256,7 @@ def _scatter(
     stencil: str,
     bounds: list[int],
 ) -> None:
-    """Add to ``target``, one slab of the first axis a thread."""
+    """Add to ``target``, one slab of the first axis for each thread."""
     as_it_lies = target.flags.c_contiguous and target.flags.aligned
     own = target if as_it_lies else np.array(target, order="C")
     flat = own.reshape(-1)
@@ -305,13 +306,14 @@ def gather(
     field : array of the grid's shape
         Of any real dtype; further axes are channels.
     positions : array (n, d)
-        In the grid's coordinates, of any real dtype; anywhere.
+        In the grid's coordinates, of any real dtype. They may lie outside the grid.
     kernel : {"nearest", "linear", "quadratic", "cubic"}
         The spline, as for `deposit`.
     grid : Grid or tuple of int, optional
-        Where the nodes lie. Without it the first d axes of `field` have spacing 1 and origin 0.
+        The positions of the nodes. By default the first d axes of `field` have spacing 1 and origin
+        0.
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result has the same bits for any number.
 
     Returns
     -------
@@ -325,9 +327,10 @@ def gather(
 
     Notes
     -----
-    Nodes outside the grid count as 0, as the adjoint of `deposit` has to. The linear spline
-    interpolates; quadratic and cubic ones smooth. A NaN of the field spoils every particle whose
-    stencil holds its node, also where its weight is 0. A field that is not C-contiguous is copied.
+    Nodes outside the grid count as 0, as in the adjoint of `deposit`. The linear spline
+    interpolates; quadratic and cubic splines smooth. A NaN of the field gives NaN for every
+    particle whose stencil contains its node, also if the weight is 0. A field that is not
+    C-contiguous is copied.
 
     Examples
     --------
@@ -366,7 +369,7 @@ def _collect(
     kernel: Callable,
     team: int,
 ) -> None:
-    """Fill ``out`` (n, channels), chunks of particles dealt out to threads."""
+    """Fill ``out`` (n, channels), chunks of particles on several threads."""
 
     def make_task() -> thread_pool.Task:
         block = bspline_stencils.make_block()

@@ -1,6 +1,6 @@
-"""numpy.add.at with threads: values added to bins, repeated indices counted each time.
+"""Scatter-add, numpy.add.at with threads: `add_at`.
 
-Each bin receives its values in the order of the indices, one rounded addition after another, so
+Each bin receives its values in the order of the indices, one rounded addition after the other, so
 the result has the bits of numpy.add.at for any number of threads.
 """
 
@@ -17,7 +17,7 @@ from ..kernels.sums import scatter_add as kernels
 from .bounds import MODES, index_error
 from .pairs import Job, can_add, index_arrays, plan_job, run_job, spread_values
 
-_SMALL = 1 << 15  # pairs that are checked and added by one call of one kernel
+_SMALL = 1 << 15  # pairs that one call of one kernel checks and adds
 
 
 def add_at(
@@ -35,28 +35,28 @@ def add_at(
     Parameters
     ----------
     out : array
-        Of any dtype that numpy adds; changed in place. A masked array is refused; one with a
-        unit is left to numpy.add.at, which converts the unit of `values`.
+        Array of any dtype that numpy can add; changed in place. A masked array is refused. An array
+        with a unit is passed to numpy.add.at, which converts the unit of `values`.
     indices : array of int, or anything that indexes `out`
-        Bins along the first axis, in any order, repeated as often as wanted; or a tuple of such
+        Bins along the first axis, in any order and repeated any number of times; or a tuple of such
         arrays, one for each of the first axes. Slices, boolean masks, single integers and mixed
-        indices are left to numpy.add.at, with its speed.
+        indices are passed to numpy.add.at, at its speed.
     values : array
-        Broadcast to the shape of ``out[indices]``. What does not cast to `out` by numpy's rule
-        "same_kind" is left to numpy.add.at, which casts it all the same.
+        Values that broadcast to the shape of ``out[indices]``. Values that cannot be cast to `out`
+        by numpy's rule "same_kind" are passed to numpy.add.at, which casts them.
     mode : {"raise", "wrap", "clip", "drop"}
-        What to do with an index outside an axis of n elements: raise IndexError before anything
-        is written (negative ones down to -n count from the end); take it modulo n; take the
-        nearest; leave the value out (every negative index is outside). Modes other than
-        "raise" need arrays of integers.
+        The meaning of an index outside an axis of n elements. "raise": an IndexError, before
+        anything is written; indices from -n to -1 count from the end. "wrap": the index modulo n.
+        "clip": the nearest index. "drop": the value is left out; every negative index is outside.
+        Modes other than "raise" need arrays of integers.
     compensated : bool
-        Carry what rounding loses along, and add it at the end: the error of a sum is then
-        that of rounding it once, nearly. Floating dtypes.
+        Also sum the rounding errors and add them at the end: the error of a sum is then nearly that
+        of a single rounding. For floating dtypes.
     accumulate : {"float64"}, optional
-        Sum in double precision and round once to the dtype of `out` at the end. Floating
+        Sum in double precision and round once to the dtype of `out` at the end. For floating
         dtypes.
     threads : int, optional
-        Threads at most. The result does not depend on it.
+        Largest number of threads. The result does not depend on it.
 
     Returns
     -------
@@ -66,30 +66,30 @@ def add_at(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value; numpy's own errors where it does
-        the job.
+        If an argument is of the wrong kind, shape or value. Calls that are passed to numpy raise
+        the errors of numpy.
     IndexError
-        If an index is outside under ``mode="raise"``; nothing has been written then.
+        If an index is outside with ``mode="raise"``; `out` is then unchanged.
 
     Notes
     -----
-    While `out` is 16 MB or less, one thread adds. Where it also has less than an eighth of the
-    bytes of `indices`, these are checked on the way, and the sums made in a copy of `out`. Beyond
-    16 MB, from 2**18 pairs on, each thread goes through all pairs and adds those of its own slice
-    of the bins. Takes up to 64 MB beside the arguments.
-    `compensated` and `accumulate` read all pairs once for every window of the bins: one a thread,
-    or more where sums of 8 or 16 bytes a bin would take more than 40 MB. A number that is added
-    everywhere, as in counting, is not spread out into an array.
+    If `out` has 16 MB or less, one thread adds. If it also has less than an eighth of the bytes of
+    `indices`, the indices are checked while the values are added to a copy of `out`. If `out` is
+    larger, from 2**18 pairs on, each thread reads all pairs and adds those of its own slice of the
+    bins. Up to 64 MB of memory are used besides the arguments. `compensated` and `accumulate` read
+    all pairs once for every window of the bins: one window for each thread, or more if sums of 8 or
+    16 bytes for each bin would need more than 40 MB. A single value for all indices, as in
+    counting, is not expanded into an array.
 
     numpy 2.4 writes to a read-only `out`, and reads past the end of ``values`` (3,) for indices
-    (2, 3); here the one is refused and the other broadcast.
+    (2, 3); here the first is refused and the second broadcasts.
 
-    From compiled code of your own, also ``njit(cache=True)``, call what
-    ``fastgauss.kernels.make_add("raise", "value")`` returns, bound to a name of your
-    module: ``add(out, indices, values, start, stop)``, which does not check the indices.
+    In your own compiled code, also with ``njit(cache=True)``, use ``add =
+    fastgauss.kernels.make_add("raise", "value")``, a global of your module: ``add(out, indices,
+    values, start, stop)`` does not check the indices.
 
     Arrays that overlap with `out` are copied first. Indices of dtype uint64 are read modulo
-    2**64 as numpy reads them. ``out[k]`` must be contiguous, else numpy.add.at does the job.
+    2**64 as numpy reads them. If ``out[k]`` is not contiguous, numpy.add.at does the job.
 
     Examples
     --------
@@ -134,13 +134,13 @@ def add_at(
 
 
 def _adds_itself(value: Any) -> bool:
-    """Whether an array is of a class with sums of its own: of quantities with units, for one."""
+    """Whether an array is of a class with its own addition, such as quantities with units."""
     own = isinstance(value, np.ndarray) and type(value) is not np.ndarray
     return own and type(value).__array_ufunc__ is not np.ndarray.__array_ufunc__
 
 
 def _leave(out: np.ndarray, indices: Any, values: Any) -> None:
-    """Leave the job to such a class, whose errors may be of any kind."""
+    """Pass the job to such a class, which may raise errors of any kind."""
     try:
         np.add.at(out, indices, values)
     except (TypeError, ValueError, IndexError):

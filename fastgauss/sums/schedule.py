@@ -1,16 +1,18 @@
-"""Pairs of index and value on several threads, each bin served in the order of its pairs.
+"""The schedule of sums by index: which kernel adds which pairs, on how many threads.
 
-The rule, measured (``python -m benchmarks.comparisons.scatter``):
+Each bin is added to in the order of its pairs. The rule, measured
+(``python -m benchmarks.comparisons.scatter``):
 
-- One thread, few pairs, little memory to write to, or indices in rising order: one loop over the
-  pairs. Bins are asked for 48 pairs ahead, and pairs 768 ahead: random bins make a
-  processor lose the thread of what it reads from end to end.
-- What is written to in 16 MB or less is served by one thread: it reads pairs at half of the speed
-  at which memory gives them, and two that share them out were slower.
-- Several threads otherwise: each owns a slice of the bins, goes through all pairs and adds those
-  of its slice (``kernels/sums/partition.py``). Cuts are quantiles of a sample, so that clustered
-  indices are shared out as well. Where a few bins hold most pairs, one thread adds them.
-- Indices that repeat many times in a row (a sample says so) are added up in a register.
+- With one thread, few pairs, little memory to write to, or indices in increasing order: one loop
+  over the pairs. Bins are prefetched 48 pairs ahead, and pairs 768 ahead: with random bins a
+  processor does not recognise the pairs as a stream.
+- If at most 16 MB are written to, one thread adds: it reads pairs at half of the speed of the
+  memory, and two threads that divide the pairs were slower.
+- Several threads otherwise: each owns a slice of the bins, reads all pairs and adds those of its
+  slice (``kernels/sums/partition.py``). The slices are bounded by quantiles of a sample, so that
+  clustered indices are divided evenly too. If a few bins have most pairs, one thread adds all.
+- If a sample shows that indices repeat many times in a row, the repeated ones are added in a
+  register.
 """
 
 from __future__ import annotations
@@ -25,23 +27,23 @@ from ..kernels.simd.compress import SIFTS
 from ..kernels.sums import partition
 from ..kernels.sums import scatter_add as kernels
 
-_PARALLEL = 1 << 18  # pairs from which on threads pay for their hand-overs
-_NEAR = 16 << 20  # bytes written to that caches hold
+_PARALLEL = 1 << 18  # pairs from which several threads are faster
+_NEAR = 16 << 20  # bytes to write to that fit into the caches
 _UNDONE = 8  # bytes of indices by bytes of bins from which on a copy of these costs less than
 # a look at all indices before the first is used
-_TEAM = 8  # threads that go through all pairs, each for its own
+_TEAM = 8  # largest number of threads that read all pairs
 _SAMPLE = 4096
-_LEAST = 1 << 16  # pairs that are worth a look at a sample
+_LEAST = 1 << 16  # pairs from which a sample is taken
 _SCRATCH = 40 << 20  # bytes of sums
-_COPIES = 8 << 20  # bytes of pairs that do not lie as kernels read them
-_HEAVY = 0.8  # of the pairs in one slice: nothing to share out
-_REPEATS = 0.85  # of neighbours alike: runs of 7
+_COPIES = 8 << 20  # bytes of pairs that are copied at a time
+_HEAVY = 0.8  # part of the pairs in one slice from which they are not divided
+_REPEATS = 0.85  # part of equal neighbours: runs of 7
 
 Scratch = tuple[np.ndarray, np.ndarray]  # bins and what is taken along
 
 
 class Work(NamedTuple):
-    """What is done with pairs, by which kernels."""
+    """What is done with pairs, and by which kernels."""
 
     size: int  # bins
     memory: int  # bytes that are written to
@@ -68,13 +70,13 @@ def adding(out: np.ndarray, values: np.ndarray, kind: str, place: str) -> Work:
 
 
 def _repeats(indices: np.ndarray) -> bool:
-    """Whether most indices of a sample are those that follow, too."""
+    """Whether most indices of a sample are equal to the next one."""
     step = max(1, len(indices) // _SAMPLE)
     return bool((indices[1::step] == indices[:-1:step]).mean() > _REPEATS)
 
 
 def _rises(indices: np.ndarray) -> bool:
-    """Whether a sample is in order: then one loop meets memory in order, too."""
+    """Whether a sample increases; then one loop also writes to memory in order."""
     sample = indices[:: max(1, len(indices) // _SAMPLE)]
     return bool((sample[1:] >= sample[:-1]).all())
 
@@ -98,7 +100,7 @@ def add_or_undo(out: np.ndarray, indices: np.ndarray, values: np.ndarray, kind: 
 
 
 def _together(work: Work, indices: np.ndarray, place: str) -> bool:
-    """Whether pairs are sifted in registers."""
+    """Whether eight pairs are selected at a time in registers."""
     words = indices.itemsize in (4, 8) and (work.taken is None or work.taken.itemsize in (4, 8))
     return SIFTS and words and place in ("plain", "raise")
 
@@ -130,7 +132,7 @@ def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> N
 
 
 def _bins_of(sample: np.ndarray, size: int, place: str) -> np.ndarray:
-    """What ``place`` makes of indices, without those that it leaves out."""
+    """The bins of indices by ``place``, without those that it leaves out."""
     k = sample.astype(np.int64)
     if place == "raise":
         return np.where(k < 0, k + size, k)
@@ -142,7 +144,7 @@ def _bins_of(sample: np.ndarray, size: int, place: str) -> np.ndarray:
 
 
 def _cuts(indices: np.ndarray, size: int, place: str, team: int) -> list[int]:
-    """Where slices of about equal numbers of pairs begin, but for the first; none if none."""
+    """Inner bounds of slices with similar numbers of pairs; none if they cannot be divided."""
     found = np.sort(_bins_of(indices[:: max(1, len(indices) // _SAMPLE)], size, place))
     if not found.size:
         return []
@@ -153,7 +155,7 @@ def _cuts(indices: np.ndarray, size: int, place: str, team: int) -> list[int]:
 
 
 def extent(indices: np.ndarray, threads: int | None) -> tuple[int, int]:
-    """Least and greatest of some indices."""
+    """Smallest and largest of some indices."""
     n, chunk = len(indices), 1 << 20
     if n <= chunk:
         least, greatest = partition.extent(indices, 0, n)
@@ -184,7 +186,7 @@ def careful(
     compensated: bool,
     threads: int | None,
 ) -> None:
-    """Add rows to ``out (K, C)`` in sums of ``dtype``, a window of the bins at a time."""
+    """Add rows to ``out (K, C)`` in sums of ``dtype``, one window of the bins at a time."""
     size, channels = out.shape
     team = thread_pool.resolve_threads(threads) if pairs.n * channels >= _PARALLEL else 1
     step = max(1, _COPIES // (team * pairs.copied)) if pairs.copied else pairs.n

@@ -1,1 +1,1 @@
-"""Sums by index."""
+"""Kernels of sums by index."""

@@ -1,9 +1,9 @@
 """Statistics of the values of each bin, and the bins of coordinates on regular axes.
 
 Moments by Welford's update: the mean moves by delta / n, and the sum of squares about it grows by
-delta times the new distance. One pass, and no difference of large numbers. With weights, West's
-form of the same. Distances are taken from a bin's first value, so that values far from zero do
-not round the mean.
+delta times the new distance. This needs one pass and no difference of large numbers. With weights,
+West's form is used. Distances are measured from the first value of a bin, so that the mean of
+values far from zero is not rounded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..simd.mask_bits import mask_bits
 from .partition import PLACES, TAKEN, make_sift
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
-ROUNDING = 16 * 2.0**-52  # of an edge and of a product, more than they have
+ROUNDING = 16 * 2.0**-52  # bound of the rounding of an edge and of a product
 EMPTY = (0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf)
-TOTAL, LOW, HIGH, BEGIN = range(4)  # columns of what float64 does not hold of integers of 64 bits
+TOTAL, LOW, HIGH, BEGIN = range(4)  # columns of the exact numbers of 64-bit integers
 _HALF = 32  # bits
 
 
 @entry
 def update_statistics(row: np.ndarray, value: float, weight: float) -> None:
-    """One more value in a bin's state, for compiled code.
+    """Include one more value in the state of a bin, for compiled code.
 
     ``row`` is a float64 array of the seven numbers weight, sum, first value, mean less the first
     value, sum of squares about the mean, least and greatest; it begins as
@@ -44,7 +44,8 @@ def update_statistics(row: np.ndarray, value: float, weight: float) -> None:
 
     Notes
     -----
-    NaN makes all but the weight NaN. Two threads must not share a row. Allocates nothing.
+    A NaN makes all numbers NaN except the weight. Two threads must not share a row. Allocates
+    nothing.
     """
     if row[LEAST] > row[GREATEST]:  # none yet
         row[FIRST] = value
@@ -68,14 +69,14 @@ def _include(row, value, distance, weight):
 
 @device
 def _halves(value, bits):
-    """An integer of 64 bits as two that float64 holds: high * 2**32 + low."""
+    """A 64-bit integer as two numbers that are exact in float64: high * 2**32 + low."""
     high = value >> bits
     return float(high), float(value - (high << bits))
 
 
 @device
 def update_real(state, k, value, weight):
-    """One more number in the state (bins, 7) of bin k."""
+    """Include one more number in the state (bins, 7) of bin k."""
     update_statistics(state[k], float(value), weight)
 
 
@@ -152,9 +153,9 @@ def scale_of(edges):
 def interval(value, edges, first, last, scale):
     """The j with edges[j] <= value < edges[j + 1]; the last edge too; -1 outside, also for NaN.
 
-    ``first`` and ``last`` are the outer edges, which a loop that writes would else read anew.
-    ``edges`` are about equally spaced, so that a product with their ``scale_of`` finds j but for
-    a step.
+    ``first`` and ``last`` are the outer edges, which a loop that writes to memory would otherwise
+    read again each time. ``edges`` are nearly equally spaced, so that a product with ``scale_of``
+    gives j except for one step.
     """
     n = edges.size - 1
     if not first <= value <= last:
@@ -196,9 +197,9 @@ def refine(found, i, value, edges, first, last, scale):
 def locate(coords, edges, found, uneven=0.0):
     """Refine bins by one more axis: bin * n + interval; -1 for none. They are whole float64.
 
-    A product places a coordinate; only where its rounding might matter, or edges that are not
-    quite evenly spaced, is it laid beside them. ``uneven``: how far one is from its even place,
-    in bins, if by more than the rounding of float64.
+    A product gives the place of a coordinate. Only if its rounding could matter, or the edges are
+    not quite evenly spaced, is the coordinate compared with the edges. ``uneven`` is the largest
+    distance of an edge from its even place, in bins, if it is more than rounding.
     """
     n, scale = edges.size - 1, scale_of(edges)
     first, last = edges[0], edges[n]

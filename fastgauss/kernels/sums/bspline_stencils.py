@@ -5,9 +5,9 @@ weight B_p(u - i) of a particle at u, in index units, and the weight of a point 
 dimensions is the product of those of its axes. The p nodes around u are those from ``cell`` on;
 one weight of an axis is 1 minus the others, so that their sum is 1.
 
-Particles are worked on in blocks: first the addresses and weights of all, whose nodes are then
-already on the way from memory, then their sums. Each node receives its contributions in the
-order of the particles, whichever part of the first axis a task owns.
+Particles are processed in blocks: first the addresses and weights of all, whose nodes are
+prefetched, then the sums. Each node receives its contributions in the order of the particles, for
+any division of the first axis among tasks.
 
 Grids of one and two axes are grids of three whose leading axes have one node. A node's
 channels are neighbours in memory.
@@ -28,8 +28,8 @@ from ..simd.mask_bits import mask_bits
 from ..simd.prefetch import prefetch
 from ..simd.short_rows import add_row
 
-BLOCK = 32  # particles in flight
-NEAR = 1 << 19  # bytes of nodes that are at hand without asking
+BLOCK = 32  # particles of a block
+NEAR = 1 << 19  # bytes of nodes up to which nothing is prefetched
 
 
 class Frame(NamedTuple):
@@ -44,10 +44,10 @@ class Frame(NamedTuple):
 class Block(NamedTuple):
     """Scratch of one thread."""
 
-    which: np.ndarray  # (BLOCK,) numbers of the particles
+    which: np.ndarray  # (BLOCK,) indices of the particles
     cells: np.ndarray  # (BLOCK, 3) first node of the stencil along each axis
-    inside: np.ndarray  # (BLOCK,) whether all of the stencil is in the grid and is the task's
-    weights: np.ndarray  # (BLOCK, 12) those of each axis
+    inside: np.ndarray  # (BLOCK,) whether the whole stencil is in the grid and in the task's range
+    weights: np.ndarray  # (BLOCK, 12) four for each axis
 
 
 def make_block() -> Block:
@@ -60,14 +60,14 @@ def make_block() -> Block:
 
 @device
 def place(x, origin, spacing, n, wraps):
-    """Index of coordinate x, wrapped; far outside of a grid one that no stencil brings back."""
+    """Index of coordinate x, wrapped; far outside the grid, an index that no stencil reaches."""
     u = np.float64(x) - origin
-    if spacing != 1.0:  # a division takes as long as all the rest
+    if spacing != 1.0:  # a division takes as long as everything else
         u = u / spacing
     if wraps:
         if not 0.0 <= u < n:
             u = u - n * floor(u / n)
-            u = 0.0 if u >= n or u < 0.0 else u  # rounding, which may be all of a huge u
+            u = 0.0 if u >= n or u < 0.0 else u  # after rounding, which for a huge u may be large
         return u
     return min(max(u, -8.0), n + 8.0)
 
@@ -189,12 +189,12 @@ def survey(positions, values, frame, begin, end):
 @device
 def _meets(cell, nodes, n, wraps, low, high):
     """Whether a stencil of an axis may have a node in [low, high)."""
-    last = cell + nodes  # no branches: half of them would be guessed wrong
+    last = cell + nodes  # without branches, half of which would be mispredicted
     return ((cell < high) & (last > low)) | (wraps & ((cell < 0) | (last > n)))
 
 
 def make_choose(nodes: int) -> Callable:
-    """List the next particles, a block at most, that may touch planes [low, high)."""
+    """Make the choice of the next particles, at most a block, that may touch planes [low, high)."""
     first_cell = float((nodes - 1) // 2)
     shift = 0.5 if nodes % 2 else 0.0
 
@@ -204,7 +204,7 @@ def make_choose(nodes: int) -> Callable:
         n, wraps = frame.shape[lead], frame.periodic[lead]
         origin, spacing = frame.origin[lead], frame.spacing[lead]
         found = 0
-        if low == 0 and high == n:  # all do, or it does not matter
+        if low == 0 and high == n:  # all particles are chosen
             found = min(BLOCK, end - i)
             for k in range(found):
                 block.which[k] = i + k
@@ -213,7 +213,7 @@ def make_choose(nodes: int) -> Callable:
             u = place(positions[i, 0], origin, spacing, n, wraps)
             cell = int(floor(u + shift) - first_cell)
             block.which[found] = i
-            # one node more on either side: that of ``make_locate`` is exact
+            # one node more on either side; ``make_locate`` decides exactly
             found += int(_meets(cell - 1, nodes + 2, n, wraps, low, high))
             i += 1
         return i, found
@@ -222,7 +222,7 @@ def make_choose(nodes: int) -> Callable:
 
 
 def make_locate(stencil: str, axes: int) -> Callable:
-    """Fill cells and weights of a block and ask for its nodes."""
+    """Make the step that computes cells and weights of a block and prefetches its nodes."""
     nodes, weigh = STENCILS[stencil]
     lead = 3 - axes
     rows_z = nodes if axes == 3 else 1
@@ -257,7 +257,7 @@ def make_locate(stencil: str, axes: int) -> Callable:
 
 @device
 def node_of(i, n, wraps):
-    """The node that i means, -1 if there is none."""
+    """The node of index i, -1 if there is none."""
     if wraps:
         return i % n
     return i if 0 <= i < n else -1
@@ -265,7 +265,7 @@ def node_of(i, n, wraps):
 
 @device
 def plane_of(i, n, wraps, low, high):
-    """The node that i means, -1 if it is not in [low, high)."""
+    """The node of index i, -1 if it is not in [low, high)."""
     node = node_of(i, n, wraps)
     return node if low <= node < high else -1
 

@@ -1,8 +1,8 @@
-"""One point and the nodes around it, for the caller's own compiled code.
+"""Factories for the caller's own compiled code: deposit and gather of one point.
 
-A loop of one's own shares each point out among its nodes (``make_deposit``) or reads the field
-there (``make_gather``), by the blocks of ``stencils``, with their scratch on the stack. Positions
-are in index units: node i of an axis lies at i.
+Your own loop distributes each point to its nodes (``make_deposit``) or reads the field there
+(``make_gather``). The functions use ``kernels/sums/bspline_stencils.py``, with scratch memory on
+the stack. Positions are in index units: node i of an axis lies at i.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..simd.arguments import FAR, check, periods, three
 from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
 from . import bspline_stencils
 
-_WEIGHTS = 12  # of a stencil's three axes
-_DOUBLE = np.zeros(1)  # these tell a dtype
+_WEIGHTS = 12  # of a stencil, four for each of three axes
+_DOUBLE = np.zeros(1)  # arrays whose dtype is used
 _INTEGER, _TRUTH = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.bool_)
 
 
@@ -41,12 +41,12 @@ def make_stencil(kernel: str = "linear") -> Callable:
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    The nodes may lie outside of any grid: which of them count is the caller's affair. u must be
-    below 1e15 and not NaN. Thread-safe, allocates nothing, inlined.
+    The nodes may lie outside the grid: the caller decides which of them are used. u must be below
+    1e15 and not NaN. The function is thread-safe, allocates nothing and is inlined.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def make_stencil(kernel: str = "linear") -> Callable:
 def make_deposit(
     ndim: int, kernel: str = "linear", periodic: bool | tuple[bool, ...] = False
 ) -> Callable:
-    """Share one value out among the nodes around it, for compiled code: `fastgauss.deposit`.
+    """Make a deposit of one value to the nodes around it, for compiled code.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ def make_deposit(
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    Does nothing where the position is NaN or infinite; a value that is NaN is added. What falls
-    outside the grid is lost. Two threads must not add to one grid. Allocates nothing. Many
-    particles in a row give the bits of `fastgauss.deposit`.
+    The function does nothing if the position is NaN or infinite; a NaN value is added. The part
+    outside the grid is lost. Two threads must not add to one grid. It allocates nothing. Many
+    particles one after the other give the bits of `fastgauss.deposit`.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def make_deposit(
 def make_gather(
     ndim: int, kernel: str = "linear", periodic: bool | tuple[bool, ...] = False
 ) -> Callable:
-    """The field at one place, the adjoint of `make_deposit`: `fastgauss.gather`.
+    """Make a gather, the field at one position, for compiled code: the adjoint of a deposit.
 
     Parameters
     ----------
@@ -169,12 +169,12 @@ def make_gather(
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    0 where the position is NaN or infinite; nodes outside the grid count as 0. Thread-safe,
-    allocates nothing.
+    The result is 0 if the position is NaN or infinite; nodes outside the grid count as 0. The
+    function is thread-safe and allocates nothing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""HEALPix: which of the 12 nside**2 pixels of equal area a direction falls into.
+"""HEALPix: which of the 12 nside**2 pixels of equal area contains a direction.
 
 After Gorski et al. 2005 (ApJ 622, 759). With z = cos(theta) and the longitude t in quarter
 turns, 0 <= t < 4, the pixels are the cells of two families of lines. Between the latitudes
@@ -13,16 +13,17 @@ and in a cap, whose quarter k has t = k + p, they run to the corners of the quar
 The whole parts of u and v, and k, are all that a pixel's number is made of, in rings
 (``ring_number``) as in the nested order of the twelve base pixels (``nest_number``).
 
-Two texts do this. ``ring_pixel`` and ``nest_pixel`` take one direction, by the operations of
-the HEALPix C++ library in its order and with its roundings, so that they agree with it in each
-pixel, edges and corners included, but for some corners where the library's number is that of a
-pixel elsewhere, or of none (see ``_belt_lines``). Over lanes, s = nside sqrt(6) sin(theta / 2)
-needs one short polynomial and no root. It differs by roundings; where u or v is so close to a
-whole number that these could matter, and wherever else there is doubt, the direction goes to
-the scalar text. The result therefore is the same in all cases, and faster by an order in most.
+There are two implementations. ``ring_pixel`` and ``nest_pixel`` process one direction by the
+operations of the HEALPix C++ library, in its order and with its roundings, so that they agree with
+it in each pixel, also on edges and corners, except for some corners where the library returns the
+number of a distant pixel or of none (see ``_belt_lines``). Over lanes, s = nside sqrt(6) sin(theta
+/ 2) needs one short polynomial and no root. The lanes differ by rounding; if u or v is so close to
+a whole number that this could matter, or the result is uncertain for another reason, the direction
+is processed by the scalar implementation. The result is therefore the same in all cases, and in
+most cases ten times faster.
 
-Every number is in [0, 12 nside**2), whatever is rounded: the scalar text makes it of integers
-that it has brought into their ranges, and a lane whose number is outside goes to the scalar text.
+Every number is in [0, 12 nside**2), for any rounding: the scalar implementation computes it from
+integers within their ranges, and a lane whose number is outside goes to the scalar implementation.
 """
 
 from __future__ import annotations
@@ -52,18 +53,18 @@ _PER_QUARTER = 2.0 / math.pi
 _TWO_THIRDS = 2.0 / 3.0
 _POLE = 0.01  # from here to a pole cos(theta) is too flat, and sin(theta) is used
 _FAR_POLE = 3.14159 - _POLE
-_DOUBT = 2e-13  # of nside: more than all roundings together, those of the scalar text included
+_DOUBT = 2e-13  # of nside: more than all rounding errors together
 _QUARTERS = 64.0  # of longitude, up to which that holds
-_AHEAD = 16  # additions between asking for a pixel's memory and adding to it
+_AHEAD = 16  # additions between prefetching a pixel and adding to it
 
 
 class Frame(NamedTuple):
-    """What two angles mean: theta = pole + slope * first, phi = scale * second."""
+    """The meaning of two angles: theta = pole + slope * first, phi = scale * second."""
 
     pole: float
     slope: float
     scale: float
-    largest: float  # theta that still is taken for pi
+    largest: float  # largest theta that counts as pi
 
 
 RADIANS = Frame(0.0, 1.0, 1.0, math.pi)
@@ -191,7 +192,7 @@ def _direction(first, second, frame):
 
 
 def _make_pixel(pixel: Callable) -> Callable:
-    """The pixel of a direction in a frame, -1 for what is no direction."""
+    """Make the pixel of a direction in a frame, -1 for a bad direction."""
 
     @device
     def checked(first, second, nside, frame):
@@ -206,7 +207,7 @@ _ring_checked, _nest_checked = _make_pixel(_ring_pixel), _make_pixel(_nest_pixel
 
 @entry
 def ring_pixel(theta: float, phi: float, nside: int) -> int:
-    """Number of the pixel in the ring order, -1 where theta or phi is none; for compiled code.
+    """Number of the pixel in the ring order, -1 for a bad theta or phi; for compiled code.
 
     Radians; 1 <= nside <= 2**29.
 
@@ -287,8 +288,8 @@ def _nest_number(u, v, k, cap, south, size):
 def make_pixels(nest: bool) -> Callable:
     """The kernel ``pixels(first, second, nside, frame, out)`` for one order of the pixels.
 
-    Writes the number of the pixel of each direction, -1 for what is none; returns the position
-    of the first that is none, ``out.size`` if all are.
+    It writes the number of the pixel of each direction, -1 for a bad one, and returns the position
+    of the first bad direction, ``out.size`` if there is none.
     """
     number = _nest_number if nest else _ring_number
     checked = _nest_checked if nest else _ring_checked
@@ -326,7 +327,7 @@ def make_pixels(nest: bool) -> Callable:
 
 @device
 def _wrong(first, second, frame, drop):
-    """Whether a pair of angles is no direction, and is not to be left out for being no numbers."""
+    """Whether a pair of angles is a bad direction, other than a dropped one that is not finite."""
     if drop and not (absolute(first) < np.inf and absolute(second) < np.inf):
         return False
     return not _direction(first, second, frame)[2]

@@ -1,14 +1,13 @@
-"""How an index is read, and the pairs of a slice of the bins, sifted out in their order.
+"""Index modes in the kernels, and the partition of pairs among threads by slices of the bins.
 
-Threads that add to one array must own what they write. Each owns a slice of the bins, goes through
-all pairs and takes its own: first a block of them into a small memory that stays in the nearest
-cache, without a branch, then these to their bins. Every bin meets its pairs in their order, so that
-sums are those of one thread, to the bit. Threads that read the same pairs at about the same time
-share what comes from memory.
+Threads that add to one array must not write to the same elements. Each thread owns a slice of the
+bins, reads all pairs and selects its own, in their order: first a block of them into a small array
+that stays in the nearest cache, without a branch, then from there to their bins. Every bin receives
+its values in the order of the pairs, so that sums have the bits of one thread. Threads that read
+the same pairs at about the same time share the traffic from memory.
 
-What is taken along with an index is its value, its position (where a value is a row), or nothing.
-How an index that lies outside is read is said by one of ``PLACES``, which gives the bin or -1 for
-none.
+Along with an index goes its value, its position (if a value is a row), or nothing. ``PLACES`` has a
+function for each meaning of an index outside the bins, which returns the bin, or -1 for none.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from .._compile import device, kernel
 from ..simd.compress import EIGHT, count_bits, sift_bins, sift_positions, sift_values
 from ..simd.prefetch import MANY, prefetch_stream
 
-STREAM = 768  # pairs between asking for a pair and its turn
-TAKEN = 1024  # pairs that are sifted at a time
+STREAM = 768  # pairs between prefetching a pair and using it
+TAKEN = 1024  # pairs that are selected at a time
 
 
 @device
 def as_is(k, size):
-    """Every index is known to lie in [0, size)."""
+    """The index; every index is known to be in [0, size)."""
     return np.int64(k)
 
 
 @device
 def from_end(k, size):
-    """Negative indices count from the end; every one is known to lie in [-size, size)."""
+    """Negative indices count from the end; every index is known to be in [-size, size)."""
     k = np.int64(k)
     return k + size if k < 0 else k
 
@@ -54,7 +53,7 @@ def clipped(k, size):
 
 @device
 def inside(k, size):
-    """-1 where there is no such bin; negative ones are none."""
+    """The index, or -1 if it is outside [0, size)."""
     k = np.int64(k)
     return k if 0 <= k < size else np.int64(-1)
 
@@ -64,49 +63,49 @@ PLACES = {"plain": as_is, "raise": from_end, "wrap": wrapped, "clip": clipped, "
 
 @device
 def ask_for_both(indices, values, i):
-    """Have the pairs that are due a good while after block ``i`` come nearer."""
+    """Prefetch the pairs that will be used a good while after block ``i``."""
     prefetch_stream(indices, i + STREAM)
     prefetch_stream(values, i + STREAM)
 
 
 @device
 def ask_for_indices(indices, values, i):
-    """The same where values are one, or rows."""
+    """The same for indices alone: one value for all, or rows."""
     prefetch_stream(indices, i + STREAM)
 
 
 @device
 def take_value(load, q, values, i):
-    """The pair's value is taken."""
+    """Store the value of the pair."""
     load[q] = values[i]
 
 
 @device
 def take_position(load, q, values, i):
-    """The pair's position is taken."""
+    """Store the position of the pair."""
     load[q] = i
 
 
 @device
 def take_nothing(load, q, values, i):
-    """All values are one."""
+    """Store nothing: all values are the same."""
 
 
 @device
 def take_values(load, q, values, i, own):
-    """The values of eight pairs, as far as they are its own."""
+    """Store the values of eight pairs, those whose bins are in the slice."""
     sift_values(load, q, values, i, own)
 
 
 @device
 def take_positions(load, q, values, i, own):
-    """Their positions."""
+    """Store their positions."""
     sift_positions(load, q, i, own)
 
 
 @device
 def take_no_values(load, q, values, i, own):
-    """All values are one."""
+    """Store nothing: all values are the same."""
 
 
 TAKES = {
@@ -118,7 +117,7 @@ TAKES = {
 
 @kernel
 def extent(indices, start, stop):
-    """Least and greatest of indices [start, stop), which are some."""
+    """Smallest and largest of indices [start, stop), at least one."""
     least = greatest = indices[start]
     for i in range(stop - start):
         k = indices[np.uint64(start + i)]
@@ -129,7 +128,7 @@ def extent(indices, start, stop):
 
 @cache
 def make_sift(place: str, taken: str, together: bool) -> Callable:
-    """Put the pairs of [start, stop) whose bins are in [low, high) behind ``held`` others.
+    """Make the selection of pairs [start, stop) with bins in [low, high), after ``held`` others.
 
     Bins are written less ``low``. ``together``: eight pairs at a time, for the places "plain" and
     "raise" and items of 4 or 8 bytes; up to `EIGHT` places more are written to.
@@ -161,7 +160,7 @@ def make_sift(place: str, taken: str, together: bool) -> Callable:
         held, start = many(indices, values, size, low, high, bins, load, held, start, stop)
         for i in range(start, stop):
             k = placed(indices[np.uint64(i)], size)
-            bins[np.uint64(held)] = k - low  # kept if it is one's own
+            bins[np.uint64(held)] = k - low  # kept if it is in the slice
             take(load, np.uint64(held), values, np.uint64(i))
             held += np.int64((k >= low) & (k < high))
         return held

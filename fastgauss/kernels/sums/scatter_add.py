@@ -1,13 +1,13 @@
-"""Adding values to bins: one pass over pairs of index and value, in their order.
+"""Scatter-add: one pass over pairs of index and value, in their order.
 
 ``make_add(place, kind)`` is numpy.add.at for pairs [start, stop). ``place`` names how an index is
 read (``PLACES`` of ``kernels/sums/partition.py``). ``kind`` says what a value is: "value", one
 number a pair; "scalar", one number for all; "row", a row of numbers that belongs to a row of
 ``out``.
 
-A sum is rounded to the dtype of ``out`` after each addition, as numpy does. Bins that lie outside
-the caches are asked for some pairs ahead; where an index repeats many times, the sum stays in a
-register (``make_add_runs``), which a store and a load would take three times as long for.
+A sum is rounded to the dtype of ``out`` after each addition, as numpy does. Bins outside the caches
+are prefetched some pairs ahead. If an index repeats many times, the sum stays in a register
+(``make_add_runs``), which is three times as fast as a store and a load.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..simd.integers import all_below
 from ..simd.prefetch import MANY, prefetch
 from .partition import PLACES, TAKEN, as_is, ask_for_both, ask_for_indices, from_end, make_sift
 
-BLOCK = MANY  # pairs of one look at their indices
-AHEAD = 48  # pairs between asking for a bin and adding to it
+BLOCK = MANY  # pairs whose indices are checked together
+AHEAD = 48  # pairs between prefetching a bin and adding to it
 OWN = TAKEN + AHEAD + EIGHT  # places of scratch
-NEAR = 1 << 14  # bytes of bins that are at hand without asking
+NEAR = 1 << 14  # bytes of bins up to which nothing is prefetched
 
 
 @device
@@ -61,11 +61,13 @@ def make_add(place: str, kind: str) -> Callable:
     Parameters
     ----------
     place : {"plain", "raise", "wrap", "clip", "drop"}
-        What an index that is outside means: "plain" none is, "raise" negative ones count from
-        the end and none is outside [-size, size), "wrap" modulo the size, "clip" the nearest
-        bin, "drop" nothing. The first two are not checked: see `make_add_checked`.
+        The meaning of an index. "plain": all are in [0, size). "raise": all are in [-size, size),
+        and negative ones count from the end. "wrap": modulo the size. "clip": the nearest bin.
+        "drop": an index outside [0, size) is left out. The first two are not checked: see
+        `make_add_checked`.
     kind : {"value", "scalar", "row"}
-        What is added: ``values[i]``, ``values[0]``, or the row ``values[i, :]`` to ``out[k, :]``.
+        The value of pair i: ``values[i]``, ``values[0]``, or the row ``values[i, :]``, added to
+        ``out[k, :]``.
 
     Returns
     -------
@@ -76,13 +78,13 @@ def make_add(place: str, kind: str) -> Callable:
     Raises
     ------
     KeyError
-        When it is made, for another place or kind; the function itself never raises.
+        Raised by the factory for another place or kind; the function that it returns never raises.
 
     Notes
     -----
-    With "plain" and "raise" an index that is outside writes to memory that is not the array's.
-    NaN values are added. Two threads must not add to one array: give each its own, or its own
-    bins. Allocates nothing.
+    With "plain" and "raise" an index outside writes to memory outside the array. NaN values are
+    added. Two threads must not add to the same bins: give each thread its own array, or its own
+    bins. The function allocates nothing.
 
     Examples
     --------
@@ -104,7 +106,7 @@ def make_add(place: str, kind: str) -> Callable:
     def add(out, indices, values, start, stop):
         size = np.int64(out.shape[0])
         begin, end = np.int64(start), np.int64(stop)
-        if twice and out.nbytes > NEAR:  # a division for each prefetch would not pay
+        if twice and out.nbytes > NEAR:  # a division for each prefetch would cost too much
             while begin + BLOCK + AHEAD <= end:
                 ask(indices, values, begin)
                 for i in range(BLOCK):
@@ -125,7 +127,7 @@ def make_add(place: str, kind: str) -> Callable:
 
 @cache
 def make_add_below(kind: str) -> Callable:
-    """The same while indices are in [0, size): whether all are. If not, some have been added."""
+    """The same; stops at an index outside [0, size). Returns whether all indices are inside."""
     added, ask = ADDS[kind], ASKS[kind]
 
     @kernel
@@ -213,7 +215,7 @@ def make_add_own(place: str, kind: str, together: bool) -> Callable:
                 prefetch(out, first + np.int64(bins[np.uint64(q + AHEAD)]))
                 added(out, np.uint64(first + np.int64(bins[np.uint64(q)])), values, load, q)
             held -= ready
-            for q in range(held):  # those that were asked for, but have not come yet
+            for q in range(held):  # those that were prefetched and not added yet
                 bins[q] = bins[ready + q]
                 if load.size:
                     load[q] = load[ready + q]
@@ -235,17 +237,17 @@ def make_add_checked(kind: str) -> Callable:
     Returns
     -------
     callable
-        ``add(out, indices, values)`` returns the position of the first index outside
-        [-size, size), and then nothing was added, or -1.
+        ``add(out, indices, values)`` returns -1, or the position of the first index outside [-size,
+        size); then nothing was added.
 
     Raises
     ------
     KeyError
-        When it is made, for another kind; the function itself never raises.
+        Raised by the factory for another kind; the function that it returns never raises.
 
     Notes
     -----
-    NaN values are added. Two threads must not add to one array. Allocates nothing.
+    NaN values are added. Two threads must not add to one array. The function allocates nothing.
 
     Examples
     --------
@@ -274,7 +276,7 @@ def make_add_checked(kind: str) -> Callable:
 
 @device
 def two_sum(a, b):
-    """The rounded sum and what rounding lost, exactly (Knuth)."""
+    """The rounded sum and its rounding error, exactly (Knuth)."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
@@ -282,7 +284,7 @@ def two_sum(a, b):
 
 @cache
 def make_add_careful(place: str, compensated: bool) -> Callable:
-    """Add rows of values to bins [low, high) in sums of their own, with what rounding lost."""
+    """Add rows of values to bins [low, high), in separate sums and sums of the rounding errors."""
     placed = PLACES[place]
 
     @kernel
