@@ -1,4 +1,4 @@
-"""Sums of many Gaussians on a grid, and fits of them: `render` and `GaussianField`."""
+"""Fields, sums of many Gaussians on a grid, and their fits: `render`, `GaussianField`."""
 
 from .amplitudes import AmplitudeFit
 from .field import GaussianField

@@ -1,11 +1,11 @@
-"""Amplitudes of the particles of a field, fitted to a volume.
+"""Amplitude fits: the amplitudes of the particles of a field, fitted to a volume.
 
 With the field A, weights W and regularization r, a fit minimises
 
-    (v - A a)' W (v - A a) / 2 + r a'a / 2,
+    (v - A a)' W (v - A a) / 2 + r a'a / 2.
 
-whose normal equations (A'WA + r) a = A'W v have the Gram matrix A'WA, entry by entry where memory
-allows (``fields/normal_equations.py``). ``fields/least_squares.py`` tells how they are solved.
+The normal equations are (A'WA + r) a = A'W v. Their Gram matrix A'WA is stored entry by entry if
+memory allows (``fields/normal_equations.py``). ``fields/least_squares.py`` explains the solution.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .arguments import Data
 from .linear_map import LinearMap
 from .misfit import Misfit
 
-_EXACT = 2000  # particles up to which errors come from the inverse of the whole matrix
-_BLOCK = 48  # particles of a block for the errors of more
-_MATRIX, _INVERSE = 40, 70  # hundredths of the work after which these are there
+_EXACT = 2000  # largest number of particles for which the whole matrix is inverted
+_BLOCK = 48  # particles of a block, for errors of more particles
+_MATRIX, _INVERSE = 40, 70  # hundredths of the work done after each
 _HEAVIEST = 1e250  # regularization by weights of at most 1: amplitudes are 0 long before
 RULES = ("mlem", "smart")
 
@@ -39,22 +39,22 @@ class AmplitudeFit:
     Attributes
     ----------
     amplitudes : ndarray (n,)
-        In the order in which positions were given; 0 for a particle that no node sees.
+        In the order of the positions; 0 for a particle whose support contains no valid node.
     residual_norm : float
         Square root of the weighted sum of squared residuals.
     iterations : int
         Products with the matrix of the normal equations.
     status : Status
-        ``CONVERGED``: the tolerance is met, and the residual norm is the least to 1e-6 of it.
-        ``MAX_ITERATIONS``, ``STALLED``: the tolerance is not met. ``SINGULAR``: it is met, but
-        particles overlap so closely that rounding hides how small the residual norm could be.
-        ``status.message`` says it in words.
+        ``CONVERGED``: the tolerance is met, and the residual norm is the smallest possible to 1e-6
+        of it. ``MAX_ITERATIONS``, ``STALLED``: the tolerance is not met. ``SINGULAR``: it is met,
+        but particles overlap so closely that, because of rounding, the smallest residual norm is
+        not known. ``status.message`` is a sentence that says so.
     kkt_residual : float
-        How far the conditions of a minimum are from being met: norm of the gradient relative to
-        that at 0, both times 1 / sqrt(diagonal of the normal equations). With ``nonnegative``
-        the gradient of amplitudes at 0 counts where it is negative only.
+        Deviation from the conditions of a minimum: the norm of the gradient divided by that at 0,
+        both times 1 / sqrt(diagonal of the normal equations). With ``nonnegative`` the gradient of
+        amplitudes at 0 is counted only if it is negative.
     method : str
-        "gram": the matrix was made, entry by entry; "matrix-free": it was too large.
+        "gram": the matrix was stored; "matrix-free": it was too large.
     nodes : int
         Number of valid nodes of the volume.
 
@@ -74,7 +74,7 @@ class AmplitudeFit:
     kkt_residual: float
     method: str
     nodes: int
-    _errors: Any = entry(repr=False)  # the array, or what computes it
+    _errors: Any = entry(repr=False)  # the array, or a function that computes it
 
     @property
     def converged(self) -> bool:
@@ -83,21 +83,22 @@ class AmplitudeFit:
 
     @property
     def errors(self) -> np.ndarray:
-        """One standard error of each amplitude (n,), computed when first asked for.
+        """Standard error of each amplitude (n,), computed when it is first used.
 
-        The square root of the diagonal of the inverse of the normal equations, which are taken at
-        their word where weights were given (1 / variance), and else scaled by the variance of
-        the residuals. Infinite for a particle that no node sees. With ``nonnegative``, amplitudes
-        at 0 have error 0 and the others that given these. NaN where residuals leave no degree of
-        freedom, and with ``method == "matrix-free"``. The same bits for any number of threads, the
-        BLAS's included.
+        The square root of the diagonal of the inverse of the normal equations. With weights (1 /
+        variance) these are used as they are, else they are scaled by the variance of the residuals.
+        The error is infinite for a particle without valid nodes. With ``nonnegative``, amplitudes
+        at 0 have the error 0, and the errors of the others are those with these held. The errors
+        are NaN without degrees of freedom, and with ``method == "matrix-free"``. They have the same
+        bits for any number of threads, also of the BLAS.
 
-        Up to 2000 particles the inverse is exact; particles that overlap so closely that rounding
-        hides it have errors of some 1e6 times that of a particle alone. Beyond 2000, each
-        particle's error is that of a block of it and the 47 that it overlaps most, all others
-        held: a lower bound, in a volume with 19 neighbours a particle (1e4 in 128**3 nodes,
-        sigma 1) low by 4e-7 in the median and 2e-3 at worst, with 156 neighbours by 9e-4 in the
-        median, 4e-3 in one of a hundred, and 9e-3 at worst. It takes some 14 us a particle.
+        For up to 2000 particles the inverse is exact; if particles overlap so closely that rounding
+        dominates, their errors are some 1e6 times that of an isolated particle. For more than 2000
+        particles, the error of a particle comes from a block of this particle and the 47 particles
+        that it overlaps most, with all others held. This is a lower bound. In a volume with 19
+        neighbours for each particle (1e4 in 128**3 nodes, sigma 1) it is too small by 4e-7 in the
+        median and 2e-3 at worst; with 156 neighbours by 9e-4 in the median, 4e-3 for one of a
+        hundred, and 9e-3 at worst. It takes some 14 us for each particle.
 
         Examples
         --------
@@ -130,10 +131,10 @@ class AmplitudeFit:
 
 @dataclass
 class _Uncertainty:
-    """What errors are computed from."""
+    """The numbers from which errors are computed."""
 
     system: normal_equations.GramSystem | normal_equations.SweepSystem
-    at_bound: np.ndarray  # (n,) in the system's order
+    at_bound: np.ndarray  # (n,) in the order of the system
     deviation: float  # of a residual of weight 1
     orthogonal: dense_factors.Orthogonal | None  # factors of the field itself
 
@@ -182,7 +183,7 @@ def fit(
         report_part(report, 100, 0, _MATRIX),
     )
     misfit = Misfit(field, data, w, system)
-    if report is not None:  # now rather than when it is first asked for
+    if report is not None:  # now, not when it is first used
         inverse = report_part(report, 100, _MATRIX, _INVERSE)
         system.restrict(np.ones(len(field), dtype=bool), inverse)
     tell = report_descent(report_part(report, 100, _INVERSE, 100), least)

@@ -1,4 +1,4 @@
-"""What a field is given: amplitudes, volumes to write to, volumes to be explained."""
+"""Arguments of fields, checked: amplitudes, volumes, weights, masks."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Data:
-    """The volume, 0 where nothing was measured, and the weights of its nodes."""
+    """The volume, 0 at missing nodes, and the weights of its nodes."""
 
     volume: np.ndarray
-    weights: np.ndarray | None  # None: all nodes count alike
-    nodes: int  # that count
+    weights: np.ndarray | None  # None: all nodes have the same weight
+    nodes: int  # number of valid nodes
     absolute: bool  # whether weights are inverse variances
 
 
 def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
-    """Check a volume with its weights and mask; NaN, mask True and weight 0 mean no node."""
+    """Check a volume with its weights and mask; NaN, mask True and weight 0 are missing nodes."""
     volume, mask, weights, _ = check.measured("volume", volume, mask, weights)
     array = _shaped("volume", volume, grid)
     kind = array.dtype if array.dtype in KINDS else np.dtype(np.float64)

@@ -1,8 +1,8 @@
-"""A grid divided into boxes, each drawn by itself from the particles that reach into it.
+"""A grid divided into boxes (dask): each box is drawn from the particles that reach it.
 
-A box gets its particles in the order of the whole grid's tiles, and their centres are counted from
-the whole grid's first node: each node then receives the numbers that `render` gives it, in the
-order in which `render` does, to the bit.
+A box gets its particles in the order of the tiles of the whole grid, and their centres relative to
+the first node of the whole grid. Each node then receives the same numbers in the same order as with
+`render`, so that the result has the same bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Chunks = tuple[tuple[int, ...], ...]  # lengths of the boxes along each axis
 
 @dataclass(frozen=True)
 class Share:
-    """Particles that reach into a box, in the order of tiles."""
+    """Particles that reach a box, in the order of tiles."""
 
     keys: np.ndarray  # (n,) tiles
     heights: np.ndarray  # (n,)
@@ -38,7 +38,7 @@ def corners(chunks: Chunks) -> list[tuple[int, ...]]:
 
 
 def _part(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """These rows, or the one that serves all particles."""
+    """These rows, or the one row that is for all particles."""
     return rows[which] if len(rows) > 1 else rows
 
 
@@ -60,10 +60,10 @@ def deal(
     amplitudes: ArrayLike,
     options: dict[str, Any],
 ) -> list[Share]:
-    """The share of each box, in C order, in some of ``total`` particles.
+    """The share of each box, in C order, of some of ``total`` particles.
 
-    Costs the particles times the boxes along the first axis, and their shares times the boxes
-    along the next.
+    The cost is the number of particles times the boxes along the first axis, plus the number in
+    each share times the boxes along the next axis.
     """
     sigma = options["sigma"]
     if np.ndim(sigma) == 1 and total != len(np.asarray(positions)):  # for these and all others
@@ -99,7 +99,7 @@ def deal(
 
 
 def _joined(shares: Sequence[Share]) -> Share:
-    """Shares in blocks of particles as one; blocks stand in the order of the particles."""
+    """Shares of several blocks of particles as one, in the order of the blocks."""
     if len(shares) == 1:
         return shares[0]
     keys = np.concatenate([share.keys for share in shares])
@@ -134,7 +134,7 @@ def draw(
     combine: str,
     threads: int | None,
 ) -> np.ndarray:
-    """Combine with a box, in place, its shares in all blocks of particles."""
+    """Combine a box, in place, with its shares of all blocks of particles."""
     share = _joined(shares)
     about = share.about
     n = len(about.centres)

@@ -1,7 +1,7 @@
 """Conjugate gradients for N x = b, with N symmetric and positive semidefinite.
 
-N and an approximation M of its inverse are given as products. Sums run in numpy, which adds in an
-order of its own, never through a BLAS, whose order depends on its threads.
+N and an approximation M of its inverse are given as functions that multiply. Sums are computed by
+numpy in its fixed order, never by a BLAS, whose order depends on its threads.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def conjugate_gradients(
         N and M times a vector.
     b : array (n,)
     done : callable
-        Asked before each step; the residual it sees is 0 for numbers that are not free.
+        Called before each step; the residual is 0 for numbers that are not free.
     max_products : int
-        Products with N at most, but for that of the start.
+        Largest number of products with N, without that of the start.
     start : array (n,), optional
-        Where to begin; 0 for numbers that are not free.
+        Starting point; 0 for numbers that are not free.
     free : bool array (n,), optional
-        The others stay 0; M belongs to the free ones.
+        Which numbers are free. The others stay 0; M is for the free ones.
     """
     x = np.zeros_like(b) if start is None else start.copy()
     left = b.copy() if start is None else b - multiply(x)

@@ -1,7 +1,7 @@
 """Dense factors of up to a few thousand rows: of normal equations, or of the field itself.
 
-They are made by compiled code of this package rather than by LAPACK, whose bits depend on the
-number of threads of its BLAS.
+Kernels of this package compute them, not LAPACK, whose bits depend on the number of threads of its
+BLAS.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .conjugate_gradients import norm
 _PANEL = 32  # columns
 _ROWS = 64  # rows that a thread takes at once
 _STEPS = 4  # of inverse iteration
-_RANK = 1e-12  # part of the longest column: what columns add beyond others must be longer
-_NOTHING = 2.0 * float(np.finfo(np.float64).eps)  # what rounding leaves of a column, per root of m
+_RANK = 1e-12  # smallest part of a column, relative to the longest, that others do not span
+_NOTHING = 2.0 * float(np.finfo(np.float64).eps)  # rounding error of a column, per root of m
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Factor:
     rows : array
     size : int
     pivots : array (size,)
-        What each diagonal entry had left, before it was raised where it had nothing.
+        The remainder of each diagonal entry, before it was raised to the floor.
     """
 
     rows: np.ndarray
@@ -48,7 +48,7 @@ class Factor:
 
     def smallest(self) -> float:
         """The smallest eigenvalue of L L', from above, by a few steps of inverse iteration."""
-        x = np.cos(np.arange(self.size) ** 2.0)  # has a part of every eigenvector
+        x = np.cos(np.arange(self.size) ** 2.0)  # has a component along every eigenvector
         x /= norm(x)
         value = np.inf
         for _ in range(_STEPS):
@@ -100,7 +100,7 @@ class Orthogonal:
     factor : Factor
         R' of the columns taken.
     taken : array
-        Which these are, in the order of the factor.
+        Indices of these columns, in the order of the factor.
     definite : bool
         Whether each of the others adds as little as rounding does, and each of these much more.
     """

@@ -1,4 +1,4 @@
-"""Particles on a grid: their sum, its adjoint and gradients, and fits of all that they have."""
+"""GaussianField: particles on a grid, their sum, adjoint, gradients and fits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .refinement import Refinement, refine
 
 
 class GaussianField(LinearMap):
-    """Particles on a grid, planned once and used often: render, adjoint, gradients, fits.
+    """Particles on a grid, prepared once and used often: render, adjoint, gradients, fits.
 
     Parameters
     ----------
     grid_or_shape, positions, sigma, covariance, tol, radius, support, pixel
         As in `render`. Positions and widths are copied.
     threads : int, optional
-        Threads at most for all that the field does. Results do not depend on it.
+        Largest number of threads for all methods. Results do not depend on it.
 
     Raises
     ------
@@ -32,9 +32,9 @@ class GaussianField(LinearMap):
 
     Notes
     -----
-    Planning takes O(n) time, some 30 ns a particle, and in three dimensions 28 bytes a particle,
-    52 with sigmas of their own, 100 with covariances of their own; some 2.5 times that while it
-    lasts.
+    Preparation takes O(n) time, some 30 ns for each particle. In three dimensions a field needs 28
+    bytes for each particle, 52 with individual sigmas, 100 with individual covariances, and some
+    2.5 times as much during preparation.
 
     Examples
     --------
@@ -64,28 +64,28 @@ class GaussianField(LinearMap):
         Parameters
         ----------
         volume : array
-            Real numbers, of the grid's shape; NaN means no node.
+            Real numbers, of the grid's shape; a NaN is a missing node.
         amplitudes : float or array (n,), optional
-            Where to begin; by default what `fit_amplitudes` finds.
+            Starting values; by default the result of `fit_amplitudes`.
         wrt : sequence of str, optional
-            Which of "amplitudes", "positions", "sigmas" (or "covariance") to fit; all by
-            default. One width that serves many particles stays one.
+            Which of "amplitudes", "positions", "sigmas" (or "covariance") to fit; by default all.
+            One width for many particles stays one width.
         weights : array, optional
             Weight of each node, 1 / variance, of the grid's shape.
         mask : array of bool, optional
-            True where there is no node.
+            True where a node is missing.
         tol : float
-            Stop within this many standard errors of the minimum, in root mean square over the
-            parameters.
+            The fit stops within this many standard errors of the minimum, in root mean square over
+            the parameters.
         max_iter : int
-            Steps at most.
+            Largest number of steps.
         progress : bool or callable
             As in `fit_amplitudes`.
 
         Returns
         -------
         Refinement
-            The field where the particles are now, with amplitudes, positions and widths.
+            The field with the fitted particles, and their amplitudes, positions and widths.
 
         Raises
         ------
@@ -94,11 +94,12 @@ class GaussianField(LinearMap):
 
         Notes
         -----
-        Levenberg-Marquardt over the truncated sum; each step is solved by conjugate gradients
-        over the supports, preconditioned by each particle's own block, without a matrix. A
-        step costs two sweeps over the particles and an inner one two more, so a fit some 20 to
-        200 times a `render`. A centre moves by one sigma an axis and step at most. Particles may
-        change places; where two coincide, the data decide no more than their sum.
+        The method is Levenberg-Marquardt over the truncated sum. Each step is solved by conjugate
+        gradients over the supports, preconditioned by the block of each particle, without a matrix.
+        A step costs two sweeps over the particles and each inner step two more, so that a fit costs
+        some 20 to 200 times as much as `render`. In each step a centre moves by at most one sigma
+        along each axis. Particles may exchange places; if two coincide, the data determine only
+        their sum.
 
         Examples
         --------
@@ -142,17 +143,17 @@ class GaussianField(LinearMap):
         volume : array of the grid's shape
             NaN marks a missing node.
         nonnegative : bool
-            Whether amplitudes must not be negative.
+            True: no amplitude may be negative.
         weights : array of the grid's shape, optional
-            Not negative; 1 / variance if errors are to mean something.
+            Not negative; use 1 / variance if the errors are needed.
         mask : bool array of the grid's shape, optional
             True where a node is missing, as in `fit_rois`.
         regularization : float
             Weight of the squared norm of the amplitudes.
         tol : float
-            ``AmplitudeFit.kkt_residual`` at which the fit ends.
+            Value of ``AmplitudeFit.kkt_residual`` at which the fit stops.
         max_iter : int
-            Products with the matrix at most; the result says whether they sufficed.
+            Largest number of products with the matrix. The status says whether they were enough.
         progress : bool or callable
             True shows a tqdm bar; a callable gets ``(done, 100)``.
 
@@ -168,23 +169,23 @@ class GaussianField(LinearMap):
 
         Notes
         -----
-        The Gram matrix, 12 bytes an entry, and an approximate inverse of it take most of the time;
-        then ten iterations or so do. A fit of 1e5 particles in 128**3 nodes, sigma 1, 184
-        neighbours each, takes some 2 s on two cores, and one of 1e4 0.05 s. Beyond 3e8 entries
-        products are sweeps over the grid, which need no memory and hundreds of iterations.
+        The Gram matrix, with 12 bytes for each entry, and an approximate inverse of it take most of
+        the time; then about ten iterations are enough. A fit of 1e5 particles in 128**3 nodes
+        (sigma 1, 184 neighbours each) takes some 2 s on two cores, and one of 1e4 particles 0.05 s.
+        With more than 3e8 entries, products are sweeps over the grid, which need no memory and
+        hundreds of iterations.
 
-        In crowds, from about one particle per sigma**d on, the normal equations are so ill
-        conditioned that iterations do not end. There up to 4096 particles are solved by a dense
-        factor of the matrix, and where that has lost its digits by one of the field itself, if
-        nodes times the square of particles are below 4e9. Nonnegative amplitudes of up to 20000
-        particles are found by an active set, as long as no more than 4096 are above 0; 3000
-        particles, 1000 of them above 0, take some seconds. Where there are more, steps that are
-        projected to amplitudes of 0 or more lessen the residual until ``max_iter``, and
-        ``kkt_residual`` tells how far they came. Nonnegative amplitudes never fit worse than
-        amplitudes of 0.
+        In crowded fields, from about one particle per sigma**d on, the normal equations are so ill
+        conditioned that iterations do not converge. For up to 4096 particles a dense factor of the
+        matrix is then used, and if that is not accurate enough, one of the field itself, provided
+        that the number of nodes times the square of the number of particles is below 4e9.
+        Nonnegative amplitudes of up to 20000 particles are found by an active set, if at most 4096
+        of them are above 0; 3000 particles, 1000 of them above 0, take some seconds. With more
+        particles, projected steps reduce the residual until ``max_iter``, and ``kkt_residual``
+        shows how far the minimum is. Nonnegative amplitudes never fit worse than amplitudes of 0.
 
-        Particles at the same place share their amplitude in some way. The result keeps
-        the matrix until its errors are asked for.
+        Of particles at the same position only the sum of the amplitudes is determined. The result
+        keeps the matrix until its errors are computed.
 
         References
         ----------
@@ -221,21 +222,21 @@ class GaussianField(LinearMap):
         volume : array of the grid's shape
             Not negative; NaN marks a missing node.
         amplitudes : float or (n,)
-            Not negative. What is 0 stays 0.
+            Not negative. An amplitude of 0 stays 0.
         rule : {"mlem", "smart"}
             ``a (A'W(v / Aa) / A'W1)**relaxation``, which with relaxation 1 never lowers the Poisson
             likelihood of v and keeps its sum; or ``a exp(relaxation A'W log(v / Aa) / A'W1)``.
         relaxation : float
-            Positive; more than 1 may overshoot.
+            Positive; a value above 1 may overshoot.
         weights : array of the grid's shape, optional
-            W, not negative; 1 without.
+            W, not negative; by default 1.
 
         Returns
         -------
         array (n,)
-            New amplitudes. A node where A a is 0 tells nothing (0/0 counts as 0, its
-            logarithm as 0); a particle that no node sees keeps its amplitude. With "smart"
-            a node of value 0 puts out every particle that sees it.
+            New amplitudes. A node where A a is 0 has no effect (0/0 counts as 0, and so does its
+            logarithm); a particle without valid nodes keeps its amplitude. With "smart" a node of
+            value 0 sets every particle whose support contains it to 0.
 
         Raises
         ------

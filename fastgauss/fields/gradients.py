@@ -1,4 +1,4 @@
-"""Derivatives of sums over a field to amplitudes, positions and widths, in the caller's units.
+"""Derivatives of sums over a field by amplitudes, positions and widths, in the caller's units.
 
 The kernels give, for each particle and a volume v, the sums of v f and of v times the derivatives
 of f in index units (``kernels/fields/axis_aligned.py``), or the moments of v f in whitened
@@ -39,7 +39,7 @@ def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
 
 
 def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
-    """Half the sum of squares of a volume, the same for any number of threads."""
+    """Half the sum of squares of a volume, with the same bits for any number of threads."""
     if not volume.size:
         return 0.0
     flat, _ = layout_of(volume, plan.grid)
@@ -59,7 +59,7 @@ def packed(ndim: int) -> np.ndarray:
 
 
 def sorted_back(plan: Plan, rows: np.ndarray) -> np.ndarray:
-    """Rows of the plan in the caller's order; a common one is repeated."""
+    """Rows of the plan in the caller's order; a common row is repeated."""
     if len(rows) != plan.n:
         return np.broadcast_to(rows, (plan.n, *rows.shape[1:]))
     back = np.empty_like(rows)
@@ -73,7 +73,7 @@ def factors(plan: Plan) -> np.ndarray:
 
 
 def _by_position(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Derivatives (n, d) to positions."""
+    """Derivatives (n, d) by positions."""
     ndim = plan.grid.ndim
     by_centre = sums[:, 4 - ndim : 4]
     if plan.turned:
@@ -83,7 +83,7 @@ def _by_position(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray) -> np.nda
 
 
 def _by_sigma(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple) -> np.ndarray:
-    """Derivatives to sigmas, of the shape that the caller gave: one for several is their sum."""
+    """Derivatives by sigmas, in the shape that the caller gave: for a common sigma their sum."""
     ndim = plan.grid.ndim
     each = sums[:, 7 - ndim : 7] * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
     if len(shape) == 2:
@@ -95,7 +95,7 @@ def _by_sigma(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
 def _by_covariance(
     plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
 ) -> np.ndarray:
-    """Derivatives to covariances, symmetric: of the matrix's elements, each by itself."""
+    """Derivatives by covariances, symmetric: each element of the matrix counts separately."""
     back = np.linalg.inv(factors(plan))
     inner = sums[:, packed(plan.grid.ndim)] * (0.5 * amplitudes[:, np.newaxis, np.newaxis])
     spacing = np.array(plan.grid.spacing)
@@ -111,7 +111,7 @@ def derivatives(
     shapes: dict[str, tuple],
     threads: int | None,
 ) -> dict[str, np.ndarray]:
-    """Derivatives of sum(volume * field) to each of the named parameters, shaped alike."""
+    """Derivatives of sum(volume * field) by each of the named parameters, in their shapes."""
     sums = sweeps.gather(plan, volume, threads, derivatives=names != ("amplitudes",))
     result = {}
     for name in names:

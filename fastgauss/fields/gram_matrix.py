@@ -1,4 +1,4 @@
-"""Gram matrices of a plan: built by rows on several threads, in the plan's order of particles."""
+"""Gram matrices A'A of a plan: built by rows on several threads, in the order of the plan."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 _CHUNK = 512  # rows
-_MOST_PADDED = 8.0  # grids that weights may fill for periodic axes
+_MOST_PADDED = 8.0  # largest size of weights repeated for periodic axes, in grids
 
 
 class Rows(NamedTuple):
     """A sparse square matrix by rows, columns and rows in the order of a plan."""
 
     starts: np.ndarray  # (n + 1,) int64
-    columns: np.ndarray  # int32 where that suffices
+    columns: np.ndarray  # int32 if that is enough
     values: np.ndarray
 
     @property
@@ -63,13 +63,13 @@ def _cells(plan: Plan) -> kernels.Cells:
     starts = np.concatenate([[0], np.cumsum(counts)])
     reaches = np.zeros((len(counts) // int(tiles[-1]), 3))
     reaches[:, lead:] = reach
-    if len(half) > 1:  # particles of a row of tiles stand together
+    if len(half) > 1:  # particles of a row of tiles are contiguous
         bounds = starts[:: tiles[-1]]
         some = np.flatnonzero(np.diff(bounds))
         reaches[some, lead:] = np.maximum.reduceat(half, bounds[some], axis=0)
     ones = (1,) * lead
     periods = tuple(np.where(grid.periodic, shape, 0).tolist())
-    around = 4.0 * reach + edges + 2.0 >= shape  # a tile would be met from both its sides
+    around = 4.0 * reach + edges + 2.0 >= shape  # a tile would be visited from both sides
     return kernels.Cells(
         ones + grid.shape,
         (0,) * lead + periods,

@@ -1,14 +1,14 @@
-"""The least misfit of a field's amplitudes: which method, and whether its result can be trusted.
+"""Least squares for the amplitudes of a field: choice of the method, and proof of convergence.
 
-Conjugate gradients and block pivoting take a few products with the normal equations where
-particles keep some distance. In crowds they do not get there, and what they call a small gradient
-may belong to a misfit far above the least: with g the gradient and K the matrix, the misfit is
-g'(1/K)g above it. That is bounded by g'Mg / smallest, M an approximate inverse and ``smallest`` an
-estimate of the smallest eigenvalue of MK. Where the bound is not met, or where a block of
-neighbours says that K has eigenvalues that no product would show, up to some thousand particles
-are solved by dense factors: Cholesky's of K; a reflection of the field itself where K has lost its
-digits; an active set where amplitudes must not be negative. All are corrected by the gradient of
-the true misfit (``fields/misfit.py``) until nothing is left to correct.
+If particles are not too close, conjugate gradients and block pivoting need a few products with the
+normal equations. In crowded fields they do not converge, and a small gradient may belong to a
+misfit far above the minimum: with g the gradient and K the matrix, the misfit is g'(1/K)g above it.
+This is bounded by g'Mg / smallest, with M an approximate inverse and ``smallest`` an estimate of
+the smallest eigenvalue of MK. If the bound is not met, or if a block of neighbours shows that K has
+eigenvalues that products would not show, up to some thousand particles are solved by dense factors:
+the Cholesky factor of K; Householder reflections of the field itself where K is not accurate
+enough; an active set where amplitudes must not be negative. All results are corrected by the
+gradient of the true misfit (``fields/misfit.py``) until the corrections vanish.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from .normal_equations import GramSystem, SweepSystem
 
 System = GramSystem | SweepSystem
 
-_DENSE = 4096  # particles whose normal equations are factorised where conjugate gradients fail
-_MANY = 20_000  # particles among which an active set looks for the few above 0
-_ATTEMPT, _EXCHANGE = 100, 40  # products before a dense factor, or an active set, takes over
+_DENSE = 4096  # largest number of particles for a dense factor, if conjugate gradients fail
+_MANY = 20_000  # largest number of particles for an active set
+_ATTEMPT, _EXCHANGE = 100, 40  # products before a dense factor, or an active set, is used instead
 _SHIFT = 1e-13  # added to the diagonal of 1 of K where it is factorised
 _REFLECTED, _NUMBERS = 4e9, 2e7  # nodes times particles squared, and times particles, for QR
-_SMALL = 1e-5  # an eigenvalue, or a pivot, below which dense factors are the better way
-_WEAK = 1e-10  # a pivot below: K does not know it to six digits
-_GAP = 1e-7  # of the square: how far it may be above the least
-_NOISE = 1e-14  # of the volume's norm: a residual below is rounding
-_CORRECTION = 1e-4  # part of a gradient that a correction leaves
-_AGAIN = 4  # solutions by reflections, each of what the last one leaves
-_EXACT = 1e-12  # of the volume's norm: a residual that is nothing
-_FINE = 1e-6  # of the volume's norm: a residual below which K has lost its digits
+_SMALL = 1e-5  # eigenvalue or pivot below which dense factors are better
+_WEAK = 1e-10  # pivot below which K has less than six digits of it
+_GAP = 1e-7  # of the square: largest distance from its minimum
+_NOISE = 1e-14  # of the norm of the volume: a smaller residual is rounding
+_CORRECTION = 1e-4  # part of a gradient that remains after a correction
+_AGAIN = 4  # solutions by reflections, each of the remainder of the last one
+_EXACT = 1e-12  # of the norm of the volume: a residual that counts as 0
+_FINE = 1e-6  # of the norm of the volume: for a smaller residual K is not accurate enough
 _ROUNDED = 1e-6  # part of the square that may come from rounding
-_CROWD = 0.1  # median pivot of particles beyond which pivoting does not get to an end
+_CROWD = 0.1  # median pivot of particles above which block pivoting does not converge
 
 
 class Outcome(NamedTuple):
-    """Where the misfit is least, as far as ``status`` says so."""
+    """The result of a fit; ``status`` says whether its misfit is the smallest."""
 
     point: Point
     products: int
@@ -57,12 +57,12 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Goal:
-    """When a fit ends."""
+    """The condition under which a fit ends."""
 
     tol: float
     max_iter: int
     size: float  # norm of the gradient at 0
-    noise: float  # square of a residual that is rounding
+    noise: float  # square of a residual that counts as rounding
     tell: Callable[[float], None]  # gets residuals relative to ``size``
 
     def done(self, left: np.ndarray, _: float) -> bool:
@@ -72,7 +72,7 @@ class Goal:
         return residual <= self.tol * self.size
 
     def reached(self, point: Point, left: np.ndarray, slope: float, smallest: float) -> bool:
-        """Whether a point's gradient, and what it says of the misfit, are small enough."""
+        """Whether the gradient at a point, and the distance from the minimum, are small enough."""
         near = slope <= smallest * (_GAP * point.square + self.noise)
         return near and norm(left) <= self.tol * self.size
 
@@ -97,7 +97,7 @@ def solve(
 
 
 def _at_hand(system: System, most: int) -> GramSystem | None:
-    """The system if its matrix is at hand and of at most so many particles."""
+    """The system if its matrix is stored and has at most so many particles."""
     return system if isinstance(system, GramSystem) and system.rows.size <= most else None
 
 
@@ -130,7 +130,7 @@ def _correct(
     products: int,
     smallest: float,
 ) -> Outcome:
-    """Correct x by the true gradient as long as that lessens the misfit and is needed."""
+    """Correct x by the true gradient while this is needed and reduces the misfit."""
     point = misfit.at(x)
     if not point.square < misfit.zero.square:
         point = misfit.zero
@@ -162,7 +162,7 @@ def _correct(
 def _densely(
     system: GramSystem, misfit: Misfit, goal: Goal, x: np.ndarray, products: int
 ) -> Outcome:
-    """By a Cholesky factor; by reflections where K has lost digits and the field is small."""
+    """Solve by a Cholesky factor; by reflections if K is too inaccurate and the field is small."""
     factor = system.factor(_SHIFT)
     weak = factor.smallest() < _WEAK
     if weak:
@@ -174,7 +174,7 @@ def _densely(
 
 
 class _Seen(NamedTuple):
-    """The nodes that any particle sees."""
+    """The nodes in the support of any particle."""
 
     columns: np.ndarray  # (n, nodes), scaled and weighted; the regularization's rows at the end
     nodes: np.ndarray
@@ -206,7 +206,7 @@ def _seen(system: GramSystem, misfit: Misfit, chosen: np.ndarray) -> _Seen | Non
 def _reflect(
     system: GramSystem, misfit: Misfit, point: Point, chosen: np.ndarray, seen: _Seen
 ) -> tuple[Point, dense_factors.Orthogonal]:
-    """Solve for some particles by reflections, and again for what that leaves."""
+    """Solve for some particles by reflections, and again for the remainder."""
     factors = dense_factors.orthogonal(seen.columns)
     for _ in range(_AGAIN):
         right = np.zeros(seen.columns.shape[1])
@@ -330,7 +330,7 @@ def _judge(point: Point, products: int, goal: Goal) -> Outcome:
 
 
 def _is_trusted(system: GramSystem, point: Point, smallest: float, goal: Goal) -> bool:
-    """Whether what pivoting found is the minimum to the misfit's digits."""
+    """Whether the result of block pivoting is the minimum to the accuracy of the misfit."""
     left = optimality(point.x, point.gradient)
     face = np.where(point.x > 0.0, left, 0.0)
     slope = dot(face, system.precondition(face)) + dot(left - face, left - face)

@@ -4,9 +4,9 @@ Minimise a loss 0.5 r'Wr with Gauss-Newton matrix N = J'WJ and gradient g = J'Wr
 
     (N + damping D) step = -g,    D = diag N,
 
-by conjugate gradients, preconditioned by the blocks of N that belong to one particle, which is what
-is left of N where particles do not overlap. It is solved as far as it can be trusted: to a
-tenth at first, to a hundredth near the minimum. The damping follows the gain, the loss's fall by
+by conjugate gradients, preconditioned by the diagonal blocks of N, one for each particle; without
+overlaps N consists of these blocks. The residual of this solution is a tenth at first and a
+hundredth near the minimum. The damping follows the gain ratio, the decrease of the loss divided by
 that of its quadratic model (Nielsen 1999, IMM-REP-1999-05, eq. 2.16).
 
 Convergence is judged by the Newton decrement: sqrt(-g'step) is the distance to the minimum in
@@ -27,11 +27,11 @@ from .conjugate_gradients import Product, conjugate_gradients, dot
 _MOST_INNER = 60  # steps of conjugate gradients
 _FIRST_DAMPING = 1e-3
 _MOST_DAMPING = 1e12
-_TINY = 1e-10  # of a dimensionless step: what rounding leaves
+_TINY = 1e-10  # of a dimensionless step: smaller ones are rounding
 
 
 class Local(Protocol):
-    """A loss at one point, as the descent needs it; vectors are in dimensionless steps."""
+    """A loss at one point, as the descent uses it; vectors are in dimensionless steps."""
 
     loss: float
     variance: float  # of a residual, for the decrement
@@ -55,7 +55,7 @@ class Local(Protocol):
 
 
 class Descent(NamedTuple):
-    """Where a descent ended."""
+    """The result of a descent."""
 
     local: Any
     iterations: int

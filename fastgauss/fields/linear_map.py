@@ -1,23 +1,21 @@
-"""Sums of truncated Gaussians on a regular grid, their adjoint and their gradients.
+"""The linear map from amplitudes to a grid, A: sums, adjoint, gradients, Gram matrix, operators.
 
 With amplitudes a, centres c and profiles f of peak 1 the field is
 
     F(i) = sum over p of a_p f_p(i) [i in the support of p],
 
-linear in a: F = A a. A particle's support is the nodes within ``radius`` sigmas of its centre
-along each axis (box), or within that distance (sphere). What is left out is less than
-``tol`` of a particle's amplitude at any node, so that
+linear in a: F = A a. A particle's support is the nodes within ``radius`` sigmas of its centre along
+each axis (box), or within that distance (sphere). The omitted part of a particle is less than
+``tol`` times its amplitude at any node, so that
 
     |F(i) - untruncated sum| <= tol * sum of |a_p| over the particles that leave node i out
 
-(on a periodic axis: over the images of particles, each of which is one more).
+(on a periodic axis the images of a particle count as particles).
 
-The adjoint A' and all derivatives are those of this truncated sum, to the last digit: the
-gradient of a loss is the exact derivative of the loss that is computed. A node that enters or
-leaves a support makes F jump by up to tol * |a_p|; the gradient knows nothing of these jumps.
-
-Every sum runs in an order that depends on the particles and the grid alone, never on the
-number of threads.
+The adjoint A' and all derivatives are those of this truncated sum, except for rounding: the
+gradient of a loss is the exact derivative of the computed loss. When a node enters or leaves a
+support, F jumps by up to tol * |a_p|; the gradient does not contain these jumps. The order of every
+sum depends only on the particles and the grid, not on the number of threads.
 """
 
 from __future__ import annotations
@@ -47,9 +45,9 @@ class LinearMap:
     ----------
     grid : Grid
     plan : Plan
-        Particles in the order in which kernels meet them.
+        Particles in the order in which kernels process them.
     threads : int or None
-        Threads at most; None for the default of the process.
+        Largest number of threads; None for the default of the process.
     """
 
     def __init__(
@@ -100,7 +98,7 @@ class LinearMap:
         return ((full * unit)[:, :1] if alike else full * unit).reshape(shape)
 
     def moved(self: MapType, positions: ArrayLike, widths: ArrayLike) -> MapType:
-        """A field with other positions and widths, all else alike.
+        """A field with other positions and widths and the same options.
 
         Examples
         --------
@@ -169,17 +167,16 @@ class LinearMap:
         amplitudes : float or array (n,)
             Peak heights.
         wrt : {"amplitudes", "positions", "sigmas", "covariance"} or a sequence of them
-            What to differentiate by; "sigmas" of a field of sigmas, "covariance" of one of
-            covariances.
+            The parameters of the derivatives; "sigmas" for a field of sigmas, "covariance" for a
+            field of covariances.
 
         Returns
         -------
         loss : float
         gradient : array or dict of arrays
-            For one name an array, for a sequence a dict by name. Each is shaped like the
-            argument it belongs to; where one width serves many particles or axes it is
-            the derivative to that one number. Every element of a covariance counts by itself,
-            so that the gradient is symmetric.
+            For one name an array, for a sequence a dict by name. Each array has the shape of its
+            argument; for one width of many particles or axes it is the derivative by that number.
+            Every element of a covariance counts separately, so that the gradient is symmetric.
 
         Raises
         ------
@@ -188,9 +185,9 @@ class LinearMap:
 
         Notes
         -----
-        The exact derivative of the truncated sum; jumps of a support are no part of it. Takes
-        a copy of the volume for the residual, and a `render` and an `adjoint`; all parameters
-        at once cost one and a half times the adjoint.
+        This is the exact derivative of the truncated sum, without the jumps at the border of a
+        support. It needs a copy of the volume for the residual, and the time of a `render` and an
+        `adjoint`; all parameters together cost one and a half times the adjoint.
 
         Examples
         --------
@@ -209,14 +206,15 @@ class LinearMap:
         sweeps.scatter(self.plan, residual, heights, "sum", self.threads)
         loss = gradients.half_square(residual, self.plan, self.threads)
         shapes = {"amplitudes": (len(self),), **self._shapes}
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond the range they are infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # out of range they are infinite
             found = gradients.derivatives(self.plan, residual, heights, names, shapes, self.threads)
         return loss, found[wrt] if isinstance(wrt, str) else found
 
     def as_sparse(self) -> Any:
         """The matrix A (nodes, n) as scipy.sparse.csc_array, nodes in C order.
 
-        Takes 12 to 16 bytes an entry; one particle has as many entries as nodes in its support.
+        It needs 12 to 16 bytes for each entry; a particle has one entry for each node of its
+        support.
 
         Examples
         --------
@@ -248,9 +246,10 @@ class LinearMap:
     def gram(self) -> scipy.sparse.csr_matrix:
         """A'A (n, n): the sum over the nodes of the product of each two particles.
 
-        Analytic, a product of sums along the axes, for products of profiles on a box; some 25 ns
-        an entry. For spheres and covariances from a list of all nodes. It takes 12 bytes an
-        entry; a particle has some 184 neighbours where 1e5 of sigma 1 share 128**3 nodes.
+        For sigmas and boxes an entry is a product of sums along the axes and takes some 25 ns. For
+        spheres and covariances the entries come from a list of all nodes. The matrix needs 12 bytes
+        for each entry; a particle has some 184 neighbours if 1e5 particles of sigma 1 are in 128**3
+        nodes.
 
         Returns
         -------

@@ -1,8 +1,7 @@
-"""The misfit of a field's amplitudes to a volume, from the volume itself.
+"""The misfit of a field's amplitudes to a volume, computed from the volume itself.
 
-The normal equations know the misfit only as a difference of large numbers. Here it is summed over
-the nodes, and its gradient over what the field leaves of the volume, so that both have digits where
-the fit is close.
+In the normal equations the misfit is a difference of large numbers. Here it is summed over the
+nodes, and its gradient over the residual, so that both are accurate also if the fit is close.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Value = TypeVar("Value", float, np.ndarray)
 
 
 class Point(NamedTuple):
-    """Amplitudes S x, in the order of the system, and what they leave."""
+    """Amplitudes S x, in the order of the system, and their residual."""
 
     x: np.ndarray
     left: float  # weighted sum of squares of the residual

@@ -1,16 +1,16 @@
 """The minimum of x'Kx / 2 - b'x over x >= 0, for K without negative entries, by products with K.
 
 *Block pivoting* (Portugal, Judice & Vicente 1994, Kim & Park 2011) solves K x = b on a face and
-exchanges all numbers that are wrong there: free ones that came out negative, and those at 0 whose
-gradient points inwards. While their count falls that takes few rounds. Where it does not fall,
-cycles are broken by exchanging the last wrong number of each group of neighbours alone, which is
-Murty's rule in each group.
+exchanges all numbers that are wrong: free numbers that became negative, and numbers at 0 whose
+gradient points inwards. While the count of wrong numbers decreases, few rounds are needed. If it
+does not decrease, only the last wrong number of each group of neighbours is exchanged, which is
+Murty's rule in each group and breaks cycles.
 
 *Projection* is modified proportioning with reduced gradient projections (MPRGP, Dostal & Schoeberl
 2005), which lowers the quadratic in each step: conjugate gradients on the face, steps to its
-boundary and along the projected gradient where one would leave it, and steps that set numbers
-free. A step that would leave the face is first tried as a whole and projected; it is kept if the
-quadratic falls.
+boundary and along the projected gradient where one would leave it, and steps that set numbers free.
+A step that would leave the face is first tried as a whole and projected; it is kept if it lowers
+the quadratic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REFRESH = 8  # products on changing faces until their inverse is made anew
 class System(Protocol):
     """A matrix with a diagonal of 1 and an approximate inverse, also of its faces.
 
-    A face is the vectors that are 0 but for their free numbers.
+    A face is the set of vectors that are 0 except for their free numbers.
     """
 
     def multiply(self, x: np.ndarray) -> np.ndarray:

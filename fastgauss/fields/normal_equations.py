@@ -2,8 +2,8 @@
 
 With A the field, W the weights and r the regularization, K = S (A'WA + r) S, where the diagonal S
 makes every diagonal entry of K 1 (Jacobi's preconditioner), and the solution is a = S x. Either K
-is at hand, entry by entry, and with it an approximate inverse from small blocks
-(``kernels/fields/sparse_rows.py``), or its products are sweeps over the grid.
+is stored, entry by entry, with an approximate inverse from small blocks
+(``kernels/fields/sparse_rows.py``), or products with K are sweeps over the grid.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .plan import Plan
 
 _CHUNK = 4096  # rows of a product
 _BLOCK_CHUNK = 256  # rows of blocks
-_BLOCK = 16  # rows that a row of the approximate inverse is made from
+_BLOCK = 16  # rows from which a row of the approximate inverse is made
 _RIDGE = 1e-6  # of the diagonal: what equal particles' blocks are kept from
-_UNSEEN = 1e-280  # a diagonal so small is none
+_UNSEEN = 1e-280  # a smaller diagonal counts as 0
 # Entries up to which the matrix is made, at 12 bytes each. It always pays: 1e5 particles in 128**3
 # nodes, 184 neighbours each, take 10 iterations with it and 450 without, 1e4 take 5 and 84. With
 # 20 to 60 neighbours fits by sweeps took 6 to 30 times longer, spheres and covariances included.
@@ -32,7 +32,7 @@ MOST_ENTRIES = 300_000_000
 
 
 def factors(diagonal: np.ndarray) -> np.ndarray:
-    """S: 1 / sqrt of the diagonal, 0 for particles that no node sees."""
+    """S: 1 / sqrt of the diagonal, 0 for particles without valid nodes."""
     seen = diagonal > _UNSEEN
     return np.where(seen, 1.0 / np.sqrt(np.where(seen, diagonal, 1.0)), 0.0)
 
@@ -70,7 +70,7 @@ class GramSystem:
         return out
 
     def forget_inverse(self) -> None:
-        """Let go of the memory of the approximate inverse."""
+        """Free the memory of the approximate inverse."""
         self._inverse = self._blocks_of = None
 
     def multiply(self, x: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ class GramSystem:
 
     @property
     def pivots(self) -> np.ndarray:
-        """What the neighbours in its block leave of each particle's diagonal entry of 1."""
+        """The pivot of each particle: what the others of its block leave of its diagonal, which is 1."""
         if self._pivots is None:
             self.restrict(np.ones(self.rows.size, dtype=bool))
         assert self._pivots is not None
@@ -153,7 +153,7 @@ class GramSystem:
         thread_pool.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads, report)
 
     def part(self, chosen: np.ndarray) -> GramSystem:
-        """The system of these rows and columns alone; itself if that is all of them."""
+        """The system of these rows and columns; this system if they are all."""
         if len(chosen) == self.rows.size:
             return self
         from scipy.sparse import csr_matrix
@@ -171,7 +171,7 @@ class GramSystem:
         return dense_factors.cholesky(self.rows, shift, floor * shift, self.threads)
 
     def exact_variances(self) -> np.ndarray:
-        """The diagonal of the inverse of K; what rounding hides is that of a tiny pivot."""
+        """The diagonal of the inverse of K; a pivot that is only rounding counts as a tiny one."""
         floor = max(self.rows.size, 1) * float(np.finfo(np.float64).eps)
         return dense_factors.cholesky(self.rows, 0.0, floor, self.threads).inverse_diagonal(
             self.threads
@@ -205,7 +205,7 @@ class SweepSystem:
     def _diagonal(self) -> np.ndarray:
         """The sums of weight times squared profile, which is a profile of 1/sqrt(2) the width.
 
-        With pixels integrated this is near the diagonal, which serves its purpose as well.
+        With integrated pixels this is close to the diagonal, which is enough for scaling.
         """
         particles, support = self.plan.particles, self.plan.support
         narrow = 0.5 if self.plan.turned else np.sqrt(0.5)

@@ -1,8 +1,8 @@
-"""What a field is before any amplitude is known: windows, widths, particles in tile order.
+"""The plan of a field, its geometry: windows, widths, particles in tile order.
 
-The plan is made once, in O(n) time, and copies what it needs: in three dimensions 52 bytes a
-particle with sigmas of its own (centre, sigmas, order), 28 with common ones, 100 with a
-covariance of its own, and two and a half times that while it is made.
+The plan is made once, in O(n) time, and copies what it needs. In three dimensions it needs 52 bytes
+for each particle with individual sigmas (centre, sigmas, order), 28 with common sigmas, 100 with
+individual covariances, and two and a half times as much while it is made.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_
 from ..kernels.simd.lane_types import REGISTER_BITS
 
 SUPPORTS = ("box", "sphere")
-_LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers stay normal numbers
+_LEAST, _MOST = 1e-100, 1e100  # sigma in nodes: its powers are normal numbers
 _MOST_PERIODS = 64
 _MOST_IMAGES = 4096
 
 
 class Plan(NamedTuple):
-    """A field's geometry as its kernels read it."""
+    """The geometry of a field as its kernels read it."""
 
     grid: Grid
     n: int  # particles
@@ -115,7 +115,7 @@ def _covariances(covariance: Any, n: int, grid: Grid) -> np.ndarray:
 
 
 def _tiles(shape: tuple[int, ...], n: int) -> np.ndarray:
-    """Edges of the tiles: no many more tiles than particles, so that few cost little."""
+    """Edges of the tiles: not many more tiles than particles, so that few particles cost little."""
     edges = np.full(len(shape), TILE)
     while math.prod(-(-max(n_k, 1) // int(e)) for n_k, e in zip(shape, edges, strict=True)) > max(
         4096, 2 * n
@@ -147,7 +147,7 @@ def make_geometry(
     support: str,
     pixel: str,
 ) -> Geometry:
-    """Check where particles are and how wide."""
+    """Check positions and widths of particles."""
     sphere = check.choice("support", support, SUPPORTS) == "sphere"
     integrate = check.choice("pixel", pixel, ("sample", "integrate")) == "integrate"
     reach = radius_of(tol, radius)
@@ -175,10 +175,10 @@ def make_geometry(
 
 
 class Tiled(NamedTuple):
-    """Which particles stand where in the order of tiles."""
+    """The order of particles by tile."""
 
     keys: np.ndarray  # (n,) tile of each particle, as given
-    order: np.ndarray  # (n,) whose particle stands here
+    order: np.ndarray  # (n,) index of the particle at this place
     centres: np.ndarray  # (n, d) in that order
     first: np.ndarray  # (layers + 1,) where each layer of tiles along the first axis begins
     edge: int  # nodes of the first axis in a layer
@@ -201,7 +201,7 @@ def by_tile(grid: Grid, centres: np.ndarray, total: int) -> Tiled:
 
 
 def as_plan(grid: Grid, about: Geometry, particles: Particles) -> Plan:
-    """The plan of particles that are in the order of tiles; ``about`` says what they are."""
+    """The plan of particles in the order of tiles; ``about`` is their geometry."""
     nodes = np.minimum(2.0 * about.longest + 1.0, np.array(grid.shape))
     stride = -(-(int(nodes.max(initial=0.0)) + ROOM) // 16) * 16
     return Plan(
@@ -241,7 +241,7 @@ def make_plan(
 
 
 def _check_periods(grid: Grid, half: np.ndarray) -> None:
-    """Refuse windows that wrap around an axis again and again: cost has to end."""
+    """Refuse windows that wrap around an axis too often, which would take too long."""
     for axis, (n, wraps) in enumerate(zip(grid.shape, grid.periodic, strict=True)):
         if wraps and n and 2.0 * half[axis] > _MOST_PERIODS * n:
             raise ValueError(
@@ -260,7 +260,7 @@ def _check_periods(grid: Grid, half: np.ndarray) -> None:
 
 
 def fits_in_place(array: np.ndarray) -> bool:
-    """Whether kernels can work on this array as it lies: rows contiguous, axes forward."""
+    """Whether kernels can use this array in place: rows contiguous, axes forward."""
     strides = array.strides
     return (
         array.dtype.isnative
@@ -280,7 +280,7 @@ def _three(values: Sequence[Any], fill: Any) -> tuple[Any, Any, Any]:
 
 
 def contiguous_layout(grid: Grid) -> Layout:
-    """The layout of a C-ordered array of the grid's shape, wherever it may lie."""
+    """The layout of a C-ordered array of the grid's shape, for any alignment."""
     steps = [math.prod(grid.shape[k + 1 :]) for k in range(grid.ndim)]
     shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
     return Layout(shape, _three(steps, 0), -1, periodic, (0, 0, 0), shape, 0)

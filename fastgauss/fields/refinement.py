@@ -1,13 +1,14 @@
-"""Positions, widths and amplitudes of all particles of a field together, from a volume.
+"""Refinement: positions, widths and amplitudes of all particles of a field, from a volume.
 
 The parameters of particle p move in steps without dimension: its centre by sigma t, its sigma to
 sigma exp(s), its amplitude by a unit common to all. A full covariance C = L L' moves by L t and to
-L exp(S) L' with S symmetric. In these the columns of the Jacobian are those that the kernels give
-(``kernels/fields/axis_aligned.py``, ``kernels/fields/full_covariance.py``), times the amplitude:
+L exp(S) L' with S symmetric. For these steps, the columns of the Jacobian are those that the
+kernels give (``kernels/fields/axis_aligned.py``, ``kernels/fields/full_covariance.py``), times the
+amplitude:
 
     J = B diag(scale) E,    B' = gather,  B = tangent,
 
-with E constant: it picks the parameters that are free and says which widths are one number.
+with E constant: it selects the free parameters and the widths that are one number.
 """
 
 from __future__ import annotations
@@ -34,24 +35,25 @@ _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
 
 @dataclass(frozen=True, eq=False)
 class Refinement(Generic[MapType]):
-    """What `GaussianField.refine` found.
+    """The result of `GaussianField.refine`.
 
     Attributes
     ----------
     field : GaussianField
-        The particles where they are now.
+        The field with the fitted particles.
     amplitudes : array (n,)
     positions : array (n, d)
-        Where the steps led, not wrapped on periodic axes.
+        The fitted positions, not wrapped on periodic axes.
     sigmas : array
-        Shaped like the sigma that the field was made with; None for a field of covariances.
+        In the shape of the `sigma` of the field; None for a field of covariances.
     covariance : array
-        Shaped like the covariance that the field was made with; None for a field of sigmas.
+        In the shape of the `covariance` of the field; None for a field of sigmas.
     residual_norm : float
-        Square root of the (weighted) sum of squares that is left.
+        Square root of the (weighted) sum of squared residuals.
     iterations : int
     status : Status
-        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` says it in words.
+        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` is a sentence that says
+        so.
 
     Examples
     --------
@@ -93,7 +95,7 @@ class _Free:
 
 @dataclass(frozen=True)
 class _State:
-    """Where all particles are, in the caller's order; widths as the caller shapes them."""
+    """Positions and widths of all particles, in the caller's order and shapes."""
 
     amplitudes: np.ndarray
     positions: np.ndarray
@@ -123,7 +125,7 @@ def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) ->
 
 
 class _Refused:
-    """A step to where no field can be: widths out of range, say."""
+    """A step to a state without a field, for example with widths out of range."""
 
     loss = math.inf
 
@@ -149,7 +151,7 @@ class _Local:
         self._made: tuple | None = None
 
     def _make(self) -> tuple:
-        """Scale, gradient and blocks, made when first asked: a step refused needs none."""
+        """Scale, gradient and blocks, made when first used: a refused step needs none."""
         if self._made is None:
             plan, free = self.field.plan, self.job.free
             scale = self.job.scale(plan, self.state)
@@ -205,13 +207,13 @@ class _Local:
     def moved(self, step: np.ndarray) -> _Local | _Refused:
         try:
             return _Local(self.job, self.job.moved(self.field.plan, self.state, step))
-        except (ValueError, np.linalg.LinAlgError):  # no field can be there
+        except (ValueError, np.linalg.LinAlgError):  # there is no field at this state
             return _Refused()
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays the same during a refinement."""
+    """The data of a refinement, the same for all steps."""
 
     first: LinearMap  # the field at the start
     data: Data
@@ -219,7 +221,7 @@ class _Job:
     unit: float  # of amplitude steps
     variance: float  # of a residual of weight 1, where weights say so
     threads: int | None
-    work: np.ndarray  # of the grid's shape: its pages are touched for the first time once
+    work: np.ndarray  # of the grid's shape, made once: new memory costs page faults
 
     @property
     def size(self) -> int:

@@ -1,6 +1,6 @@
-"""Particles drawn on a grid: sums, maxima and unions of truncated Gaussians.
+"""Rendering of particles on a grid: sums, maxima and unions of truncated Gaussians (`render`).
 
-The mathematics stands in ``fields/linear_map.py``.
+The mathematics is explained in ``fields/linear_map.py``.
 """
 
 from __future__ import annotations
@@ -40,35 +40,37 @@ def render(
     Parameters
     ----------
     grid_or_shape : Grid or tuple of int
-        Where the nodes lie; a shape means spacing 1 and origin 0.
+        The positions of the nodes; a shape means spacing 1 and origin 0.
     positions : array (n, d)
-        Centres in the grid's coordinates, one column for each axis of the array, of any real
-        dtype; anywhere, also outside the grid.
+        Centres in the grid's coordinates, one column for each axis of the array, of any real dtype.
+        They may lie outside the grid.
     amplitudes : float or array (n,)
         Peak heights.
     sigma : float or array (d,), (1, d), (n, 1) or (n, d)
-        Standard deviations in the grid's unit of length. Shape (d,) is one an axis, as is (1, d);
-        it is refused where there are d particles, whose widths it could be.
+        Standard deviations in the grid's unit of length. Shapes (d,) and (1, d) are one width for
+        each axis; (d,) is refused if there are d particles, because it could also be one width for
+        each particle.
     covariance : array (d, d) or (n, d, d), optional
-        Covariances, which replace `sigma`: turned ellipsoids.
+        Covariances, in place of `sigma`, for ellipsoids in any orientation.
     tol : float
-        A particle is drawn out to sqrt(-2 log(tol)) sigmas; what is left out is below
-        ``tol`` of its amplitude at every node.
+        A particle is drawn out to sqrt(-2 log(tol)) sigmas; the omitted part is below ``tol`` times
+        its amplitude at every node.
     radius : float, optional
-        That radius in sigmas; replaces `tol`, which then is exp(-radius**2 / 2).
+        The radius in sigmas, in place of `tol`, which is then exp(-radius**2 / 2).
     support : {"box", "sphere"}
         Nodes within the radius along each axis, or within that distance in sigmas.
     pixel : {"sample", "integrate"}
-        Value at the node, or its mean over the cell of one spacing around it. Exact but for
-        covariances, where it is exact along the last axis and a 5-point quadrature along the
-        others (see ``fastgauss.kernels.models.profiles``).
+        The value at the node, or its mean over the cell of one spacing around the node. The mean is
+        exact, except with covariances: there it is exact along the last axis and a 5-point
+        quadrature along the others.
     combine : {"sum", "max", "union"}
-        How a particle p meets the value v of a node: v + p, max(v, p), 1 - (1 - v) (1 - p).
+        The combination of a particle p with the value v of a node: v + p, max(v, p), 1 - (1 - v) (1
+        - p).
     out : array, optional
-        Array of float32 or float64 of the grid's shape that the particles are combined with,
-        in place. Without it a float64 array that begins at 0.
+        Array of float32 or float64 of the grid's shape with which the particles are combined, in
+        place. By default a new float64 array of zeros.
     threads : int, optional
-        Threads at most. The result does not depend on it.
+        Largest number of threads. The result does not depend on it.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 
@@ -80,20 +82,21 @@ def render(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or value; nothing has been written then.
+        If an argument is of the wrong kind, shape or value; `out` is then unchanged.
 
     Notes
     -----
-    Cost is proportional to the particles and the nodes in a support, not to the grid. On one
-    AVX-512 core 2.3e9 nodes a second in float64 and 2.8e9 in float32 for products of profiles
-    while the grid stays in cache; sigmas of their own cost a particle nothing. A covariance
-    takes an exponential a node (some 2 ns), and with pixels integrated 20 times as long.
+    The cost is proportional to the number of particles and of nodes in a support, not to the size
+    of the grid. On one AVX-512 core, particles with sigmas are drawn at 2.3e9 nodes a second in
+    float64 and 2.8e9 in float32 while the grid fits into the cache; individual sigmas cost nothing
+    more. A covariance needs an exponential for each node (some 2 ns), and 20 times as long with
+    ``pixel="integrate"``.
 
     An `out` whose last axis is not contiguous is copied and written back.
 
     References
     ----------
-    Greengard & Lee 2004, SIAM Review 46, 443, section 3, for spreading by tables an axis.
+    Greengard & Lee 2004, SIAM Review 46, 443, section 3: tables for each axis.
 
     Examples
     --------

@@ -17,9 +17,9 @@ from ..kernels.numeric.packed_cholesky import packed_size
 from .plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 
 _GATHER_CHUNK = 1024  # particles
-SLABS = 64  # in which a grid is done whose progress is told
-_SMALL = 3e5  # node updates that are done before another thread has woken
-_STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C waits for it
+SLABS = 64  # slabs of a grid whose progress is reported
+_SMALL = 3e5  # node updates that take as long as waking another thread
+_STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C takes effect after it
 
 
 def _team(plan: Plan, threads: int | None) -> int:
@@ -115,7 +115,7 @@ def gather(
 ) -> np.ndarray:
     """Products of each particle with the volume (n, 1), or with its derivatives too (n, K).
 
-    The volume is read as it lies, whatever its dtype, unless its last axis is not contiguous.
+    The volume is read in place, for any dtype, unless its last axis is not contiguous.
 
     Columns are those of ``kernels/fields/axis_aligned.py`` or of
     ``kernels/fields/full_covariance.py``, in index units.

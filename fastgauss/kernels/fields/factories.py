@@ -1,9 +1,9 @@
-"""One particle and one grid, for the caller's own compiled code.
+"""Factories for the caller's own compiled code: paint and project of one particle.
 
-A loop of one's own over particles draws each (``make_paint``) or reads the grid under each
-(``make_project``, its adjoint). Positions and widths are in index units: node i of an axis lies
-at i. The blocks are those of ``field``; their scratch is on the stack, so that a call allocates
-nothing unless its window is wider than some 60 nodes.
+Your own loop over particles draws each of them (``make_paint``) or sums the grid times each of them
+(``make_project``, the adjoint). Positions and widths are in index units: node i of an axis lies at
+i. The functions use the kernels of fields, with scratch memory on the stack, so that a call
+allocates nothing unless its window is wider than some 60 nodes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SUMS = axis_aligned.SUMS
 _STRIDE = 60 + axis_aligned.ROOM  # of tables on the stack
 _TABLE = axis_aligned.TABLES_AT + 2 * axis_aligned.SLOTS * _STRIDE
 _ROW = axis_aligned.SLOTS * _STRIDE
-_MOST_PERIODS = 32.0  # half a window on a periodic axis: a loop must end
-_DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # these tell a dtype
+_MOST_PERIODS = 32.0  # largest half window on a periodic axis, so that the loop ends
+_DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # arrays whose dtype is used
 
 
 @device
@@ -98,7 +98,7 @@ def make_paint(
     support: str = "box",
     periodic: bool | tuple[bool, ...] = False,
 ) -> Callable:
-    """Draw one truncated Gaussian on a grid, for compiled code: `fastgauss.render` of one.
+    """Make a function that draws one truncated Gaussian on a grid, for compiled code.
 
     Parameters
     ----------
@@ -120,15 +120,16 @@ def make_paint(
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    Does nothing where the centre is NaN or infinite, sigma times radius NaN or not positive, or
-    a window longer than 64 periods; writes inside the grid only. A NaN amplitude is written. Two
-    threads must not paint on one grid. Allocates nothing up to windows of 60 nodes along an
-    axis. Particles one after the other give the bits of `fastgauss.render` with the same radius
-    where these come in the order of its tiles, else they agree to rounding.
+    The function does nothing if the centre is NaN or infinite, if sigma times radius is NaN or not
+    positive, or if a window is longer than 64 periods. It writes only inside the grid. A NaN
+    amplitude is written. Two threads must not paint on one grid. It allocates nothing for windows
+    of up to 60 nodes along an axis. Particles one after the other give the bits of
+    `fastgauss.render` with the same radius if they are in the order of its tiles; else they agree
+    except for rounding.
 
     Examples
     --------
@@ -185,14 +186,14 @@ def make_project(
     periodic: bool | tuple[bool, ...] = False,
     derivatives: bool = False,
 ) -> Callable:
-    """Sum of a grid times one truncated Gaussian, the adjoint of `make_paint`.
+    """Make the sum of a grid times one truncated Gaussian, for compiled code: the adjoint.
 
     Parameters
     ----------
     ndim, pixel, support, periodic
         As in `make_paint`.
     derivatives : bool
-        Whether to give the derivatives of the sum too.
+        Whether to return the derivatives of the sum too.
 
     Returns
     -------
@@ -205,12 +206,13 @@ def make_project(
     Raises
     ------
     ValueError
-        When it is made; the function itself never raises.
+        Raised by the factory; the function that it returns never raises.
 
     Notes
     -----
-    0 where `make_paint` does nothing; NaN in the window gives NaN. Thread-safe. Allocates
-    nothing up to windows of 60 nodes along an axis, but for the array of ``derivatives``.
+    The sum is 0 where `make_paint` does nothing; NaN in the window gives NaN. The function is
+    thread-safe. It allocates nothing for windows of up to 60 nodes along an axis, except the array
+    of ``derivatives``.
 
     Examples
     --------

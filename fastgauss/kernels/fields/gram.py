@@ -1,4 +1,4 @@
-"""Overlaps of particles that are products of profiles: the Gram matrix K = A'A.
+"""The Gram matrix K = A'A, overlaps of particles that are products of profiles.
 
 The support of a particle is a box and its value a product of one profile an axis, so that the
 sum over the nodes that two of them share is a product of sums along an axis,
@@ -13,8 +13,8 @@ no exponential. Windows on periodic axes are not wrapped: particle i meets the i
 windows are m n nodes further. (The wrapped profiles are sums over images, and
 sum over k of F_i(k) F_j(k) over one period is the sum over m and all k of f_i(k) f_j(k - m n).)
 
-Neighbours are found by cells, the tiles that the particles are sorted by: eight candidates that
-lie side by side are tried at once. A pair is computed once, from its smaller index, and mirrored.
+Neighbours are found by cells, the tiles by which the particles are sorted: eight contiguous
+candidates are tested at a time. A pair is computed once, at its smaller index, and mirrored.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Cells(NamedTuple):
 class Tables(NamedTuple):
     """Windows [begin, end) of n particles along three axes and their profiles there.
 
-    A particle without a node has windows that meet nothing, from infinity to minus infinity. The
-    axes that a grid lacks have a window of one node and a profile of 1.
+    A particle without a node has empty windows, from infinity to minus infinity. Missing axes of
+    the grid have a window of one node and a profile of 1.
     """
 
     begin: np.ndarray  # (3 (n + WIDTH),), axis by axis, for eight at once

@@ -6,8 +6,8 @@ from blocks of rows of lower rank (Kolotilina & Yeremin 1993): with K_S the bloc
 unit vector, the row of G is y / sqrt(y_last), K_S y = e. The inverse of the whole block has on its
 diagonal a lower bound of that of K, which adding rows to the block can only raise.
 
-The diagonal of K is 1. Blocks are solved by Cholesky. What is left of a pivot below ``ridge`` of
-the diagonal is raised to it, so that equal particles, whose block is singular, do no harm.
+The diagonal of K is 1. Blocks are solved by Cholesky. A pivot below ``ridge`` of the diagonal is
+raised to it, because the block of equal particles is singular.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._compile import device, kernel
 from ..numeric.dense_cholesky import factor_row, solve_upper
 from ..numeric.packed_cholesky import packed
 
-_LEAST = 1e-3  # couplings, relative to the diagonal, that a block takes no notice of
+_LEAST = 1e-3  # smaller couplings, relative to the diagonal, are left out of a block
 
 
 @kernel
@@ -62,7 +62,7 @@ def scale(starts, columns, values, ridge, factors, low, high):
 
 @device
 def rank(i):
-    """A number that puts rows in an order that has nothing to do with where they lie."""
+    """A pseudo-random rank of rows, independent of their positions."""
     key = np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)
     return key ^ (key >> np.uint64(29))
 

@@ -1,8 +1,8 @@
 """Sweeps over the particles of a field: to the grid, and back from it.
 
-A sweep visits particles in the order of the plan, each with its images (``windows``), and leaves
-to a building block what a particle is and what is done with it. To the grid a task owns a range
-of the first axis; from the grid it owns a range of particles.
+A sweep visits particles in the order of the plan, each with its images
+(``kernels/fields/windows.py``), and calls a building block for each of them. For sweeps to the grid
+a task owns a range of the first axis; for sweeps from the grid it owns a range of particles.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Call
 
 
 def _family(turned: bool) -> Any:
-    """What a particle is: a product of profiles, or an ellipsoid."""
+    """The kernels of a kind of particle: a product of profiles, or an ellipsoid."""
     return full_covariance if turned else axis_aligned
 
 
@@ -86,7 +86,7 @@ def sums_of(turned: bool) -> int:
 def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
     """The kernel that combines particles with nodes [low, high) of the first axis.
 
-    Amplitudes stand in the order of the particles: one that lies anywhere would be waited for.
+    Amplitudes are in the order of the particles, because reading from random places would be slow.
     """
     family = _family(turned)
     paint = family.make_paint(axis_aligned.COMBINE[combine], sphere)

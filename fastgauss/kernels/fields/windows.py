@@ -1,16 +1,16 @@
 """Windows of compact support on a grid, and particles in the order of the grid's tiles.
 
-Everything here is in index units: node i of an axis lies at i. A particle's *window* along an
-axis is the nodes within ``half`` of its centre; its support is the product of its windows (a
-box). On a periodic axis of n nodes the particle has *images* at centre + k n, and each image's
-window is clipped to the grid like any other, so that wrapping needs no other text.
+Everything here is in index units: node i of an axis lies at i. A particle's *window* along an axis
+is the nodes within ``half`` of its centre; its support is the product of its windows (a box). On a
+periodic axis of n nodes the particle has *images* at centre + k n, and the window of each image is
+clipped to the grid like any other, so that wrapping needs no further code.
 
 Grids of one and two axes are grids of three whose leading axes have one node.
 
 Memory holds a box of the grid, or all of it. A *task* owns a range of nodes of the box's first
-axis: it visits the particles that reach into it, in the order of the plan, and writes its own
-nodes alone. Each node thus receives the same numbers in the same order however the grid was
-divided, into tasks or into boxes.
+axis: it visits the particles that reach this range, in the order of the plan, and writes only its
+own nodes. Each node thus receives the same numbers in the same order for any division of the grid
+into tasks or boxes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Particles(NamedTuple):
 
     centres: np.ndarray  # (n, d) in index units, on periodic axes within [0, n)
     widths: np.ndarray  # (n or 1, d) sigmas, or (n or 1, d, d) covariances, in index units
-    order: np.ndarray  # (n,) whose particle stands here
+    order: np.ndarray  # (n,) index of the particle at this place
     first: np.ndarray  # (layers + 1,) where each layer of tiles along the first axis begins
     reach: np.ndarray  # (layers,) largest half width along the first axis of its particles
     layer: int  # nodes of the first axis in a layer
@@ -59,8 +59,8 @@ def address(layout, z, y, x):
 def window(centre: float, half: float, low: int, high: int) -> tuple[int, int]:
     """First node and number of nodes of [centre - half, centre + half] in [low, high).
 
-    For compiled code. The number is 0 where there is none, also for NaN. Thread-safe,
-    allocates nothing, inlined.
+    For compiled code. The number is 0 if there is no node, also for NaN. The function is
+    thread-safe, allocates nothing and is inlined.
 
     Examples
     --------
@@ -80,8 +80,8 @@ def images(
 ) -> tuple[int, int]:
     """First and last k for which the window of centre + k n may meet [low, high).
 
-    For compiled code. The numbers must be finite and half no more than some periods: a loop over
-    k takes as long as there are images. Thread-safe, allocates nothing, inlined.
+    For compiled code. The numbers must be finite, and half at most some periods, because a loop
+    over k visits every image. The function is thread-safe, allocates nothing and is inlined.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def images(
     """
     if not periodic:
         return 0, 0
-    slack = 1e-6  # so that rounding loses none; a window that meets nothing is empty
+    slack = 1e-6  # so that rounding loses no image; a window outside the grid is empty
     begin = (float(low) - half - centre) / float(n) - slack
     end = (float(high - 1) + half - centre) / float(n) + slack
     return int(-floor(-begin)), int(floor(end))
@@ -124,7 +124,7 @@ def to_indices(positions, origin, spacing, shape, periodic, centres):
             u = (np.float64(positions[i, axis]) - start) / step
             if wraps:
                 u = u - n * floor(u / n)
-                u = 0.0 if u >= n or u < 0.0 else u  # rounding, which may be all of a huge u
+                u = 0.0 if u >= n or u < 0.0 else u  # after rounding of a huge u
             centres[i, axis] = u
             fine = fine and abs(u) < np.inf
     return fine
@@ -134,8 +134,8 @@ def to_indices(positions, origin, spacing, shape, periodic, centres):
 def sort_by_tile(centres, shape, edges, counts, keys, order, ordered):
     """Counting sort by tile, stable: fills keys, order (n,) and the ordered centres (n, d).
 
-    A centre outside the grid belongs to the nearest tile. ``counts`` has a zero for each tile
-    and one more; it is left holding where each tile ends.
+    A centre outside the grid belongs to the nearest tile. ``counts`` has one zero for each tile and
+    one more; afterwards it holds the end of each tile.
     """
     n, axes = centres.shape
     for i in range(n):
