@@ -1,10 +1,10 @@
-"""A picture taken apart into a lattice of Gaussians: the amplitudes, in three ways.
+"""Amplitudes of a lattice of overlapping Gaussians, fitted in three ways.
 
-A 100 x 125 image is noise and the sum of 500 Gaussians of sigma 2.5 px on a lattice of 5 px, so
-that each overlaps its neighbours. Wanted are their amplitudes. First as one writes it: a loop that
-adds each Gaussian in its window with numpy.ix_, another for the gradient, and scipy's
-minimize(jac=True, method="CG"). Then the same minimize on `GaussianField.loss_and_gradient`,
-which gives the same numbers to rounding. Then `GaussianField.fit_amplitudes`, which solves the
+The image of 100 x 125 pixels is noise and the sum of 500 Gaussians of sigma 2.5 px on a lattice of
+5 px, so that each overlaps its neighbours. The amplitudes are fitted first in plain numpy: a loop
+that adds each Gaussian in its window with numpy.ix_, another loop for the gradient, and scipy's
+minimize(jac=True, method="CG"). Then the same minimize uses `GaussianField.loss_and_gradient`,
+which gives the same numbers except for rounding. Then `GaussianField.fit_amplitudes` solves the
 normal equations, and gives errors too.
 
 Run ``python examples/amplitude_fit.py``; it draws amplitude_fit.png.
@@ -73,24 +73,24 @@ def loss_and_gradient(amplitudes, positions, image):
 
 
 def conjugate_gradients(function, count):
-    """What one writes to minimise it."""
+    """Minimise a loss with scipy."""
     return minimize(function, np.zeros(count), jac=True, method="CG", options={"gtol": 1e-4}).x
 
 
 def fit_with_loops(positions, image):
-    """With the loops above."""
+    """Fit with the loops above."""
     function = partial(loss_and_gradient, positions=positions, image=image)
     return conjugate_gradients(function, len(positions))
 
 
 def fit_with_gradient(positions, image):
-    """The same, with the loops taken over by fastgauss."""
+    """Fit with scipy and the gradient of fastgauss."""
     field = fg.GaussianField(image.shape, positions, SIGMA)
     return conjugate_gradients(partial(field.loss_and_gradient, image), len(positions))
 
 
 def fit_with_fastgauss(positions, image):
-    """All there is to write."""
+    """Fit with fastgauss."""
     return fg.GaussianField(image.shape, positions, SIGMA).fit_amplitudes(image).amplitudes
 
 
@@ -102,14 +102,14 @@ WAYS = {
 
 
 def timed(call):
-    """What a call gives, and its seconds."""
+    """The result of a call, and its seconds."""
     begin = time.perf_counter()
     found = call()
     return found, time.perf_counter() - begin
 
 
 def evaluate_volume(side=48, count=1000):
-    """Seconds of one loss and gradient of a volume, loops and ours, and their difference."""
+    """Seconds for loss and gradient of a volume, by loops and fastgauss, and the difference."""
     rng = np.random.default_rng(0)
     positions, amplitudes = rng.uniform(0, side - 1, (count, 3)), rng.uniform(0.5, 1.5, count)
     volume = rng.normal(size=(side,) * 3)

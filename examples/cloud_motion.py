@@ -1,10 +1,10 @@
-"""How every part of a real image moved, from two noisy frames, with errors.
+"""Displacement of every part of a real image between two noisy frames, with errors.
 
-A photograph of the Moon (scikit-image brings it) is averaged over blocks of 2 x 2 pixels, once from
-its corner on and once from 5 columns and 3 rows further: two frames of half the size, the second
-displaced by exactly -2.5 and -1.5 px without any interpolation, and lacking what it cannot see.
-Both get noise of their own. Then one stripe of the second is dimmed to a half, as by another
-exposure.
+A photograph of the Moon (from scikit-image) is averaged over blocks of 2 x 2 pixels twice: from its
+corner, and from 5 columns and 3 rows further. The result is two frames of half the size. The second
+is displaced by exactly -2.5 and -1.5 px, without interpolation, and lacks the parts outside its
+view. Independent noise is added to both. Then a stripe of the second frame is dimmed to half its
+brightness, as by another exposure.
 
 Run ``python examples/cloud_motion.py``; ``--noise`` for other noise, ``--picture`` for a file.
 """

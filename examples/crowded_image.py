@@ -1,9 +1,9 @@
-"""A thousand spots so close that most overlap: each fitted alone, and all together.
+"""A thousand spots, most of which overlap: each fitted alone, and all fitted together.
 
     python examples/crowded_image.py [crowded_image.png]
 
-The picture shows a part of the image, the model of all spots and what it leaves, and below
-the errors of the amplitudes against the distance to the nearest spot. Needs matplotlib.
+The picture shows a part of the image, the model of all spots and the residual, and below them the
+errors of the amplitudes against the distance to the nearest spot. It needs matplotlib.
 """
 
 import argparse
@@ -28,17 +28,17 @@ def make(seed, count=1000, shape=SHAPE):
 
 
 def fit_alone(image):
-    """Each spot for itself."""
+    """Fit each spot alone."""
     return fg.fit_spots(image, method="mle")
 
 
 def fit_together(image):
-    """All at once; every spot has the same width."""
+    """Fit all spots together; every spot has the same width."""
     return fg.fit_spots(image, joint=True, method="mle", shared="sigma", background="constant")
 
 
 def match(result, centres):
-    """Rows of the result and of the truth that belong together, one to one."""
+    """Matching rows of the result and of the truth, one to one."""
     distance, nearest = KDTree(centres).query(result.positions, distance_upper_bound=SIGMA)
     pairs = {}
     for row in np.argsort(distance):
@@ -48,7 +48,7 @@ def match(result, centres):
 
 
 def judge(result, centres, amplitudes):
-    """Part that was found, part that is false, and misses of amplitudes over distances."""
+    """Part of spots that was found, part that is false, and errors of amplitudes by distance."""
     rows, truths = match(result, centres)
     room = KDTree(centres).query(centres, k=2)[0][truths, 1] / SIGMA
     misses = result.amplitude[rows] / amplitudes[truths] - 1
@@ -56,7 +56,7 @@ def judge(result, centres, amplitudes):
 
 
 def draw(path, image, found, judged):
-    """Image, model and residual of a corner, and the misses."""
+    """Draw image, model and residual of a corner, and the errors."""
     from matplotlib.figure import Figure
 
     from fastgauss.plot import plot_joint, save_plot
@@ -83,7 +83,7 @@ def draw(path, image, found, judged):
 
 
 def main():
-    """Both ways, how long they take and how well they do."""
+    """Run both ways, and print their times and errors."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("picture", nargs="?", default="crowded_image.png")
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Fifty spots in noise: all found, and errors that mean what they say.
+"""Fifty spots in noise: all isolated spots found, with right errors.
 
-A 200 x 400 image of fifty spots of height 100 and sigma 2 px on normal(5, 5) noise, a hundred
-times. Every spot without a neighbour within 8 px must be found, and 99 % of its parameters lie
-within three reported errors of the truth. Beside it stands the loop of scipy's curve_fit over
-the same boxes, with the places that we found to start from.
+An image of 200 x 400 pixels with fifty spots of height 100 and sigma 2 px and normal(5, 5) noise is
+made a hundred times. Every spot without a neighbour within 8 px must be found, and 99 % of its
+parameters must lie within three reported errors of the truth. For comparison, a loop of scipy's
+curve_fit runs over the same boxes, starting from the positions that find_spots found.
 
 Run ``python examples/fifty_noisy_spots.py``.
 """
@@ -23,7 +23,7 @@ SEEDS, SCIPY_SEEDS = 100, 5
 
 
 def round_spot(grid, amplitude, x0, y0, sigma, offset):
-    """The model as one writes it for curve_fit."""
+    """The model as a function for curve_fit."""
     x, y = grid
     return amplitude * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * sigma**2)) + offset
 
@@ -39,13 +39,13 @@ def make(seed):
 
 
 def fit_with_fastgauss(image):
-    """All there is to write: parameters and their errors."""
+    """Parameters and errors by fastgauss."""
     result = fg.fit_spots(image, box=BOX, sigma=2.0, exclude_border=False)
     return result.params, result.errors
 
 
 def fit_with_curve_fit(image):
-    """The loop, from the places that find_spots gives."""
+    """A loop of curve_fit, from the positions of find_spots."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     places = fg.find_spots(image, 2.0, exclude_border=False)
     params, errors = np.full((2, len(places), 5), np.nan)
@@ -85,7 +85,7 @@ def check(fit, seeds):
 
 
 def main():
-    """Ours on a hundred images, curve_fit's loop on a few."""
+    """fastgauss on a hundred images, the loop of curve_fit on a few."""
     fit_with_fastgauss(make(0)[0])  # compiles, or loads what is compiled
     for name, fit, seeds in (
         ("fastgauss", fit_with_fastgauss, SEEDS),

@@ -1,10 +1,10 @@
-"""Heat maps: chances that two or ten thousand turned Gaussians give a pixel.
+"""Heat maps: the probability of at least one of two, or of ten thousand, Gaussians at a pixel.
 
-Two detectors each see something near a place, with an uncertainty that is wider along one
-direction. What is the chance that at least one is right at a pixel? With the two heights P1 and
-P2 there it is 1 - (1 - P1) (1 - P2). As a loop over the pixels of 1000 x 1000 this takes two to
-ten seconds; `render` with combine="union" draws each Gaussian where it matters. Every ninth pixel
-is done by the loop here, and its time is scaled.
+Two detectors each report an object near a position, with an uncertainty that is larger along one
+direction. The probability that at least one is right at a pixel is 1 - (1 - P1) (1 - P2), with the
+probabilities P1 and P2 there. A loop over 1000 x 1000 pixels takes two to ten seconds; `render`
+with combine="union" draws each Gaussian only where it is above a tolerance. Here the loop computes
+every ninth pixel, and its time is scaled.
 
 Run ``python examples/heat_map.py``; it draws heat_map.png.
 """
@@ -23,7 +23,7 @@ TWO = (  # row, column, sigma along and across, angle of the long axis from +x t
     (560.0, 600.0, 120.0, 60.0, -0.9, 0.8),
 )
 MANY = 10_000
-TOL = 1e-4  # of a height that may be left out
+TOL = 1e-4  # part of a height that may be omitted
 
 
 def covariances(along, across, theta):

@@ -1,9 +1,9 @@
 """A stack larger than memory: the spots of every frame, a few frames at a time.
 
-Frames are made when they are asked for (``--source made``), or lie in a TIFF or Zarr file that has
-been given its size but no pixels (``tiff``, ``zarr``): it takes no room on the disk and reads as
-zeros, so that the file shows the memory alone. The table of spots is reduced as it comes;
-memory holds a chunk of frames for each thread.
+Frames are made by the tasks that use them (``--source made``), or are in a TIFF or Zarr file of the
+right size but without pixels (``tiff``, ``zarr``). Such a file needs no space on the disk and reads
+as zeros; it shows the use of memory. The table of spots is reduced part by part; memory holds a
+chunk of frames for each thread.
 
 Run ``python examples/large_stack.py --gigabytes 20``.
 """

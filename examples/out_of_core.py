@@ -1,10 +1,10 @@
 """Tables larger than the memory: chunks of a file added to the same bins, grid and map.
 
-Directions on the sky, each with a weight, lie in a file on disk that is mapped, not read. A chunk
-at a time goes through `add_at` (sums of weights by catalogue number), `deposit` (a map in two
-coordinates) and `healpix_add` (a map of the sphere), each into the array that the chunk before has
-left. Every bin meets its values in the order of the file, so the sums are to the bit those of one
-call for all.
+A file on disk holds directions on the sky, each with a weight; it is mapped, not read. The
+functions `add_at` (sums of weights by catalogue number), `deposit` (a map in two coordinates) and
+`healpix_add` (a map of the sphere) process one chunk after the other and add to the same arrays.
+Every bin receives its values in the order of the file, so that the sums have the same bits as with
+one call for all.
 
 Run ``python examples/out_of_core.py``; ``--count`` for more rows, ``--chunk`` for rows at a time.
 """
@@ -45,12 +45,12 @@ def add(rows, sums, plane, sky):
 
 
 def empty():
-    """Sums by number, the plane and the sky, without anything in them."""
+    """Arrays of zeros for the sums by number, the plane and the sky."""
     return np.zeros(NUMBERS), np.zeros(GRID.shape), np.zeros(12 * NSIDE**2)
 
 
 def reduce_file(path, chunk):
-    """Sums of a whole file; no more of it than a chunk is in memory."""
+    """Sums of a whole file, of which only a chunk is in memory at a time."""
     arrays = empty()
     count = Path(path).stat().st_size // ROW.itemsize
     for start in range(0, count, chunk):

@@ -1,9 +1,9 @@
-"""Compiled loops of one's own over the kernels of fastgauss, cached, and over threads by prange.
+"""Your own compiled loops over the kernels of fastgauss, cached, and on threads with prange.
 
-Every kind of public kernel once; ``fastgauss.kernels`` says what there is. Run
-``NUMBA_THREADING_LAYER=workqueue python examples/own_loops.py`` twice: the second time nothing
-is compiled. It compares what the loops give with the package, and one thread with many, and
-prints how many functions came from the cache, and how many did not.
+Every kind of public kernel is used once; ``fastgauss.kernels`` lists them. Run
+``NUMBA_THREADING_LAYER=workqueue python examples/own_loops.py`` twice: the second run compiles
+nothing. The program compares the results of the loops with those of the package, and one thread
+with many, and prints how many functions came from the cache and how many did not.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def row_of(params, y, out):
 
 @njit(cache=True)
 def own_fit(rois, start, rounds):
-    """Levenberg-Marquardt by hand: accept a step that helps, else damp more."""
+    """Levenberg-Marquardt in plain code: accept a step that lowers the sum, else damp more."""
     params = start.copy()
     ones = np.ones((1, rois.shape[1], rois.shape[2]))
     damping = np.full(len(params), 1e-3)
@@ -83,7 +83,7 @@ def own_fit(rois, start, rounds):
 
 @njit(cache=True)
 def fit_rows(x, y, start):
-    """Gaussian profiles by the model of the house, in the solver for anybody's model."""
+    """Fit Gaussian profiles by the solver for your own models."""
     return fit_profiles(x, y, np.ones_like(x), start, 1e-6, 50)
 
 
@@ -125,7 +125,7 @@ def overlap(x, size):
 
 @njit(cache=True, parallel=True)
 def each_item(rois, params, grids, volume, places, out):
-    """What threads share: item i writes to ``out[i]`` and ``grids[i]`` alone."""
+    """The work of all threads: item i writes only to ``out[i]`` and ``grids[i]``."""
     for i in prange(len(rois)):
         fitted, _, _, status, _ = fit(rois[i : i + 1], 1e-6, 50)
         out[i, 0] = fitted[0, 3] if status[0] == 0 else np.nan

@@ -1,9 +1,9 @@
-"""A model of one's own in the solver of fastgauss: a decay with two Gaussian peaks.
+"""Your own model in the solver of fastgauss: a decay with two Gaussian peaks.
 
-The model is that of the problems Gauss1 to Gauss3 of NIST's Statistical Reference Datasets.
-Run ``python examples/own_model.py`` for a simulated one, or give the name of a JSON file
-that holds those problems (x, y, start1, start2, certified, certified_sd of each) to see how
-many digits agree with the certified values from both starts.
+The model is that of the problems Gauss1 to Gauss3 of NIST's Statistical Reference Datasets. Run
+``python examples/own_model.py`` for simulated data, or give the name of a JSON file that holds
+those problems (x, y, start1, start2, certified, certified_sd of each) to see how many digits agree
+with the certified values from both starts.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Particles in a volume, as in tomographic particle velocimetry: found, measured, refined.
 
 A volume of 40 x 96 x 128 voxels with 1200 particles of sigma 1.1 voxels and 20 to 100 photons at
-the peak, in Poisson noise. `find_spots` gives centres, `fit_amplitudes` their heights, all
-overlaps solved for at once, and `refine` moves the centres and finds the common width. What two
-close particles leave in the residual shows the second: it is added, and all are refined again.
-Last come MLEM steps (`multiplicative_update`), the tomographer's way to amplitudes, which
-weight photons as the Poisson likelihood does.
+the peak, in Poisson noise. `find_spots` gives centres, `fit_amplitudes` fits all amplitudes
+together, overlaps included, and `refine` fits the centres and the common width. If two close
+particles were found as one, the residual shows the second: it is added, and all particles are
+refined again. Then MLEM steps (`multiplicative_update`), as in tomography, maximise the Poisson
+likelihood of the amplitudes.
 
 Run ``python examples/particle_volume.py``; it draws particle_volume.png.
 """
@@ -20,9 +20,9 @@ import fastgauss as fg
 
 SHAPE = (40, 96, 128)
 COUNT = 1200
-SIGMA, GUESS = 1.1, 1.0  # voxels: true, and what we begin with
+SIGMA, GUESS = 1.1, 1.0  # voxels: true value and starting value
 THRESHOLD = 12.0  # photons at the peak of the faintest particle to be found: three times its noise
-ROUNDS = 3  # of looking again in what is left
+ROUNDS = 3  # searches in the residual
 MLEM_STEPS = 50
 MLEM = f"{MLEM_STEPS} MLEM steps"
 AGAIN = f"{ROUNDS} rounds more"
@@ -39,9 +39,9 @@ def make(seed):
 
 
 def look_again(field, amplitudes, volume):
-    """The particles that are bright enough, and those that stand out of what they leave.
+    """The particles that are bright enough, and new ones from the residual.
 
-    Closer than a voxel to one that we have, two cannot be told apart from one.
+    New particles closer than a voxel to a known one are left out: they cannot be separated from it.
     """
     kept = field.positions[amplitudes > THRESHOLD]
     rest = volume - field.render(amplitudes)
@@ -59,7 +59,7 @@ def mlem(field, volume, steps):
 
 
 def match(field, positions):
-    """True particles that were found, which of ours each is, and how far off."""
+    """True particles that were found, the index of each, and its distance."""
     distance, ours = KDTree(field.positions).query(positions)
     found = distance < NEAR
     return np.flatnonzero(found), ours[found], distance[found]
@@ -90,7 +90,7 @@ def run(volume):
 
 
 def report(stages, positions, truth):
-    """How far off centres and amplitudes are after each stage."""
+    """Print the errors of centres and amplitudes after each stage."""
     print(f"{COUNT} particles in {' x '.join(map(str, SHAPE))} voxels")
     for name, (field, amplitudes, seconds) in stages.items():
         seen, ours, distance = match(field, positions)
@@ -104,7 +104,7 @@ def report(stages, positions, truth):
 
 
 def draw(path, stages, positions, truth, volume):
-    """A slab of the volume, its model and what is left; centres and amplitudes beside the truth."""
+    """Draw a slab of volume, model and residual; centres and amplitudes beside the truth."""
     import matplotlib
 
     matplotlib.use("Agg")

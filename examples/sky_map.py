@@ -1,9 +1,9 @@
 """Ten million sources on the sky: maps of their density, and their power spectrum.
 
-Sources without any clustering are added to HEALPix maps of nside 64 and 1024. Pixels then
-hold Poisson numbers, whose spectrum is flat, C_l = 4 pi / N for the overdensity: shot noise.
-With healpy the spectrum of the map is taken and laid beside that; with matplotlib a picture
-shows the sky, in Mollweide's projection by ``healpix_pixel`` alone, and the spectrum.
+Sources without clustering are added to HEALPix maps of nside 64 and 1024. The counts of the pixels
+are then Poisson distributed, and the spectrum of the overdensity is flat, C_l = 4 pi / N: shot
+noise. If healpy is installed, the spectrum of the map is compared with this; if matplotlib is, a
+picture shows the sky, in Mollweide's projection by ``healpix_pixel``, and the spectrum.
 
 Run ``python examples/sky_map.py``; ``--count`` for fewer sources, ``--picture`` for a file.
 """

@@ -1,11 +1,11 @@
-"""Ten turned Gaussians without noise: found and fitted with no start values.
+"""Ten rotated Gaussians without noise, found and fitted without starting values.
 
-A 200 x 200 image of ten spots of height 100, sigma 9 and 3 px, turned by 3 rad, at random
-places. A spot is called isolated when the light of the others is below 1e-5 in its box;
-those must come back to 1e-6. Beside it stands scipy's curve_fit: in a loop over the same
-boxes as people first write it, without a start; the same loop with the place, the height and
-widths to start from, which we do not ask for; and from there all spots at once, which also
-takes overlapping spots apart, but a thousand times slower and slower yet with each spot.
+The image of 200 x 200 pixels has ten spots of height 100, sigma 9 and 3 px, rotated by 3 rad, at
+random positions. A spot is isolated if the light of the others is below 1e-5 in its box; isolated
+spots must be fitted to 1e-6. For comparison, scipy's curve_fit is used in three ways: in a loop
+over the same boxes without starting values; in the same loop with position, height and widths as
+starting values, which fastgauss does not need; and from there for all spots together, which also
+separates overlapping spots, but is a thousand times slower, and slower still for each further spot.
 
 Run ``python examples/ten_turned_spots.py``.
 """
@@ -25,7 +25,7 @@ COUNT = 10
 
 
 def turned(grid, amplitude, x0, y0, sigma_x, sigma_y, theta, offset):
-    """The model as one writes it for curve_fit."""
+    """The model as a function for curve_fit."""
     x, y = grid
     u = ((x - x0) * np.cos(theta) + (y - y0) * np.sin(theta)) / sigma_x
     v = (-(x - x0) * np.sin(theta) + (y - y0) * np.cos(theta)) / sigma_y
@@ -48,18 +48,18 @@ def window(place):
 
 
 def fit_with_fastgauss(image):
-    """All there is to write."""
+    """Find and fit with fastgauss."""
     return fg.fit_spots(image, model="rotated", box=BOX, sigma=3.0).params
 
 
 def first_guess(image, place):
-    """Height and place of a spot, and widths that are about right."""
+    """Height and position of a spot, and widths that are roughly right."""
     row, column = place
     return [image[round(row), round(column)], column, row, 6.0, 4.0, 0.0, 0.0]
 
 
 def curve_fit_loop(image, positions, guess):
-    """One curve_fit a box; NaN where it gives up."""
+    """One curve_fit for each box; NaN where it fails."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     params = np.full((len(positions), 7), np.nan)
     for i, place in enumerate(positions):
@@ -94,7 +94,7 @@ def comparable(params):
 
 
 def report(name, fit, truth, isolated):
-    """Time a way, and count the isolated spots that came back."""
+    """Time one way, and count the isolated spots that were fitted."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # curve_fit's, of overflow and undetermined errors

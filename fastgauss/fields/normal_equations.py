@@ -92,7 +92,7 @@ class GramSystem:
 
     @property
     def pivots(self) -> np.ndarray:
-        """Pivots: what the others of its block leave of the diagonal of each particle, which is 1."""
+        """Pivots: what the others of its block leave of each diagonal entry, which is 1."""
         if self._pivots is None:
             self.restrict(np.ones(self.rows.size, dtype=bool))
         assert self._pivots is not None
