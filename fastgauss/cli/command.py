@@ -24,8 +24,8 @@ import numpy as np
 
 from ..base import optional
 from ..base.thread_pool import resolve_threads
-from ..fit.options import METHODS
 from ..io import files, images, tables
+from ..kernels.fit.estimators import METHODS
 from ..models.model import MODELS, PIXELS
 from ..results import table
 from ..results.fit_result import FitResult

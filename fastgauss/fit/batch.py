@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import thread_pool
+from ..kernels.fit.estimators import METHODS
 from ..kernels.fit.stages import Stages, stages
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.status import NOT_FINITE
@@ -155,9 +156,9 @@ class Job:
         options = self.options
         model, bounded = options.model, options.bounds is not None
         pixel = options.pixel if chunk.places is None else "places"
-        estimator = ("poisson", "camera") if options.method == "mle" else ("plain", "weighted")
         spread = options.covariance == "sandwich"
-        kernels = stages(model.name, model.ndim, pixel, estimator[chunk.weighted], bounded, spread)
+        estimator = METHODS[options.method][chunk.weighted]
+        kernels = stages(model.name, model.ndim, pixel, estimator, bounded, spread)
         pixels, second = self._load(chunk)
         places = _NOTHING if chunk.places is None else _rows_of(chunk.places)
         shape = (1,) * (3 - len(chunk.shape)) + chunk.shape

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress
+from ..kernels.fit.estimators import METHODS
 from ..models.model import PIXELS, Model
 
-METHODS = ("lsq", "mle")
 COVARIANCES = ("auto", "residual", "absolute", "sandwich")
 
 
@@ -178,9 +178,9 @@ def options(
     """Check the options of a fit; ``weighted``, ``camera``: weights or variances are given."""
     check.choice("method", method, METHODS)
     check.choice("pixel", pixel, PIXELS)
-    if weighted and method == "mle":
+    if weighted and method != "lsq":
         raise ValueError(
-            "weights must be None with method='mle'; its weights follow from the model"
+            f"weights must be None with method={method!r}; its weights follow from the model"
         )
     if camera and method != "mle":
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")

@@ -9,6 +9,7 @@ import numpy as np
 from ..base import check
 from ..fit.pixel_maps import pixel_map, pixel_mask
 
+METHODS = ("lsq", "mle")  # those of ``kernels/joint/image.py``
 BACKGROUNDS = ("local", "constant", "plane")
 _LARGEST = 1e150  # of a pixel: its square is finite
 

@@ -14,7 +14,7 @@ from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
 from . import start_values
-from .arguments import read_background, read_picture
+from .arguments import METHODS, read_background, read_picture
 from .driver import _Fit
 
 
@@ -119,6 +119,7 @@ def fit_joint(
     """
     if frames is None:
         check.picture("image", image)
+    check.choice("method", method, METHODS)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture, places = read_picture(image, positions, frames, method, weights, variance, mask)
     ndim = places.shape[1] - (frames is not None)

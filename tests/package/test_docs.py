@@ -18,6 +18,11 @@ OPTIONAL = {"dask", "distributed", "joblib", "xarray", "zarr"}  # a page may be 
 needs_compiled_code = pytest.mark.skipif(JIT_DISABLED, reason="images and volumes of real size")
 
 
+def is_simple(page):
+    """Whether a page has a test here: not the README, and not a recipe (``test_recipes.py``)."""
+    return page != README and not RECIPES["is_recipe"](page)
+
+
 def run(page, folder, monkeypatch):
     pytest.importorskip("pandas")
     pytest.importorskip("matplotlib")
@@ -43,35 +48,11 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
 @needs_compiled_code
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES["all_pages"]() if page != README and list(PAGES["blocks"](page))],
+    [page for page in PAGES["all_pages"]() if list(PAGES["blocks"](page)) and is_simple(page)],
     ids=lambda page: page.stem,
 )
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
-    if RECIPES["is_recipe"](page):
-        RECIPES["run"](page, tmp_path)
-    else:
-        run(page, tmp_path, monkeypatch)
-
-
-def test_a_recipe_changes_a_copy_of_the_package(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(
-        "```diff\n--- fastgauss/base/version.py\n+++ fastgauss/base/version.py\n@@\n"
-        ' """The version of the package."""\n+\n+NAME = "new"\n'
-        "```\n\n```{code-block} python\n:caption: tests/test_new.py\n\n"
-        "from fastgauss.base import version\n\n\n"
-        'def test_name():\n    assert version.NAME == "new"\n```\n\n'
-        "```python\nfrom fastgauss.base import version\n\nprint(version.NAME)\n```\n\n"
-        "```output\nnew\n```\n"
-    )
-    RECIPES["run"](page, tmp_path / "first")
-    text = page.read_text()
-    page.write_text(text.partition("```python")[0].replace("NAME ==", "NAME !="))
-    with pytest.raises(AssertionError, match="1 failed"):
-        RECIPES["run"](page, tmp_path / "second")
-    page.write_text(text.replace("@@\n", "@@\n-__version__ = 0\n"))
-    with pytest.raises(ValueError, match=r"version\.py must hold once, holds 0 times"):
-        RECIPES["run"](page, tmp_path / "third")
+    run(page, tmp_path, monkeypatch)
 
 
 def test_a_page_that_prints_something_else_is_told(tmp_path):

@@ -12,6 +12,7 @@ import fastgauss
 PACKAGE = Path(fastgauss.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 FILE = re.compile(r"(?<![\w/.<~-])((?:[\w.-]+/)+[\w-]+\.(?:py|md))\b")
+NEW = re.compile(r"^:caption: (\S+)$", re.MULTILINE)  # a file that a recipe adds
 DIRECTIVE = re.compile(r"\{docstring\} ([\w/]+\.py)")
 MODULE = re.compile(r"(`+)((?:fastgauss|kernels)(?:\.\w+)+)\1")
 OLD = re.compile(r"(`+)(_[a-z]\w*)(?:\.\w+)*\1")  # a private name, or a file that was called so
@@ -62,7 +63,9 @@ def unknown(page):
     """What the texts of a page or a file name that is not there."""
     known = identifiers(page) if page.suffix == ".py" else None
     for text in texts(page):
-        yield from (name for name in FILE.findall(text) if not exists(name, page))
+        new = NEW.findall(text)
+        named = (name for name in FILE.findall(text) if name not in new)
+        yield from (name for name in named if not exists(name, page))
         yield from (name for name in DIRECTIVE.findall(text) if not (PACKAGE / name).is_file())
         yield from (name for _, name in MODULE.findall(text) if not resolves(name))
         if known is not None:

@@ -272,3 +272,7 @@ ESTIMATORS = {
     "residual": Estimator(False, False, True, False, 2, _read_residual, _terms_residual),
     "spread": Estimator(False, False, True, False, 2, _read_residual, _terms_spread),
 }
+
+# The option ``method`` of a fit: the estimator of plain pixels, and that of pixels with weights,
+# variances or a mask.
+METHODS = {"lsq": ("plain", "weighted"), "mle": ("poisson", "camera")}

@@ -22,16 +22,14 @@ from ..simd.arguments import three
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import load
 from ..simd.stack_memory import stack_rows
-from .estimators import ESTIMATORS
+from .estimators import ESTIMATORS, METHODS
 from .sandwich import make_spread
 from .stages import make_blocks, stages
-
-METHODS = ("lsq", "mle")
 
 
 def _check_method(method: str) -> None:
     if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}")
 
 
 @device
@@ -112,7 +110,7 @@ def make_roi_fit(
     """
     variant_of(model, ndim, pixel)
     _check_method(method)
-    estimator = {"lsq": ("plain", "weighted"), "mle": ("poisson", "camera")}[method][weighted]
+    estimator = METHODS[method][weighted]
     start, solve, _, finish = stages(model, ndim, pixel, estimator, False, False, device)
     size = make_blocks(model, ndim, pixel, ESTIMATORS[estimator], False).size
     entries = packed_size(size)
