@@ -46,7 +46,7 @@ def real_array(
 
     ``columns`` are the names of what stands along the last axis: tables are read by them.
     """
-    if columns and type(value) is not np.ndarray:
+    if columns and (type(value) is not np.ndarray or value.dtype.names):
         value = wrappers.by_name(name, value, columns)
     array = plain_array(name, value, unit)
     if array.dtype.kind not in "biuf":
@@ -190,9 +190,9 @@ def picture(name: str, value: Any) -> None:
     """Refuse what is known not to be one image or volume of one colour."""
     if type(value) is not np.ndarray:
         wrappers.refuse_axes(name, value)
-    shape = getattr(value, "shape", None)
-    solid = isinstance(shape, tuple) and len(shape) == 3
-    if solid and shape is not None and shape[2] in (3, 4) and min(shape[:2]) > _LEAST_SIDE:
+    shape = getattr(value, "shape", ())
+    solid = isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (3, 4)
+    if solid and min(shape[:2]) > _LEAST_SIDE:
         raise ValueError(
             f"{name} must be an image (y, x) or a volume (z, y, x), got shape {shape}, which is "
             "that of a colour image; give one of its colours, or their mean"

@@ -132,7 +132,7 @@ def _of_subclass(name: str, value: Any, unit: str) -> Contents:
         mask = np.ma.getmaskarray(value) if value.dtype.names is None else None
         plain = value.data
     elif _all_there(value, "unmasked", "mask"):  # astropy's
-        mask, plain = np.asarray(value.mask), value.unmasked
+        mask, plain = np.asarray(getattr(value, "mask")), getattr(value, "unmasked")  # noqa: B009
     else:
         plain = value
     measured = None if value.dtype.names else _unit_of(value)
@@ -211,10 +211,10 @@ def _without_unit(name: str, value: Any, measured: Any, unit: str) -> np.ndarray
 
 def columns_of(value: Any) -> tuple[str, ...] | None:
     """Names of a table's columns, or of a row's entries; None where there are none."""
-    if type(value) in _NUMBERS or isinstance(value, list | tuple):
-        return None
     if isinstance(value, np.ndarray):
         return value.dtype.names
+    if type(value) in _NUMBERS or isinstance(value, list | tuple):
+        return None
     found = getattr(value, "colnames", None)  # astropy
     if found is None:
         found = getattr(value, "columns", None)

@@ -175,7 +175,9 @@ def fit_rois(
         else:
             job.run(work, count, int(np.prod(shape)))
 
-    return solve(chosen, fill, progress)
+    result = solve(chosen, fill, progress)
+    result.length = "px" if coords is None else "coords"
+    return result
 
 
 def _refuse_one_roi(stack: np.ndarray, model: Any, coords: Any) -> None:

@@ -75,7 +75,7 @@ def plot_calibration(
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no parameter has errors", ha="center", va="center")
         return figure
-    units = describe(result.model, result.absolute)
+    units = describe(result.model, result.absolute, result.length)
     above, below = figure.subplots(2, len(misses), squeeze=False)
     for column, (name, (miss, error)) in enumerate(misses.items()):
         _draw_pulls(above[column], name, miss / error)

@@ -36,13 +36,19 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }
 
 
-def describe(model: Model, absolute: bool) -> dict[str, tuple[str, str]]:
+LENGTHS = ("px", "coords")  # units of lengths: pixels, or the unit of the option coords=
+
+
+def describe(model: Model, absolute: bool, length: str = "px") -> dict[str, tuple[str, str]]:
     """Unit and meaning of every column that a table of spots of this model can have."""
     known = dict(COLUMNS)
+    if length == "coords":
+        known["x"] = (length, "centre, as the given abscissae")
+        known["sigma"] = (length, COLUMNS["sigma"][1])
     del known["<parameter>_error"]
     if model.constants:
         known["z"] = ("as calibrated", "distance from the focal plane")
-    known["flux"] = (f"value px^{model.ndim}", COLUMNS["flux"][1])
+    known["flux"] = (f"value {length}^{model.ndim}", COLUMNS["flux"][1])
     if absolute:
         known["objective"] = ("", "weighted sum of squared residuals, or deviance")
     for name in model.names:

@@ -62,6 +62,8 @@ class FitResult(Exports):
         The fitted model.
     pixel : str
         "sample" or "integrate", as fitted.
+    length : str
+        The unit of lengths: "px", or "coords" for that of the abscissae `coords` of profiles.
     frames : ndarray (n,) of int, or None
         The frame of each spot, if a stack was fitted.
     absolute : bool
@@ -87,10 +89,12 @@ class FitResult(Exports):
         *,
         absolute: bool,
         pixel: str = "sample",
+        length: str = "px",
         background: Background | None = None,
     ) -> None:
         self.model = model
         self.pixel = pixel
+        self.length = length
         self.absolute = absolute
         self.background = background
         (
@@ -207,6 +211,7 @@ class FitResult(Exports):
             rows,
             absolute=self.absolute,
             pixel=self.pixel,
+            length=self.length,
             background=self.background,
         )
 
@@ -347,6 +352,7 @@ class FitResult(Exports):
             rows,
             absolute=first.absolute,
             pixel=first.pixel,
+            length=first.length,
             background=background,
         )
 

@@ -24,7 +24,7 @@ from ..io import tables
 from ..io.npy import read_array
 from ..models.model import PIXELS, Model, find_model, get_model
 from .background import Background
-from .columns import describe
+from .columns import LENGTHS, describe
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _facts(result: FitResult) -> dict[str, Any]:
         "ndim": result.model.ndim,
         "constants": list(result.model.constants),
         "pixel": result.pixel,
+        "length": result.length,
         "absolute": bool(result.absolute),
         "background": None if ground is None else [_to_text(part) for part in ground],
     }
@@ -111,11 +112,16 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
                 f"a CSV table cannot hold the curves of the model {result.model.name!r}: save as "
                 ".parquet or .npz, or write result.to_dataframe()"
             )
-        words = {name: np.full(len(result), facts[name]) for name in _WORDS}
+        told = [*_WORDS, *(["length"] if result.length != LENGTHS[0] else [])]
+        words = {name: np.full(len(result), facts[name]) for name in told}
         tables.write_table(path, {**table, **words})
         return
     table[_COVARIANCE] = result.rows.packed
-    about = {k: v for k, v in describe(result.model, result.absolute).items() if k in table}
+    about = {
+        k: v
+        for k, v in describe(result.model, result.absolute, result.length).items()
+        if k in table
+    }
     triangle = "lower triangle of the parameters' covariance, row by row"
     about[_COVARIANCE] = ("", triangle)
     tables.write_table(path, table, metadata=json.dumps(facts), columns=about)
@@ -144,7 +150,7 @@ def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
 def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The facts of a table without metadata, read from its columns."""
     facts: dict[str, Any] = {"format": _FORMAT, "pixel": "sample", "absolute": False}
-    for name in _WORDS:
+    for name in (*_WORDS, "length"):
         words = sorted({str(word) for word in table[name].tolist()}) if name in table else []
         if len(words) > 1:
             raise ValueError(f"its column {name!r} has several words: {', '.join(words[:9])}")
@@ -232,6 +238,7 @@ def _build(
     shared = {
         "absolute": check.flag("absolute", facts["absolute"]),
         "pixel": check.choice("pixel", facts["pixel"], PIXELS),
+        "length": check.choice("length", facts.get("length", LENGTHS[0]), LENGTHS),
         "background": _background(facts["background"]),
     }
     return model, rows, shared

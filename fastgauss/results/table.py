@@ -56,7 +56,11 @@ def dataframe(result: FitResult) -> pd.DataFrame:
     except ImportError:
         raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
     table = pd.DataFrame(result.to_dict())
-    known = {k: v for k, v in describe(result.model, result.absolute).items() if k in table}
+    known = {
+        k: v
+        for k, v in describe(result.model, result.absolute, result.length).items()
+        if k in table
+    }
     table.attrs["units"] = {name: unit for name, (unit, _) in known.items()}
     table.attrs["meanings"] = {name: meaning for name, (_, meaning) in known.items()}
     return table
@@ -65,7 +69,7 @@ def dataframe(result: FitResult) -> pd.DataFrame:
 def html(result: FitResult) -> str:
     """The first rows as HTML, for notebooks."""
     columns = preview(result[:ROWS].to_dict())
-    known = describe(result.model, result.absolute)
+    known = describe(result.model, result.absolute, result.length)
 
     def head(name: str) -> str:
         unit, meaning = known[name]

@@ -66,9 +66,8 @@ def _nside(value: Any, nest: bool) -> int:
 def _directions(theta: Any, phi: Any, lonlat: Any) -> _Directions:
     """Check the angles, except for their values."""
     unit = "deg" if check.flag("lonlat", lonlat) else "rad"
-    given = tuple(
-        check.real_array(name, value, unit=unit) for name, value in (("theta", theta), ("phi", phi))
-    )
+    first = check.real_array("theta", theta, unit=unit)
+    given = first, check.real_array("phi", phi, unit=unit)
     try:
         shape = np.broadcast(*given).shape
     except ValueError:
