@@ -132,7 +132,7 @@ def _of_subclass(name: str, value: Any, unit: str) -> Contents:
         mask = np.ma.getmaskarray(value) if value.dtype.names is None else None
         plain = value.data
     elif _all_there(value, "unmasked", "mask"):  # astropy's
-        mask, plain = np.asarray(getattr(value, "mask")), getattr(value, "unmasked")  # noqa: B009
+        mask, plain = np.asarray(value.mask), value.unmasked
     else:
         plain = value
     measured = None if value.dtype.names else _unit_of(value)
