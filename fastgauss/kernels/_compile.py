@@ -7,6 +7,7 @@ code) may call, and that a kernel factory may close over. A closure over a
 *dispatcher* would never be found in numba's cache again; a closure over a
 plain function is.
 
+``kernels/_inlining.py`` compiles the building blocks, which need no machine code.
 ``kernels/_cache.py`` stores compiled code on disk, under a stamp of the sources that the
 code is made of and of every option that changes it.
 
@@ -28,17 +29,25 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, turns
+from ._inlining import BlockCompiler
 
 FASTMATH = frozenset({"contract"})
 
 _OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy"}
+
+_BLOCK: dict[str, Any] = {
+    "forceinline": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": BlockCompiler,
+    **_OPTIONS,
+}
 
 JIT_DISABLED = bool(config.DISABLE_JIT)
 
 
 def device(function: Callable) -> Callable:
     """Make a building block that compiled code calls; from Python it runs as it is."""
-    return register_jitable(forceinline=True, **_OPTIONS)(function)
+    return register_jitable(**_BLOCK)(function)
 
 
 def variants(function: Callable) -> Callable:
@@ -46,7 +55,7 @@ def variants(function: Callable) -> Callable:
 
     It gets numba's types of the arguments. From Python, ``function`` runs as it is.
     """
-    return overload(function, jit_options={"forceinline": True, **_OPTIONS}, strict=False)
+    return overload(function, jit_options=_BLOCK, strict=False)
 
 
 def entry(function: Callable) -> Callable:
