@@ -8,7 +8,7 @@ import pytest
 from processes import python
 
 import fastgauss.kernels
-from fastgauss.kernels import _cache, _cache_lock, _compile, _sources
+from fastgauss.kernels import _cache, _cache_lock, _compile, _inlining, _sources
 
 ROOT = Path(fastgauss.kernels.__file__).parent
 MODULES = sorted(_sources._texts())
@@ -151,7 +151,7 @@ def house(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_dedent(text))
     (tmp_path / "house" / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _sources):
+    for policy in (_compile, _cache, _cache_lock, _inlining, _sources):
         shutil.copy(policy.__file__, kernels)
     return tmp_path
 
