@@ -23,14 +23,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..base import optional
-from ..base.thread_pool import resolve_threads
+from ..base.thread_pool import available_cores, resolve_threads
 from ..io import files, images, tables
 from ..kernels.fit.estimators import METHODS
 from ..models.model import MODELS, PIXELS
 from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits
-from ..tools.compilation import EVERYDAY, JOBS, chosen
+from ..tools.compilation import EVERYDAY, JOBS, chosen, no_fit_is_compiled, shared, shared_fit
 from ..tools.info import show_config
 from . import register
 
@@ -79,6 +79,7 @@ def _parser() -> _Parser:
     warmup = commands.add_parser("warmup", help="compile the kernels of jobs into the cache")
     names = f"{', '.join(JOBS)} or all; by default {', '.join(EVERYDAY)}"
     warmup.add_argument("jobs", metavar="JOB", nargs="*", help=names)
+    warmup.add_argument("--processes", type=int, help="that compile side by side (one a core)")
     warmup.set_defaults(run=_warmup)
     bench = commands.add_parser(
         "bench",
@@ -132,6 +133,10 @@ def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
     from ..spots.image_fits import fit_spots
 
     def fit(_: int, frame: np.ndarray) -> FitResult:
+        with _telling_of_compilation(args, frame.dtype):
+            return found(frame)
+
+    def found(frame: np.ndarray) -> FitResult:
         return fit_spots(
             frame,
             model=args.model,
@@ -156,6 +161,18 @@ def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
     seconds = time.perf_counter() - begin
     whole = results[0] if len(frames) == 1 else FitResult.concatenate(results, numbers)
     return _Job(whole, shown, seconds)
+
+
+@contextmanager
+def _telling_of_compilation(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
+    """Before the first fit of all: say why it takes a while, and compile in two processes."""
+    if not no_fit_is_compiled():
+        yield
+        return
+    told = "compiling for the first time, half a minute or less; later runs start at once"
+    print(f"fastgauss: {told}", file=sys.stderr, flush=True)
+    with shared_fit(args.model, args.method, args.pixel, dtype.str):
+        yield
 
 
 def _with_bar(frames: images.Frames) -> Iterable[np.ndarray]:
@@ -222,10 +239,13 @@ def _warmup(args: argparse.Namespace) -> None:
     from .. import warmup
 
     begin = time.perf_counter()
-    for job in chosen(args.jobs):
-        start = time.perf_counter()
-        warmup(job)
-        print(f"{job:<10} {time.perf_counter() - start:6.1f} s", flush=True)
+    processes = available_cores() if args.processes is None else args.processes
+    jobs = chosen(args.jobs)
+    with shared(jobs, None, processes):
+        for job in jobs:
+            start = time.perf_counter()
+            warmup(job)
+            print(f"{job:<10} {time.perf_counter() - start:6.1f} s", flush=True)
     print(f"ready after {time.perf_counter() - begin:.1f} s; compiled code is kept, see info")
 
 

@@ -6,6 +6,7 @@ Numba compiles for types: dtypes, numbers of axes, contiguity. So the smallest a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import register
-from ..base import check
+from ..base import check, thread_pool
 from ..base.progress import Progress, reporting
 from ..density.estimation import kde
 from ..fields.field import GaussianField
@@ -28,6 +29,8 @@ from ..find.detection import find_spots
 from ..fit.batch import READ_AS_IS
 from ..fit.rois import fit_rois
 from ..joint.joint_fits import fit_joint
+from ..kernels._compile import JIT_DISABLED, cache_path
+from ..kernels.fit.stages import stages
 from ..linear.line_fits import fit_lines, level
 from ..linear.principal_components import pca
 from ..models.evaluation import evaluate, image, jacobian
@@ -37,6 +40,7 @@ from ..sums.binning import bin_statistics, histogram
 from ..sums.healpix import healpix_add
 from ..sums.particle_mesh import deposit, gather
 from ..sums.scatter_add import add_at
+from . import compile_processes
 
 METHODS = ("lsq", "weighted", "mle")
 EVERYDAY = ("find", "fit", "evaluate", "field", "scatter", "filter")
@@ -223,6 +227,7 @@ def warmup(
     models: str | Iterable[str] | None = None,
     dtypes: Any = None,
     methods: str | Iterable[str] | None = None,
+    processes: int = 1,
     progress: bool | Progress = False,
 ) -> None:
     """Compile what jobs need, into the cache on disk, so that their first call takes no time.
@@ -257,6 +262,9 @@ def warmup(
         fit also float32 and uint16.
     methods : str or sequence of {"lsq", "weighted", "mle"}, optional
         Of fit and joint; by default "lsq", without weights.
+    processes : int, optional
+        Processes that compile side by side: 2 take a little more than half the time.
+        They are new processes of Python, and need a cache on disk that can be written.
     progress : bool or callable, optional
         True for a bar (tqdm), or what is called with the calls done and in all.
 
@@ -267,7 +275,8 @@ def warmup(
     Raises
     ------
     ValueError, TypeError
-        If a name is none of these, or a dtype not one of real numbers.
+        If a name is none of these, a dtype not one of real numbers, or `processes` not a
+        positive integer.
 
     Notes
     -----
@@ -281,12 +290,58 @@ def warmup(
     >>> fg.warmup("linear")
     >>> fg.warmup("fit", models="elliptic", methods="mle")  # doctest: +SKIP
     """
-    choice = _Choice(
-        _several("models", models, MODELS), _dtypes(dtypes), _several("methods", methods, METHODS)
-    )
-    calls = [call for job in chosen(jobs) for call in JOBS[job](choice)]
-    with reporting(progress, len(calls), "call") as report:
+    choice = _choice(models, dtypes, methods)
+    names = chosen(jobs)
+    calls = _calls(names, choice)
+    with shared(names, choice, processes), reporting(progress, len(calls), "call") as report:
         for done, call in enumerate(calls, start=1):
             call()
             if report is not None:
                 report(done, len(calls))
+
+
+def _choice(models: Any = None, dtypes: Any = None, methods: Any = None) -> _Choice:
+    return _Choice(
+        _several("models", models, MODELS), _dtypes(dtypes), _several("methods", methods, METHODS)
+    )
+
+
+def _calls(jobs: Iterable[str], choice: _Choice) -> list[Callable[[], Any]]:
+    return [call for job in jobs for call in JOBS[job](choice)]
+
+
+def shared(
+    jobs: tuple[str, ...], choice: _Choice | None, processes: int
+) -> AbstractContextManager[None]:
+    """Further processes that compile what jobs need, while the block does so itself."""
+    processes = check.integer("processes", processes, at_least=1)
+    models, dtypes, methods = choice or _choice()
+    kinds = dtypes and [dtype.str for dtype in dtypes]
+    return compile_processes.started(
+        f"{__name__}:share",
+        [[process, processes, jobs, models, kinds, methods] for process in range(1, processes)],
+    )
+
+
+def share(process: int, processes: int, jobs: Iterable[str], *choice: Any) -> None:
+    """Run the calls of jobs in the order of one of several processes."""
+    calls = _calls(jobs, _choice(*choice))
+    for call in compile_processes.order(len(calls), process, processes):
+        calls[call]()
+
+
+def no_fit_is_compiled() -> bool:
+    """Whether the cache on disk holds no compiled fit yet, so that the first takes a while."""
+    fit = stages("symmetric", 2, "sample", "plain", False, False).fit
+    return not JIT_DISABLED and compile_processes.is_empty(cache_path(fit))
+
+
+def shared_fit(model: str, method: str, pixel: str, dtype: str) -> AbstractContextManager[None]:
+    """Another process that compiles the fits of spots, while the block finds them."""
+    given = [[model, method, pixel, dtype]] if thread_pool.available_cores() > 1 else []
+    return compile_processes.started(f"{__name__}:share_fit", given)
+
+
+def share_fit(model: str, method: str, pixel: str, dtype: str) -> None:
+    """Fit spots as the command does after its search."""
+    fit_spots(_IMAGE.astype(dtype), _PLACES, model, method=method, pixel=pixel)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -287,15 +288,47 @@ def test_info_names_versions_and_machine(capsys):
     assert facts["lanes"].startswith("8 of float64")
 
 
+class Started(list):
+    """What stands for a process; the class lists the commands."""
+
+    commands: ClassVar[list] = []
+
+    def __init__(self, command, **_):
+        self.commands.append(command)
+
+    def terminate(self):
+        self.append("ended")
+
+    def wait(self):
+        assert self == ["ended"]
+
+
 def test_warmup_tells_each_job(capsys, monkeypatch):
     called = []
     monkeypatch.setattr(fg, "warmup", called.append)
+    monkeypatch.setattr(subprocess, "Popen", Started)
     code, out, _ = run(capsys, "warmup", "joint", "find", "joint")
     assert (code, called) == (0, ["joint", "find"])
     assert [line.split()[0] for line in out.splitlines()] == ["joint", "find", "ready"]
     assert run(capsys, "warmup")[0] == 0 and {"find", "fit", "field", "scatter"} <= set(called)
+    code, _, err = run(capsys, "warmup", "find", "--processes", "0")
+    assert code == 2 and "processes must be" in err
     code, _, err = run(capsys, "warmup", "sleep")
     assert code == 2 and "jobs must be one of" in err
+
+
+def test_the_first_fit_of_all_is_told(capsys, tmp_path, monkeypatch):
+    image = tmp_path / "image.npy"
+    np.save(image, scene())
+    assert "compiling" not in run(capsys, "fit", image)[2]
+    monkeypatch.setattr(cli, "no_fit_is_compiled", lambda: True)
+    beside = []
+    monkeypatch.setattr(
+        cli, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
+    )
+    code, out, err = run(capsys, "fit", image, "--model", "elliptic")
+    assert (code, beside) == (0, [("elliptic", "lsq", "sample", "<f8")])
+    assert err.startswith("fastgauss: compiling for the first time") and "compiling" not in out
 
 
 def command(*arguments):

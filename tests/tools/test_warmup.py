@@ -1,12 +1,14 @@
 """After warmup(job) the first call in a new process compiles nothing."""
 
+import sys
+
 import numpy as np
 import pytest
 from processes import python
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.tools import compilation
+from fastgauss.tools import compilation, compile_processes
 
 _FIRST_CALL = """
 import sys, numpy as np, fastgauss as fg
@@ -80,3 +82,87 @@ def test_jobs_and_progress(monkeypatch):
 def test_names_that_are_none(jobs, options, error):
     with pytest.raises((ValueError, TypeError), match=error):
         fg.warmup(*jobs, **options)
+
+
+@pytest.mark.parametrize(("count", "processes"), [(1, 1), (1, 3), (7, 2), (10, 4), (0, 2)])
+def test_every_process_runs_all_calls_from_a_place_of_its_own(count, processes):
+    orders = [compile_processes.order(count, process, processes) for process in range(processes)]
+    assert all(sorted(order) == list(range(count)) for order in orders)
+    assert orders[0] == list(range(count))
+    if processes > 1:
+        assert orders[-1] == list(range(count))[::-1]
+    if count >= processes:
+        assert len({order[0] for order in orders}) == processes
+
+
+_SIDE_BY_SIDE = """
+import threading, time
+import fastgauss as fg
+from fastgauss.tools import compile_processes
+from numba.core import event
+
+class Compiled(event.Listener):
+    count = 0
+    def on_start(self, event):
+        cache = event.data["dispatcher"]._cache
+        Compiled.count += type(cache).__module__.startswith("fastgauss")
+    def on_end(self, event):
+        pass
+
+with event.install_listener("numba:compile", Compiled()):
+    fg.warmup("linear", "filter", dtypes="f8", processes={processes})
+print(Compiled.count)
+"""
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+def test_processes_share_the_work(tmp_path):
+    alone, shared, after = (
+        int(
+            python(
+                _SIDE_BY_SIDE.replace("{processes}", str(processes)),
+                timeout=300,
+                NUMBA_CACHE_DIR=str(tmp_path / folder),
+            )
+        )
+        for folder, processes in (("one", 1), ("two", 2), ("two", 1))
+    )
+    assert alone > shared > 0
+    assert after == 0
+
+
+def test_a_process_that_cannot_start_leaves_the_work_to_the_caller(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with compile_processes.started("fastgauss.tools.compilation:share", [[1, 2, ["find"]]]):
+        pass
+    with pytest.raises(ValueError, match="processes must be"):
+        fg.warmup("find", processes=0)
+
+
+def test_the_first_fit_of_all_is_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(compilation, "JIT_DISABLED", False)
+    for folder, expected in ((str(tmp_path), True), (None, False)):
+        monkeypatch.setattr(compilation, "cache_path", lambda _, folder=folder: folder)
+        assert compilation.no_fit_is_compiled() is expected
+    (tmp_path / "levmar.fit-1.py311.nbc").touch()
+    monkeypatch.setattr(compilation, "cache_path", lambda _: str(tmp_path))
+    assert not compilation.no_fit_is_compiled()
+
+
+def test_the_process_beside_the_first_fit_fits_as_the_command(monkeypatch):
+    started, fitted = [], []
+    monkeypatch.setattr(compile_processes, "started", lambda *given: started.append(given))
+    monkeypatch.setattr(compilation.thread_pool, "available_cores", lambda: 2)
+    compilation.shared_fit("elliptic", "mle", "integrate", "<f4")
+    [(function, [given])] = started
+    assert function == "fastgauss.tools.compilation:share_fit"
+    monkeypatch.setattr(
+        compilation, "fit_spots", lambda *given, **options: fitted.append((*given, options))
+    )
+    compilation.share_fit(*given)
+    [(image, _, model, options)] = fitted
+    assert (image.dtype, model) == (np.float32, "elliptic")
+    assert options == {"method": "mle", "pixel": "integrate"}
+    monkeypatch.setattr(compilation.thread_pool, "available_cores", lambda: 1)
+    compilation.shared_fit("elliptic", "mle", "integrate", "<f4")
+    assert started[-1][1] == []
