@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
-    first, second = _first_frame(args.first), _first_frame(args.second)
+    first, second = _only_frame(args.first), _only_frame(args.second)
     begin = time.perf_counter()
     field = displacement_field(
         first,
@@ -67,8 +67,13 @@ def run(args: argparse.Namespace) -> None:
         print("wrote", args.plot)
 
 
-def _first_frame(path: str) -> np.ndarray:
+def _only_frame(path: str) -> np.ndarray:
     with images.open_image(path) as frames:
+        if len(frames) != 1:
+            raise ValueError(
+                f"{path} must hold one image, got a stack of {len(frames)} frames: "
+                "write the two frames to be compared to files of their own"
+            )
         return frames[0]
 
 
