@@ -6,90 +6,24 @@ For the displacement d of im2 relative to im1
 
 where v1 and v2 are 0 at missing pixels, else 1: three correlations, two of them constant if no
 pixel is missing and err is one number. Between whole pixels it is interpolated, band-limited.
-
-A displacement's error follows from the curvature where chi2 rises by 1. That is so if im1 is free
-of noise, or nearly so beside its structure; where both images are noisy the estimate scatters more,
-as the sandwich
-
-    H^-1 [sum k k' ((s1^2 + s2^2) P + s1^2 s2^2)] H^-1,   H = sum k k' P,
-
-says. s1, s2 are what the power of an image has beyond the cross-spectrum; err fixes their sum.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from . import fourier_series, inputs
+from . import fourier_series
+from .chi2_data import Data, power, read, spectra
+from .chi2_errors import covariance, rise_of
 
 BOUNDARIES = ("wrap", "overlap")
 _ZOOMED = 101  # nodes of a side of the array that is returned, unless told otherwise
 LARGEST = 4096  # nodes of a side, at most
 _WIDE = 4.0  # standard errors that the array spans in each direction
-
-
-class Data(NamedTuple):
-    """Two images and what is known of their pixels."""
-
-    images: tuple[np.ndarray, np.ndarray]  # float64, 0 where missing
-    valid: tuple[np.ndarray, np.ndarray]
-    weight: float | np.ndarray  # 1 / err^2
-    given: bool  # whether err was
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is missing and one number is the error of all pixels."""
-        return not isinstance(self.weight, np.ndarray) and all(m.all() for m in self.valid)
-
-
-def _mean(array: np.ndarray, exists: np.ndarray) -> np.float64:
-    """The mean of what exists."""
-    if exists.all():
-        return array.mean(dtype=np.float64)
-    return array[exists].mean(dtype=np.float64) if exists.any() else np.float64(0.0)
-
-
-def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
-    zeromean = check.flag("zeromean", zeromean)
-    masks = mask if isinstance(mask, tuple) else (mask, mask)
-    if len(masks) != 2:
-        raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
-    im1, hidden1 = check.masked("im1", im1, masks[0])
-    im2, hidden2, err = check.with_errors("im2", im2, masks[1], err)
-    arrays = [check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
-    shape = arrays[0].shape
-    if arrays[1].shape != shape:
-        raise ValueError(f"im2 must have the shape of im1, {shape}, got {arrays[1].shape}")
-    if min(shape) < 3:
-        raise ValueError(f"im1 must have 3 rows and columns or more, got {shape}")
-    error = inputs.error("err", err, shape)
-    valid = []
-    for array, holes in zip(arrays, (hidden1, hidden2), strict=True):
-        gone = inputs.missing("mask", holes, shape)
-        with np.errstate(all="ignore"):
-            whole = array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64))
-        exists = np.ones(shape, dtype=bool) if whole else np.isfinite(array)
-        valid.append(exists if gone is None else exists & ~gone)
-    weight: float | np.ndarray = 1.0 if error is None else 0.0
-    if isinstance(error, np.ndarray):
-        valid[1] &= np.isfinite(error) & (error != 0)
-        weight = np.where(valid[1], 1.0 / np.where(valid[1], error, 1.0).astype(np.float64) ** 2, 0)
-    elif error is not None:
-        weight = 1.0 / error**2
-    level = _mean(arrays[0], valid[0])
-    images = []
-    for array, exists in zip(arrays, valid, strict=True):
-        own = _mean(array, exists) if zeromean else level
-        image = array - own  # the level alone cancels
-        if not exists.all():
-            image[~exists] = 0.0
-        images.append(image)
-    return Data((images[0], images[1]), (valid[0], valid[1]), weight, error is not None)
 
 
 def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -111,17 +45,12 @@ def _maps(data: Data, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(chi2, 0.0), np.rint(pairs)
 
 
-def _power(image: np.ndarray) -> np.float64:
-    """Sum of squares, without BLAS: see ``times`` of ``register/fourier_series.py``."""
-    return np.einsum("ij,ij->", image, image)
-
-
-def _plain_series(data: Data) -> np.ndarray:
-    """The series of chi2 where two of its terms are constants."""
+def _plain_series(data: Data, both: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The series of chi2 where two of its terms are constants, from the spectra of both images."""
     im1, im2 = data.images
-    series = fourier_series.cross(fourier_series.transform(im1), fourier_series.transform(im2))
+    series = fourier_series.cross(*both)
     series *= -2.0 * data.weight / im1.size
-    series[0, 0] += data.weight * (_power(im1) + _power(im2))
+    series[0, 0] += data.weight * (power(im1) + power(im2))
     return series
 
 
@@ -154,7 +83,7 @@ def chi2_map(
     zeromean : bool, optional
         Take the mean of each image away first.
     reduced : bool, optional
-        Divide by the number of pixels that were compared, less two; NaN where that is not positive.
+        Divide by the number of pixels that were compared, less two.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
 
@@ -162,7 +91,8 @@ def chi2_map(
     -------
     ndarray (Y, X) float64
         chi2 of the shift s = (row - z_y, column - z_x) *of im2*: its minimum is at minus the
-        displacement. z is n / 2 - 1 of an even axis and (n - 1) / 2 of an odd one.
+        displacement. z is n / 2 - 1 of an even axis and (n - 1) / 2 of an odd one. NaN where no
+        pixels are compared, or no more than two if `reduced`.
 
     Raises
     ------
@@ -186,90 +116,33 @@ def chi2_map(
     reduced = check.flag("reduced", reduced)
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
-    if data.plain and boundary == "wrap":
-        chi2 = np.maximum(
-            fourier_series.inverse(_plain_series(data) * data.images[0].size, shape), 0.0
-        )
+    both = spectra(data) if boundary == "wrap" else None
+    if both is not None:
+        series = _plain_series(data, both)
+        chi2 = np.maximum(fourier_series.inverse(series * data.images[0].size, shape), 0.0)
         pairs = np.full(shape, float(data.images[0].size))
     else:
         chi2, pairs = _maps(data, shape if boundary == "wrap" else tuple(2 * n for n in shape))
-    if reduced:
-        chi2 = np.divide(chi2, pairs - 2, out=np.full(chi2.shape, np.nan), where=pairs > 2)
+    chi2 = chi2 * data.unit
+    fewest = 2 if reduced else 0
+    many = pairs - fewest if reduced else 1.0
+    chi2 = np.divide(chi2, many, out=np.full(chi2.shape, np.nan), where=pairs > fewest)
     lags = [(_zero(n) - np.arange(n)) % m for n, m in zip(shape, chi2.shape, strict=True)]
     return chi2[np.ix_(*lags)]
 
 
-def by_displacement(data: Data) -> np.ndarray:
-    """The series of chi2 by displacement, for as many pairs of pixels everywhere."""
-    if data.plain:
-        return _plain_series(data)
+def by_displacement(data: Data, both: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """The series of chi2 by displacement, for as many pairs of pixels everywhere.
+
+    ``both`` is what `spectra` says.
+    """
+    if both is not None:
+        return _plain_series(data, both)
     chi2, pairs = _maps(data, data.images[0].shape)
     enough = pairs > 0.5 * pairs.max()
     level = np.divide(chi2, pairs, out=np.zeros_like(chi2), where=enough) * pairs.max()
     level[~enough] = level.max()
     return fourier_series.transform(level) / chi2.size
-
-
-def _covariance(
-    data: Data, around: fourier_series.Expansion, place: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    """Of (dx, dy): around the minimum, and with the chance that another is the right one."""
-    local = _local_covariance(data, around)
-    # chi2 in units in which its curvature agrees with the covariance
-    unit = 0.25 * np.trace(around.hessian @ local)
-    if not (np.isfinite(local).all() and unit > 0):
-        return local
-    return local + fourier_series.elsewhere((values - around.value) / unit, place, local)[1]
-
-
-def _offset(data: Data) -> float:
-    """What the images' means alone make of chi2, for an error of 1."""
-    first, second = (float(image.sum()) for image in data.images)
-    return (first - second) ** 2 / data.images[0].size
-
-
-def _sandwich(slope: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Covariance of (dx, dy) from the scene's sum of k k' P and the noises."""
-    kx, ky = (fourier_series.frequencies(n, False) for n in shape[::-1])
-    white = v1 * v2 * np.diag([shape[0] * np.sum(kx**2), shape[1] * np.sum(ky**2)])
-    try:
-        inner = np.linalg.inv(slope)
-    except np.linalg.LinAlgError:
-        return np.full((2, 2), np.nan)
-    return inner @ ((v1 + v2) * slope + white) @ inner.T
-
-
-def _local_covariance(data: Data, around: fourier_series.Expansion) -> np.ndarray:
-    """From the curvature, or from both images' noise where that is known."""
-    shape = data.images[0].shape
-    size = data.images[0].size
-    least, _, hessian = around
-    if not isinstance(data.weight, np.ndarray) and data.plain:
-        # sums over all modes but the mean's, of each image's power and of the cross-spectrum
-        one, two = (float(_power(image) - image.sum() ** 2 / size) for image in data.images)
-        common = 0.5 * (one + two - (least / data.weight - _offset(data)))
-        v1, v2 = max(one - common, 0.0) / size, max(two - common, 0.0) / size
-        if data.given and v1 + v2 > 0:
-            scale = 1.0 / (data.weight * (v1 + v2))
-            v1, v2 = v1 * scale, v2 * scale
-        elif data.given:
-            v2 = float(1.0 / data.weight)
-        return _sandwich(hessian / (2.0 * data.weight), v1, v2, shape)
-    try:
-        inverse = 2.0 * np.linalg.inv(hessian)
-    except np.linalg.LinAlgError:
-        return np.full((2, 2), np.nan)
-    pairs = min(int(m.sum()) for m in data.valid)
-    return inverse if data.given else inverse * max(least, 0.0) / max(pairs - 2, 1)
-
-
-def rise_of(nfitted: Any, nsigma: Any) -> float:
-    """Rise of chi2 that holds the probability of so many sigmas for so many parameters."""
-    from scipy.stats import chi2, norm
-
-    nfitted = check.integer("nfitted", nfitted, at_least=1)
-    nsigma = check.number("nsigma", nsigma, above=0)
-    return nsigma**2 if nfitted == 1 else float(chi2.isf(2 * norm.sf(nsigma), nfitted))
 
 
 def chi2_shift(
@@ -355,22 +228,22 @@ def chi2_shift(
     rise = math.sqrt(rise_of(nfitted, 1.0))
     data = read(im1, im2, err, mask, zeromean)
     shape = data.images[0].shape
-    series = by_displacement(data)
+    both = spectra(data)
+    series = by_displacement(data, both)
     values = fourier_series.inverse(series * data.images[0].size, shape)
     start = fourier_series.coarse_minimum(values)
-    place, found, around = fourier_series.minimise(series, shape, start)
-    if not found:
-        place = np.full(2, np.nan)
-    elif factor:
-        place = _on_grid(series, shape, place, factor)
+    best = fourier_series.minimise(series, shape, start)
+    place = best.place if best.found else np.full(2, np.nan)
     errors = np.full(2, np.nan)
-    if found and (return_error or return_chi2array):
-        errors = np.sqrt(np.diag(_covariance(data, around, place, values)))
+    if best.found and (return_error or return_chi2array):
+        errors = np.sqrt(np.diag(covariance(data, both, best, values)))
+    if best.found and factor:
+        place = _on_grid(series, shape, place, factor)
     out: tuple = (float(place[0]), float(place[1]))
     if return_error:
         out += (float(rise * errors[0]), float(rise * errors[1]))
     if return_chi2array:
-        out += (_array(series, shape, place, errors, factor),)
+        out += (_array(series * data.unit, shape, place, errors, factor),)
     return out
 
 
@@ -390,7 +263,7 @@ def _array(
     """Displacements and chi2 around the minimum."""
     if not np.isfinite(place).all():
         return np.full(_ZOOMED, np.nan), np.full(_ZOOMED, np.nan), np.full((_ZOOMED,) * 2, np.nan)
-    span = np.clip(_WIDE * np.nan_to_num(errors), 1e-6, 0.5 * min(shape))
+    span = np.clip(_WIDE * np.nan_to_num(errors, posinf=math.inf), 1e-6, 0.5 * min(shape))
     half = _ZOOMED // 2
     if factor:
         half = int(min(max(np.ceil(span.max() * factor), half), LARGEST // 2))

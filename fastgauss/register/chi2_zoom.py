@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from ..base import check
 from . import chi2, fourier_series
+from .chi2_data import read, spectra
+from .chi2_errors import rise_of
 
 
 def chi2_map_to_errors(
@@ -51,7 +53,7 @@ def chi2_map_to_errors(
     if not values.size:
         raise ValueError(f"chi2_values must hold a value, got shape {values.shape}")
     zoom_factor = check.number("zoom_factor", zoom_factor, above=0)
-    rise = chi2.rise_of(nfitted, nsigma)
+    rise = rise_of(nfitted, nsigma)
     at = np.unravel_index(int(values.argmin()), values.shape)
     ends: list[float] = []
     for axis in (1, 0):
@@ -135,10 +137,10 @@ def chi2_shift_iterzoom(
         if len(side) != 2 or max(side) > chi2.LARGEST:
             raise ValueError(f"{name} must be 2 numbers of at most {chi2.LARGEST}, got {side}")
     mindiff = check.number("mindiff", mindiff, above=0)
-    rise = chi2.rise_of(nfitted, 1.0)
-    data = chi2.read(im1, im2, err, mask, zeromean)
+    rise = rise_of(nfitted, 1.0)
+    data = read(im1, im2, 1.0 if err is None else err, mask, zeromean)
     shape = data.images[0].shape
-    series = chi2.by_displacement(data)
+    series = chi2.by_displacement(data, spectra(data))
     place = np.array(
         fourier_series.coarse_minimum(fourier_series.inverse(series, shape)), dtype=float
     )
@@ -152,7 +154,8 @@ def chi2_shift_iterzoom(
     variation = max(float(values.max() - values.min()), 1e-30)
     span *= math.sqrt(8.0 * rise / variation) if variation < 4 * rise else 1.0
     span = min(span, 0.5 * min(shape))
-    place, found, _ = fourier_series.minimise(series, shape, place)
+    best = fourier_series.minimise(series, shape, place)
+    place, found = best.place, best.found
     x, y, values, _ = _zoomed(series, shape, place, span, sides[1])
     if not found:
         place = np.full(2, np.nan)

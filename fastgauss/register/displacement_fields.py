@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..base import check
 from ..base.progress import Progress, check_progress, report_part, reporting
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import window_matching
+from . import significance, window_matching
 from .results import DisplacementField, Status
 from .translation import read_pair
 
@@ -19,6 +20,7 @@ _COARSE = 16  # pixels of a window on the coarsest level
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
 _LEAST = 0.25  # share of a window that must be in both images
 _SMALLEST = 8  # pixels of a window's side
+_AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
 _PASSES = 16  # of windows twice as wide each: more than any image has
 _NOISE = 0.1  # pixels: what neighbours may differ by, in the median test
 _LIMIT = 2.0  # of the median test
@@ -34,7 +36,7 @@ def displacement_field(
     *,
     search: float | None = None,
     multipass: int = 1,
-    brightness: str = "offset",
+    brightness: str = "linear",
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> DisplacementField:
@@ -52,16 +54,19 @@ def displacement_field(
         columns or more.
     err : float or array_like (Y, X), or a tuple of two, optional
         Standard deviation of the noise of both images, or of each; 0 in an array is a missing
-        pixel. Without it each window's residual tells its noise.
+        pixel. Without it the residual of each pixel tells its noise.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
     search : float, optional
-        Largest displacement that is looked for, in pixels; a quarter of the window by default.
+        Largest displacement along each axis, in pixels: a larger one is no result. By default
+        displacements up to a quarter of the window are looked for, and those a little larger are
+        results.
     multipass : int, optional
         Passes: each begins where the one before, with windows twice as large, ended; what fails the
         median test there begins at its neighbours' median.
-    brightness : {"offset", "linear", "same"}
-        How a window of `b` may differ: by a constant, also by a factor, or not at all.
+    brightness : {"linear", "offset", "same"}
+        How a window of `b` may differ: by a constant and a factor, or not at all. "offset" means
+        "linear": a factor is found, too.
     threads : int, optional
         Threads at most. Results do not depend on it, to the bit.
     progress : bool or callable
@@ -80,6 +85,9 @@ def displacement_field(
     Notes
     -----
     About 40 ms for 1024 windows of 64 x 64 pixels on two threads.
+
+    What is said of `align` about errors, statuses, structure that stands still, and missing and
+    wild pixels holds for every window.
 
     References
     ----------
@@ -103,35 +111,41 @@ def displacement_field(
     passes = check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
     team = resolve_threads(threads)
     check_progress(progress)
-    reach = 0.25 * min(sides) if search is None else check.number("search", search, above=0)
-    first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"))
+    bound = math.inf if search is None else check.number("search", search, above=0)
+    reach = 0.25 * min(sides) if search is None else bound
+    first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"), brightness)
     shape = first.values.shape
     if sides[0] > shape[0] or sides[1] > shape[1]:
         raise ValueError(f"window must fit into images of shape {shape}, got {sides}")
     grid = [np.arange(0, n - side + 1, s) for n, side, s in zip(shape, sides, steps, strict=True)]
-    both = window_matching.pair(first, second, sides[0] * sides[1], team)
+    both = window_matching.pair(first, second, sides[0] * sides[1], reach, team)
     nodes = len(grid[0]), len(grid[1])
     guesses = np.zeros((nodes[0] * nodes[1], 2))
     total = passes * len(guesses)
     with reporting(progress, total, "window") as report:
         for number in range(passes - 1, -1, -1):
-            windows = _around(
-                grid, sides, [min(s << number, n) for s, n in zip(sides, shape, strict=True)], shape
-            )
-            near = reach if number == passes - 1 else 2.0
-            last = total - number * len(guesses)
+            larger = [min(side << number, n) for side, n in zip(sides, shape, strict=True)]
+            windows = _around(grid, sides, larger, shape)
+            begin = total - (number + 1) * len(guesses)
+            middle, end = begin + len(guesses) // 2, begin + len(guesses)
             starts = window_matching.search(
-                both, windows, guesses, near, _COARSE, team,
-                report_part(report, total, last - len(guesses), last - len(guesses) // 2),
+                both, windows, guesses, reach if number == passes - 1 else _AGAIN, _COARSE, team,
+                report_part(report, total, begin, middle),
+                bounded=bound < math.inf and number == passes - 1,
             )  # fmt: skip
             out, status = window_matching.refine(
-                both, windows, starts, brightness, _TOL, _LEAST, team,
-                report_part(report, total, last - len(guesses) // 2, last),
+                both, windows, starts, brightness, _TOL, _LEAST * larger[0] * larger[1], team,
+                report_part(report, total, middle, end),
             )  # fmt: skip
+            _bound(out, status, bound)
+            if not number:
+                significance.judge(both, windows, out, status, reach)
             moves = out[:, [window_columns.DX, window_columns.DY]].reshape(*nodes, 2)
-            outlier, median = median_test(moves)
+            known = (status != Status.AMBIGUOUS).reshape(*nodes, 1)
+            outlier, median = median_test(np.where(known, moves, np.nan))
             guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
             guesses[np.isnan(guesses)] = 0.0
+    noise = out[:, window_columns.RESIDUAL] * (1.0 if both.unit else first.scale**-2)
     covariance = out[
         :, [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
     ]
@@ -143,9 +157,17 @@ def displacement_field(
         covariance.reshape(*nodes, 2, 2),
         status.reshape(nodes),
         out[:, window_columns.CORRELATION].reshape(nodes).copy(),
-        out[:, window_columns.RESIDUAL].reshape(nodes).copy(),
+        noise.reshape(nodes),
         outlier | (status.reshape(nodes) != Status.CONVERGED),
     )
+
+
+def _bound(out: np.ndarray, status: np.ndarray, bound: float) -> None:
+    """Displacements beyond a bound are none; in place."""
+    with np.errstate(invalid="ignore"):
+        far = np.abs(out[:, [window_columns.DX, window_columns.DY]]).max(axis=1) > bound
+    out[far] = np.nan
+    status[far] = Status.LOST
 
 
 def _pair(name: str, value: Any, at_least: int) -> tuple[int, int]:

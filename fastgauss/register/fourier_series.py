@@ -12,6 +12,7 @@ and Newton's method its minimum.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ _MAX_ITER = 50
 _CLOSE = 1e-6  # pixels; the next step of Newton's would be its square
 _ROUNDING = 1e-12  # pixels; a step below it is rounding
 _UNLIKELY = 60.0  # rise of chi-squared beyond which nothing is looked for
+_VALLEY = 1e-10  # of the curvature across a valley: what is none along it
+_STRAIGHT = 1e-3  # of a unit vector: what an axis has no part in
 _POINT = 1e-9  # square pixels: the least extent of a minimum
 
 
@@ -31,6 +34,13 @@ def transform(array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.nda
     from scipy.fft import rfftn
 
     return _on_threads(rfftn, array, shape)
+
+
+def transform_images(arrays: np.ndarray) -> np.ndarray:
+    """Spectra of real images (n, Y, X); float32 stays float32."""
+    from scipy.fft import rfft2
+
+    return _on_threads(rfft2, arrays, None)
 
 
 def inverse(spectrum: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,11 +85,17 @@ def weights(columns: int) -> np.ndarray:
     return out
 
 
+@lru_cache(maxsize=16)
+def _derivatives(n: int, half: bool) -> np.ndarray:
+    """What takes exp(i k d) to its value, its slope and its curvature: (3, 1, modes)."""
+    ik = 1j * frequencies(n, half)
+    return np.stack([np.ones_like(ik), ik, ik**2])[:, np.newaxis]
+
+
 def waves(n: int, half: bool, at: np.ndarray) -> np.ndarray:
     """exp(i k d) for the places ``at`` (P,), and its two derivatives: (3, P, modes)."""
-    k = frequencies(n, half)
-    wave = np.exp(1j * np.multiply.outer(at, k))
-    out = np.stack([wave, 1j * k * wave, -(k**2) * wave])
+    times_wave = _derivatives(n, half)
+    out = times_wave * np.exp(np.multiply.outer(at, times_wave[1, 0]))
     if n % 2 == 0:
         m = n // 2
         cosine, sine = np.cos(np.pi * at), np.sin(np.pi * at)
@@ -103,12 +119,37 @@ class Expansion(NamedTuple):
     """A series around a displacement."""
 
     value: float
-    gradient: np.ndarray  # (x, y)
+    gradient: np.ndarray
     hessian: np.ndarray
 
 
+class Minimum(NamedTuple):
+    """The minimum of a series next to a start."""
+
+    place: np.ndarray  # (x, y)
+    found: bool
+    around: Expansion  # at the minimum, or a step of 1e-6 px before it
+    across: np.ndarray | None  # the unit vector along which alone there is one
+
+
+def expand_axes(series: np.ndarray, shape: tuple[int, ...], place: np.ndarray) -> Expansion:
+    """Value, gradient and Hessian at a place, of any number of axes, in their order."""
+    table = series
+    for axis in range(len(shape) - 1, -1, -1):
+        half = axis == len(shape) - 1
+        wave = waves(shape[axis], half, np.array([place[axis]]))[:, 0]
+        if half:
+            wave = wave * weights(shape[axis])
+        table = np.stack([np.einsum("...k,k->...", table, line) for line in wave])
+    table = table.real
+    once = np.eye(len(shape), dtype=int)
+    gradient = np.array([table[tuple(one)] for one in once])
+    hessian = np.array([[table[tuple(one + other)] for other in once] for one in once])
+    return Expansion(float(table[(0,) * len(shape)]), gradient, hessian)
+
+
 def expand(series: np.ndarray, shape: tuple[int, ...], dy: float, dx: float) -> Expansion:
-    """Value, gradient and Hessian at a displacement."""
+    """Value, gradient and Hessian at a displacement, in the order (x, y)."""
     rows = waves(shape[0], False, np.array([dy]))[:, 0]
     columns = waves(shape[1], True, np.array([dx]))[:, 0] * weights(shape[1])
     table = (rows @ np.stack([times(series, column) for column in columns], axis=1)).real
@@ -117,31 +158,45 @@ def expand(series: np.ndarray, shape: tuple[int, ...], dy: float, dx: float) -> 
 
 
 def minimise(
-    series: np.ndarray, shape: tuple[int, ...], start: Any
-) -> tuple[np.ndarray, bool, Expansion]:
-    """The minimum (dx, dy) next to a start, whether it was found, and the last expansion.
+    series: np.ndarray, shape: tuple[int, ...], start: Any, close: float = _CLOSE
+) -> Minimum:
+    """The minimum (dx, dy) next to a start; along a valley without an end, what is next to 0.
 
-    That is at the minimum, or a step of 1e-6 px before it, after which Newton's error is below
-    rounding.
+    ``close`` is the last step, after which Newton's error is about its square.
     """
     at = np.array(start, dtype=float)
     for _ in range(_MAX_ITER):
         around = expand(series, shape, at[1], at[0])
         curvature, axes = np.linalg.eigh(around.hessian)
         if not curvature[1] > 0:
-            return at, False, around
+            return Minimum(at, False, around, None)
+        across = axes[:, 1] if abs(curvature[0]) < _VALLEY * curvature[1] else None
         # where the map bends down, go down all the same
         bend = np.maximum(np.abs(curvature), 1e-9 * curvature[1])
-        step = -axes @ ((axes.T @ around.gradient) / bend)
+        slopes = axes.T @ around.gradient
+        if across is not None:
+            slopes[0] = 0.0
+        step = -axes @ (slopes / bend)
         size = np.abs(step).max()
-        if not size > _ROUNDING:
-            return at, bool(curvature[0] > 0), around
-        at += step if size <= 0.5 else step * (0.5 / size)
-        if np.abs(at - start).max() > 2.0:
-            return at, False, around
-        if size <= _CLOSE:
-            return at, bool(curvature[0] > 0), around
-    return at, False, around
+        if size > _ROUNDING:
+            at += step if size <= 0.5 else step * (0.5 / size)
+            if np.abs(at - start).max() > 2.0:
+                return Minimum(at, False, around, None)
+        if size <= close:
+            if across is None:
+                return Minimum(at, bool(curvature[0] > 0), around, None)
+            across = np.where(np.abs(across) < _STRAIGHT, 0.0, across)
+            across /= np.sqrt((across**2).sum())
+            return Minimum(across * float((at * across).sum()), True, around, across)
+    return Minimum(at, False, around, None)
+
+
+def one_direction(variance: float, across: np.ndarray) -> np.ndarray:
+    """The covariance of (dx, dy) that is known along a unit vector alone."""
+    x, y = across
+    if x == 0.0 or y == 0.0:
+        return np.diag([variance if x else np.inf, variance if y else np.inf])
+    return np.inf * np.array([[1.0, -np.sign(x * y)], [-np.sign(x * y), 1.0]])
 
 
 def elsewhere(

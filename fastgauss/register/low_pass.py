@@ -1,15 +1,24 @@
-"""The optimal low-pass filter."""
+"""The low-pass filter with which a displacement is most exact, from the images' spectra.
+
+It is the filter G of a few that makes the variance of the displacement
+
+    [(s1^2 + s2^2) sum k^2 P G^4 + s1^2 s2^2 sum k^2 G^4] / (sum k^2 P G^2)^2
+
+least, with P the scene's power and s1, s2 the noises of the images; the splines' error is added.
+The same spectra tell how many samples of the smoothed gradients are independent, and whether the
+scene repeats itself.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ..kernels.register import quintic_spline, window_columns
-from .fourier_series import times
 from .inputs import Pixels
 
 # cutoff and order of the filters to choose from; those of order 2 are Gaussians
@@ -17,19 +26,15 @@ SHAPES = (
     *((cut * math.pi, 4.0) for cut in (0.6, 0.45)),
     *((1.0 / sigma, 2.0) for sigma in (1.0, 1.4, 2.0, 2.8)),
 )
-_PLAIN = (1.0, 2.0)  # the one without any signal
+_PLAIN = 2  # the one without any signal
 _CUT = 3e-3  # of the middle tap, where a filter ends
 _MIXED = 0.02  # share of the smoothed image that may come from beyond the margin
 _SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
-
-
-def _mean_variance(pixels: Pixels) -> float | None:
-    if isinstance(pixels.variance, np.ndarray):
-        return float(pixels.variance[pixels.valid].mean()) if pixels.valid.any() else 1.0
-    return pixels.variance
-
-
-# -- the low-pass filter -----------------------------------------------------------------------
+_CORNER = 0.8  # of the highest frequency, beyond which there is little else than noise
+_NO_NOISE = 1e-12  # variance, of values of size 1
+_RATIO = 1e3  # of the noises of two images, at most
+_LINES = 40.0  # modes that hold the power of a scene that repeats itself
+_SHARE = 0.3  # of the power of the gradients, that those modes have then at least
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,26 @@ class LowPass:
     squares: np.ndarray  # of the filter that smooths the image, of sum 1
     margin: int  # pixels over which the smoothed image mixes
     kernel: window_columns.Filter
+
+
+class Spectra(NamedTuple):
+    """What the spectra of two images say."""
+
+    low: LowPass
+    noises: tuple[float, float]  # variances of the pixels' noise
+    independent: float  # samples of the gradients that are, by pixel
+    period: float  # pixels after which the scene repeats itself; 0 if it does not
+
+
+def _mean_variance(pixels: Pixels) -> float | None:
+    if isinstance(pixels.variance, np.ndarray):
+        if pixels.valid.all():
+            return float(pixels.variance.mean())
+        return float(pixels.variance[pixels.valid].mean()) if pixels.valid.any() else 1.0
+    return pixels.variance
+
+
+# -- the filters -------------------------------------------------------------------------------
 
 
 def _spline(k: np.ndarray) -> np.ndarray:
@@ -60,22 +85,27 @@ def _half(spectrum: np.ndarray, least: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=len(SHAPES))
-def _low_pass(shape: tuple[float, float]) -> LowPass:
+def _low_pass(index: int) -> LowPass:
     """The filter of one shape, and what its noise does."""
     k = np.linspace(0, np.pi, 129)
-    taps = _half(_response(shape, k) / _spline(k), _CUT)
+    taps = _half(_response(SHAPES[index], k) / _spline(k), _CUT)
     taps = taps / (2.0 * taps.sum() - taps[0])
     response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(taps)))) @ taps[1:]
     smooth = response * _spline(k)  # of A
     slope = response * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0  # of its derivative
-    own = np.fft.irfft((slope * smooth) ** 2)[0] * np.fft.irfft(smooth**4)[0]
     blur = np.fft.irfft(smooth)[: len(k) - 1]
     tails = np.cumsum(np.abs(blur)[::-1])[::-1]
     squares = np.concatenate([blur[len(taps) : 0 : -1], blur[: len(taps) + 1]]) ** 2
+
+    def mean(spectrum: np.ndarray) -> float:
+        return float(np.fft.irfft(spectrum)[0])
+
     inner = window_columns.Filter(
-        _half(smooth**2, _CUT).astype(np.float32),
+        _half(smooth, _CUT).astype(np.float32),
         np.fft.irfft(response**2)[:6].copy(),
-        float(own),
+        mean(smooth**2) ** 2,
+        mean((slope * smooth) ** 2) * mean(smooth**4),
+        mean(slope**4) * mean(smooth**4),
         np.zeros(2),
     )
     margin = int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1
@@ -89,46 +119,119 @@ def _phase(k: np.ndarray) -> np.ndarray:
     return np.imag(shifted) / _spline(k)
 
 
-def _power(pixels: Pixels) -> np.ndarray:
-    """Power of the middle of an image, tapered; white noise has its variance everywhere."""
+class _Modes(NamedTuple):
+    """What of all filters is the same for spectra of one shape; S filters, R rows, C columns."""
+
+    ky: np.ndarray
+    kx: np.ndarray
+    columns: np.ndarray  # (5 S, C): g, kx^2 g, kx phase g, g^2, kx^2 g^2
+    gains: np.ndarray  # (S, R): g of the rows
+    phases: np.ndarray  # (R,) ky phase
+    taper: np.ndarray  # float32, of the image; white noise keeps its variance
+
+
+@lru_cache(maxsize=8)
+def _modes(shape: tuple[int, int]) -> _Modes:
+    """For the transforms of images of this shape."""
+    ky = 2 * np.pi * np.abs(np.fft.fftfreq(shape[0]))
+    kx = 2 * np.pi * np.fft.rfftfreq(shape[1])
+    columns = []
+    for form in SHAPES:
+        g = _response(form, kx) ** 2
+        columns += [g, kx**2 * g, kx * _phase(kx) * g, g**2, kx**2 * g**2]
+    gains = np.array([_response(form, ky) ** 2 for form in SHAPES])
+    lines = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in shape]
+    taper = np.multiply.outer(*lines)
+    taper /= np.sqrt(np.mean(taper**2) * taper.size)
+    return _Modes(ky, kx, np.array(columns), gains, ky * _phase(ky), taper)
+
+
+def _power(pixels: Pixels, cut: tuple[slice, ...], taper: np.ndarray) -> np.ndarray:
+    """Power of a part of an image, tapered; white noise has its variance everywhere."""
     from scipy.fft import rfft2
 
-    cut = tuple(
-        slice((n - min(n, _SPECTRUM)) // 2, (n + min(n, _SPECTRUM)) // 2)
-        for n in pixels.values.shape
-    )
     part = pixels.values[cut]
-    taper = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in part.shape]
-    window = np.multiply.outer(*taper)
-    window /= np.sqrt(np.mean(window**2) * window.size)
-    return np.abs(rfft2((part - part.mean()) * window)) ** 2
+    spectrum = rfft2((part - part.mean()) * taper)
+    return spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
 
 
-def choose(first: Pixels, second: Pixels, count: int) -> LowPass:
-    """The filter with which the error, noise and interpolation, of ``count`` pixels is least."""
-    power = 0.5 * (_power(first) + _power(second))
-    rows, columns = power.shape
-    share = np.prod(np.minimum(first.values.shape, _SPECTRUM)) / count
-    ky = 2 * np.pi * np.abs(np.fft.fftfreq(rows))
-    kx = np.pi * np.arange(columns) / max(columns - 1, 1)
-    v1, v2 = _mean_variance(first), _mean_variance(second)
-    if v1 is None or v2 is None:  # the corners of the spectrum have little else than noise
-        known = v1 if v1 is not None else v2
-        corner = power[np.ix_(ky > 0.8 * np.pi, kx > 0.8 * np.pi)].mean()
-        v1 = v2 = corner if known is None else 0.5 * (max(2 * corner - known, 0.0) + known)
-    signal = power - 0.5 * (v1 + v2)
-    doubtful = (v1 + v2) * signal + v1 * v2
+# -- the choice --------------------------------------------------------------------------------
+
+
+def _noises(
+    pixels: tuple[Pixels, Pixels], powers: tuple[np.ndarray, np.ndarray], modes: _Modes
+) -> tuple[float, float]:
+    """Variances of the noise: as given, or the power of the corners of the spectrum."""
+    corner = np.ix_(modes.ky > _CORNER * np.pi, modes.kx > _CORNER * np.pi)
+    known = [_mean_variance(p) for p in pixels]
+    first, second = (
+        float(p[corner].mean()) if v is None else v for v, p in zip(known, powers, strict=True)
+    )
+    return first, second
+
+
+def choose(first: Pixels, second: Pixels, count: int, reach: float) -> Spectra:
+    """The filter with which the error, noise and interpolation, of ``count`` pixels is least.
+
+    ``reach`` are the pixels within which another displacement would be a mistake.
+    """
+    shape = first.values.shape
+    sides = [min(n, _SPECTRUM) for n in shape]
+    modes = _modes((sides[0], sides[1]))
+    cut = tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(shape, sides, strict=True))
+    powers = _power(first, cut, modes.taper), _power(second, cut, modes.taper)
+    v1, v2 = noises = _noises((first, second), powers, modes)
+    # of signal = power - noise, and of what makes the score's variance, linear in both
+    table = np.einsum("rc,sc->sr", 0.5 * (powers[0] + powers[1]), modes.columns)
+    table -= 0.5 * (v1 + v2) * modes.columns.sum(axis=1)[:, np.newaxis]
+    table = table.reshape(len(SHAPES), 5, -1)
+    ends = modes.columns.reshape(len(SHAPES), 5, -1).sum(axis=2)
+    share = sides[0] * sides[1] / count
     best, least, bias = _PLAIN, math.inf, np.zeros(2)
-    for shape in SHAPES:
-        gy, gx = _response(shape, ky) ** 2, _response(shape, kx) ** 2
-        smooth, bent = times(signal, gx), times(signal, kx**2 * gx)
-        off = [gy @ times(signal, kx * _phase(kx) * gx), (ky * _phase(ky) * gy) @ smooth]
-        slope = np.array([gy @ bent, (ky**2 * gy) @ smooth])
-        score = (ky**2 * gy**2) @ times(doubtful, gx**2) + gy**2 @ times(doubtful, kx**2 * gx**2)
+    ky2 = modes.ky**2
+    for i, (rows, gain, end) in enumerate(zip(table, modes.gains, ends, strict=True)):
+        smooth, bent, off_x = rows[:3]
+        off = np.array([gain @ off_x, (modes.phases * gain) @ smooth])
+        slope = np.array([gain @ bent, (ky2 * gain) @ smooth])
+        flat, steep = ((v1 + v2) * rows[j] + v1 * v2 * end[j] for j in (3, 4))
+        score = (ky2 * gain**2) @ flat + gain**2 @ steep
         if not (slope > 0).all() or score < 0:
             continue
         total = share * score / slope.sum() ** 2 + 0.25 * (off / slope) @ (off / slope)
         if total < least:
-            best, least, bias = shape, total, np.abs(off / slope)
+            best, least, bias = i, total, np.abs(off / slope)
     low = _low_pass(best)
-    return replace(low, kernel=low.kernel._replace(bias=bias))
+    low = replace(low, kernel=low.kernel._replace(bias=bias))
+    independent, period = _texture(powers, modes, best, reach)
+    return Spectra(low, noises, independent, period)
+
+
+def _texture(
+    powers: tuple[np.ndarray, np.ndarray], modes: _Modes, shape: int, reach: float
+) -> tuple[float, float]:
+    """Independent samples of the smoothed gradients, by pixel, and the period of the scene.
+
+    Two unrelated images have gradients whose correlation has the variance sum F1 F2 / (sum F1
+    sum F2), F the powers of the gradients (Bartlett).
+    """
+    k2 = np.add.outer(modes.ky**2, modes.kx**2)
+    weight = np.multiply.outer(modes.gains[shape], modes.columns[5 * shape]) * k2
+    first, second = weight * powers[0], weight * powers[1]
+    sums, common = first.sum() * second.sum(), np.einsum("ij,ij->", first, second)
+    if not common > 0.0:
+        return 1.0, 0.0
+    held = sums / common  # modes of the half plane
+    independent = 2.0 * held / (2.0 * len(modes.ky) * (len(modes.kx) - 1))
+    if held > _LINES:
+        return independent, 0.0
+    short = np.where(k2 >= (np.pi / reach) ** 2, first, 0.0)
+    power = short.sum()
+    if not power > _SHARE * first.sum() or power**2 > _LINES * np.einsum("ij,ij->", short, short):
+        return independent, 0.0
+    return independent, float(2 * np.pi * power / (np.sqrt(k2) * short).sum())
+
+
+def noise_ratio(noises: tuple[float, float]) -> float:
+    """The variance of the second image's noise by the first's; 1 where there is none."""
+    first, second = (noise + _NO_NOISE for noise in noises)
+    return min(max(second / first, 1.0 / _RATIO), _RATIO)

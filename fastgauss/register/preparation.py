@@ -1,14 +1,8 @@
-"""What registration reads of an image: splines, precisions of pixels, a pyramid of gradients.
+"""What the kernels of registration read: splines, precisions of pixels, pyramids of gradients.
 
-An image and its errors become float32 after the mean is taken away; missing pixels (NaN, masked,
-error 0) are filled with a smooth guess, and have the precision 0, with all that the low-pass filter
-mixes with them or with what is beyond the border.
-
-The low-pass filter is a Gaussian of that width which makes the variance of the displacement
-
-    [(s1^2 + s2^2) sum k^2 P G^4 + s1^2 s2^2 sum k^2 G^4] / (sum k^2 P G^2)^2
-
-least, with P the scene's power, from the images' spectra, and s1, s2 their noises.
+A pixel of the smoothed image has the precision 1 / variance of what the low-pass filter mixes in
+it; a guess in a small hole counts as a pixel with the variance of the guess. The precision is 0
+where the filter reaches beyond the border or into a large hole.
 """
 
 from __future__ import annotations
@@ -22,6 +16,9 @@ from ..filters.separable import Source, correlate
 from ..kernels.register import block_matching, window_columns
 from .inputs import Pixels
 from .low_pass import LowPass
+
+_SURE = 1e-3  # of the variance of a guess: the least that a pixel's noise counts beside it
+_TINY = 1e-30
 
 # -- what the kernels read ---------------------------------------------------------------------
 
@@ -47,19 +44,38 @@ def _grow(holes: np.ndarray, margin: int) -> np.ndarray:
     return maximum_filter(holes, size=2 * margin + 1)
 
 
-def _smoothed(variance: float | np.ndarray, low: LowPass) -> float | np.ndarray:
+def _smoothed(variance: np.ndarray, low: LowPass) -> np.ndarray:
     """Variances of the smoothed image in units of what uniform noise keeps."""
     from scipy.ndimage import correlate1d
 
-    if not isinstance(variance, np.ndarray):
-        return variance
     for axis in (0, 1):
         variance = correlate1d(variance, low.squares, axis, mode="reflect")
     return variance
 
 
-def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -> Field:
-    """Coefficients, and precisions times ``unit``; ``extra`` more pixels of margin are lost."""
+def _precision(pixels: Pixels, noise: float, unit: float, low: LowPass) -> float | np.ndarray:
+    """1 / variance of smoothed pixels times ``unit``; without a unit, 2 where nothing is guessed.
+
+    ``noise`` is the variance of pixels whose error is not given.
+    """
+    known = unit > 0.0 and pixels.variance is not None
+    variance = noise if pixels.variance is None or not known else pixels.variance
+    if pixels.guessed is None:
+        if not known:
+            return 2.0
+        if not isinstance(variance, np.ndarray):
+            return unit / variance
+        return unit / _smoothed(variance, low)
+    if not isinstance(variance, np.ndarray):
+        variance = np.full(pixels.values.shape, max(variance, _SURE * pixels.doubt, _TINY))
+    scale = unit if known else 2.0 * float(variance[0, 0])
+    return scale / _smoothed(variance + np.where(pixels.guessed, pixels.doubt, 0.0), low)
+
+
+def field(
+    pixels: Pixels, low: LowPass, extra: int, noise: float, unit: float, threads: int
+) -> Field:
+    """Coefficients, and precisions; ``extra`` more pixels of margin are lost."""
     shape = pixels.values.shape
     coefficients, out = _flat(shape)
     term = taps.Profile(low.taps), taps.Profile(low.taps)
@@ -68,10 +84,7 @@ def field(pixels: Pixels, low: LowPass, extra: int, unit: float, threads: int) -
     correlate(source, [(taps.NOTHING, *term)], ("reflect",) * 3, 0.0, smooth, threads)
     out[:] = smooth[0]
     precision, map_ = _flat(shape)
-    if pixels.variance is None:
-        map_[:] = 2.0
-    else:
-        map_[:] = unit / _smoothed(pixels.variance, low)
+    map_[:] = _precision(pixels, noise, unit, low)
     margin = low.margin + extra
     if not pixels.valid.all():
         map_[_grow(~pixels.valid, margin)] = 0.0

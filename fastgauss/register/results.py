@@ -18,7 +18,7 @@ class Status(IntEnum):
     --------
     >>> import fastgauss as fg
     >>> fg.register.Status(2).name, fg.register.Status(2).message
-    ('NO_TEXTURE', 'the pixels do not determine both components')
+    ('NO_TEXTURE', 'the pixels determine no displacement')
     """
 
     CONVERGED = window_columns.CONVERGED
@@ -27,6 +27,7 @@ class Status(IntEnum):
     TOO_FEW_PIXELS = window_columns.TOO_FEW_PIXELS
     LOST = window_columns.LOST
     AMBIGUOUS = 5
+    ONE_DIRECTION = window_columns.ONE_DIRECTION
 
     @property
     def message(self) -> str:
@@ -37,10 +38,11 @@ class Status(IntEnum):
 _MESSAGES = {
     Status.CONVERGED: "converged",
     Status.MAX_ITERATIONS: "20 rounds were used before the tolerance was met",
-    Status.NO_TEXTURE: "the pixels do not determine both components",
+    Status.NO_TEXTURE: "the pixels determine no displacement",
     Status.TOO_FEW_PIXELS: "too few pixels exist in both images",
-    Status.LOST: "the refinement left the neighbourhood of the correlation's peak",
+    Status.LOST: "the refinement left the neighbourhood of the correlation's peak, or the search",
     Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
+    Status.ONE_DIRECTION: "the pixels determine the displacement across their structure alone",
 }
 
 
@@ -53,14 +55,15 @@ class Shift(NamedTuple):
         Displacement along axis 1 and axis 0, in pixels: what is at x in the first image is
         at x + dx in the second. NaN without a solution.
     covariance : ndarray (2, 2)
-        Of (dx, dy), in square pixels.
+        Of (dx, dy), in square pixels; infinite where the pixels determine no displacement.
     status : int
         A code of `Status`.
     correlation : float
         Of the two images' smoothed pixels at this displacement, -1 to 1.
     noise : float
         With errors of both images: the residual's variance in units of the expected one, near 1 if
-        they are right. Otherwise the variance of the difference of two pixels.
+        they are right. Otherwise the variance of the difference of two pixels, the second in the
+        brightness of the first.
     pixels : int
         Pixels that were compared.
 

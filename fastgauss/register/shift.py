@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check
 from . import fourier_series
+from .results import Shift
 
 METHODS = ("fourier", "spline")
 
@@ -60,6 +61,11 @@ def shift_image(
     array = check.finite_array("image", image)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
+    if isinstance(displacement, Shift):
+        raise TypeError(
+            "displacement must be one number or a tuple, got a Shift: give (shift.dy, shift.dx), "
+            "or (-shift.dy, -shift.dx) to move the second image onto the first"
+        )
     move = check.per_axis("displacement", displacement, array.ndim)
     check.choice("method", method, METHODS)
     order = check.integer("order", order, at_least=0, at_most=5)

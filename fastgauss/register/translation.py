@@ -16,19 +16,23 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import inputs, periodic, window_matching
-from .results import Shift
+from . import inputs, periodic, significance, window_matching
+from .results import Shift, Status
 
 BOUNDARIES = ("overlap", "wrap")
 _COARSE = 32  # pixels of the coarsest level that is searched
 _TOL = 1e-7  # pixels
-_LEAST = 0.1  # share of an image that must be in both
+_LEAST = 0.1  # share of the pixels of an image that must be in both
+_NEAR = 4.0  # pixels from a given start within which another match would be a mistake
 
 
 def read_pair(
-    im1: Any, im2: Any, err1: Any, err2: Any, mask: Any, names: tuple[str, ...]
+    im1: Any, im2: Any, err1: Any, err2: Any, mask: Any, names: tuple[str, ...], brightness: str
 ) -> tuple[inputs.Pixels, inputs.Pixels]:
-    """Both images, checked before anything is computed; ``names`` of the four arguments."""
+    """Both images, checked before anything is computed; ``names`` of the four arguments.
+
+    With the brightness "same" the second has the level and the scale of the first.
+    """
     masks = mask if isinstance(mask, tuple) else (mask, mask)
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
@@ -43,7 +47,9 @@ def read_pair(
     holes = [inputs.missing("mask", m, shape) for m in (hidden1, hidden2)]
     errors = [inputs.error(n, e, shape) for n, e in zip(names[2:], (err1, err2), strict=True)]
     one = inputs.read(first, errors[0], holes[0])
-    return one, inputs.read(second, errors[1], holes[1], one.level)
+    same = brightness == "same"
+    like = (one.level, one.scale) if same else (None, None)
+    return one, inputs.read(second, errors[1], holes[1], *like)
 
 
 def align(
@@ -56,7 +62,7 @@ def align(
     model: str = "shift",
     start: str | tuple[float, float] = "correlation",
     boundary: str = "overlap",
-    brightness: str = "offset",
+    brightness: str = "linear",
     search: float | None = None,
 ) -> Shift:
     """Displacement of one image relative to another, with its covariance.
@@ -64,10 +70,12 @@ def align(
     Parameters
     ----------
     im1, im2 : array_like (Y, X)
-        Images of any real dtype, 12 pixels or more a side; NaN and infinity are missing.
+        Images of any real dtype with 12 rows and columns or more; NaN and infinity are missing.
+        Images of 12 or 13 rows or columns have too few pixels away from the border for
+        ``boundary="overlap"`` and get the status `Status.TOO_FEW_PIXELS`.
     err1, err2 : float or array_like (Y, X), optional
         Standard deviation of the noise of each image; 0 in an array is a missing pixel. Unless both
-        are given, the residual tells the noise, half of it in either image.
+        are given, the residual of each pixel tells its noise.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
     model : {"shift"}
@@ -77,12 +85,13 @@ def align(
         right to about a pixel.
     boundary : {"overlap", "wrap"}
         Views of a larger scene, or periodic images without missing pixels and with uniform errors.
-    brightness : {"offset", "linear", "same"}
-        How the second image may differ: by a constant, also by a factor, or not at all. Of no
-        effect with ``boundary="wrap"``, where neither matters.
+    brightness : {"linear", "offset", "same"}
+        How the second image may differ: by a constant and a factor, or not at all. "offset" means
+        "linear": a factor is found, too.
     search : float, optional
-        Largest displacement that is looked for, in pixels; a quarter of the shorter side by
-        default.
+        Largest displacement along each axis, in pixels: a larger one is no result. By default
+        displacements up to a quarter of the shorter side are looked for, and those a little larger
+        are results.
 
     Returns
     -------
@@ -96,13 +105,27 @@ def align(
 
     Notes
     -----
-    About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels. The errors know the noise and the
-    splines' interpolation, not a scene that changes.
+    About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels. Neither the unit of the pixels nor a
+    constant added to them changes the result.
+
+    The errors know the noise and the splines' interpolation, not a scene that changes. What stands
+    still in both images (hot pixels, dust, a border, the shade of the lens) is a scene, too, and
+    draws the result towards 0: mask it, or divide it out.
+
+    Images of which another displacement may be the right one, or that have nothing in common, are
+    `Status.AMBIGUOUS`, and their errors include the others. Where the images have structure along
+    one direction only, the displacement is that across it, 0 along it, the error infinite along it
+    (of both dx and dy if the structure is oblique), and the status `Status.ONE_DIRECTION`.
+
+    Single missing pixels are guessed from their neighbours and count little. A wild pixel (a group
+    of up to nine, or a fill value) is missing, too: one a thousand times as far from the median as
+    most, and thirty times as far as all pixels next to it.
 
     References
     ----------
     C. Knapp and G. Carter, "The generalized correlation method for estimation of time delay",
-    IEEE Trans. ASSP 24 (1976) 320.
+    IEEE Trans. ASSP 24 (1976) 320. H. White, "A heteroskedasticity-consistent covariance matrix
+    estimator and a direct test for heteroskedasticity", Econometrica 48 (1980) 817.
 
     Examples
     --------
@@ -115,44 +138,53 @@ def align(
     check.choice("model", model, ("shift",))
     check.choice("boundary", boundary, BOUNDARIES)
     check.choice("brightness", brightness, window_matching.BRIGHTNESS)
-    first, second = read_pair(im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"))
-    reach = (
-        0.25 * min(first.values.shape)
-        if search is None
-        else check.number("search", search, above=0)
+    wrap = boundary == "wrap"
+    first, second = read_pair(
+        im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"), brightness
     )
+    bound = math.inf if search is None else check.number("search", search, above=0)
     begin = None
     if not isinstance(start, str):
         begin = check.per_axis("start", start, 2)
     else:
         check.choice("start", start, ("correlation",))
-    if boundary == "wrap":
-        return periodic.register(first, second, begin, reach)
-    return _overlap(first, second, begin, reach, brightness)
+    shift = (periodic.register if wrap else _overlap)(first, second, begin, bound, brightness)
+    if max(abs(shift.dx), abs(shift.dy)) > bound:
+        nan = math.nan
+        return Shift(nan, nan, np.full((2, 2), nan), int(Status.LOST), nan, nan, shift.pixels)
+    return shift
 
 
 def _overlap(
     first: inputs.Pixels,
     second: inputs.Pixels,
     begin: tuple[float, ...] | None,
-    reach: float,
+    bound: float,
     brightness: str,
 ) -> Shift:
     threads = resolve_threads(None)
     shape = first.values.shape
-    both = window_matching.pair(first, second, first.values.size, threads)
+    reach = min(bound, 0.25 * min(shape)) if math.isinf(bound) else bound
+    both = window_matching.pair(first, second, first.values.size, reach, threads)
     windows = np.array([[0, 0, *shape]])
     if begin is None:
-        starts = window_matching.search(both, windows, np.zeros((1, 2)), reach, _COARSE, threads)
+        starts = window_matching.search(
+            both, windows, np.zeros((1, 2)), reach, _COARSE, threads, bounded=bound < math.inf
+        )
     else:
-        starts = np.array([begin])
-    out, status = window_matching.refine(both, windows, starts, brightness, _TOL, _LEAST, threads)
+        starts, reach = np.array([begin]), min(reach, _NEAR)
+    fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
+    out, status = window_matching.refine(both, windows, starts, brightness, _TOL, fewest, threads)
+    significance.judge(both, windows, out, status, reach)
     row = out[0]
     covariance = row[
         [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
     ].reshape(2, 2)
     pixels = 0 if math.isnan(row[window_columns.PIXELS]) else int(row[window_columns.PIXELS])
+    noise = float(row[window_columns.RESIDUAL])
+    if not both.unit:
+        noise /= first.scale**2
     return Shift(
         float(row[window_columns.DX]), float(row[window_columns.DY]), covariance, int(status[0]),
-        float(row[window_columns.CORRELATION]), float(row[window_columns.RESIDUAL]), pixels,
+        float(row[window_columns.CORRELATION]), noise, pixels,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from ..kernels.register import gauss_newton as kernel
 from . import inputs, low_pass, preparation
 
 BRIGHTNESS = {
-    "same": window_columns.SAME,
-    "offset": window_columns.OFFSET,
     "linear": window_columns.LINEAR,
+    "offset": window_columns.LINEAR,
+    "same": window_columns.SAME,
 }
 _MAX_ITER = 20
 _REACH = 4.0  # pixels that a solution may be away from where it began
 _MATCHED = 1 << 18  # pixels of the windows of a task
+_RESOLVED = 4.0  # pixels of a level, at least, in a period of the scene
 
 
 @dataclass(frozen=True)
@@ -28,28 +29,33 @@ class Pair:
 
     first: inputs.Pixels
     second: inputs.Pixels
-    low: low_pass.LowPass
-    a: preparation.Field
-    b: preparation.Field
+    spectra: low_pass.Spectra
+    views: window_columns.Views
     unit: float  # variance of the difference of typical pixels; 0 if that was not given
+    noise_ratio: float  # of the second image's noise by the first's
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.first.values.shape
 
 
-def pair(first: inputs.Pixels, second: inputs.Pixels, count: int, threads: int) -> Pair:
+def pair(
+    first: inputs.Pixels, second: inputs.Pixels, count: int, reach: float, threads: int
+) -> Pair:
     """Filter both images, for windows of ``count`` pixels."""
-    low = low_pass.choose(first, second, count)
-    variances = [p.variance for p in (first, second) if p.variance is not None]
-    scaled = len(variances) == 2
+    spectra = low_pass.choose(first, second, count, reach)
+    means = [float(np.mean(p.variance)) for p in (first, second) if p.variance is not None]
     # precisions are relative to this, so that float32 holds them
-    unit = float(sum(np.mean(v) for v in variances)) if scaled else 0.0
+    unit = sum(means) if len(means) == 2 else 0.0
+    noises = (means[0], means[1]) if unit else spectra.noises
     a, b = (
-        preparation.field(p if scaled else replace(p, variance=None), low, extra, unit, threads)
-        for p, extra in ((first, 0), (second, 1))
+        preparation.field(pixels, spectra.low, extra, noise, unit, threads)
+        for pixels, extra, noise in ((first, 0, noises[0]), (second, 1, noises[1]))
     )
-    return Pair(first, second, low, a, b, unit)
+    views = window_columns.Views(
+        a.coefficients, a.precision, b.coefficients, b.precision, *first.values.shape
+    )
+    return Pair(first, second, spectra, views, unit, low_pass.noise_ratio(noises))
 
 
 def levels(side: int, coarse: int) -> int:
@@ -59,23 +65,26 @@ def levels(side: int, coarse: int) -> int:
 
 def search(
     both: Pair, windows: np.ndarray, guesses: np.ndarray, reach: float, coarse: int, threads: int,
-    report: Progress | None = None,
+    report: Progress | None = None, bounded: bool = False,
 ) -> np.ndarray:  # fmt: skip
-    """Where to begin, (n, 2): dx, dy."""
+    """Where to begin, (n, 2): dx, dy; ``bounded`` if not beyond ``reach`` of the guesses."""
     side = int(windows[:, 2:].min())
-    coarsest = levels(side, coarse)
-    finest = min(1, coarsest)
-    maps = [preparation.pyramid(p, finest, coarsest) for p in (both.first, both.second)]
-    a, b = maps
-    reach = min(reach, max(both.first.values.shape))  # beyond, nothing is in both
-    steps = np.full(2, int(np.ceil(reach / (1 << coarsest))))
+    reach = min(reach, float(max(both.shape)))  # beyond, nothing is in both
+    finest = reach if not both.spectra.period else min(reach, both.spectra.period / _RESOLVED)
+    coarsest = min(levels(side, coarse), max(0, int(np.log2(max(finest, 1.0)))))
+    maps = [preparation.pyramid(p, min(1, coarsest), coarsest) for p in (both.first, both.second)]
+    lines = block_matching.Levels(
+        maps[0].zx, maps[0].zy, maps[1].zx, maps[1].zy, maps[0].firsts, maps[0].shapes,
+        min(1, coarsest),
+    )  # fmt: skip
+    steps = int(np.ceil(reach / (1 << coarsest)))
+    span = block_matching.Range(steps, steps, reach if bounded else 2.0 * max(both.shape))
     starts = np.zeros((len(windows), 2))
 
     def make_task() -> thread_pool.Task:
         return lambda begin, end: block_matching.match(
-            a.zx, a.zy, b.zx, b.zy, a.firsts, a.shapes, finest, windows, guesses, steps,
-            starts, begin, end,
-        )  # fmt: skip
+            lines, windows, guesses, span, starts, begin, end
+        )
 
     thread_pool.run(make_task, len(windows), chunk(windows), threads, report)
     return starts
@@ -92,23 +101,27 @@ def refine(
     starts: np.ndarray,
     brightness: str,
     tol: float,
-    least: float,
+    fewest: float,
     threads: int,
     report: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses."""
+    """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses.
+
+    ``fewest`` are the pixels of a window that must exist in both images.
+    """
     out = np.empty((len(windows), window_columns.COLUMNS))
     status = np.empty(len(windows), dtype=np.int64)
     rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
-    rules = (BRIGHTNESS[brightness], _MAX_ITER, tol, least, _REACH)
+    rules = window_columns.Rules(
+        BRIGHTNESS[brightness], _MAX_ITER, tol, fewest, _REACH, both.unit, both.noise_ratio
+    )
+    low = both.spectra.low.kernel
 
     def make_task() -> thread_pool.Task:
-        scratch = window_columns.make_scratch(rows, columns, both.low.kernel.square.size)
+        scratch = window_columns.make_scratch(rows, columns, low.smooth.size)
         return lambda begin, end: kernel.refine(
-            both.a.coefficients, both.a.precision, both.b.coefficients, both.b.precision,
-            both.shape, windows, starts, both.low.kernel, rules, both.unit, scratch,
-            out, status, begin, end,
-        )  # fmt: skip
+            both.views, windows, starts, low, rules, scratch, out, status, begin, end
+        )
 
     thread_pool.run(make_task, len(windows), chunk(windows), threads, report)
     return out, status

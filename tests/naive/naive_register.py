@@ -123,6 +123,8 @@ def score(a, b, taps, box, dx, dy):
     moved = at(splines[1], y + dy, x + dx, (0, 0))
     slopes = [at(splines[1], y + dy, x + dx, order) for order in ((0, 1), (1, 0))]
     fields = [at(splines[0], y, x, order) for order in ((0, 1), (1, 0))]
+    centred = value - value.mean()
     fields = [f - f.mean() for f in fields]
+    fields = [f - centred * np.vdot(f, centred) / np.vdot(centred, centred) for f in fields]
     right = np.array([np.vdot(f, value - moved) for f in fields])
     return right, np.array([[np.vdot(f, s) for s in slopes] for f in fields])

@@ -13,6 +13,8 @@ The levels of a pyramid stand one after the other in flat arrays.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .._compile import device, kernel
@@ -21,6 +23,26 @@ from ..simd.masked import lane_count, lanes_within, load_some, total
 
 LEAST_OVERLAP = 0.2  # of a window
 _CLIMBS = 4  # steps from the lag of a coarser level
+
+
+class Levels(NamedTuple):
+    """The gradients of two images on levels whose pixels are 1, 2, 4 .. wide, flat."""
+
+    ax: np.ndarray  # float32
+    ay: np.ndarray
+    bx: np.ndarray
+    by: np.ndarray
+    firsts: np.ndarray  # (L,) where each level begins
+    shapes: np.ndarray  # (L, 2)
+    finest: int  # the last level to climb on
+
+
+class Range(NamedTuple):
+    """Where to search."""
+
+    rows: int  # of the coarsest level, in each direction
+    columns: int
+    bound: float  # pixels along an axis beyond which no lag is looked at
 
 
 @kernel
@@ -52,14 +74,16 @@ def gradients(source, valid, zx, zy, begin, end):
 
 
 @device
-def _score(ax, ay, bx, by, first, height, width, box, move_y, move_x):
+def _score(levels, level, box, move_y, move_x):
     """The score of a lag; -1 where too little overlaps."""
+    first, height, width = levels.firsts[level], levels.shapes[level, 0], levels.shapes[level, 1]
     top, bottom = max(box[0], -move_y), min(box[1], height - move_y)
     left, right = max(box[2], -move_x), min(box[3], width - move_x)
     area = max(bottom - top, 0) * max(right - left, 0)
     share = area / ((box[1] - box[0]) * (box[3] - box[2]))
     if share < LEAST_OVERLAP:
         return -1.0
+    ax, ay, bx, by = levels.ax, levels.ay, levels.bx, levels.by
     lanes = lane_count(ax)
     zero = broadcast(np.float32(0.0))
     cross, energy_a, energy_b = zero, zero, zero
@@ -89,66 +113,82 @@ def _vertex(before, here, after):
     return min(max(at, -0.5), 0.5)
 
 
+@device
+def _bounds(guess, bound, size):
+    """The least and the largest lag of a level whose pixels are ``size`` wide."""
+    return int(np.ceil((guess - bound) / size - 0.5)), int(np.floor((guess + bound) / size + 0.5))
+
+
+@device
+def _climb(levels, level, box, move_y, move_x, rows, columns, around):
+    """From a lag to the best one next to it, some times; the scores around it."""
+    for _ in range(_CLIMBS):
+        best, at_y, at_x = -1.0, move_y, move_x
+        for j in range(3):
+            for i in range(3):
+                y, x = move_y + j - 1, move_x + i - 1
+                score = -1.0
+                if rows[0] <= y <= rows[1] and columns[0] <= x <= columns[1]:
+                    score = _score(levels, level, box, y, x)
+                around[j, i] = score
+                if score > best:
+                    best, at_y, at_x = score, y, x
+        if at_y == move_y and at_x == move_x:
+            break
+        move_y, move_x = at_y, at_x
+    return move_y, move_x
+
+
 @kernel
-def match(ax, ay, bx, by, firsts, shapes, finest, windows, guesses, reach, starts, begin, end):
+def match(levels, windows, guesses, span, starts, begin, end):
     """Lags of windows [begin, end), to a fraction of a pixel of the finest level used.
 
     Parameters
     ----------
-    ax, ay, bx, by : ndarray float32
-        The levels' gradients, flat.
-    firsts, shapes : ndarray (L,), (L, 2) int64
-        Where each level begins and its shape; level k has pixels of 2**k.
-    finest : int
-        The last level to climb on.
+    levels : Levels
     windows : ndarray (n, 4) int64
         Top, left, rows, columns in pixels.
     guesses : ndarray (n, 2)
         dx, dy in pixels around which to search.
-    reach : ndarray (2,) int64
-        Rows and columns of the coarsest level to search in each direction.
+    span : Range
     starts : ndarray (n, 2)
         dx, dy.
     """
-    coarsest = firsts.size - 1
+    coarsest = levels.firsts.size - 1
+    around = np.empty((3, 3))
     for n in range(begin, end):
-        move_x = int(np.rint(guesses[n, 0] / (1 << coarsest)))
-        move_y = int(np.rint(guesses[n, 1] / (1 << coarsest)))
+        guess_x, guess_y = guesses[n, 0], guesses[n, 1]
+        move_x = int(np.rint(guess_x / (1 << coarsest)))
+        move_y = int(np.rint(guess_y / (1 << coarsest)))
         fine_x = fine_y = 0.0
-        for level in range(coarsest, finest - 1, -1):
-            first, height, width = firsts[level], shapes[level, 0], shapes[level, 1]
+        for level in range(coarsest, levels.finest - 1, -1):
             box = (
                 windows[n, 0] >> level,
-                min((windows[n, 0] + windows[n, 2]) >> level, height),
+                min((windows[n, 0] + windows[n, 2]) >> level, levels.shapes[level, 0]),
                 windows[n, 1] >> level,
-                min((windows[n, 1] + windows[n, 3]) >> level, width),
+                min((windows[n, 1] + windows[n, 3]) >> level, levels.shapes[level, 1]),
             )
+            rows = _bounds(guess_y, span.bound, 1 << level)
+            columns = _bounds(guess_x, span.bound, 1 << level)
             if level == coarsest:
                 best, at_y, at_x = -1.0, move_y, move_x
-                for j in range(move_y - reach[0], move_y + reach[0] + 1):
-                    for i in range(move_x - reach[1], move_x + reach[1] + 1):
-                        score = _score(ax, ay, bx, by, first, height, width, box, j, i)
+                for j in range(
+                    max(move_y - span.rows, rows[0]), min(move_y + span.rows, rows[1]) + 1
+                ):
+                    for i in range(
+                        max(move_x - span.columns, columns[0]),
+                        min(move_x + span.columns, columns[1]) + 1,
+                    ):
+                        score = _score(levels, level, box, j, i)
                         if score > best:
                             best, at_y, at_x = score, j, i
                 move_y, move_x = at_y, at_x
             else:
                 move_y, move_x = 2 * move_y, 2 * move_x
-            around = np.empty((3, 3))
-            for _ in range(_CLIMBS):
-                best, at_y, at_x = -1.0, move_y, move_x
-                for j in range(3):
-                    for i in range(3):
-                        score = _score(
-                            ax, ay, bx, by, first, height, width, box,
-                            move_y + j - 1, move_x + i - 1,
-                        )  # fmt: skip
-                        around[j, i] = score
-                        if score > best:
-                            best, at_y, at_x = score, move_y + j - 1, move_x + i - 1
-                if at_y == move_y and at_x == move_x:
-                    break
-                move_y, move_x = at_y, at_x
+            move_y, move_x = _climb(levels, level, box, move_y, move_x, rows, columns, around)
             fine_x = _vertex(around[1, 0], around[1, 1], around[1, 2])
             fine_y = _vertex(around[0, 1], around[1, 1], around[2, 1])
-        starts[n, 0] = (move_x + fine_x) * (1 << finest)
-        starts[n, 1] = (move_y + fine_y) * (1 << finest)
+        size = 1 << levels.finest
+        x, y = (move_x + fine_x) * size, (move_y + fine_y) * size
+        starts[n, 0] = min(max(x, guess_x - span.bound), guess_x + span.bound)
+        starts[n, 1] = min(max(y, guess_y - span.bound), guess_y + span.bound)

@@ -1,87 +1,244 @@
-"""Its covariance and quality."""
+"""Covariance of the displacement of a window, and how much the two images are alike there.
+
+The score is sum_x P_i(x) (A(x) - g B(x + d)): the noise n of the pixels, filtered by G. The noise
+of two pixels is independent, and each pixel x has its own variance v(x). With Q_i = G P_i the
+covariance of the score is
+
+    V_ij = sum_x v(x) Q_i(x) Q_j(x) - (own noise of A_i),
+
+and that of the displacement H^-1 V H^-T / g^2. The last term is there because P is itself made of
+noisy pixels, and their product with the noise of A has no variance.
+
+Where the errors of both images are given, v follows from them. Otherwise the residual
+r = A - g B tells it, in two ways of which the larger covariance counts: v(x) = r(x)^2 / (what G
+keeps of white noise), the sandwich of White (Econometrica 48 (1980) 817), and v(x) = alpha + beta
+times the brightness at x, fitted to r^2, which is the noise of photons and of a detector. The first
+knows any noise and is too small where few pixels decide, the second is exact there.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from .._compile import device
-from ..simd.lanes import broadcast, floor, load, store
+from ..simd.lanes import broadcast, floor, load, maximum, select, store
 from ..simd.masked import lane_count, total
 from .quintic_spline import spline_weights
-from .window_columns import CORRELATION, COV, FLUSH, PIXELS, RESIDUAL, ROOM, VAR_X, VAR_Y
+from .window_columns import (
+    CORRELATION,
+    COV,
+    DX,
+    DY,
+    FLUSH,
+    LIKENESS,
+    LINEAR,
+    PIXELS,
+    RESIDUAL,
+    SPREAD,
+    VAR_X,
+    VAR_Y,
+)
+
+_LEAST = 0.05  # of the mean variance: the least of a pixel on the line through r^2
+_NOTHING = 1e-30  # variance of the noise of equal images
+_ROUNDS = 3  # of the fit of that line, each with the weights of the one before
+_PIECE = 512  # pixels between sums of float64
+
+
+class Symmetric(NamedTuple):
+    """A symmetric matrix (xx, xy, yy)."""
+
+    xx: float
+    xy: float
+    yy: float
+
+
+# -- the variance of each pixel's noise --------------------------------------------------------
 
 
 @device
-def _smooth_across(field, y, rows, stride, square, out, pad):
-    """A row of a field, smoothed along y by the autocorrelation of G; ``out`` from ``pad`` on."""
-    lanes = lane_count(field)
-    for x in range(0, stride, lanes):
-        v = load(field, y * stride + x) * square[0]
-        for k in range(1, square.size):
-            if y >= k:
-                v = v + load(field, (y - k) * stride + x) * square[k]
-            if y + k < rows:
-                v = v + load(field, (y + k) * stride + x) * square[k]
+def _line_sums(size, line, kept, middle, least, scratch):
+    """Sums of the fit of v = alpha + beta m to the squared residual: u, u m, u m^2, u v, u m v."""
+    alpha, beta = np.float32(line[0]), np.float32(line[1])
+    inverse, low = np.float32(1.0 / kept), np.float32(least)
+    level, offset = np.float32(middle[0]), np.float32(middle[1])
+    half, none = np.float32(0.5), np.float32(0.0)
+    s0 = sm0 = smm0 = sv0 = smv0 = 0.0
+    for begin in range(0, size, _PIECE):
+        zero = broadcast(none)
+        s, sm, smm, sv, smv = zero, zero, zero, zero, zero
+        for k in range(begin, min(begin + _PIECE, size), lane_count(scratch.r)):
+            r = load(scratch.r, k) - offset
+            m = load(scratch.a, k) - r * half - level
+            v = r * r * inverse
+            expected = maximum(m * beta + alpha, broadcast(low))
+            u = select(load(scratch.w, k) > none, np.float32(1.0) / (expected * expected), zero)
+            um = u * m
+            s, sm, smm = s + u, sm + um, smm + um * m
+            sv, smv = sv + u * v, smv + um * v
+        s0 += total(s)
+        sm0 += total(sm)
+        smm0 += total(smm)
+        sv0 += total(sv)
+        smv0 += total(smv)
+    return s0, sm0, smm0, sv0, smv0
+
+
+@device
+def _noise_line(size, kept, middle, scratch):
+    """alpha and beta of the noise's variance by brightness, and its mean."""
+    line, mean, least = (1.0, 0.0), 0.0, 1.0
+    for i in range(_ROUNDS):
+        s, sm, smm, sv, smv = _line_sums(size, line, kept, middle, least, scratch)
+        if i == 0:
+            mean = sv / s
+            least = _LEAST * mean
+        det = s * smm - sm * sm
+        beta = (s * smv - sm * sv) / det if det > 1e-6 * s * smm else 0.0
+        line = ((sv - beta * sm) / s, beta)
+        if not least > 0.0:
+            break
+    return line, mean
+
+
+@device
+def _residual_noise(size, kept, middle, scratch):
+    """Variances of pixels by both ways, less their mean, into ``r`` and ``a``; the mean.
+
+    ``kept`` is the mean of r^2, roughly, ``middle`` the means of A and of r.
+    """
+    line, mean = _noise_line(size, kept, middle, scratch)
+    alpha, beta = np.float32(line[0]), np.float32(line[1])
+    least, usual = np.float32(_LEAST * mean), np.float32(mean)
+    level, offset = np.float32(middle[0]), np.float32(middle[1])
+    inverse, half = np.float32(1.0 / kept), np.float32(0.5)
+    none = np.float32(0.0)
+    zero = broadcast(none)
+    for k in range(0, size, lane_count(scratch.r)):
+        r, exists = load(scratch.r, k) - offset, load(scratch.w, k) > none
+        m = load(scratch.a, k) - r * half - level
+        expected = maximum(m * beta + alpha, broadcast(least))
+        store(scratch.r, k, select(exists, r * r * inverse - usual, zero))
+        store(scratch.a, k, select(exists, expected - usual, zero))
+    return mean
+
+
+@device
+def _given_noise(size, count, scratch):
+    """The same where the variances are given."""
+    none, one = np.float32(0.0), np.float32(1.0)
+    zero = broadcast(none)
+    sum0 = 0.0
+    for begin in range(0, size, _PIECE):
+        part = zero
+        for k in range(begin, min(begin + _PIECE, size), lane_count(scratch.w)):
+            w = load(scratch.w, k)
+            part = part + select(w > none, one / w, zero)
+        sum0 += total(part)
+    mean = sum0 / count
+    middle = np.float32(mean)
+    for k in range(0, size, lane_count(scratch.w)):
+        w = load(scratch.w, k)
+        more = select(w > none, one / w - middle, zero)
+        store(scratch.a, k, more)
+        store(scratch.r, k, more)
+    return mean
+
+
+# -- the covariance of the score ---------------------------------------------------------------
+
+
+@device
+def _smooth_across(field, y, rows, stride, smooth, out, pad):
+    """Row y of a field, smoothed along y by G, into ``out`` from ``pad`` on; 0 beyond the field."""
+    zero = broadcast(np.float32(0.0))
+    for x in range(0, stride, lane_count(field)):
+        v = zero
+        for k in range(max(1 - smooth.size, -y), min(smooth.size, rows - y)):
+            v = v + load(field, (y + k) * stride + x) * smooth[abs(k)]
         store(out, pad + x, v)
 
 
 @device
-def _smooth_along(row, at, square):
-    v = load(row, at) * square[0]
-    for k in range(1, square.size):
-        v = v + (load(row, at - k) + load(row, at + k)) * square[k]
+def _smooth_along(row, at, smooth):
+    v = load(row, at) * smooth[0]
+    for k in range(1, smooth.size):
+        v = v + (load(row, at - k) + load(row, at + k)) * smooth[k]
     return v
 
 
 @device
-def _variance(box, square, scratch):
-    """sum T_i R T_j: (xx, xy, yy); P becomes T."""
-    _, _, rows, width = box
-    stride = -(-width // 16) * 16
-    for i in range(rows * stride):
-        w = scratch.w[i]
-        scale = np.float32(1.0) / np.sqrt(w) if w > np.float32(0.0) else np.float32(0.0)
-        scratch.px[i] *= scale
-        scratch.py[i] *= scale
-    pad = square.size + 1
-    line_x, line_y = scratch.value, scratch.slope
-    for k in range(pad + ROOM):
-        line_x[k] = line_y[k] = np.float32(0.0)
-    line_x[pad + stride :] = np.float32(0.0)
-    line_y[pad + stride :] = np.float32(0.0)
-    vxx = vxy = vyy = 0.0
-    lanes = lane_count(scratch.px)
-    for first in range(0, rows, FLUSH):
-        zero = broadcast(np.float32(0.0))
-        sxx, sxy, syy = zero, zero, zero
-        for y in range(first, min(first + FLUSH, rows)):
-            _smooth_across(scratch.px, y, rows, stride, square, line_x, pad)
-            _smooth_across(scratch.py, y, rows, stride, square, line_y, pad)
-            for x in range(0, stride, lanes):
-                tx, ty = load(scratch.px, y * stride + x), load(scratch.py, y * stride + x)
-                zx = _smooth_along(line_x, pad + x, square)
-                zy = _smooth_along(line_y, pad + x, square)
-                sxx, sxy, syy = sxx + tx * zx, sxy + tx * zy, syy + ty * zy
-        vxx += total(sxx)
-        vxy += total(sxy)
-        vyy += total(syy)
-    return vxx, vxy, vyy
+def _clear(line, pad, stride):
+    """Zeros around the part of a row that is filled anew."""
+    line[:pad] = np.float32(0.0)
+    line[pad + stride :] = np.float32(0.0)
 
 
 @device
-def _own_share(u1, columns, box, scratch):
-    """sum (w / u1)**2: how much of the variance of the difference is that of a, squared."""
-    top, left, rows, width = box
-    stride = -(-width // 16) * 16
+def _score_covariance(box, smooth, mean, scratch):
+    """V of both ways, from what ``_residual_noise`` or ``_given_noise`` wrote."""
+    stride = -(-box.columns // 16) * 16
+    radius = smooth.size - 1
+    pad = 2 * radius + 1
+    lanes = lane_count(scratch.px)
+    line_x, line_y, first, second = scratch.value, scratch.slope, scratch.first, scratch.second
+    for line in (line_x, line_y, first, second):
+        _clear(line, pad, stride)
+    fxx = fxy = fyy = sxx = sxy = syy = 0.0
+    middle = np.float32(mean)
+    for begin in range(-radius, box.rows + radius, FLUSH):
+        zero = broadcast(np.float32(0.0))
+        pxx, pxy, pyy, qxx, qxy, qyy = zero, zero, zero, zero, zero, zero
+        for y in range(begin, min(begin + FLUSH, box.rows + radius)):
+            _smooth_across(scratch.px, y, box.rows, stride, smooth, line_x, pad)
+            _smooth_across(scratch.py, y, box.rows, stride, smooth, line_y, pad)
+            inside = 0 <= y < box.rows
+            for x in range(0, stride, lanes):
+                store(first, pad + x, load(scratch.r, y * stride + x) if inside else zero)
+                store(second, pad + x, load(scratch.a, y * stride + x) if inside else zero)
+            for x in range(pad - radius, pad + stride + radius, lanes):
+                zx, zy = _smooth_along(line_x, x, smooth), _smooth_along(line_y, x, smooth)
+                xx, xy, yy = zx * zx, zx * zy, zy * zy
+                v = load(first, x) + middle
+                pxx, pxy, pyy = pxx + v * xx, pxy + v * xy, pyy + v * yy
+                v = load(second, x) + middle
+                qxx, qxy, qyy = qxx + v * xx, qxy + v * xy, qyy + v * yy
+        fxx += total(pxx)
+        fxy += total(pxy)
+        fyy += total(pyy)
+        sxx += total(qxx)
+        sxy += total(qxy)
+        syy += total(qyy)
+    return Symmetric(fxx, fxy, fyy), Symmetric(sxx, sxy, syy)
+
+
+@device
+def _less_own(v, scale, own):
+    """V times a scale, without the own noise of A_i; no direction gets a negative variance."""
+    xx = scale * max(v.xx - own, 0.1 * v.xx)
+    yy = scale * max(v.yy - own, 0.1 * v.yy)
+    limit = np.sqrt(xx * yy)
+    return Symmetric(xx, min(max(scale * v.xy, -limit), limit), yy)
+
+
+# -- the result --------------------------------------------------------------------------------
+
+
+@device
+def _own_share(precision, columns, box, scratch):
+    """sum (w / precision)^2 of a: how much of the variance of the difference is its; the count."""
+    stride = -(-box.columns // 16) * 16
     share = 0.0
     count = 0
-    for y in range(rows):
-        at = (top + y) * columns + left
+    for y in range(box.rows):
+        at = (box.top + y) * columns + box.left
         line = np.float32(0.0)
-        for x in range(width):
+        for x in range(box.columns):
             w = scratch.w[y * stride + x]
             if w > np.float32(0.0):
-                part = w / u1[at + x]
+                part = w / precision[at + x]
                 line += part * part
                 count += 1
         share += line
@@ -100,39 +257,87 @@ def _gain(correlation, f):
 
 
 @device
-def finish(box, u1, columns, dx, dy, low_pass, unit, scratch, result):
-    """Covariance and quality of a displacement."""
-    sums = scratch.sums
-    w0 = sums[0]
-    hxx, hxy, hyx, hyy = sums[9], sums[10], sums[11], sums[12]
-    residual = sums[14] - sums[13] * sums[13] / w0
-    gain_a = _gain(low_pass.correlation, 0.0)
-    gain_b = _gain(low_pass.correlation, dx - floor(dx)) * _gain(
+def _propagate(at, v, across):
+    """H^-1 V H^-T; infinite along a texture of one direction."""
+    cx, cy = across
+    if cx != 0.0 or cy != 0.0:
+        slope = cx * (at.hxx * cx + at.hxy * cy) + cy * (at.hyx * cx + at.hyy * cy)
+        own = (cx * cx * v.xx + 2.0 * cx * cy * v.xy + cy * cy * v.yy) / (slope * slope)
+        if cx == 0.0:
+            return Symmetric(np.inf, 0.0, own)
+        if cy == 0.0:
+            return Symmetric(own, 0.0, np.inf)
+        return Symmetric(np.inf, -np.copysign(np.inf, cx * cy), np.inf)
+    det = at.hxx * at.hyy - at.hxy * at.hyx
+    ixx, ixy, iyx, iyy = at.hyy / det, -at.hxy / det, -at.hyx / det, at.hxx / det
+    return Symmetric(
+        ixx * ixx * v.xx + 2.0 * ixx * ixy * v.xy + ixy * ixy * v.yy,
+        ixx * iyx * v.xx + (ixx * iyy + ixy * iyx) * v.xy + ixy * iyy * v.yy,
+        iyx * iyx * v.xx + 2.0 * iyx * iyy * v.xy + iyy * iyy * v.yy,
+    )
+
+
+@device
+def _likeness(sums, at, rules, result):
+    """How alike the gradients of the two images are."""
+    energy = sums.xx + sums.yy
+    if rules.brightness == LINEAR:
+        energy -= (sums.x * sums.x + sums.y * sums.y) / sums.w
+    product = max(energy, 0.0) * at.slopes
+    slope = at.hxx + at.hyy
+    result[LIKENESS] = slope / np.sqrt(product) if product > 0.0 else 0.0
+    result[SPREAD] = slope * slope / at.spread if at.spread > 0.0 else 0.0
+
+
+@device
+def _correlation(sums, at, gain):
+    """Of A and B."""
+    mean_b = (sums.a - at.r) / sums.w
+    spread_a = sums.aa - sums.a * sums.a / sums.w
+    spread_b = gain * gain * at.bb - mean_b * mean_b * sums.w
+    residual = at.rr - at.r * at.r / sums.w
+    product = np.sqrt(max(spread_a, 0.0) * max(spread_b, 0.0))
+    return 0.5 * (spread_a + spread_b - residual) / product if product > 0.0 else 0.0
+
+
+@device
+def measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch, result):
+    """Write the displacement of a window, its covariance and its quality."""
+    share, count = _own_share(views.precision_a, views.columns, box, scratch)
+    # the part of a in the variance of the difference, and how that changes with the gain
+    part = np.sqrt(share / count)
+    if rules.unit == 0.0:
+        part = 1.0 / (1.0 + rules.noise_ratio)
+    change = part + gain * gain * (1.0 - part)
+    part = part / change
+    kept_b = _gain(low_pass.correlation, dx - floor(dx)) * _gain(
         low_pass.correlation, dy - floor(dy)
     )
-    share, count = _own_share(u1, columns, box, scratch)
-    # the share of a in the variance of the difference, by weight
-    fraction = np.sqrt(share / count) if count else 0.5
-    gain = fraction * gain_a * gain_a + (1.0 - fraction) * gain_b
-    noise = residual / (count * gain)
-    vxx, vxy, vyy = _variance(box, low_pass.square, scratch)
-    scale = unit if unit > 0.0 else noise
-    own = scale * low_pass.own * share
-    vxx, vyy = scale * max(vxx - own, 0.1 * vxx), scale * max(vyy - own, 0.1 * vyy)
-    limit = np.sqrt(vxx * vyy)  # so that no direction has a negative variance
-    vxy = min(max(scale * vxy, -limit), limit)
-    det = hxx * hyy - hxy * hyx
-    ixx, ixy, iyx, iyy = hyy / det, -hxy / det, -hyx / det, hxx / det
-    result[VAR_X] = ixx * ixx * vxx + 2.0 * ixx * ixy * vxy + ixy * ixy * vyy
-    result[COV] = ixx * iyx * vxx + (ixx * iyy + ixy * iyx) * vxy + ixy * iyy * vyy
-    result[VAR_Y] = iyx * iyx * vxx + 2.0 * iyx * iyy * vxy + iyy * iyy * vyy
+    kept = part * low_pass.kept + (1.0 - part) * kept_b
+    noise = (at.rr - at.r * at.r / sums.w) / (count * kept)
+    size = box.rows * (-(-box.columns // 16) * 16)
+    if rules.unit > 0.0:
+        scale = rules.unit * change
+        mean = _given_noise(size, count, scratch)
+    else:
+        scale = noise
+        middle = sums.a / sums.w, at.r / sums.w
+        mean = _residual_noise(size, kept * max(noise, _NOTHING), middle, scratch)
+    own = low_pass.own * count * part * part * scale
+    first, second = _score_covariance(box, low_pass.smooth, mean, scratch)
+    scale = scale / (gain * gain)
+    first = _propagate(at, _less_own(first, scale, own), across)
+    second = _propagate(at, _less_own(second, scale, own), across)
+    if first.xx + first.yy >= second.xx + second.yy:
+        second = first
     # a spline is off by a sine of the fraction of a pixel
-    result[VAR_X] += (low_pass.bias[0] * np.sin(2.0 * np.pi * (dx - floor(dx)))) ** 2
-    result[VAR_Y] += (low_pass.bias[1] * np.sin(2.0 * np.pi * (dy - floor(dy)))) ** 2
-    result[RESIDUAL] = noise / unit if unit > 0.0 else noise
-    mean_b = sums[1] - sums[13]
-    spread_a = sums[2] - sums[1] * sums[1] / w0
-    spread_b = sums[15] - mean_b * mean_b / w0
-    product = np.sqrt(max(spread_a, 0.0) * max(spread_b, 0.0))
-    result[CORRELATION] = 0.5 * (spread_a + spread_b - residual) / product if product > 0.0 else 0.0
+    off_x = low_pass.bias[0] * np.sin(2.0 * np.pi * (dx - floor(dx)))
+    off_y = low_pass.bias[1] * np.sin(2.0 * np.pi * (dy - floor(dy)))
+    result[DX], result[DY] = dx, dy
+    result[VAR_X] = second.xx + off_x * off_x
+    result[COV] = second.xy
+    result[VAR_Y] = second.yy + off_y * off_y
+    result[RESIDUAL] = noise / (rules.unit * change) if rules.unit > 0.0 else noise
+    result[CORRELATION] = _correlation(sums, at, gain)
     result[PIXELS] = count
+    _likeness(sums, at, rules, result)

@@ -1,20 +1,20 @@
-"""Displacement of windows between two images: the Gauss-Newton refinement and its covariance.
+"""Gauss-Newton refinement of the displacement of windows between two images.
 
-Two images a and b show one scene, b displaced by d and both with noise of their own. Each is a
-quintic B-spline: of coefficients that a low-pass filter G has smoothed, so A = G a at the pixels of
-a window, and B(x + d) anywhere. With the weights w = 1 / (variance of a + variance of b), 0 where
-either is missing, the displacement solves
+Two images a and b show one scene, b displaced by d, of another brightness c + S / g, and both with
+noise of their own. Each is a quintic B-spline: of coefficients that a low-pass filter G has
+smoothed, so A = G a at the pixels of a window, and B(x + d) anywhere. With the weights
+w = 1 / (variance of a + variance of b), 0 where either is missing, the displacement solves
 
-    g_i(d) = sum_x P_i(x) (A(x) - B(x + d)) = 0,    P_i = w (A_i - its fit by what may differ),
+    score_i(d) = sum_x P_i(x) (A(x) - g B(x + d)) = 0,   P_i = w (A_i - its fit by what may differ),
 
 A_i the derivative of A along axis i. Noise does not move the solution whatever it does to the
 interpolated B: the noises of P and B are independent, and a filtered noise is not correlated with
 its own derivative. The slope H_ij = sum P_i B_j is free of the bias that noise in both factors
-would give, and is used as it is. The score's variance is
+would give, and is used as it is. ``covariance`` has the errors.
 
-    V_ij = sum_xy T_i(x) R(x - y) T_j(y) - (own noise of A_i),    T_i = P_i / sqrt(w),
-
-R the autocorrelation of G, and the covariance of the displacement H^-1 V H^-T.
+The gain g is the slope of a line through (B, A) with noise in both (Deming's regression). The
+solution does not depend on g, because P is orthogonal to A where the gain is free; the residual
+does depend on it.
 
 All sums are in float32 over a few rows, then in float64.
 """
@@ -26,22 +26,31 @@ import numpy as np
 from .._compile import device, kernel
 from ..simd.lanes import broadcast, floor, load, store
 from ..simd.masked import lane_count, total
-from .covariance import finish
+from .covariance import measure
 from .quintic_spline import spline_slopes, spline_weights, weigh_six
 from .window_columns import (
     CONVERGED,
-    DX,
-    DY,
     FLUSH,
     LINEAR,
     LOST,
     MAX_ITERATIONS,
     NO_TEXTURE,
-    OFFSET,
+    ONE_DIRECTION,
     TOO_FEW_PIXELS,
+    Box,
+    Moments,
+    Normal,
 )
 
 _FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
+_THIN = 1e-6  # of the slope across a texture: what there may be along it by rounding
+_UNSURE = 4.0  # standard deviations of a slope that noise alone makes
+_FLATTER = 4.0  # times that the slope across a texture of one direction is larger than along it
+_STRAIGHT = 0.1  # radians by which a texture along an axis may seem to turn
+_ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by rounding
+_ALIKE = 0.01  # by how much the gain of equal images may seem to differ from 1
+_TIMES = 256.0  # by how much the gain may change at once
+_GAIN = 0.1  # of the residual's standard deviation: what an error of the gain may add to it
 
 
 @device
@@ -59,30 +68,40 @@ def _along(row, x, weights):
 
 
 @device
-def _prepare(c1, u1, u2, columns, box, move, scratch):
-    """A, its derivatives and the weights of a window; their sums."""
-    top, left, rows, width = box
-    stride = -(-width // 16) * 16
-    weights, slopes = spline_weights(0.0), spline_slopes(0.0)
-    lanes = lane_count(c1)
-    zero = broadcast(np.float32(0.0))
-    sums = scratch.sums
-    sums[:] = 0.0
-    for y in range(rows):
-        at = (top + y) * columns + left
-        there = (top + y + move[0]) * columns + left + move[1]
+def _weigh(views, box, move, scratch):
+    """Weights of the pixels of a window, and how many there are."""
+    stride = -(-box.columns // 16) * 16
+    zero = np.float32(0.0)
+    valid = 0
+    for y in range(box.rows):
+        at = (box.top + y) * views.columns + box.left
+        there = (box.top + y + move[0]) * views.columns + box.left + move[1]
         base = y * stride
-        _across(
-            c1, columns, at - 2 * columns - 2, stride, weights, slopes, scratch.value, scratch.slope
-        )
-        for x in range(width):
-            p, q = u1[at + x], u2[there + x]
+        for x in range(box.columns):
+            p, q = views.precision_a[at + x], views.precision_b[there + x]
             both = p + q
-            scratch.w[base + x] = p * q / both if both > np.float32(0.0) else np.float32(0.0)
-        for x in range(width, stride):
-            scratch.w[base + x] = np.float32(0.0)
-        sw, sa, saa, sx, sy, sax, say = zero, zero, zero, zero, zero, zero, zero
-        for x in range(0, stride, lanes):
+            w = p * q / both if both > zero else zero
+            scratch.w[base + x] = w
+            valid += w > zero
+        for x in range(box.columns, stride):
+            scratch.w[base + x] = zero
+    return valid
+
+
+@device
+def _prepare(views, box, scratch):
+    """A and its derivatives at the pixels of a window; their sums."""
+    stride = -(-box.columns // 16) * 16
+    weights, slopes = spline_weights(0.0), spline_slopes(0.0)
+    zero = broadcast(np.float32(0.0))
+    w0 = a0 = aa0 = x0 = y0 = ax0 = ay0 = xx0 = yy0 = 0.0
+    for y in range(box.rows):
+        at = (box.top + y - 2) * views.columns + box.left - 2
+        base = y * stride
+        _across(views.a, views.columns, at, stride, weights, slopes, scratch.value, scratch.slope)
+        sw, sa, saa, sx, sy = zero, zero, zero, zero, zero
+        sax, say, sxx, syy = zero, zero, zero, zero
+        for x in range(0, stride, lane_count(views.a)):
             w = load(scratch.w, base + x)
             a = _along(scratch.value, x, weights)
             ax = _along(scratch.value, x, slopes)
@@ -90,32 +109,33 @@ def _prepare(c1, u1, u2, columns, box, move, scratch):
             store(scratch.a, base + x, a)
             store(scratch.px, base + x, ax)
             store(scratch.py, base + x, ay)
-            wa = w * a
+            wa, wx, wy = w * a, w * ax, w * ay
             sw, sa, saa = sw + w, sa + wa, saa + wa * a
-            sx, sy = sx + w * ax, sy + w * ay
+            sx, sy = sx + wx, sy + wy
             sax, say = sax + wa * ax, say + wa * ay
-        sums[0] += total(sw)
-        sums[1] += total(sa)
-        sums[2] += total(saa)
-        sums[3] += total(sx)
-        sums[4] += total(sy)
-        sums[5] += total(sax)
-        sums[6] += total(say)
+            sxx, syy = sxx + wx * ax, syy + wy * ay
+        w0 += total(sw)
+        a0 += total(sa)
+        aa0 += total(saa)
+        x0 += total(sx)
+        y0 += total(sy)
+        ax0 += total(sax)
+        ay0 += total(say)
+        xx0 += total(sxx)
+        yy0 += total(syy)
+    return Moments(w0, a0, aa0, x0, y0, ax0, ay0, xx0, yy0)
 
 
 @device
-def _project(scratch, size, brightness):
-    """P_i = w (A_i - what an offset, or an offset and a gain, could explain)."""
-    sums = scratch.sums
-    w0 = sums[0]
+def _project(sums, size, brightness, scratch):
+    """P_i = w (A_i - what a constant and a factor could explain)."""
     mean = mean_x = mean_y = slope_x = slope_y = 0.0
-    if brightness >= OFFSET:
-        mean, mean_x, mean_y = sums[1] / w0, sums[3] / w0, sums[4] / w0
     if brightness == LINEAR:
-        spread = sums[2] - mean * sums[1]
+        mean, mean_x, mean_y = sums.a / sums.w, sums.x / sums.w, sums.y / sums.w
+        spread = sums.aa - mean * sums.a
         if spread > 0.0:
-            slope_x = (sums[5] - mean * sums[3]) / spread
-            slope_y = (sums[6] - mean * sums[4]) / spread
+            slope_x = (sums.ax - mean * sums.x) / spread
+            slope_y = (sums.ay - mean * sums.y) / spread
     lanes = lane_count(scratch.a)
     level_x, level_y = np.float32(mean_x - slope_x * mean), np.float32(mean_y - slope_y * mean)
     gain_x, gain_y = np.float32(slope_x), np.float32(slope_y)
@@ -126,142 +146,221 @@ def _project(scratch, size, brightness):
 
 
 @device
-def _normal(c2, columns, box, dx, dy, scratch):
-    """Score, slopes and residual at a displacement; into ``scratch.sums[7:16]``."""
-    top, left, rows, width = box
-    stride = -(-width // 16) * 16
+def _normal(views, box, dx, dy, gain, scratch):
+    """Score, slopes and residual at a displacement."""
+    stride = -(-box.columns // 16) * 16
     step_x, step_y = floor(dx), floor(dy)
     part_x, part_y = float(dx - step_x), float(dy - step_y)
     wx, sx = spline_weights(part_x), spline_slopes(part_x)
     wy, sy = spline_weights(part_y), spline_slopes(part_y)
-    at = (top + int(step_y) - 2) * columns + left + int(step_x) - 2
-    lanes = lane_count(c2)
-    sums = scratch.sums
-    sums[7:16] = 0.0
-    for first in range(0, rows, FLUSH):
+    at = (box.top + int(step_y) - 2) * views.columns + box.left + int(step_x) - 2
+    lanes = lane_count(views.b)
+    g = np.float32(gain)
+    gx0 = gy0 = hxx0 = hxy0 = hyx0 = hyy0 = r0 = rr0 = bb0 = slopes0 = spread0 = 0.0
+    for first in range(0, box.rows, FLUSH):
         zero = broadcast(np.float32(0.0))
         gx, gy, hxx, hxy, hyx, hyy = zero, zero, zero, zero, zero, zero
-        s1, s2, sb = zero, zero, zero
-        for y in range(first, min(first + FLUSH, rows)):
-            start = at + y * columns
-            _across(c2, columns, start, stride, wy, sy, scratch.value, scratch.slope)
+        sr, srr, sbb, slopes, spread = zero, zero, zero, zero, zero
+        for y in range(first, min(first + FLUSH, box.rows)):
+            start = at + y * views.columns
+            _across(views.b, views.columns, start, stride, wy, sy, scratch.value, scratch.slope)
             base = y * stride
             for x in range(0, stride, lanes):
                 b = _along(scratch.value, x, wx)
                 bx = _along(scratch.value, x, sx)
                 by = _along(scratch.slope, x, wx)
-                r = load(scratch.a, base + x) - b
+                r = load(scratch.a, base + x) - b * g
+                store(scratch.r, base + x, r)
                 px, py = load(scratch.px, base + x), load(scratch.py, base + x)
                 w = load(scratch.w, base + x)
                 gx, gy = gx + px * r, gy + py * r
-                hxx, hxy = hxx + px * bx, hxy + px * by
-                hyx, hyy = hyx + py * bx, hyy + py * by
+                along_x, along_y = px * bx, py * by
+                hxx, hxy = hxx + along_x, hxy + px * by
+                hyx, hyy = hyx + py * bx, hyy + along_y
+                both = along_x + along_y
+                spread = spread + both * both
+                slopes = slopes + w * (bx * bx + by * by)
                 wr = w * r
-                s1, s2, sb = s1 + wr, s2 + wr * r, sb + w * b * b
-        sums[7] += total(gx)
-        sums[8] += total(gy)
-        sums[9] += total(hxx)
-        sums[10] += total(hxy)
-        sums[11] += total(hyx)
-        sums[12] += total(hyy)
-        sums[13] += total(s1)
-        sums[14] += total(s2)
-        sums[15] += total(sb)
+                sr, srr, sbb = sr + wr, srr + wr * r, sbb + w * b * b
+        gx0 += total(gx)
+        gy0 += total(gy)
+        hxx0 += total(hxx)
+        hxy0 += total(hxy)
+        hyx0 += total(hyx)
+        hyy0 += total(hyy)
+        r0 += total(sr)
+        rr0 += total(srr)
+        bb0 += total(sbb)
+        slopes0 += total(slopes)
+        spread0 += total(spread)
+    return Normal(gx0, gy0, hxx0, hxy0, hyx0, hyy0, r0, rr0, bb0, slopes0, spread0)
 
 
 @device
-def _clip(box, move, shape):
+def _clip(window, move, views):
     """The part of a window whose splines, within 1.5 px of a move, lie in both images."""
-    top, left, bottom, right = box[0], box[1], box[0] + box[2], box[1] + box[3]
-    top, bottom = max(top, 2, 4 - move[0]), min(bottom, shape[0] - 3, shape[0] - 5 - move[0])
-    left, right = max(left, 2, 4 - move[1]), min(right, shape[1] - 3, shape[1] - 5 - move[1])
-    return top, left, max(bottom - top, 0), max(right - left, 0)
+    top, left = window.top, window.left
+    bottom, right = window.top + window.rows, window.left + window.columns
+    top = max(top, 2, 4 - move[0])
+    bottom = min(bottom, views.rows - 3, views.rows - 5 - move[0])
+    left = max(left, 2, 4 - move[1])
+    right = min(right, views.columns - 3, views.columns - 5 - move[1])
+    return Box(top, left, max(bottom - top, 0), max(right - left, 0))
 
 
 @device
-def _settle(c1, u1, c2, u2, shape, window, dx, dy, rules, scratch):
-    """Newton's iteration of one window: ``(dx, dy, clipped window, status)``."""
-    brightness, max_iter, tol, least, reach = rules
+def _regress(sums, at, gain, rules):
+    """The factor that the gain lacks, whether the residual would notice, and the residual then."""
+    saa = sums.aa - sums.a * sums.a / sums.w
+    mean_b = (sums.a - at.r) / sums.w
+    sbb = gain * gain * at.bb - mean_b * mean_b * sums.w
+    srr = at.rr - at.r * at.r / sums.w
+    sab = 0.5 * (saa + sbb - srr)
+    if rules.brightness != LINEAR or not sab > 0.0:
+        return 1.0, False, max(srr, 0.0)
+    noise = gain * gain * rules.noise_ratio  # of g B by that of A
+    difference = saa * noise - sbb
+    root = np.sqrt(difference * difference + 4.0 * noise * sab * sab)
+    change = min(max((difference + root) / (2.0 * noise * sab), 1.0 / _TIMES), _TIMES)
+    error = change - 1.0
+    unsettled = abs(error) > 1e-6 and error * error * sab > _GAIN * _GAIN * srr
+    return change, unsettled, max(saa + change * (change * sbb - 2.0 * sab), 0.0)
+
+
+@device
+def _one_axis(sums, at, residual, pixels, gain, rules, low_pass):
+    """The unit vector across a texture of one direction; (0, 0) if it has more."""
+    mean, half = 0.5 * (at.hxx + at.hyy), 0.5 * (at.hxx - at.hyy)
+    side = 0.5 * (at.hxy + at.hyx)
+    size = np.sqrt(half * half + side * side)
+    large, small = mean + size, mean - size
+    flat = _FLAT * sums.aa + _THIN * large
+    if not large > flat:
+        return 0.0, 0.0
+    # what noise alone makes of a slope
+    share = gain * gain * rules.noise_ratio
+    share = share / (1.0 + share) ** 2
+    variance = residual / (pixels * low_pass.kept)
+    least = _UNSURE * variance * np.sqrt(pixels * low_pass.slopes * share) / gain
+    # of one direction to the last digit, or as far as the noise lets see
+    if abs(small) > flat and (small > least or large < _FLATTER * max(abs(small), least)):
+        return 0.0, 0.0
+    turn = 0.5 * np.arctan2(side, half)
+    across_x, across_y = np.cos(turn), np.sin(turn)
+    if abs(across_x) < _STRAIGHT:
+        return 0.0, 1.0
+    if abs(across_y) < _STRAIGHT:
+        return 1.0, 0.0
+    return across_x, across_y
+
+
+@device
+def _newton(at, across):
+    """Newton's step, along ``across`` alone if the texture has one direction."""
+    if across[0] != 0.0 or across[1] != 0.0:
+        slope = across[0] * (at.hxx * across[0] + at.hxy * across[1]) + across[1] * (
+            at.hyx * across[0] + at.hyy * across[1]
+        )
+        step = (across[0] * at.score_x + across[1] * at.score_y) / slope
+        return across[0] * step, across[1] * step
+    det = at.hxx * at.hyy - at.hxy * at.hyx
+    return (
+        (at.hyy * at.score_x - at.hxy * at.score_y) / det,
+        (at.hxx * at.score_y - at.hyx * at.score_x) / det,
+    )
+
+
+@device
+def _determined(sums, at, across):
+    """Whether there is a maximum of the correlation here."""
+    least = _FLAT * sums.aa
+    if across[0] != 0.0 or across[1] != 0.0:
+        return True
+    det = at.hxx * at.hyy - at.hxy * at.hyx
+    return at.hxx > least and at.hyy > least and det > 1e-6 * at.hxx * at.hyy
+
+
+@device
+def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
+    """Newton's iteration of one window and its result; the status."""
     start_x, start_y = dx, dy
-    status = MAX_ITERATIONS
     move = (2**30, 2**30)
     box = window
-    for _ in range(max_iter):
+    status = MAX_ITERATIONS
+    gain, before = 1.0, np.inf
+    across = (0.0, 0.0)
+    pixels = 0
+    sums = Moments(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    at = Normal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    for _ in range(rules.max_iter):
         if abs(dx - move[1]) > 1.0 or abs(dy - move[0]) > 1.0:
             move = (int(floor(dy + 0.5)), int(floor(dx + 0.5)))
-            box = _clip(window, move, shape)
-            stride = -(-box[3] // 16) * 16
-            if box[2] * box[3] < 16:
-                return dx, dy, box, TOO_FEW_PIXELS
-            _prepare(c1, u1, u2, shape[1], box, move, scratch)
-            valid = 0
-            for i in range(box[2] * stride):
-                valid += scratch.w[i] > np.float32(0.0)
-            if valid < 16 or valid < least * window[2] * window[3]:
-                return dx, dy, box, TOO_FEW_PIXELS
-            _project(scratch, box[2] * stride, brightness)
-        _normal(c2, shape[1], box, dx, dy, scratch)
-        sums = scratch.sums
-        hxx, hxy, hyx, hyy = sums[9], sums[10], sums[11], sums[12]
-        det = hxx * hyy - hxy * hyx
-        least = _FLAT * sums[2]
-        if not (hxx > least and hyy > least and det > 1e-6 * hxx * hyy):
-            return dx, dy, box, NO_TEXTURE
-        step_x = (hyy * sums[7] - hxy * sums[8]) / det
-        step_y = (hxx * sums[8] - hyx * sums[7]) / det
+            box = _clip(window, move, views)
+            if box.rows * box.columns < 16:
+                return TOO_FEW_PIXELS
+            pixels = _weigh(views, box, move, scratch)
+            if pixels < 16 or pixels < rules.fewest:
+                return TOO_FEW_PIXELS
+            sums = _prepare(views, box, scratch)
+            _project(sums, box.rows * (-(-box.columns // 16) * 16), rules.brightness, scratch)
+        at = _normal(views, box, dx, dy, gain, scratch)
+        change, unsettled, residual = _regress(sums, at, gain, rules)
+        across = _one_axis(sums, at, residual, pixels, gain * change, rules, low_pass)
+        if not _determined(sums, at, across):
+            textured = min(sums.xx + sums.yy, at.slopes) > _FLAT * sums.aa
+            return LOST if textured else NO_TEXTURE
+        step_x, step_y = _newton(at, across)
+        # the score has the factor that the slopes lack
+        step_x, step_y = step_x / gain, step_y / gain
         size = max(abs(step_x), abs(step_y))
         if size > 1.0:
             step_x, step_y = step_x / size, step_y / size
         dx, dy = dx + step_x, dy + step_y
-        if abs(dx - start_x) > reach or abs(dy - start_y) > reach:
-            return dx, dy, box, LOST
-        if size <= tol:
+        if abs(dx - start_x) > rules.reach or abs(dy - start_y) > rules.reach:
+            return LOST
+        if unsettled:
+            gain *= change
+        if not unsettled and (size <= rules.tol or _ROUNDING >= size >= 0.5 * before):
             status = CONVERGED
             break
+        before = size
     if status == CONVERGED:
         whole_x, whole_y = floor(dx + 0.5), floor(dy + 0.5)
-        if abs(dx - whole_x) <= 2.0 * tol and abs(dy - whole_y) <= 2.0 * tol:
-            _normal(c2, shape[1], box, whole_x, whole_y, scratch)
-            if scratch.sums[14] == 0.0:  # the same pixels, to the bit
-                dx, dy = whole_x, whole_y
-    return dx, dy, box, status
+        near = max(abs(dx - whole_x), abs(dy - whole_y)) <= 2.0 * rules.tol
+        if near and abs(gain - 1.0) < _ALIKE:
+            exact = _normal(views, box, whole_x, whole_y, 1.0, scratch)
+            if exact.rr == 0.0:  # the same pixels, to the bit
+                dx, dy, gain, at = whole_x, whole_y, 1.0, exact
+            else:
+                at = _normal(views, box, dx, dy, gain, scratch)
+        if across[0] != 0.0 or across[1] != 0.0:
+            status = ONE_DIRECTION
+            along = dx * across[0] + dy * across[1]
+            dx, dy = along * across[0], along * across[1]
+    measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch, result)
+    return status
 
 
 @kernel
-def refine(
-    c1, u1, c2, u2, shape, windows, starts, low_pass, rules, unit, scratch, out, status, begin, end
-):
+def refine(views, windows, starts, low_pass, rules, scratch, out, status, begin, end):
     """Displacements of windows [begin, end).
 
     Parameters
     ----------
-    c1, c2 : ndarray (Y * X + ROOM,) float32
-        Spline coefficients of the two smoothed images.
-    u1, u2 : ndarray (Y * X + ROOM,) float32
-        1 / variance of the images' pixels; 0 where missing, or near what is missing.
-    shape : (Y, X)
+    views : Views
     windows : ndarray (n, 4) int64
         Top, left, rows, columns in the first image.
     starts : ndarray (n, 2)
         dx, dy to begin with.
     low_pass : Filter
-    rules : tuple
-        Brightness model, iterations at most, least step in pixels, least share of the window
-        that must count, and pixels that a solution may be away from the start.
-    unit : float
-        The variance of which u1 and u2 are the parts; 0 if unknown: the residual tells it.
+    rules : Rules
     scratch : Scratch
     out : ndarray (n, COLUMNS)
     status : ndarray (n,) int64
     """
     for n in range(begin, end):
-        result = out[n]
-        result[:] = np.nan
-        window = (windows[n, 0], windows[n, 1], windows[n, 2], windows[n, 3])
-        dx, dy, box, code = _settle(
-            c1, u1, c2, u2, shape, window, starts[n, 0], starts[n, 1], rules, scratch
+        out[n] = np.nan
+        window = Box(windows[n, 0], windows[n, 1], windows[n, 2], windows[n, 3])
+        status[n] = _settle(
+            views, window, starts[n, 0], starts[n, 1], low_pass, rules, scratch, out[n]
         )
-        status[n] = code
-        if code in (CONVERGED, MAX_ITERATIONS):
-            result[DX], result[DY] = dx, dy
-            finish(box, u1, shape[1], dx, dy, low_pass, unit, scratch, result)

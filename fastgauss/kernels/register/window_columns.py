@@ -1,4 +1,4 @@
-"""The scratch memory, the statuses and the columns of the result of one window."""
+"""What the kernels of a window share: statuses, columns of results, inputs, sums, scratch."""
 
 from __future__ import annotations
 
@@ -10,33 +10,100 @@ ROOM = 32  # float32 after the last pixel of a flat image, which whole registers
 FLUSH = 8  # rows between sums of float64
 
 CONVERGED, MAX_ITERATIONS, NO_TEXTURE, TOO_FEW_PIXELS, LOST = range(5)
+ONE_DIRECTION = 6  # 5 is Status.AMBIGUOUS, which no kernel finds
 
-SAME, OFFSET, LINEAR = range(3)  # how the brightness of b may differ from that of a
+SAME, LINEAR = range(2)  # how the brightness of b may differ from that of a
 
 # columns of the result of a window
-DX, DY, VAR_X, COV, VAR_Y, RESIDUAL, CORRELATION, PIXELS = range(8)
-COLUMNS = 8
+DX, DY, VAR_X, COV, VAR_Y, RESIDUAL, CORRELATION, PIXELS, LIKENESS, SPREAD = range(10)
+COLUMNS = 10
+
+
+class Views(NamedTuple):
+    """Two images as splines: flat arrays with room after the last pixel."""
+
+    a: np.ndarray  # float32 spline coefficients of the smoothed first image
+    precision_a: np.ndarray  # float32 1 / variance of its pixels; 0 where missing
+    b: np.ndarray  # the same of the second image
+    precision_b: np.ndarray
+    rows: int
+    columns: int
+
+
+class Rules(NamedTuple):
+    """How a window is refined."""
+
+    brightness: int  # SAME or LINEAR
+    max_iter: int
+    tol: float  # pixels: the last step
+    fewest: float  # pixels of a window that must exist in both images
+    reach: float  # pixels that a solution may be away from where it began
+    unit: float  # the variance of which the precisions are parts; 0: the residual tells it
+    noise_ratio: float  # variance of the noise of b by that of a's, where it is not known
 
 
 class Filter(NamedTuple):
-    """What the kernel knows of the low-pass filter."""
+    """What the kernel knows of the low-pass filter G."""
 
-    square: np.ndarray  # (r + 1,) float32, half of the autocorrelation of G along an axis
+    smooth: np.ndarray  # (r + 1,) float32, half of G along an axis
     correlation: np.ndarray  # (6,) autocorrelation of the filter of the coefficients
-    own: float  # power of the noise of A_i times A's: what V has too much
+    kept: float  # of the variance of white noise, in A
+    own: float  # power of the noise of A_i times that of A: what V has too much
+    slopes: float  # power of the noise of A_i times that of B_i
     bias: np.ndarray  # (2,) largest error of interpolation in x and y, for these images
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels of the first image."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+class Moments(NamedTuple):
+    """Weighted sums over the pixels of a window: A, and its derivatives along x and y."""
+
+    w: float
+    a: float
+    aa: float
+    x: float
+    y: float
+    ax: float
+    ay: float
+    xx: float
+    yy: float
+
+
+class Normal(NamedTuple):
+    """Sums over a window at a displacement, of P = (P_x, P_y), B = (B, B_x, B_y), r = A - g B."""
+
+    score_x: float  # P_x r
+    score_y: float
+    hxx: float  # P_x B_x
+    hxy: float  # P_x B_y
+    hyx: float
+    hyy: float
+    r: float  # w r
+    rr: float  # w r^2
+    bb: float  # w B^2
+    slopes: float  # w (B_x^2 + B_y^2)
+    spread: float  # (P_x B_x + P_y B_y)^2
 
 
 class Scratch(NamedTuple):
     """Memory of one thread for windows of at most so many rows and columns."""
 
     a: np.ndarray  # A, rows of a fixed length that registers divide
-    px: np.ndarray  # P_x, then T_x
+    px: np.ndarray  # P_x
     py: np.ndarray
     w: np.ndarray  # weights, 0 beyond the window
-    value: np.ndarray  # a row interpolated across the rows
+    r: np.ndarray  # A - g B, then a variance of pixels
+    value: np.ndarray  # a row of whatever is filtered
     slope: np.ndarray
-    sums: np.ndarray  # (16,)
+    first: np.ndarray  # a row of variances
+    second: np.ndarray
 
 
 def stride_of(columns: int) -> int:
@@ -47,6 +114,6 @@ def stride_of(columns: int) -> int:
 def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
     """Scratch for windows of at most this shape and filters of at most this radius."""
     stride = stride_of(columns)
-    a, px, py, w = np.zeros((4, rows * stride + ROOM), dtype=np.float32)
-    value, slope = np.zeros((2, stride + 2 * (radius + ROOM)), dtype=np.float32)
-    return Scratch(a, px, py, w, value, slope, np.zeros(16))
+    a, px, py, w, r = np.zeros((5, rows * stride + ROOM), dtype=np.float32)
+    lines = np.zeros((4, stride + 4 * (radius + ROOM)), dtype=np.float32)
+    return Scratch(a, px, py, w, r, *lines)
