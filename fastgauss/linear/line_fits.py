@@ -5,7 +5,7 @@ The mathematics is explained in ``kernels/linear/row_polynomials.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..base.duck_arrays import by_rows, foreign, of_image
 from .rows import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
 
 COVARIANCES = ("auto", "residual", "absolute")
+_COLUMNS = ("coefficients", "errors", "covariance", "rms", "count", "status")
 
 
 class LineStatus(IntEnum):
@@ -51,6 +52,13 @@ class LineFit:
         Number of points of each row.
     status : array (...)
         `LineStatus` of each row.
+    centred : array (..., order + 1)
+        The same polynomials with the digits that `coefficients` lose where abscissae are far from
+        0, such as times in Julian days: ``centred[..., k]`` belongs to
+        ``((x - centre) / scale)**k``.
+        `evaluate` uses them.
+    centre, scale : float
+        Middle and half the extent of the abscissae.
 
     Examples
     --------
@@ -66,10 +74,13 @@ class LineFit:
     rms: np.ndarray
     count: np.ndarray
     status: np.ndarray
+    centred: np.ndarray
+    centre: float
+    scale: float
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: getattr(self, name) for name in _COLUMNS}
 
     def __repr__(self) -> str:
         good = int(np.count_nonzero(self.status == LineStatus.GOOD))
@@ -103,9 +114,10 @@ class LineFit:
         array([[ 1., 21.]])
         """
         at = np.asarray(check.real_array("x", x, (0, 1)), dtype=np.float64)
-        return self.coefficients @ np.power.outer(
-            at, np.arange(self.coefficients.shape[-1])
-        ).swapaxes(0, -1)
+        powers = np.arange(self.centred.shape[-1])
+        return self.centred @ np.power.outer((at - self.centre) / self.scale, powers).swapaxes(
+            0, -1
+        )
 
 
 def fit_lines(
@@ -188,11 +200,9 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
     rows, terms = problem.rows, problem.order + 1
     some = slice(0, 1) if sums.alike.all() else slice(None)
     with np.errstate(all="ignore"):
-        basis = matrices(sums, some) @ shift_of(problem)
-        if len(basis) == 1:  # faster than a product of small matrices for each row
-            coefficients = sums.coefficients @ basis[0]
-        else:
-            coefficients = (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
+        centred = matrices(sums, some)
+        basis = centred @ shift_of(problem)
+        coefficients, inner = _combined(sums, basis), _combined(sums, centred)
         covariance = basis.swapaxes(1, 2) @ (basis / sums.norms[some, :, np.newaxis])
         if kind == "residual":
             freedom = sums.counts - terms
@@ -208,7 +218,7 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
     status[~np.isfinite(sums.squares)] = LineStatus.NOT_FINITE
     status[singular] = LineStatus.FEW_POINTS
     bad = status != LineStatus.GOOD
-    for array in (coefficients, covariance, errors, rms):
+    for array in (coefficients, inner, covariance, errors, rms):
         array[bad] = np.nan
     lead = rows.lead
     return LineFit(
@@ -218,7 +228,17 @@ def _result(problem: Problem, sums: Sums, kind: str) -> LineFit:
         rms.reshape(lead),
         sums.counts.reshape(lead),
         status.reshape(lead),
+        inner.reshape(*lead, terms),
+        problem.middle,
+        problem.half,
     )
+
+
+def _combined(sums: Sums, basis: np.ndarray) -> np.ndarray:
+    """Coefficients of powers, from those of the polynomials whose powers are ``basis``."""
+    if len(basis) == 1:  # faster than a product of small matrices for each row
+        return sums.coefficients @ basis[0]
+    return (sums.coefficients[:, np.newaxis] @ basis)[:, 0]
 
 
 _LEVEL = of_image(by_rows)

@@ -53,7 +53,13 @@ class FitResult(Exports):
     status : ndarray (n,) of int
         Codes of `Status`.
     converged : ndarray (n,) of bool
-        Where status is ``Status.CONVERGED`` or ``Status.AT_BOUND``.
+        Where status is ``Status.CONVERGED`` or ``Status.AT_BOUND``: the fit is the best one within
+        the bounds that it was given. Who wants what the pixels alone say leaves out those on a
+        bound: ``result.converged & ~result.at_bound.any(axis=1)``.
+    at_bound : ndarray (n, P) of bool
+        Which parameters are on a bound that was given. With ``method="mle"`` also the offset, where
+        nothing was counted and the model ends at 0. A fixed parameter is on no bound. Joint fits
+        do not tell it: the array is False.
     iterations : ndarray (n,) of int
         Evaluations of the normal equations.
     flux : ndarray (n,)
@@ -106,6 +112,8 @@ class FitResult(Exports):
             self.pixels,
             self.dof,
             self.frames,
+            self._at_bound,
+            self._errors,
         ) = rows
 
     @property
@@ -120,6 +128,8 @@ class FitResult(Exports):
             self.pixels,
             self.dof,
             self.frames,
+            self._at_bound,
+            self._errors,
         )
 
     @property
@@ -131,6 +141,11 @@ class FitResult(Exports):
     def converged(self) -> np.ndarray:
         """Whether each fit converged."""
         return (self.status == Status.CONVERGED) | (self.status == Status.AT_BOUND)
+
+    @property
+    def at_bound(self) -> np.ndarray:
+        """Which parameters are on a bound, (n, P)."""
+        return self.rows.held()
 
     @property
     def reduced_chi2(self) -> np.ndarray:
@@ -149,8 +164,7 @@ class FitResult(Exports):
     @property
     def errors(self) -> np.ndarray:
         """Standard errors, (n, P)."""
-        i = np.arange(self.model.size)
-        return np.sqrt(self._packed[:, i * (i + 3) // 2])
+        return self.rows.standard_errors()
 
     @property
     def covariance(self) -> np.ndarray:

@@ -19,6 +19,16 @@ class Rows(NamedTuple):
     pixels: np.ndarray  # (n,)
     dof: np.ndarray  # (n,)
     frames: np.ndarray | None = None  # (n,), of spots in a stack
+    at_bound: np.ndarray | None = None  # (n, P), whether a parameter is on a bound; None: none is
+    errors: np.ndarray | None = None  # (n, P), where squares of some leave the range of float64
+
+    def standard_errors(self) -> np.ndarray:
+        """Standard errors of the parameters, (n, P)."""
+        return roots(self.packed, self.params.shape[1]) if self.errors is None else self.errors
+
+    def held(self) -> np.ndarray:
+        """Which parameters are on a bound, (n, P)."""
+        return np.zeros(self.params.shape, bool) if self.at_bound is None else self.at_bound
 
     def take(self, index: Any) -> Rows:
         """The rows that an index of numpy selects."""
@@ -42,10 +52,21 @@ class Rows(NamedTuple):
         return scattered
 
 
+def roots(packed: np.ndarray, size: int) -> np.ndarray:
+    """Standard errors from packed covariances, (n, P)."""
+    i = np.arange(size)
+    return np.sqrt(packed[:, i * (i + 3) // 2])
+
+
 def join(several: Sequence[Rows]) -> Rows:
     """The rows of several results, one after the other; frames only where all have them."""
-    columns = list(zip(*several, strict=True))
-    *known, frames = columns
+    *known, frames, held, own = zip(*several, strict=True)
     joined = [np.concatenate(column) for column in known]
     together = None if any(f is None for f in frames) else np.concatenate(frames)
-    return Rows(*joined)._replace(frames=together)
+    at_bound = None
+    if any(part is not None for part in held):
+        at_bound = np.concatenate([rows.held() for rows in several])
+    errors = None
+    if any(part is not None for part in own):
+        errors = np.concatenate([rows.standard_errors() for rows in several])
+    return Rows(*joined)._replace(frames=together, at_bound=at_bound, errors=errors)

@@ -25,18 +25,19 @@ from ..io.npy import read_array
 from ..models.model import PIXELS, Model, find_model, get_model
 from .background import Background
 from .columns import LENGTHS, describe
-from .rows import Rows
+from .rows import Rows, roots
 
 if TYPE_CHECKING:
     from .fit_result import FitResult
 
 _FORMAT = 1
 _COVARIANCE = "covariance"
+_HELD = "at_bound"  # bit k: parameter k is on a bound
 _WORDS = ("model", "pixel", "absolute")  # the facts that a CSV holds
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
 _CONSTANTS = 12  # of the curves of an astigmatic model
 _PART = 1 << 20  # bytes unpacked at a time
-_INTEGERS = ("frame", "status", "iterations", "pixels", "dof")
+_INTEGERS = ("frame", "status", "iterations", "pixels", "dof", _HELD)
 
 
 # -- arrays in text ----------------------------------------------------------------------------
@@ -106,6 +107,9 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
     """See `FitResult.save`."""
     tables.check_table(path)
     table, facts = result.to_dict(), _facts(result)
+    held = result.rows.at_bound
+    if held is not None:
+        table[_HELD] = held @ (1 << np.arange(held.shape[1]))
     if not tables.holds_metadata(path):
         if result.model.constants:
             raise ValueError(
@@ -124,6 +128,8 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
     }
     triangle = "lower triangle of the parameters' covariance, row by row"
     about[_COVARIANCE] = ("", triangle)
+    if held is not None:
+        about[_HELD] = ("", "bit k: parameter k is on a bound")
     tables.write_table(path, table, metadata=json.dumps(facts), columns=about)
 
 
@@ -216,8 +222,20 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     errors = np.stack([_column(table, f"{name}_error") for name in model.names], axis=1)
     packed = np.full((len(errors), width), np.nan)
     i = np.arange(size)
-    packed[:, i * (i + 3) // 2] = errors**2
+    with np.errstate(over="ignore", under="ignore"):
+        packed[:, i * (i + 3) // 2] = errors**2
     return packed
+
+
+def _errors(table: Mapping[str, np.ndarray], model: Model, packed: np.ndarray) -> np.ndarray | None:
+    """The saved errors, if the squares of some leave the range of float64."""
+    names = [f"{name}_error" for name in model.names]
+    if any(name not in table for name in names):
+        return None
+    errors = np.stack([_column(table, name) for name in names], axis=1)
+    derived = roots(packed, model.size) if len(packed) == len(errors) else errors
+    lost = ((derived == 0) & (errors > 0)) | (np.isinf(derived) & np.isfinite(errors))
+    return errors if lost.any() else None
 
 
 def _build(
@@ -230,7 +248,11 @@ def _build(
     objective, status, iterations, pixels, dof = (_column(table, name) for name in _REQUIRED)
     frames = _column(table, "frame") if "frame" in table else None
     packed = _covariance(table, model)
-    rows = Rows(params, packed, objective, status, iterations, pixels, dof, frames)
+    held = None
+    if _HELD in table:
+        held = (_column(table, _HELD)[:, np.newaxis] >> np.arange(model.size)) & 1 == 1
+    errors = _errors(table, model, packed)
+    rows = Rows(params, packed, objective, status, iterations, pixels, dof, frames, held, errors)
     if any(column is not None and len(column) != len(params) for column in rows):
         raise ValueError("its columns differ in length")
     if not np.isin(status, list(Status)).all():
