@@ -31,6 +31,9 @@ class Status(IntEnum):
     OUTSIDE = status.OUTSIDE
     AT_BOUND = status.AT_BOUND
     DROPPED = status.DROPPED
+    TOO_WIDE = status.TOO_WIDE
+    OUTLIER = status.OUTLIER
+    SATURATED = status.SATURATED
 
     @property
     def message(self) -> str:
@@ -45,7 +48,10 @@ _MESSAGES = {
     Status.SINGULAR: "the pixels do not determine all parameters",
     Status.NOT_FINITE: "the pixels, or the model at the starting values, are not finite",
     Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
-    Status.OUTSIDE: "converged to a centre outside the fitted pixels",
+    Status.OUTSIDE: "converged to a centre outside the fitted pixels or the calibrated range",
     Status.AT_BOUND: "converged, with a parameter on its bound",
     Status.DROPPED: "given up by a joint fit: the image does not show this spot beside the others",
+    Status.TOO_WIDE: "the spot is, or may be, too wide for its pixels to show how wide it is",
+    Status.OUTLIER: "one pixel, hot or hit by a cosmic ray, holds most of what the fit leaves",
+    Status.SATURATED: "several pixels of the window are at the largest value of the image",
 }

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..base import optional
 from ..base.thread_pool import available_cores, resolve_threads
+from ..fit.windows import box_sides
 from ..io import files, images, tables
 from ..kernels.fit.estimators import METHODS
 from ..models.model import MODELS, PIXELS
@@ -65,9 +66,10 @@ def _parser() -> _Parser:
     fit.add_argument(
         "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
     )
-    fit.add_argument("--box", type=int, default=11, help="side of a spot's window, px (11)")
+    fit.add_argument("--box", type=int, help="side of a spot's window, px (4 sigma either way)")
     fit.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
     fit.add_argument("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
+    fit.add_argument("--saturation", type=float, help="pixels of this value or more are missing")
     fit.add_argument("--joint", action="store_true", help="fit overlapping spots together")
     fit.add_argument("--dark", action="store_true", help="dark spots on a bright background")
     fit.add_argument("--threads", type=int, help="default: one a core")
@@ -145,6 +147,7 @@ def _fit_frames(frames: images.Frames, args: argparse.Namespace) -> _Job:
             box=args.box,
             sigma=args.sigma,
             threshold=args.threshold,
+            saturation=args.saturation,
             joint=args.joint,
             polarity="dark" if args.dark else "bright",
             threads=args.threads,
@@ -196,7 +199,8 @@ def _fit(args: argparse.Namespace) -> None:
     if args.plot:
         from ..plot import plot_joint, plot_spots, save_plot
 
-        drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=args.box)
+        box = box_sides(args.box, 1, (args.sigma,))[0]
+        drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=box)
         save_plot(args.plot, drawn)
     _print_summary(args, job.result, count, job.seconds)
     if not args.output:

@@ -42,6 +42,7 @@ def find_spots(
     exclude_border: bool | int = True,
     polarity: str = "bright",
     mask: Any = None,
+    saturation: float | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> np.ndarray:
@@ -70,6 +71,8 @@ def find_spots(
         Whether spots are brighter or darker than their surroundings.
     mask : array_like of bool, the image's shape, optional
         True where a pixel is missing.
+    saturation : float, optional
+        A pixel of this value or more is missing.
     threads : int, optional
         Largest number of threads. The result does not depend on it.
     progress : bool or callable
@@ -156,6 +159,9 @@ def find_spots(
     margin = min(margin, max(array.shape))
     dark = check.choice("polarity", polarity, POLARITIES) == "dark"
     holes = None if mask is None else check.mask("mask", mask, array.shape)
+    if saturation is not None:
+        full = array >= check.number("saturation", saturation)
+        holes = full if holes is None else holes | full
     threads = thread_pool.resolve_threads(threads)
     check_progress(progress)
     if any(n < s for n, s in zip(array.shape, sigmas, strict=True)):

@@ -6,82 +6,69 @@ write the rows of the result. Besides the result, memory holds one chunk for eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from ..base import thread_pool
 from ..kernels.fit.estimators import METHODS
+from ..kernels.fit.second_starts import STARTS
 from ..kernels.fit.stages import Stages, stages
+from ..kernels.fit.verdicts import FAR
+from ..kernels.fit.whole_fits import GAIN
 from ..kernels.numeric.packed_cholesky import packed_size
-from ..kernels.status import NOT_FINITE
+from ..kernels.status import (
+    AT_BOUND,
+    AT_EDGE,
+    CONVERGED,
+    NOT_FINITE,
+    TOO_FEW_PIXELS,
+    UNSCALED,
+)
 from ..results.fit_result import FitResult
 from ..results.rows import Rows
+from .chunks import NOTHING, Chunk, load, rows_of
 from .options import Options
 
 _CHUNK_BYTES = 4 << 20
-_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C takes effect after a chunk
+_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight are fitted side by side
-READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
-_NOTHING = np.zeros((1, 0))
-_STATUS = 5  # index of the statuses among a job's arrays
+_LEAST_DATA = 1e-150  # whose squares float64 holds
+_STATUS = 5  # where the statuses stand among a job's arrays
+_EDGE = 8  # and whether a spot rests on the edge of positivity
+_WRITTEN = 7  # of them by the fit kernel
 
 
-class Chunk(NamedTuple):
-    """Spots of one shape; ``m`` is the number of spots, ``p`` the number of pixels of a spot."""
+class _Work(NamedTuple):
+    """A chunk as the kernels of its kind of fit take it."""
 
-    pixels: np.ndarray  # (m, ...)
-    shape: tuple[int, ...]  # of a spot
-    second: np.ndarray | None = None  # (m or 1, ...): weights or variances
-    mask: np.ndarray | None = None  # (m or 1, ...)
-    places: np.ndarray | None = None  # (m or 1, p): abscissae of profiles
-    origin: np.ndarray | None = None  # (m, ndim): (x, y, ...) of the first pixel
-    zeros: bool = False  # a 0 of ``second`` means that the pixel is missing
+    kernels: Stages
+    pixels: np.ndarray  # (m, p)
+    second: np.ndarray  # (m or 1, p or 0)
+    places: np.ndarray  # (m or 1, p or 0)
+    shape: tuple[int, int, int]
+    lower: np.ndarray  # (m or 0, P)
+    upper: np.ndarray
+    free: np.ndarray  # (m,)
+    guides: np.ndarray  # (m or 0, ndim)
+    sigmas: np.ndarray  # (ndim,)
 
-    @property
-    def weighted(self) -> bool:
-        """Whether pixels are told apart by anything but their values."""
-        return self.second is not None or self.mask is not None
+    def take(self, members: np.ndarray) -> _Work:
+        """Some of the spots."""
 
+        def part(array: np.ndarray) -> np.ndarray:
+            return array if len(array) != len(self.pixels) else array[members]
 
-def _readable(block: np.ndarray) -> np.ndarray:
-    """A chunk as the kernels read it: in place if they accept its dtype, else as float64."""
-    direct = block.dtype in READ_AS_IS and block.dtype.isnative
-    if not (direct and block.flags.carray):
-        block = np.array(block, dtype=np.float64, order="C")
-    return block.reshape(len(block), -1)
-
-
-def _rows_of(array: np.ndarray) -> np.ndarray:
-    """A map of pixels as the kernels read it; a map that all spots share stays one row."""
-    same = array.shape[0] > 1 and array.strides[0] == 0
-    array = array[:1] if same else array
-    if array.dtype == np.bool_:
-        return array.reshape(len(array), -1)
-    direct = array.dtype in (np.float64, np.float32) and array.dtype.isnative
-    array = np.ascontiguousarray(array, dtype=None if direct else np.float64)
-    return array.reshape(len(array), -1)
-
-
-def _sorted(chunk: Chunk) -> Chunk:
-    """Profiles sorted by their abscissae, because the starting values need this order."""
-    places = chunk.places
-    if places is None or (places[:, 1:] >= places[:, :-1]).all():
-        return chunk
-    order = np.argsort(places, axis=1, kind="stable")
-
-    def turn(array: np.ndarray) -> np.ndarray:
-        rows = max(len(array), len(order))
-        both = np.broadcast_to(array, (rows, array.shape[1]))
-        return np.take_along_axis(both, np.broadcast_to(order, both.shape), axis=1)
-
-    return chunk._replace(
-        pixels=turn(chunk.pixels),
-        second=None if chunk.second is None else turn(chunk.second),
-        mask=None if chunk.mask is None else turn(chunk.mask),
-        places=turn(places),
-    )
+        return self._replace(
+            pixels=self.pixels[members],
+            second=part(self.second),
+            places=part(self.places),
+            lower=part(self.lower),
+            upper=part(self.upper),
+            free=self.free[members],
+            guides=part(self.guides),
+        )
 
 
 class Job:
@@ -99,182 +86,240 @@ class Job:
         self.pixels = np.empty(count, np.int32)
         self.status = np.empty(count, np.int32)
         self.iterations = np.empty(count, np.int32)
+        self.edge = np.empty(count, np.bool_)  # whether the fit rests on the edge of positivity
+        self.extreme: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their errors
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """The arrays in the order in which the fit kernel writes them; the last is a copy."""
+        """The outputs of the fit kernel, in its order, and what is made of them."""
         return (
             self.params, self.objective, self.packed, self.gradient, self.pixels, self.status,
-            self.iterations, self.grams,
+            self.iterations, self.grams, self.edge,
         )  # fmt: skip
 
     def leave_out(self, rows: np.ndarray, status: int) -> None:
         """Give rows (a mask) a status without fitting them."""
         self.done += int(rows.sum())
-        values = (np.nan, np.nan, np.nan, np.nan, 0, status, 0, np.nan)
+        values = (np.nan, np.nan, np.nan, np.nan, 0, status, 0, np.nan, False)
         for array, value in zip(self.arrays, values, strict=True):
             if len(array):
                 array[rows] = value
 
     def fit_chunk(self, chunk: Chunk, rows: slice | np.ndarray) -> None:
-        """Fit a chunk and write these rows; a spot without pixels gets a status."""
-        chunk = _sorted(chunk)
+        """Fit a chunk into these rows; one without pixels is told by its status."""
         outputs = [array[rows] if len(array) else array for array in self.arrays]
-        self._fit(chunk, rows, outputs)
-        status = outputs[_STATUS]
-        if not chunk.weighted and (status == NOT_FINITE).any():
-            self._fit_existing(chunk, rows, outputs)
-        if not isinstance(rows, slice):  # an index array made copies
-            for array, output in zip(self.arrays, outputs, strict=True):
-                if len(array):
-                    array[rows] = output
+        numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        self._fit_all(chunk.sorted().centred(), numbers, outputs)
+        if not isinstance(rows, slice):  # an index gave copies
+            _copy(outputs, self.arrays, rows)
 
-    def _fit_existing(
-        self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]
+    def _fit_all(
+        self, chunk: Chunk, rows: np.ndarray, outputs: list[np.ndarray], rescaled: bool = False
     ) -> None:
-        """Fit spots that have NaN among their pixels once more, without those pixels."""
-        members = np.flatnonzero(outputs[_STATUS] == NOT_FINITE)
-        values = chunk.pixels[members].reshape(len(members), -1)
-        members = members[np.isnan(values).any(axis=1)]
+        """Fit a chunk, and once more in another way the spots that cannot be fitted as they are."""
+        self._fit(chunk, rows, outputs)
+        if not chunk.weighted:
+            lost = np.flatnonzero(outputs[_STATUS] == NOT_FINITE)
+            axes = tuple(range(1, chunk.pixels.ndim))
+            lost = lost[np.isnan(chunk.pixels[lost]).any(axis=axes)]
+            mask = np.zeros((1, *chunk.shape), bool)  # NaN does not exist
+            self._fit_part(chunk._replace(mask=mask), rows, outputs, lost)
+        unscaled = outputs[_STATUS] == UNSCALED
+        if not rescaled:
+            unscaled |= _vanished(chunk, outputs[1])
+            self._fit_part(chunk, rows, outputs, np.flatnonzero(unscaled), rescale=True)
+            unscaled = outputs[_STATUS] == UNSCALED
+        outputs[_STATUS][unscaled] = NOT_FINITE
+
+    def _fit_part(
+        self,
+        chunk: Chunk,
+        rows: np.ndarray,
+        outputs: list[np.ndarray],
+        members: np.ndarray,
+        rescale: bool = False,
+    ) -> None:
+        """Fit some spots of a chunk again."""
         if not members.size:
             return
-        places = chunk.places
-        part = chunk._replace(
-            pixels=chunk.pixels[members],
-            mask=np.zeros((1, *chunk.shape), bool),
-            places=places if places is None or len(places) == 1 else places[members],
-            origin=None if chunk.origin is None else chunk.origin[members],
-        )  # fmt: skip
+        part = chunk.take(members)
         again = [array[members] if len(array) else array for array in outputs]
-        self._fit(part, members + rows.start if isinstance(rows, slice) else rows[members], again)
-        for array, output in zip(outputs, again, strict=True):
-            if len(array):
-                array[members] = output
+        if rescale:
+            part = part.rescaled(self.options.method == "lsq")
+            self._fit_all(part, rows[members], again, rescaled=True)
+        else:
+            self._fit(part, rows[members], again)
+        _copy(again, outputs, members)
 
-    def _fit(self, chunk: Chunk, rows: slice | np.ndarray, outputs: list[np.ndarray]) -> None:
+    def _fit(self, chunk: Chunk, rows: np.ndarray, outputs: list[np.ndarray]) -> None:
         """Start, fit and finish spots ``rows`` of the job into ``outputs``."""
         options = self.options
-        model, bounded = options.model, options.bounds is not None
+        factors = None if chunk.unit is None else chunk.unit.factors(options.model)
+        work = self._prepare(chunk, rows, factors)
+        standing = np.full(len(rows), np.inf)  # as far as nobody has looked
+        if options.guess is None:
+            start = self._start(work, standing)
+        else:
+            start = self._inside(options.guess[rows], chunk.origin, factors)
+            if options.bounds is None:
+                start = options.model.to_coordinates(start)
+        doubtful = self._solve(work, start, standing, outputs)
+        if options.guess is None and doubtful.any():
+            self._try_again(work, standing, outputs, np.flatnonzero(doubtful))
+        status, edge = outputs[_STATUS], outputs[_EDGE]
+        edge[:] = status == AT_EDGE
+        status[edge] = AT_BOUND
+        self._report(chunk, rows, work, factors, outputs)
+
+    def _prepare(self, chunk: Chunk, rows: np.ndarray, factors: np.ndarray | None) -> _Work:
+        """Load a chunk."""
+        options = self.options
+        model, ndim = options.model, options.model.ndim
         pixel = options.pixel if chunk.places is None else "places"
-        spread = options.covariance == "sandwich"
         estimator = METHODS[options.method][chunk.weighted]
-        kernels = stages(model.name, model.ndim, pixel, estimator, bounded, spread)
-        pixels, second = self._load(chunk)
-        places = _NOTHING if chunk.places is None else _rows_of(chunk.places)
-        shape = (1,) * (3 - len(chunk.shape)) + chunk.shape
-        params, objective, packed, _, counts, status, _, grams = outputs
-        lower, upper = self._bounds(rows, chunk.origin)
-        start = self._start(kernels, pixels, places, shape, rows, chunk.origin, (lower, upper))
-        known = np.array(model.constants)
+        bounded, spread = options.bounds is not None, options.covariance == "sandwich"
+        pixels, second = load(chunk, options.method == "lsq")
+        lower = upper = np.empty((0, model.size))
+        if options.bounds is not None:
+            every = np.broadcast_to(options.bounds, (2, options.spots, model.size))
+            lower, upper = (self._inside(side[rows], chunk.origin, factors) for side in every)
+        guides, sigmas = np.empty((0, ndim)), np.ones(ndim)
+        if chunk.guides is not None and chunk.sigmas is not None:
+            guides, sigmas = chunk.guides, chunk.sigmas
+        return _Work(
+            stages(model.name, ndim, pixel, estimator, bounded, spread),
+            pixels,
+            second,
+            NOTHING if chunk.places is None else rows_of(chunk.places),
+            (1,) * (3 - len(chunk.shape)) + chunk.shape,  # type: ignore[arg-type]
+            lower,
+            upper,
+            np.broadcast_to(options.free, options.spots)[rows],
+            guides,
+            sigmas,
+        )
+
+    def _inside(
+        self, values: np.ndarray, origin: np.ndarray | None, factors: np.ndarray | None
+    ) -> np.ndarray:
+        """Parameters (m, P) in the coordinates of the fit; in C order, for which kernels are."""
+        values = np.array(values, order="C")
+        if origin is not None:
+            values[:, 1 : 1 + self.options.model.ndim] -= origin
+        return values if factors is None else values * factors
+
+    def _start(self, work: _Work, standing: np.ndarray) -> np.ndarray:
+        """Starting values in the coordinates of the fit, and how far single pixels stand out."""
+        start = np.empty((len(work.pixels), self.options.model.start_size))
+        work.kernels.start(
+            work.pixels, work.places, *work.shape, self.options.polarity, work.guides,
+            work.sigmas, start, standing,
+        )  # fmt: skip
+        return self._from_start(work, start)
+
+    def _from_start(self, work: _Work, start: np.ndarray) -> np.ndarray:
+        """What the moments of spots are in the coordinates of the fit."""
+        model = self.options.model
+        start = model.from_start(start)
+        if self.options.bounds is not None:
+            return model.from_coordinates(start, work.lower, work.upper)
+        return start
+
+    def _solve(
+        self, work: _Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]
+    ) -> np.ndarray:
+        """Fit from these starts, in the fit's own units; tells which spots are doubtful."""
+        options, kernels = self.options, work.kernels
+        pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
+        lower, upper = work.lower, work.upper
+        params, objective, packed, _, counts, status, _, grams, _ = outputs
+        known = np.array(options.model.constants)
         kernels.fit(
             pixels, second, places, *shape, known, start, lower, upper, options.tol,
-            options.max_iter, *outputs[:-1],
+            options.max_iter, *outputs[:_WRITTEN],
         )  # fmt: skip
         if len(grams):
             grams[:] = packed
         spreads = np.empty((0, packed.shape[1]))
-        if spread:
+        if options.covariance == "sandwich":
             spreads = np.empty_like(packed)
-            if not second.size:
-                second = np.ones((1, pixels.shape[1]))
+            weights = second if second.size else np.ones((1, pixels.shape[1]))
             kernels.spread(
-                pixels, second, places, *shape, known, params, spreads, spreads[:0], spreads[:0, 0]
-            )
+                pixels, weights, places, *shape, known, params, spreads, spreads[:0],
+                spreads[:0, 0],
+            )  # fmt: skip
         scaled = options.covariance == "residual"
-        free = options.free if isinstance(options.free, int) else options.free[rows]
-        freedom = counts - free if scaled else np.full(len(counts), -1)
-        extent = tuple(n if k >= 3 - model.ndim else 0 for k, n in enumerate(shape))
+        freedom = (counts - work.free).astype(np.float64)
+        extent = tuple(n if k >= 3 - options.model.ndim else 0 for k, n in enumerate(shape))
         kernels.finish(
-            params, packed, spreads, objective, freedom.astype(np.float64), status, lower, upper,
-            known, places, *extent,
+            params, packed, spreads, objective, freedom if scaled else np.full(len(counts), -1.0),
+            status, lower, upper, known, places, *extent,
         )  # fmt: skip
-        if chunk.origin is not None:
-            self._move(params, chunk.origin, rows, lower, upper)
-        if options.bounds is not None:
-            model.make_canonical(params, packed, self._part(options.bounds, rows))
+        doubtful = np.empty(len(counts), np.bool_)
+        kernels.verdicts(
+            pixels, second, places, *extent, known, params, packed, objective, freedom, scaled,
+            options.method == "mle", status, standing, lower, upper, work.guides, work.sigmas,
+            doubtful,
+        )  # fmt: skip
+        return doubtful
 
-    @staticmethod
-    def _part(bounds: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
-        """Bounds of these rows, (2, m or 1, P)."""
-        return bounds if bounds.shape[1] == 1 else bounds[:, rows]
-
-    def _move(
-        self,
-        params: np.ndarray,
-        origin: np.ndarray,
-        rows: slice | np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
+    def _try_again(
+        self, work: _Work, standing: np.ndarray, outputs: list[np.ndarray], members: np.ndarray
     ) -> None:
-        """Shift centres, in place, by the origin; centres on a bound stay exactly on it."""
-        axes = slice(1, 1 + self.options.model.ndim)
-        centres = params[:, axes]
-        if self.options.bounds is None:
-            centres += origin
-            return
-        low, high = centres == lower[:, axes], centres == upper[:, axes]
-        centres += origin
-        limits = self._part(self.options.bounds, rows)[:, :, axes]
-        np.copyto(centres, limits[0], where=low)
-        np.copyto(centres, limits[1], where=high)
+        """Fit doubtful spots from other starts, and keep what is better."""
+        model = self.options.model
+        axes = slice(1, 1 + model.ndim)
+        if len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all():
+            return  # the place is known
+        first = outputs[0][members][:, axes].copy()
+        for which in range(STARTS):
+            if not members.size:
+                return
+            part = work.take(members)
+            start = np.empty((len(members), model.start_size))
+            work.kernels.second(
+                part.pixels, part.places, *part.shape, self.options.polarity, part.guides,
+                part.sigmas, which, first, start,
+            )  # fmt: skip
+            again = [array[members] if len(array) else array for array in outputs]
+            stand = standing[members]
+            doubtful = self._solve(part, self._from_start(part, start), stand, again)
+            better = _is_better(part, model.ndim, again, *(array[members] for array in outputs[:2]))
+            kept = [array[better] if len(array) else array for array in again]
+            _copy(kept, outputs, members[better])
+            left = doubtful | ~better
+            members, first = members[left], first[left]
 
-    def _start(
+    def _report(
         self,
-        kernels: Stages,
-        pixels: np.ndarray,
-        places: np.ndarray,
-        shape: tuple[int, ...],
-        rows: slice | np.ndarray,
-        origin: np.ndarray | None,
-        bounds: tuple[np.ndarray, np.ndarray],
-    ) -> np.ndarray:
-        """Starting values in the coordinates of the fit."""
-        model, guess = self.options.model, self.options.guess
-        bounded = self.options.bounds is not None
-        if guess is None:
-            start = np.empty((len(pixels), model.start_size))
-            kernels.start(pixels, places, *shape, self.options.polarity, start)
-            start = model.from_start(start)
-            return model.from_coordinates(start, *bounds) if bounded else start
-        start = np.array(guess[rows], order="C")
-        if origin is not None:
-            start[:, 1 : 1 + model.ndim] -= origin
-        return start if bounded else model.to_coordinates(start)
-
-    def _bounds(
-        self, rows: slice | np.ndarray, origin: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds of these rows, from the first pixel; empty if there are none."""
-        options = self.options
-        size, axes = options.model.size, slice(1, 1 + options.model.ndim)
+        chunk: Chunk,
+        rows: np.ndarray,
+        work: _Work,
+        factors: np.ndarray | None,
+        outputs: list[np.ndarray],
+    ) -> None:
+        """From the fit's own coordinates to the caller's, in place."""
+        options, model = self.options, self.options.model
+        params, objective, packed, gradient, _, _, _, grams, _ = outputs
+        axes = slice(1, 1 + model.ndim)
+        held = [params[:, axes] == side[:, axes] for side in (work.lower, work.upper) if len(side)]
+        if factors is not None and chunk.unit is not None:
+            least_squares = options.method == "lsq"
+            results = params, objective, packed, gradient, grams
+            errors = chunk.unit.leave(factors, options.covariance, least_squares, *results)
+            if chunk.unit.extreme:
+                self.extreme.append((rows, errors))
+        if chunk.origin is not None:
+            params[:, axes] += chunk.origin
         if options.bounds is None:
-            return np.empty((0, size)), np.empty((0, size))
-        every = np.broadcast_to(options.bounds, (2, options.spots, size))
-        # in C order: numba would compile another kernel for another layout
-        lower, upper = (np.array(side[rows], order="C") for side in every)
-        if origin is not None:
-            lower[:, axes] -= origin
-            upper[:, axes] -= origin
-        return lower, upper
-
-    def _load(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels, NaN where missing, and the weight or variance of each."""
-        if not chunk.weighted:
-            return _readable(chunk.pixels), _NOTHING
-        if chunk.second is None:
-            second = np.full((1, chunk.pixels[0].size), float(self.options.method == "lsq"))
-        else:
-            second = _rows_of(chunk.second)
-        missing = None if chunk.mask is None else _rows_of(chunk.mask)
-        if chunk.zeros:
-            missing = second == 0 if missing is None else missing | (second == 0)
-        pixels = _readable(chunk.pixels)
-        if missing is not None and missing.any():
-            pixels = np.where(missing, np.nan, pixels).astype(np.float64, copy=False)
-        return pixels, second
+            return
+        limits = options.bounds if options.bounds.shape[1] == 1 else options.bounds[:, rows]
+        for limit, where in zip(limits, held, strict=True):  # exactly where the caller has them
+            np.copyto(params[:, axes], limit[:, axes], where=where)
+        model.make_canonical(params, packed, limits)
 
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
-        """Call ``work`` on chunks of ``count`` spots with this number of pixels each."""
+        """Do ``work`` on chunks of ``count`` spots of so many pixels."""
         room = _CHUNK_BYTES // (8 * max(pixels, 1))
         work_ahead = _CHUNK_WORK // (max(pixels, 1) * max(self.options.max_iter, 1))
         chunk = int(np.clip(min(room, work_ahead), _LEAST_CHUNK, _MOST_CHUNK))
@@ -288,10 +333,67 @@ class Job:
         self.done += count
 
     def result(self) -> FitResult:
-        """The result, once all rows are written."""
+        """The result, when all rows are written."""
         options = self.options
         rows = Rows(
             self.params, self.packed, self.objective, self.status, self.iterations, self.pixels,
-            self.pixels - options.free,
+            self.pixels - options.free, at_bound=self._at_bound(),
         )  # fmt: skip
+        if self.extreme:
+            errors = rows.standard_errors()
+            for members, own in self.extreme:
+                errors[members] = own
+            rows = rows._replace(errors=errors)
         return FitResult(options.model, rows, absolute=options.absolute, pixel=options.pixel)
+
+    def _at_bound(self) -> np.ndarray:
+        """Which parameters are on a bound, (n, P); what is fixed is not."""
+        bounds = self.options.bounds
+        held = np.zeros(self.params.shape, bool)
+        if bounds is not None:
+            ends = (self.params == bounds[0]) | (self.params == bounds[1])
+            held = ends & (bounds[0] < bounds[1])
+        held[self.edge, -1] = True
+        return held
+
+
+def _copy(rows: Iterable[np.ndarray], outputs: Iterable[np.ndarray], at: np.ndarray) -> None:
+    """Write rows of all arrays that have some."""
+    for output, part in zip(outputs, rows, strict=True):
+        if len(output):
+            output[at] = part
+
+
+def _vanished(chunk: Chunk, objective: np.ndarray) -> np.ndarray:
+    """Spots whose squares are all 0 in float64, though the pixels are not."""
+    vanished = objective == 0.0
+    if vanished.any():
+        members = np.flatnonzero(vanished)
+        pixels = chunk.pixels[members].reshape(len(members), -1)
+        size = np.nan_to_num(np.abs(pixels, dtype=np.float64), posinf=0.0).max(axis=1)
+        vanished[members] = (size > 0.0) & (size < _LEAST_DATA)
+    return vanished
+
+
+def _is_better(
+    work: _Work, ndim: int, again: list[np.ndarray], params: np.ndarray, objective: np.ndarray
+) -> np.ndarray:
+    """Which fits from another start are to be kept."""
+    axes = slice(1, 1 + ndim)
+    centres, first = again[0][:, axes], params[:, axes]
+    status = again[_STATUS]
+    lower = again[1] < objective * (1.0 - GAIN)
+    known = np.isfinite(again[1]) & (status != TOO_FEW_PIXELS)
+    if len(work.guides):
+        near, was_near = (
+            (((place - work.guides) / work.sigmas) ** 2).sum(axis=1) <= FAR**2
+            for place in (centres, first)
+        )
+        good = np.isin(status, (CONVERGED, AT_BOUND, AT_EDGE))
+        return known & near & (good & ~was_near | (was_near & lower))
+    if work.places.size:
+        low, high = work.places.min(axis=1)[:, np.newaxis], work.places.max(axis=1)[:, np.newaxis]
+    else:
+        low, high = np.full(ndim, -0.5), np.array(work.shape[: -ndim - 1 : -1]) - 0.5
+    inside = ((centres >= low) & (centres <= high)).all(axis=1)
+    return known & inside & (lower | ~np.isfinite(objective))

@@ -18,12 +18,16 @@ from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
-from .batch import Chunk, Job
+from .batch import Job
+from .chunks import Chunk
 from .options import options
 from .pixel_maps import pixel_map, pixel_mask
 from .windowed import solve
 
 _LEAST_ROI, _MOST_ROI = 5, 64  # pixels a side of what may be one ROI
+
+
+POLARITIES = ("auto", "bright", "dark")
 
 
 def fit_rois(
@@ -32,6 +36,7 @@ def fit_rois(
     *,
     method: str = "lsq",
     pixel: str = "sample",
+    polarity: str = "auto",
     guess: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     variance: ArrayLike | None = None,
@@ -67,10 +72,14 @@ def fit_rois(
     pixel : {"sample", "integrate"}
         The model's value at the pixel's centre, or its mean over the pixel (for the rotated model
         from 5 x 5 points).
+    polarity : {"auto", "bright", "dark"}
+        Whether the spot from which a fit starts is brighter or darker than its surroundings;
+        "auto" takes the one that differs more from them.
     guess : array (P,) or (n, P), optional
-        Starting values; by default they come from the moments of each spot. In least squares the
-        starting values of an amplitude and offset without bounds do not matter, because both are
-        computed exactly.
+        Starting values. By default a fit starts from the moments of the strongest peak of the
+        smoothed ROI, anywhere in it, and a doubtful fit is repeated from other places (see Notes).
+        In least squares the starting values of an amplitude and offset without bounds do not
+        matter, because both are computed exactly.
     weights : array (n, ...), (...) or (n,), optional
         For least squares: inverse variances of the pixels, for each ROI, one array for all ROIs, or
         one number for each ROI. A pixel of weight 0 is missing.
@@ -122,6 +131,10 @@ def fit_rois(
 
     Notes
     -----
+    A fit is doubtful if it does not converge, or if its amplitude is below five standard errors. It
+    is repeated from the pixel that differs most from the mean, and from the second strongest peak
+    of the smoothed ROI. The fit with the lowest objective counts, with its own status.
+
     The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance) 2 sum (m - d + d
     log(d / m)). The method is Levenberg-Marquardt on eight spots at a time, with variable
     projection of amplitude and offset where they are linear and free (``kernels/fit/levmar.py``).
@@ -149,8 +162,9 @@ def fit_rois(
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)
     count, shape = len(stack), stack.shape[1:]
+    sign = {"auto": 0, "bright": 1, "dark": -1}[check.choice("polarity", polarity, POLARITIES)]
     chosen = options(
-        get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=0,
+        get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=sign,
         guess=guess, fixed=fixed, bounds=bounds, shared=shared, weighted=weights is not None,
         camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
         threads=threads, progress=progress,

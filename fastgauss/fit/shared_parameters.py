@@ -155,6 +155,7 @@ def _write_covariances(job: Job, good: np.ndarray, shared: list[int], scaled: bo
     common = np.linalg.inv(normal.matrix)
     i, j = np.tril_indices(size)
     job.packed[:] = np.nan
+    job.extreme.clear()  # which are those of separate fits
     for first in range(0, len(good), _ROWS):
         rows = good[first : first + _ROWS]
         inverse, lever, _, _ = _parts(job, rows, shared)

@@ -14,11 +14,13 @@ from ..base.progress import Progress, reporting
 from ..kernels.status import TOO_FEW_PIXELS
 from ..models.model import Model
 from ..results.fit_result import FitResult
-from .batch import Chunk, Job
+from .batch import Job
+from .chunks import Chunk
 from .options import Options, options
 from .pixel_maps import PixelMap, pixel_map, pixel_mask
+from .saturation import mark_plateaus
 from .shared_parameters import fit_shared
-from .windows import windows
+from .windows import sigmas_of, windows
 
 
 def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:
@@ -39,6 +41,7 @@ def fit_each(
     model: Model,
     *,
     box: tuple[int, ...],
+    sigma: tuple[float, ...] | None = None,
     polarity: str = "bright",
     method: str = "lsq",
     weights: ArrayLike | None = None,
@@ -47,7 +50,11 @@ def fit_each(
     progress: bool | Progress = False,
     **rest: Any,
 ) -> FitResult:
-    """`fit_spots` at known positions; ``rest`` holds further options of the fit."""
+    """`fit_spots` at known positions; ``rest`` holds further options of the fit.
+
+    ``sigma`` is the expected width of spots in array-axis order; by default it follows from the
+    box.
+    """
     ndim, shape = picture.ndim, picture.shape
     centres = check.positions(positions, ndim)
     sign = -1 if check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
@@ -61,20 +68,28 @@ def fit_each(
     maps = picture, second, pixel_mask(mask, shape, None)
     zeros = weights is not None and second is not None and second.zeros
     first, extent = windows(centres, box, shape)
+    wide = np.array((sigmas_of(box) if sigma is None else sigma)[::-1])
 
     def fill(job: Job) -> None:
         empty = extent.prod(axis=1) == 0
         job.leave_out(empty, TOO_FEW_PIXELS)
         for window in np.unique(extent[~empty], axis=0):
             rows = np.flatnonzero((extent == window).all(axis=1))
-            _fit_windows(job, maps, first, rows, tuple(window.tolist()), zeros)
+            _fit_windows(
+                job, maps, centres, wide, first, rows, tuple(window.tolist()), zeros
+            )  # fmt: skip
 
-    return solve(chosen, fill, progress)
+    result = solve(chosen, fill, progress)
+    if sign > 0:
+        mark_plateaus(picture, maps[2], first, extent, result.status)
+    return result
 
 
 def _fit_windows(
     job: Job,
     maps: tuple[np.ndarray, PixelMap | None, PixelMap | None],
+    centres: np.ndarray,
+    sigmas: np.ndarray,
     first: np.ndarray,
     rows: np.ndarray,
     shape: tuple[int, ...],
@@ -92,7 +107,11 @@ def _fit_windows(
         at = tuple(corner.T)
         numbers, absent = (None if view is None else view[at] for view in (second, missing))
         origin = corner[:, ::-1].astype(np.float64)
-        chunk = Chunk(image[at], shape, numbers, absent, origin=origin, zeros=zeros)
+        guides = np.ascontiguousarray(centres[members, ::-1]) - origin
+        chunk = Chunk(
+            image[at], shape, numbers, absent, origin=origin, zeros=zeros, guides=guides,
+            sigmas=sigmas,
+        )  # fmt: skip
         job.fit_chunk(chunk, members)
 
     job.run(work, len(rows), int(np.prod(shape)))

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..base import check
 
+_LEAST_BOX, _REACH = 7, 4.0  # pixels; sigmas to either side
 
-def box_sides(box: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The extent of a window along each axis, from the option ``box=``."""
+
+def box_sides(
+    box: int | tuple[int, ...] | None, ndim: int, sigmas: tuple[float, ...] = ()
+) -> tuple[int, ...]:
+    """The extent of a window along each axis, from the option ``box=``.
+
+    By default it follows the expected ``sigmas``: four to either side, rounded.
+    """
+    if box is None:
+        halves = (math.floor(_REACH * sigma + 0.5) for sigma in sigmas)
+        return tuple(max(2 * half + 1, _LEAST_BOX) for half in halves)
     given = check.entries("box", box)
     sides = [check.integer("box", side, at_least=1) for side in ([box] if given is None else given)]
     if len(sides) not in (1, ndim):
         raise ValueError(f"box must be one or {ndim} integers, got {box!r}")
     return tuple(sides * ndim) if len(sides) == 1 else tuple(sides)
+
+
+def sigmas_of(box: tuple[int, ...]) -> tuple[float, ...]:
+    """The sigmas of spots for which windows of this extent are made."""
+    return tuple(max((side - 1) / (2.0 * _REACH), 0.5) for side in box)
 
 
 def windows(

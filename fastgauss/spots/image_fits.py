@@ -12,6 +12,7 @@ from ..base.progress import Progress
 from ..find.detection import find_spots
 from ..find.options import check_search
 from ..fit.pixel_maps import pixel_mask
+from ..fit.saturation import without_saturated
 from ..fit.windowed import fit_each
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
@@ -25,7 +26,7 @@ def fit_spots(
     *,
     joint: bool = False,
     background: str | ArrayLike | None = None,
-    box: int | tuple[int, ...] = 11,
+    box: int | tuple[int, ...] | None = None,
     sigma: float | tuple[float, ...] = 1.3,
     threshold: float | None = None,
     min_distance: float | None = None,
@@ -37,6 +38,7 @@ def fit_spots(
     weights: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
+    saturation: float | None = None,
     fixed: dict[str, Any] | None = None,
     bounds: dict[str, Any] | None = None,
     shared: str | tuple[str, ...] = (),
@@ -66,10 +68,14 @@ def fit_spots(
         spot, then need `positions`; covariance="sandwich" is not available.
     background : {"local", "constant", "plane"} or array, optional
         As in `fit_joint`, only with ``joint=True``; by default "local".
-    box : int or tuple of ints
+    box : int or tuple of ints, optional
         Extent in pixels, of all axes or in array-axis order, of the window around the rounded
-        position. The window is cut at the border of the image, and half-way to a neighbouring
-        position along the axis that separates the two most.
+        position; by default four `sigma` to either side, ``2 * round(4 * sigma) + 1`` pixels along
+        each axis, and at least 7. The window is cut at the border of the image, and half-way to a
+        neighbouring position along the axis that separates the two most.
+    sigma : float or tuple of floats
+        Expected width of the spots in pixels, of all axes or in array-axis order. The search uses
+        it, the default of `box`, and the start of each fit, which is at the position.
     polarity : {"bright", "dark"}
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
@@ -77,6 +83,10 @@ def fit_spots(
         Starting values in the image's coordinates.
     weights, variance, mask : array of the image's shape, optional
         As in `fit_rois`; each fit uses the part in its window.
+    saturation : float, optional
+        A pixel of this value or more is missing, in the search and in the fits. Without this
+        option, spots of an integer image have the status ``SATURATED`` where two or more adjacent
+        pixels of the window have the largest value of the image, if that is 255 or more.
     fixed, bounds, shared : optional
         As in `fit_rois`, with centres in the image's coordinates.
 
@@ -128,9 +138,11 @@ def fit_spots(
         "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
     }  # fmt: skip
-    check_search(picture.ndim, sigma, threshold, min_distance, exclude_border)
+    sigmas = check_search(picture.ndim, sigma, threshold, min_distance, exclude_border).sigmas
+    mask = without_saturated(picture, mask, saturation)
     fit: dict[str, Any] = {
-        "box": box_sides(box, picture.ndim), "method": method, "pixel": pixel, "guess": guess,
+        "box": box_sides(box, picture.ndim, sigmas), "method": method, "pixel": pixel,
+        "guess": guess,
         "weights": weights, "variance": variance, "mask": mask, "fixed": fixed, "bounds": bounds,
         "shared": shared, "covariance": covariance, "max_iter": max_iter, "tol": tol,
         "threads": threads, "progress": progress,
@@ -145,4 +157,4 @@ def fit_spots(
         missing = pixel_mask(mask, picture.shape, None)
         shown = picture if missing is None else np.where(missing.array[0], np.nan, picture)
         positions = find_spots(shown, **find)
-    return fit_each(picture, positions, chosen, polarity=polarity, **fit)
+    return fit_each(picture, positions, chosen, sigma=sigmas, polarity=polarity, **fit)

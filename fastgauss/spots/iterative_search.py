@@ -44,6 +44,7 @@ _TOUCHED = 5.0  # sigmas around a change within which spots are fitted again
 _FEW = 0.01  # part of new spots, below which the next stage begins
 _TRIES = 2  # times that a spot may be dropped at a place
 _LAST_FITS, _EXACT_FITS = 6, 2  # at most, and those to the tolerance that was asked for
+_SURE = 10.0  # standard errors of an amplitude that noise does not have
 _ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around a spot that stands alone; part that must
 _MANY = 20
 _LOOSE = {"tol": 3e-2, "max_iter": 10}  # of fits between rounds
@@ -245,7 +246,9 @@ class _Crowd:
             self.picture, centres, self.plain, polarity=self.find["polarity"],
             **{key: self.fit[key] for key in keys},
         )  # fmt: skip
-        widths = alone.params[alone.status == Status.CONVERGED][:, self._columns()]
+        with np.errstate(invalid="ignore"):  # of noise that was taken for a spot, no width counts
+            sure = np.abs(alone.params[:, 0]) > _SURE * alone.errors[:, 0]
+        widths = alone.params[sure & (alone.status == Status.CONVERGED)][:, self._columns()]
         if not len(widths):
             return expected
         # A blend is wider than a spot: of many the lower quartile, of few the narrowest.

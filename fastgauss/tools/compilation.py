@@ -26,7 +26,7 @@ from ..filters.gaussian import (
     gaussian_laplace,
 )
 from ..find.detection import find_spots
-from ..fit.batch import READ_AS_IS
+from ..fit.chunks import READ_AS_IS
 from ..fit.rois import fit_rois
 from ..joint.joint_fits import fit_joint
 from ..kernels._compile import JIT_DISABLED, cache_path

@@ -177,7 +177,7 @@ def test_extreme_widths_end_with_a_true_status():
         result = fg.fit_rois(np.stack([spike, slope, wide]), name, max_iter=200)
         assert np.isfinite(result.params).all() and np.isfinite(result.objective).all()
         assert (result.params[:, 3] > 0).all()
-    assert_allclose(fg.fit_rois(wide[np.newaxis]).sigma, 80.0, rtol=2e-2)  # to rounding, SINGULAR
+    assert_allclose(fg.fit_rois(wide[np.newaxis]).sigma, 80.0, rtol=5e-2)  # to rounding, SINGULAR
     broad = naive_fit.model([100.0, 4.0, 4.0, 20.0, 0.0], (9, 9), "symmetric")
     assert_allclose(fg.fit_rois(broad[np.newaxis]).sigma, 20.0, rtol=1e-4)
 

@@ -22,7 +22,8 @@ P: sigma = mean +- r with r = hypot((P_xx - P_yy) / 2, P_xy), and
 theta = atan2(P_xy, (P_xx - P_yy) / 2) / 2, in (-pi/2, pi/2], sigma_x >= sigma_y.
 
 A parameter that is fixed, or on a bound, has no variance, and the others have what they
-have when it is known.
+have when it is known. Where both sigmas are equal and on bounds, theta means nothing: its
+variance is that of an angle that may be any.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ from .._compile import device, kernel
 from ..numeric.packed_cholesky import invert, packed, packed_size
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
-from ..status import AT_BOUND, CONVERGED, OUTSIDE, SINGULAR, STALLED
+from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTSIDE, SINGULAR, STALLED
 from .rotated_steps import transform
 
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13
+_EDGE_PIVOT = 1e-16  # where the weight of a pixel whose model is next to 0 stands for a bound
+_APART = 1e-2  # square of their correlation, below which that weight says nothing of the other one
+_NO_TURN = 1e-18  # square sum of the derivative by theta, relative to that by sigma
+_ANY_ANGLE = math.pi**2 / 12.0  # variance of an angle in (-pi/2, pi/2]
 _FLAT = 1e-13  # amplitude relative to the offset, at which a spot is rounding
 _NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
 _NO_SLOPE = 1e-20  # square sum of a derivative by that of the spot, in units of its width
@@ -79,7 +84,7 @@ def _sandwich(m, inverse, spread, size, work) -> None:
 @device
 def _is_known(status):
     """Whether parameters, and so perhaps their covariance, mean something."""
-    return status <= STALLED or status == AT_BOUND
+    return CONVERGED <= status <= STALLED or status in (AT_BOUND, AT_EDGE)
 
 
 @device
@@ -158,10 +163,16 @@ def angle_rotated(m, p, work, lane) -> None:
 
 @cache
 def make_finish(
-    shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool, constants: int = 0,
-    wrap: Callable = kernel,
+    shape: Callable, angle: Callable, size: int, bounded: bool, positive: bool, spread: bool,
+    theta: int = 0, constants: int = 0, wrap: Callable = kernel,
 ) -> Callable:  # fmt: skip
-    """The last stage of one model: a kernel over a range of spots; ``wrap`` may be ``device``."""
+    """The last stage of one model: a kernel over a range of spots; ``wrap`` may be ``device``.
+
+    ``positive``: the fit may rest on the edge of positivity. ``theta``: where a fit in the
+    parameters themselves has an angle, with sigmas before it, or 0.
+    """
+    last = size - 1
+    holding = bounded or positive
     entries = packed_size(size)
     p = constants
     cov, gram = p + size, p + size + entries
@@ -172,18 +183,27 @@ def make_finish(
     rows = pivot + 2
 
     @device
-    def fetch(m, lane, item, params, covariances, spread_sums, lowest, highest):
+    def fetch(m, lane, item, params, covariances, spread_sums, status, lowest, highest):
         """Put a spot's numbers into a lane."""
         for i in range(size):
             value = params[item, i]
             m[p + i, lane] = value
-            if bounded:
-                held = value == lowest[item, i] or value == highest[item, i]
-                m[keep + i, lane] = 0.0 if held else 1.0
+            held = bounded and (value == lowest[item, i] or value == highest[item, i])
+            m[keep + i, lane] = 0.0 if held else 1.0
         for i in range(entries):
             m[gram + i, lane] = covariances[item, i]
             if spread:
                 m[spreads + i, lane] = spread_sums[item, i]
+        if positive and status == AT_EDGE:
+            cross = covariances[item, packed(last, 0)]
+            both = covariances[item, 0] * covariances[item, packed(last, last)]
+            if cross * cross < _APART * both:
+                m[keep + (last if params[item, 0] >= 0.0 else 0), lane] = 0.0
+        if theta:
+            turn = covariances[item, packed(theta, theta)]
+            width = covariances[item, packed(theta - 1, theta - 1)] * params[item, theta - 1] ** 2
+            if turn < _NO_TURN * width:
+                m[keep + theta, lane] = 0.0
 
     @device
     def hold(m, matrix, diagonal) -> None:
@@ -216,15 +236,16 @@ def make_finish(
             present = min(WIDTH, count - first)
             for lane in range(present):
                 item = first + lane
-                fetch(m, lane, item, params, covariances, spread_sums, lowest, highest)
+                how = status[item]
+                fetch(m, lane, item, params, covariances, spread_sums, how, lowest, highest)
                 free = freedoms[item]
                 m[pivot + 1, lane] = objectives[item] / free if free >= 0.0 else 1.0
-            if bounded:
+            if holding:
                 hold(m, gram, 1.0)
             worst = invert(m, gram, cov, size)
             if spread:
                 _sandwich(m, cov, spreads, size, work)
-            if bounded:
+            if holding:
                 hold(m, cov, 0.0)
             variance = load(m, pivot + 1)
             for i in range(entries):
@@ -246,11 +267,19 @@ def make_finish(
                 angle(m, p, work, lane)
                 for i in range(size):
                     params[item, i] = m[p + i, lane]
-                if _is_known(status[item]) and not m[pivot, lane] > _SINGULAR_PIVOT:
+                least = _EDGE_PIVOT if status[item] == AT_EDGE else _SINGULAR_PIVOT
+                if _is_known(status[item]) and not m[pivot, lane] > least:
                     status[item] = SINGULAR
+                if status[item] == AT_EDGE and params[item, 0] < 0.0:
+                    status[item] = SINGULAR  # Fisher's information means nothing in an empty hole
+                known_errors = _is_known(status[item])
                 for i in range(entries):
-                    covariances[item, i] = m[cov + i, lane] if _is_known(status[item]) else np.nan
-                if status[item] == CONVERGED and _is_outside(
+                    covariances[item, i] = m[cov + i, lane] if known_errors else np.nan
+                if theta and covariances[item, packed(theta, theta)] == 0.0:
+                    angle_is_free = lowest[item, theta] < params[item, theta] < highest[item, theta]
+                    if angle_is_free:
+                        covariances[item, packed(theta, theta)] = _ANY_ANGLE
+                if status[item] in (CONVERGED, AT_EDGE) and _is_outside(
                     m, p, lane, nz, ny, nx, places[min(item, len(places) - 1)]
                 ):
                     status[item] = OUTSIDE

@@ -47,6 +47,12 @@ _SINGULAR_PIVOT = 1e-13
 _RESIDUAL = ESTIMATORS["residual"]
 
 
+@device
+def _no_darkest(m, p, work, places, nz, ny, nx):
+    """Only a likelihood asks."""
+    return broadcast(0.0)
+
+
 def _make_step(size: int) -> Callable:
     @device
     def step(m, p, t, q) -> None:
@@ -174,7 +180,9 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     entries = packed_size(size)
     evaluate = _make_evaluate(device(function), size)
     scratch = (entries + size, 2 * size + 1, 0)
-    solve = make_fit(evaluate, _make_step(size), size, scratch, _RESIDUAL, False, wrap=device)
+    solve = make_fit(
+        evaluate, _make_step(size), _no_darkest, size, scratch, _RESIDUAL, False, wrap=device
+    )
     finish = _make_covariance(size)
 
     @entry

@@ -14,7 +14,9 @@ value at the pixel at all. For the deviance all of it is formed anew at each pix
 division and a logarithm. A model that is negative at some pixel has an infinite loss.
 
 In lane memory a spot is, from row ``pixels`` on, its numbers of one kind, then those of
-another. The three rows before hold sum w, sum w d and sum w d**2.
+another. Three of the rows before hold sum w, sum w d and sum w d**2. Where the model must be
+positive, the first of the three holds instead what each value of the model may be below 0, and a
+fourth row the largest weight of the last model that was tried.
 
     plain       d - pivot
     weighted    w (d - pivot), then w; w = 0 where there is no pixel
@@ -38,7 +40,8 @@ from .._compile import device
 from ..numeric.special import log_normal
 from ..simd.lanes import absolute, load, maximum, select
 
-HEADER = 3  # lane rows before the pixels
+HEADER = 4  # lane rows before the pixels
+HEAVIEST = 4  # how many rows before the pixels the largest weight stands
 
 
 class Estimator(NamedTuple):
@@ -159,15 +162,23 @@ def _terms_weighted(m, first, n, k, value):
 
 
 @device
+def _counted(d):
+    """What a likelihood takes for a count: at least 0, and no infinity for one."""
+    if d < 0.0:
+        return 0.0 if d > -np.inf else np.inf
+    return d
+
+
+@device
 def _read_poisson(m, first, lane, pixels, second, item, pivot):
     n, spot = np.uint64(pixels.shape[1]), np.uint64(item)
     to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
     for k in range(n):
-        d = np.float64(pixels[spot, k])
-        d = 0.0 if d < 0.0 else d
+        d = _counted(np.float64(pixels[spot, k]))
         total += d
         m[to + k, column] = d
+    m[first - 3, lane] = 0.0
     return float(n), total * _ROUNDING, total, total / n
 
 
@@ -192,16 +203,19 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
     to, column = np.uint64(first), np.uint64(lane)
     total = 0.0
     signal = 0.0
+    least = np.inf
     count = 0
     for k in range(n):
         d = np.float64(pixels[spot, k]) + np.float64(second[row, k])
         exists = d == d
-        d = 0.0 if d < 0.0 else d
+        d = _counted(d)
         total += d if exists else 0.0
+        least = min(least, np.float64(second[row, k])) if exists else least
         signal += abs(np.float64(pixels[spot, k])) if exists else 0.0
         count += 1 if exists else 0
         m[to + k, column] = d if exists else -1.0
         m[to + n + k, column] = second[row, k]
+    m[first - 3, lane] = least if count else 0.0
     return float(count), signal * _ROUNDING, total, signal / max(count, 1)
 
 

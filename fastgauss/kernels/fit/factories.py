@@ -24,7 +24,8 @@ from ..simd.lanes import load
 from ..simd.stack_memory import stack_rows
 from .estimators import ESTIMATORS, METHODS
 from .sandwich import make_spread
-from .stages import make_blocks, stages
+from .stages import make_blocks
+from .whole_fits import make_whole_fit
 
 
 def _check_method(method: str) -> None:
@@ -111,38 +112,15 @@ def make_roi_fit(
     variant_of(model, ndim, pixel)
     _check_method(method)
     estimator = METHODS[method][weighted]
-    start, solve, _, finish = stages(model, ndim, pixel, estimator, False, False, device)
+    whole = make_whole_fit(model, ndim, pixel, estimator)
     size = make_blocks(model, ndim, pixel, ESTIMATORS[estimator], False).size
-    entries = packed_size(size)
-    residual = method == "lsq" and not weighted  # the scale of the noise is that of residuals
 
     @device
     def fit_rows(pixels, second, shape, tol, max_iter):
-        count = pixels.shape[0]
-        nz, ny, nx = three(shape[1:], 1)
-        nothing = np.empty((0, size))
-        known = np.empty(0)
-        places = np.empty((1, 0))
-        guess = np.empty((count, size))
-        params = np.empty((count, size))
-        objectives = np.empty(count)
-        grams = np.empty((count, entries))
-        counts = np.empty(count, np.int32)
-        status = np.empty(count, np.int32)
-        iterations = np.empty(count, np.int32)
-        freedoms = np.empty(count)
-        start(pixels, places, nz, ny, nx, 0, guess)
-        solve(
-            pixels, second, places, nz, ny, nx, known, guess, nothing, nothing, tol, max_iter,
-            params, objectives, grams, nothing, counts, status, iterations,
-        )  # fmt: skip
-        for item in range(count):
-            freedoms[item] = counts[item] - size if residual else -1.0
-        finish(
-            params, grams, nothing, objectives, freedoms, status, nothing, nothing, known, places,
-            nz if ndim > 2 else 0, ny if ndim > 1 else 0, nx,
-        )  # fmt: skip
-        return params, _full(grams, size), objectives, status, iterations
+        params, packed_matrices, objectives, status, iterations = whole(
+            pixels, second, shape, tol, max_iter
+        )
+        return params, _full(packed_matrices, size), objectives, status, iterations
 
     if weighted:
 

@@ -12,9 +12,8 @@ One round, at the trial parameters q of every lane:
    diagonal); a trial whose model is negative somewhere is dropped so, too;
 3. the step d solves (H + damping diag H) d = g at the accepted point, and q = p + d.
 
-With *bounds* the coordinates are the parameters themselves. Those on a bound which g, or
-the step, does not take back inside are left out of step 3 (projected Newton: Bertsekas 1982, SIAM
-J. Control Optim. 20, 221), and q is clipped. A fixed parameter has two equal bounds.
+With *bounds* the coordinates are the parameters themselves; see ``bounds``. A fixed parameter has
+two equal bounds. How a likelihood keeps its model positive stands in ``positivity``.
 
 Near the end the trial is mixed with the step before (Anderson 1965, J. ACM 12, 547,
 depth one, in the metric of H), which extrapolates the geometric series that
@@ -42,12 +41,23 @@ from functools import cache
 import numpy as np
 
 from .._compile import device, kernel
-from ..numeric.packed_cholesky import packed, packed_size, solve_damped
+from ..numeric.packed_cholesky import packed_size, solve_damped
 from ..simd.lane_types import ALL_LANES, WIDTH
-from ..simd.lanes import broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
+from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
 from ..simd.mask_bits import lowest_bit, mask_bits
-from ..status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_FINITE, STALLED, TOO_FEW_PIXELS
-from .estimators import HEADER, Estimator
+from ..status import (
+    AT_BOUND,
+    AT_EDGE,
+    CONVERGED,
+    MAX_ITERATIONS,
+    NOT_FINITE,
+    STALLED,
+    TOO_FEW_PIXELS,
+    UNSCALED,
+)
+from .bounds import NO_BOUNDS, make_bounds
+from .estimators import HEADER, HEAVIEST, Estimator
+from .positivity import make_positive
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
@@ -60,56 +70,25 @@ _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
 _LEAST_OFFSET = 1e-2  # of the mean: where a likelihood starts at least
 _DEEPEST = 0.9  # of the offset: the amplitude of a dark spot at the start of a likelihood
-
-
-def make_bounds(size: int, rows: int) -> tuple[Callable, Callable]:
-    """How bounds enter a round; ``rows`` is where they stand in lane memory."""
-    lower, upper = rows, rows + size
-    held_gradient = rows + 2 * size
-    held_gram = rows + 3 * size
-
-    @device
-    def hold(m, p, gram, gradient, direction):
-        """Leave out parameters on a bound that ``direction`` does not leave; what remains."""
-        for i in range(size):
-            g, d = load(m, gradient + i), load(m, direction + i)
-            low = (load(m, p + i) <= load(m, lower + i)) & (d <= 0.0)
-            high = (load(m, p + i) >= load(m, upper + i)) & (d >= 0.0)
-            free = select(low | high, broadcast(0.0), broadcast(1.0))
-            store(m, held_gradient + i, select(low | high, 0.0, g))
-            store(m, held_gram + packed(i, i), free)
-        for i in range(size):
-            for j in range(i):
-                both = load(m, held_gram + packed(i, i)) * load(m, held_gram + packed(j, j))
-                store(m, held_gram + packed(i, j), load(m, gram + packed(i, j)) * both)
-        for i in range(size):
-            store(m, held_gram + packed(i, i), load(m, gram + packed(i, i)))
-        return held_gram, held_gradient
-
-    @device
-    def clip(m, q) -> None:
-        """Put a trial between its bounds."""
-        for i in range(size):
-            inside = maximum(load(m, q + i), load(m, lower + i))
-            store(m, q + i, minimum(inside, load(m, upper + i)))
-
-    return hold, clip
+_SAFE_SQUARES, _SAFE_WEIGHTS = (1e-150, 1e150), (1e-100, 1e100)  # what needs no other unit
+_SAFE_COUNTS = (0.5, 1e100)
 
 
 @device
-def _hold_none(m, p, gram, gradient, direction):
-    return gram, gradient
-
-
-@device
-def _clip_none(m, q) -> None:
-    pass
+def _is_safe(m, first, lane, linear, positive, scale):
+    """Whether the sums over these data keep to the range of float64; no data at all do."""
+    if linear:
+        weight = m[first - 3, lane]
+        safe = _SAFE_SQUARES[0] < scale < _SAFE_SQUARES[1] or scale == 0.0
+        return math.isnan(scale) or (safe and _SAFE_WEIGHTS[0] < weight < _SAFE_WEIGHTS[1])
+    return not positive or _SAFE_COUNTS[0] < scale < _SAFE_COUNTS[1] or not scale > 0.0
 
 
 @cache
 def make_fit(
     evaluate: Callable,
     step: Callable,
+    darkest: Callable,
     size: int,
     scratch: tuple[int, int, int],
     estimator: Estimator,
@@ -119,11 +98,12 @@ def make_fit(
 ) -> Callable:
     """The fit of one model with one estimator: a kernel over a range of spots.
 
-    ``evaluate`` and ``step`` are the building blocks of ``normal``, ``size`` the model's
-    number of parameters. ``evaluate`` needs ``scratch[0]`` lane rows, ``scratch[1]``
-    more for each pixel of each axis, and ``scratch[2]`` for each row of pixels. ``wrap``
-    may be ``device``: then the fit is for the caller's own compiled code. The first
-    ``constants`` rows of lane memory hold what the model knows beside its parameters.
+    ``evaluate`` and ``step`` are the building blocks of ``normal``, ``darkest`` is that of
+    ``darkest_pixel``, and ``size`` the model's number of parameters. ``evaluate`` needs
+    ``scratch[0]`` lane rows, ``scratch[1]`` more for each pixel of each axis, and ``scratch[2]``
+    for each row of pixels. ``wrap`` may be ``device``: then the fit is for the caller's own
+    compiled code. The first ``constants`` rows of lane memory hold what the model knows beside
+    its parameters.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
     would be counted references: an atomic operation each.)
@@ -135,13 +115,14 @@ def make_fit(
     first_gram = constants + 8 * size
     second_gram = first_gram + entries
     scalars = second_gram + entries
-    best, damp, length, rate_before, rounds, freedom, slack, extent, pivot = range(
-        scalars, scalars + 9
+    best, damp, length, rate_before, rounds, freedom, slack, extent, pivot, dimmest, typical = (
+        range(scalars, scalars + 11)
     )
-    lower = pivot + 1
+    lower = typical + 1
     upper = lower + size
-    work = pivot + 1 + (3 * size + entries if bounded else 0)
-    hold, clip = make_bounds(size, lower) if bounded else (_hold_none, _clip_none)
+    work = lower + (3 * size + entries if bounded else 0)
+    keep_positive, rests = make_positive(size, dimmest, typical)
+    hold, clip, attach = make_bounds(size, lower) if bounded else NO_BOUNDS
     fixed_rows, axis_rows, row_rows = scratch
     read, kinds = estimator.read, estimator.kinds
     linear, scaled, positive = estimator.linear, estimator.scaled, estimator.positive
@@ -166,12 +147,15 @@ def make_fit(
                 kept = select(accepted, load(m, gram + i), load(m, last_gram + i))
                 store(m, gram + i, kept)
         store(m, best, select(accepted, objective, load(m, best)))
+        if positive:
+            value = 1.0 / load(m, pixels - HEAVIEST)
+            store(m, dimmest, select(accepted, value, load(m, dimmest)))
         factor = select(accepted, broadcast(0.1), broadcast(10.0))
         store(m, damp, load(m, damp) * factor)
         return accepted
 
     @device
-    def propose(m, accepted, gram):
+    def propose(m, pixels, nz, ny, nx, accepted, gram):
         """The next trial; returns the squared length of the step from the accepted point."""
         damping = load(m, damp)
         held_gram, held_gradient = hold(m, p, gram, gradient, gradient)
@@ -202,6 +186,9 @@ def make_fit(
             store(m, before + i, d)
             store(m, moved + i, mixed)
         step(m, p, moved, q)
+        if positive:
+            profile = darkest(m, q, work, pixels + kinds * nx, nz, ny, nx)
+            square = absolute(square + keep_positive(m, q, gradient, profile, load(m, pixels - 3)))
         clip(m, q)
         return square
 
@@ -209,7 +196,8 @@ def make_fit(
     def advance(m, pixels, nz, ny, nx, gram, last_gram, tol, max_iter):
         """One round for all lanes; returns the lanes that converged and those that end."""
         trust = min(1.0, TRUSTED / tol)
-        square = propose(m, judge(m, pixels, nz, ny, nx, gram, last_gram), gram)
+        accepted = judge(m, pixels, nz, ny, nx, gram, last_gram)
+        square = propose(m, pixels, nz, ny, nx, accepted, gram)
         damping = load(m, damp)
         rate = minimum(square / load(m, length), broadcast(1.0))
         slowest = maximum(rate, load(m, rate_before))
@@ -233,8 +221,8 @@ def make_fit(
     @device
     def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
         """Put a spot into a lane; returns the number of its pixels."""
-        level = start[item, size - 1] if linear and math.isfinite(start[item, size - 1]) else 0.0
-        count, rounding, scale, mean = read(m, first, lane, pixels, second, item, level)
+        zero = start[item, size - 1] if linear and math.isfinite(start[item, size - 1]) else 0.0
+        count, rounding, scale, mean = read(m, first, lane, pixels, second, item, zero)
         where = min(item, len(coords) - 1)
         for k in range(coords.shape[1]):
             m[first + kinds * pixels.shape[1] + k, lane] = coords[where, k]
@@ -243,7 +231,7 @@ def make_fit(
             m[gradient + i, lane] = 0.0  # nothing of the spot that the lane held before
             m[before + i, lane] = 0.0
             m[moved + i, lane] = 0.0
-        m[q + size - 1, lane] -= level
+        m[q + size - 1, lane] -= zero
         if positive:  # a likelihood needs such a model to start from
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
             m[q + size - 1, lane] = max(m[q + size - 1, lane], least)
@@ -252,7 +240,7 @@ def make_fit(
         free = size
         if bounded:
             for i in range(size):
-                shift = level if i == size - 1 else 0.0
+                shift = zero if i == size - 1 else 0.0
                 low, high = lowest[item, i] - shift, highest[item, i] - shift
                 m[lower + i, lane] = low
                 m[upper + i, lane] = high
@@ -264,9 +252,13 @@ def make_fit(
         m[rate_before, lane] = 0.0
         m[rounds, lane] = 0.0
         m[freedom, lane] = count - free
+        if count >= free and not _is_safe(m, first, lane, linear, positive, scale):
+            m[freedom, lane] = -np.inf
         m[slack, lane] = rounding
         m[extent, lane] = scale
-        m[pivot, lane] = level
+        m[pivot, lane] = zero
+        m[typical, lane] = mean
+        m[dimmest, lane] = 0.0
         return count
 
     @device
@@ -285,14 +277,22 @@ def make_fit(
         if few or not math.isfinite(m[best, lane]):
             m[p : p + size, lane] = np.nan
             m[best, lane] = np.nan
+            if m[freedom, lane] == -np.inf:
+                return UNSCALED
             return TOO_FEW_PIXELS if few else NOT_FINITE
         if converged:
+            edge = False
+            if positive and rests(m, lane):
+                m[q : q + size, lane] = m[p : p + size, lane]  # nobody judged the last step
+                i = size - 1 if m[q, lane] >= 0.0 else 0
+                edge = not bounded or m[lower + i, lane] < m[upper + i, lane]
+            held = False
             if bounded:
                 for i in range(size):
-                    low, high = m[lower + i, lane], m[upper + i, lane]
-                    if low < high and (m[q + i, lane] == low or m[q + i, lane] == high):
-                        return AT_BOUND
-            return CONVERGED
+                    held = attach(m, lane, q, i) or held
+            if edge:
+                return AT_EDGE
+            return AT_BOUND if held else CONVERGED
         return STALLED if m[damp, lane] > MOST_DAMPING else MAX_ITERATIONS
 
     @wrap
@@ -330,8 +330,6 @@ def make_fit(
                 ended &= ended - 1
                 item = who[lane]
                 good = (converged >> lane) & 1 == 1
-                if positive and m[q + size - 1, lane] < 0.0:  # a last step nobody judged
-                    m[q : q + size, lane] = m[p : p + size, lane]
                 status[item] = verdict(m, lane, good)
                 best_row = q if good else p
                 for i in range(size):

@@ -14,7 +14,7 @@ from ..simd.lane_types import ALL_LANES
 from ..simd.lanes import absolute, broadcast, load, maximum, select, store
 from ..simd.mask_bits import mask_bits
 from .axis_profiles import MOST_STEPS, fill_outwards
-from .estimators import Estimator
+from .estimators import HEAVIEST, Estimator
 from .weighted_columns import make_weigh
 
 SCRATCH = (15, 1, 11)  # lane rows needed, more for each pixel of an axis, and for each row
@@ -58,7 +58,7 @@ def _fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
 @cache
 def _make_rows(estimator: Estimator) -> Callable:
     """Sums along rows of pixels for one estimator."""
-    uniform, linear = estimator.uniform, estimator.linear
+    uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
     terms = estimator.terms
 
     @device
@@ -74,6 +74,7 @@ def _make_rows(estimator: Estimator) -> Callable:
         one = zero
         objective = zero
         total = zero
+        heaviest = zero
         safe = _is_safe(nx, ny, x0, y0, metric)
         all_safe = mask_bits(safe) == ALL_LANES
         for j in range(ny):
@@ -113,6 +114,8 @@ def _make_rows(estimator: Estimator) -> Callable:
                     one = one + w
                     total = total + r
                     objective = objective + loss
+                if positive:
+                    heaviest = maximum(w, heaviest)
             at = sums + 11 * j
             store(m, at, f2_0)
             store(m, at + 1, f2_1)
@@ -129,6 +132,8 @@ def _make_rows(estimator: Estimator) -> Callable:
             one = load(m, pixels - 3)
             total = load(m, pixels - 2)
             objective = load(m, pixels - 1)
+        if positive:
+            store(m, pixels - HEAVIEST, heaviest)
         return one, total, objective
 
     return row_sums
@@ -223,7 +228,7 @@ def make_sampled(estimator: Estimator) -> Callable:
         """Normal equations of ``amplitude, x, y, P_xx, P_yy, P_xy, offset``."""
         table = work + 15
         sums = table + nx
-        metric = _metric(m, p)
+        metric = metric_of(m, p)
         one, total, objective = row_sums(m, pixels, ny, nx, p, metric, table, sums)
         y0 = load(m, p + 2)
         _moments_to_second(m, ny, y0, sums, 8, gradient)
@@ -240,7 +245,7 @@ def make_sampled(estimator: Estimator) -> Callable:
 
 
 @device
-def _metric(m, p):
+def metric_of(m, p):
     """M = P**-2 as (xx, xy, yy)."""
     q1, q2, q3 = inverse_of_widths(m, p)
     return q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2
@@ -285,7 +290,7 @@ def _average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
 @cache
 def make_integrated(estimator: Estimator) -> Callable:
     """Normal equations of the rotated model's mean over each pixel, by 5 x 5 points."""
-    linear = estimator.linear
+    linear, positive = estimator.linear, estimator.positive
     weigh = make_weigh(7, estimator)
 
     @device
@@ -294,9 +299,10 @@ def make_integrated(estimator: Estimator) -> Callable:
         table = work + _CELL
         columns = table + nx
         left = columns + 7 * nx
-        metric = _metric(m, p)
+        metric = metric_of(m, p)
         amplitude, offset = load(m, p), load(m, p + 6)
         objective = broadcast(0.0)
+        heaviest = broadcast(0.0)
         for e in range(packed_size(7)):
             store(m, gram + e, broadcast(0.0))
         for e in range(7):
@@ -308,12 +314,15 @@ def make_integrated(estimator: Estimator) -> Callable:
                 at = j * nx + i
                 loss = weigh(m, pixels, ny * nx, at, value, columns + 7 * i, left + 8 * i)
                 objective = objective + loss
+                heaviest = maximum(load(m, left + 8 * i + 6), heaviest)  # its column is 1
             contract(m, work, left, 8, columns, 7, nx, _COLUMNS)
             for e in range(packed_size(7)):
                 store(m, gram + e, load(m, gram + e) + load(m, work + e))
             for e in range(7):
                 moment = load(m, work + packed_size(7) + e)
                 store(m, gradient + e, load(m, gradient + e) + moment)
+        if positive:
+            store(m, pixels - HEAVIEST, heaviest)
         return load(m, pixels - 1) if linear else objective
 
     return accumulate

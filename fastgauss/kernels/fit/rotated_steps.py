@@ -104,6 +104,31 @@ def make_evaluate(accumulate: Callable, settle: Callable) -> Callable:
     return evaluate
 
 
+@device
+def own_matrix(m, p, work):
+    """Where the sigma matrix stands in a fit in its entries: among the parameters."""
+    return p
+
+
+@device
+def turn_matrix(m, p, work):
+    """Write parameters with the sigma matrix in place of sigma_x, sigma_y, theta; returns where."""
+    angle = work + _INNER
+    for lane in range(WIDTH):
+        m[angle, lane] = np.cos(m[p + 5, lane])
+        m[angle + 1, lane] = np.sin(m[p + 5, lane])
+    cos, sin = load(m, angle), load(m, angle + 1)
+    sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
+    cc, ss = cos * cos, sin * sin
+    for k in range(3):
+        store(m, work + k, load(m, p + k))
+    store(m, work + 3, sigma_x * cc + sigma_y * ss)
+    store(m, work + 4, sigma_x * ss + sigma_y * cc)
+    store(m, work + 5, (sigma_x - sigma_y) * cos * sin)
+    store(m, work + 6, load(m, p + 6))
+    return work
+
+
 @cache
 def make_natural(accumulate: Callable, settle: Callable) -> Callable:
     """Normal equations in sigma_x, sigma_y, theta themselves, which bounds are about."""
@@ -111,19 +136,10 @@ def make_natural(accumulate: Callable, settle: Callable) -> Callable:
     @device
     def evaluate(m, pixels, nz, ny, nx, p, work, gram, gradient):
         """The columns of the parameters are combinations of the basis; see ``finish``."""
-        inner, angle = work, work + _INNER
-        for lane in range(WIDTH):
-            m[angle, lane] = np.cos(m[p + 5, lane])
-            m[angle + 1, lane] = np.sin(m[p + 5, lane])
+        inner, angle = turn_matrix(m, p, work), work + _INNER
         cos, sin = load(m, angle), load(m, angle + 1)
         sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
         cc, ss, cs = cos * cos, sin * sin, cos * sin
-        for k in range(3):
-            store(m, inner + k, load(m, p + k))
-        store(m, inner + 3, sigma_x * cc + sigma_y * ss)
-        store(m, inner + 4, sigma_x * ss + sigma_y * cc)
-        store(m, inner + 5, (sigma_x - sigma_y) * cs)
-        store(m, inner + 6, load(m, p + 6))
         rest = work + NATURAL_ROWS
         objective = accumulate(m, pixels, nz, ny, nx, inner, rest, gram, gradient)
         objective = settle(m, inner, gram, gradient, objective)

@@ -14,9 +14,9 @@ from functools import cache
 from .._compile import device
 from ..numeric.contraction import FACTOR_ROWS, GRAM, MOMENTS, TABLE_ROWS, contract
 from ..numeric.packed_cholesky import packed, packed_size
-from ..simd.lanes import broadcast, load, store
+from ..simd.lanes import broadcast, load, maximum, store
 from .axis_profiles import expand_products, fill_integrated, sum_products
-from .estimators import Estimator
+from .estimators import HEAVIEST, Estimator
 
 _BLOCK = 4  # rows of pixels that share the loads of a table
 _FLAT_GRAM = packed_size(6)  # sums over one plane of a volume: Gram entries,
@@ -150,11 +150,14 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
 @cache
 def _make_row(estimator: Estimator, sampled: bool) -> Callable:
     """Sums along one row of pixels with a weight at each; ``sampled``: x x = s f."""
-    terms, linear = estimator.terms, estimator.linear
+    terms, linear, positive = estimator.terms, estimator.linear, estimator.positive
 
     @device
     def row_sums(m, pixels, n, at, nx, table, height, offset, target):
-        """Write Gram entries and data sums to ``target``; return sum of residuals and loss."""
+        """Write Gram entries and data sums to ``target``.
+
+        Returns the sum of residuals, the loss and the largest weight.
+        """
         zero = broadcast(0.0)
         ff = zero
         xf = zero
@@ -171,6 +174,7 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
         ds = zero
         total = zero
         objective = zero
+        heaviest = zero
         for i in range(nx):
             row = table + TABLE_ROWS * i
             f = load(m, row + 6)
@@ -194,6 +198,8 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
                 one = one + w
                 total = total + g
                 objective = objective + loss
+            if positive:
+                heaviest = maximum(w, heaviest)
         store(m, target, ff)
         store(m, target + 1, xf)
         store(m, target + 2, sf if sampled else xx)
@@ -207,7 +213,7 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
         store(m, target + 10, df)
         store(m, target + 11, dx)
         store(m, target + 12, ds)
-        return total, objective
+        return total, objective, heaviest
 
     return row_sums
 
@@ -218,7 +224,7 @@ def make_weighted(
 ) -> Callable:
     """Normal equations with a weight at each pixel; the offset is parameter ``last``."""
     gram_pattern, moment_pattern = GRAM[axes], MOMENTS[axes]
-    linear, kinds = estimator.linear, estimator.kinds
+    linear, positive, kinds = estimator.linear, estimator.positive, estimator.kinds
     row_sums = _make_row(estimator, fill is not fill_integrated)
 
     @device
@@ -242,6 +248,7 @@ def make_weighted(
             expand_products(m, nz, table_z)
         total = broadcast(0.0)
         objective = broadcast(0.0)
+        heaviest = broadcast(0.0)
         for k in range(nz):
             height_z = amplitude
             if axes > 2:
@@ -250,11 +257,12 @@ def make_weighted(
                 height = height_z
                 if axes > 1:
                     height = height_z * load(m, table_y + TABLE_ROWS * j + 6)
-                t, loss = row_sums(
+                t, loss, most = row_sums(
                     m, pixels, n, (k * ny + j) * nx, nx, work, height, offset, rows + _ROW_SUMS * j
                 )
                 total = total + t
                 objective = objective + loss
+                heaviest = maximum(most, heaviest)
             if axes == 3:
                 plane = planes + _FLAT_SUMS * k
                 contract(m, plane, rows, _ROW_SUMS, table_y, TABLE_ROWS, ny, GRAM[2])
@@ -283,6 +291,8 @@ def make_weighted(
             total = load(m, pixels - 2)
             objective = load(m, pixels - 1)
             store(m, gram + packed(2 * axes + 1, 2 * axes + 1), load(m, pixels - 3))
+        if positive:
+            store(m, pixels - HEAVIEST, heaviest)
         store(m, gradient + 2 * axes + 1, total)
         return objective
 

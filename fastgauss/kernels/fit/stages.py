@@ -15,14 +15,17 @@ from .._compile import kernel
 from . import (
     astigmatic,
     covariances,
+    darkest_pixel,
     levmar,
     rotated,
     rotated_steps,
     sandwich,
+    second_starts,
     separable,
     separable_steps,
     start_moments,
     variable_projection,
+    verdicts,
 )
 from . import axis_profiles as tables
 from .estimators import ESTIMATORS, Estimator
@@ -35,6 +38,8 @@ class Stages(NamedTuple):
     fit: Callable
     spread: Callable
     finish: Callable
+    verdicts: Callable
+    second: Callable
 
 
 class Blocks(NamedTuple):
@@ -47,7 +52,9 @@ class Blocks(NamedTuple):
     scratch: tuple[int, int, int]
     shape: Callable
     angle: Callable
+    darkest: Callable
     constants: int = 0
+    theta: int = 0  # where it stands in a fit in the parameters themselves
 
 
 _FILLS = {
@@ -113,6 +120,7 @@ def _separable(model: str, axes: int, pixel: str, estimator: Estimator, bounded:
         scratch=separable.scratch(estimator),
         shape=covariances.shape_none if bounded else separable_steps.make_shape(unit, size),
         angle=covariances.angle_none,
+        darkest=darkest_pixel.make_separable(axes, widths.sigma_of, pixel),
         constants=widths.constants,
     )
 
@@ -126,6 +134,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     settle = _settle(7, estimator, bounded)
     if bounded:
         scratch = (scratch[0] + rotated_steps.NATURAL_ROWS, *scratch[1:])
+    matrix = rotated_steps.turn_matrix if bounded else rotated_steps.own_matrix
     make_evaluate = rotated_steps.make_natural if bounded else rotated_steps.make_evaluate
     return Blocks(
         size=7,
@@ -135,6 +144,8 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         scratch=scratch,
         shape=covariances.shape_none if bounded else covariances.shape_rotated,
         angle=covariances.angle_none if bounded else covariances.angle_rotated,
+        darkest=darkest_pixel.make_rotated(pixel, matrix),
+        theta=5 if bounded else 0,
     )
 
 
@@ -163,10 +174,28 @@ def stages(
     return Stages(
         start=start_moments.make_start(blocks.write, written, axes, pixel == "places", wrap),
         fit=levmar.make_fit(
-            blocks.evaluate, blocks.step, size, blocks.scratch, judge, bounded, known, wrap
+            blocks.evaluate,
+            blocks.step,
+            blocks.darkest,
+            size,
+            blocks.scratch,
+            judge,
+            bounded,
+            known,
+            wrap,
         ),
         spread=sandwich.make_spread(other.evaluate, size, other.scratch, middle, known),
         finish=covariances.make_finish(
-            blocks.shape, blocks.angle, size, bounded, spread, known, wrap
+            blocks.shape,
+            blocks.angle,
+            size,
+            bounded,
+            judge.positive,
+            spread,
+            blocks.theta,
+            known,
+            wrap,
         ),
+        verdicts=verdicts.make_verdicts(model, axes, pixel, size, known, wrap),
+        second=second_starts.make_second_starts(axes, model == "rotated" and axes == 2, wrap),
     )

@@ -1,18 +1,19 @@
 """Starting values of spots from their pixels, eight spots at once.
 
-The offset is the lowest of the means along the sides of the ROI (two a dimension), which a
-neighbour at one side does not reach. The height is the largest value in the middle of the
-ROI, half as wide, above that offset. Centre and widths are the moments of what rises
-above a fraction ``_CUT`` of the height. For a dark spot all is upside down; where nobody
-says, a spot is dark if the mean of its middle lies below all sides. Pixels that are NaN do
-not take part.
+Where a spot is stands in ``start_places``. Where somebody told its place, each response there
+counts by a window of ``_NEAR`` expected sigmas around it, which a neighbour outside has no
+part in, and what is found is no wider than expected.
 
+The offset is the lowest of the means along the sides (the highest, for a dark spot), which a
+neighbour at one side does not reach. Centre and widths are the moments of what of the response
+rises above a fraction ``_CUT`` of its peak, at most ``_TOP`` of it, in a window around the peak.
 For a Gaussian in D dimensions, cut at a fraction c of its height, with rho running from 0
 to R = sqrt(-2 ln c), the second moment along an axis is
 
     sigma**2 * int rho**(D + 1) g d rho / (D int rho**(D - 1) g d rho),  g = exp(-rho**2 / 2) - c,
 
-by whose known factor the measured one is divided.
+by whose known factor the measured one is divided. A window of the standard deviation w makes
+1 / v + 1 / w**2 of the inverse 1 / v of a variance.
 """
 
 from __future__ import annotations
@@ -25,11 +26,27 @@ import numpy as np
 
 from .._compile import device, kernel
 from ..simd.lane_types import WIDTH
-from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, minimum, select, sqrt, store
-from ..simd.mask_bits import mask_bits
+from ..simd.lanes import (
+    absolute,
+    broadcast,
+    floor,
+    lane_rows,
+    load,
+    maximum,
+    minimum,
+    select,
+    sqrt,
+    store,
+)
+from .start_places import make_find, window_weight
 
-_CUT = 0.3
+_CUT, _TOP = 0.3, 1.3
 _LEAST_SIGMA = 0.5  # pixels; a narrower spot is one pixel, whose moments are 0
+_WINDOW = 0.3  # of the ROI: the window of the moments where nobody knows how wide spots are
+_NEAR, _TIGHT = 1.5, 0.7  # of the expected sigma: the window of the place, and of the moments
+_CELL = 0.25  # variance of the places of the pixels of a response, in pixels squared
+_MOST_WIDER = 0.9  # of the window's variance: what a moment is taken for at most
+_TINY = 1e-300
 
 
 def _narrowing(axes: int) -> float:
@@ -40,103 +57,60 @@ def _narrowing(axes: int) -> float:
     return float((mass * rho**2).sum() / (axes * mass.sum()))
 
 
-@device
-def _mean(m, ny, nx, z, y, x):
-    """Mean of the existing pixels of a box, given by (first, end) for each axis."""
-    total = broadcast(0.0)
-    count = broadcast(0.0)
-    for k in range(z[0], z[1]):
-        for j in range(y[0], y[1]):
-            for i in range(x[0], x[1]):
-                d = load(m, (k * ny + j) * nx + i)
-                total = total + select(d == d, d, 0.0)
-                count = count + select(d == d, broadcast(1.0), 0.0)
-    return total / count
-
-
-@device
-def _widen(low, high, mean):
-    """The range of means seen so far; NaN changes nothing."""
-    return minimum(mean, low), maximum(mean, high)
-
-
-@cache
-def _make_sides(axes: int) -> Callable:
-    """The range of the means along the sides."""
-
-    @device
-    def sides(m, nz, ny, nx):
-        """Lowest and highest; a side is one pixel thick, an eighth of a profile."""
-        thick = max(1, nx // 8) if axes == 1 else 1
-        x, y, z = (0, nx), (0, ny), (0, nz)
-        low = broadcast(np.inf)
-        high = broadcast(-np.inf)
-        low, high = _widen(low, high, _mean(m, ny, nx, z, y, (0, thick)))
-        low, high = _widen(low, high, _mean(m, ny, nx, z, y, (nx - thick, nx)))
-        if axes > 1:
-            low, high = _widen(low, high, _mean(m, ny, nx, z, (0, 1), x))
-            low, high = _widen(low, high, _mean(m, ny, nx, z, (ny - 1, ny), x))
-        if axes > 2:
-            low, high = _widen(low, high, _mean(m, ny, nx, (0, 1), y, x))
-            low, high = _widen(low, high, _mean(m, ny, nx, (nz - 1, nz), y, x))
-        return low, high
-
-    return sides
-
-
-@device
-def _range(m, ny, nx, z, y, x):
-    """Least, most and mean of the existing pixels of a box."""
-    least = broadcast(np.inf)
-    most = broadcast(-np.inf)
-    total = broadcast(0.0)
-    count = broadcast(0.0)
-    for k in range(z[0], z[1]):
-        for j in range(y[0], y[1]):
-            for i in range(x[0], x[1]):
-                d = load(m, (k * ny + j) * nx + i)
-                least = minimum(d, least)
-                most = maximum(d, most)
-                total = total + select(d == d, d, 0.0)
-                count = count + select(d == d, broadcast(1.0), 0.0)
-    return least, most, total / count
-
-
-@device
-def _middle(n):
-    """The middle half of an axis."""
-    return n // 4, n - n // 4
-
-
 @cache
 def _make_moments(axes: int, placed: bool) -> Callable:
     """Offset, height, centre, variances and covariance of a group of spots."""
-    sides = _make_sides(axes)
+    find = make_find(axes)
     factor = 1.0 / _narrowing(axes)
 
     @device
-    def level(m, nz, ny, nx, polarity):
-        """Offset, height and sign."""
-        low, high = sides(m, nz, ny, nx)
-        least, most, mean = _range(m, ny, nx, _middle(nz), _middle(ny), _middle(nx))
-        hollow = ~(most > -np.inf)  # a saturated spot whose middle was masked
-        bare = ~(high > -np.inf)  # no pixel at any side
-        if mask_bits(hollow | bare):
-            all_least, all_most, _ = _range(m, ny, nx, (0, nz), (0, ny), (0, nx))
-            least = select(hollow, all_least, least)
-            most = select(hollow, all_most, most)
-            low = select(bare, all_least, low)
-            high = select(bare, all_most, high)
-        dark = mean < low
-        if polarity != 0:
-            dark = (dark | ~dark) if polarity < 0 else (dark & ~dark)
-        sign = select(dark, broadcast(-1.0), broadcast(1.0))
-        return select(dark, high, low), select(dark, high - least, most - low), sign
+    def position(m, i, n, places):
+        """The middle of the pixels of response i of an axis; along x it may be a place."""
+        if placed:
+            return (load(m, places + min(i + 1, n - 1)) + load(m, places + min(i + 2, n - 1))) * 0.5
+        if axes == 1:
+            return broadcast(0.5 * (min(i + 1, n - 1) + min(i + 2, n - 1)))
+        return broadcast(i + 0.5 * min(n - 1, 1))
 
     @device
-    def moments(m, nz, ny, nx, polarity, places):
-        """``(offset, height, (x, y, z), (var_x, var_y, var_z), cov_xy)``."""
-        offset, height, sign = level(m, nz, ny, nx, polarity)
+    def fill_window(m, n, places, centre, deviation, table) -> None:
+        inverse = 0.5 / deviation
+        for i in range(n):
+            store(m, table + i, window_weight(position(m, i, n, places) - centre, inverse))
+
+    @device
+    def fill_windows(m, nz, ny, nx, places, centre, deviations, windows) -> None:
+        fill_window(m, nx, places, centre[0], deviations[0], windows)
+        if axes > 1:
+            fill_window(m, ny, places, centre[1], deviations[1], windows + nx)
+        if axes > 2:
+            fill_window(m, nz, places, centre[2], deviations[2], windows + nx + ny)
+
+    @device
+    def centre_of(m, nz, ny, nx, places, index, work):
+        """Where a response is."""
+        row = floor((index + 0.5) * (1.0 / nx))
+        i = index - row * float(nx)
+        if axes == 1:
+            if not placed:
+                half = 0.5 * (min(1, nx - 1) + min(2, nx - 1))
+                return i + half, i, i
+            store(m, work, i)
+            for lane in range(WIDTH):
+                at = int(m[work, lane])
+                one, other = min(at + 1, nx - 1), min(at + 2, nx - 1)
+                m[work, lane] = 0.5 * (m[places + one, lane] + m[places + other, lane])
+            x = load(m, work)
+            return x, x, x
+        k = floor((row + 0.5) * (1.0 / ny))
+        j = row - k * float(ny)
+        return (
+            i + 0.5 * min(nx - 1, 1), j + 0.5 * min(ny - 1, 1), k + 0.5 * min(nz - 1, 1)
+        )  # fmt: skip
+
+    @device
+    def sums(m, nz, ny, nx, places, responses, windows, centre, offset, sign, height):
+        """Sums of the moments about ``centre``."""
         zero = broadcast(0.0)
         total = zero
         sum_x = zero
@@ -146,33 +120,31 @@ def _make_moments(axes: int, placed: bool) -> Callable:
         sum_yy = zero
         sum_zz = zero
         sum_xy = zero
-        middle_x = broadcast(0.5 * (nx - 1))
-        spacing = broadcast(1.0)
-        if placed:
-            first, final = load(m, places), load(m, places + nx - 1)
-            middle_x = (first + final) * 0.5
-            spacing = absolute(final - first) / float(max(nx - 1, 1))
-        middle_y = 0.5 * (ny - 1)
-        middle_z = 0.5 * (nz - 1)
-        for k in range(nz):
-            z = k - middle_z
-            for j in range(ny):
-                y = j - middle_y
+        y = zero
+        z = zero
+        least, most = height * _CUT, height * (_TOP - _CUT)
+        for k in range(max(nz - 1, 1)):
+            if axes > 2:
+                z = position(m, k, nz, places) - centre[2]
+            for j in range(max(ny - 1, 1)):
+                if axes > 1:
+                    y = position(m, j, ny, places) - centre[1]
                 row = zero
                 row_x = zero
                 row_xx = zero
-                for i in range(nx):
-                    w = (load(m, (k * ny + j) * nx + i) - offset) * sign - height * _CUT
-                    w = maximum(w, zero)
-                    x = float(i) - middle_x
+                for i in range(max(nx - 1, 1) if axes > 1 else max(nx - 3, 1)):
+                    w = (load(m, responses + (k * ny + j) * nx + i) - offset) * sign - least
+                    w = minimum(maximum(w, zero), most) * load(m, windows + i)
+                    x = position(m, i, nx, places) - centre[0]
                     if placed:
-                        x = load(m, places + i) - middle_x
-                        after = load(m, places + min(i + 1, nx - 1))
-                        w = w * absolute(after - load(m, places + max(i - 1, 0)))
+                        extent = load(m, places + min(i + 3, nx - 1)) - load(m, places + i)
+                        w = w * absolute(extent)
                     wx = w * x
                     row = row + w
                     row_x = row_x + wx
                     row_xx = row_xx + wx * x
+                weight = load(m, windows + nx + j) * load(m, windows + nx + ny + k)
+                row, row_x, row_xx = row * weight, row_x * weight, row_xx * weight
                 total = total + row
                 sum_x = sum_x + row_x
                 sum_y = sum_y + row * y
@@ -181,18 +153,73 @@ def _make_moments(axes: int, placed: bool) -> Callable:
                 sum_yy = sum_yy + row * (y * y)
                 sum_zz = sum_zz + row * (z * z)
                 sum_xy = sum_xy + row_x * y
+        return total, (sum_x, sum_y, sum_z), (sum_xx, sum_yy, sum_zz), sum_xy
+
+    @device
+    def widen(sum_1, sum_2, inverse, deviation):
+        """Mean, variance, and by what both grow without the window."""
+        mean = sum_1 * inverse
+        variance = sum_2 * inverse - mean * mean
+        square = deviation * deviation
+        grow = square / maximum(square - variance, square * (1.0 - _MOST_WIDER))
+        return mean * grow, variance * grow * factor, grow
+
+    @device
+    def moments(m, nz, ny, nx, polarity, places, responses, windows, guide, sigmas, guided):
+        """``(offset, height, (x, y, z), (var_x, var_y, var_z), cov_xy, stand)``."""
+        extent = broadcast(1.0)
+        if placed:
+            extent = absolute(load(m, places + nx - 1) - load(m, places)) / float(max(nx - 1, 1))
+        for i in range(nx + ny + nz):
+            store(m, windows + i, broadcast(1.0))
+        near = sigmas[0] * _NEAR, sigmas[1] * _NEAR, sigmas[2] * _NEAR
+        if guided:
+            fill_windows(m, nz, ny, nx, places, guide, near, windows)
+        offset, sign, index, shown, stand = find(m, nz, ny, nx, polarity, responses, windows)
+        work = windows + nx + ny + nz
+        centre = centre_of(m, nz, ny, nx, places, index, work)
+        store(m, work, index)
+        for lane in range(WIDTH):
+            m[work, lane] = m[responses + int(m[work, lane]), lane]
+        height = maximum((load(m, work) - offset) * sign, broadcast(_TINY))
+        deviations = (
+            extent * (_WINDOW * nx), broadcast(_WINDOW * ny), broadcast(_WINDOW * nz)
+        )  # fmt: skip
+        if guided:
+            centre = (
+                select(shown, centre[0], guide[0]),
+                select(shown, centre[1], guide[1]),
+                select(shown, centre[2], guide[2]),
+            )
+            deviations = sigmas[0] * _TIGHT, sigmas[1] * _TIGHT, sigmas[2] * _TIGHT
+        fill_windows(m, nz, ny, nx, places, centre, deviations, windows)
+        total, first, second, cross = sums(
+            m, nz, ny, nx, places, responses, windows, centre, offset, sign, height
+        )
         flat = ~(total > 0.0)
         inverse = select(flat, 0.0, 1.0 / select(flat, 1.0, total))
-        x, y, z = sum_x * inverse, sum_y * inverse, sum_z * inverse
-        least = spacing * spacing * (_LEAST_SIGMA * _LEAST_SIGMA)
-        var_x = maximum((sum_xx * inverse - x * x) * factor, least)
-        var_y = maximum((sum_yy * inverse - y * y) * factor, least)
-        var_z = maximum((sum_zz * inverse - z * z) * factor, least)
-        cov = (sum_xy * inverse - x * y) * factor
+        x, var_x, grow_x = widen(first[0], second[0], inverse, deviations[0])
+        y, var_y, grow_y = widen(first[1], second[1], inverse, deviations[1])
+        z, var_z, _ = widen(first[2], second[2], inverse, deviations[2])
+        cov = (cross * inverse - x * y / (grow_x * grow_y)) * sqrt(grow_x * grow_y) * factor
+        least = broadcast(_LEAST_SIGMA * _LEAST_SIGMA)
+        var_x = maximum(var_x - extent * extent * _CELL, extent * extent * least)
+        var_y = maximum(var_y - _CELL, least)
+        var_z = maximum(var_z - _CELL, least)
+        if guided:
+            var_x = minimum(var_x, sigmas[0] * sigmas[0])
+            var_y = minimum(var_y, sigmas[1] * sigmas[1])
+            var_z = minimum(var_z, sigmas[2] * sigmas[2])
         most_cov = sqrt(var_x * var_y) * 0.9
         cov = minimum(maximum(cov, -most_cov), most_cov)
-        centre = (x + middle_x, y + middle_y, z + middle_z)
-        return offset, height * sign, centre, (var_x, var_y, var_z), cov
+        rise = extent * extent / var_x
+        if axes > 1:
+            rise = rise + 1.0 / var_y
+        if axes > 2:
+            rise = rise + 1.0 / var_z
+        middle = (centre[0] + x, centre[1] + y, centre[2] + z)
+        peak = height * sign * (rise * (0.5 * _CELL) + 1.0)
+        return offset, peak, middle, (var_x, var_y, var_z), cov, stand / height
 
     return moments
 
@@ -245,34 +272,61 @@ def make_start(
     """Starting values of one model: a kernel over a range of spots; ``wrap`` may be ``device``."""
     moments = _make_moments(axes, placed)
 
+    @device
+    def fetch(m, pixels, coords, guides, item, lane, guide):
+        """Put a spot's numbers into a lane."""
+        source, target = pixels[item], m[:, lane]
+        for k in range(source.size):
+            target[k] = source[k]
+        where = coords[min(item, len(coords) - 1)]
+        for k in range(where.size):
+            m[source.size + k, lane] = where[k]
+        if guides.shape[0]:
+            for a in range(guides.shape[1]):
+                m[guide + a, lane] = guides[item, a]
+
     @wrap
-    def start_values(pixels, coords, nz, ny, nx, polarity, start) -> None:
+    def start_values(pixels, coords, nz, ny, nx, polarity, guides, sigmas, start, standing) -> None:
         """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, nz * ny * nx]``.
 
         ``polarity`` is 1 for bright spots, -1 for dark ones, 0 to look at each;
         ``coords[n or 1, nx]`` the places of the pixels of a profile, or of no length.
+        ``guides[n, D]`` are the places of the spots (x, y, z), or of no length, and ``sigmas[D]``
+        how wide spots will be there. ``standing[n]`` tells how far a pixel stands out, in heights
+        of the spot.
         """
         count = pixels.shape[0]
         places = nz * ny * nx
-        p = places + coords.shape[1]
-        m = lane_rows(p + size)
+        guide = places + coords.shape[1]
+        p = guide + 3
+        responses = p + size
+        windows = responses + places
+        m = lane_rows(windows + nx + ny + nz + 1)
+        m[guide : guide + 3] = 0.0
+        guided = guides.shape[0] > 0
+        expected = broadcast(1.0), broadcast(1.0), broadcast(1.0)
+        if guided:
+            expected = (
+                broadcast(sigmas[0]), broadcast(sigmas[min(1, axes - 1)]),
+                broadcast(sigmas[axes - 1]),
+            )  # fmt: skip
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
             for lane in range(present):
-                source, target = pixels[first + lane], m[:, lane]
-                for k in range(source.size):
-                    target[k] = source[k]
-                where = coords[min(first + lane, len(coords) - 1)]
-                for k in range(where.size):
-                    m[places + k, lane] = where[k]
-            offset, height, centre, variances, cov = moments(m, nz, ny, nx, polarity, places)
+                fetch(m, pixels, coords, guides, first + lane, lane, guide)
+            near = load(m, guide), load(m, guide + 1), load(m, guide + 2)
+            offset, height, centre, variances, cov, stand = moments(
+                m, nz, ny, nx, polarity, places, responses, windows, near, expected, guided
+            )
             store(m, p, height)
             for a in range(axes):
                 store(m, p + 1 + a, centre[a])
             write_widths(m, p, variances, cov)
             store(m, p + size - 1, offset)
+            store(m, guide, stand)
             for lane in range(present):
                 for i in range(size):
                     start[first + lane, i] = m[p + i, lane]
+                standing[first + lane] = m[guide, lane]
 
     return start_values

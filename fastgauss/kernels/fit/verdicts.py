@@ -1,0 +1,248 @@
+"""What a fit that ended is worth: statuses that need errors, pixels and the model's shape at once.
+
+A spot may be
+
+* TOO_WIDE: a sigma, or a sigma and ``_SURE`` of its errors, exceed ``_MOST_EXTENT`` of the pixels'
+  extent along its axis. The pixels see no more than the top of such a spot; its reported errors,
+  which take the model for linear, do not hold. A width that is fixed, or on a bound, is not judged.
+* SINGULAR: no pixel sees ``_LEAST_SEEN`` of its height, as of a spike between pixels.
+* OUTSIDE: an astigmatic spot beyond the calibrated range.
+* OUTLIER: one pixel holds ``_MOST_SHARE`` of the objective and is off by ``_MISSED`` of the height:
+  a hot pixel, or a cosmic ray.
+
+A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG`` standard errors:
+noise has many optima, and another start may find a better one (``second_starts``). Errors are by
+the residuals for all of this, where those are smaller than the noise that was told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from .._compile import device, kernel
+from ..numeric.packed_cholesky import packed
+from ..status import (
+    AT_BOUND,
+    AT_EDGE,
+    CONVERGED,
+    MAX_ITERATIONS,
+    OUTLIER,
+    OUTSIDE,
+    SINGULAR,
+    STALLED,
+    TOO_WIDE,
+)
+
+_SURE, _MOST_EXTENT = 4.0, 0.75
+_LEAST_SEEN = 1e-3
+_NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
+_STANDS_OUT = 1.6  # heights of the spot by which a pixel must stand out to be looked at
+_MOST_SHARE, _MISSED = 0.5, 0.5
+_STRONG = 5.0
+FAR = 2.5  # expected sigmas from the place that was told
+
+
+@cache
+def make_shape(model: str, axes: int, constants: int) -> Callable:
+    """``shape(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result."""
+
+    @device
+    def shape(params, item, known):
+        first = params[item, 1 + axes]
+        if constants:
+            z = params[item, 3]
+            u = (z - known[1]) / known[2]
+            v = (z - known[6]) / known[7]
+            x = known[0] * math.sqrt(max(1.0 + u * u * (1.0 + u * (known[3] + known[4] * u)), 0.05))
+            y = known[5] * math.sqrt(max(1.0 + v * v * (1.0 + v * (known[8] + known[9] * v)), 0.05))
+            return x, y, y, 0.0
+        if model == "symmetric" or axes == 1:
+            return first, first, first, 0.0
+        second = params[item, 2 + axes]
+        theta = params[item, 5] if model == "rotated" else 0.0
+        third = params[item, 3 + axes] if axes > 2 else second
+        return first, second, third, theta
+
+    return shape
+
+
+@device
+def _exponent(shape, x, y, z):
+    """d' M d of a distance."""
+    cos, sin = math.cos(shape[3]), math.sin(shape[3])
+    u, v, w = (x * cos + y * sin) / shape[0], (y * cos - x * sin) / shape[1], z / shape[2]
+    return u * u + v * v + w * w
+
+
+@device
+def _off(x, n):
+    """Distance from the nearest pixel of an axis."""
+    return x - min(max(np.rint(x), 0.0), float(n - 1))
+
+
+@device
+def _loss(d, value, second, counts, weighted):
+    """What a pixel adds to the objective."""
+    if not counts:
+        return (second if weighted else 1.0) * (d - value) ** 2
+    shift = second if weighted else 0.0
+    d, value = max(d + shift, 0.0), max(value + shift, 1e-200)
+    logarithm = d * math.log(d / value) if d > 0.0 else 0.0
+    return 2.0 * (value - d + logarithm)
+
+
+@cache
+def make_verdicts(
+    model: str,
+    axes: int,
+    pixel: str,
+    size: int,
+    constants: int = 0,
+    wrap: Callable = kernel,
+) -> Callable:
+    """A kernel over a range of finished fits; ``wrap`` may be ``device``."""
+    shape_of = make_shape(model, axes, constants)
+    placed = pixel == "places"
+    one_width = model == "symmetric" or axes == 1
+
+    @device
+    def is_free(i, item, lowest, highest):
+        return not lowest.shape[0] or lowest[item, i] < highest[item, i]
+
+    @device
+    def is_wide(item, params, errors, scale, extents, known, lowest, highest, ended):
+        """Whether the pixels may see but the top of a spot."""
+        if constants:
+            shape = shape_of(params, item, known)
+            return shape[0] > _MOST_EXTENT * extents[0] or shape[1] > _MOST_EXTENT * extents[1]
+        longest = max(extents)
+        for a in range(1 if one_width else axes):
+            i = 1 + axes + a
+            sigma = params[item, i]
+            held = lowest.shape[0] > 0 and (sigma <= lowest[item, i] or sigma >= highest[item, i])
+            room = (longest if one_width or model == "rotated" else extents[a]) * _MOST_EXTENT
+            if held or not is_free(i, item, lowest, highest):
+                continue
+            if not ended:
+                if sigma * _MOST_EXTENT > room:
+                    return True
+                continue
+            left = room - sigma
+            error = errors[item, packed(i, i)] * scale
+            if left < 0.0 or error * (_SURE * _SURE) > left * left:
+                return True
+        return False
+
+    @device
+    def is_seen(item, params, nz, ny, nx, places, known):
+        """Whether a pixel, or a point of a profile, shows the spot's height."""
+        shape = shape_of(params, item, known)
+        x = params[item, 1]
+        if placed:
+            nearest = np.inf
+            for i in range(nx):
+                nearest = min(nearest, abs(places[i] - x))
+            return math.exp(-0.5 * (nearest / shape[0]) ** 2) > _LEAST_SEEN
+        off_x = _off(x, nx)
+        off_y = _off(params[item, 2], ny) if axes > 1 else 0.0
+        off_z = _off(params[item, 3], nz) if axes > 2 else 0.0
+        if pixel == "integrate":
+            part = 1.0
+            for a in range(axes):
+                part *= min(1.0, shape[a] * 2.5)
+                off = off_x if a == 0 else off_y if a == 1 else off_z
+                part *= math.exp(-0.5 * (max(abs(off) - 0.5, 0.0) / shape[a]) ** 2)
+            return part > _LEAST_SEEN
+        if (
+            min(shape[0], shape[1], shape[2]) > _NARROW
+            and max(abs(off_x), abs(off_y), abs(off_z)) <= 0.5
+        ):
+            return True
+        return math.exp(-0.5 * _exponent(shape, off_x, off_y, off_z)) > _LEAST_SEEN
+
+    @device
+    def lost(item, pixels, second, counts, params, ny, nx, places, known):
+        """By how much of the height the pixel that stands out most is off, and its loss."""
+        offset = params[item, size - 1]
+        most, where = -1.0, 0
+        for k in range(pixels.shape[1]):
+            away = abs(np.float64(pixels[item, k]) - offset)
+            if away > most:
+                most, where = away, k
+        x = float(where % nx)
+        if placed:
+            x = places[where]
+        y, z = float((where // nx) % ny), float(where // (nx * ny))
+        shape = shape_of(params, item, known)
+        by_y = y - params[item, 2] if axes > 1 else 0.0
+        by_z = z - params[item, 3] if axes > 2 else 0.0
+        profile = math.exp(-0.5 * _exponent(shape, x - params[item, 1], by_y, by_z))
+        d = np.float64(pixels[item, where])
+        value = offset + params[item, 0] * profile
+        weighted = second.shape[1] > 0
+        other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
+        return abs(d - value), _loss(d, value, other, counts, weighted)
+
+    @device
+    def is_far(item, params, guides, sigmas):
+        """Whether a spot is not where it was told to be."""
+        if not guides.shape[0]:
+            return False
+        square = 0.0
+        for a in range(axes):
+            square += ((params[item, 1 + a] - guides[item, a]) / sigmas[a]) ** 2
+        return not square <= FAR * FAR
+
+    @wrap
+    def verdicts(
+        pixels, second, places, nz, ny, nx, known, params, errors, objectives, freedoms, scaled,
+        counts, status, standing, lowest, highest, guides, sigmas, doubtful,
+    ) -> None:  # fmt: skip
+        """Refine ``status[n]``, and tell which spots are ``doubtful[n]``.
+
+        ``errors`` are packed covariances, those of spots that turn out SINGULAR become NaN;
+        ``freedoms[n]`` the degrees of freedom; ``scaled``: the residuals are part of the errors
+        already; ``counts``: the objective is a deviance. ``standing``, ``guides`` and ``sigmas``
+        are those of ``start_moments``.
+        """
+        for item in range(len(status)):
+            how = status[item]
+            ended = how in (CONVERGED, AT_BOUND, AT_EDGE)
+            doubtful[item] = False
+            if not ended and how not in (MAX_ITERATIONS, STALLED, SINGULAR, OUTSIDE):
+                continue
+            where = places[min(item, len(places) - 1)]
+            extents = float(nx), float(max(ny, 1)), float(max(nz, 1))
+            if placed and nx > 1:
+                extents = (where[nx - 1] - where[0]) * nx / (nx - 1), 0.0, 0.0
+            rest = objectives[item] / freedoms[item] if freedoms[item] > 0.0 else 1.0
+            free = is_free(1, item, lowest, highest) or is_free(1 + axes, item, lowest, highest)
+            part = 1.0  # of the objective without a pixel that the spot does not explain
+            if ended and standing[item] > _STANDS_OUT:
+                off, loss = lost(
+                    item, pixels, second, counts, params, max(ny, 1), nx, where, known
+                )  # fmt: skip
+                if off > _MISSED * abs(params[item, 0]) and loss > _MOST_SHARE * objectives[item]:
+                    part = max(1.0 - loss / objectives[item], 0.0)
+            scale = part if scaled else min(1.0, rest * part)
+            if (ended or how in (MAX_ITERATIONS, STALLED)) and is_wide(
+                item, params, errors, scale, extents, known, lowest, highest, ended
+            ):
+                status[item] = TOO_WIDE
+            elif ended and free and not is_seen(item, params, nz, ny, nx, where, known):
+                status[item] = SINGULAR
+                errors[item] = np.nan
+            elif ended and constants and not known[10] <= params[item, 3] <= known[11]:
+                if not lowest.shape[0] or lowest[item, 3] < params[item, 3] < highest[item, 3]:
+                    status[item] = OUTSIDE
+            elif ended and part < 1.0:
+                status[item] = OUTLIER
+            weak = not params[item, 0] ** 2 >= _STRONG * _STRONG * errors[item, 0] * scale
+            good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
+            doubtful[item] = not good or weak or is_far(item, params, guides, sigmas)
+
+    return verdicts
