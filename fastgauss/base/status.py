@@ -34,6 +34,7 @@ class Status(IntEnum):
     TOO_WIDE = status.TOO_WIDE
     OUTLIER = status.OUTLIER
     SATURATED = status.SATURATED
+    NOT_SHARED = status.NOT_SHARED
 
     @property
     def message(self) -> str:
@@ -54,4 +55,5 @@ _MESSAGES = {
     Status.TOO_WIDE: "the spot is, or may be, too wide for its pixels to show how wide it is",
     Status.OUTLIER: "one pixel, hot or hit by a cosmic ray, holds most of what the fit leaves",
     Status.SATURATED: "several pixels of the window are at the largest value of the image",
+    Status.NOT_SHARED: "its own shared parameters are far from those of the others: took no part",
 }

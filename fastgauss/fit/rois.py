@@ -96,7 +96,8 @@ def fit_rois(
         infinite. Fitted parameters never leave their range.
     shared : str or tuple of str
         Parameters that have one value for all spots, such as the width of a PSF. The fit finds this
-        value together with all other parameters.
+        value together with all other parameters, from the spots that converge. A spot whose own
+        value is far from those of the others has no part in it (``NOT_SHARED``).
     coords : array (x,) or (n, x), optional
         Abscissae of the points of profiles, in any order; only with ``pixel="sample"``.
     covariance : {"auto", "residual", "absolute", "sandwich"}
