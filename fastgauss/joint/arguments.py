@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
+from ..fit.options import Options
 from ..fit.pixel_maps import pixel_map, pixel_mask
 
 METHODS = ("lsq", "mle")  # those of ``kernels/joint/image.py``
 BACKGROUNDS = ("local", "constant", "plane")
-_LARGEST = 1e150  # of a pixel: its square is finite
+LARGEST = 1e150  # of a pixel: its square is finite
 
 
-class _Picture(NamedTuple):
+class Picture(NamedTuple):
     """An image as the fit takes it."""
 
     shape: tuple[int, ...]
@@ -32,7 +33,7 @@ class _Picture(NamedTuple):
 
 def read_picture(
     image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
-) -> tuple[_Picture, np.ndarray]:
+) -> tuple[Picture, np.ndarray]:
     """The image and the places (n, d) of spots in it, with the frame first in a stack."""
     array = check.real_array("image", image, 3 if frames is not None else (2, 3))
     shape = array.shape
@@ -40,7 +41,7 @@ def read_picture(
     second = pixel_map("weights", weights, shape, None)
     exists = np.isfinite(array)
     if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
-        exists &= np.abs(array) < _LARGEST
+        exists &= np.abs(array) < LARGEST
     if second is not None and second.zeros:
         exists &= second.array[0] > 0
     if second is None:
@@ -62,7 +63,7 @@ def read_picture(
     per_pixel = np.array([0.0 if method == "mle" else 1.0])
     if second is not None:
         per_pixel = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
-    return _Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
+    return Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
         places
     )
 
@@ -85,3 +86,31 @@ def read_background(
     if known.ndim and known.shape != shape:
         raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
     return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)
+
+
+class Problem(NamedTuple):
+    """One image and what its joint fits have in common: checked once, solved as often as needed."""
+
+    picture: Picture
+    image: np.ndarray  # as it was given
+    maps: dict[str, Any]  # weights, variance and mask as they were given
+    box: tuple[int, ...]
+    kind: str  # of the background
+    dark: bool
+
+    def with_background(self, known: np.ndarray) -> Problem:
+        """The problem with this known background, of the image's shape."""
+        ground = np.ascontiguousarray(known, np.float64).reshape(-1)
+        return self._replace(picture=self.picture._replace(ground=ground), kind="known")
+
+
+def make_problem(
+    picture: Picture, image: Any, maps: dict[str, Any], chosen: Options, box: tuple[int, ...],
+    background: Any, fixed: Any, polarity: Any,
+) -> Problem:  # fmt: skip
+    """The problem of a picture; what has no meaning in a joint fit is refused."""
+    if chosen.covariance == "sandwich":
+        raise ValueError("covariance must not be 'sandwich' for a joint fit")
+    dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
+    kind, ground = read_background(background, picture.shape, fixed)
+    return Problem(picture._replace(ground=ground), np.asarray(image), maps, box, kind, dark)

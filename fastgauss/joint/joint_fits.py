@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
@@ -13,9 +12,8 @@ from ..fit.options import options
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
-from . import start_values
-from .arguments import METHODS, read_background, read_picture
-from .driver import _Fit
+from .arguments import METHODS, make_problem, read_picture
+from .driver import solve
 
 
 def fit_joint(
@@ -69,7 +67,8 @@ def fit_joint(
         distance to the nearest position, or a pixel, and within half a box; sigmas stay below
         `box`, and amplitudes keep the sign that `polarity` says.
     shared : str or tuple of str
-        Parameters that have one value for all spots.
+        Parameters that have one value for all spots. A spot whose own value is far from that
+        of the others takes no part and has the status ``NOT_SHARED``.
     max_iter, tol
         Rounds, and the distance to the solution in standard errors, at which a group of spots
         that overlap is done.
@@ -96,8 +95,11 @@ def fit_joint(
 
     Notes
     -----
-    Gauss-Newton for the whole image, without a matrix of its size: blocks of the normal equations
-    for spots and for pairs that overlap, conjugate gradients for the step, damping by spot.
+    Newton's method for the whole image, without a matrix of its size: blocks of the normal
+    equations for spots and for pairs that overlap, conjugate gradients for the step, damping
+    by clusters of spots that overlap most.
+    Spots that are still on their way shortly before the last round are held, so that the others
+    come to rest: those that were held have the status ``MAX_ITERATIONS``.
     A spot that overlaps with nobody has the solution
     of `fit_rois` on its box. The cost grows about linearly in spots and in pixels of their
     windows: 0.1 to 0.7 milliseconds a spot where each overlaps with a few (10,000 spots), mostly
@@ -121,7 +123,8 @@ def fit_joint(
         check.picture("image", image)
     check.choice("method", method, METHODS)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
-    picture, places = read_picture(image, positions, frames, method, weights, variance, mask)
+    maps = {"weights": weights, "variance": variance, "mask": mask}
+    picture, places = read_picture(image, positions, frames, method, **maps)
     ndim = places.shape[1] - (frames is not None)
     chosen = options(
         get_model(model, ndim), len(places), method=method, pixel=pixel, polarity=0, guess=guess,
@@ -129,20 +132,8 @@ def fit_joint(
         camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
         threads=threads, progress=progress,
     )  # fmt: skip
-    if chosen.covariance == "sandwich":
-        raise ValueError("covariance must not be 'sandwich' for a joint fit")
-    dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
-    size = box_sides(box, ndim)
-    kind, ground = read_background(background, picture.shape, fixed)
-    start = chosen.guess
+    problem = make_problem(
+        picture, image, maps, chosen, box_sides(box, ndim), background, fixed, polarity
+    )
     with reporting(progress, len(places), "spot") as report:
-        if start is None:
-            settings = {
-                "box": size, "method": method, "pixel": pixel, "fixed": fixed, "threads": threads,
-            }  # fmt: skip
-            maps = {"weights": weights, "variance": variance, "mask": mask}
-            start = start_values.alone(
-                image, places, chosen.model, dark, frames is not None, settings, maps
-            )
-        chosen, picture = chosen._replace(progress=report), picture._replace(ground=ground)
-        return _Fit(picture, places, chosen, size, kind, dark).run(np.array(start))
+        return solve(problem, places, chosen._replace(progress=report))

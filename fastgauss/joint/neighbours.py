@@ -1,4 +1,4 @@
-"""Who overlaps with whom: the windows, links and groups of the spots of an image."""
+"""Which spots of an image overlap: their windows, links, clusters and groups."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-COUPLING = 1e-4  # overlap of two profiles, relative to their own, from which a pair is linked
+from ..kernels.joint.arrays import Links, Members, Pairs
+from ..kernels.joint.clusters import unite
+
+COUPLING = 1e-6  # overlap of two profiles, relative to their own, from which a pair is linked
 MOST_REACH = 6.5  # sigmas; the light beyond is 7e-10 of the peak
+_STRONG = 0.3  # overlap from which two spots belong to one cluster
+_CLUSTER = 8  # spots of a cluster at most
+_WIDE = 2.0  # times the usual window, from which a window is looked at for itself
 
 
 class Crowd(NamedTuple):
-    """Spots sorted by group, then place; n spots, m links, g groups."""
+    """Spots sorted by group, then cluster, then place; n spots, k clusters, g groups."""
 
     windows: np.ndarray  # (n, 6) first pixel and extent along z, y, x: where light is counted
+    boxes: np.ndarray  # (k, 6) the windows of a cluster
     group_of: np.ndarray  # (n,)
-    lows: np.ndarray  # (g + 1,) first spot of each group
-    pair_starts: np.ndarray  # (n + 1,) of the pairs i < j, by i
-    pair_others: np.ndarray  # (pairs,)
-    link_starts: np.ndarray  # (n + 1,) of both directions, closest first
-    link_others: np.ndarray  # (2 pairs,)
-    link_places: np.ndarray  # (2 pairs,) which pair; ~ of it where its block is to be turned
+    cluster_of: np.ndarray  # (n,)
+    cluster_groups: np.ndarray  # (k,)
+    members: Members
+    pairs: Pairs
+    links: Links
 
 
 def reach_of(widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -32,18 +38,25 @@ def reach_of(widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray) -> np
     return np.ceil(radius[:, None] * widths).astype(np.int64)
 
 
-def _pairs(centres: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def _pairs(windows: np.ndarray) -> np.ndarray:
     """Pairs (m, 2) of spots whose windows share pixels."""
     from scipy.spatial import KDTree
 
-    if len(centres) < 2:
+    if len(windows) < 2:
         return np.empty((0, 2), np.intp)
     first, last = windows[:, :3], windows[:, :3] + windows[:, 3:]
-    middle = 0.5 * (first + last)
-    spans = windows[:, 3:].max(axis=0).astype(float)
-    flat = spans > 0
-    places = middle[:, flat] / spans[flat]  # windows meet where these differ by less than 1
-    pairs = KDTree(places).query_pairs(1.0, p=np.inf, output_type="ndarray")
+    middle, extents = 0.5 * (first + last), windows[:, 3:].astype(float)
+    usual = np.maximum(_WIDE * np.median(extents, axis=0), 1.0)
+    wide = (extents > usual).any(axis=1)
+    narrow, few = np.flatnonzero(~wide), np.flatnonzero(wide)
+    # windows within the usual extent meet only where these places differ by less than 1
+    near = KDTree(middle[narrow] / usual).query_pairs(1.0, p=np.inf, output_type="ndarray")
+    parts = [narrow[near]]
+    for k, i in enumerate(few.tolist()):
+        others = np.concatenate([narrow, few[k + 1 :]])
+        close = (2 * np.abs(middle[others] - middle[i]) < extents[others] + extents[i]).all(axis=1)
+        parts.append(np.column_stack([np.full(close.sum(), i), others[close]]))
+    pairs = np.concatenate(parts)
     i, j = pairs.T
     meet = (np.minimum(last[i], last[j]) > np.maximum(first[i], first[j])).all(axis=1)
     return pairs[meet]
@@ -56,6 +69,34 @@ def _coupling(centres: np.ndarray, widths: np.ndarray, pairs: np.ndarray) -> np.
     return np.exp(-0.5 * ((centres[i] - centres[j]) ** 2 / squares).sum(axis=1))
 
 
+def _labels(
+    n: int, pairs: np.ndarray, coupling: np.ndarray, zones: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group and the cluster of each spot."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    group = zones
+    if group is None:
+        graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
+        group = connected_components(graph, directed=False)[1]
+    strong = np.flatnonzero(coupling > _STRONG)
+    i, j = pairs[strong].T
+    order = np.lexsort((np.maximum(i, j), np.minimum(i, j), -coupling[strong]))
+    cluster = np.arange(n)
+    unite(np.ascontiguousarray(pairs[strong[order]]), _CLUSTER, cluster, np.ones(n, np.intp))
+    return group, cluster
+
+
+def _starts(*labels: np.ndarray) -> np.ndarray:
+    """Where runs of equal labels begin, and the end."""
+    new = np.zeros(len(labels[0]), bool)
+    for label in labels:
+        new[1:] |= label[1:] != label[:-1]
+    new[:1] = True
+    return np.append(np.flatnonzero(new), len(new))
+
+
 def gather(
     centres: np.ndarray, widths: np.ndarray, windows: np.ndarray, zones: np.ndarray | None
 ) -> tuple[np.ndarray, Crowd]:
@@ -64,37 +105,45 @@ def gather(
     ``centres`` and ``widths`` are (n, 3) along z, y, x; ``zones`` (n,) puts spots that have
     something in common into one group, whether they overlap or not; None: those that overlap.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(centres)
-    pairs = _pairs(centres, windows)
-    label = zones
-    if label is None:
-        graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
-        label = connected_components(graph, directed=False)[1]
-    order = np.lexsort((*centres.T, label))
-    rank = np.empty(n, np.intp)
-    rank[order] = np.arange(n)
-    label = label[order]
-    begins = np.flatnonzero(np.r_[True, label[1:] != label[:-1]]) if n else np.empty(0, np.intp)
-    lows = np.append(begins, n)
-    group_of = np.repeat(np.arange(len(begins)), np.diff(lows))
-
+    pairs = _pairs(windows)
     coupling = _coupling(centres, widths, pairs)
+    group, cluster = _labels(n, pairs, coupling, zones)
+    rank, first = np.empty(n, np.intp), np.full(n, n)
+    rank[np.lexsort(centres.T)] = np.arange(n)
+    np.minimum.at(first, cluster, rank)
+    order = np.lexsort((rank, first[cluster], group))
+    rank[order] = np.arange(n)
+    group, cluster = group[order], cluster[order]
+    group_spots, cluster_spots = _starts(group), _starts(group, cluster)
+    members = Members(group_spots, np.searchsorted(cluster_spots, group_spots), cluster_spots)
+    group_of = np.repeat(np.arange(len(group_spots) - 1), np.diff(group_spots))
+    cluster_of = np.repeat(np.arange(len(cluster_spots) - 1), np.diff(cluster_spots))
+
     linked = coupling > COUPLING
     ends, coupling = np.sort(rank[pairs[linked]], axis=1), coupling[linked]
     by_first = np.lexsort((ends[:, 1], ends[:, 0]))
     ends, coupling = ends[by_first], coupling[by_first]
-    starts = np.searchsorted(ends[:, 0], np.arange(n + 1))
-
     place = np.arange(len(ends))
     one = np.concatenate([ends[:, 0], ends[:, 1]])
     other = np.concatenate([ends[:, 1], ends[:, 0]])
     where = np.concatenate([place, ~place])
     nearest = np.lexsort((other, -np.tile(coupling, 2), one))
+    windows = np.ascontiguousarray(windows[order])
     return order, Crowd(
-        np.ascontiguousarray(windows[order]), group_of, lows, starts,
-        np.ascontiguousarray(ends[:, 1]), np.searchsorted(one[nearest], np.arange(n + 1)),
-        other[nearest], where[nearest],
+        windows, _boxes(windows, cluster_spots), group_of, cluster_of,
+        group_of[cluster_spots[:-1]], members,
+        Pairs(np.searchsorted(ends[:, 0], np.arange(n + 1)), np.ascontiguousarray(ends[:, 1])),
+        Links(
+            np.searchsorted(one[nearest], np.arange(n + 1)), other[nearest], where[nearest]
+        ),
     )  # fmt: skip
+
+
+def _boxes(windows: np.ndarray, cluster_spots: np.ndarray) -> np.ndarray:
+    """The boxes (k, 6) around the windows of each cluster."""
+    if not len(windows):
+        return np.empty((0, 6), np.int64)
+    first = np.minimum.reduceat(windows[:, :3], cluster_spots[:-1])
+    last = np.maximum.reduceat(windows[:, :3] + windows[:, 3:], cluster_spots[:-1])
+    return np.concatenate([first, last - first], axis=1)

@@ -1,4 +1,4 @@
-"""The image at a point in parameter space."""
+"""The image at a point in parameter space: light, residuals, normal equations."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..base import thread_pool
+from ..kernels.joint import curvature, normal_equations
+from ..kernels.joint import image as kernels
+from ..kernels.joint.arrays import Equations, Fitted, Ground, Lights, Pixels
+from ..kernels.simd.lane_types import WIDTH
+from ..kernels.simd.lanes import lane_rows
+from ..results.pixel_owners import each_slab
+from .coordinates import Coordinates
+from .neighbours import Crowd
+
 _SPOTS = 256  # a task's spots
+_BEND = 0.1  # part of a step over which second differences are taken
 
-
-Call = Callable[[np.ndarray], None]  # a task on some spots
+Call = Callable[[np.ndarray], None]  # a task on some spots or clusters
 
 
 class Scene(NamedTuple):
-    """What is fitted: images as flat float64 arrays of z, y, x."""
+    """What is fitted."""
 
-    extent: np.ndarray  # (3,)
-    data: np.ndarray
-    second: np.ndarray  # weights or variances, or one number for all
-    ground: np.ndarray  # known background, or (1,)
-    owner: np.ndarray  # int32: whose pixel it is, -1 for nobody's
+    pixels: Pixels
     boxes: np.ndarray  # (n, 6) the fitted pixels of each spot
     counts: bool  # Poisson likelihood
     integrate: bool
@@ -34,10 +40,163 @@ class State(NamedTuple):
     sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels/joint/image.py``
 
 
-class Progress(NamedTuple):
-    """How far a fit came."""
+class JointImage:
+    """The image of a crowd; arrays of the image's size are made once.
 
-    state: State
-    settled: np.ndarray  # (n,) spots whose step is within the tolerance
-    rounds: np.ndarray  # (n,) that each took part in
-    behind: np.ndarray  # (n,) spots left behind by their group
+    ``fitted`` is the image at the point where the fit stands, ``trial`` that at another one.
+    """
+
+    def __init__(
+        self, scene: Scene, crowd: Crowd, coordinates: Coordinates, threads: int | None
+    ) -> None:
+        self.scene, self.crowd, self.coordinates = scene, crowd, coordinates
+        self.threads = threads
+        extent, size = scene.pixels.extent, scene.pixels.data.size
+        half = (np.maximum(extent, 2) - 1) / 2.0
+        self.scale = np.concatenate([(extent - 1) / 2.0, 1.0 / half])
+        self.fitted, self.trial = (Fitted(*np.zeros((3, size))) for _ in range(2))
+        self._table = WIDTH * (int(crowd.windows[:, 3:].max(initial=1)) // WIDTH + 2)
+
+    def _each(self, items: np.ndarray, make: Callable[[], Call], chunk: int = _SPOTS) -> None:
+        """Run ``make()``'s task on chunks of these spots or clusters."""
+
+        def make_task() -> Callable[[int, int], None]:
+            call = make()
+            return lambda first, last: call(items[first:last])
+
+        thread_pool.run(make_task, len(items), chunk, self.threads)
+
+    def _lights(self, u: np.ndarray) -> Lights:
+        plain = np.ascontiguousarray(self.coordinates.plain(u))
+        return Lights(plain, self.crowd.windows, self.scene.integrate)
+
+    def _ground(self, terms: np.ndarray) -> Ground:
+        return Ground(self.scale, terms, self.crowd.group_of)
+
+    # -- light and residuals -------------------------------------------------------------------
+
+    def paint(self, u: np.ndarray, spots: np.ndarray, model: np.ndarray) -> None:
+        """The light at these parameters and the known background, where these spots shine."""
+        pixels, lights = self.scene.pixels, self._lights(u)
+        kernel = kernels.make_paint(self.coordinates.kind)
+
+        def work(near: np.ndarray, low: int, high: int) -> None:
+            table = np.empty(9 * self._table)
+            kernel(lights, near, pixels.known, pixels.extent, model, low, high, table)
+
+        each_slab(self.crowd.windows, spots, pixels.extent, work, self.threads)
+
+    def measure(
+        self, fitted: Fitted, ground: np.ndarray, spots: np.ndarray, own: bool = True
+    ) -> np.ndarray:
+        """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
+        scene, at = self.scene, self._ground(ground)
+        terms = ground.shape[1]
+        sums = np.zeros((len(scene.boxes), kernels.TERMS + terms * (terms + 3) // 2))
+
+        def make() -> Call:
+            m = lane_rows(kernels.MEASURE_ROWS)
+            return lambda some: kernels.measure(
+                scene.boxes, some, own, scene.counts, scene.pixels, fitted, at, sums, m
+            )
+
+        self._each(spots, make)
+        return sums
+
+    def look(self, u: np.ndarray, ground: np.ndarray, spots: np.ndarray) -> State:
+        """The trial image at these parameters; sums of other spots are 0."""
+        self.paint(u, spots, self.trial.model)
+        return State(u, ground, self.measure(self.trial, ground, spots))
+
+    def keep(self, spots: np.ndarray) -> None:
+        """Take the trial image for the pixels of these spots."""
+        pixels, boxes = self.scene.pixels, self.scene.boxes
+        self._each(spots, lambda: lambda some: kernels.keep(
+            boxes, some, pixels.owner, pixels.extent, self.trial, self.fitted
+        ))  # fmt: skip
+
+    def gains(self, before: np.ndarray, after: State, clusters: np.ndarray) -> np.ndarray:
+        """By how much the objective would be larger had a cluster not moved; 0 for others."""
+        scene, crowd = self.scene, self.crowd
+        old, new, ground = self._lights(before), self._lights(after.u), self._ground(after.ground)
+        kernel = kernels.make_gain(self.coordinates.kind)
+        gains = np.zeros(len(crowd.boxes))
+        room = int(crowd.boxes[clusters, 3:].prod(axis=1).max(initial=1)) + WIDTH
+
+        def make() -> Call:
+            box, table = np.empty(room), np.empty(9 * self._table)
+            m = lane_rows(kernels.MEASURE_ROWS)
+            return lambda some: kernel(
+                some, crowd.members.cluster_spots, crowd.boxes, old, new, scene.counts,
+                scene.pixels, self.trial.model, ground, gains, box, table, m,
+            )  # fmt: skip
+
+        self._each(clusters, make)
+        return gains
+
+    def background(self, ground: np.ndarray) -> np.ndarray:
+        """The fitted background at every pixel that has an owner, flat; 0 elsewhere."""
+        owner, extent = self.scene.pixels.owner, self.scene.pixels.extent
+        image, terms = np.zeros(owner.size), ground.shape[1]
+        owned = np.flatnonzero(owner >= 0)
+        at = ground[self.crowd.group_of[owner[owned]]]
+        if terms:
+            image[owned] = at[:, 0]
+        places = np.unravel_index(owned, tuple(extent)) if terms > 1 else ()
+        for k in range(1, terms):  # x, then y, then z
+            image[owned] += at[:, k] * (places[3 - k] - self.scale[3 - k]) * self.scale[6 - k]
+        return image
+
+    # -- equations -----------------------------------------------------------------------------
+
+    def normal(
+        self, u: np.ndarray, spots: np.ndarray, residual: np.ndarray, terms: int,
+        equations: Equations, pairs: bool = True,
+    ) -> None:  # fmt: skip
+        """Gradients C'r and blocks of these spots, with those of pairs or without."""
+        scene, crowd = self.scene, self.crowd
+        lights, lever = self._lights(u), self.coordinates.lever(u)
+        kernel = normal_equations.make_normal(self.coordinates.kind)
+        of = (
+            crowd.pairs if pairs else crowd.pairs._replace(starts=np.zeros_like(crowd.pairs.starts))
+        )
+
+        def make() -> Call:
+            m = lane_rows(normal_equations.SCRATCH_ROWS)
+            table, sums = np.zeros(18 * self._table), np.zeros(normal_equations.SUMS)
+            return lambda some: kernel(
+                lights, lever, some, scene.pixels.extent, residual, self.fitted.weight,
+                self.scale, terms, of, equations, m, table, sums,
+            )  # fmt: skip
+
+        self._each(spots, make)
+
+    def curvature(self, u: np.ndarray, spots: np.ndarray, out: np.ndarray) -> None:
+        """Sums of the residual times second derivatives (n, p, p) of these spots."""
+        if self.coordinates.kind == "turned":
+            return
+        extent = self.scene.pixels.extent
+        lights, lever = self._lights(u), self.coordinates.lever(u)
+        kernel = curvature.make_curvature(self.coordinates.model.ndim)
+
+        def make() -> Call:
+            m, table = lane_rows(curvature.CURVATURE_ROWS), np.zeros(18 * self._table)
+            block = np.zeros((lights.plain.shape[1],) * 2)
+            return lambda some: kernel(
+                lights, lever, some, extent, self.fitted.residual, out, table, block, m
+            )
+
+        self._each(spots, make)
+
+    def bend(self, u: np.ndarray, step: np.ndarray, spots: np.ndarray) -> np.ndarray:
+        """Half the second derivative of the model along a step, weighted; the trial is lost."""
+        pixels, boxes = self.scene.pixels, self.scene.boxes
+        plus, minus, out = self.trial.model, self.trial.residual, self.trial.weight
+        self.paint(u + _BEND * step, spots, plus)
+        self.paint(u - _BEND * step, spots, minus)
+        fitted, factor = self.fitted, 0.5 / _BEND**2
+        self._each(spots, lambda: lambda some: kernels.bend(
+            boxes, some, pixels.owner, pixels.extent, plus, fitted.model, minus, fitted.weight,
+            factor, out,
+        ))  # fmt: skip
+        return out

@@ -1,394 +1,400 @@
-"""The joint solution for all spots of an image: Levenberg-Marquardt over groups of spots.
+"""The joint solution for all spots of an image: Newton's method over groups of spots.
 
-A round of a group of spots that overlap, or share a background:
+A round of a group of spots that overlap, or have something in common:
 
-1. gradients and blocks of the normal equations (``kernels/joint/normal_equations.py``);
+1. gradients, blocks of the normal equations and second derivatives
+   (``kernels/joint/normal_equations.py``, ``kernels/joint/curvature.py``);
 2. the step, by conjugate gradients (``kernels/joint/block_cg.py``); pairs whose light hardly
    overlaps are left out of the matrix, not of the gradient, so the solution is the same;
-3. the model at the trial, its residuals and the objective of the group; the trial is taken
-   unless that grew. Damping belongs to a spot: it grows where the spot's own pixels got
-   worse, and shrinks elsewhere, so that one difficult spot does not slow down ten thousand.
+3. a correction for the bend of the model along the step (geodesic acceleration: Transtrum and
+   Sethna 2012, arXiv:1201.5885), for two spots that hardly differ from one lie in a curved valley;
+4. the image at the trial, its residuals and the objective of the group, and what the move of
+   each cluster alone was worth beside those of all others. Where the objective grew, or a cluster
+   lost by its move, such clusters are damped and the step is solved for again.
 
-A group is done when the remaining step of each of its spots is below ``tol`` standard errors (the
-rule is in ``kernels/fit/levmar.py``). All groups advance together; finished groups are left out.
+Damping belongs to a cluster, a few spots that overlap most, so that one difficult pair does not
+slow down ten thousand spots. Without second derivatives (Gauss-Newton) pairs within half a
+sigma do not converge in hundreds of rounds: the residual, not the model, decides there.
+
+A group is done when the step that is left is below ``tol`` standard errors for every cluster
+of it and what it has in common (``joint/stopping.py``). Shortly before the last round the few
+clusters that are far from that are held, so that the others come to rest beside them.
+All groups advance together; those that are done drop out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from ..base import thread_pool
-from ..kernels.joint import block_cg, normal_equations
-from ..kernels.joint import image as kernels
-from ..kernels.simd.lane_types import WIDTH
-from ..kernels.simd.lanes import lane_rows
-from ..results.pixel_owners import each_slab
-from .coordinates import Coordinates
-from .neighbours import Crowd
-from .scene import _SPOTS, Call, Progress, Scene, State
-from .stopping import distance_left
+from ..kernels.joint.arrays import Vector
+from .equations import NormalEquations, Shared, clusters_of, spots_of
+from .scene import JointImage, State
+from .stopping import distance_left, rounding, step_lengths
 
-_START_DAMPING = 1e-3
-_LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-7, 1e10, 1e7
+_LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-10, 1e10, 1e7
+_SETTLED_DAMPING = 1e-5  # above it a step may be much shorter than the way that is left
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
-_STAGES = ("amplitude", "centre", "centre")  # what moves in the first rounds of a crowd
-_BEHIND = 0.03  # length of a step, in standard errors, of a spot that lags behind
-_LARGE, _FEW = 64, 0.3  # spots of a large group, and the part of them that is few
-_PATIENCE = 2  # rounds of all before the few are left to themselves
+_STAGES = ("amplitude", "centre")  # what moves in the first rounds of a crowd
+_TRIES, _TIRED = 4, 5  # steps tried in a round; rounds without any, after which a group ends
+_BENT = 0.75  # twice the correction beside the step, at which a step is shortened
+_STRAIGHT = 1e-3  # longest step in standard errors, from which there is no correction
+_LOST, _POOR, _GOOD = 0.0, 0.25, 0.6  # gain of a move in units of the expected
+_COUNTS = 1e-3  # part of a group's expected gain, from which a cluster's counts
+_SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
+_LAST, _FEW, _FAR = 0.25, 0.3, 3.0  # rounds after holding; spots held at most; how far they are
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
-_RETURNS = 4  # times that spots may go back in one round
-_NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
-_CG_TOLERANCES, _CG_MOST = (0.05, 1e-3), 60  # in the first rounds, later
+_TOLERANCES = (2e-2, 1e-3)  # of the conjugate gradients, in the first rounds and later
 
 
-class Joint:
+class Limits(NamedTuple):
+    """Bounds."""
+
+    lower: np.ndarray  # (n, p)
+    upper: np.ndarray
+    ground: tuple[float, float]  # of the background's first term
+
+
+class Progress(NamedTuple):
+    """How far a fit came."""
+
+    state: State
+    settled: np.ndarray  # (n,) spots whose step is within the tolerance
+    rounds: int
+    took: np.ndarray  # (n,) rounds that each took part in
+
+
+class Solver:
     """The joint fit of one scene."""
 
     def __init__(
-        self, scene: Scene, crowd: Crowd, coordinates: Coordinates, terms: int,
-        limits: tuple[np.ndarray, np.ndarray], ground_limits: tuple[float, float],
-        tied: np.ndarray, absolute: bool, threads: int | None,
+        self, image: JointImage, limits: Limits, terms: int, shared: Shared, absolute: bool,
         report: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
-        self.scene, self.crowd, self.coordinates = scene, crowd, coordinates
-        self.lower, self.upper = limits
-        self.ground_limits, self.tied, self.absolute = ground_limits, tied, absolute
-        self.threads, self.report = threads, report
-        n, p = self.lower.shape
-        g, pairs = len(crowd.lows) - 1, len(crowd.pair_others)
-        self.terms, self.large, self.precision = terms, _LARGE, _CG_TOLERANCES[0]
-        model = coordinates.model
+        self.image, self.crowd, self.limits = image, image.crowd, limits
+        self.terms, self.shared, self.absolute, self.report = terms, shared, absolute, report
+        n, p = limits.lower.shape
+        self.equations = NormalEquations(image, p, terms, shared)
+        self.held = np.zeros(len(self.crowd.boxes), bool)  # clusters that stay as they are
+        model = image.coordinates.model
         self._widths = sorted({k for k in model.sigmas if k < p})
-        self.table = WIDTH * (int(crowd.windows[:, 3:].max(initial=1)) // WIDTH + 2)
-        size = scene.data.size
-        self.model, self.residual, self.weight = np.zeros((3, size))
-        half = (np.maximum(scene.extent, 2) - 1) / 2.0
-        self.scale = np.concatenate([(scene.extent - 1) / 2.0, 1.0 / half])
-        self.gradient = np.zeros((n, p))
-        self.diagonal = np.zeros((n, p, p))
-        self.border = np.zeros((n, p, terms))
-        self.blocks = np.zeros((pairs, p, p))
-        self.damping = np.full(n, _START_DAMPING)
-        self.held = np.zeros(n, bool)  # spots that stay as they are
-        self.step = np.zeros((n, p))
-        self.ground_step = np.zeros((g, terms))
-        self._work = [np.zeros((n, p)) for _ in range(4)]
-        self._ground_work = [np.zeros((g, terms)) for _ in range(4)]
-        self._factor, self._ground_factor = np.zeros((n, p, p)), np.zeros((g, terms, terms))
-        self._group_sums = np.zeros((g, p))
-
-    # -- the image at a point ----------------------------------------------------------------
-
-    def _each(self, spots: np.ndarray, make: Callable[[], Call]) -> None:
-        """Run ``make()``'s task on chunks of these spots."""
-
-        def make_task() -> Callable[[int, int], None]:
-            call = make()
-            return lambda first, last: call(spots[first:last])
-
-        thread_pool.run(make_task, len(spots), _SPOTS, self.threads)
-
-    def paint(self, u: np.ndarray, spots: np.ndarray) -> None:
-        """The model's light, anew where these spots shine."""
-        scene, plain = self.scene, np.ascontiguousarray(self.coordinates.plain(u))
-        kernel = kernels.make_paint(self.coordinates.kind)
-
-        def work(near: np.ndarray, low: int, high: int) -> None:
-            kernel(
-                plain, self.crowd.windows, near, scene.integrate, scene.ground, self.model,
-                scene.extent, low, high, np.empty(9 * self.table),
-            )  # fmt: skip
-
-        each_slab(self.crowd.windows, spots, scene.extent, work, self.threads)
-
-    def measure(self, ground: np.ndarray, spots: np.ndarray, own: bool = True) -> np.ndarray:
-        """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
-        scene, crowd = self.scene, self.crowd
-        sums = np.zeros((len(self.lower), 2 + self.terms * (self.terms + 3) // 2))
-
-        def make() -> Call:
-            m = lane_rows(8 + kernels.MOST_TERMS * (kernels.MOST_TERMS + 3) // 2)
-
-            def call(some: np.ndarray) -> None:
-                kernels.measure(
-                    scene.boxes, some, scene.owner, own, scene.counts, scene.data, scene.second,
-                    self.model, scene.extent, self.scale, ground, crowd.group_of, self.residual,
-                    self.weight, sums, m,
-                )  # fmt: skip
-
-            return call
-
-        self._each(spots, make)
-        return sums
-
-    def look(self, u: np.ndarray, ground: np.ndarray, spots: np.ndarray) -> State:
-        """The image at these parameters; sums of other spots are 0."""
-        self.paint(u, spots)
-        return State(u, ground, self.measure(ground, spots))
-
-    def normal(self, u: np.ndarray, spots: np.ndarray) -> None:
-        """Gradients and blocks of these spots."""
-        scene, crowd = self.scene, self.crowd
-        plain = np.ascontiguousarray(self.coordinates.plain(u))
-        lever = self.coordinates.lever(u)
-        kernel = normal_equations.make_normal(self.coordinates.kind)
-
-        def make() -> Call:
-            m, table = lane_rows(normal_equations.SCRATCH_ROWS), np.zeros(18 * self.table)
-            sums = np.zeros(normal_equations.SUMS)
-
-            def call(some: np.ndarray) -> None:
-                kernel(
-                    plain, lever, crowd.windows, some, scene.integrate, self.residual,
-                    self.weight, scene.extent, self.scale, self.terms, crowd.pair_starts,
-                    crowd.pair_others, self.gradient, self.diagonal, self.border, self.blocks,
-                    m, table, sums,
-                )  # fmt: skip
-
-            return call
-
-        self._each(spots, make)
-
-    def background(self, ground: np.ndarray) -> np.ndarray:
-        """The fitted background at every pixel that has an owner, flat; 0 elsewhere."""
-        image = np.zeros(self.scene.data.size)
-        owned = np.flatnonzero(self.scene.owner >= 0)
-        terms = ground[self.crowd.group_of[self.scene.owner[owned]]]
-        if self.terms:
-            image[owned] = terms[:, 0]
-        places = np.unravel_index(owned, tuple(self.scene.extent)) if self.terms > 1 else ()
-        for k in range(1, self.terms):  # x, then y, then z
-            image[owned] += terms[:, k] * (places[3 - k] - self.scale[3 - k]) * self.scale[6 - k]
-        return image
-
-    def with_neighbours(self, spots: np.ndarray) -> np.ndarray:
-        """These spots and those linked to them."""
-        chosen = np.zeros(len(self.lower), bool)
-        chosen[spots] = True
-        return np.flatnonzero(chosen | (self._of_neighbours(chosen) > 0))
+        g, c = len(self.crowd.members.group_spots) - 1, terms + len(shared.columns)
+        self._steps = [Vector(np.zeros((n, p)), np.zeros((g, c))) for _ in range(2)]
+        self._pixels = np.zeros(n)
 
     # -- groups --------------------------------------------------------------------------------
 
     def per_group(self, values: np.ndarray) -> np.ndarray:
         """Sums over the spots of each group, (g, ...)."""
-        if not len(values):
-            return np.zeros((0, *values.shape[1:]))
-        return np.add.reduceat(values, self.crowd.lows[:-1], axis=0)
+        return self.equations.per_group(values)
 
-    def ground_equations(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (g, t) and matrix (g, t, t) of the background's terms."""
-        t = self.terms
-        totals = self.per_group(sums[:, 2:])
-        matrix = np.zeros((len(totals), t, t))
-        i, j = np.tril_indices(t)
-        matrix[:, i, j] = matrix[:, j, i] = totals[:, t:]
-        return np.ascontiguousarray(totals[:, :t]), matrix
+    def _any(self, clusters: np.ndarray) -> np.ndarray:
+        """Groups (g,) with a cluster that a mask (k,) selects."""
+        groups = self.crowd.cluster_groups[clusters]
+        return np.bincount(groups, minlength=len(self.crowd.members.group_spots) - 1) > 0
 
     def freedom(self, u: np.ndarray | None = None) -> np.ndarray:
         """Degrees of freedom of each group; at ``u``, without what is on a bound."""
-        free = self.lower < self.upper
-        if u is not None:
-            free &= (u > self.lower) & (u < self.upper)
-        own = self.per_group((free & ~self.tied).sum(axis=1)) + self.terms
-        return self.pixels - own - (self.tied & free.any(axis=0)).sum()
+        lower, upper = self.limits.lower, self.limits.upper
+        free = (lower < upper) & (True if u is None else (u > lower) & (u < upper))
+        own = free & ~self.tied
+        together = (self.tied & free).any(axis=0).sum() if len(free) else 0
+        return (
+            self.per_group(self._pixels) - self.per_group(own.sum(axis=1)) - (self.terms + together)
+        )
+
+    def noise(self, state: State) -> np.ndarray:
+        """The objective of each group (g,) for a degree of freedom; 1 where errors are known."""
+        if self.absolute:
+            return np.ones(len(state.ground))
+        return self.per_group(state.sums[:, 0]) / np.maximum(self.freedom(), 1)
 
     @property
-    def pixels(self) -> np.ndarray:
-        """Pixels of each group."""
-        return self.per_group(self._pixels)
-
-    # -- the fit -------------------------------------------------------------------------------
+    def tied(self) -> np.ndarray:
+        """Parameters (n, p) that are shared."""
+        tied = np.zeros(self.limits.lower.shape, bool)
+        tied[np.ix_(self.shared.member, self.shared.columns)] = True
+        return tied
 
     def clip(self, u: np.ndarray) -> np.ndarray:
         """Within the bounds."""
-        u = np.minimum(np.maximum(u, self.lower), self.upper)
-        if self.coordinates.kind == "turned" and not self.coordinates.direct:
-            most = 0.98 * np.sqrt(u[:, 3] * u[:, 4])  # P stays positive
+        u = np.minimum(np.maximum(u, self.limits.lower), self.limits.upper)
+        coordinates = self.image.coordinates
+        if coordinates.kind == "turned" and not coordinates.direct:
+            most = 0.98 * np.sqrt(u[:, 3] * u[:, 4])  # the sigma matrix stays positive
             u[:, 5] = np.clip(u[:, 5], -most, most)
         return u
 
-    def _trial(self, state: State, spots: np.ndarray, groups: np.ndarray) -> State:
-        """Where the step leads: shortened, spot by spot, where it leaves what it knows."""
-        u, ground = state.u.copy(), state.ground.copy()
-        old, step = u[spots], self.step[spots]
-        ndim = self.coordinates.model.ndim
-        widths = self.coordinates.widths(old)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            part = np.abs(step[:, 1 : 1 + ndim] / widths).max(axis=1) / _CENTRE_STEP
-            for k in self._widths:
-                part = np.maximum(part, np.abs(step[:, k] / widths.min(axis=1)) / _WIDTH_STEP)
-        part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
-        u[spots] = old + step / part[:, np.newaxis]
-        if self.tied.any():  # one value, whatever holds a single spot back
-            most = np.abs(step[:, self.tied]) / (_WIDTH_STEP * widths.min(axis=1, keepdims=True))
-            whole = step[:, self.tied] / np.maximum(most.max(initial=1.0), 1.0)
-            u[np.ix_(spots, self.tied)] = old[:, self.tied] + whole
-        ground[groups] += self.ground_step[groups]
-        if self.terms:
-            ground[:, 0] = np.clip(ground[:, 0], *self.ground_limits)
-        return State(self.clip(u), ground, state.sums)
+    # -- a round -------------------------------------------------------------------------------
 
-    def _solve(self, state: State, groups: np.ndarray, open_: np.ndarray) -> None:
-        """The step of these groups; what it would take out of its bounds is held."""
-        crowd = self.crowd
-        gradient = self.gradient
-        if self.tied.any():
-            gradient = gradient.copy()
-            whole = self.per_group(gradient[:, self.tied])
-            gradient[:, self.tied] = whole[crowd.group_of]
-        free = ((state.u > self.lower) | (gradient > 0)) & ((state.u < self.upper) | (gradient < 0))
-        free &= (self.lower < self.upper) & open_ & ~self.held[:, np.newaxis]
-        ground_gradient, matrix = self.ground_equations(state.sums)
-        if self.terms:
-            low, high = self.ground_limits
-            at = state.ground[:, 0]
-            held = ((at <= low) & (ground_gradient[:, 0] <= 0)) | (
-                (at >= high) & (ground_gradient[:, 0] >= 0)
+    def _open(self, state: State, stage: str) -> None:
+        """Which parameters may move from here."""
+        system, equations = self.equations.system, self.equations.equations
+        lower, upper, (low, high) = self.limits
+        u = state.u
+        last = {"amplitude": 1, "centre": 1 + self.image.coordinates.model.ndim}.get(stage)
+        open_ = np.arange(u.shape[1]) < (u.shape[1] if last is None else last)
+        gradient = equations.gradient
+        free = ((u > lower) | (gradient > 0)) & ((u < upper) | (gradient < 0)) & (lower < upper)
+        free &= open_ & ~self.held[self.crowd.cluster_of][:, None]
+        free[u[:, 0] == 0, 1:] = False  # no light has no shape
+        system.free[:] = free & ~self.tied
+        columns, t = self.shared.columns, self.terms
+        system.common_free[:] = True
+        if t:
+            at, push = state.ground[:, 0], self.equations.right.common[:, 0]
+            out = ((at <= low) & (push <= 0)) | ((at >= high) & (push >= 0))
+            system.common_free[:, 0] = ~out
+        if len(columns) and len(u):
+            first = np.argmax(self.shared.member)
+            at, push = u[first, columns], self.equations.right.common[:, t:]
+            inside = ((at > lower[first, columns]) | (push > 0)) & (
+                (at < upper[first, columns]) | (push < 0)
             )
-            ground_gradient[held, 0] = 0.0
-            matrix[held, 0, 0] = np.inf
-            finite = np.isfinite(matrix[:, 0, 0])
-            matrix[~finite] = np.eye(self.terms) * 1e200
-            t = np.arange(self.terms)
-            least = np.minimum.reduceat(self.damping, crowd.lows[:-1])
-            matrix[:, t, t] *= 1.0 + least[:, np.newaxis]
-        for _ in range(_HOLDS):
-            self._conjugate(groups, ground_gradient, matrix, free)
-            out = (state.u <= self.lower) & (self.step < 0)
-            out |= (state.u >= self.upper) & (self.step > 0)
-            out &= free
-            if not out.any():
+            system.common_free[:, t:] = inside & open_[columns]
+
+    def _solve(self, state: State, groups: np.ndarray, right: Vector, out: Vector) -> None:
+        """A step of groups (g,) with the damping of now; without what would leave its bounds."""
+        equations, crowd = self.equations, self.crowd
+        system, (lower, upper, _), which = equations.system, self.limits, np.flatnonzero(groups)
+        for turn in range(_HOLDS + 1):
+            equations.factorise(clusters_of(crowd, groups))
+            bad = equations.solve(which, right, self._precision, out)
+            for culprits in (equations.indefinite, equations.indefinite, equations.of_groups):
+                if not len(bad):
+                    break
+                some = culprits(bad)
+                equations.newton[some] = False
+                equations.factorise(some)
+                bad = equations.solve(bad, right, self._precision, out)
+            leaves = ((state.u <= lower) & (out.spots < 0)) | ((state.u >= upper) & (out.spots > 0))
+            leaves &= system.free & groups[crowd.group_of][:, None]
+            if turn == _HOLDS or not leaves.any():
                 break
-            free &= ~out
-            groups = np.intersect1d(groups, self.crowd.group_of[out.any(axis=1)])
+            system.free[leaves] = False
 
-    def _conjugate(
-        self, groups: np.ndarray, ground_gradient: np.ndarray, matrix: np.ndarray, free: np.ndarray
-    ) -> None:
-        """The step of these groups with what is free."""
-        crowd = self.crowd
-        r, z, d, y = self._work
-        rg, zg, dg, yg = self._ground_work
+    def _trust(self, state: State, step: Vector) -> np.ndarray:
+        """The step (n, p) within what is known: clusters, and what is shared, are shortened."""
+        crowd, coordinates = self.crowd, self.image.coordinates
+        ndim, move = coordinates.model.ndim, step.spots.copy()
+        widths = coordinates.widths(state.u)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.abs(move[:, 1 : 1 + ndim] / widths).max(axis=1) / _CENTRE_STEP
+            for k in self._widths:
+                part = np.maximum(part, np.abs(move[:, k]) / (_WIDTH_STEP * widths.min(axis=1)))
+        part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
+        if len(part):
+            part = np.maximum.reduceat(part, crowd.members.cluster_spots[:-1])
+        move /= part[crowd.cluster_of][:, None]
+        columns, member = self.shared.columns, self.shared.member
+        if len(columns):
+            together = step.common[crowd.group_of][:, self.terms :]
+            wide = np.isin(columns, self._widths)
+            most = np.abs(together[:, wide]) / (_WIDTH_STEP * widths.min(axis=1, keepdims=True))
+            together = together / max(most[member].max(initial=1.0), 1.0)
+            move[np.ix_(member, columns)] = together[member]
+        return move
 
-        def task(first: int, last: int) -> None:
-            block_cg.solve(
-                crowd.lows, groups[first:last], self.diagonal, self.blocks, crowd.link_starts,
-                crowd.link_others, crowd.link_places, self.border, matrix, self.damping, free,
-                self.tied, self.gradient, ground_gradient, self.precision, _CG_MOST,
-                self._factor, self._ground_factor, self._group_sums, self.step,
-                self.ground_step, r, rg, z, zg, d, dg, y, yg,
-            )  # fmt: skip
+    def _bend(self, state: State, move: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The step and its correction as one, and clusters (k,) too bent for all of the step."""
+        equations, crowd, image = self.equations, self.crowd, self.image
+        spots, (step, correction) = spots_of(crowd, groups), self._steps
+        own = np.where(equations.system.free, move, 0.0)
+        image_of = image.bend(state.u, own, spots)
+        n, p = state.u.shape
+        scratch = equations.equations._replace(
+            gradient=correction.spots, diagonal=np.empty((n, p, p)), border=np.empty((n, p, 0))
+        )
+        image.normal(state.u, spots, image_of, 0, scratch, pairs=False)
+        right = Vector(-correction.spots, np.zeros_like(step.common))
+        equations.solve(np.flatnonzero(groups), right, self._precision, correction)
+        scale, starts = equations.system.scale, crowd.members.cluster_spots[:-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            squares = [
+                np.add.reduceat((scale * x**2).sum(axis=1), starts) for x in (correction.spots, own)
+            ]
+            ratio = 2 * np.sqrt(squares[0] / squares[1])
+        ratio = np.where(np.isfinite(ratio) & groups[crowd.cluster_groups], ratio, 0.0)
+        part = np.clip(_BENT / np.maximum(ratio, _BENT), 0.1, 1.0)[crowd.cluster_of][:, None]
+        both = move * part + correction.spots * part**2
+        rigid = self.tied | ~groups[crowd.group_of][:, None]
+        return np.where(rigid, move, both), ratio > _BENT
 
-        thread_pool.run(lambda: task, len(groups), 64, self.threads)
+    def _crossing(self, state: State, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of a move (n, p) at which a parameter reaches its bound, and that bound."""
+        lower, upper, _ = self.limits
+        bound = np.where(move < 0, lower, upper)
+        inside = (state.u > lower) & (state.u < upper) & (move != 0) & ~self.tied
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(inside, (bound - state.u) / move, np.inf), bound
 
-    def fit(
-        self, u: np.ndarray, ground: np.ndarray, tol: float, max_iter: int, staged: bool,
-        leave: bool = False,
-    ) -> Progress:  # fmt: skip
-        """From a start to the solution, or as near as ``max_iter`` rounds lead.
+    def _within(self, state: State, move: np.ndarray) -> np.ndarray:
+        """A move (n, p) of which each cluster goes as far as its first bound."""
+        part, bound = self._crossing(state, move)
+        first = np.minimum.reduceat(part.min(axis=1), self.crowd.members.cluster_spots[:-1])
+        first = np.minimum(first, 1.0)[self.crowd.cluster_of][:, None]
+        shorter = np.where(part <= first, bound - state.u, move * first)
+        return np.where(self.tied, move, shorter)
 
-        With ``staged`` the amplitudes move first, then the centres. With ``leave`` a large group
-        of which few spots are still on their way is left to ``remainder``.
+    def _judge(
+        self, state: State, trial: State, groups: np.ndarray, slack: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The gain of each cluster by its move beside the expected; which count; which lose."""
+        crowd, equations = self.crowd, self.equations
+        clusters = clusters_of(crowd, groups)
+        before = np.where(self.tied, trial.u, state.u)
+        gain = self.image.gains(before, trial, clusters)
+        products = equations.products(trial.u - before, equations.system.diagonal, clusters)
+        expected = np.maximum(products[:, 0] + 2 * products[:, 1], 0.0)
+        whole = np.bincount(crowd.cluster_groups, expected, len(groups))[crowd.cluster_groups]
+        slack = slack[crowd.cluster_groups]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(np.maximum(expected, abs(gain)) > slack, gain / expected, 1.0)
+        counts = expected > _COUNTS * whole
+        loses = (ratio < _LOST) & (-gain > _COUNTS * whole)
+        return ratio, counts, loses & groups[crowd.cluster_groups]
+
+    def _blame(self, ratio: np.ndarray, counts: np.ndarray, loses: np.ndarray) -> np.ndarray:
+        """Clusters (k,) to damp in groups that got worse: those that lost, else the poorest."""
+        groups = self.crowd.cluster_groups
+        blame = loses.copy()
+        for worse in ((ratio < _POOR) & counts, ratio < _GOOD, np.ones_like(loses)):
+            blame |= worse & ~self._any(blame)[groups]
+        return blame
+
+    def _damp(self, clusters: np.ndarray, factor: float, least: float) -> None:
+        """Multiply the damping of these clusters (k,)."""
+        damping = self.equations.damping
+        damping[clusters] = np.clip(factor * damping[clusters], least, _MOST_DAMPING)
+
+    def _round(
+        self, state: State, active: np.ndarray, stage: str
+    ) -> tuple[State, np.ndarray, np.ndarray, np.ndarray]:
+        """The next state, groups (g,) that moved, and lengths of clusters' and common steps."""
+        crowd, equations, image = self.crowd, self.equations, self.image
+        equations.form(state, spots_of(crowd, active), stage == "shape")
+        self._open(state, stage)
+        old = self.per_group(state.sums[:, 0])
+        light = np.bincount(crowd.cluster_groups, equations.light(state), len(old))
+        slack = rounding(light, old)
+        pending, moved = active.copy(), np.zeros_like(active)
+        u, ground, sums = (x.copy() for x in state)
+        length, common = np.zeros(len(crowd.boxes)), np.zeros(len(active))
+        step, damping = self._steps[0], equations.damping.copy()
+
+        def take(groups: np.ndarray, trial: State) -> None:
+            spots = spots_of(crowd, groups)
+            u[spots], sums[spots] = trial.u[spots], trial.sums[spots]
+            ground[groups] = trial.ground[groups]
+            image.keep(spots)
+            moved[groups] = True
+
+        for attempt in range(_TRIES):
+            self._solve(state, pending, equations.right, step)
+            if attempt == 0:
+                length, common = step_lengths(equations, state, step, active, self.noise(state))
+            move, bent = self._trust(state, step), np.zeros(len(length), bool)
+            ground_step = step.common[:, : self.terms].copy()
+            far = pending & self._any(length > _STRAIGHT)
+            if stage == "shape" and far.any():
+                move, bent = self._bend(state, move, far)
+            crosses = (self._crossing(state, move)[0] < 1.0).any(axis=1)
+            if attempt:  # else parameters that leave their bounds alone are clipped
+                move = self._within(state, move)
+            trial = self._look(state, move, ground_step, pending)
+            ratio, counts, loses = self._judge(state, trial, pending, slack)
+            better = self.per_group(trial.sums[:, 0]) <= old + slack
+            good = pending & better & ~self._any(loses)
+            mine = good[crowd.cluster_groups]
+            slow = ((ratio < _POOR) & counts) | (bent & (length > 0.1 * _STRAIGHT))
+            self._damp(mine & slow, _SLOW, 1e-6)
+            self._damp(mine & ~slow & ((ratio > _GOOD) | ~counts), _FAST, _LEAST_DAMPING)
+            take(good, trial)
+            pending &= ~good
+            if not pending.any():
+                break
+            blame = self._blame(ratio, counts, loses) & pending[crowd.cluster_groups]
+            if attempt == 0:
+                blame[crowd.cluster_of[crosses]] = False
+            self._damp(blame, _SLOWER, 1e-4)
+        if pending.any():  # those that are to blame stay where they were
+            still = blame[crowd.cluster_of][:, None] & ~self.tied
+            still |= ~pending[crowd.group_of][:, None]
+            trial = self._look(state, np.where(still, 0.0, trial.u - state.u), ground_step, pending)
+            better = self.per_group(trial.sums[:, 0]) <= old + slack
+            take(pending & better, trial)
+            failed = (pending & ~better)[crowd.cluster_groups]
+            equations.damping[failed] = damping[failed]  # as it was: then all slow down alike
+            self._damp(failed, _SLOWER**2, 1e-2)
+        return State(u, ground, sums), moved, length, common
+
+    def _look(
+        self, state: State, move: np.ndarray, ground_step: np.ndarray, groups: np.ndarray
+    ) -> State:
+        """The trial image at a move of these groups."""
+        mine = groups[self.crowd.group_of][:, None]
+        u = self.clip(np.where(mine, state.u + move, state.u))
+        ground = np.where(groups[:, None], state.ground + ground_step, state.ground)
+        if self.terms:
+            ground[:, 0] = np.clip(ground[:, 0], *self.limits.ground)
+        return self.image.look(u, ground, spots_of(self.crowd, groups))
+
+    # -- all rounds ----------------------------------------------------------------------------
+
+    def _hold(self, rest: np.ndarray, active: np.ndarray, tol: float) -> None:
+        """Hold clusters that are far from rest beside others of their group, where they are few."""
+        crowd, far = self.crowd, rest > 100 * tol
+        sizes = np.diff(crowd.members.cluster_spots)
+        for group in np.flatnonzero(active & self._any(far)).tolist():
+            mine = slice(*crowd.members.group_clusters[group : group + 2])
+            away = far[mine] & (rest[mine] > _FAR * np.quantile(rest[mine], 1 - _FEW))
+            if sizes[mine][away].sum() <= _FEW * sizes[mine].sum():
+                self.held[mine] |= away
+
+    def run(
+        self, u: np.ndarray, ground: np.ndarray, tol: float, most: int, staged: bool
+    ) -> Progress:
+        """From a start to the solution, or as near as ``most`` rounds lead.
+
+        With ``staged`` the amplitudes move first, then the centres.
         """
-        everyone = np.arange(len(u))
-        state = self.look(self.clip(u), ground, everyone)
+        everyone, crowd = np.arange(len(u)), self.crowd
+        state = self.image.look(self.clip(u), ground, everyone)
+        self.image.keep(everyone)
         self._pixels = state.sums[:, 1]
-        freedom = self.freedom()
-        size = np.diff(self.crowd.lows)
-        group_of = self.crowd.group_of
-        none = np.zeros(len(u), bool)
-        progress = Progress(state, none, np.zeros(len(u), np.int32), none.copy())
-        active = freedom >= 0
-        stale = active
-        before = np.full((2, len(freedom)), np.inf)  # longest steps of the last rounds
-        for turn in range(max_iter):
+        active = (self.freedom() >= 0) & np.isfinite(self.per_group(state.sums[:, 0]))
+        near, at_rest = np.zeros(len(crowd.boxes), bool), np.zeros(len(active), bool)
+        before = np.full((2, len(near)), np.inf)  # longest steps of the last rounds
+        before_common = np.full((2, len(active)), np.inf)
+        rounds, took, tired = 0, np.zeros(len(u), np.int32), np.zeros(len(active), np.int32)
+        for turn in range(most):
             if not active.any():
                 break
-            spots = everyone[active[group_of]]
-            stage = _STAGES[turn] if staged and turn < len(_STAGES) else "shape"
-            self.normal(state.u, everyone[(active & stale)[group_of]])
-            progress.rounds[spots] += 1
-            self.precision = _CG_TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
-            self._solve(state, np.flatnonzero(active), self._opened(stage))
-            trial = self._trial(state, spots, np.flatnonzero(active))
-            length = self._lengths(state, trial, spots, freedom)
-            trial, stale = self._attempt(state, trial, spots)
-            keep = everyone[(stale & active)[group_of]]
-            state.u[keep], state.sums[keep] = trial.u[keep], trial.sums[keep]
-            state.ground[stale & active] = trial.ground[stale & active]
+            rounds += 1
+            stage = _STAGES[turn] if staged and turn < min(len(_STAGES), most - 1) else "shape"
+            self._precision = _TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
+            took[spots_of(crowd, active)] += 1
+            state, moved, length, common = self._round(state, active, stage)
+            tired = np.where(moved, 0, tired + active)
             if stage != "shape":
                 continue
-            longest = np.maximum.reduceat(length, self.crowd.lows[:-1])
-            near = distance_left(longest, before, tol) <= tol
-            before = np.stack([longest, before[0]])
-            progress.settled[spots] = (length <= tol)[spots] | near[group_of[spots]]
+            rest = distance_left(length, before, tol)
+            rest_common = distance_left(common, before_common, tol)
+            before = np.stack([length, before[0]])
+            before_common = np.stack([common, before_common[0]])
+            mine = active[crowd.cluster_groups]
+            calm = self.equations.damping <= _SETTLED_DAMPING
+            near = np.where(mine, (rest <= tol) & calm & ~self.held, near)
+            at_rest = np.where(active, rest_common <= tol, at_rest)
+            done = moved & (rest_common <= tol) & ~self._any(~near & ~self.held)
+            stuck = ~self._any(~near & ~self.held & (self.equations.damping < _STUCK))
+            done |= (tired > _TIRED) | (stuck & ~done & (rest_common <= tol))
             if self.report is not None:
-                self.report(int(progress.settled.sum()))
-            moving = self.per_group(~progress.settled & (self.damping < _STUCK)) > 0
-            active = active & ~(near & stale) & moving
-            if leave and turn >= (len(_STAGES) if staged else 0) + _PATIENCE:
-                progress.behind[spots] = (length > max(tol, _BEHIND))[spots]
-                behind = self.per_group(progress.behind)
-                active = active & ((size < _LARGE) | (behind > _FEW * size) | (behind == 0))
-        return progress._replace(state=self.look(state.u, state.ground, everyone))
-
-    def _of_neighbours(self, values: np.ndarray) -> np.ndarray:
-        """Sum of a number (n,) over the spots linked to each."""
-        crowd = self.crowd
-        one = np.repeat(np.arange(len(values)), np.diff(crowd.link_starts))
-        return np.bincount(one, values[crowd.link_others].astype(float), len(values))
-
-    def _opened(self, stage: str) -> np.ndarray:
-        """The coordinates (p,) that may move in a stage of the start."""
-        last = {"amplitude": 1, "centre": 1 + self.coordinates.model.ndim}.get(stage)
-        return np.arange(self.lower.shape[1]) < (self.lower.shape[1] if last is None else last)
-
-    def _attempt(self, state: State, trial: State, spots: np.ndarray) -> tuple[State, np.ndarray]:
-        """The image at the trial, and which groups (g,) it made better.
-
-        In a group that got worse, spots whose own pixels did go back and are damped; the
-        others' step is tried again.
-        """
-        group_of = self.crowd.group_of
-        total = self.per_group(state.sums[:, 0])
-        sums, u = trial.sums.copy(), trial.u
-        again, calm = spots, np.ones(len(u), bool)
-        for attempt in range(_RETURNS):
-            sums[again] = self.look(u, trial.ground, again).sums[again]
-            better = self.per_group(sums[:, 0]) <= total * (1 + 1e-13) + 1e-300
-            rise = np.where(better[group_of], 0.0, sums[:, 0] - state.sums[:, 0])
-            around = rise + self._of_neighbours(rise)
-            guilty = (around > 0) & (rise > 0)
-            guilty[again] &= (u[again] != state.u[again]).any(axis=1)
-            self.damping[guilty] = np.clip(8 * self.damping[guilty], 1e-2, _MOST_DAMPING)
-            calm &= ~guilty
-            back = np.flatnonzero(guilty | (self._of_neighbours(guilty) > 0))
-            if not len(back) or attempt + 1 == _RETURNS:
-                break
-            u = u.copy()
-            u[np.ix_(back, ~self.tied)] = state.u[np.ix_(back, ~self.tied)]
-            again = again[~better[group_of[again]]]
-        calm = spots[calm[spots]]
-        self.damping[calm] = np.maximum(0.2 * self.damping[calm], _LEAST_DAMPING)
-        return State(u, trial.ground, sums), better
-
-    def _lengths(
-        self, state: State, trial: State, spots: np.ndarray, freedom: np.ndarray
-    ) -> np.ndarray:
-        """The undamped step of each spot in standard errors; 0 where rounding takes over."""
-        step = trial.u[spots] - state.u[spots]
-        matrix = self.diagonal[spots]
-        square = np.einsum("np,npq,nq->n", step, matrix, step)
-        noise = np.ones(len(freedom))
-        if not self.absolute:
-            noise = self.per_group(state.sums[:, 0]) / np.maximum(freedom, 1)
-        spot = state.u[spots, 0] ** 2 * matrix[:, 0, 0]
-        square = np.where(square <= _NEGLIGIBLE**2 * spot, 0.0, square)
-        length = np.zeros(len(state.u))
-        group = self.crowd.group_of[spots]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt(square / noise[group])
-        length[spots] = np.where(square > 0, ratio * (1 + self.damping[spots]), 0.0)
-        return length
+                self.report(int(near[crowd.cluster_of].sum()))
+            active = active & ~done
+            if turn == most - 1 - max(3, int(_LAST * most)):
+                self._hold(np.where(self.held, 0.0, rest), active, tol)
+        settled = near[crowd.cluster_of] & at_rest[crowd.group_of]
+        return Progress(state, settled, rounds, took)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..fit.options import Options
+from ..fit.shared_parameters import outliers
 from ..fit.windowed import fit_each
 from ..models.model import Model
+from .arguments import Problem
 
 _LEAST_SIGMA = 0.05  # pixels
 _ODD = 1.6  # factor between the sigma of a spot fitted alone and the median, at which it is wrong
@@ -19,36 +21,59 @@ def _of_frame(value: Any, frame: int, shape: tuple[int, ...]) -> Any:
     return value if value is None or np.shape(value) != shape else np.asarray(value)[frame]
 
 
-def alone(
-    image: Any,
-    places: np.ndarray,
-    model: Model,
-    dark: bool,
-    stack: bool,
-    settings: dict[str, Any],
-    maps: dict[str, Any],
-) -> np.ndarray:
-    """Starting values (n, P): each spot fitted alone, replaced where that is odd."""
-    picture = np.asarray(image)
-    settings = settings | {"tol": 1e-2, "max_iter": 15, "polarity": "dark" if dark else "bright"}
-    params = np.full((len(places), model.size), np.nan)
+def alone(problem: Problem, places: np.ndarray, chosen: Options) -> tuple[np.ndarray, np.ndarray]:
+    """Starting values (n, P), each spot fitted alone and replaced where that is odd.
+
+    Also which spots (n,) have the shared parameters: not those whose own, with their errors, are
+    far from those of the others.
+    """
+    picture, model, dark = problem.image, chosen.model, problem.dark
+    settings: dict[str, Any] = {
+        "box": problem.box, "method": chosen.method, "pixel": chosen.pixel,
+        "threads": chosen.threads, "tol": 1e-2, "max_iter": 15,
+        "polarity": "dark" if dark else "bright",
+    }  # fmt: skip
+    params, errors = (np.full((len(places), model.size), np.nan) for _ in range(2))
     good = np.zeros(len(places), bool)
-    fixed = settings.pop("fixed") or {}
     parts = [(None, np.arange(len(places)))]
-    if stack:
+    if problem.picture.stack:
         numbers = places[:, 0].astype(int)
         parts = [(f, np.flatnonzero(numbers == f)) for f in np.unique(numbers).tolist()]
     for frame, rows in parts:
-        held = {k: np.asarray(v)[rows] if np.ndim(v) else v for k, v in fixed.items()}
         part = picture if frame is None else picture[frame]
-        these = {
-            k: v if frame is None else _of_frame(v, frame, picture.shape) for k, v in maps.items()
+        maps = {
+            k: v if frame is None else _of_frame(v, frame, picture.shape)
+            for k, v in problem.maps.items()
         }
         found = fit_each(
-            part, places[rows, -model.ndim :], model, fixed=held or None, **settings, **these
-        )
-        params[rows], good[rows] = found.params, found.converged
-    return _mend(params, good, places[:, -model.ndim :], model, dark)
+            part, places[rows, -model.ndim :], model, fixed=_fixed(chosen, rows), **settings,
+            **maps,
+        )  # fmt: skip
+        params[rows], errors[rows], good[rows] = found.params, found.errors, found.converged
+    start = _mend(params.copy(), good, places, model, dark)
+    member = np.ones(len(places), bool)
+    widths = [k for k in chosen.shared if k in model.sigmas]
+    if len(places) and widths:
+        floor = 0.25 * np.median(start[:, widths], axis=0)
+        out = outliers(params[:, widths], errors[:, widths], good, floor)
+        # Wider ones may be two spots that overlap; those that are narrower than the light are none.
+        narrow = (params[:, widths] < np.median(start[:, widths], axis=0)).all(axis=1)
+        member = ~(out & narrow)
+        shown = ~member & np.isfinite(params).all(axis=1)
+        start[shown] = params[shown]
+    return start, member
+
+
+def _fixed(chosen: Options, rows: np.ndarray) -> dict[str, Any] | None:
+    """Parameters that these spots have fixed."""
+    if chosen.bounds is None:
+        return None
+    lower, upper = np.broadcast_to(chosen.bounds, (2, chosen.spots, chosen.model.size))[:, rows]
+    return {
+        name: lower[:, k]
+        for k, name in enumerate(chosen.model.names)
+        if len(rows) and (lower[:, k] == upper[:, k]).all()
+    } or None
 
 
 def _mend(
@@ -59,12 +84,13 @@ def _mend(
     The usual widths are the medians of spots that stand alone, if there are some; spots with
     a neighbour within four sigmas start from them, and so do odd ones.
     """
+    apart, places = _spread(places, model.ndim), places[:, -model.ndim :]
     centres, widths = slice(1, 1 + model.ndim), sorted(set(model.sigmas))
     with np.errstate(invalid="ignore"):
         away = np.abs(params[:, centres] - places[:, ::-1]).max(axis=1)
         good = good & (away <= 2.0) & ((params[:, 0] < 0) if dark else (params[:, 0] > 0))
     sigma = np.median(params[good][:, widths]) if widths and good.any() else 1.3
-    alone = _room(places) > 4 * sigma
+    alone = _room(apart) > 4 * sigma
     chosen = good & alone if (good & alone).any() else good
     usual = np.median(params[chosen], axis=0) if chosen.any() else np.ones(model.size)
     if not chosen.any():
@@ -81,6 +107,13 @@ def _mend(
     lost = np.flatnonzero(~np.isfinite(params).all(axis=1) | ~good)
     params[lost, 0] = usual[0]
     return params
+
+
+def _spread(places: np.ndarray, ndim: int) -> np.ndarray:
+    """Places (n, d) whose frames, in a stack, are far apart: spots of two frames do not overlap."""
+    spread = places.copy()
+    spread[:, :-ndim] *= 1e6
+    return spread
 
 
 def _room(places: np.ndarray) -> np.ndarray:
@@ -102,9 +135,7 @@ def limits(
     upper = np.full((count, model.size), np.inf)
     (upper if dark else lower)[:, 0] = 0.0
     centres, half = places[:, -ndim:], np.array(box) / 2
-    spread = places.copy()
-    spread[:, :-ndim] *= 1e6  # frames do not see each other
-    room = 0.5 * _room(spread)
+    room = 0.5 * _room(_spread(places, ndim))
     room = np.minimum(np.maximum(room, 1.0)[:, np.newaxis], half)
     lower[:, 1 : 1 + ndim] = (centres - room)[:, ::-1]
     upper[:, 1 : 1 + ndim] = (centres + room)[:, ::-1]

@@ -1,277 +1,266 @@
-"""Sparse symmetric systems of small blocks: conjugate gradients, and parts of the inverse.
+"""Sparse symmetric systems of small blocks: conjugate gradients, preconditioned by clusters.
 
-The unknowns are p parameters of each of n spots and, for a *group* of spots, t terms of its
-background. In a group of spots low <= i < high
+The unknowns are p parameters of each of n spots and, for a group of spots, c that they have in
+common: terms of the background, shared parameters. In a group
 
-    A = ( H_ii + damping_i diag H_ii      H_ij      B_i )
-        (                                            Z  )
+    A = ( H_ii + damping diag(scale)    H_ij    B_i )
+        (                                        Z  )
 
 H_ij being there for linked pairs alone, B_i and Z the border. Parameters that are not *free*
-are left out. A *tied* parameter is one unknown for all spots of the group: vectors hold its value
-in every row, and a row of a product the sum over the group.
+are left out.
 
-Conjugate gradients are preconditioned by the diagonal blocks (block Jacobi), the tied and the
-background by theirs (Saad 2003, Iterative Methods for Sparse Linear Systems, algorithm 9.1).
-The order of all sums depends on the group alone.
+Conjugate gradients are preconditioned by the blocks of clusters, in which all links between
+their spots are kept, and by Z (Saad 2003, Iterative Methods for Sparse Linear Systems, algorithm
+9.1). The order of all sums depends on the group alone.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._compile import device, kernel
+from .cholesky import factorise, substitute
 
-_TINY = 1e-290
-
-
-@device
-def factorise(a, size):
-    """Cholesky factor in the lower triangle of ``a``, in place; False if it is not positive."""
-    sound = True
-    for i in range(size):
-        for j in range(i + 1):
-            part = a[i, j]
-            for k in range(j):
-                part -= a[i, k] * a[j, k]
-            if i > j:
-                a[i, j] = part / a[j, j]
-            elif part > 1e-14 * abs(a[i, i]) and part > _TINY:
-                a[i, i] = np.sqrt(part)
-            else:
-                sound = False
-                a[i, i] = np.sqrt(abs(a[i, i])) + 1.0
-    return sound
+LEAST_DAMPING, MOST_DAMPING = 1e-10, 1e10
 
 
 @device
-def substitute(a, size, x):
-    """Solve in place, given ``factorise``'s result."""
-    for i in range(size):
-        part = x[i]
-        for k in range(i):
-            part -= a[i, k] * x[k]
-        x[i] = part / a[i, i]
-    for i in range(size - 1, -1, -1):
-        part = x[i]
-        for k in range(i + 1, size):
-            part -= a[k, i] * x[k]
-        x[i] = part / a[i, i]
+def _fill_cluster(a, size, low, high, system, pairs, links, damping, diagonal):
+    """The lower triangle of the block of spots low <= i < high, parameters that rest left out."""
+    for i in range(low, high):
+        at = (i - low) * size
+        for p in range(size):
+            free = system.free[i, p]
+            for b in range(at):
+                a[at + p, b] = 0.0
+            for q in range(p):
+                a[at + p, at + q] = diagonal[i, p, q] if free and system.free[i, q] else 0.0
+            a[at + p, at + p] = diagonal[i, p, p] + damping * system.scale[i, p] if free else 1.0
+        for link in range(links.starts[i], links.starts[i + 1]):
+            j, b = links.others[link], links.places[link]
+            if j < low or j >= i:
+                continue
+            to = (j - low) * size
+            for p in range(size):
+                for q in range(size):
+                    value = pairs[b, p, q] if b >= 0 else pairs[~b, q, p]
+                    both = system.free[i, p] and system.free[j, q]
+                    a[at + p, to + q] = value if both else 0.0
 
 
-@device
-def _unite(v, tied, low, high) -> None:
-    """Give every spot of the group the sum over the group of what is tied."""
-    for p in range(v.shape[1]):
-        if tied[p]:
-            part = 0.0
+@kernel
+def factorise_clusters(
+    clusters, members, links, pairs, gauss_newton, curvature, newton, system, factors
+):
+    """Factors of the blocks of these clusters, and the diagonal blocks that they are made of.
+
+    A cluster takes part with its second derivatives (``newton``, (k,)) where the block is
+    positive with them; that is written to ``system.diagonal``. Damping grows where a block
+    is not positive without.
+    """
+    size = gauss_newton.shape[1]
+    for s in range(clusters.size):
+        c = clusters[s]
+        low, high = members.cluster_spots[c], members.cluster_spots[c + 1]
+        whole = (high - low) * size
+        first = factors.starts[c]
+        a = factors.values[first : first + whole * whole].reshape((whole, whole))
+        if newton[c]:
             for i in range(low, high):
-                part += v[i, p]
-            for i in range(low, high):
-                v[i, p] = part
+                for p in range(size):
+                    for q in range(size):
+                        system.diagonal[i, p, q] = gauss_newton[i, p, q] - curvature[i, p, q]
+            _fill_cluster(
+                a, size, low, high, system, pairs, links, system.damping[c], system.diagonal
+            )
+            if factorise(a, whole):
+                continue
+            newton[c] = False
+        for i in range(low, high):
+            for p in range(size):
+                for q in range(size):
+                    system.diagonal[i, p, q] = gauss_newton[i, p, q]
+        for _ in range(20):
+            _fill_cluster(
+                a, size, low, high, system, pairs, links, system.damping[c], system.diagonal
+            )
+            if factorise(a, whole):
+                break
+            system.damping[c] = min(max(10.0 * system.damping[c], LEAST_DAMPING), MOST_DAMPING)
 
 
 @device
-def _dot(a, b, a_ground, b_ground, tied, g, low, high):
+def _dot(a, b, g, low, high):
     part = 0.0
     for i in range(low, high):
-        for p in range(a.shape[1]):
-            if i == low or not tied[p]:
-                part += a[i, p] * b[i, p]
-    for t in range(a_ground.shape[1]):
-        part += a_ground[g, t] * b_ground[g, t]
+        for p in range(a.spots.shape[1]):
+            part += a.spots[i, p] * b.spots[i, p]
+    for t in range(a.common.shape[1]):
+        part += a.common[g, t] * b.common[g, t]
     return part
 
 
 @device
-def _multiply(
-    diagonal, blocks, starts, others, places, border, ground, damping, free, tied, g, low, high,
-    x, x_ground, y, y_ground,
-):  # fmt: skip
+def _multiply(g, members, links, pairs, border, system, x, y):
     """y = A x for one group."""
-    size, terms = x.shape[1], x_ground.shape[1]
+    size, terms = x.spots.shape[1], x.common.shape[1]
     for t in range(terms):
-        y_ground[g, t] = 0.0
+        y.common[g, t] = 0.0
         for u in range(terms):
-            y_ground[g, t] += ground[g, t, u] * x_ground[g, u]
-    for i in range(low, high):
-        for p in range(size):
-            part = damping[i] * diagonal[i, p, p] * x[i, p]
-            for q in range(size):
-                part += diagonal[i, p, q] * x[i, q]
-            for t in range(terms):
-                part += border[i, p, t] * x_ground[g, t]
-                y_ground[g, t] += border[i, p, t] * x[i, p]
-            y[i, p] = part
-        for link in range(starts[i], starts[i + 1]):
-            j, b = others[link], places[link]
-            if b >= 0:
-                for p in range(size):
-                    part = y[i, p]
-                    for q in range(size):
-                        part += blocks[b, p, q] * x[j, q]
-                    y[i, p] = part
-            else:
-                for p in range(size):
-                    part = y[i, p]
-                    for q in range(size):
-                        part += blocks[~b, q, p] * x[j, q]
-                    y[i, p] = part
-        for p in range(size):
-            if not free[i, p]:
-                y[i, p] = 0.0
-    _unite(y, tied, low, high)
+            y.common[g, t] += system.common[g, t, u] * x.common[g, u]
+    for c in range(members.group_clusters[g], members.group_clusters[g + 1]):
+        damping = system.damping[c]
+        for i in range(members.cluster_spots[c], members.cluster_spots[c + 1]):
+            for p in range(size):
+                part = damping * system.scale[i, p] * x.spots[i, p]
+                for q in range(size):
+                    part += system.diagonal[i, p, q] * x.spots[i, q]
+                for t in range(terms):
+                    part += border[i, p, t] * x.common[g, t]
+                    y.common[g, t] += border[i, p, t] * x.spots[i, p]
+                y.spots[i, p] = part
+            for link in range(links.starts[i], links.starts[i + 1]):
+                j, b = links.others[link], links.places[link]
+                if b >= 0:
+                    for p in range(size):
+                        part = y.spots[i, p]
+                        for q in range(size):
+                            part += pairs[b, p, q] * x.spots[j, q]
+                        y.spots[i, p] = part
+                else:
+                    for p in range(size):
+                        part = y.spots[i, p]
+                        for q in range(size):
+                            part += pairs[~b, q, p] * x.spots[j, q]
+                        y.spots[i, p] = part
+            for p in range(size):
+                if not system.free[i, p]:
+                    y.spots[i, p] = 0.0
+    for t in range(terms):
+        if not system.common_free[g, t]:
+            y.common[g, t] = 0.0
 
 
 @device
-def _precondition(factor, ground_factor, sums, free, tied, g, low, high, r, r_ground, z, z_ground):
-    size, terms = r.shape[1], r_ground.shape[1]
-    for i in range(low, high):
-        for p in range(size):
-            z[i, p] = r[i, p] if free[i, p] and not tied[p] else 0.0
-        substitute(factor[i], size, z[i])
-        for p in range(size):
-            if tied[p]:
-                z[i, p] = r[i, p] / sums[g, p] if free[i, p] else 0.0
+def _precondition(g, members, factors, system, r, z):
+    """z = M**-1 r for one group, M the blocks of its clusters and of its common unknowns."""
+    size, terms = r.spots.shape[1], r.common.shape[1]
+    for c in range(members.group_clusters[g], members.group_clusters[g + 1]):
+        low, high = members.cluster_spots[c], members.cluster_spots[c + 1]
+        for i in range(low, high):
+            for p in range(size):
+                z.spots[i, p] = r.spots[i, p] if system.free[i, p] else 0.0
+        whole = (high - low) * size
+        first = factors.starts[c]
+        a = factors.values[first : first + whole * whole].reshape((whole, whole))
+        substitute(a, whole, z.spots[low:high].reshape(whole))
     for t in range(terms):
-        z_ground[g, t] = r_ground[g, t]
-    substitute(ground_factor[g], terms, z_ground[g])
+        z.common[g, t] = r.common[g, t]
+    substitute(factors.common[g], terms, z.common[g])
 
 
 @kernel
 def solve(
-    lows, groups, diagonal, blocks, starts, others, places, border, ground, damping, free, tied,
-    gradient, ground_gradient, tolerance, most, factor, ground_factor, sums,
-    x, x_ground, r, r_ground, z, z_ground, d, d_ground, y, y_ground,
+    groups, members, links, pairs, border, system, factors, right, tolerance, most,
+    x, r, z, d, y, definite,
 ):  # fmt: skip
-    """x = A**-1 gradient for some groups, to ``tolerance`` in the norm of the preconditioner.
+    """x = A**-1 right for some groups, to ``tolerance`` in the norm of the preconditioner.
 
-    Group g is the spots lows[g] <= i < lows[g + 1]; what follows ``tolerance`` is scratch but for
-    x. ``most`` iterations at most.
+    ``most`` iterations at most. ``r``, ``z``, ``d`` and ``y`` are scratch. Where A is found not to
+    be positive, ``definite[g]`` becomes False and x is as good as it was before.
     """
-    size, terms = gradient.shape[1], ground_gradient.shape[1]
+    size, terms = right.spots.shape[1], right.common.shape[1]
     for s in range(groups.size):
         g = groups[s]
-        low, high = lows[g], lows[g + 1]
-        for p in range(size):
-            sums[g, p] = _TINY
+        low, high = members.group_spots[g], members.group_spots[g + 1]
         for i in range(low, high):
             for p in range(size):
-                sums[g, p] += diagonal[i, p, p] * (1.0 + damping[i]) if free[i, p] else 0.0
-                x[i, p] = 0.0
-                r[i, p] = gradient[i, p] if free[i, p] else 0.0
-                keep = free[i, p] and not tied[p]
-                for q in range(p):
-                    both = keep and free[i, q] and not tied[q]
-                    factor[i, p, q] = diagonal[i, p, q] if both else 0.0
-                factor[i, p, p] = diagonal[i, p, p] * (1.0 + damping[i]) if keep else 1.0
-            factorise(factor[i], size)
+                x.spots[i, p] = 0.0
+                r.spots[i, p] = right.spots[i, p] if system.free[i, p] else 0.0
         for t in range(terms):
-            x_ground[g, t] = 0.0
-            r_ground[g, t] = ground_gradient[g, t]
+            free = system.common_free[g, t]
+            x.common[g, t] = 0.0
+            r.common[g, t] = right.common[g, t] if free else 0.0
             for u in range(terms):
-                ground_factor[g, t, u] = ground[g, t, u]
-        factorise(ground_factor[g], terms)
-        _unite(r, tied, low, high)
-        _precondition(
-            factor, ground_factor, sums, free, tied, g, low, high, r, r_ground, z, z_ground
-        )
+                both = free and system.common_free[g, u]
+                value = system.common[g, t, u] if both else 0.0
+                factors.common[g, t, u] = value if free or t != u else 1.0
+        factorise(factors.common[g], terms)
+        _precondition(g, members, factors, system, r, z)
         for i in range(low, high):
             for p in range(size):
-                d[i, p] = z[i, p]
+                d.spots[i, p] = z.spots[i, p]
         for t in range(terms):
-            d_ground[g, t] = z_ground[g, t]
-        old = _dot(r, z, r_ground, z_ground, tied, g, low, high)
+            d.common[g, t] = z.common[g, t]
+        old = _dot(r, z, g, low, high)
         target = tolerance * tolerance * old
         for _ in range(most):
             if not old > target:
                 break
-            _multiply(
-                diagonal, blocks, starts, others, places, border, ground, damping, free, tied,
-                g, low, high, d, d_ground, y, y_ground,
-            )  # fmt: skip
-            curve = _dot(d, y, d_ground, y_ground, tied, g, low, high)
+            _multiply(g, members, links, pairs, border, system, d, y)
+            curve = _dot(d, y, g, low, high)
             if not curve > 0.0:
+                definite[g] = False
                 break
             step = old / curve
             for i in range(low, high):
                 for p in range(size):
-                    x[i, p] += step * d[i, p]
-                    r[i, p] -= step * y[i, p]
+                    x.spots[i, p] += step * d.spots[i, p]
+                    r.spots[i, p] -= step * y.spots[i, p]
             for t in range(terms):
-                x_ground[g, t] += step * d_ground[g, t]
-                r_ground[g, t] -= step * y_ground[g, t]
-            _precondition(
-                factor, ground_factor, sums, free, tied, g, low, high, r, r_ground, z, z_ground
-            )
-            new = _dot(r, z, r_ground, z_ground, tied, g, low, high)
+                x.common[g, t] += step * d.common[g, t]
+                r.common[g, t] -= step * y.common[g, t]
+            _precondition(g, members, factors, system, r, z)
+            new = _dot(r, z, g, low, high)
             ratio = new / old
             old = new
             for i in range(low, high):
                 for p in range(size):
-                    d[i, p] = z[i, p] + ratio * d[i, p]
+                    d.spots[i, p] = z.spots[i, p] + ratio * d.spots[i, p]
             for t in range(terms):
-                d_ground[g, t] = z_ground[g, t] + ratio * d_ground[g, t]
+                d.common[g, t] = z.common[g, t] + ratio * d.common[g, t]
 
 
 @kernel
-def invert_local(
-    low, high, diagonal, blocks, starts, others, places, free, most, matrix, members, out, sound
-):
-    """Block (p, p) of spot i of the inverse, from the system of i and ``most`` others at most.
+def multiply_clusters(clusters, members, links, pairs, diagonal, damping, scale, x, products):
+    """For clusters, x'Hx and x'Dx of their own blocks: (k, 2); D is damping times scale."""
+    size = x.shape[1]
+    for s in range(clusters.size):
+        c = clusters[s]
+        low, high = members.cluster_spots[c], members.cluster_spots[c + 1]
+        whole, damped = 0.0, 0.0
+        for i in range(low, high):
+            for p in range(size):
+                part = 0.0
+                for q in range(size):
+                    part += diagonal[i, p, q] * x[i, q]
+                whole += x[i, p] * part
+                damped += damping[c] * scale[i, p] * x[i, p] * x[i, p]
+            for link in range(links.starts[i], links.starts[i + 1]):
+                j, b = links.others[link], links.places[link]
+                if j < low or j >= i:
+                    continue
+                for p in range(size):
+                    part = 0.0
+                    for q in range(size):
+                        part += (pairs[b, p, q] if b >= 0 else pairs[~b, q, p]) * x[j, q]
+                    whole += 2.0 * x[i, p] * part
+        products[c, 0], products[c, 1] = whole, damped
 
-    These are linked to i, or to those that are; spots further off are taken as known.
-    """
+
+@kernel
+def share_columns(low, high, links, pairs, diagonal, member, shared, terms, border):
+    """Columns from ``terms`` on of the border: between spots and parameters that members share."""
     size = diagonal.shape[1]
     for i in range(low, high):
-        count, turn, around = 0, 0, i
-        while count < most and turn <= count:  # those linked to i, then those linked to them
-            for link in range(starts[around], starts[around + 1]):
-                j = others[link]
-                new = j != i
-                for c in range(count):
-                    new = new and members[c] != j
-                if new and count < most:
-                    members[count] = j
-                    count += 1
-            around = members[turn]
-            turn += 1
-        members[count] = i
-        edge = count * size
-        whole = edge + size
-        for a in range(whole):
-            for b in range(a + 1):
-                matrix[a, b] = 0.0
-        for a in range(count + 1):
-            j, at = members[a], a * size
+        for k in range(shared.size):
+            q = shared[k]
             for p in range(size):
-                for q in range(p + 1):
-                    both = free[j, p] and free[j, q]
-                    matrix[at + p, at + q] = diagonal[j, p, q] if both else 0.0
-                if not free[j, p]:
-                    matrix[at + p, at + p] = 1.0
-            for link in range(starts[j], starts[j + 1]):
-                h, b = others[link], places[link]
-                for c in range(a):
-                    if members[c] != h:
-                        continue
-                    for p in range(size):
-                        for q in range(size):
-                            value = blocks[b, p, q] if b >= 0 else blocks[~b, q, p]
-                            both = free[j, p] and free[h, q]
-                            matrix[at + p, c * size + q] = value if both else 0.0
-        sound[i] = factorise(matrix, whole)
-        for a in range(size):  # the inverse of the trailing factor, column by column
-            for b in range(a, size):
-                part = 1.0 if a == b else 0.0
-                for k in range(a, b):
-                    part -= matrix[edge + b, edge + k] * out[i, k, a]
-                out[i, b, a] = part / matrix[edge + b, edge + b]
-        for a in range(size):
-            for b in range(a + 1):
-                part = 0.0
-                for k in range(a, size):
-                    part += out[i, k, a] * out[i, k, b]
-                out[i, b, a] = part
-        for a in range(size):
-            for b in range(a):
-                out[i, a, b] = out[i, b, a]
+                border[i, p, terms + k] = diagonal[i, p, q] if member[i] else 0.0
+        for link in range(links.starts[i], links.starts[i + 1]):
+            j, b = links.others[link], links.places[link]
+            if not member[j]:
+                continue
+            for k in range(shared.size):
+                q = shared[k]
+                for p in range(size):
+                    value = pairs[b, p, q] if b >= 0 else pairs[~b, q, p]
+                    border[i, p, terms + k] += value

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from .._compile import kernel
+from .._compile import device, kernel
 from ..fit.estimators import ESTIMATORS
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
@@ -37,6 +37,11 @@ from ..simd.masked import lanes_within, load_some, ramp, store_some, total
 from .spot_profiles import LIGHTS
 
 MOST_TERMS = 4  # of the background: 1, x, y, z
+LOSS, PIXELS, TERMS = 0, 1, 2  # columns of ``measure``'s sums
+
+_DATUM, _SECOND, _PHI = 0, 1, 2  # lane rows of ``measure``'s scratch
+_SUMS = _PHI + MOST_TERMS
+MEASURE_ROWS = _SUMS + MOST_TERMS * (MOST_TERMS + 3) // 2
 
 _loss_squares = ESTIMATORS["residual"].terms
 _loss_counts = ESTIMATORS["camera"].terms
@@ -49,15 +54,15 @@ def make_paint(kind: str) -> Callable:
     prepare, values = light.prepare, light.values
 
     @kernel
-    def paint(plain, windows, spots, integrate, ground, model, extent, low, high, table):
+    def paint(lights, spots, known, extent, model, low, high, table):
         stride = table.size // 9
         height, width = extent[1], extent[2]
-        for over in range(2):  # first the ground, then the light on it
+        for over in range(2):  # first the known background, then the light on it
             for s in range(spots.size):
                 i = spots[s]
-                first, count = box_of(windows, i)
+                first, count = box_of(lights.windows, i)
                 if over:
-                    prepare(table, stride, plain, i, first, count, integrate)
+                    prepare(table, stride, lights.plain, i, first, count, lights.integrate)
                 for z in range(count[0]):
                     row = (first[0] + z) * height + first[1]
                     begin, end = max(low - row, 0), min(high - row, count[1])
@@ -68,10 +73,11 @@ def make_paint(kind: str) -> Callable:
                             if over:
                                 value = load_some(model, at + k, mask)
                                 value = value + values(
-                                    table, stride, plain, i, first, z, y, k, integrate
-                                )
-                            elif ground.size > 1:
-                                value = load_some(ground, at + k, mask)
+                                    table, stride, lights.plain, i, first, z, y, k,
+                                    lights.integrate,
+                                )  # fmt: skip
+                            elif known.size > 1:
+                                value = load_some(known, at + k, mask)
                             else:
                                 value = broadcast(0.0)
                             store_some(model, at + k, value, mask)
@@ -79,70 +85,178 @@ def make_paint(kind: str) -> Callable:
     return paint
 
 
+@device
+def put_phi(m, row, count, scale, z, y, x):
+    """The terms 1, x, y and z of the background at pixels along x, to lane rows."""
+    store(m, row, broadcast(1.0))
+    if count > 1:
+        store(m, row + 1, (ramp(float(x)) - scale[2]) * scale[5])
+        store(m, row + 2, broadcast((float(y) - scale[1]) * scale[4]))
+        store(m, row + 3, broadcast((float(z) - scale[0]) * scale[3]))
+
+
+@device
+def _judge(m, d, v, counts, value):
+    """Weight, weighted residual and loss of pixels; the data go to lane rows."""
+    store(m, _DATUM, maximum(d + v, 0.0) if counts else d)
+    store(m, _SECOND, v)
+    if counts:
+        return _loss_counts(m, _DATUM, 1, 0, value)
+    return _loss_squares(m, _DATUM, 1, 0, value)
+
+
 @kernel
-def measure(
-    boxes, spots, owner, own, counts, data, second, model, extent, scale, coefficients,
-    groups, residual, weight, sums, m,
-):  # fmt: skip
+def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
     """Residuals and weights of pixels at the model, and their sums over each spot's pixels.
 
     With ``own`` over the pixels that a spot owns, whose residual and weight are written: sums[i]
-    holds the loss, the pixels, then for the terms of the background the sums of r phi and the
+    holds ``LOSS``, ``PIXELS``, then for the terms of the background the sums of r phi and the
     packed ones of w phi phi. Without it over all that exist in its box, of the first two alone.
     """
-    height, width = extent[1], extent[2]
-    terms = coefficients.shape[1]
+    height, width = pixels.extent[1], pixels.extent[2]
+    terms = ground.terms.shape[1]
+    second = pixels.second
     for s in range(spots.size):
         i = spots[s]
         first, count = box_of(boxes, i)
         loss = broadcast(0.0)
         number = broadcast(0.0)
         for e in range(MOST_TERMS * (MOST_TERMS + 3) // 2):
-            store(m, 8 + e, broadcast(0.0))
+            store(m, _SUMS + e, broadcast(0.0))
         for z in range(count[0]):
             for y in range(count[1]):
                 at = ((first[0] + z) * height + first[1] + y) * width + first[2]
                 for k in range(0, count[2], WIDTH):
                     mask = lanes_within(0.0, 0, count[2] - k)
-                    who = load_some(owner, at + k, mask)
+                    who = load_some(pixels.owner, at + k, mask)
                     mask = mask & (who == float(i)) if own else mask & (who >= 0.0)
-                    store(m, 4, broadcast(1.0))
-                    if terms > 1:
-                        x = ramp(float(first[2] + k))
-                        store(m, 5, (x - scale[2]) * scale[5])
-                        store(m, 6, broadcast((float(first[1] + y) - scale[1]) * scale[4]))
-                        store(m, 7, broadcast((float(first[0] + z) - scale[0]) * scale[3]))
-                    value = load_some(model, at + k, mask)
+                    put_phi(m, _PHI, terms, ground.scale, first[0] + z, first[1] + y, first[2] + k)
+                    value = load_some(fitted.model, at + k, mask)
                     for b in range(terms):
-                        value = value + load(m, 4 + b) * coefficients[groups[i], b]
-                    d = load_some(data, at + k, mask)
+                        value = value + load(m, _PHI + b) * ground.terms[ground.groups[i], b]
+                    d = load_some(pixels.data, at + k, mask)
                     v = load_some(second, at + k, mask) if second.size > 1 else broadcast(second[0])
-                    if counts:
-                        store(m, 0, maximum(d + v, 0.0))
-                        store(m, 1, v)
-                        w, r, part = _loss_counts(m, 0, 1, 0, value)
-                    else:
-                        store(m, 0, d)
-                        store(m, 1, v)
-                        w, r, part = _loss_squares(m, 0, 1, 0, value)
+                    w, r, part = _judge(m, d, v, counts, value)
                     loss = loss + select(mask, part, 0.0)
                     number = number + select(mask, broadcast(1.0), 0.0)
                     if not own:
                         continue
-                    store_some(residual, at + k, r, mask)
-                    store_some(weight, at + k, w, mask)
+                    store_some(fitted.residual, at + k, r, mask)
+                    store_some(fitted.weight, at + k, w, mask)
                     r = select(mask, r, 0.0)
                     w = select(mask, w, 0.0)
-                    e = 8 + terms
+                    e = _SUMS + terms
                     for b in range(terms):
-                        phi = load(m, 4 + b)
-                        store(m, 8 + b, load(m, 8 + b) + r * phi)
+                        phi = load(m, _PHI + b)
+                        store(m, _SUMS + b, load(m, _SUMS + b) + r * phi)
                         weighted = w * phi
                         for c in range(b + 1):
-                            store(m, e, load(m, e) + weighted * load(m, 4 + c))
+                            store(m, e, load(m, e) + weighted * load(m, _PHI + c))
                             e += 1
-        sums[i, 0] = total(loss)
-        sums[i, 1] = total(number)
+        sums[i, LOSS] = total(loss)
+        sums[i, PIXELS] = total(number)
         if own:
             for e in range(terms * (terms + 3) // 2):
-                sums[i, 2 + e] = total(load(m, 8 + e))
+                sums[i, TERMS + e] = total(load(m, _SUMS + e))
+
+
+@kernel
+def bend(boxes, spots, owner, extent, plus, model, minus, weight, factor, out):
+    """w (plus - 2 model + minus) factor of the pixels that some spots own."""
+    height, width = extent[1], extent[2]
+    for s in range(spots.size):
+        i = spots[s]
+        first, count = box_of(boxes, i)
+        for z in range(count[0]):
+            for y in range(count[1]):
+                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
+                for x in range(at, at + count[2]):
+                    if owner[x] == i:
+                        both = (plus[x] - model[x]) + (minus[x] - model[x])
+                        out[x] = weight[x] * both * factor
+
+
+@cache
+def make_gain(kind: str) -> Callable:
+    """The kernel that tells what each cluster's own move is worth.
+
+    The move led to ``after``, and the model is that of all moves. A cluster's gain is by how much
+    the loss would be larger had it stayed at ``before`` while all others moved.
+    """
+    light = LIGHTS[kind]
+    prepare, values = light.prepare, light.values
+
+    @device
+    def add(box, corner, reach, lights, i, sign, table):
+        stride = table.size // 9
+        first, count = box_of(lights.windows, i)
+        prepare(table, stride, lights.plain, i, first, count, lights.integrate)
+        for z in range(count[0]):
+            for y in range(count[1]):
+                at = (first[0] + z - corner[0]) * reach[1] + first[1] + y - corner[1]
+                at = at * reach[2] + first[2] - corner[2]
+                for k in range(0, count[2], WIDTH):
+                    mask = lanes_within(0.0, 0, count[2] - k)
+                    value = values(table, stride, lights.plain, i, first, z, y, k, lights.integrate)
+                    store_some(box, at + k, load_some(box, at + k, mask) + value * sign, mask)
+
+    @kernel
+    def gain(
+        clusters, cluster_spots, cluster_boxes, before, after, counts, pixels, model, ground,
+        gains, box, table, m,
+    ):  # fmt: skip
+        height, width = pixels.extent[1], pixels.extent[2]
+        terms = ground.terms.shape[1]
+        second = pixels.second
+        for s in range(clusters.size):
+            c = clusters[s]
+            corner, reach = box_of(cluster_boxes, c)
+            box[: reach[0] * reach[1] * reach[2]] = 0.0
+            low, high = cluster_spots[c], cluster_spots[c + 1]
+            for i in range(low, high):
+                add(box, corner, reach, after, i, 1.0, table)
+                add(box, corner, reach, before, i, -1.0, table)
+            group = ground.groups[low]
+            more = broadcast(0.0)
+            for z in range(reach[0]):
+                for y in range(reach[1]):
+                    inner = (z * reach[1] + y) * reach[2]
+                    at = ((corner[0] + z) * height + corner[1] + y) * width + corner[2]
+                    for k in range(0, reach[2], WIDTH):
+                        mask = lanes_within(0.0, 0, reach[2] - k)
+                        mask = mask & (load_some(pixels.owner, at + k, mask) >= 0.0)
+                        put_phi(
+                            m, _PHI, terms, ground.scale, corner[0] + z, corner[1] + y,
+                            corner[2] + k,
+                        )  # fmt: skip
+                        value = load_some(model, at + k, mask)
+                        for b in range(terms):
+                            value = value + load(m, _PHI + b) * ground.terms[group, b]
+                        d = load_some(pixels.data, at + k, mask)
+                        v = broadcast(second[0])
+                        if second.size > 1:
+                            v = load_some(second, at + k, mask)
+                        _, _, now = _judge(m, d, v, counts, value)
+                        value = value - load_some(box, inner + k, mask)
+                        _, _, then = _judge(m, d, v, counts, value)
+                        more = more + select(mask, then - now, 0.0)
+            gains[c] = total(more)
+
+    return gain
+
+
+@kernel
+def keep(boxes, spots, owner, extent, trial, fitted):
+    """Copy what a trial says of the pixels that some spots own."""
+    height, width = extent[1], extent[2]
+    for s in range(spots.size):
+        i = spots[s]
+        first, count = box_of(boxes, i)
+        for z in range(count[0]):
+            for y in range(count[1]):
+                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
+                for x in range(at, at + count[2]):
+                    if owner[x] == i:
+                        fitted.model[x] = trial.model[x]
+                        fitted.residual[x] = trial.residual[x]
+                        fitted.weight[x] = trial.weight[x]

@@ -10,9 +10,9 @@ from ..numeric.contraction import CROSS, DENSE, contract
 from ..numeric.packed_cholesky import packed_size
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
-from ..simd.lanes import broadcast, load, store
-from ..simd.masked import lanes_within, load_some, ramp, total
-from .image import MOST_TERMS
+from ..simd.lanes import load, store
+from ..simd.masked import lanes_within, load_some, total
+from .image import MOST_TERMS, put_phi
 from .spot_profiles import LIGHTS
 
 BATCH = 32  # registers of pixels whose columns are in memory at a time
@@ -33,15 +33,6 @@ def make_normal(kind: str) -> Callable:
     size, prepare, derive = light.columns, light.prepare, light.derive
     triangle = packed_size(size)
     own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1
-
-    @device
-    def background(m, row, terms, scale, z, y, x):
-        """1, x, y and z of pixels, within -1 and 1 over the image."""
-        store(m, row, broadcast(1.0))
-        if terms > 1:
-            store(m, row + 1, (ramp(float(x)) - scale[2]) * scale[5])
-            store(m, row + 2, broadcast((float(y) - scale[1]) * scale[4]))
-            store(m, row + 3, broadcast((float(z) - scale[0]) * scale[3]))
 
     @device
     def shrink(sums, at, lever, i, j, out):
@@ -66,9 +57,10 @@ def make_normal(kind: str) -> Callable:
 
     @kernel
     def normal(
-        plain, lever, windows, spots, integrate, residual, weight, extent, scale, terms,
-        pair_starts, others, gradient, diagonal, border, blocks, m, table, sums,
+        lights, lever, spots, extent, residual, weight, scale, terms, pairs, equations, m, table,
+        sums,
     ):  # fmt: skip
+        plain, windows, integrate = lights.plain, lights.windows, lights.integrate
         stride = table.size // 18
         height, width = extent[1], extent[2]
         second = table[9 * stride :]
@@ -76,9 +68,9 @@ def make_normal(kind: str) -> Callable:
         edge = square + size * size
         for s in range(spots.size):
             i = spots[s]
-            for link in range(pair_starts[i] - 1, pair_starts[i + 1]):
-                alone = link < pair_starts[i]
-                j = i if alone else others[link]
+            for link in range(pairs.starts[i] - 1, pairs.starts[i + 1]):
+                alone = link < pairs.starts[i]
+                j = i if alone else pairs.others[link]
                 first, count = box_of(windows, i)
                 if not alone:
                     other, reach = box_of(windows, j)
@@ -114,9 +106,7 @@ def make_normal(kind: str) -> Callable:
                             derive(m, right, second, stride, plain, j, first, z, y, k, integrate)
                         elif terms > 0:
                             phi = _PHI + r * MOST_TERMS
-                            background(
-                                m, phi, terms, scale, first[0] + z, first[1] + y, first[2] + k
-                            )
+                            put_phi(m, phi, terms, scale, first[0] + z, first[1] + y, first[2] + k)
                     if alone:
                         contract(m, _SUM, _LEFT, size + 1, _RIGHT, size, rows, own)
                         add_up(m, sums, 0, triangle + size)
@@ -127,21 +117,22 @@ def make_normal(kind: str) -> Callable:
                         contract(m, _SUM, _LEFT, size + 1, _RIGHT, size, rows, pair)
                         add_up(m, sums, square, size * size)
                 if not alone:
-                    shrink(sums, square, lever, i, j, blocks[link])
+                    shrink(sums, square, lever, i, j, equations.pairs[link])
                     continue
                 for a in range(size):
                     for b in range(size):
                         high, low = max(a, b), min(a, b)
                         sums[square + size * a + b] = sums[high * (high + 1) // 2 + low]
-                shrink(sums, square, lever, i, i, diagonal[i])
+                shrink(sums, square, lever, i, i, equations.diagonal[i])
                 at = i if lever.shape[0] > 1 else 0
                 for p in range(lever.shape[1]):
-                    gradient[i, p] = 0.0
+                    equations.gradient[i, p] = 0.0
                     for b in range(terms):
-                        border[i, p, b] = 0.0
+                        equations.border[i, p, b] = 0.0
                     for a in range(size):
-                        gradient[i, p] += lever[at, p, a] * sums[triangle + a]
+                        equations.gradient[i, p] += lever[at, p, a] * sums[triangle + a]
                         for b in range(terms):
-                            border[i, p, b] += lever[at, p, a] * sums[edge + b * size + a]
+                            part = lever[at, p, a] * sums[edge + b * size + a]
+                            equations.border[i, p, b] += part
 
     return normal

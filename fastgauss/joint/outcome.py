@@ -1,0 +1,73 @@
+"""Parameters, errors and statuses of a joint solution, spot by spot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..fit.options import Options
+from ..kernels.joint.image import LOSS, PIXELS
+from ..kernels.status import (
+    AT_BOUND,
+    CONVERGED,
+    MAX_ITERATIONS,
+    NOT_FINITE,
+    NOT_SHARED,
+    SINGULAR,
+    TOO_FEW_PIXELS,
+)
+from ..results.rows import Rows
+from .covariances import covariances
+from .solver import Progress, Solver
+
+_FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
+_NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
+
+
+def build_rows(
+    solver: Solver, progress: Progress, chosen: Options, offsets: np.ndarray,
+    background_at: np.ndarray,
+) -> Rows:  # fmt: skip
+    """The rows of a result, sorted as the fit; ``background_at`` (n, t) are its terms at spots."""
+    state, image = progress.state, solver.image
+    n, every = len(state.u), np.arange(len(state.u))
+    group_of = solver.crowd.group_of
+    matrices, sound = covariances(solver, state, background_at)
+    if chosen.covariance == "residual":
+        freedom = solver.freedom(state.u)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            noise = solver.per_group(state.sums[:, LOSS]) / np.where(freedom > 0, freedom, np.nan)
+        matrices *= noise[group_of, np.newaxis, np.newaxis]
+    reported, matrices = image.coordinates.report(np.column_stack([state.u, offsets]), matrices)
+    around = image.measure(image.fitted, state.ground, every, own=False)
+    lower, upper, _ = solver.limits
+    own = lower < upper
+    own[np.ix_(solver.shared.member, solver.shared.columns)] = False
+    status = _statuses(solver, progress)
+    with np.errstate(invalid="ignore"):
+        error = np.sqrt(matrices[:, 0, 0])
+        height, level = np.abs(reported[:, 0]), np.abs(reported[:, -1])
+        sound &= (height > _NO_SPOT * error) & (height > _FLAT * level)
+    status[~sound & (lower < upper).any(axis=1)] = SINGULAR
+    lost = ~np.isfinite(solver.per_group(state.sums[:, LOSS]))[group_of]
+    status[lost] = NOT_FINITE
+    few = around[:, PIXELS] < own.sum(axis=1) + 1
+    status[few] = TOO_FEW_PIXELS
+    reported[few | lost] = np.nan
+    matrices[~sound | few | lost] = np.nan
+    i, j = np.tril_indices(chosen.model.size)
+    pixels = around[:, PIXELS].astype(np.int32)
+    return Rows(
+        reported, matrices[:, i, j], around[:, LOSS], status.astype(np.int32),
+        np.zeros(n, np.int32), pixels, pixels,
+    )  # fmt: skip
+
+
+def _statuses(solver: Solver, progress: Progress) -> np.ndarray:
+    """How the fit of each spot ended, where its parameters are determined."""
+    lower, upper, _ = solver.limits
+    u = progress.state.u
+    edge = (((u <= lower) | (u >= upper)) & (lower < upper)).any(axis=1)
+    status = np.where(progress.settled, np.where(edge, AT_BOUND, CONVERGED), MAX_ITERATIONS)
+    if len(solver.shared.columns):
+        status[~solver.shared.member & progress.settled] = NOT_SHARED
+    return status

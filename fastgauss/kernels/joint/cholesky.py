@@ -1,0 +1,50 @@
+"""Cholesky factors of small dense matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._compile import device
+
+_TINY = 1e-290
+_LEAST_PIVOT = 1e-13  # relative to the diagonal entry, of a matrix that is positive
+
+
+@device
+def is_pivot(part, entry):
+    """Whether a pivot is positive beside rounding of the diagonal entry that it is left of."""
+    return part > _LEAST_PIVOT * abs(entry) and part > _TINY
+
+
+@device
+def factorise(a, size):
+    """Cholesky factor in the lower triangle of ``a``, in place; False if it is not positive."""
+    sound = True
+    for i in range(size):
+        for j in range(i + 1):
+            part = a[i, j]
+            for k in range(j):
+                part -= a[i, k] * a[j, k]
+            if i > j:
+                a[i, j] = part / a[j, j]
+            elif is_pivot(part, a[i, i]):
+                a[i, i] = np.sqrt(part)
+            else:
+                sound = False
+                a[i, i] = np.sqrt(abs(a[i, i])) + 1.0
+    return sound
+
+
+@device
+def substitute(a, size, x):
+    """Solve in place, given ``factorise``'s result."""
+    for i in range(size):
+        part = x[i]
+        for k in range(i):
+            part -= a[i, k] * x[k]
+        x[i] = part / a[i, i]
+    for i in range(size - 1, -1, -1):
+        part = x[i]
+        for k in range(i + 1, size):
+            part -= a[k, i] * x[k]
+        x[i] = part / a[i, i]

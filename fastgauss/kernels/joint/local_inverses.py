@@ -1,0 +1,96 @@
+"""Blocks of the inverse of a sparse symmetric matrix, from a spot and the few around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._compile import device, kernel
+from .cholesky import is_pivot
+
+
+@device
+def _factorise_last(a, edge, whole):
+    """Cholesky factor in place; False if a pivot from ``edge`` on is not positive.
+
+    A parameter before whose pivot is not positive is taken as known: an infinite pivot.
+    """
+    sound = True
+    for i in range(whole):
+        for j in range(i + 1):
+            part = a[i, j]
+            for k in range(j):
+                part -= a[i, k] * a[j, k]
+            if i > j:
+                a[i, j] = part / a[j, j]
+            elif is_pivot(part, a[i, i]):
+                a[i, i] = np.sqrt(part)
+            elif i < edge:
+                a[i, i] = np.inf
+            else:
+                sound = False
+                a[i, i] = np.sqrt(abs(a[i, i])) + 1.0
+    return sound
+
+
+@kernel
+def invert_local(low, high, diagonal, pairs, links, free, most, matrix, members, out, sound):
+    """Block (p, p) of spot i of the inverse, from the system of i and ``most`` others at most.
+
+    These are linked to i, or to those that are; spots further off are taken as known, and so
+    are parameters of the others that the rest does not determine. ``sound`` tells whether
+    the spot's own are determined. ``matrix`` and ``members`` are scratch.
+    """
+    size = diagonal.shape[1]
+    for i in range(low, high):
+        count, turn, around = 0, 0, i
+        while count < most and turn <= count:  # those linked to i, then those linked to them
+            for link in range(links.starts[around], links.starts[around + 1]):
+                j = links.others[link]
+                new = j != i
+                for c in range(count):
+                    new = new and members[c] != j
+                if new and count < most:
+                    members[count] = j
+                    count += 1
+            around = members[turn]
+            turn += 1
+        members[count] = i
+        edge = count * size
+        whole = edge + size
+        for a in range(whole):
+            for b in range(a + 1):
+                matrix[a, b] = 0.0
+        for a in range(count + 1):
+            j, at = members[a], a * size
+            for p in range(size):
+                for q in range(p + 1):
+                    both = free[j, p] and free[j, q]
+                    matrix[at + p, at + q] = diagonal[j, p, q] if both else 0.0
+                if not free[j, p]:
+                    matrix[at + p, at + p] = 1.0
+            for link in range(links.starts[j], links.starts[j + 1]):
+                h, b = links.others[link], links.places[link]
+                for c in range(a):
+                    if members[c] != h:
+                        continue
+                    for p in range(size):
+                        for q in range(size):
+                            value = pairs[b, p, q] if b >= 0 else pairs[~b, q, p]
+                            both = free[j, p] and free[h, q]
+                            matrix[at + p, c * size + q] = value if both else 0.0
+        sound[i] = _factorise_last(matrix, edge, whole)
+        for a in range(size):  # the inverse of the trailing factor, column by column
+            for b in range(a, size):
+                part = 1.0 if a == b else 0.0
+                for k in range(a, b):
+                    part -= matrix[edge + b, edge + k] * out[i, k, a]
+                out[i, b, a] = part / matrix[edge + b, edge + b]
+        for a in range(size):
+            for b in range(a + 1):
+                part = 0.0
+                for k in range(a, size):
+                    part += out[i, k, a] * out[i, k, b]
+                out[i, b, a] = part
+        for a in range(size):
+            for b in range(a):
+                out[i, a, b] = out[i, b, a]
