@@ -11,12 +11,13 @@ from ..base import check
 from ..base.progress import Progress
 from ..find.detection import find_spots
 from ..find.options import check_search
-from ..fit.pixel_maps import pixel_mask
+from ..fit.pixel_maps import pixel_map, pixel_mask
 from ..fit.saturation import without_saturated
 from ..fit.windowed import fit_each
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
+from .noise_scaling import in_units_of_noise
 
 
 def fit_spots(
@@ -115,10 +116,13 @@ def fit_spots(
     its noise, and fitted together with the others. A spot is dropped if its amplitude is below 4
     standard errors, or if a stronger spot is within half a sigma. The rounds end, at the latest
     after 20, when the residual shows no spot except those that were dropped twice at the same
-    place. A fit with all options follows. Between rounds free widths are held: first at the widths
-    of isolated spots, or at `sigma` if there are none. With `positions` no spots are added. The
-    cost is that of three to six calls of `fit_joint`; a round fits only the spots near a change
-    again.
+    place. A fit with all options follows. Between rounds free widths are held: most at the common
+    width, that of isolated spots, or `sigma` if there are none; a spot that is wider is taken as
+    two of the common width if two leave less in its box, and else held at its own width. With
+    `positions` no spots are added. The cost is that of three to six calls of `fit_joint`; a
+    round fits only the spots near a change again.
+
+    Where spots are searched for, `weights`, `variance` and `mask` tell the noise of each pixel.
 
     Examples
     --------
@@ -154,7 +158,27 @@ def fit_spots(
     if background is not None:
         raise ValueError("background must be None without joint=True")
     if positions is None:
-        missing = pixel_mask(mask, picture.shape, None)
-        shown = picture if missing is None else np.where(missing.array[0], np.nan, picture)
-        positions = find_spots(shown, **find)
+        positions = _find(picture, find, fit)
     return fit_each(picture, positions, chosen, sigma=sigmas, polarity=polarity, **fit)
+
+
+def _find(picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any]) -> np.ndarray:
+    """Positions of the spots of a picture, with what the fit knows of its pixels."""
+    missing, weights, variance = (
+        None if known is None else known.array[0]
+        for known in (
+            pixel_mask(fit["mask"], picture.shape, None),
+            pixel_map("weights", fit["weights"], picture.shape, None),
+            pixel_map("variance", fit["variance"], picture.shape, None),
+        )
+    )
+    if weights is not None:
+        missing = weights == 0 if missing is None else missing | (weights == 0)
+    shown = picture if missing is None else np.where(missing, np.nan, picture)
+    if weights is None and variance is None:
+        return find_spots(shown, **find)
+    sigma = np.array(check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
+    scaled, threshold = in_units_of_noise(
+        shown, sigma, weights, variance, find["threshold"], known=False
+    )
+    return find_spots(scaled, **find | {"threshold": threshold})
