@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base import check
 from ..fit.options import Options, options
-from ..joint.arguments import Problem, make_problem, read_picture
+from ..joint.arguments import METHODS, Problem, make_problem, read_picture
 from ..joint.driver import solve
 from ..models.model import Model
 from ..results.fit_result import FitResult
@@ -40,6 +41,7 @@ class SearchFits:
     def __init__(
         self, picture: np.ndarray, model: Model, polarity: Any, fit: dict[str, Any], count: int
     ) -> None:
+        check.choice("method", fit["method"], METHODS)
         maps = {name: fit[name] for name in ("weights", "variance", "mask")}
         asked = {name: fit[name] for name in _SETTINGS}
         chosen = options(
