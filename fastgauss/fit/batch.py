@@ -38,6 +38,7 @@ _LEAST_DATA = 1e-150  # whose squares float64 holds
 _STATUS = 5  # where the statuses stand among a job's arrays
 _EDGE = 8  # and whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of them by the fit kernel
+_COUNTS = {"lsq": False, "mle": True}  # methods whose loss of one pixel the verdicts know
 
 
 class _Work(NamedTuple):
@@ -256,9 +257,11 @@ class Job:
             status, lower, upper, known, places, *extent,
         )  # fmt: skip
         doubtful = np.empty(len(counts), np.bool_)
+        if options.method not in _COUNTS:
+            standing = np.zeros_like(standing)  # no pixel is judged
         kernels.verdicts(
             pixels, second, places, *extent, known, params, packed, objective, freedom, scaled,
-            options.method == "mle", status, standing, lower, upper, work.guides, work.sigmas,
+            _COUNTS.get(options.method, False), status, standing, lower, upper, work.guides, work.sigmas,
             doubtful,
         )  # fmt: skip
         return doubtful

@@ -82,6 +82,8 @@ def _fit(choice: _Choice) -> _Calls:
             rois = np.ascontiguousarray(data[np.newaxis, 6:17, 6:17])  # else it becomes float64
             weights = np.ones(rois.shape) if method == "weighted" else None
             yield partial(fit_rois, rois, model, weights=weights, **options)
+            rois = np.ascontiguousarray(data[np.newaxis, 20:31, 20:31])  # fitted from other starts
+            yield partial(fit_rois, rois, model, weights=weights, **options)
 
 
 def _joint(choice: _Choice) -> _Calls:

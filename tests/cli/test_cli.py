@@ -78,7 +78,7 @@ def test_fit_writes_what_fit_spots_returns(tmp_path, capsys, image, model):
     assert f"wrote {table_file}" in out
     table = load(table_file)
     expected = fg.fit_spots(scene(), model=model).to_dict()
-    assert list(table) == [*expected, "model", "pixel", "absolute"]
+    assert list(table) == [*expected, "at_bound", "model", "pixel", "absolute"]
     np.testing.assert_array_equal(table["x"].astype(float), expected["x"])
     np.testing.assert_array_equal(table["flux"].astype(float), expected["flux"])
     order = np.argsort(table["x"].astype(float))

@@ -152,7 +152,7 @@ def test_two_spots_at_one_place_are_told(method):
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i4", "f4", ">f8", "f8"])
 def test_any_dtype_and_layout_of_image(dtype):
     image, _, start = cluster()
-    image = np.minimum(image, 255).astype(dtype)
+    image = (image * (250.0 / image.max())).astype(dtype)  # one pixel is the largest
     kept = image.copy()
     places = start[:, 2:0:-1]
     expected = fg.fit_joint(image.astype(float), places, max_iter=5)
