@@ -261,8 +261,8 @@ class Job:
             standing = np.zeros_like(standing)  # no pixel is judged
         kernels.verdicts(
             pixels, second, places, *extent, known, params, packed, objective, freedom, scaled,
-            _COUNTS.get(options.method, False), status, standing, lower, upper, work.guides, work.sigmas,
-            doubtful,
+            _COUNTS.get(options.method, False), status, standing, lower, upper, work.guides,
+            work.sigmas, doubtful,
         )  # fmt: skip
         return doubtful
 
