@@ -28,13 +28,12 @@ from ..kernels.status import (
 )
 from ..results.fit_result import FitResult
 from ..results.rows import Rows
-from .chunks import NOTHING, Chunk, load, rows_of
+from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight are fitted side by side
-_LEAST_DATA = 1e-150  # whose squares float64 holds
 _STATUS = 5  # where the statuses stand among a job's arrays
 _EDGE = 8  # and whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of them by the fit kernel
@@ -127,7 +126,7 @@ class Job:
             self._fit_part(chunk._replace(mask=mask), rows, outputs, lost)
         unscaled = outputs[_STATUS] == UNSCALED
         if not rescaled:
-            unscaled |= _vanished(chunk, outputs[1])
+            unscaled |= vanished(chunk, outputs[1])
             self._fit_part(chunk, rows, outputs, np.flatnonzero(unscaled), rescale=True)
             unscaled = outputs[_STATUS] == UNSCALED
         outputs[_STATUS][unscaled] = NOT_FINITE
@@ -365,17 +364,6 @@ def _copy(rows: Iterable[np.ndarray], outputs: Iterable[np.ndarray], at: np.ndar
     for output, part in zip(outputs, rows, strict=True):
         if len(output):
             output[at] = part
-
-
-def _vanished(chunk: Chunk, objective: np.ndarray) -> np.ndarray:
-    """Spots whose squares are all 0 in float64, though the pixels are not."""
-    vanished = objective == 0.0
-    if vanished.any():
-        members = np.flatnonzero(vanished)
-        pixels = chunk.pixels[members].reshape(len(members), -1)
-        size = np.nan_to_num(np.abs(pixels, dtype=np.float64), posinf=0.0).max(axis=1)
-        vanished[members] = (size > 0.0) & (size < _LEAST_DATA)
-    return vanished
 
 
 def _is_better(

@@ -10,6 +10,7 @@ from .units import Unit, data_unit, profile_unit
 
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
 NOTHING = np.zeros((1, 0))
+_LEAST_DATA = 1e-150  # whose squares float64 holds
 
 
 class Chunk(NamedTuple):
@@ -118,3 +119,14 @@ def load(chunk: Chunk, least_squares: bool) -> tuple[np.ndarray, np.ndarray]:
     if missing is not None and missing.any():
         pixels = np.where(missing, np.nan, pixels).astype(np.float64, copy=False)
     return pixels, second
+
+
+def vanished(chunk: Chunk, objective: np.ndarray) -> np.ndarray:
+    """Spots whose squares are all 0 in float64, though the pixels are not."""
+    vanished = objective == 0.0
+    if vanished.any():
+        members = np.flatnonzero(vanished)
+        pixels = chunk.pixels[members].reshape(len(members), -1)
+        size = np.nan_to_num(np.abs(pixels, dtype=np.float64), posinf=0.0).max(axis=1)
+        vanished[members] = (size > 0.0) & (size < _LEAST_DATA)
+    return vanished
