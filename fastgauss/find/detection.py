@@ -52,8 +52,9 @@ def find_spots(
     ----------
     image : array_like (X,), (Y, X) or (Z, Y, X), real
         One profile, image or volume, of any dtype, byte order and strides. NaN, infinity and values
-        farther than 1e30 from the median are missing pixels, and so are the masked pixels of masked
-        arrays and of astropy's NDData.
+        farther than 1e30 from the median are missing pixels (or 1e30 times the usual deviation from
+        it, where that is above 1e25), and so are the masked pixels of masked arrays and of
+        astropy's NDData.
     sigma : float or sequence of D floats, default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times this width are found too, with a weaker response.
@@ -177,7 +178,7 @@ def find_spots(
             least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
             levels = noise_thresholds(picture, response, widths, least)
         else:
-            levels = np.full((1, 1, 1), threshold)
+            levels = np.full((1, 1, 1), threshold / picture.unit)
         points = find_peaks(picture, response, levels, widths, threads)
         points = points[thin_peaks(points, response.shape, np.array(as_three(distances, 1.0)))]
         axes = np.flatnonzero(widths)

@@ -19,6 +19,7 @@ CHUNK = 1 << 17  # pixels of a task
 _PEDESTAL_SAMPLES = 1 << 14
 _WINDOW = 0.4  # valid part of the Gaussian window that a maximum on a missing pixel needs
 _LARGEST = 1e30  # larger values count as missing, because sums in float32 might overflow
+_UNITS = 1e-25, 1e25  # deviations from the median that float32 holds as they are
 
 
 class Picture(NamedTuple):
@@ -27,6 +28,7 @@ class Picture(NamedTuple):
     volume: np.ndarray
     peaks: np.ndarray  # largest magnitude of each plane
     blocked: np.ndarray | None  # pixels where no spot is reported
+    unit: float = 1.0  # of the values in the volume; a power of two
 
 
 def _as_volume(array: np.ndarray) -> np.ndarray:
@@ -53,14 +55,21 @@ def each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: in
 # -- the image made ready ----------------------------------------------------------------------
 
 
-def _pedestal(volume: np.ndarray) -> float:
-    """Median of a regular sub-sample of the finite values."""
+def _level_and_unit(volume: np.ndarray) -> tuple[float, float]:
+    """Median of a regular sub-sample of the finite values, and a unit that float32 can use."""
     axes = max(1, sum(n > 1 for n in volume.shape))
     step = max(1, math.ceil((volume.size / _PEDESTAL_SAMPLES) ** (1.0 / axes)))
     with np.errstate(over="ignore"):
         sample = volume[::step, ::step, ::step].astype(np.float64)
     finite = sample[np.isfinite(sample)]
-    return float(np.median(finite)) if finite.size else 0.0
+    level = float(np.median(finite)) if finite.size else 0.0
+    away = np.abs(0.5 * finite - 0.5 * level)
+    away = away[away > 0.0]
+    most, usual = (float(away.max()), float(np.median(away))) if away.size else (1.0, 1.0)
+    if most >= _UNITS[0] and usual <= _UNITS[1]:
+        return level, 1.0
+    size = most if most < _UNITS[0] else usual
+    return level, 2.0 ** min(max(round(math.log2(size)), -1000), 1000)
 
 
 def _measure(volume: np.ndarray, threads: int | None) -> np.ndarray:
@@ -83,13 +92,16 @@ def prepare(
     source = _as_volume(image)
     holes = None if mask is None else _as_volume(mask)
     volume = np.empty(source.shape, dtype=np.float32)
-    pedestal = _pedestal(source)
+    level, unit = _level_and_unit(source)
     dtype = np.float32 if image.dtype == np.float32 else np.float64
 
     def cast(start: int, stop: int) -> None:
         block, target = source[start:stop], volume[start:stop]
-        above, below = (pedestal, block) if dark else (block, pedestal)
         with np.errstate(over="ignore", invalid="ignore"):
+            if unit != 1.0:
+                block = np.multiply(block, 1.0 / unit, dtype=np.float64)
+            base = level / unit
+            above, below = (base, block) if dark else (block, base)
             np.subtract(above, below, out=target, dtype=dtype, casting="unsafe")
         if holes is not None:
             np.copyto(target, np.nan, where=holes[start:stop])
@@ -97,9 +109,9 @@ def prepare(
     each_chunk(volume, cast, threads)
     peaks = _measure(volume, threads)
     if np.all(peaks < _LARGEST):
-        return Picture(volume, peaks, None)
+        return Picture(volume, peaks, None, unit)
     blocked = _fill(volume, sigmas, threads)
-    return Picture(volume, _measure(volume, threads), blocked)
+    return Picture(volume, _measure(volume, threads), blocked, unit)
 
 
 def _fill(

@@ -145,7 +145,10 @@ def displacement_field(
             outlier, median = median_test(np.where(known, moves, np.nan))
             guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
             guesses[np.isnan(guesses)] = 0.0
-    noise = out[:, window_columns.RESIDUAL] * (1.0 if both.unit else first.scale**-2)
+    noise = np.maximum(out[:, window_columns.RESIDUAL], 0.0)
+    if not both.unit:
+        with np.errstate(over="ignore"):
+            noise = noise / first.scale / first.scale
     covariance = out[
         :, [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
     ]

@@ -351,6 +351,6 @@ def register(
     if not certain and not significance.related(first, second, (one, two), best.place, searched):
         status = Status.AMBIGUOUS
         covariance = covariance + np.diag([min(reach, 0.5 * n) ** 2 / 3.0 for n in shape[::-1]])
-    noise = sum(measured) / (v1 + v2) if known else sum(measured) / first.scale**2
+    noise = sum(measured) / (v1 + v2) if known else sum(measured) / first.scale / first.scale
     dx, dy = best.place.tolist()
     return Shift(dx, dy, covariance, int(status), correlation, noise, size)

@@ -183,7 +183,7 @@ def _overlap(
     pixels = 0 if math.isnan(row[window_columns.PIXELS]) else int(row[window_columns.PIXELS])
     noise = float(row[window_columns.RESIDUAL])
     if not both.unit:
-        noise /= first.scale**2
+        noise = noise / first.scale / first.scale
     return Shift(
         float(row[window_columns.DX]), float(row[window_columns.DY]), covariance, int(status[0]),
         float(row[window_columns.CORRELATION]), noise, pixels,

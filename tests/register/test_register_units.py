@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import (
     Status,
@@ -225,3 +226,16 @@ def test_peak_of_a_map_of_views_in_other_units():
     other = shift_from_correlation(cross_correlate(A * 1e25 + 1e27, B * 1e-25, boundary="overlap"))
     assert_allclose(other, plain, rtol=0, atol=1e-6)
     assert_allclose(plain, (2.3, -1.7), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_noise_beyond_float64_is_no_error(unit):
+    rng = np.random.default_rng(4)
+    scene = fg.gaussian_filter(rng.normal(size=(40, 42)), 1.5)
+    one, other = scene[2:, 2:] * unit, scene[:-2, :-2] * unit
+    for options in ({}, {"boundary": "wrap"}):
+        shift = align(one, other, **options)
+        assert np.isfinite([shift.dx, shift.dy]).all()
+        assert shift.noise in (0.0, np.inf)
+    field = displacement_field(one, other, 16, 8)
+    assert np.isin(field.noise, (0.0, np.inf)).all()
