@@ -380,7 +380,7 @@ def _is_better(
             (((place - work.guides) / work.sigmas) ** 2).sum(axis=1) <= FAR**2
             for place in (centres, first)
         )
-        good = np.isin(status, (CONVERGED, AT_BOUND, AT_EDGE))
+        good = (status == CONVERGED) | (status == AT_BOUND) | (status == AT_EDGE)
         return known & near & (good & ~was_near | (was_near & lower))
     if work.places.size:
         low, high = work.places.min(axis=1)[:, np.newaxis], work.places.max(axis=1)[:, np.newaxis]
