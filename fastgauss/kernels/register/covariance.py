@@ -315,8 +315,7 @@ def measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch
     )
     kept = part * low_pass.kept + (1.0 - part) * kept_b
     noise = (at.rr - at.r * at.r / sums.w) / (count * kept)
-    if noise < 0.0:  # by rounding, where the images are equal
-        noise = 0.0
+    noise = max(noise, 0.0)  # where images are equal, rounding makes it negative
     size = box.rows * (-(-box.columns // 16) * 16)
     if rules.unit > 0.0:
         scale = rules.unit * change
