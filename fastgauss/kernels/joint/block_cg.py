@@ -71,7 +71,7 @@ def factorise_clusters(
             _fill_cluster(
                 a, size, low, high, system, pairs, links, system.damping[c], system.diagonal
             )
-            if factorise(a, whole):
+            if factorise(a, 0, whole):
                 continue
             newton[c] = False
         for i in range(low, high):
@@ -82,7 +82,7 @@ def factorise_clusters(
             _fill_cluster(
                 a, size, low, high, system, pairs, links, system.damping[c], system.diagonal
             )
-            if factorise(a, whole):
+            if factorise(a, 0, whole):
                 break
             system.damping[c] = min(max(10.0 * system.damping[c], LEAST_DAMPING), MOST_DAMPING)
 
@@ -183,7 +183,7 @@ def solve(
                 both = free and system.common_free[g, u]
                 value = system.common[g, t, u] if both else 0.0
                 factors.common[g, t, u] = value if free or t != u else 1.0
-        factorise(factors.common[g], terms)
+        factorise(factors.common[g], 0, terms)
         _precondition(g, members, factors, system, r, z)
         for i in range(low, high):
             for p in range(size):

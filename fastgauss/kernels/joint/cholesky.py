@@ -17,8 +17,12 @@ def is_pivot(part, entry):
 
 
 @device
-def factorise(a, size):
-    """Cholesky factor in the lower triangle of ``a``, in place; False if it is not positive."""
+def factorise(a, edge, size):
+    """Cholesky factor in the lower triangle of ``a``, in place.
+
+    False if a pivot from ``edge`` on is not positive. A parameter before ``edge`` whose pivot is
+    not positive is taken as known: its pivot is infinite.
+    """
     sound = True
     for i in range(size):
         for j in range(i + 1):
@@ -29,6 +33,8 @@ def factorise(a, size):
                 a[i, j] = part / a[j, j]
             elif is_pivot(part, a[i, i]):
                 a[i, i] = np.sqrt(part)
+            elif i < edge:
+                a[i, i] = np.inf
             else:
                 sound = False
                 a[i, i] = np.sqrt(abs(a[i, i])) + 1.0

@@ -2,34 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from .._compile import device, kernel
-from .cholesky import is_pivot
-
-
-@device
-def _factorise_last(a, edge, whole):
-    """Cholesky factor in place; False if a pivot from ``edge`` on is not positive.
-
-    A parameter before whose pivot is not positive is taken as known: an infinite pivot.
-    """
-    sound = True
-    for i in range(whole):
-        for j in range(i + 1):
-            part = a[i, j]
-            for k in range(j):
-                part -= a[i, k] * a[j, k]
-            if i > j:
-                a[i, j] = part / a[j, j]
-            elif is_pivot(part, a[i, i]):
-                a[i, i] = np.sqrt(part)
-            elif i < edge:
-                a[i, i] = np.inf
-            else:
-                sound = False
-                a[i, i] = np.sqrt(abs(a[i, i])) + 1.0
-    return sound
+from .._compile import kernel
+from .cholesky import factorise
 
 
 @kernel
@@ -78,7 +52,7 @@ def invert_local(low, high, diagonal, pairs, links, free, most, matrix, members,
                             value = pairs[b, p, q] if b >= 0 else pairs[~b, q, p]
                             both = free[j, p] and free[h, q]
                             matrix[at + p, c * size + q] = value if both else 0.0
-        sound[i] = _factorise_last(matrix, edge, whole)
+        sound[i] = factorise(matrix, edge, whole)
         for a in range(size):  # the inverse of the trailing factor, column by column
             for b in range(a, size):
                 part = 1.0 if a == b else 0.0
