@@ -27,7 +27,8 @@ from ..base.thread_pool import available_cores, resolve_threads
 from ..fit.windows import box_sides
 from ..io import files, images, tables
 from ..kernels.fit.estimators import METHODS
-from ..models.model import MODELS, PIXELS
+from ..kernels.models.profiles import PIXELS
+from ..models.model import MODELS
 from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits

@@ -187,7 +187,7 @@ class Job:
         if chunk.guides is not None and chunk.sigmas is not None:
             guides, sigmas = chunk.guides, chunk.sigmas
         return _Work(
-            stages(model.name, ndim, pixel, estimator, bounded, spread),
+            stages(model.kernels, pixel, estimator, bounded, spread),
             pixels,
             second,
             NOTHING if chunk.places is None else rows_of(chunk.places),

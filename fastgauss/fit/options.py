@@ -9,7 +9,8 @@ import numpy as np
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress
 from ..kernels.fit.estimators import METHODS
-from ..models.model import PIXELS, Model
+from ..kernels.models.profiles import PIXELS
+from ..models.model import Model
 
 COVARIANCES = ("auto", "residual", "absolute", "sandwich")
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
-from ..models.model import Model, get_model
+from ..models.model import MODELS, Model, get_model
 from ..results.fit_result import FitResult
 from .batch import Job
 from .chunks import Chunk
@@ -200,7 +200,7 @@ def _refuse_one_roi(stack: np.ndarray, model: Any, coords: Any) -> None:
     if stack.ndim > 2:
         return
     count, points = stack.shape
-    if isinstance(model, str) and model in ("elliptic", "rotated"):
+    if isinstance(model, str) and model in MODELS and not get_model(model, 2).round:
         raise ValueError(
             f"rois of shape {stack.shape} are profiles (n, x), which have no model {model!r}; "
             "one ROI (y, x) is rois[np.newaxis]"

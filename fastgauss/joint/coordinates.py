@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.models.spot_profiles import Light
 from ..models import sigma_matrix
 from ..models.model import Model
 
@@ -28,11 +29,11 @@ class Coordinates(NamedTuple):
         return self.model.size - 1
 
     @property
-    def kind(self) -> str:
-        """The kind of light, as the kernels name it."""
-        if self.model.ndim == 3:
-            return "volume"
-        return "turned" if self.model.turned else "plane"
+    def light(self) -> Light:
+        """How the kernels compute the light of a spot."""
+        light = self.model.kernels.light
+        assert light is not None  # ``options`` has refused other models
+        return light
 
     @property
     def _matrix(self) -> bool:

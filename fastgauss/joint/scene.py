@@ -78,7 +78,7 @@ class JointImage:
     def paint(self, u: np.ndarray, spots: np.ndarray, model: np.ndarray) -> None:
         """The light at these parameters and the known background, where these spots shine."""
         pixels, lights = self.scene.pixels, self._lights(u)
-        kernel = kernels.make_paint(self.coordinates.kind)
+        kernel = kernels.make_paint(self.coordinates.light)
 
         def work(near: np.ndarray, low: int, high: int) -> None:
             table = np.empty(9 * self._table)
@@ -119,7 +119,7 @@ class JointImage:
         """By how much the objective would be larger had a cluster not moved; 0 for others."""
         scene, crowd = self.scene, self.crowd
         old, new, ground = self._lights(before), self._lights(after.u), self._ground(after.ground)
-        kernel = kernels.make_gain(self.coordinates.kind)
+        kernel = kernels.make_gain(self.coordinates.light)
         gains = np.zeros(len(crowd.boxes))
         room = int(crowd.boxes[clusters, 3:].prod(axis=1).max(initial=1)) + WIDTH
 
@@ -156,7 +156,7 @@ class JointImage:
         """Gradients C'r and blocks of these spots, with those of pairs or without."""
         scene, crowd = self.scene, self.crowd
         lights, lever = self._lights(u), self.coordinates.lever(u)
-        kernel = normal_equations.make_normal(self.coordinates.kind)
+        kernel = normal_equations.make_normal(self.coordinates.light)
         of = (
             crowd.pairs if pairs else crowd.pairs._replace(starts=np.zeros_like(crowd.pairs.starts))
         )
@@ -173,7 +173,7 @@ class JointImage:
 
     def curvature(self, u: np.ndarray, spots: np.ndarray, out: np.ndarray) -> None:
         """Sums of the residual times second derivatives (n, p, p) of these spots."""
-        if self.coordinates.kind == "turned":
+        if self.coordinates.model.turned:
             return
         extent = self.scene.pixels.extent
         lights, lever = self._lights(u), self.coordinates.lever(u)

@@ -122,7 +122,7 @@ class Solver:
         """Within the bounds."""
         u = np.minimum(np.maximum(u, self.limits.lower), self.limits.upper)
         coordinates = self.image.coordinates
-        if coordinates.kind == "turned" and not coordinates.direct:
+        if coordinates.model.turned and not coordinates.direct:
             most = 0.98 * np.sqrt(u[:, 3] * u[:, 4])  # the sigma matrix stays positive
             u[:, 5] = np.clip(u[:, 5], -most, most)
         return u

@@ -46,7 +46,7 @@ _NAMES = {
     ),
     "simd.mask_bits": ("lowest_bit", "mask_bits"),
     "simd.masked": ("lanes_within", "load_double", "ramp", "store_double", "total"),
-    "models.factories": ("make_evaluate", "make_image", "make_jacobian"),
+    "fit.point_factories": ("make_evaluate", "make_image", "make_jacobian"),
     "fields.factories": ("make_paint", "make_project"),
     "sums.factories": ("make_deposit", "make_gather", "make_stencil"),
     "fit.factories": ("make_damped_step", "make_normal_equations", "make_roi_fit"),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..kernels.fit.models import MODELS
+from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
 
 _GRID = 81  # values of z among which the starting value is chosen
@@ -46,6 +48,11 @@ class AstigmaticModel(Model):
     array([[1.533, 1.533],
            [2.081, 1.3  ]])
     """
+
+    @property
+    def kernels(self) -> ModelKernels:
+        """The row of astigmatic models in the table of the kernels."""
+        return MODELS["astigmatic"][2]
 
     @property
     def curves(self) -> np.ndarray:

@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from ..base.duck_arrays import foreign, of_points
+from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.points import make_image, make_points
-from .model import PIXELS, Model, get_model
+from ..kernels.models.profiles import PIXELS
+from .model import Model, get_model
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time
 _BUFFER = 4096  # elements of one array that are converted at a time
@@ -55,10 +57,10 @@ def _parameters(params: Any, model: Model) -> np.ndarray:
     return array
 
 
-def _variant(model: Model, pixel: str) -> tuple[int, tuple[int, ...], bool, bool]:
+def _variant(model: Model, pixel: str) -> tuple[ModelKernels, bool]:
     """The arguments of the kernel factories for a model."""
     check.choice("pixel", pixel, PIXELS)
-    return model.ndim, model.sigmas, "theta" in model.names, pixel == "integrate"
+    return model.kernels, pixel == "integrate"
 
 
 def _result(out: Any, shape: tuple[int, ...], *inputs: np.ndarray) -> np.ndarray:

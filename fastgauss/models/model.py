@@ -22,16 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..base import check
+from ..kernels.fit import models as kernels
+from ..kernels.models.model_kernels import ModelKernels
 from . import sigma_matrix
 
-MODELS = ("symmetric", "elliptic", "rotated")
-PIXELS = ("sample", "integrate")
-AXES = ("x", "y", "z")
+MODELS = kernels.NAMES
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Model:
     Attributes
     ----------
     name : str
-        "symmetric", "elliptic" or "rotated".
+        "symmetric", "elliptic" or "rotated"; `astigmatic_model` makes another one.
     ndim : int
         1, 2 or 3.
     names : tuple of str
@@ -60,11 +59,25 @@ class Model:
         """Number of parameters, P."""
         return len(self.names)
 
-    @cached_property
+    @property
+    def kernels(self) -> ModelKernels:
+        """The row of the model in the table of the kernels."""
+        return kernels.MODELS[self.name][self.ndim]
+
+    def check_gaussian(self, what: str) -> None:
+        """Refuse what sums of Gaussians are needed for, if this is no Gaussian."""
+        if not self.kernels.gaussian:
+            raise ValueError(f"model must be a Gaussian for {what}, got {self.name!r}")
+
+    @property
     def sigmas(self) -> tuple[int, ...]:
         """Indices of the widths among the parameters, one for each axis in the order x, y, z."""
-        found = tuple(i for i, name in enumerate(self.names) if name.startswith("sigma"))
-        return found if len(found) == self.ndim else found * self.ndim
+        return self.kernels.widths
+
+    @property
+    def round(self) -> bool:
+        """Whether one width is that of several axes."""
+        return len(self.sigmas) != len(set(self.sigmas))
 
     def widths(self, params: np.ndarray) -> np.ndarray:
         """The sigmas along the axes (x, y, z) of spots, (..., ndim)."""
@@ -142,16 +155,10 @@ class RotatedModel(Model):
 
 def _build() -> dict[tuple[str, int], Model]:
     models = {}
-    for ndim in (1, 2, 3):
-        axes = AXES[:ndim]
-        each = tuple(f"sigma_{axis}" for axis in axes)
-        widths = {"symmetric": ("sigma",), "elliptic": each if ndim > 1 else ("sigma",)}
-        if ndim == 2:
-            widths["rotated"] = (*each, "theta")
-        for name, width in widths.items():
-            kind = RotatedModel if name == "rotated" else Model
-            models[name, ndim] = kind(name, ndim, ("amplitude", *axes, *width, "offset"))
-    models["rotated", 1] = Model("rotated", 1, models["symmetric", 1].names)
+    for name in MODELS:
+        for ndim, row in kernels.MODELS[name].items():
+            kind = RotatedModel if row.angle else Model
+            models[name, ndim] = kind(name, ndim, row.parameters)
     return models
 
 

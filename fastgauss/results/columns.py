@@ -46,8 +46,7 @@ def describe(model: Model, absolute: bool, length: str = "px") -> dict[str, tupl
         known["x"] = (length, "centre, as the given abscissae")
         known["sigma"] = (length, COLUMNS["sigma"][1])
     del known["<parameter>_error"]
-    if model.constants:
-        known["z"] = ("as calibrated", "distance from the focal plane")
+    known.update({name: (unit, text) for name, unit, text in model.kernels.columns})
     known["flux"] = (f"value {length}^{model.ndim}", COLUMNS["flux"][1])
     if absolute:
         known["objective"] = ("", "weighted sum of squared residuals, or deviance")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -180,7 +179,7 @@ class FitResult(Exports):
     def flux(self) -> np.ndarray:
         """Integral of each profile over all space."""
         widths = self.model.widths(self.params).prod(axis=1)
-        return self.params[:, 0] * (2 * math.pi) ** (self.model.ndim / 2) * widths
+        return self.params[:, 0] * self.model.kernels.volume * widths
 
     @property
     def positions(self) -> np.ndarray:

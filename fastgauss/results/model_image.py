@@ -39,6 +39,7 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
     """Add the profiles of the spots to the image, in place."""
     if not len(spots) or not image.size:
         return image
+    spots.model.check_gaussian("an image of the result")
     plain, params = spots.model.plain(spots.params)
     common: dict[str, Any] = {
         "tol": _TOLERANCE,

@@ -22,7 +22,8 @@ from ..base import check
 from ..base.status import Status
 from ..io import tables
 from ..io.npy import read_array
-from ..models.model import PIXELS, Model, find_model, get_model
+from ..kernels.models.profiles import PIXELS
+from ..models.model import Model, find_model, get_model
 from .background import Background
 from .columns import LENGTHS, describe
 from .rows import Rows, roots

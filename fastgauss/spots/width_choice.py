@@ -41,7 +41,7 @@ class Choice(NamedTuple):
 def fit_shapes(fits: SearchFits, centres: np.ndarray, settings: dict[str, Any]) -> FitResult:
     """Each spot fitted alone, with a width for each axis, turned in an image."""
     model = fits.plain
-    if len(model.sigmas) != len(set(model.sigmas)):
+    if model.round:
         model = get_model("rotated" if model.ndim == 2 else "elliptic", model.ndim)
     return fit_each(fits.problem.image, centres, model, **settings)
 

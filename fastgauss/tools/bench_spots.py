@@ -18,6 +18,7 @@ from .bench_types import Timed
 SIGMA = 1.3
 HEIGHT = 50.0  # half the amplitude of the faintest spot: the threshold of all finders
 TOL, MAX_ITER = 1e-4, 20
+_WIDTHS = {"symmetric": [1.3], "elliptic": [1.2, 1.6]}
 Find = Callable[[np.ndarray], np.ndarray]
 
 
@@ -34,9 +35,7 @@ def _spots(count: int, side: int, model: str) -> tuple[np.ndarray, np.ndarray]:
     """ROIs with a spot each in Poisson noise, and starting values with errors up to a fifth."""
     rng = np.random.default_rng(0)
     middle = (side - 1) / 2 + rng.uniform(-0.5, 0.5, (count, 2))
-    widths = np.array([1.2, 1.6] if model == "elliptic" else [1.3]) * rng.uniform(
-        0.9, 1.1, (count, 2 if model == "elliptic" else 1)
-    )
+    widths = np.array(_WIDTHS[model]) * rng.uniform(0.9, 1.1, (count, len(_WIDTHS[model])))
     ends = np.full((count, 1), 200.0), np.full((count, 1), 10.0)
     truth = np.hstack([ends[0], middle, widths, ends[1]])
     a, x, y, *s, b = truth.T[..., None, None]

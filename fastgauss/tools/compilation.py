@@ -34,7 +34,7 @@ from ..kernels.fit.stages import stages
 from ..linear.line_fits import fit_lines, level
 from ..linear.principal_components import pca
 from ..models.evaluation import evaluate, image, jacobian
-from ..models.model import MODELS
+from ..models.model import MODELS, get_model
 from ..spots.image_fits import fit_spots
 from ..sums.binning import bin_statistics, histogram
 from ..sums.healpix import healpix_add
@@ -97,9 +97,8 @@ def _joint(choice: _Choice) -> _Calls:
 
 
 def _evaluate(choice: _Choice) -> _Calls:
-    sizes = {"symmetric": 5, "elliptic": 6, "rotated": 7}
     for model in choice.models or MODELS:
-        params = np.ones(sizes[model])
+        params = np.ones(get_model(model, 2).size)
         for call in (evaluate, jacobian):
             yield partial(call, (_AXIS, _AXIS), params, model)
             yield partial(call, (_AXIS, _AXIS), np.tile(params, (len(_AXIS), 1)), model)
@@ -334,7 +333,7 @@ def share(process: int, processes: int, jobs: Iterable[str], *choice: Any) -> No
 
 def no_fit_is_compiled() -> bool:
     """Whether the cache on disk holds no compiled fit yet, so that the first takes a while."""
-    fit = stages("symmetric", 2, "sample", "plain", False, False).fit
+    fit = stages(get_model("symmetric", 2).kernels, "sample", "plain", False, False).fit
     return not JIT_DISABLED and compile_processes.is_empty(cache_path(fit))
 
 

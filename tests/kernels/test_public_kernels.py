@@ -18,7 +18,7 @@ import fastgauss as fg
 from fastgauss import kernels
 from fastgauss.kernels import load, store
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.kernels.models.factories import sigmas_of
+from fastgauss.kernels.fit.models import model_named
 from fastgauss.models.model import get_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,9 @@ def test_each_public_function_shows_itself(name):
 
 @pytest.mark.parametrize(("model", "ndim"), PARAMS)
 def test_widths_stand_where_the_models_have_them(model, ndim):
-    assert sigmas_of(model, ndim) == get_model(model, ndim).sigmas
+    row = model_named(model, ndim, "sample")
+    assert row.parameters == get_model(model, ndim).names and len(row.widths) == row.axes == ndim
+    assert all(row.parameters[k].startswith("sigma") for k in row.widths)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from numba import types
 
 from .._compile import device, variants
 from .._compile import kernel as compiled
-from ..models.factories import PIXELS
+from ..models.profiles import PIXELS
 from ..simd.arguments import FAR, check, periods, three
 from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
 from . import axis_aligned

@@ -10,6 +10,8 @@ sigma_0, c, d, A, B of x, the same of y, and the lowest and highest z of the cal
 
 from __future__ import annotations
 
+import math
+
 from .._compile import device
 from ..simd.lanes import broadcast, load, maximum, minimum, sqrt
 
@@ -55,3 +57,20 @@ def limit(m, old, new):
     """z moves by no more than a part of the calibrated range in one step."""
     most = (load(m, 2 * _CURVE + 1) - load(m, 2 * _CURVE)) * _MOST_STEP
     return minimum(maximum(new, old - most), old + most)
+
+
+@device
+def extent(params, item, known):
+    """(sigma_x, sigma_y, sigma_z, theta) of a result, for ``verdicts``."""
+    z = params[item, 3]
+    u = (z - known[1]) / known[2]
+    v = (z - known[6]) / known[7]
+    x = known[0] * math.sqrt(max(1.0 + u * u * (1.0 + u * (known[3] + known[4] * u)), _LEAST))
+    y = known[5] * math.sqrt(max(1.0 + v * v * (1.0 + v * (known[8] + known[9] * v)), _LEAST))
+    return x, y, y, 0.0
+
+
+@device
+def beyond(params, item, known):
+    """Whether z of a result leaves the calibrated range."""
+    return not known[2 * _CURVE] <= params[item, 3] <= known[2 * _CURVE + 1]

@@ -21,13 +21,13 @@ _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 
 
 @device
-def _farthest(x, first, last):
+def farthest(x, first, last):
     """Of two places the one farther from x."""
     return select(last - x > x - first, last, first)
 
 
 @device
-def _nearest(x, n):
+def nearest(x, n):
     """The pixel of an axis that is nearest to x."""
     return minimum(maximum(floor(x + 0.5), broadcast(0.0)), broadcast(float(n - 1)))
 
@@ -58,8 +58,8 @@ def make_separable(axes: int, sigma_of: Callable, pixel: str) -> Callable:
             near = minimum(maximum(x, first), last)
         else:
             first, last = broadcast(0.0), broadcast(float(n - 1))
-            near = _nearest(x, n)
-        return profile(select(dark, near, _farthest(x, first, last)) - x, sigma)
+            near = nearest(x, n)
+        return profile(select(dark, near, farthest(x, first, last)) - x, sigma)
 
     @device
     def darkest(m, p, work, places, nz, ny, nx):
@@ -103,8 +103,8 @@ def make_rotated(pixel: str, sigma_matrix: Callable) -> Callable:
         metric = metric_of(m, sigma_matrix(m, p, work))
         x0, y0 = load(m, p + 1), load(m, p + 2)
         far_x, far_y = corner(metric, x0, y0, nx, ny)
-        x = select(dark, _nearest(x0, nx) - x0, far_x)
-        y = select(dark, _nearest(y0, ny) - y0, far_y)
+        x = select(dark, nearest(x0, nx) - x0, far_x)
+        y = select(dark, nearest(y0, ny) - y0, far_y)
         if pixel == "sample":
             return exp_negative(exponent(metric, x, y))
         value = broadcast(0.0)

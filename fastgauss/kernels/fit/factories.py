@@ -16,15 +16,14 @@ from functools import cache
 import numpy as np
 
 from .._compile import device, entry, kernel
-from ..models.factories import variant_of
 from ..numeric.packed_cholesky import packed, packed_size, solve_damped
 from ..simd.arguments import three
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import load
 from ..simd.stack_memory import stack_rows
 from .estimators import ESTIMATORS, METHODS
+from .models import model_named
 from .sandwich import make_spread
-from .stages import make_blocks
 from .whole_fits import make_whole_fit
 
 
@@ -109,11 +108,10 @@ def make_roi_fit(
     >>> float(round(x, 6)), float(round(y, 6)), fg.Status(status).name
     (4.2, 5.1, 'CONVERGED')
     """
-    variant_of(model, ndim, pixel)
+    kind = model_named(model, ndim, pixel)
     _check_method(method)
-    estimator = METHODS[method][weighted]
-    whole = make_whole_fit(model, ndim, pixel, estimator)
-    size = make_blocks(model, ndim, pixel, ESTIMATORS[estimator], False).size
+    whole = make_whole_fit(kind, pixel, METHODS[method][weighted])
+    size = len(kind.parameters)
 
     @device
     def fit_rows(pixels, second, shape, tol, max_iter):
@@ -187,10 +185,10 @@ def make_normal_equations(
     >>> float(grams[0, 4, 4].round(6)), bool(abs(gradients).max() < 1e-9)
     (121.0, True)
     """
-    variant_of(model, ndim, pixel)
+    kind = model_named(model, ndim, pixel)
     _check_method(method)
     estimator = ESTIMATORS["weighted" if method == "lsq" else "camera"]
-    blocks = make_blocks(model, ndim, pixel, estimator, True)
+    blocks = kind.blocks(pixel, estimator, True)
     size = blocks.size
     sums = make_spread(blocks.evaluate, size, blocks.scratch, estimator, 0, device)
 

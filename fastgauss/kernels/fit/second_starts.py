@@ -67,8 +67,40 @@ def _make_response(axes: int) -> Callable:
 
 
 @cache
-def make_second_starts(axes: int, rotated: bool, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``device``."""
+def make_common(axes: int) -> Callable:
+    """One width for all axes."""
+
+    @device
+    def put(start, item, widths) -> None:
+        start[item, 1 + axes] = min(widths)
+
+    return put
+
+
+@cache
+def make_own(axes: int) -> Callable:
+    """A width for each axis."""
+
+    @device
+    def put(start, item, widths) -> None:
+        for a in range(axes):
+            start[item, 1 + axes + a] = widths[a]
+
+    return put
+
+
+@device
+def put_rotated(start, item, widths) -> None:
+    """The sigma matrix."""
+    start[item, 3], start[item, 4], start[item, 5] = widths[0], widths[1], 0.0
+
+
+@cache
+def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Callable:
+    """A kernel over a range of spots; ``wrap`` may be ``device``.
+
+    ``put(start, item, widths)`` writes the shape of a start.
+    """
     response = _make_response(axes)
 
     @device
@@ -123,13 +155,7 @@ def make_second_starts(axes: int, rotated: bool, wrap: Callable = kernel) -> Cal
         start[item, size - 1] = level
         for a in range(axes):
             start[item, 1 + a] = centre[a]
-        if size == axes + 3:  # one width
-            start[item, 1 + axes] = min(widths)
-        elif rotated:
-            start[item, 3], start[item, 4], start[item, 5] = widths[0], widths[1], 0.0
-        else:
-            for a in range(axes):
-                start[item, 1 + axes + a] = widths[a]
+        put(start, item, widths)
 
     @wrap
     def second_starts(

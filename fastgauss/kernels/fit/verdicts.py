@@ -46,28 +46,39 @@ _STRONG = 5.0
 FAR = 2.5  # expected sigmas from the place that was told
 
 
+# -- what a model says of itself ---------------------------------------------------------------
+
+
 @cache
-def make_shape(model: str, axes: int, constants: int) -> Callable:
-    """``shape(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result."""
+def make_extent(axes: int, own: bool) -> Callable:
+    """``extent`` of the unrotated models: with a width for each axis, or one for all."""
 
     @device
-    def shape(params, item, known):
+    def extent(params, item, known):
+        """(sigma_x, sigma_y, sigma_z, theta) of a result."""
         first = params[item, 1 + axes]
-        if constants:
-            z = params[item, 3]
-            u = (z - known[1]) / known[2]
-            v = (z - known[6]) / known[7]
-            x = known[0] * math.sqrt(max(1.0 + u * u * (1.0 + u * (known[3] + known[4] * u)), 0.05))
-            y = known[5] * math.sqrt(max(1.0 + v * v * (1.0 + v * (known[8] + known[9] * v)), 0.05))
-            return x, y, y, 0.0
-        if model == "symmetric" or axes == 1:
+        if not own:
             return first, first, first, 0.0
         second = params[item, 2 + axes]
-        theta = params[item, 5] if model == "rotated" else 0.0
         third = params[item, 3 + axes] if axes > 2 else second
-        return first, second, third, theta
+        return first, second, third, 0.0
 
-    return shape
+    return extent
+
+
+@device
+def extent_rotated(params, item, known):
+    """The ``extent`` of the rotated model."""
+    return params[item, 3], params[item, 4], params[item, 4], params[item, 5]
+
+
+@device
+def never_beyond(params, item, known):
+    """Models that hold for all values of their parameters."""
+    return False
+
+
+# -- the verdicts ------------------------------------------------------------------------------
 
 
 @device
@@ -97,17 +108,22 @@ def _loss(d, value, second, counts, weighted):
 
 @cache
 def make_verdicts(
-    model: str,
+    extent: Callable,
+    beyond: Callable,
+    judged: int,
+    each_axis: bool,
     axes: int,
     pixel: str,
     size: int,
-    constants: int = 0,
     wrap: Callable = kernel,
 ) -> Callable:
-    """A kernel over a range of finished fits; ``wrap`` may be ``device``."""
-    shape_of = make_shape(model, axes, constants)
+    """A kernel over a range of finished fits; ``wrap`` may be ``device``.
+
+    ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
+    ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
+    of ``known``. ``judged`` and ``each_axis`` are those of ``Blocks``.
+    """
     placed = pixel == "places"
-    one_width = model == "symmetric" or axes == 1
 
     @device
     def is_free(i, item, lowest, highest):
@@ -116,15 +132,15 @@ def make_verdicts(
     @device
     def is_wide(item, params, errors, scale, extents, known, lowest, highest, ended):
         """Whether the pixels may see but the top of a spot."""
-        if constants:
-            shape = shape_of(params, item, known)
+        if not judged:
+            shape = extent(params, item, known)
             return shape[0] > _MOST_EXTENT * extents[0] or shape[1] > _MOST_EXTENT * extents[1]
         longest = max(extents)
-        for a in range(1 if one_width else axes):
+        for a in range(judged):
             i = 1 + axes + a
             sigma = params[item, i]
             held = lowest.shape[0] > 0 and (sigma <= lowest[item, i] or sigma >= highest[item, i])
-            room = (longest if one_width or model == "rotated" else extents[a]) * _MOST_EXTENT
+            room = (extents[a] if each_axis else longest) * _MOST_EXTENT
             if held or not is_free(i, item, lowest, highest):
                 continue
             if not ended:
@@ -140,7 +156,7 @@ def make_verdicts(
     @device
     def is_seen(item, params, nz, ny, nx, places, known):
         """Whether a pixel, or a point of a profile, shows the spot's height."""
-        shape = shape_of(params, item, known)
+        shape = extent(params, item, known)
         x = params[item, 1]
         if placed:
             nearest = np.inf
@@ -177,7 +193,7 @@ def make_verdicts(
         if placed:
             x = places[where]
         y, z = float((where // nx) % ny), float(where // (nx * ny))
-        shape = shape_of(params, item, known)
+        shape = extent(params, item, known)
         by_y = y - params[item, 2] if axes > 1 else 0.0
         by_z = z - params[item, 3] if axes > 2 else 0.0
         profile = math.exp(-0.5 * _exponent(shape, x - params[item, 1], by_y, by_z))
@@ -236,8 +252,9 @@ def make_verdicts(
             elif ended and free and not is_seen(item, params, nz, ny, nx, where, known):
                 status[item] = SINGULAR
                 errors[item] = np.nan
-            elif ended and constants and not known[10] <= params[item, 3] <= known[11]:
-                if not lowest.shape[0] or lowest[item, 3] < params[item, 3] < highest[item, 3]:
+            elif ended and beyond(params, item, known):
+                value = params[item, 1 + axes]
+                if not lowest.shape[0] or lowest[item, 1 + axes] < value < highest[item, 1 + axes]:
                     status[item] = OUTSIDE
             elif ended and part < 1.0:
                 status[item] = OUTLIER

@@ -14,12 +14,13 @@ from functools import cache
 import numpy as np
 
 from .._compile import device
+from ..models.model_kernels import ModelKernels
 from ..numeric.packed_cholesky import packed_size
 from ..simd.arguments import three
 from ..status import AT_BOUND, AT_EDGE, NOT_FINITE, TOO_FEW_PIXELS, UNSCALED
 from .estimators import ESTIMATORS
 from .second_starts import STARTS
-from .stages import make_blocks, stages
+from .stages import stages
 
 GAIN = 1e-9  # of the objective: what a fit from another start must be better by
 _LEAST_DATA = 1e-150  # whose squares float64 holds
@@ -70,16 +71,16 @@ def _rows_at(array, members):
 
 
 @cache
-def make_whole_fit(model: str, ndim: int, pixel: str, estimator: str) -> Callable:
+def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     """``fit(pixels, second, shape, tol, max_iter)`` of rows of pixels.
 
     Returns parameters, packed covariances, objectives, statuses and iterations.
     """
     judge = ESTIMATORS[estimator]
     start, solve, _, finish, verdicts, second_starts = stages(
-        model, ndim, pixel, estimator, False, False, device
+        model, pixel, estimator, False, False, device
     )
-    size = make_blocks(model, ndim, pixel, judge, False).size
+    size, ndim = len(model.parameters), model.axes
     entries = packed_size(size)
     weighted, counts_of = judge.kinds > 1, judge.positive
     scaled = not weighted and not counts_of  # the scale of the noise is that of residuals

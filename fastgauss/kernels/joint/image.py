@@ -30,11 +30,11 @@ from functools import cache
 
 from .._compile import device, kernel
 from ..fit.estimators import ESTIMATORS
+from ..models.spot_profiles import Light
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, maximum, select, store
 from ..simd.masked import lanes_within, load_some, ramp, store_some, total
-from .spot_profiles import LIGHTS
 
 MOST_TERMS = 4  # of the background: 1, x, y, z
 LOSS, PIXELS, TERMS = 0, 1, 2  # columns of ``measure``'s sums
@@ -48,9 +48,8 @@ _loss_counts = ESTIMATORS["camera"].terms
 
 
 @cache
-def make_paint(kind: str) -> Callable:
+def make_paint(light: Light) -> Callable:
     """The kernel that makes the light of some spots anew, in the image rows [low, high)."""
-    light = LIGHTS[kind]
     prepare, values = light.prepare, light.values
 
     @kernel
@@ -177,13 +176,12 @@ def bend(boxes, spots, owner, extent, plus, model, minus, weight, factor, out):
 
 
 @cache
-def make_gain(kind: str) -> Callable:
+def make_gain(light: Light) -> Callable:
     """The kernel that tells what each cluster's own move is worth.
 
     The move led to ``after``, and the model is that of all moves. A cluster's gain is by how much
     the loss would be larger had it stayed at ``before`` while all others moved.
     """
-    light = LIGHTS[kind]
     prepare, values = light.prepare, light.values
 
     @device

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .._compile import device, kernel
+from ..models.spot_profiles import Light
 from ..numeric.contraction import CROSS, DENSE, contract
 from ..numeric.packed_cholesky import packed_size
 from ..results.pixel_owners import box_of
@@ -13,7 +14,6 @@ from ..simd.lane_types import WIDTH
 from ..simd.lanes import load, store
 from ..simd.masked import lanes_within, load_some, total
 from .image import MOST_TERMS, put_phi
-from .spot_profiles import LIGHTS
 
 BATCH = 32  # registers of pixels whose columns are in memory at a time
 MOST_COLUMNS = 7
@@ -27,9 +27,8 @@ SUMS = 2 * MOST_COLUMNS * MOST_COLUMNS + MOST_COLUMNS * MOST_TERMS
 
 
 @cache
-def make_normal(kind: str) -> Callable:
+def make_normal(light: Light) -> Callable:
     """The kernel of gradients, diagonal blocks, blocks of pairs and those with the background."""
-    light = LIGHTS[kind]
     size, prepare, derive = light.columns, light.prepare, light.derive
     triangle = packed_size(size)
     own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1

@@ -21,6 +21,7 @@ from ..simd.lane_types import ALL_LANES, WIDTH
 from ..simd.lanes import broadcast, lane_rows, load, select, store
 from ..simd.mask_bits import mask_bits
 from . import profiles
+from .model_kernels import ModelKernels
 
 _GROUPS = 32  # registers of points that are copied from and to the caller's arrays at a time
 _QUADRATURE = 11  # rows of a rotated model, before the rows of its quadrature
@@ -32,13 +33,14 @@ class Shape(NamedTuple):
     ``prepare(m, raw, step, own)`` reads parameter k from row ``raw + k * step`` and writes
     ``rows`` rows from ``own`` on. ``profile(m, at, step, own, terms)`` reads coordinate k
     from row ``at + k * step``. Derivative k, in row ``terms + k``, belongs to parameter
-    ``order[k]``.
+    ``order[k]``. ``tables``: on a grid the profile is a product of tables, one for each axis.
     """
 
     prepare: Callable
     profile: Callable
     rows: int
     order: tuple[int, ...]
+    tables: bool
 
 
 @device
@@ -179,16 +181,21 @@ def _make_rotated(integrate: bool, derivatives: bool) -> Callable:
     return profile
 
 
-def make_shape(
-    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
-) -> Shape:
-    if rotated:
-        rows = _QUADRATURE + (profiles.HALF + profiles.POINTS) * integrate
-        profile = _make_rotated(integrate, derivatives)
-        return Shape(_make_prepare_rotated(integrate), profile, rows, (1, 2, 3, 4, 5))
+def make_separable(
+    ndim: int, sigmas: tuple[int, ...], integrate: bool, derivatives: bool
+) -> Shape:  # fmt: skip
+    """The unrotated profiles; ``sigmas`` are the positions of each axis' width."""
     make = _make_integrated if integrate else _make_sampled
     prepare = _make_prepare(ndim, sigmas, max(sigmas) + 2)
-    return Shape(prepare, make(ndim, derivatives), 2 + 3 * ndim, (*range(1, 1 + ndim), *sigmas))
+    order = (*range(1, 1 + ndim), *sigmas)
+    return Shape(prepare, make(ndim, derivatives), 2 + 3 * ndim, order, True)
+
+
+def make_rotated(integrate: bool, derivatives: bool) -> Shape:
+    """The rotated profile."""
+    rows = _QUADRATURE + (profiles.HALF + profiles.POINTS) * integrate
+    profile = _make_rotated(integrate, derivatives)
+    return Shape(_make_prepare_rotated(integrate), profile, rows, (1, 2, 3, 4, 5), False)
 
 
 @device
@@ -246,14 +253,9 @@ def make_put(order: tuple[int, ...], derivatives: bool) -> Callable:
 
 
 @cache
-def make_points(
-    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, derivatives: bool
-) -> Callable:
-    """Make a kernel of values or derivatives of a model at points.
-
-    ``sigmas`` are the positions of the width of each axis among the parameters.
-    """
-    shape = make_shape(ndim, sigmas, rotated, integrate, derivatives)
+def make_points(model: ModelKernels, integrate: bool, derivatives: bool) -> Callable:
+    """Make a kernel of values or derivatives of a model at points."""
+    shape, ndim = model.profile(integrate, derivatives), model.axes
     prepare, profile, order = shape.prepare, shape.profile, shape.order
     size = max(order) + 2
     outputs = size if derivatives else 1
@@ -303,15 +305,13 @@ def make_points(
 
 
 @cache
-def make_image(
-    ndim: int, sigmas: tuple[int, ...], rotated: bool, integrate: bool, wrap: Callable = kernel
-) -> Callable:
+def make_image(model: ModelKernels, integrate: bool, wrap: Callable = kernel) -> Callable:
     """Make a kernel of values of a model on the pixels of grids, over rows of pixels.
 
-    An unrotated model is a product of tables, one for each axis. ``wrap`` may be ``device``.
+    ``wrap`` may be ``device``.
     """
-    shape = make_shape(ndim, sigmas, rotated, integrate, False)
-    prepare, profile, own_rows = shape.prepare, shape.profile, shape.rows
+    shape, ndim = model.profile(integrate, False), model.axes
+    prepare, profile, own_rows, tables = shape.prepare, shape.profile, shape.rows, shape.tables
     size = max(shape.order) + 2
     axis = profiles.integrated if integrate else profiles.sampled
 
@@ -324,7 +324,7 @@ def make_image(
             store(m, table + i, f)
 
     @device
-    def tabulate_rotated(m, y, own, table, last) -> None:
+    def fill_row(m, y, own, table, last) -> None:
         """The profile at 0 .. last of row y."""
         store(m, 2, broadcast(float(y)))
         for i in range(last // WIDTH + 1):
@@ -376,7 +376,7 @@ def make_image(
                 for k in range(size):
                     store(m, raw + k, broadcast(params[item, k]))
                 prepare(m, raw, 1, own)
-                if not rotated:
+                if tables:
                     last = min(stop - item * rows, rows) - 1
                     whole = last >= (z + 1) * ny
                     tabulate(m, 0, own, table_x, 0, nx - 1)
@@ -387,11 +387,11 @@ def make_image(
                     if ndim > 2:
                         tabulate(m, 2, own, table_z, z, last // ny)
             height = m[own, 0]
-            if rotated:
-                tabulate_rotated(m, y, own, table_x, nx - 1)
-            if not rotated and ndim > 1:
+            if not tables:
+                fill_row(m, y, own, table_x, nx - 1)
+            if tables and ndim > 1:
                 height *= row_y[y]
-            if not rotated and ndim > 2:
+            if tables and ndim > 2:
                 height *= row_z[z]
             put(row_x, nx, height, m[own + 1, 0], out, (r - start) * nx)
 

@@ -45,6 +45,8 @@ from .._compile import device
 from ..numeric.special import erfcx, exp_flushed, exp_negative
 from ..simd.lanes import absolute, load, maximum, minimum, select, store
 
+PIXELS = ("sample", "integrate")  # the value at the point, or the mean over the pixel
+
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_HALF_PI = math.sqrt(0.5 * math.pi)
 _FAR = 1e100  # largest coordinate, in place of infinity: its square is finite

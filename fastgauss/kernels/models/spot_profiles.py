@@ -1,4 +1,4 @@
-"""How a spot's light and derivatives are computed."""
+"""How joint fits compute a spot's light and its derivatives."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._compile import device
-from ..models import profiles
-from ..models.axis_tables import make_fill
 from ..numeric.special import exp_flushed
 from ..simd.lanes import broadcast, load, store
 from ..simd.masked import ramp
+from . import profiles
+from .axis_tables import make_fill
 
 
 class Light(NamedTuple):
@@ -123,4 +123,4 @@ def _make_turned() -> Light:
     return Light(6, prepare, values, derive)
 
 
-LIGHTS = {"plane": _make_separable(2), "volume": _make_separable(3), "turned": _make_turned()}
+PLANE, VOLUME, TURNED = _make_separable(2), _make_separable(3), _make_turned()

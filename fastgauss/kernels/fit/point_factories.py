@@ -15,34 +15,13 @@ import numpy as np
 from numba import types
 
 from .._compile import device, entry, kernel, variants
+from ..models import points
 from ..simd.arguments import three
 from ..simd.lane_tuples import load_all, store_all
 from ..simd.lane_types import LaneType
 from ..simd.lanes import broadcast, load, store
 from ..simd.stack_memory import first_lane, stack_rows
-from . import points
-
-PIXELS = ("sample", "integrate")
-
-
-def sigmas_of(model: str, ndim: int) -> tuple[int, ...]:
-    """Index of the width of each axis among the parameters."""
-    if ndim not in (1, 2, 3):
-        raise ValueError(f"ndim must be 1, 2 or 3, got {ndim!r}")
-    known = ("symmetric", "elliptic", "rotated")[: 3 if ndim < 3 else 2]
-    if model not in known:
-        raise ValueError(f"model must be one of {known} in {ndim} dimensions, got {model!r}")
-    if model == "symmetric":
-        return (ndim + 1,) * ndim
-    return tuple(range(ndim + 1, 2 * ndim + 1))
-
-
-def variant_of(model: str, ndim: int, pixel: str) -> tuple[int, tuple[int, ...], bool, bool]:
-    """The arguments of the factories of ``kernels/models/points.py`` for a model."""
-    sigmas = sigmas_of(model, ndim)
-    if pixel not in PIXELS:
-        raise ValueError(f"pixel must be one of {PIXELS}, got {pixel!r}")
-    return ndim, sigmas, model == "rotated" and ndim == 2, pixel == "integrate"
+from .models import model_named
 
 
 def put_all(m: Any, row: int, values: Any, count: int) -> None:
@@ -159,7 +138,7 @@ def make_evaluate(model: str, ndim: int, pixel: str = "sample") -> Callable:
     >>> float(highest(np.array([[8.0, 1.0, 1.0, 2.0, 0.5], [9.0, 4.0, 4.0, 1.0, 0.5]]), 1.0, 1.0))
     8.5
     """
-    shape = points.make_shape(*variant_of(model, ndim, pixel), False)
+    shape = model_named(model, ndim, pixel).profile(pixel == "integrate", False)
     prepare, profile = shape.prepare, shape.profile
     size = max(shape.order) + 2
     own = ndim + size
@@ -214,7 +193,7 @@ def make_jacobian(model: str, ndim: int, pixel: str = "sample") -> Callable:
     >>> float(value), [float(slope) for slope in slopes]
     (11.0, [1.0, 0.0, 0.0, 1.0])
     """
-    shape = points.make_shape(*variant_of(model, ndim, pixel), True)
+    shape = model_named(model, ndim, pixel).profile(pixel == "integrate", True)
     prepare, profile = shape.prepare, shape.profile
     put = points.make_put(shape.order, True)
     size = max(shape.order) + 2
@@ -275,7 +254,7 @@ def make_image(model: str, ndim: int, pixel: str = "sample") -> Callable:
     >>> round(float(flux(np.array([1.0, 15.0, 15.0, 2.0, 0.0]))), 6)
     25.132741
     """
-    fill = points.make_image(*variant_of(model, ndim, pixel), device)
+    fill = points.make_image(model_named(model, ndim, pixel), pixel == "integrate", device)
 
     @kernel
     def image(params, out) -> None:
