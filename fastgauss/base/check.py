@@ -61,11 +61,25 @@ def real_array(
     return array
 
 
-def mask(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of booleans of the image's shape."""
+def integer_array(name: str, value: Any, ndim: int) -> np.ndarray:
+    """An array of integers, as it is."""
+    array = real_array(name, value, ndim)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    return array
+
+
+def boolean_array(name: str, value: Any) -> np.ndarray:
+    """An array of booleans that says where there are no data."""
     array = plain_array(name, value)
     if array.dtype != np.bool_:
-        raise TypeError(f"{name} must be an array of booleans, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be boolean, True where there are no data; got {array.dtype}")
+    return array
+
+
+def mask(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of booleans of the image's shape."""
+    array = boolean_array(name, value)
     if array.shape != shape:
         raise ValueError(f"{name} must have the image's shape {shape}, got {array.shape}")
     return array

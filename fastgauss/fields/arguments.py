@@ -64,12 +64,7 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
             raise ValueError(f"weights must not be negative, got {each.min()}")
         good &= each > 0
     if mask is not None:
-        chosen = _shaped("mask", mask, grid)
-        if chosen.dtype != bool:
-            raise TypeError(
-                f"mask must be boolean, True where there is no node; got {chosen.dtype}"
-            )
-        good &= ~chosen
+        good &= ~_shaped("mask", check.boolean_array("mask", mask), grid)
     infinite = np.isinf(array) & good
     if infinite.any():
         where = tuple(np.argwhere(infinite)[0].tolist())

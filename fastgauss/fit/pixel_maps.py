@@ -49,7 +49,4 @@ def pixel_mask(value: Any, roi: tuple[int, ...], count: int | None) -> PixelMap 
     """Like ``pixel_map`` for a mask, True where a pixel is missing."""
     if value is None:
         return None
-    array = check.real_array("mask", value)
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask must be boolean, True where there is no pixel; got {array.dtype}")
-    return pixel_map("mask", array, roi, count)
+    return pixel_map("mask", check.boolean_array("mask", value), roi, count)

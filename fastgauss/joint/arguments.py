@@ -51,9 +51,7 @@ def read_picture(
     ndim = len(shape) - (frames is not None)
     places = check.positions(positions, ndim)
     if frames is not None:
-        numbers = check.real_array("frames", frames, 1)
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"frames must be integers, got {numbers.dtype}")
+        numbers = check.integer_array("frames", frames, 1)
         if numbers.shape != (len(places),):
             raise ValueError(f"frames must have shape ({len(places)},), got {numbers.shape}")
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < shape[0]):

@@ -117,9 +117,7 @@ def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any)
     shared, own = _weights(weights, data.shape, along)
     hidden = None
     if mask is not None:
-        array = check.real_array("mask", mask)
-        if array.dtype != np.bool_:
-            raise TypeError(f"mask must be boolean, True where data are missing; got {array.dtype}")
+        array = check.boolean_array("mask", mask)
         if array.shape != data.shape:
             raise ValueError(f"mask must have shape {data.shape}, got {array.shape}")
         hidden = Rows(array, along)

@@ -36,9 +36,7 @@ def concatenate(results: Sequence[FitResult], frames: Any) -> tuple[Rows, Backgr
 def _frames(results: Sequence[FitResult], frames: Any) -> np.ndarray | None:
     """The frame of each spot."""
     if frames is not None:
-        numbers = check.real_array("frames", frames, 1)
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"frames must be integers, got {numbers.dtype}")
+        numbers = check.integer_array("frames", frames, 1)
         if len(numbers) != len(results):
             raise ValueError(f"frames must have {len(results)} numbers, got {len(numbers)}")
         return np.repeat(numbers.astype(np.intp), [len(result) for result in results])

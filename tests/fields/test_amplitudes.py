@@ -371,7 +371,11 @@ def test_results_travel():
         ({"weights": np.ones(3)}, ValueError, r"weights must have the grid's shape \(8, 9\)"),
         ({"weights": np.full((8, 9), -1.0)}, ValueError, "weights must not be negative, got -1"),
         ({"weights": np.full((8, 9), np.nan)}, ValueError, "weights must be finite"),
-        ({"mask": np.ones((8, 9))}, TypeError, "mask must be boolean, True where there is no node"),
+        (
+            {"mask": np.ones((8, 9))},
+            TypeError,
+            "mask must be boolean, True where there are no data",
+        ),
         ({"mask": np.ones(3, bool)}, ValueError, r"mask must have the grid's shape \(8, 9\)"),
         ({"regularization": -1.0}, ValueError, "regularization must be"),
         ({"tol": 0.0}, ValueError, "tol must be"),

@@ -317,7 +317,7 @@ BAD = [
     ({"out": np.int32}, TypeError, "out must be of dtype"),
     ({"out": "nonsense"}, TypeError, "out must be an array or a dtype"),
     ({"out": np.empty((4, 5), int)}, TypeError, "out must be of dtype"),
-    ({"mask": np.zeros((4, 5))}, TypeError, "mask must be an array of booleans"),
+    ({"mask": np.zeros((4, 5))}, TypeError, "mask must be boolean, True where there are no data"),
     ({"mask": np.zeros((3, 5), bool)}, ValueError, "mask must have the image's shape"),
     ({"mask": np.zeros((4, 5), bool), "order": 1}, ValueError, "order must be 0"),
     ({"nan_policy": "omit", "order": 2}, ValueError, "order must be 0"),
