@@ -1,5 +1,6 @@
 """The tests are laid out like the package, and the rooms of kernels like the rooms above them."""
 
+import ast
 from pathlib import Path
 
 import fastgauss
@@ -39,3 +40,26 @@ def test_no_file_of_the_package_is_longer_than_400_lines():
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def long_functions(text, most=80):
+    """Functions of more lines than this, the docstring not counted, and their sections."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+            told = len((ast.get_docstring(node) or "").splitlines())
+            if len(lines) - told > most:
+                yield node.name, sum(line.lstrip().startswith("# -- ") for line in lines)
+
+
+def test_only_kernel_factories_are_longer_than_80_lines_and_these_have_sections():
+    found = [
+        (path.relative_to(PACKAGE).parts[0], path.name, *long)
+        for path in PACKAGE.rglob("*.py")
+        for long in long_functions(path.read_text(encoding="utf-8"))
+    ]
+    assert found
+    assert not [entry for entry in found if entry[0] != "kernels" or "make_" not in entry[2]]
+    assert not [entry for entry in found if entry[3] < 2]
+    text = "def long():\n    # -- one ---\n" + "    x = 1\n" * 9
+    assert list(long_functions(text, 5)) == [("long", 1)]

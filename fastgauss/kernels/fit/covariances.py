@@ -182,6 +182,8 @@ def make_finish(
     pivot = work + size * size + entries
     rows = pivot + 2
 
+    # -- spots to lanes ------------------------------------------------------------------------
+
     @device
     def fetch(m, lane, item, params, covariances, spread_sums, status, lowest, highest):
         """Put a spot's numbers into a lane."""
@@ -215,6 +217,8 @@ def make_finish(
             own = load(m, matrix + packed(i, i))
             own = select(load(m, keep + i) > 0.0, own, broadcast(diagonal))
             store(m, matrix + packed(i, i), own)
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @wrap
     def finish(

@@ -127,6 +127,8 @@ def make_fit(
     read, kinds = estimator.read, estimator.kinds
     linear, scaled, positive = estimator.linear, estimator.scaled, estimator.positive
 
+    # -- one round of all lanes ----------------------------------------------------------------
+
     @device
     def judge(m, pixels, nz, ny, nx, gram, last_gram):
         """Normal equations at the trial; accept or drop it. Returns where it was accepted.
@@ -218,6 +220,8 @@ def make_fit(
         ended = converged | unfit | (damping > MOST_DAMPING) | (count >= float(max_iter))
         return mask_bits(converged), mask_bits(ended)
 
+    # -- spots that enter a lane and leave it --------------------------------------------------
+
     @device
     def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
         """Put a spot into a lane; returns the number of its pixels."""
@@ -294,6 +298,8 @@ def make_fit(
                 return AT_EDGE
             return AT_BOUND if held else CONVERGED
         return STALLED if m[damp, lane] > MOST_DAMPING else MAX_ITERATIONS
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @wrap
     def fit(

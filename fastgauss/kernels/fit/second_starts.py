@@ -103,6 +103,8 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
     """
     response = _make_response(axes)
 
+    # -- places --------------------------------------------------------------------------------
+
     @device
     def other_peak(row, nz, ny, nx, level, polarity, centre, places):
         """Where the strongest response is that is not near ``centre``: (x, y, z)."""
@@ -147,6 +149,8 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
         j = int(min(max(np.rint(centre[1]), 0.0), ny - 1.0)) if axes > 1 else 0
         k = int(min(max(np.rint(centre[2]), 0.0), nz - 1.0)) if axes > 2 else 0
         return (k * ny + j) * nx + i
+
+    # -- starts --------------------------------------------------------------------------------
 
     @device
     def write(start, item, height, centre, widths, level) -> None:

@@ -63,6 +63,8 @@ def _make_moments(axes: int, placed: bool) -> Callable:
     find = make_find(axes)
     factor = 1.0 / _narrowing(axes)
 
+    # -- places and windows --------------------------------------------------------------------
+
     @device
     def position(m, i, n, places):
         """The middle of the pixels of response i of an axis; along x it may be a place."""
@@ -107,6 +109,8 @@ def _make_moments(axes: int, placed: bool) -> Callable:
         return (
             i + 0.5 * min(nx - 1, 1), j + 0.5 * min(ny - 1, 1), k + 0.5 * min(nz - 1, 1)
         )  # fmt: skip
+
+    # -- sums over responses -------------------------------------------------------------------
 
     @device
     def sums(m, nz, ny, nx, places, responses, windows, centre, offset, sign, height):
@@ -154,6 +158,8 @@ def _make_moments(axes: int, placed: bool) -> Callable:
                 sum_zz = sum_zz + row * (z * z)
                 sum_xy = sum_xy + row_x * y
         return total, (sum_x, sum_y, sum_z), (sum_xx, sum_yy, sum_zz), sum_xy
+
+    # -- the moments ---------------------------------------------------------------------------
 
     @device
     def widen(sum_1, sum_2, inverse, deviation):

@@ -125,6 +125,8 @@ def make_verdicts(
     """
     placed = pixel == "places"
 
+    # -- single tests --------------------------------------------------------------------------
+
     @device
     def is_free(i, item, lowest, highest):
         return not lowest.shape[0] or lowest[item, i] < highest[item, i]
@@ -212,6 +214,8 @@ def make_verdicts(
         for a in range(axes):
             square += ((params[item, 1 + a] - guides[item, a]) / sigmas[a]) ** 2
         return not square <= FAR * FAR
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @wrap
     def verdicts(

@@ -85,6 +85,8 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     weighted, counts_of = judge.kinds > 1, judge.positive
     scaled = not weighted and not counts_of  # the scale of the noise is that of residuals
 
+    # -- one fit -------------------------------------------------------------------------------
+
     @device
     def fit_from(pixels, second, nz, ny, nx, guess, standing, tol, max_iter):
         count = pixels.shape[0]
@@ -119,6 +121,8 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         )  # fmt: skip
         return params, packed, objectives, status, iterations, doubtful
 
+    # -- the better of two fits ----------------------------------------------------------------
+
     @device
     def is_better(found, item, trial, k, extents, first):
         """Whether a fit from another start is to be kept."""
@@ -145,6 +149,8 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
                 found[1][item, e] = trial[1][k, e] / (of_i * (of_j * rest))
                 e += 1
 
+    # -- other units ---------------------------------------------------------------------------
+
     @device
     def change_units(pixels, second, rows):
         """These rows in units of their own, and the units of data and weights."""
@@ -162,6 +168,8 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
                 else:
                     weights[k] = _rescale(other[k], 1)
         return data, other, units, weights
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @device
     def fit(pixels, second, shape, tol, max_iter):

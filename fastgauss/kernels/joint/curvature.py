@@ -109,6 +109,8 @@ def make_curvature(axes: int) -> Callable:
     entries, plane, further = _entries(axes), np.array(_PLANE), np.array(_DEEP)
     wide = axes + 1
 
+    # -- one spot ------------------------------------------------------------------------------
+
     @device
     def transform(block, lever, at, out):
         size = lever.shape[1]
@@ -119,6 +121,8 @@ def make_curvature(axes: int) -> Callable:
                     for b in range(columns):
                         part += lever[at, p, a] * block[a, b] * lever[at, q, b]
                 out[p, q] = part
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @kernel
     def curvature(lights, lever, spots, extent, residual, out, table, block, m):

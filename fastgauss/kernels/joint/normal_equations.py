@@ -33,6 +33,8 @@ def make_normal(light: Light) -> Callable:
     triangle = packed_size(size)
     own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1
 
+    # -- sums of a spot or a pair --------------------------------------------------------------
+
     @device
     def shrink(sums, at, lever, i, j, out):
         """out = lever_i block lever_j', the block (k, k) at ``at`` of the sums."""
@@ -53,6 +55,8 @@ def make_normal(light: Light) -> Callable:
     def add_up(m, sums, at, count):
         for e in range(count):
             sums[at + e] += total(load(m, _SUM + e))
+
+    # -- all spots -----------------------------------------------------------------------------
 
     @kernel
     def normal(

@@ -42,6 +42,8 @@ def make_fit_common(order: int, write: bool) -> Callable:
     Four rows share the table. Where that keeps ten digits, sum w r^2 = sum w y^2 - sum c_k^2.
     """
 
+    # -- one group of rows ---------------------------------------------------------------------
+
     @device
     def include(sums, y, q0, q1, q2, q3):
         c0, c1, c2, c3, square = sums
@@ -118,6 +120,8 @@ def make_fit_common(order: int, write: bool) -> Callable:
         if write or not rest > _DIGITS * square:
             rest = residuals(rows, n, row, table, stride, c, out)
         squares[row] = rest
+
+    # -- all rows ------------------------------------------------------------------------------
 
     @kernel
     def fit_common(rows, n, table, stride, coefficients, squares, out, begin, end):

@@ -181,9 +181,7 @@ def _make_rotated(integrate: bool, derivatives: bool) -> Callable:
     return profile
 
 
-def make_separable(
-    ndim: int, sigmas: tuple[int, ...], integrate: bool, derivatives: bool
-) -> Shape:  # fmt: skip
+def make_separable(ndim: int, sigmas: tuple[int, ...], integrate: bool, derivatives: bool) -> Shape:
     """The unrotated profiles; ``sigmas`` are the positions of each axis' width."""
     make = _make_integrated if integrate else _make_sampled
     prepare = _make_prepare(ndim, sigmas, max(sigmas) + 2)
@@ -315,6 +313,8 @@ def make_image(model: ModelKernels, integrate: bool, wrap: Callable = kernel) ->
     size = max(shape.order) + 2
     axis = profiles.integrated if integrate else profiles.sampled
 
+    # -- one row of pixels ---------------------------------------------------------------------
+
     @device
     def tabulate(m, k, own, table, first, last) -> None:
         """The profile of axis k at first .. last, from the start of ``table`` on."""
@@ -344,6 +344,8 @@ def make_image(model: ModelKernels, integrate: bool, wrap: Callable = kernel) ->
             i = nx - WIDTH
             store(out, at + i, wide_height * load(table, i) + wide_offset)
 
+    # -- all rows ------------------------------------------------------------------------------
+
     @wrap
     def image(params, lengths, out, start, stop) -> None:
         """Rows start .. stop of the images of ``params[n, :]``.
@@ -360,11 +362,8 @@ def make_image(model: ModelKernels, integrate: bool, wrap: Callable = kernel) ->
         flat = m.reshape(-1)
         for i in range(WIDTH):
             flat[i] = i
-        row_x, row_y, row_z = (
-            flat[table_x * WIDTH :],
-            flat[table_y * WIDTH :],
-            flat[table_z * WIDTH :],
-        )
+        row_x, row_y = flat[table_x * WIDTH :], flat[table_y * WIDTH :]
+        row_z = flat[table_z * WIDTH :]
         rows = nz * ny
         known = -1
         for r in range(start, stop):
