@@ -101,6 +101,15 @@ def finite_array(
     return array
 
 
+def not_negative(name: str, array: np.ndarray) -> Any:
+    """Refuse numbers below 0, infinity and NaN; the least number, or 1 if there is none."""
+    least = array.min() if array.size else 1
+    if not (least >= 0 and (not array.size or array.max() < np.inf)):
+        at = tuple(np.argwhere(~((array >= 0) & (array < np.inf)))[0].tolist())
+        raise ValueError(f"{name} must be finite and not negative, got {array[at]} at index {at}")
+    return least
+
+
 def axis_names(ndim: int) -> tuple[str, ...]:
     """Names of a picture's axes in array-axis order, (z,) y, x."""
     return ("z", "y", "x")[3 - ndim :] if ndim else ()

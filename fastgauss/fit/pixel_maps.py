@@ -35,9 +35,7 @@ def pixel_map(
     if array.shape not in (roi, stack + roi) and not one_each:
         shapes = " or ".join(str(shape) for shape in dict.fromkeys([roi, stack + roi]))
         raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
-    least = array.min() if array.size else 1
-    if not (least >= 0 and (not array.size or array.max() < np.inf)):
-        raise ValueError(f"{name} must be finite and not negative")
+    least = check.not_negative(name, array)
     if one_each:
         array = np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
     elif count is None or array.shape != stack + roi:

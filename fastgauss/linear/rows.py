@@ -133,8 +133,7 @@ def _weights(value: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
     array = check.real_array("weights", value)
     if array.shape not in ((shape[axis],), shape):
         raise ValueError(f"weights must have shape ({shape[axis]},) or {shape}, got {array.shape}")
-    if array.size and not (array.min() >= 0 and array.max() < np.inf):
-        raise ValueError("weights must be finite and not negative")
+    check.not_negative("weights", array)
     if array.ndim == 1:
         return np.asarray(array, dtype=np.float64), None
     return None, Rows(array, axis)

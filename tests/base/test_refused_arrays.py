@@ -1,4 +1,4 @@
-"""What is no mask, and what are no frame numbers, is refused in the same words everywhere."""
+"""Masks, frames and weights that are none are refused in the same words everywhere."""
 
 import numpy as np
 import pytest
@@ -37,3 +37,13 @@ def test_frames_are_integers(wrong):
     result = fg.fit_rois(np.full((1, 2, 2), np.nan))
     with pytest.raises(TypeError, match=words):
         fg.FitResult.concatenate([result], frames=wrong)
+
+
+@pytest.mark.parametrize("wrong", [-2.5, np.nan, np.inf])
+def test_a_weight_that_is_none_is_told_with_its_place(wrong):
+    weights = np.ones(IMAGE.shape)
+    weights[3, 4] = wrong
+    words = rf"weights must be finite and not negative, got {wrong} at index \(3, 4\)"
+    for fit in (fg.fit_lines, lambda data, weights: fg.fit_rois(data[np.newaxis], weights=weights)):
+        with pytest.raises(ValueError, match=words):
+            fit(IMAGE, weights=weights)
