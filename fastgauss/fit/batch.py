@@ -33,7 +33,7 @@ from .options import Options
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
-_LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight are fitted side by side
+_LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by side
 _STATUS = 5  # where the statuses stand among a job's arrays
 _EDGE = 8  # and whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of them by the fit kernel

@@ -137,7 +137,7 @@ def fit_rois(
     of the smoothed ROI. The fit with the lowest objective counts, with its own status.
 
     The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance) 2 sum (m - d + d
-    log(d / m)). The method is Levenberg-Marquardt on eight spots at a time, with variable
+    log(d / m)). The method is Levenberg-Marquardt on eight or four spots at a time, with variable
     projection of amplitude and offset where they are linear and free (``kernels/fit/levmar.py``).
     The cost grows with pixels times iterations; a fit of 7 x 7 pixels takes about 0.3 microseconds,
     with ``method="mle"`` 0.8, on one AVX-512 core. Besides the result, each thread needs a chunk of

@@ -53,6 +53,7 @@ def _options() -> tuple:
         config.CPU_NAME,
         config.CPU_FEATURES,
         os.environ.get("NUMBA_ENABLE_AVX"),
+        os.environ.get("FASTGAUSS_REGISTER_BITS") or None,
     )
 
 

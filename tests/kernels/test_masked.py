@@ -135,7 +135,7 @@ def test_some_lanes_are_read_and_written_and_no_others(dtype, begin, end):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("begin", "end"), WINDOWS)
-def test_eight_elements_of_any_float_are_float64_lanes(dtype, begin, end):
+def test_a_register_of_any_float_is_float64_lanes(dtype, begin, end):
     inside = np.arange(max(begin, 0), max(min(end, WIDTH), begin, 0))
     source, target, wide = _line(40, dtype), _line(40, dtype), _line(WIDTH, "d") * 1e3
     for i in (0, 3, 40 - WIDTH):
@@ -155,7 +155,7 @@ def test_integers_become_float64_lanes(dtype):
     limits = np.iinfo(dtype)
     source = RNG.integers(limits.min, limits.max, 30, dtype=dtype, endpoint=True)
     source[:2] = limits.min, limits.max
-    for i, end in ((0, 8), (3, 5), (30 - 8, 8), (30 - 3, 3)):
+    for i, end in ((0, WIDTH), (3, WIDTH - 1), (30 - WIDTH, WIDTH), (30 - 3, 3)):
         for read in (_read_double, _read_wide):
             row = np.full(WIDTH, np.nan)
             read(source, i, row, 0, end)
@@ -166,14 +166,15 @@ def test_integers_become_float64_lanes(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_float64_lanes_are_rounded_to_the_nearest(dtype):
-    wide = np.array([1 + 2.0**-24, 1 + 3 * 2.0**-24, 1 + 2.0**-24 + 1e-12, -1e-46, 1e39, np.nan,
+    all_ = np.array([1 + 2.0**-24, 1 + 3 * 2.0**-24, 1 + 2.0**-24 + 1e-12, -1e-46, 1e39, np.nan,
                      -np.inf, 1 / 3])  # fmt: skip
-    out = np.full(20, 7.0, dtype)
-    _write_rounded(wide, out, 5)
-    with np.errstate(over="ignore"):
-        expected = wide.astype(dtype)
-    assert_array_equal(out[5:13], expected)
-    assert (out[:5] == 7).all() and (out[13:] == 7).all()
+    for wide in all_.reshape(-1, WIDTH):
+        out = np.full(20, 7.0, dtype)
+        _write_rounded(wide, out, 5)
+        with np.errstate(over="ignore"):
+            expected = wide.astype(dtype)
+        assert_array_equal(out[5 : 5 + WIDTH], expected)
+        assert (out[:5] == 7).all() and (out[5 + WIDTH :] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -131,7 +131,7 @@ def make_evaluate(axes: int, registers: int) -> Callable:
 
 @device
 def _columns(line, source, matrices, at, target, powers, rows, post, chunk, moments, registers):
-    """Products along an axis that is not the last: eight numbers of the axes after it at a time.
+    """Products along an axis that is not the last: a register of the axes after it at a time.
 
     ``source`` is the row of ``line`` where the window's first cell has its part, ``at`` the row
     of ``matrices`` for it; ``rows`` are those of a cell.

@@ -53,7 +53,7 @@ class Tables(NamedTuple):
     the grid have a window of one node and a profile of 1.
     """
 
-    begin: np.ndarray  # (3 (n + WIDTH),), axis by axis, for eight at once
+    begin: np.ndarray  # (3 (n + WIDTH),), axis by axis, for a register at once
     end: np.ndarray
     spans: np.ndarray  # (n, 9) the same; and what added to a node gives its place in ``values``
     values: np.ndarray
@@ -137,7 +137,7 @@ def _tile(cells, a, u):
 
 @device
 def _meet(tables, a, shift, everywhere, q, j, near):
-    """Which of eight particles from j on, moved by ``shift``, share nodes of an axis with q."""
+    """Which particles from j on, a register, moved by ``shift``, share nodes of an axis with q."""
     n = tables.begin.size // 3
     if everywhere:
         return near & (load(tables.begin, a * n + j) < np.inf)

@@ -2,7 +2,7 @@
 
 The model is one function of an abscissa and the parameters that returns the value and the
 derivatives by all parameters. It is written once, for a number: the fit calls it with
-*lane values* (see ``lanes``), eight data sets at a time, so it may use arithmetic, and
+*lane values* (see ``lanes``), eight or four data sets at a time, so it may use arithmetic, and
 ``exp``, ``log``, ``erf`` of ``special``, ``sqrt``, ``absolute``, ``select``, ``maximum``
 and ``minimum`` of ``lanes``, but no ``if`` on its arguments:
 
@@ -156,7 +156,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
 
     The objective is sum w (y - f)**2, the covariance its residual variance times the
     inverse Gram matrix; the solver is that of ``levmar``. The cost of a round is m times
-    that of the function and P (P + 3) / 2 multiply-adds, for eight data sets at once.
+    that of the function and P (P + 3) / 2 multiply-adds, for all of these data sets at once.
 
     Examples
     --------

@@ -11,7 +11,7 @@ With data d, model m and the existing pixels only,
 A Gauss-Newton step solves  B'WB t = B'W (d - m).  For least squares the right-hand side is
 linear in amplitude and offset, and the sums over data (``B'W d``) do not need the model's
 value at the pixel at all. For the deviance all of it is formed anew at each pixel: a
-division and a logarithm. A model that is negative at some pixel has an infinite loss.
+division and the logarithm of a ratio. A model that is negative at some pixel has an infinite loss.
 
 In lane memory a spot is, from row ``pixels`` on, its numbers of one kind, then those of
 another. Three of the rows before hold sum w, sum w d and sum w d**2. Where the model must be
@@ -32,13 +32,14 @@ cancelling; the fitted offset is counted from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from .._compile import device
-from ..numeric.special import log_normal
-from ..simd.lanes import absolute, load, maximum, select
+from ..numeric.special import divide_ratio, log_of_ratio
+from ..simd.lanes import load, maximum, select
 
 HEADER = 4  # lane rows before the pixels
 HEAVIEST = 4  # how many rows before the pixels the largest weight stands
@@ -49,8 +50,9 @@ class Estimator(NamedTuple):
 
     ``read`` puts a spot into a lane and returns the number of its pixels, the rounding
     error of its objective, the data's size in the metric of the objective, whose rounding
-    no step can see, and the mean of the data. ``terms`` gives weight, weighted residual and
-    loss of a pixel.
+    no step can see, and the mean of the data. ``weigh`` gives weight and weighted residual of a
+    pixel, and two numbers more, of which ``lose`` makes the loss. (Between them other pixels are
+    weighed, see ``row_terms``.)
     """
 
     linear: bool  # sums need no model: least squares, linear in amplitude and offset
@@ -59,15 +61,14 @@ class Estimator(NamedTuple):
     positive: bool  # the model must be positive
     kinds: int  # numbers a pixel
     read: Callable
-    terms: Callable
+    weigh: Callable
+    lose: Callable
 
 
 _ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(k) for k in range(5))
 _ROUNDING = 1e-15  # of a sum of squares, relative to the same sum of the data's
 _ROUNDING_EXACT = 1e-30  # the same, where the squares are those of residuals
-_NEAR = 0.1  # of d / m - 1: below it the series is exact to 1e-11 of the loss
-_LEAST_RATIO = 1e-300  # keeps 0 log 0 finite
-_LEAST_MODEL = 1e-200  # a model of 0 is possible where nothing was counted
+_LEAST_MODEL = 1e-150  # a model of 0 is possible where nothing was counted
 
 
 @device
@@ -110,9 +111,15 @@ def _read_plain(m, first, lane, pixels, second, item, pivot):
 
 
 @device
-def _terms_plain(m, first, n, k, value):
-    """Of a pixel of weight 1."""
-    return 1.0, load(m, first + k), 0.0
+def _weigh_plain(m, first, n, k, value):
+    """A pixel of weight 1."""
+    return 1.0, load(m, first + k), 0.0, 0.0
+
+
+@device
+def _lose_nothing(m, first, n, k, value, known, other):
+    """An estimator whose loss is known from its sums."""
+    return value * 0.0
 
 
 @device
@@ -157,14 +164,14 @@ def _read_weighted(m, first, lane, pixels, second, item, pivot):
 
 
 @device
-def _terms_weighted(m, first, n, k, value):
-    return load(m, first + n + k), load(m, first + k), 0.0
+def _weigh_weighted(m, first, n, k, value):
+    return load(m, first + n + k), load(m, first + k), 0.0, 0.0
 
 
 @device
 def _counted(d):
     """What a likelihood takes for a count: at least 0, and no infinity for one."""
-    if d < 0.0:
+    if d <= 0.0:  # -0.0, too
         return 0.0 if d > -np.inf else np.inf
     return d
 
@@ -183,18 +190,25 @@ def _read_poisson(m, first, lane, pixels, second, item, pivot):
 
 
 @device
-def _deviance(d, value):
-    """Weight, weighted residual and loss of a pixel whose model is ``value``."""
-    w = 1.0 / maximum(value, _LEAST_MODEL)
-    ratio = d * w
-    loss = (value - d) + d * log_normal(maximum(ratio, _LEAST_RATIO))
-    loss = select(value >= 0.0, loss + loss, np.inf)
-    return w, ratio - 1.0, loss
+def _weigh_count(d, value):
+    w, s, power = divide_ratio(d, maximum(value, _LEAST_MODEL))
+    return w, d * w - 1.0, s, power
 
 
 @device
-def _terms_poisson(m, first, n, k, value):
-    return _deviance(load(m, first + k), value)
+def _deviance(d, value, s, power):
+    loss = (value - d) + d * log_of_ratio(s, power)
+    return select(value >= 0.0, loss + loss, np.inf)
+
+
+@device
+def _weigh_poisson(m, first, n, k, value):
+    return _weigh_count(load(m, first + k), value)
+
+
+@device
+def _lose_poisson(m, first, n, k, value, s, power):
+    return _deviance(load(m, first + k), value, s, power)
 
 
 @device
@@ -220,29 +234,18 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
 
 
 @device
-def _near_loss(d, value, w):
-    """The loss where x = d / m - 1 is small, 2 m ((1 + x) log(1 + x) - x), as its series."""
-    x = (d - value) * w
-    p = x * (1.0 / 110.0) - 1.0 / 90.0
-    p = p * x + 1.0 / 72.0
-    p = p * x - 1.0 / 56.0
-    p = p * x + 1.0 / 42.0
-    p = p * x - 1.0 / 30.0
-    p = p * x + 1.0 / 20.0
-    p = p * x - 1.0 / 12.0
-    p = p * x + 1.0 / 6.0
-    return x, (x * x) * ((0.5 - p * x) * (value + value))
+def _weigh_camera(m, first, n, k, value):
+    d = load(m, first + k)
+    w, g, s, power = _weigh_count(d, value + load(m, first + n + k))
+    missing = d < 0.0
+    return select(missing, 0.0, w), select(missing, 0.0, g), s, power
 
 
 @device
-def _terms_camera(m, first, n, k, value):
+def _lose_camera(m, first, n, k, value, s, power):
     d = load(m, first + k)
-    value = value + load(m, first + n + k)
-    w, g, loss = _deviance(d, value)
-    x, near = _near_loss(d, value, w)  # a large variance would drown all else
-    loss = select((absolute(x) < _NEAR) & (value > 0.0), near, loss)
-    missing = d < 0.0
-    return select(missing, 0.0, w), select(missing, 0.0, g), select(missing, 0.0, loss)
+    loss = _deviance(d, value + load(m, first + n + k), s, power)
+    return select(d < 0.0, 0.0, loss)
 
 
 @device
@@ -265,27 +268,51 @@ def _read_residual(m, first, lane, pixels, second, item, pivot):
 
 
 @device
-def _terms_residual(m, first, n, k, value):
+def _weigh_residual(m, first, n, k, value):
     r = load(m, first + k) - value
     w = load(m, first + n + k)
-    g = w * r
-    return w, g, g * r
+    return w, w * r, r, w
 
 
 @device
-def _terms_spread(m, first, n, k, value):
+def _lose_residual(m, first, n, k, value, r, w):
+    return w * r * r
+
+
+@device
+def _weigh_spread(m, first, n, k, value):
     w = load(m, first + n + k)
-    return w * w * maximum(value, 0.0), w * 0.0, 0.0
+    return w * w * maximum(value, 0.0), w * 0.0, w, w
 
 
 ESTIMATORS = {
-    "plain": Estimator(True, True, True, False, 1, _read_plain, _terms_plain),
-    "weighted": Estimator(True, False, True, False, 2, _read_weighted, _terms_weighted),
-    "poisson": Estimator(False, False, False, True, 1, _read_poisson, _terms_poisson),
-    "camera": Estimator(False, False, False, True, 2, _read_camera, _terms_camera),
-    "residual": Estimator(False, False, True, False, 2, _read_residual, _terms_residual),
-    "spread": Estimator(False, False, True, False, 2, _read_residual, _terms_spread),
+    "plain": Estimator(True, True, True, False, 1, _read_plain, _weigh_plain, _lose_nothing),
+    "weighted": Estimator(
+        True, False, True, False, 2, _read_weighted, _weigh_weighted, _lose_nothing
+    ),
+    "poisson": Estimator(
+        False, False, False, True, 1, _read_poisson, _weigh_poisson, _lose_poisson
+    ),
+    "camera": Estimator(False, False, False, True, 2, _read_camera, _weigh_camera, _lose_camera),
+    "residual": Estimator(
+        False, False, True, False, 2, _read_residual, _weigh_residual, _lose_residual
+    ),
+    "spread": Estimator(False, False, True, False, 2, _read_residual, _weigh_spread, _lose_nothing),
 }
+
+
+@cache
+def make_terms(estimator: Estimator) -> Callable:
+    """Weight, weighted residual and loss of one pixel at once."""
+    weigh, lose = estimator.weigh, estimator.lose
+
+    @device
+    def terms(m, first, n, k, value):
+        w, g, a, b = weigh(m, first, n, k, value)
+        return w, g, lose(m, first, n, k, value, a, b)
+
+    return terms
+
 
 # The option ``method`` of a fit: the estimator of plain pixels, and that of pixels with weights,
 # variances or a mask.

@@ -90,8 +90,8 @@ def make_roi_fit(
     The defaults of `fastgauss.fit_rois` are tol 1e-6 and 50 iterations, and the result is the
     same. A pixel that is NaN does not exist with ``weighted``; without, its spot ends with the
     status NOT_FINITE. The shape of ``second`` is not checked. Thread-safe; allocates its results
-    and about ten small arrays a call, so hand it many spots at once where there are many: eight
-    go through the same registers, one alone takes as long as eight.
+    and about ten small arrays a call, so hand it many spots at once where there are many: a
+    register of them (eight or four) takes as long as one alone.
 
     Examples
     --------
@@ -232,7 +232,8 @@ def make_damped_step(size: int) -> Callable:
     Notes
     -----
     Reads the lower triangles. A direction that the data do not determine gets a finite step;
-    NaN gives NaN in its own system alone. Thread-safe, allocates nothing, eight systems at once.
+    NaN gives NaN in its own system alone. Thread-safe, allocates nothing, a register of systems
+    at once.
 
     Examples
     --------

@@ -15,9 +15,10 @@ from ..simd.lanes import absolute, broadcast, load, maximum, select, store
 from ..simd.mask_bits import mask_bits
 from .axis_profiles import MOST_STEPS, fill_outwards
 from .estimators import HEAVIEST, Estimator
+from .row_terms import SEEN, make_row_terms
 from .weighted_columns import make_weigh
 
-SCRATCH = (15, 1, 11)  # lane rows needed, more for each pixel of an axis, and for each row
+SCRATCH = (15, 1 + SEEN, 11)  # lane rows needed, more for each pixel of an axis, and for each row
 
 # A Gram entry is the moment of f**2 whose powers are the sums of its two monomials'. Moments
 # stand by degree k + l, then by l; this is where, for the packed triangle.
@@ -59,7 +60,7 @@ def _fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
 def _make_rows(estimator: Estimator) -> Callable:
     """Sums along rows of pixels for one estimator."""
     uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
-    terms = estimator.terms
+    weigh, row_terms = estimator.weigh, make_row_terms(estimator, 1, 0)
 
     @device
     def row_sums(m, pixels, ny, nx, p, metric, table, sums):
@@ -75,10 +76,20 @@ def _make_rows(estimator: Estimator) -> Callable:
         objective = zero
         total = zero
         heaviest = zero
+        n = ny * nx
+        seen = sums + 11 * ny
         safe = _is_safe(nx, ny, x0, y0, metric)
         all_safe = mask_bits(safe) == ALL_LANES
         for j in range(ny):
             _fill_row(m, nx, x0, float(j) - y0, metric, square, safe, all_safe, table)
+            if not linear:
+                weight, rest, loss, most = row_terms(
+                    m, pixels, n, j * nx, nx, table, amplitude, offset, seen
+                )
+                one = one + weight
+                total = total + rest
+                objective = objective + loss
+                heaviest = maximum(most, heaviest)
             f2_0 = zero
             f2_1 = zero
             f2_2 = zero
@@ -95,7 +106,10 @@ def _make_rows(estimator: Estimator) -> Callable:
                 f = load(m, table + i)
                 fx = f * x
                 fxx = fx * x
-                w, r, loss = terms(m, pixels, ny * nx, j * nx + i, amplitude * f + offset)
+                if linear:
+                    w, r, _, _ = weigh(m, pixels, n, j * nx + i, f)
+                else:
+                    w, r = load(m, seen + SEEN * i), load(m, seen + SEEN * i + 1)
                 r_0 = r_0 + r * f
                 r_1 = r_1 + r * fx
                 r_2 = r_2 + r * fxx
@@ -110,12 +124,6 @@ def _make_rows(estimator: Estimator) -> Callable:
                 f2_2 = f2_2 + wfx * fx
                 f2_3 = f2_3 + wfx * fxx
                 f2_4 = f2_4 + wfxx * fxx
-                if not linear:
-                    one = one + w
-                    total = total + r
-                    objective = objective + loss
-                if positive:
-                    heaviest = maximum(w, heaviest)
             at = sums + 11 * j
             store(m, at, f2_0)
             store(m, at + 1, f2_1)

@@ -17,6 +17,7 @@ from ..numeric.packed_cholesky import packed, packed_size
 from ..simd.lanes import broadcast, load, maximum, store
 from .axis_profiles import expand_products, fill_integrated, sum_products
 from .estimators import HEAVIEST, Estimator
+from .row_terms import SEEN, make_row_terms
 
 _BLOCK = 4  # rows of pixels that share the loads of a table
 _FLAT_GRAM = packed_size(6)  # sums over one plane of a volume: Gram entries,
@@ -30,7 +31,7 @@ def scratch(estimator: Estimator) -> tuple[int, int, int]:
     fixed = packed_size(8) + 8 + 3 * TABLE_ROWS + _FLAT_GRAM
     if estimator.uniform:
         return fixed, FACTOR_ROWS + _FLAT_MOMENTS, FACTOR_ROWS
-    return fixed, TABLE_ROWS + _FLAT_SUMS, _ROW_SUMS
+    return fixed, TABLE_ROWS + _FLAT_SUMS + SEEN, _ROW_SUMS
 
 
 @device
@@ -150,14 +151,11 @@ def make_plain(axes: int, sigma_of: Callable, fill: Callable) -> Callable:
 @cache
 def _make_row(estimator: Estimator, sampled: bool) -> Callable:
     """Sums along one row of pixels with a weight at each; ``sampled``: x x = s f."""
-    terms, linear, positive = estimator.terms, estimator.linear, estimator.positive
+    row_terms = make_row_terms(estimator, TABLE_ROWS, 6)
 
     @device
-    def row_sums(m, pixels, n, at, nx, table, height, offset, target):
-        """Write Gram entries and data sums to ``target``.
-
-        Returns the sum of residuals, the loss and the largest weight.
-        """
+    def row_sums(m, nx, table, seen, target) -> None:
+        """Gram entries but sum w, and data sums, of a row of pixels."""
         zero = broadcast(0.0)
         ff = zero
         xf = zero
@@ -168,19 +166,9 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
         f1 = zero
         x1 = zero
         s1 = zero
-        one = zero
-        df = zero
-        dx = zero
-        ds = zero
-        total = zero
-        objective = zero
-        heaviest = zero
         for i in range(nx):
             row = table + TABLE_ROWS * i
-            f = load(m, row + 6)
-            x = load(m, row + 7)
-            s = load(m, row + 8)
-            w, g, loss = terms(m, pixels, n, at + i, height * f + offset)
+            w = load(m, seen + SEEN * i)
             ff = ff + w * load(m, row)
             xf = xf + w * load(m, row + 1)
             if not sampled:
@@ -188,18 +176,9 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
             sf = sf + w * load(m, row + 3)
             sx = sx + w * load(m, row + 4)
             ss = ss + w * load(m, row + 5)
-            f1 = f1 + w * f
-            x1 = x1 + w * x
-            s1 = s1 + w * s
-            df = df + g * f
-            dx = dx + g * x
-            ds = ds + g * s
-            if not linear:
-                one = one + w
-                total = total + g
-                objective = objective + loss
-            if positive:
-                heaviest = maximum(w, heaviest)
+            f1 = f1 + w * load(m, row + 6)
+            x1 = x1 + w * load(m, row + 7)
+            s1 = s1 + w * load(m, row + 8)
         store(m, target, ff)
         store(m, target + 1, xf)
         store(m, target + 2, sf if sampled else xx)
@@ -209,13 +188,33 @@ def _make_row(estimator: Estimator, sampled: bool) -> Callable:
         store(m, target + 6, f1)
         store(m, target + 7, x1)
         store(m, target + 8, s1)
-        store(m, target + 9, one)
+        df = zero
+        dx = zero
+        ds = zero
+        for i in range(nx):
+            row = table + TABLE_ROWS * i
+            g = load(m, seen + SEEN * i + 1)
+            df = df + g * load(m, row + 6)
+            dx = dx + g * load(m, row + 7)
+            ds = ds + g * load(m, row + 8)
         store(m, target + 10, df)
         store(m, target + 11, dx)
         store(m, target + 12, ds)
+
+    @device
+    def row_of_pixels(m, pixels, n, at, nx, table, height, offset, seen, target):
+        """Write Gram entries and data sums to ``target``.
+
+        Returns the sum of residuals, the loss and the largest weight.
+        """
+        one, total, objective, heaviest = row_terms(
+            m, pixels, n, at, nx, table, height, offset, seen
+        )
+        row_sums(m, nx, table, seen, target)
+        store(m, target + 9, one)
         return total, objective, heaviest
 
-    return row_sums
+    return row_of_pixels
 
 
 @cache
@@ -225,7 +224,7 @@ def make_weighted(
     """Normal equations with a weight at each pixel; the offset is parameter ``last``."""
     gram_pattern, moment_pattern = GRAM[axes], MOMENTS[axes]
     linear, positive, kinds = estimator.linear, estimator.positive, estimator.kinds
-    row_sums = _make_row(estimator, fill is not fill_integrated)
+    row_of_pixels = _make_row(estimator, fill is not fill_integrated)
 
     @device
     def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
@@ -234,6 +233,7 @@ def make_weighted(
         table_z = table_y + TABLE_ROWS * ny
         rows = table_z + TABLE_ROWS * nz
         planes = rows + _ROW_SUMS * ny
+        seen = planes + _FLAT_SUMS * nz
         n = nz * ny * nx
         places = pixels + kinds * nx
         amplitude = load(m, p)
@@ -257,8 +257,17 @@ def make_weighted(
                 height = height_z
                 if axes > 1:
                     height = height_z * load(m, table_y + TABLE_ROWS * j + 6)
-                t, loss, most = row_sums(
-                    m, pixels, n, (k * ny + j) * nx, nx, work, height, offset, rows + _ROW_SUMS * j
+                t, loss, most = row_of_pixels(
+                    m,
+                    pixels,
+                    n,
+                    (k * ny + j) * nx,
+                    nx,
+                    work,
+                    height,
+                    offset,
+                    seen,
+                    rows + _ROW_SUMS * j,
                 )
                 total = total + t
                 objective = objective + loss

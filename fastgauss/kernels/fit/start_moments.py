@@ -1,4 +1,4 @@
-"""Starting values of spots from their pixels, eight spots at once.
+"""Starting values of spots from their pixels, a register of spots at once.
 
 Where a spot is stands in ``start_places``. Where somebody told its place, each response there
 counts by a window of ``_NEAR`` expected sigmas around it, which a neighbour outside has no

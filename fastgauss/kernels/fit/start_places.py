@@ -1,4 +1,4 @@
-"""Where a spot is among its pixels, eight spots at once.
+"""Where a spot is among its pixels, a register of spots at once.
 
 At every corner of pixels the *response* is the mean of the 2**D pixels that meet there (along a
 profile of four in a row) without the largest and the smallest of them: light noise, and a

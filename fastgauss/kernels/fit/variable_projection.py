@@ -1,4 +1,4 @@
-"""Normal equations of one model with one estimator, for eight spots at once.
+"""Normal equations of one model with one estimator, for a register of spots at once.
 
 Every model is  m = amplitude * f(x, y, z; shape) + offset.  A small change of its
 parameters changes it by a combination of *basis* columns B: f, some derivatives of f,

@@ -106,6 +106,31 @@ def _loss(d, value, second, counts, weighted):
     return 2.0 * (value - d + logarithm)
 
 
+@device
+def _farther(pixels, item, k, offset, most):
+    away = abs(np.float64(pixels[item, k]) - offset)
+    return away if away > most else most
+
+
+@device
+def _farthest(pixels, item, offset):
+    """The largest distance of a pixel from the offset; -1 if no pixel exists."""
+    n = pixels.shape[1]
+    whole = n - n % 4  # four at a time: a maximum waits for the one before
+    a = -1.0
+    b = -1.0
+    c = -1.0
+    d = -1.0
+    for k in range(0, whole, 4):
+        a = _farther(pixels, item, k, offset, a)
+        b = _farther(pixels, item, k + 1, offset, b)
+        c = _farther(pixels, item, k + 2, offset, c)
+        d = _farther(pixels, item, k + 3, offset, d)
+    for k in range(whole, n):
+        a = _farther(pixels, item, k, offset, a)
+    return max(a, b, c, d)
+
+
 @cache
 def make_verdicts(
     extent: Callable,
@@ -183,14 +208,27 @@ def make_verdicts(
         return math.exp(-0.5 * _exponent(shape, off_x, off_y, off_z)) > _LEAST_SEEN
 
     @device
+    def nearest(item, params, ny, nx, n):
+        """The pixel nearest to the centre; the first of a profile at given coordinates."""
+        if placed:
+            return 0
+        column = min(max(np.rint(params[item, 1]), 0.0), float(nx - 1))
+        row = min(max(np.rint(params[item, 2]), 0.0), float(ny - 1)) if axes > 1 else 0.0
+        nz = n // (ny * nx)
+        plane = min(max(np.rint(params[item, 3]), 0.0), float(nz - 1)) if axes > 2 else 0.0
+        return int((plane * ny + row) * nx + column)
+
+    @device
     def lost(item, pixels, second, counts, params, ny, nx, places, known):
         """By how much of the height the pixel that stands out most is off, and its loss."""
         offset = params[item, size - 1]
-        most, where = -1.0, 0
-        for k in range(pixels.shape[1]):
-            away = abs(np.float64(pixels[item, k]) - offset)
-            if away > most:
-                most, where = away, k
+        where = nearest(item, params, ny, nx, pixels.shape[1])
+        most = _farthest(pixels, item, offset)
+        if not abs(np.float64(pixels[item, where]) - offset) >= most:
+            for k in range(pixels.shape[1]):
+                if abs(np.float64(pixels[item, k]) - offset) >= most:
+                    where = k
+                    break
         x = float(where % nx)
         if placed:
             x = places[where]

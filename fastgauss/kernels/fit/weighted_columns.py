@@ -7,13 +7,13 @@ from functools import cache
 
 from .._compile import device
 from ..simd.lanes import load, store
-from .estimators import Estimator
+from .estimators import Estimator, make_terms
 
 
 @cache
 def make_weigh(size: int, estimator: Estimator) -> Callable:
     """What one point adds, in the form that ``contract`` sums with the pattern DENSE."""
-    terms = estimator.terms
+    terms = make_terms(estimator)
 
     @device
     def weigh(m, pixels, n, at, value, columns, left):

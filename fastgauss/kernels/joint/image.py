@@ -29,7 +29,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .._compile import device, kernel
-from ..fit.estimators import ESTIMATORS
+from ..fit.estimators import ESTIMATORS, make_terms
 from ..models.spot_profiles import Light
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
@@ -43,8 +43,8 @@ _DATUM, _SECOND, _PHI = 0, 1, 2  # lane rows of ``measure``'s scratch
 _SUMS = _PHI + MOST_TERMS
 MEASURE_ROWS = _SUMS + MOST_TERMS * (MOST_TERMS + 3) // 2
 
-_loss_squares = ESTIMATORS["residual"].terms
-_loss_counts = ESTIMATORS["camera"].terms
+_loss_squares = make_terms(ESTIMATORS["residual"])
+_loss_counts = make_terms(ESTIMATORS["camera"])
 
 
 @cache

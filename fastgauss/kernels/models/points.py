@@ -1,10 +1,10 @@
-"""Models at many points and on grids, eight points a register.
+"""Models at many points and on grids, a register of points at once.
 
-A *shape* is a model without amplitude and offset: a building block that reads the coordinates of
-eight points, returns the profile, and writes its derivatives by centre, widths and angle, in this
-order and separately for each axis, to one lane row each. ``prepare`` computes the numbers that it
-needs from the parameters and writes them to lane rows after amplitude and offset. All lane memory
-of a kernel is one array ``m``.
+A *shape* is a model without amplitude and offset: a building block that reads the coordinates of a
+register of points, returns the profile, and writes its derivatives by centre, widths and angle, in
+this order and separately for each axis, to one lane row each. ``prepare`` computes the numbers that
+it needs from the parameters and writes them to lane rows after amplitude and offset. All lane
+memory of a kernel is one array ``m``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
 
-REGISTER_BITS = 512
+from .registers import register_bits
+
+REGISTER_BITS = register_bits()
 WIDTH = REGISTER_BITS // 64  # lanes of a float64 value
 ALL_LANES = (1 << WIDTH) - 1  # mask_bits of a mask that is true everywhere
 
@@ -40,8 +42,8 @@ def lane_type(dtype: types.Float) -> LaneType:
 
     Examples
     --------
-    >>> lane_type(types.float32).width
-    16
+    >>> lane_type(types.float32).width == 2 * lane_type(types.float64).width
+    True
     """
     return LaneType(dtype, REGISTER_BITS // dtype.bitwidth)
 

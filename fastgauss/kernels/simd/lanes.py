@@ -1,9 +1,10 @@
 """Lanes: values that hold one number for each of several independent problems.
 
 To numba a *lane value* is a SIMD register: a type of its own with a dtype and a width
-(``LaneType(float64, 8)``), so that eight spots, or eight points, go through the same arithmetic at
-once. LLVM cannot prove that numba's arrays do not overlap, so it does not vectorise such loops;
-lane values are vectors by their type.
+(``LaneType(float64, 8)`` with AVX-512, ``LaneType(float64, 4)`` elsewhere, see ``registers``), so
+that eight or four spots, or points, go through the same arithmetic at once. LLVM cannot prove that
+numba's arrays do not overlap, so it does not vectorise such loops; lane values are vectors by their
+type.
 
 Memory for lane values is a C-ordered array of shape ``(rows, WIDTH)``:
 ``load(a, i)`` is row i, ``store(a, i, v)`` writes it. In a one-dimensional
@@ -75,8 +76,8 @@ def load(array: np.ndarray, i: int) -> np.ndarray:
 
     Examples
     --------
-    >>> load(np.arange(20.0), 4)
-    array([ 4.,  5.,  6.,  7.,  8.,  9., 10., 11.])
+    >>> load(np.arange(20.0), 4)[:4]
+    array([4., 5., 6., 7.])
     """
     return array[i].copy() if array.ndim == 2 else array[i : i + WIDTH].copy()
 
@@ -88,8 +89,8 @@ def store(array: np.ndarray, i: int, value: np.ndarray) -> None:
     --------
     >>> a = np.zeros(10)
     >>> store(a, 1, broadcast(2.0))
-    >>> a
-    array([0., 2., 2., 2., 2., 2., 2., 2., 2., 0.])
+    >>> a[:5]
+    array([0., 2., 2., 2., 2.])
     """
     if array.ndim == 2:
         array[i] = value
@@ -158,10 +159,10 @@ def lane_rows(rows: int) -> np.ndarray:
 
     Examples
     --------
-    >>> lane_rows(3).shape
-    (3, 8)
+    >>> lane_rows(3).shape == (3, WIDTH)
+    True
     """
-    raw = np.zeros((rows + 1) * WIDTH)
+    raw = np.zeros(rows * WIDTH + 8)
     skip = (-raw.ctypes.data % 64) // 8
     return raw[skip : skip + rows * WIDTH].reshape(rows, WIDTH)
 
@@ -174,8 +175,8 @@ def broadcast(value: float) -> np.ndarray:
 
     Examples
     --------
-    >>> broadcast(1.5)
-    array([1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5])
+    >>> broadcast(1.5)[:4]
+    array([1.5, 1.5, 1.5, 1.5])
     """
     return np.full(WIDTH, value)
 
@@ -195,8 +196,8 @@ def select(mask: Any, yes: Any, no: Any) -> Any:
 
     Examples
     --------
-    >>> select(load(np.arange(8.0), 0) > 4.0, 1.0, 0.0)
-    array([0., 0., 0., 0., 0., 1., 1., 1.])
+    >>> select(load(np.arange(8.0), 0) > 2.0, 1.0, 0.0)[:4]
+    array([0., 0., 0., 1.])
     """
     return np.where(mask, yes, no)[()]
 

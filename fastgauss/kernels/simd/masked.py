@@ -46,8 +46,8 @@ def ramp(start: float) -> np.ndarray:
 
     Examples
     --------
-    >>> ramp(3.0)
-    array([ 3.,  4.,  5.,  6.,  7.,  8.,  9., 10.])
+    >>> ramp(3.0)[:4]
+    array([3., 4., 5., 6.])
     """
     return start + np.arange(WIDTH, dtype=np.result_type(start))
 
@@ -70,8 +70,8 @@ def lanes_within(zero, begin, end):
 
     Examples
     --------
-    >>> lanes_within(0.0, 1, 3)
-    array([False,  True,  True, False, False, False, False, False])
+    >>> lanes_within(0.0, 1, 3)[:4]
+    array([False,  True,  True, False])
     """
     kind = type(zero)
     k = ramp(zero)
@@ -207,8 +207,8 @@ def total(value: np.ndarray) -> float:
 
     Examples
     --------
-    >>> total(ramp(1.0))
-    np.float64(36.0)
+    >>> total(ramp(1.0)) == WIDTH * (WIDTH + 1) / 2
+    np.True_
     """
     while value.size > 1:
         half = value.size // 2
@@ -241,8 +241,8 @@ def load_double(array: np.ndarray, i: int, mask: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> load_double(np.array([5, 6, 7]), 0, lanes_within(0.0, 0, 3))
-    array([5., 6., 7., 0., 0., 0., 0., 0.])
+    >>> load_double(np.array([5, 6, 7]), 0, lanes_within(0.0, 0, 3))[:4]
+    array([5., 6., 7., 0.])
     """
     return load_some(array, i, mask).astype(np.float64)
 

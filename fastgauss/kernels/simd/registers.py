@@ -1,0 +1,62 @@
+"""Register width: the bits of one SIMD register of the processor that numba compiles for.
+
+512 where the compiler adds eight float64 values by one instruction (AVX-512), else 256: AVX2 has
+registers of 256 bits, and of the registers of 128 bits that NEON has two are used at a time. The
+environment variable ``FASTGAUSS_REGISTER_BITS`` forces 256 or 512 on any processor: the compiler
+splits what is wider than its registers.
+
+Every lane does the same arithmetic at both widths. Sums over lanes (densities, for instance) have
+other partial sums, and so another last digit.
+"""
+
+from __future__ import annotations
+
+import os
+
+import llvmlite.binding as llvm
+from numba.core import config
+from numba.core.codegen import get_host_cpu_features
+
+VARIABLE = "FASTGAUSS_REGISTER_BITS"
+WIDTHS = (256, 512)
+
+_SUM_OF_EIGHT = """
+define <8 x double> @sum(<8 x double> %a, <8 x double> %b) {
+  %c = fadd <8 x double> %a, %b
+  ret <8 x double> %c
+}
+"""
+
+
+def target() -> tuple[str, str]:
+    """Name and features of the processor that numba compiles for."""
+    features = config.CPU_FEATURES
+    return (
+        config.CPU_NAME or llvm.get_host_cpu_name(),
+        get_host_cpu_features() if features is None else features,
+    )
+
+
+def _has_512_bits(name: str, features: str) -> bool:
+    """Whether the compiler uses registers of 512 bits (their names begin with zmm)."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple = llvm.Target.from_triple(llvm.get_process_triple())
+    machine = triple.create_target_machine(cpu=name, features=features)
+    return "zmm" in machine.emit_assembly(llvm.parse_assembly(_SUM_OF_EIGHT))
+
+
+def register_bits() -> int:
+    """The width of this process's registers.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable is set and is neither 256 nor 512.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return 512 if _has_512_bits(*target()) else 256
+    if text.strip() not in map(str, WIDTHS):
+        raise ValueError(f"{VARIABLE} must be 256 or 512, got {text!r}")
+    return int(text)
