@@ -31,6 +31,7 @@ from .dispatch import (
     run,
     run_normalised,
 )
+from .taps import Profile
 
 _FILTER = of_image(by_overlap)
 
@@ -324,7 +325,7 @@ def difference_of_gaussians(
         lows = check.per_axis("low_sigma", low_sigma, len(job.axes), at_least=0.0)
         high_sigma = [1.6 * sigma for sigma in lows]
     low, high = (make_term(job, sigma, 0, None, truncate) for sigma in (low_sigma, high_sigma))
-    minus = high[0]._replace(half=-high[0].half)
+    minus = Profile(-high[0].half, high[0].odd)
     return given(out, run(job, [low, (minus, *high[1:])]))
 
 

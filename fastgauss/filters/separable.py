@@ -24,10 +24,11 @@ from .taps import Term, axis_map
 
 _PLANES = 8  # planes of a unit that is filtered along z
 _SMALL_PLANES = 1 << 15  # elements of a unit of several small planes
-_TILE, _DEEP_TILE = 32, 16  # registers
-_LINES = 1 << 13  # registers of the scratch ``lines``, 64 bytes each
-_STRIPS = 1 << 15  # registers of the scratch ``strips``
-_KEPT = 1 << 17  # registers of scratch that a thread keeps between calls
+_PER_LINE = 512 // REGISTER_BITS  # registers in a cache line of 64 bytes
+_TILE, _DEEP_TILE = 32 * _PER_LINE, 16 * _PER_LINE  # registers
+_LINES = _PER_LINE << 13  # registers of the scratch ``lines``
+_STRIPS = _PER_LINE << 15  # registers of the scratch ``strips``
+_KEPT = _PER_LINE << 17  # registers of scratch that a thread keeps between calls
 _GROUPS = 8
 _ELEMENTS = 1 << 20  # of the largest unit
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
@@ -111,7 +112,8 @@ def _rows(count: int, dtype: np.dtype) -> np.ndarray:
     return raw[skip : skip + count * width].reshape(count, width)
 
 
-def _pack(terms: Sequence[Term], dtype: np.dtype) -> Filter:
+@lru_cache(maxsize=16)
+def _pack(terms: tuple[Term, ...], dtype: np.dtype) -> Filter:
     """All profiles in one array, padded with zeros."""
     radii = np.array([[profile.radius for profile in term] for term in terms])
     half = int(radii.max()) + 1
@@ -197,9 +199,9 @@ class _Job(NamedTuple):
         """Filter one unit."""
         shape, work, plan = self.out.shape, self.work, self.plan
         step = plan.shape
-        begin = [
-            int(i) * s for i, s in zip(np.unravel_index(index, self.counts), step, strict=True)
-        ]
+        before, column = divmod(index, self.counts[2])
+        layer, row = divmod(before, self.counts[1])
+        begin = [layer * step[0], row * step[1], column * step[2]]
         size = [min(s, n - b) for b, s, n in zip(begin, step, shape, strict=True)]
         z, y, x = (
             axis[b : b + n + 2 * reach]
@@ -234,7 +236,7 @@ def correlate(
     """
     if not out.size:
         return
-    work = _pack(terms, out.dtype)
+    work = _pack(tuple(terms), out.dtype)
     additions = out.size * float((work.radii + _LINE_COST).sum()) * out.itemsize / 8
     team = thread_pool.resolve_threads(threads) if additions > _SMALL else 1
     plan = _plan_of(out.shape, work, _lanes(out.dtype), team)._replace(squares=squares)

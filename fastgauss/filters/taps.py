@@ -11,14 +11,15 @@ with the probabilist's Hermite polynomial He_m: the coefficients of scipy.ndimag
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 TRUNCATE = 4.0  # radius of a profile in sigmas
 
 
-class Profile(NamedTuple):
+@dataclass(frozen=True, eq=False)  # the same profile is the same object: caches know it by that
+class Profile:
     """Half a profile, and whether the other half has the opposite sign."""
 
     half: np.ndarray

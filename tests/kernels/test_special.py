@@ -192,3 +192,32 @@ def test_a_float32_scalar_gives_all_digits_of_float64():
     out = np.empty(x.size)
     _make_scalar(special.exp)(x, out)
     np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=3e-16)
+
+
+@kernel
+def _ratios(d, m, inverse, logarithm):
+    for i in range(0, d.size, lane_types.WIDTH):
+        w, s, k = special.divide_ratio(lanes.load(d, i), lanes.load(m, i))
+        lanes.store(inverse, i, w)
+        lanes.store(logarithm, i, special.log_of_ratio(s, k))
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_one_division_gives_a_reciprocal_and_the_logarithm_of_a_ratio(near):
+    m = np.exp(RNG.uniform(-340, 340, COUNT // 8 * 8))
+    d = m * np.exp(RNG.normal(0, 0.1, m.size)) if near else np.exp(RNG.uniform(-340, 340, m.size))
+    inverse, logarithm = np.empty_like(m), np.empty_like(m)
+    _ratios(d, m, inverse, logarithm)
+    assert _ulps(inverse, m, lambda x: 1 / x) <= 2.0
+    with mp.workprec(160):
+        pairs = zip(d, m, strict=True)
+        truth = [float(mp.log(mp.mpf(float(a)) / mp.mpf(float(b)))) for a, b in pairs]
+    assert (np.abs(logarithm - truth) / np.spacing(np.abs(truth))).max() <= 5.0
+
+
+def test_the_logarithm_of_a_ratio_stays_finite_where_nothing_was_counted():
+    m = np.resize([1e-150, 3e-8, 1.0, 1e150], 8)
+    inverse, logarithm = np.empty(8), np.empty(8)
+    _ratios(np.zeros(8), m, inverse, logarithm)
+    assert np.isfinite(logarithm).all() and (logarithm < -300).all()
+    np.testing.assert_allclose(inverse, 1 / m, rtol=5e-16)

@@ -1,4 +1,4 @@
-"""The building blocks that the stages of a fit take from a model, eight spots at once."""
+"""The building blocks that the stages of a fit take from a model, a register of spots at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Factories for the caller's own compiled code: value, derivatives and image of the models.
 
-The kernels are those of `fastgauss.evaluate`, for one point or eight points at a time, on the
+The kernels are those of `fastgauss.evaluate`, for one point or a register of points, on the
 stack. Coordinates and parameters may be numbers or lane values, in any mixture. If one of them is a
 lane value, so is the result; else the result is a number.
 """

@@ -291,13 +291,6 @@ def _log_of(k: Any, m: Any) -> Any:
 
 
 @device
-def log_normal(x: Any) -> Any:
-    """Natural logarithm of a positive normal number, at most 1 ULP; float64."""
-    k, m = exponent_and_mantissa(x)
-    return _log_of(k, m)
-
-
-@device
 def divide_ratio(d: Any, m: Any) -> tuple[Any, Any, Any]:
     """``(1 / m, s, k)``: what ``log_of_ratio`` makes log(d / m) of, by one division; float64.
 
