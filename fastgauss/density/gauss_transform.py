@@ -48,6 +48,7 @@ LEAST_TOL = 1e-10
 _NODES = 40  # Chebyshev nodes of an expansion: exact to rounding for edges up to 3
 _EDGES = np.arange(2.6, 0.25, -0.05)
 _SHORT = 0.8  # edges below this are not worth 8 powers
+_POWERS = (8, 16)  # of an expansion: whole registers of either width
 _BUDGET = 1 << 25  # numbers of an array of moments: 256 MB
 _LITTLE = 1 << 21  # numbers that are worked through before far sources are sought out
 _PAIRS_A_NUMBER = 2  # pairs that cost as much as a number of the array
@@ -105,8 +106,9 @@ class Plan(NamedTuple):
 def make_plan(tol: float, axes: int) -> Plan:
     """The largest cells that keep the error below ``tol`` of the peak."""
     plan = None
-    for registers in (1, 2):
-        plan = next(filter(None, (_plan(tol, axes, edge, registers) for edge in _EDGES)), plan)
+    for powers in _POWERS:
+        count = powers // WIDTH
+        plan = next(filter(None, (_plan(tol, axes, edge, count) for edge in _EDGES)), plan)
         if plan is not None and plan.edge >= _SHORT:
             break
     assert plan is not None, tol  # LEAST_TOL is reached with room to spare

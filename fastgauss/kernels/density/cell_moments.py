@@ -12,7 +12,7 @@ a known error, so that its sum over all points is, in each cell, a polynomial
     evaluate   polynomials at points
 
 An array holds the cells in C order, each the p**d numbers of its axes' powers in C order, as rows
-of ``WIDTH``; p is a multiple of that. A task of ``translate`` owns lines of cells.
+of ``WIDTH``; p is a multiple of 8. A task of ``translate`` owns lines of cells.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ from ..simd.mask_bits import mask_from_bits
 from ..simd.masked import total
 
 
+_OCTET = 8  # rows of a matrix whose products are formed together
+_LATER = divmod(4, WIDTH)  # register and lane of the fifth number of eight
+
+
 @device
 def _powers(u):
-    """1, u, ..., u**7 in the lanes."""
+    """1, u, ..., u**(WIDTH - 1) in the lanes."""
     u2 = u * u
     one = broadcast(1.0)
     low = select(mask_from_bits(0b10101010), broadcast(u), one)
@@ -39,10 +43,11 @@ def _powers(u):
 
 
 @device
-def _eighth(u):
+def _last_power(u):
+    """u**WIDTH, for 4 or 8 lanes."""
     u2 = u * u
     u4 = u2 * u2
-    return u4 * u4
+    return u4 * u4 if WIDTH == 8 else u4
 
 
 @device
@@ -75,7 +80,7 @@ def make_collect(axes: int, registers: int) -> Callable:
                 continue
             row = ((q0 * shape[1] + q1) * shape[2] + q2) * (p0 * p1 * registers)
             last = _powers(u2)
-            more = _eighth(u2)
+            more = _last_power(u2)
             f0 = weights[i if each else 0]
             for _ in range(p0):
                 f1 = f0
@@ -111,7 +116,7 @@ def make_evaluate(axes: int, registers: int) -> Callable:
                 continue
             row = ((q0 * shape[1] + q1) * shape[2] + q2) * (p0 * p1 * registers)
             last = _powers(u2)
-            more = _eighth(u2)
+            more = _last_power(u2)
             value = broadcast(0.0)
             f0 = 1.0
             for _ in range(p0):
@@ -136,7 +141,7 @@ def _columns(line, source, matrices, at, target, powers, rows, post, chunk, mome
     ``source`` is the row of ``line`` where the window's first cell has its part, ``at`` the row
     of ``matrices`` for it; ``rows`` are those of a cell.
     """
-    for block in range(registers):
+    for octet in range(powers // _OCTET):
         a0 = broadcast(0.0)
         a1 = a0
         a2 = a0
@@ -148,16 +153,17 @@ def _columns(line, source, matrices, at, target, powers, rows, post, chunk, mome
         for j in range(chunk):
             for k in range(powers):
                 x = load(line, source + j * rows + k * post)
-                b = at + (j * powers + k) * registers + block
+                b = at + (j * powers + k) * registers + octet * (_OCTET // WIDTH)
+                c, d = b + _LATER[0], _LATER[1]
                 a0 = a0 + x * matrices[b, 0]
                 a1 = a1 + x * matrices[b, 1]
                 a2 = a2 + x * matrices[b, 2]
                 a3 = a3 + x * matrices[b, 3]
-                a4 = a4 + x * matrices[b, 4]
-                a5 = a5 + x * matrices[b, 5]
-                a6 = a6 + x * matrices[b, 6]
-                a7 = a7 + x * matrices[b, 7]
-        to = target + WIDTH * block * post
+                a4 = a4 + x * matrices[c, d]
+                a5 = a5 + x * matrices[c, d + 1]
+                a6 = a6 + x * matrices[c, d + 2]
+                a7 = a7 + x * matrices[c, d + 3]
+        to = target + _OCTET * octet * post
         store(moments, to, a0)
         store(moments, to + post, a1)
         store(moments, to + 2 * post, a2)
