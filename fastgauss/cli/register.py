@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..base.thread_pool import resolve_threads
-from ..io import files, images, tables
+from ..io import files, tables
 from ..register import DisplacementField, Status, displacement_field, plot_displacements
+from . import source
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser(
         "register",
+        parents=parents,
         help="find the displacement of every window between two images",
         description="Find how the windows of image A are displaced in image B, with errors.",
     )
@@ -30,6 +32,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--search", type=float, help="largest displacement, px (window / 4)")
     parser.add_argument("--passes", type=int, default=1, help="passes, from larger windows (1)")
     parser.add_argument("--noise", type=float, help="standard deviation of both images' noise")
+    source.add_part(parser)
     parser.add_argument("--threads", type=int, help="default: one a core")
     parser.set_defaults(run=run)
 
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
-    first, second = _only_frame(args.first), _only_frame(args.second)
+    first, second = (_only_image(path, args) for path in (args.first, args.second))
     begin = time.perf_counter()
     field = displacement_field(
         first,
@@ -67,14 +70,15 @@ def run(args: argparse.Namespace) -> None:
         print("wrote", args.plot)
 
 
-def _only_frame(path: str) -> np.ndarray:
-    with images.open_image(path) as frames:
-        if len(frames) != 1:
+def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:
+    with source.open_pictures(path, False, args.channel, args.hdu) as arranged:
+        count = len(arranged.pictures)
+        if count != 1:
             raise ValueError(
-                f"{path} must hold one image, got a stack of {len(frames)} frames: "
+                f"{path} must hold one image, got a stack of {count} frames: "
                 "write the two frames to be compared to files of their own"
             )
-        return frames[0]
+        return arranged.pictures[0]
 
 
 def _print_summary(field: DisplacementField, seconds: float) -> None:

@@ -2,8 +2,9 @@
 
 The ending of a file's name selects its format. Every image becomes a sequence of two-dimensional
 frames ``[y, x]`` in the machine's byte order. A stack is read frame by frame, never whole. All axes
-before the last two count frames, in file order. Colours become luminance,
-0.2125 R + 0.7154 G + 0.0721 B, on the scale of the file; an alpha channel is ignored.
+before the last two count frames, in file order; ``io/axes.py`` says which of them are the planes of
+a volume. Colours become luminance, 0.2125 R + 0.7154 G + 0.0721 B, on the scale of the file; an
+alpha channel is ignored.
 
 A table or a plot is written to a new file beside the target, which then takes the target's name,
 owner and mode: no reader ever sees an incomplete file. On Linux the new file has no name until it

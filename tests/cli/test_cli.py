@@ -14,6 +14,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.cli import command as cli
+from fastgauss.cli import fit
 from fastgauss.kernels._compile import JIT_DISABLED
 
 tifffile = pytest.importorskip("tifffile")
@@ -50,14 +51,20 @@ def run(capsys, *arguments):
 
 
 def fails(capsys, *arguments):
-    """The one line of an error."""
+    """The one line of an error; before it may stand what the file was taken for."""
     code, out, err = run(capsys, *arguments)
     assert code == 2
     assert out == ""
-    assert err.startswith("fastgauss: error: ")
-    assert err.count("\n") == 1
     assert err.endswith("\n")
-    return err.removeprefix("fastgauss: error: ").strip()
+    *told, error = err.splitlines()
+    assert len(told) < 2 and all(" pixels" in line for line in told)
+    assert error.startswith("fastgauss: error: ")
+    return error.removeprefix("fastgauss: error: ")
+
+
+def only_tells(err, name, what):
+    """Whether stderr has one line, which says what the file was taken for."""
+    return err.count("\n") == 1 and err.startswith(f"fastgauss: {name}: {what}")
 
 
 def load(path):
@@ -73,7 +80,7 @@ def load(path):
 def test_fit_writes_what_fit_spots_returns(tmp_path, capsys, image, model):
     table_file = tmp_path / "spots.csv"
     code, out, err = run(capsys, "fit", image, "-o", table_file, "--model", model, "--threads", 1)
-    assert (code, err) == (0, "")
+    assert code == 0 and only_tells(err, "image.npy", "an image of 64 x 66 pixels\n")
     assert "4 spots in image.npy, 4 converged" in out
     assert f"wrote {table_file}" in out
     table = load(table_file)
@@ -114,7 +121,7 @@ def test_joint_fits_and_draws_overlapping_spots_together(tmp_path, capsys, monke
     code, out, err = run(
         capsys, "fit", tmp_path / "crowd.npy", "--joint", "-o", table_file, "--plot", "a.png"
     )
-    assert (code, err) == (0, "")
+    assert code == 0 and only_tells(err, "crowd.npy", "an image of 66 x 66 pixels\n")
     assert "5 spots in crowd.npy" in out
     expected = fg.fit_spots(picture, joint=True)
     np.testing.assert_array_equal(load(table_file)["x"].astype(float), expected.x)
@@ -127,7 +134,7 @@ def test_without_output_the_first_rows_are_shown(capsys, tmp_path):
     big[10:-10:20, 10:-10:20] += 300.0
     np.save(tmp_path / "many.npy", big)
     code, out, err = run(capsys, "fit", tmp_path / "many.npy")
-    assert (code, err) == (0, "")
+    assert code == 0 and only_tells(err, "many.npy", "an image of 100 x 200 pixels\n")
     lines = out.splitlines()
     assert lines[0].startswith("36 spots in many.npy, ")
     assert lines[1].startswith("medians: amplitude ")
@@ -150,7 +157,8 @@ def test_a_stack_has_a_frame_column(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "stack.tif", stack.astype(np.float32), photometric="minisblack")
     npz, plot = tmp_path / "spots.npz", tmp_path / "spots.png"
     code, out, err = run(capsys, "fit", tmp_path / "stack.tif", "-o", npz, "--plot", plot)
-    assert (code, err) == (0, "")  # no bar: stderr is no terminal
+    told = "3 images: a movie of 64 x 66 pixels (--volume if they are the planes of a volume)\n"
+    assert code == 0 and only_tells(err, "stack.tif", told)  # no bar: stderr is no terminal
     assert "8 spots in stack.tif, 3 frames, 8 converged" in out
     assert plot.read_bytes().startswith(b"\x89PNG")
     with np.load(npz) as table:
@@ -165,7 +173,7 @@ def test_an_image_without_spots_gives_an_empty_table(tmp_path, capsys):
     code, out, err = run(
         capsys, "fit", tmp_path / "flat.npy", "-o", table_file, "--plot", plot, "--model", "rotated"
     )
-    assert (code, err) == (0, "")
+    assert code == 0 and only_tells(err, "flat.npy", "an image of 30 x 30 pixels\n")
     assert out.startswith("0 spots in flat.npy, 0 converged")
     assert table_file.read_text().startswith("amplitude,x,y,sigma_x,sigma_y,theta,offset,")
     assert table_file.read_text().count("\n") == 1
@@ -193,7 +201,7 @@ def test_bad_options(capsys, image):
         (("fly",), "invalid choice: 'fly'"),
         (("fit",), "give either IMAGE or --example"),
         (("fit", image, "--example"), "give either IMAGE or --example"),
-        (("fit", image, "--box", "wide"), "invalid int value: 'wide'"),
+        (("fit", image, "--box", "wide"), "'wide' in 'wide' is not an integer"),
         (("fit", image, "--box", "0"), "box must be at least"),
         (("fit", image, "--sigma", "nan"), "sigma must be"),
         (("fit", image, "--threshold", "-1"), "threshold must be"),
@@ -218,7 +226,7 @@ def test_bad_images(capsys, tmp_path):
 
 
 def test_bad_outputs_are_refused_before_the_work(capsys, tmp_path, image, monkeypatch):
-    monkeypatch.setattr(cli, "_fit_frames", None)  # would fail otherwise than expected
+    monkeypatch.setattr(fit, "_fit_frames", None)  # would fail otherwise than expected
     assert "must end in one of" in fails(capsys, "fit", image, "-o", tmp_path / "spots.xlsx")
     assert "must end in one of" in fails(capsys, "fit", image, "--plot", tmp_path / "spots.bmp")
     assert "no directory" in fails(capsys, "fit", image, "-o", tmp_path / "no" / "spots.csv")
@@ -259,7 +267,7 @@ def test_what_happens_on_the_way(capsys, image, monkeypatch, error, code, text):
     def fit_frames(*_):
         raise error
 
-    monkeypatch.setattr(cli, "_fit_frames", fit_frames)
+    monkeypatch.setattr(fit, "_fit_frames", fit_frames)
     assert run(capsys, "fit", image) == (code, "", text)
 
 
@@ -321,14 +329,19 @@ def test_the_first_fit_of_all_is_told(capsys, tmp_path, monkeypatch):
     image = tmp_path / "image.npy"
     np.save(image, scene())
     assert "compiling" not in run(capsys, "fit", image)[2]
-    monkeypatch.setattr(cli, "no_fit_is_compiled", lambda: True)
-    beside = []
+    asked, beside = [], []
+    monkeypatch.setattr(fit, "no_fit_is_compiled", lambda: asked.append(1) or True)
     monkeypatch.setattr(
-        cli, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
+        fit, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
+    np.save(image, np.stack([scene(), scene(1)]))
     code, out, err = run(capsys, "fit", image, "--model", "elliptic")
     assert (code, beside) == (0, [("elliptic", "lsq", "sample", "<f8")])
-    assert err.startswith("fastgauss: compiling for the first time") and "compiling" not in out
+    assert len(asked) == 1  # the folder of the cache is looked at once, not for each frame
+    told, compiling = err.splitlines()
+    assert told.startswith("fastgauss: image.npy: 2 images: a movie")
+    assert compiling.startswith("fastgauss: compiling for the first time")
+    assert "compiling" not in out
 
 
 def command(*arguments):
@@ -340,7 +353,7 @@ def test_python_m_fastgauss(tmp_path, image):
     done = subprocess.run(
         command("fit", image, "-o", table_file), capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and only_tells(done.stderr, "image.npy", "an image of")
     assert len(load(table_file)["x"]) == 4
     done = subprocess.run(
         command("fit", tmp_path / "none.npy"), capture_output=True, text=True, check=False

@@ -1,0 +1,308 @@
+"""The command ``fastgauss fit IMAGE``: the spots of an image, a volume or a stack as a table."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base import optional
+from ..base.thread_pool import resolve_threads
+from ..fit.windows import box_sides
+from ..io import axes, files, images, tables
+from ..kernels.fit.estimators import METHODS
+from ..kernels.models.profiles import PIXELS
+from ..models.model import MODELS
+from ..results import table
+from ..results.fit_result import FitResult
+from ..spots import frame_fits
+from ..tools.compilation import no_fit_is_compiled, shared_fit
+from . import camera, options, source
+
+_STDOUT = "-"
+
+
+def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command to those of the parser."""
+    fit = commands.add_parser(
+        "fit",
+        parents=parents,
+        help="find and fit the spots of an image, a volume or a stack",
+        description="Find the spots of an image, fit a Gaussian to each and write a table. "
+        "Every frame of a stack is done alike; its table has a frame column. The first line says "
+        "what the file was taken for. NUMBERS are one number, or one for each axis in the order "
+        "of the array: (z,) y, x.",
+    )
+    fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
+    fit.add_argument("--example", action="store_true", help="fit a Hubble Deep Field, no IMAGE")
+    fit.add_argument(
+        "-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz; - prints a CSV"
+    )
+    fit.add_argument("--plot", metavar="FILE", help="draw spots and residual: .png, .pdf or .svg")
+    source.add_options(fit)
+    fit.add_argument(
+        "--roi", type=options.slices, metavar="RANGES", help="rows and columns: 100:200,50:150"
+    )
+    camera.add_options(fit)
+    _add_fit_options(fit.add_argument_group("the fit"))
+    fit.set_defaults(run=run)
+
+
+def _add_fit_options(group: argparse._ActionsContainer) -> None:
+    def add(name: str, **more: Any) -> None:
+        group.add_argument(name, **more)
+
+    add("--model", choices=MODELS, help="default: symmetric; of a volume: elliptic")
+    add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
+    add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
+    many: dict[str, Any] = {"metavar": "NUMBERS"}
+    add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
+    add("--sigma", type=options.lengths, default=1.3, help="expected width, px (1.3)", **many)
+    add("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
+    add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)
+    add("--fixed", type=options.fixed, metavar="VALUES", help="not fitted: sigma=1.3,offset=0")
+    add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
+    add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
+    add("--joint", action="store_true", help="fit overlapping spots together")
+    add("--background", choices=("local", "constant", "plane"), help="with --joint (local)")
+    add("--dark", action="store_true", help="dark spots on a bright background")
+    add("--threads", type=int, help="default: one a core")
+
+
+@contextmanager
+def _open(args: argparse.Namespace) -> Iterator[axes.Arranged]:
+    if not args.example:
+        with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
+            yield arranged
+        return
+    data = optional.require("skimage.data", "--example", "example")
+    image = images.luminance(data.hubble_deep_field())
+    yield axes.Arranged(images.Frames(1, lambda _: image))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise before the work the errors that would come after it."""
+    if bool(args.image) == args.example:
+        raise ValueError("give either IMAGE or --example")
+    if args.output and args.output != _STDOUT:
+        tables.check_table(args.output)
+    if args.plot:
+        files.check_plot(args.plot)
+    resolve_threads(args.threads)
+    camera.check_options(args)
+    if args.background and not args.joint:
+        raise ValueError("--background is an option of --joint")
+    if args.image:
+        for target in filter(None, (args.output, args.plot)):
+            if Path(target).exists() and Path(target).samefile(args.image):
+                raise ValueError(f"{target} is the image itself, choose another name")
+
+
+@dataclass
+class _Job:
+    """The results of all frames."""
+
+    result: FitResult  # all spots, with their frames where there are several
+    shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
+    seconds: float
+
+
+class _Fits:
+    """Fits of pictures of one file, one after the other."""
+
+    def __init__(self, args: argparse.Namespace, arranged: axes.Arranged) -> None:
+        self.args, self.arranged = args, arranged
+        self.camera: camera.Camera | None = None
+        self.shown = np.empty(0)
+
+    def __call__(self, _: int, picture: np.ndarray) -> FitResult:
+        if self.camera is not None:
+            return self.fit(self.camera, picture)
+        self.camera = camera.camera_of(self.args, self.arranged.pictures.facts, picture.shape)
+        _tell(self.args, self.arranged, picture)
+        with _telling_of_compilation(self.args, picture.ndim, picture.dtype):
+            return self.fit(self.camera, picture)
+
+    def fit(self, known: camera.Camera, picture: np.ndarray) -> FitResult:
+        from ..spots.image_fits import fit_spots
+
+        args = self.args
+        where = _part(args.roi, picture.shape)
+        first = tuple(each.start for each in where)
+        data, pixels = camera.measured(known, picture, where)
+        found = fit_spots(
+            data,
+            model=_model(args, picture.ndim),
+            method=args.method,
+            pixel=args.pixel,
+            box=args.box,
+            sigma=args.sigma,
+            threshold=None if args.threshold is None else args.threshold / known.excess,
+            min_distance=args.min_distance,
+            fixed=camera.in_part(args.fixed, known.excess, first),
+            bounds=camera.in_part(args.bounds, known.excess, first),
+            shared=args.shared or (),
+            joint=args.joint,
+            background=args.background,
+            polarity="dark" if args.dark else "bright",
+            threads=args.threads,
+            **pixels,
+        )
+        if not self.shown.size:
+            self.shown = _shown(data * known.excess, where, picture.shape)
+        return camera.moved(camera.multiplied(found, known.excess), first)
+
+
+def _model(args: argparse.Namespace, ndim: int) -> str:
+    return args.model or ("symmetric" if ndim == 2 else "elliptic")
+
+
+def _part(roi: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The ranges of a picture that are fitted; of a volume all planes if none are given."""
+    given = roi or ()
+    if given and len(given) not in (2, len(shape)):
+        raise ValueError(f"--roi must have {len(shape)} ranges, got {len(given)}")
+    whole = (slice(None),) * (len(shape) - len(given)) + given
+    ranges = tuple(slice(*each.indices(n)) for each, n in zip(whole, shape, strict=True))
+    if any(each.start >= each.stop for each in ranges):
+        raise ValueError(f"--roi must hold pixels of the image, which has {axes.shape_text(shape)}")
+    return ranges
+
+
+def _shown(data: np.ndarray, where: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """A picture in the coordinates of the file; NaN outside the part that was fitted."""
+    if data.shape == shape:
+        return data
+    whole = np.full(shape, np.nan)
+    whole[where] = data
+    return whole
+
+
+def _tell(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray) -> None:
+    """The first line: what the file was taken for."""
+    if args.example:
+        return
+    told = arranged.told(picture.shape) + camera.told(args, arranged.pictures.facts)
+    print(f"fastgauss: {Path(args.image).name}: {told}", file=sys.stderr, flush=True)
+
+
+def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
+    begin = time.perf_counter()
+    numbers, results = [], []
+    fits = _Fits(args, arranged)
+    pictures = arranged.pictures
+    for number, _, spots in frame_fits.fit_frames(_with_bar(pictures), fits):
+        numbers.append(number)
+        results.append(spots)
+    if not results:
+        raise ValueError("the image has no finite pixel")
+    seconds = time.perf_counter() - begin
+    whole = results[0] if len(pictures) == 1 else FitResult.concatenate(results, numbers)
+    return _Job(whole, (fits.shown, results[0]), seconds)
+
+
+@contextmanager
+def _telling_of_compilation(args: argparse.Namespace, ndim: int, dtype: np.dtype) -> Iterator[None]:
+    """Before the first fit of all: say why it takes a while, and compile in two processes."""
+    if not no_fit_is_compiled():
+        yield
+        return
+    told = "compiling for the first time, half a minute or less; later runs start at once"
+    print(f"fastgauss: {told}", file=sys.stderr, flush=True)
+    with shared_fit(_model(args, 2), args.method, args.pixel, dtype.str):
+        yield
+
+
+def _with_bar(frames: images.Frames) -> Iterable[np.ndarray]:
+    """The frames, with a progress bar if there are several, tqdm, and a terminal to show it."""
+    if len(frames) < 2:
+        return frames
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return frames
+    return tqdm(frames, unit="frame", disable=None)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    _check(args)
+    with _open(args) as arranged:
+        count = len(arranged.pictures)
+        if args.plot and arranged.ndim == 3:
+            raise ValueError("--plot draws images; with --frames it draws the first plane")
+        job = _fit_frames(arranged, args)
+    if args.output == _STDOUT:
+        _print_table(job.result)
+    elif args.output:
+        job.result.save(args.output)
+    if args.plot:
+        _draw(args, job)
+    _print_summary(args, job.result, count, job.seconds)
+    if not args.output:
+        _print_rows(job.result)
+
+
+def _draw(args: argparse.Namespace, job: _Job) -> None:
+    from ..plot import plot_joint, plot_spots, save_plot
+
+    box = box_sides(args.box, 2, _sigmas(args, 2))[0]
+    drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=box)
+    if args.roi:
+        rows, columns = _part(args.roi, job.shown[0].shape)
+        for panel in drawn.axes:
+            if panel.images:
+                panel.set_xlim(columns.start - 0.5, columns.stop - 0.5)
+                panel.set_ylim(rows.stop - 0.5, rows.start - 0.5)
+    save_plot(args.plot, drawn)
+
+
+def _sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
+    return args.sigma if isinstance(args.sigma, tuple) else (args.sigma,) * ndim
+
+
+def _print_table(result: FitResult) -> None:
+    """Print the table as CSV."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "spots.csv")
+        result.save(path)
+        with path.open(encoding="utf-8", newline="") as text:
+            shutil.copyfileobj(text, sys.stdout)
+
+
+def _print_summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> None:
+    where = "the example image" if args.example else Path(args.image).name
+    frames = f", {count} frames" if count > 1 else ""
+    spots, rest = table.summary(result).split(", ", 1)
+    lines = [f"{spots} in {where}{frames}, {rest}, {seconds:.2f} s"]
+    good = result[result.converged]
+    if len(good):
+        names = [name for name in result.names if name not in "xyz"]
+        medians = (f"{name} {np.median(getattr(good, name)):.4g}" for name in (*names, "flux"))
+        lines.append(f"medians: {', '.join(medians)}")
+    targets = (target for target in (args.output, args.plot) if target not in (None, _STDOUT))
+    lines += [f"wrote {target}" for target in targets]
+    print(*lines, sep="\n", file=sys.stderr if args.output == _STDOUT else sys.stdout)
+
+
+def _print_rows(result: FitResult) -> None:
+    """Print the first rows, without columns that only programs need."""
+    if not len(result):
+        return
+    columns = [[name, *cells] for name, cells in table.preview(result.to_dict()).items()]
+    widths = [max(map(len, column)) for column in columns]
+    print()
+    for row in zip(*columns, strict=True):
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+    more = len(result) - table.ROWS
+    if more > 0:
+        print(f"and {more} more; -o TABLE writes all, with errors and statuses")
