@@ -26,7 +26,7 @@ from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits
 from ..tools.compilation import no_fit_is_compiled, shared_fit
-from . import camera, options, source
+from . import camera, options, source, units
 
 _STDOUT = "-"
 
@@ -51,6 +51,12 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     source.add_options(fit)
     fit.add_argument(
         "--roi", type=options.slices, metavar="RANGES", help="rows and columns: 100:200,50:150"
+    )
+    fit.add_argument(
+        "--pixel-size",
+        type=units.pixel_size,
+        metavar="NUMBERS",
+        help="0.3,0.1,0.1um: adds columns such as x_um (that of the file; um)",
     )
     camera.add_options(fit)
     _add_fit_options(fit.add_argument_group("the fit"))
@@ -200,6 +206,7 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     numbers, results = [], []
     fits = _Fits(args, arranged)
     pictures = arranged.pictures
+    sizes = units.sizes_of(args.pixel_size, pictures.facts, arranged.ndim)
     for number, _, spots in frame_fits.fit_frames(_with_bar(pictures), fits):
         numbers.append(number)
         results.append(spots)
@@ -207,7 +214,8 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
         raise ValueError("the image has no finite pixel")
     seconds = time.perf_counter() - begin
     whole = results[0] if len(pictures) == 1 else FitResult.concatenate(results, numbers)
-    return _Job(whole, (fits.shown, results[0]), seconds)
+    located = units.Located(whole, sizes, pictures.facts.wcs)
+    return _Job(located, (fits.shown, results[0]), seconds)
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""Columns in physical units: places and widths by the size of a pixel, and places on the sky."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..io.frames import Facts, unit_name
+from ..results.fit_result import FitResult
+
+Sizes = Mapping[str, tuple[float, str]]  # by axis, "X", "Y" or "Z": number and unit
+
+_NUMBERS_AND_UNIT = re.compile(r"(?P<numbers>[\d.,eE+\-\s]*\d\.?)\s*(?P<unit>[^\W\d]*)")
+
+
+def pixel_size(text: str) -> tuple[tuple[float, ...], str]:
+    """The size of a pixel, or one for each axis, and its unit: "0.1", "300,107,107nm"."""
+    match = _NUMBERS_AND_UNIT.fullmatch(text.strip())
+    try:
+        numbers = tuple(map(float, match["numbers"].split(","))) if match else ()
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 < number < np.inf for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"write one size above 0, or one for each axis, and a unit: 0.3,0.1,0.1um; got {text!r}"
+        )
+    return numbers, unit_name(match["unit"]) or "um" if match else "um"
+
+
+def sizes_of(given: tuple[tuple[float, ...], str] | None, facts: Facts, ndim: int) -> Sizes:
+    """The sizes of a pixel that are given, else those that the file tells with a unit."""
+    if given is None:
+        return {a: facts.sizes[a] for a in "ZYX"[-ndim:] if facts.sizes.get(a, (0, ""))[1]}
+    numbers, unit = given
+    if len(numbers) not in (1, ndim):
+        raise ValueError(f"--pixel-size must be one number or {ndim} numbers, got {len(numbers)}")
+    every = numbers * ndim if len(numbers) == 1 else numbers
+    return {axis: (size, unit) for axis, size in zip("ZYX"[-ndim:], every, strict=True)}
+
+
+class Located(FitResult):
+    """A result whose table has further columns, in physical units and on the sky."""
+
+    def __init__(self, result: FitResult, sizes: Sizes, wcs: Any = None) -> None:
+        self.__dict__.update(result.__dict__)
+        self._sizes, self._wcs = dict(sizes), wcs
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """The columns of the result, and `further_columns`."""
+        return super().to_dict() | further_columns(self, self._sizes, self._wcs)
+
+
+def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.ndarray]:
+    """Places and widths with errors by the size of a pixel, and right ascension, declination.
+
+    A width that is not along one axis is left out where the pixels of its axes differ in size. The
+    middle of the first pixel is 0, as in pixels.
+    """
+    columns = {}
+    for k, name in enumerate(result.names):
+        axes = _axes(name, result)
+        known = {sizes.get(axis) for axis in axes}
+        if len(known) != 1 or None in known:
+            continue
+        ((size, unit),) = known  # type: ignore[misc]
+        columns[f"{name}_{unit}"] = result.params[:, k] * size
+        columns[f"{name}_{unit}_error"] = result.errors[:, k] * size
+    if wcs is not None and result.model.ndim == 2:
+        columns["ra"], columns["dec"] = wcs.pixel_to_world_values(result.x, result.y)
+    return columns
+
+
+def _axes(name: str, result: FitResult) -> str:
+    """The axes along which a parameter is a length."""
+    every = "XYZ"[: result.model.ndim]
+    kind, _, axis = name.partition("_")
+    if name in ("x", "y", "z"):
+        return name.upper()
+    if kind != "sigma":
+        return ""
+    return axis.upper() if axis and "theta" not in result.names else every
