@@ -26,7 +26,7 @@ from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits
 from ..tools.compilation import no_fit_is_compiled, shared_fit
-from . import camera, options, source, units
+from . import camera, hints, options, source, units
 
 _STDOUT = "-"
 
@@ -120,6 +120,7 @@ class _Job:
     result: FitResult  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
     seconds: float
+    hint: str  # where there is no spot, or most did not converge
 
 
 class _Fits:
@@ -129,6 +130,7 @@ class _Fits:
         self.args, self.arranged = args, arranged
         self.camera: camera.Camera | None = None
         self.shown = np.empty(0)
+        self.searched: tuple[np.ndarray, dict[str, Any]] = (np.empty(0), {})  # the first picture
 
     def __call__(self, _: int, picture: np.ndarray) -> FitResult:
         if self.camera is not None:
@@ -165,6 +167,7 @@ class _Fits:
         )
         if not self.shown.size:
             self.shown = _shown(data * known.excess, where, picture.shape)
+            self.searched = (data * known.excess, pixels)
         return camera.moved(camera.multiplied(found, known.excess), first)
 
 
@@ -215,7 +218,22 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     seconds = time.perf_counter() - begin
     whole = results[0] if len(pictures) == 1 else FitResult.concatenate(results, numbers)
     located = units.Located(whole, sizes, pictures.facts.wcs)
-    return _Job(located, (fits.shown, results[0]), seconds)
+    return _Job(located, (fits.shown, results[0]), seconds, _hint(args, whole, fits))
+
+
+def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
+    """What to try where no spot was found, in the first picture, or where most fits failed."""
+    if len(result):
+        return hints.of_statuses(result)
+    data, pixels = fits.searched
+    return hints.of_no_spots(
+        data,
+        _sigmas(args, data.ndim),
+        threshold=args.threshold,
+        dark=args.dark,
+        mask=pixels["mask"],
+        saturation=pixels["saturation"],
+    )
 
 
 @contextmanager
@@ -256,6 +274,9 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         _draw(args, job)
     _print_summary(args, job.result, count, job.seconds)
+    if job.hint:
+        sys.stdout.flush()
+        print(f"fastgauss: hint: {job.hint}", file=sys.stderr, flush=True)
     if not args.output:
         _print_rows(job.result)
 

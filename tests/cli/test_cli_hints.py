@@ -1,0 +1,110 @@
+"""What ``fastgauss fit`` says where it found no spot, or where most fits did not converge."""
+
+import re
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss.cli import hints
+from fastgauss.cli.command import main
+
+
+def hint_of(tmp_path, capsys, image, *options):
+    """The hint that the command gives, or an empty text."""
+    np.save(tmp_path / "a.npy", image)
+    assert main(["fit", str(tmp_path / "a.npy"), *map(str, options)]) == 0
+    out, err = capsys.readouterr()
+    found = [line for line in err.splitlines() if line.startswith("fastgauss: hint: ")]
+    assert len(found) <= 1 and "hint" not in out
+    return found[0].removeprefix("fastgauss: hint: ") if found else ""
+
+
+def faint(height, seed=0, sigma=1.3, shape=(60, 70)):
+    """An image of noise 1 with one spot at row 33, column 21."""
+    truth = [height, 21.0, 33.0, sigma, 100.0]
+    noise = np.random.default_rng(seed).normal(0, 1, shape)
+    return fg.image(truth, shape, model="symmetric") + noise
+
+
+def numbers(text):
+    return [float(word) for word in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+
+
+def test_no_spots_threshold_noise_and_candidate(tmp_path, capsys):
+    hint = hint_of(tmp_path, capsys, faint(9.0), "--threshold", 30)
+    assert hint.startswith("no spot was found: the threshold was 30; the noise of the filtered")
+    noise, row, column, height, proposed, *_ = numbers(hint.partition("image is")[2])
+    assert (row, column) == (33, 21)
+    assert height == pytest.approx(9.0, abs=1.5) and noise == pytest.approx(0.5, abs=0.2)
+    # the proposed threshold finds it
+    assert hint_of(tmp_path, capsys, faint(9.0), "--threshold", proposed) == ""
+
+
+def test_the_default_threshold_is_that_of_the_search(tmp_path, capsys):
+    noise = faint(0.0, shape=(120, 130))
+    hint = hint_of(tmp_path, capsys, noise)
+    assert "the threshold was about" in hint and "5 times the noise" in hint
+    threshold = numbers(hint)[0]
+    # a spot well above it is found, one well below it is not
+    alone = fg.image([1.0, 60.0, 50.0, 1.3, 0.0], noise.shape, model="symmetric")
+    assert len(fg.find_spots(noise + 1.5 * threshold * alone)) == 1
+    assert len(fg.find_spots(noise + 0.3 * threshold * alone)) == 0
+
+
+@pytest.mark.parametrize("sigma", [1.3, (1.1, 2.0)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_response_is_the_height_of_a_spot(sigma, sign):
+    sy, sx = np.broadcast_to(sigma, 2)
+    truth = [sign * 7.0, 20.0, 16.0, sx, sy, 0.0]
+    image = fg.image(truth, (33, 41), model="elliptic").astype(np.float32)
+    response = hints._response(image, (sy, sx))
+    assert response[16, 20] == pytest.approx(sign * 7.0, rel=0.02)
+
+
+def test_dark_spots_masks_and_saturation_in_the_search(tmp_path, capsys):
+    hint = hint_of(tmp_path, capsys, faint(-9.0), "--dark", "--threshold", 30)
+    _, row, column, height, *_ = numbers(hint.partition("image is")[2])
+    assert (row, column) == (33, 21) and height == pytest.approx(9, abs=1.5)
+    assert "--dark" not in hint
+    image = faint(9.0)
+    image[10, 10] = image[50:53, 50:53] = 5000.0
+    mask = np.zeros(image.shape, np.uint8)
+    mask[8:13, 8:13] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    options = ("--mask", tmp_path / "mask.npy", "--saturation", 4000, "--threshold", 30)
+    _, row, column, *_ = numbers(
+        hint_of(tmp_path, capsys, image, *options).partition("image is")[2]
+    )
+    assert (row, column) == (33, 21)
+
+
+def test_images_in_which_nothing_stands_out(tmp_path, capsys):
+    hint = hint_of(tmp_path, capsys, np.full((20, 30), 7, "u2"))
+    assert hint.endswith("the noise of the filtered image is 0, and nothing in it stands out")
+    hint = hint_of(tmp_path, capsys, faint(50.0), "--sigma", 1e9)
+    assert hint == "no spot was found: the image is narrower than --sigma 1e+09"
+
+
+def test_most_fits_failed_and_what_to_try(tmp_path, capsys):
+    image = faint(60.0)
+    assert hint_of(tmp_path, capsys, image) == ""
+    hint = hint_of(tmp_path, capsys, image, "--box", 2)
+    assert hint == (
+        "1 of 1 fits did not converge: 1 too few pixels (there are fewer pixels than free "
+        "parameters), try a larger --box; without this option it is 4 sigma to either side"
+    )
+
+
+def test_every_status_has_something_to_try():
+    good = {fg.Status.CONVERGED, fg.Status.AT_BOUND}
+    assert set(hints._WHAT_TO_TRY) == set(fg.Status) - good
+    result = fg.fit_rois(np.full((6, 7, 7), np.nan))
+    assert hints.of_statuses(result[:0]) == ""
+    for code in set(fg.Status) - good:
+        result.status[:4] = code
+        result.status[4:] = fg.Status.CONVERGED
+        hint = hints.of_statuses(result)
+        assert hint.startswith("4 of 6 fits did not converge: 4 ") and code.message in hint
+        result.status[2:] = fg.Status.CONVERGED
+        assert hints.of_statuses(result) == ""
