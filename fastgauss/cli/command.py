@@ -13,6 +13,7 @@ import argparse
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 import warnings
@@ -158,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     args = _parser().parse_args(argv)
+    args.call = shlex.join(["fastgauss", *(sys.argv[1:] if argv is None else argv)])
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it logs what it raises
     try:
         with warnings.catch_warnings():

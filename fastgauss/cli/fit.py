@@ -26,7 +26,7 @@ from ..results import table
 from ..results.fit_result import FitResult
 from ..spots import frame_fits
 from ..tools.compilation import no_fit_is_compiled, shared_fit
-from . import camera, hints, options, source, units
+from . import camera, hints, options, report, source, units
 
 _STDOUT = "-"
 
@@ -47,7 +47,14 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     fit.add_argument(
         "-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz; - prints a CSV"
     )
-    fit.add_argument("--plot", metavar="FILE", help="draw spots and residual: .png, .pdf or .svg")
+    fit.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw spots and residual, of a volume the largest values along z: .png, .pdf or .svg",
+    )
+    fit.add_argument(
+        "--report", metavar="FILE", help="write .html: spots, histograms, statuses, versions"
+    )
     source.add_options(fit)
     fit.add_argument(
         "--roi", type=options.slices, metavar="RANGES", help="rows and columns: 100:200,50:150"
@@ -103,12 +110,14 @@ def _check(args: argparse.Namespace) -> None:
         tables.check_table(args.output)
     if args.plot:
         files.check_plot(args.plot)
+    if args.report:
+        report.check_report(args.report)
     resolve_threads(args.threads)
     camera.check_options(args)
     if args.background and not args.joint:
         raise ValueError("--background is an option of --joint")
     if args.image:
-        for target in filter(None, (args.output, args.plot)):
+        for target in filter(None, (args.output, args.plot, args.report)):
             if Path(target).exists() and Path(target).samefile(args.image):
                 raise ValueError(f"{target} is the image itself, choose another name")
 
@@ -120,6 +129,7 @@ class _Job:
     result: FitResult  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
     seconds: float
+    told: str  # what the file was taken for
     hint: str  # where there is no spot, or most did not converge
 
 
@@ -129,6 +139,7 @@ class _Fits:
     def __init__(self, args: argparse.Namespace, arranged: axes.Arranged) -> None:
         self.args, self.arranged = args, arranged
         self.camera: camera.Camera | None = None
+        self.told = ""
         self.shown = np.empty(0)
         self.searched: tuple[np.ndarray, dict[str, Any]] = (np.empty(0), {})  # the first picture
 
@@ -136,7 +147,9 @@ class _Fits:
         if self.camera is not None:
             return self.fit(self.camera, picture)
         self.camera = camera.camera_of(self.args, self.arranged.pictures.facts, picture.shape)
-        _tell(self.args, self.arranged, picture)
+        self.told = _told(self.args, self.arranged, picture)
+        if self.told:
+            print(f"fastgauss: {self.told}", file=sys.stderr, flush=True)
         with _telling_of_compilation(self.args, picture.ndim, picture.dtype):
             return self.fit(self.camera, picture)
 
@@ -196,12 +209,12 @@ def _shown(data: np.ndarray, where: tuple[slice, ...], shape: tuple[int, ...]) -
     return whole
 
 
-def _tell(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray) -> None:
-    """The first line: what the file was taken for."""
+def _told(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray) -> str:
+    """What the file was taken for."""
     if args.example:
-        return
+        return ""
     told = arranged.told(picture.shape) + camera.told(args, arranged.pictures.facts)
-    print(f"fastgauss: {Path(args.image).name}: {told}", file=sys.stderr, flush=True)
+    return f"{Path(args.image).name}: {told}"
 
 
 def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
@@ -218,7 +231,8 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     seconds = time.perf_counter() - begin
     whole = results[0] if len(pictures) == 1 else FitResult.concatenate(results, numbers)
     located = units.Located(whole, sizes, pictures.facts.wcs)
-    return _Job(located, (fits.shown, results[0]), seconds, _hint(args, whole, fits))
+    hint = _hint(args, whole, fits)
+    return _Job(located, (fits.shown, results[0]), seconds, fits.told, hint)
 
 
 def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
@@ -264,35 +278,59 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     with _open(args) as arranged:
         count = len(arranged.pictures)
-        if args.plot and arranged.ndim == 3:
-            raise ValueError("--plot draws images; with --frames it draws the first plane")
         job = _fit_frames(arranged, args)
+    summary = _summary(args, job.result, count, job.seconds)
     if args.output == _STDOUT:
         _print_table(job.result)
     elif args.output:
         job.result.save(args.output)
-    if args.plot:
-        _draw(args, job)
-    _print_summary(args, job.result, count, job.seconds)
+    _draw(args, job, summary)
+    targets = (args.output, args.plot, args.report)
+    wrote = [f"wrote {target}" for target in targets if target not in (None, _STDOUT)]
+    out = sys.stderr if args.output == _STDOUT else sys.stdout
+    print(*summary, *wrote, sep="\n", file=out, flush=True)
     if job.hint:
-        sys.stdout.flush()
         print(f"fastgauss: hint: {job.hint}", file=sys.stderr, flush=True)
     if not args.output:
         _print_rows(job.result)
 
 
-def _draw(args: argparse.Namespace, job: _Job) -> None:
-    from ..plot import plot_joint, plot_spots, save_plot
+def _draw(args: argparse.Namespace, job: _Job, summary: list[str]) -> None:
+    """Write the plot and the report."""
+    if args.plot:
+        from ..plot import save_plot
 
-    box = box_sides(args.box, 2, _sigmas(args, 2))[0]
-    drawn = plot_joint(*job.shown) if args.joint else plot_spots(*job.shown, box=box)
+        save_plot(args.plot, _picture(args, job))
+    if args.report:
+        content = report.Content(
+            title=f"Spots in {_name(args)}",
+            call=args.call,
+            summary="\n".join(summary),
+            taken_for=job.told,
+            hint=job.hint,
+            result=job.result,
+            picture=_picture(args, job),
+        )
+        report.write_report(args.report, content)
+
+
+def _picture(args: argparse.Namespace, job: _Job) -> Any:
+    """A figure of the first picture with its spots, and of an image's residual."""
+    from ..plot import plot_joint, plot_spots
+
+    if job.shown[0].ndim == 3:
+        drawn = report.projection(*job.shown)
+    elif args.joint:
+        drawn = plot_joint(*job.shown)
+    else:
+        drawn = plot_spots(*job.shown, box=box_sides(args.box, 2, _sigmas(args, 2))[0])
     if args.roi:
-        rows, columns = _part(args.roi, job.shown[0].shape)
+        rows, columns = _part(args.roi, job.shown[0].shape)[-2:]
         for panel in drawn.axes:
             if panel.images:
                 panel.set_xlim(columns.start - 0.5, columns.stop - 0.5)
                 panel.set_ylim(rows.stop - 0.5, rows.start - 0.5)
-    save_plot(args.plot, drawn)
+    return drawn
 
 
 def _sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
@@ -308,26 +346,29 @@ def _print_table(result: FitResult) -> None:
             shutil.copyfileobj(text, sys.stdout)
 
 
-def _print_summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> None:
-    where = "the example image" if args.example else Path(args.image).name
+def _name(args: argparse.Namespace) -> str:
+    return "the example image" if args.example else Path(args.image).name
+
+
+def _summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> list[str]:
+    """Lines: how many spots there are, and the medians of those that converged."""
     frames = f", {count} frames" if count > 1 else ""
     spots, rest = table.summary(result).split(", ", 1)
-    lines = [f"{spots} in {where}{frames}, {rest}, {seconds:.2f} s"]
+    lines = [f"{spots} in {_name(args)}{frames}, {rest}, {seconds:.2f} s"]
     good = result[result.converged]
     if len(good):
         names = [name for name in result.names if name not in "xyz"]
         medians = (f"{name} {np.median(getattr(good, name)):.4g}" for name in (*names, "flux"))
         lines.append(f"medians: {', '.join(medians)}")
-    targets = (target for target in (args.output, args.plot) if target not in (None, _STDOUT))
-    lines += [f"wrote {target}" for target in targets]
-    print(*lines, sep="\n", file=sys.stderr if args.output == _STDOUT else sys.stdout)
+    return lines
 
 
 def _print_rows(result: FitResult) -> None:
-    """Print the first rows, without columns that only programs need."""
+    """Print the first rows in pixels, without columns that only programs need."""
     if not len(result):
         return
-    columns = [[name, *cells] for name, cells in table.preview(result.to_dict()).items()]
+    shown = table.preview(FitResult.to_dict(result))
+    columns = [[name, *cells] for name, cells in shown.items()]
     widths = [max(map(len, column)) for column in columns]
     print()
     for row in zip(*columns, strict=True):

@@ -192,13 +192,20 @@ def test_a_table_on_standard_output(tmp_path):
     assert code == 0 and err[1].startswith("2 spots in a.npy, 2 converged")
 
 
-def test_a_plot_of_a_volume_is_refused_before_the_work(tmp_path):
+def test_a_plot_of_a_volume_shows_the_largest_values(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    np.save(tmp_path / "v.npy", np.zeros((4, 20, 20)))
-    code, _, err = fit(tmp_path / "v.npy", "--volume", "--plot", tmp_path / "v.png")
-    assert code == 2 and err == [
-        "fastgauss: error: --plot draws images; with --frames it draws the first plane"
-    ]
+    from fastgauss import plot
+
+    volume = np.random.default_rng(0).normal(0, 1, (4, 20, 22))
+    np.save(tmp_path / "v.npy", volume)
+    drawn = []
+    monkeypatch.setattr(plot, "save_plot", lambda path, figure: drawn.append(figure))
+    options = ("--volume", "--threshold", 1e3, "--roi", "2:,5:18")
+    assert fit(tmp_path / "v.npy", *options, "--plot", "v.png")[0] == 0
+    (axes,) = drawn[0].axes
+    shown = np.ma.filled(axes.images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown[2:, 5:18], volume[:, 2:, 5:18].max(axis=0))
+    assert np.isnan(shown[:2]).all() and axes.get_xlim() == (4.5, 17.5)
 
 
 def test_version_and_words_that_are_nearly_an_option(capsys):
