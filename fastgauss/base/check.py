@@ -14,12 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import wrappers
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+from . import wording, wrappers
 
 
 def plain_array(name: str, value: Any, unit: str = "") -> np.ndarray:
@@ -55,9 +50,9 @@ def real_array(
         allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
         if array.ndim not in allowed:
             expected = " or ".join(map(str, allowed))
-            raise ValueError(
-                f"{name} must have {expected} dimensions, got {array.ndim} (shape {array.shape})"
-            )
+            noun = "dimension" if allowed == (1,) else "dimensions"
+            got = wording.dimensions(array.ndim, array.shape)
+            raise ValueError(f"{name} must have {expected} {noun}, got {got}")
     return array
 
 
@@ -247,7 +242,7 @@ def number(
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
-        raise TypeError(f"{name} must be a real number, got {_brief(value)}")
+        raise TypeError(f"{name} must be a real number, got {wording.shown(value)}")
     try:
         result = float(value)
     except OverflowError:  # an integer of more than 308 digits
@@ -263,7 +258,7 @@ def number(
     ]
     if not (math.isfinite(result) and result > above and at_least <= result <= at_most):
         expected = " and ".join(["finite", *limits])
-        raise ValueError(f"{name} must be {expected}, got {_brief(value)}")
+        raise ValueError(f"{name} must be {expected}, got {wording.shown(value)}")
     return result
 
 
@@ -280,32 +275,32 @@ _LARGEST = 2**63 - 1
 def integer(name: str, value: Any, *, at_least: int = -_LARGEST, at_most: float = _LARGEST) -> int:
     """An integer, of numpy or of Python, not a bool; at most what 64 bits hold."""
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {wording.shown(value)}")
     if not isinstance(value, int) and wrappers.is_array(value):
         array = plain_array(name, value)
         value = array[()] if array.ndim == 0 and array.dtype.kind in "iu" else value
     try:
         result = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {_brief(value)}") from None
+        raise TypeError(f"{name} must be an integer, got {wording.shown(value)}") from None
     if result < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {_brief(result)}")
+        raise ValueError(f"{name} must be at least {at_least}, got {wording.shown(result)}")
     if result > at_most:
-        raise ValueError(f"{name} must be at most {at_most}, got {_brief(result)}")
+        raise ValueError(f"{name} must be at most {at_most}, got {wording.shown(result)}")
     return result
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {_brief(value)}")
+        raise TypeError(f"{name} must be True or False, got {wording.shown(value)}")
     return bool(value)
 
 
 def text(name: str, value: Any) -> str:
     """A string."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {_brief(value)}")
+        raise TypeError(f"{name} must be a string, got {wording.shown(value)}")
     return value
 
 
@@ -313,7 +308,7 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """One of a few words."""
     known = tuple(options)
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, one of {known}, got {_brief(value)}")
+        raise TypeError(f"{name} must be a string, one of {known}, got {wording.shown(value)}")
     if value not in known:
         raise ValueError(f"{name} must be one of {known}, got {value!r}")
     return value
@@ -346,13 +341,14 @@ def shape(name: str, value: Any, ndim: Iterable[int], one: bool = False) -> tupl
         return (integer(name, value, at_least=0),)
     if given is None:
         if not isinstance(value, Iterable) or isinstance(value, str):
-            raise TypeError(f"{name} must be a tuple of integers, got {_brief(value)}")
+            raise TypeError(f"{name} must be a tuple of integers, got {wording.shown(value)}")
         given = list(value)
     lengths = tuple(integer(f"{name}[{i}]", n, at_least=0) for i, n in enumerate(given))
     allowed = tuple(ndim)
     if len(lengths) not in allowed:
         expected = " or ".join(map(str, allowed))
-        raise ValueError(f"{name} must have {expected} axes, got {lengths}")
+        noun = "axis" if allowed == (1,) else "axes"
+        raise ValueError(f"{name} must have {expected} {noun}, got {lengths}")
     return lengths
 
 

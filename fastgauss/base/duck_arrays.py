@@ -65,7 +65,7 @@ class Way(NamedTuple):
         """Call a function with its arguments by name, some of which are foreign."""
         out = arguments.get("out")
         if out is not None and not isinstance(out, type | np.dtype):
-            raise TypeError("out must be None, or a dtype, where arrays are dask's or xarray's")
+            raise TypeError("out must be a dtype, or left out, where arrays are dask's or xarray's")
         library = max(map(library_of, arguments.values()))  # xarray's, which may hold dask's, first
         return getattr(self, library)(function, arguments)
 

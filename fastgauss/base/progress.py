@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
+from . import wording
+
 
 class Progress(Protocol):
     """The callback of ``progress=``: called with the items done and the total."""
@@ -17,7 +19,8 @@ class Progress(Protocol):
 def check_progress(progress: Any) -> None:
     """Raise unless this is a valid value of the option ``progress=``."""
     if progress is not None and not callable(progress) and not isinstance(progress, bool):
-        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+        got = wording.shown(progress)
+        raise TypeError(f"progress must be True, False or a callable, got {got}")
 
 
 def reporting(

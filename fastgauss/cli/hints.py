@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base import wording
 from ..base.status import Status
 from ..filters import gaussian_filter
 from ..find import find_spots
@@ -43,7 +44,7 @@ def of_statuses(result: FitResult) -> str:
         f"{failed[code]} {status_word(code)} ({code.message}), try {_WHAT_TO_TRY[code]}"
         for code in most
     )
-    return f"{count - good} of {count} fits did not converge: {reasons}"
+    return f"{count - good} of {wording.plural(count, 'fit')} did not converge: {reasons}"
 
 
 def _response(image: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:

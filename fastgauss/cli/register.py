@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
 from ..register import DisplacementField, Status, displacement_field, plot_displacements
@@ -91,7 +92,7 @@ def _print_summary(field: DisplacementField, seconds: float) -> None:
     )
     doubtful = int((field.outlier & field.converged).sum())
     others += f", {doubtful} against their neighbours" if doubtful else ""
-    print(f"{count} windows, {int(good.sum())} good{others}, {seconds:.2f} s")
+    print(f"{wording.plural(count, 'window')}, {int(good.sum())} good{others}, {seconds:.2f} s")
     if good.any():
         medians = [np.median(part[good]) for part in (field.dx, field.dy)]
         errors = np.median(field.errors[good], axis=0)

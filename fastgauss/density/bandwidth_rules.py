@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 
 RULES = ("scott", "silverman", "isj")
 
@@ -210,9 +210,8 @@ def smoothing(
     if not isinstance(bandwidth, str):
         sigmas = np.array(check.per_axis("bandwidth", bandwidth, axes, above=0.0))
         if not (sigmas.min() >= 1 / _LARGEST and sigmas.max() <= _LARGEST):
-            raise ValueError(
-                f"bandwidth must be between {1 / _LARGEST:g} and {_LARGEST:g}, got {bandwidth!r}"
-            )
+            least, got = 1 / _LARGEST, wording.shown(bandwidth)
+            raise ValueError(f"bandwidth must be between {least:g} and {_LARGEST:g}, got {got}")
         return np.diag(np.square(sigmas))
     rule = check.choice("bandwidth", bandwidth, RULES)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):

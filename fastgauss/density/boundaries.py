@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 
 METHODS = ("reflect", "renormalize", "linear", "log")
 Interval = tuple[float, float]
@@ -37,14 +37,14 @@ def _interval(name: str, value: Any) -> Interval:
         return -math.inf, math.inf
     given = None if isinstance(value, str) else check.entries(name, value)
     if given is None or len(given) != 2:
-        raise ValueError(f"{name} must be a pair (low, high), got {value!r}")
+        raise ValueError(f"{name} must be a pair (low, high), got {wording.shown(value)}")
     low, high = given
     ends = []
     for end, missing in ((low, -math.inf), (high, math.inf)):
         none = end is None or (np.ndim(end) == 0 and end == missing)
         ends.append(missing if none else check.number(name, end))
     if not ends[0] < ends[1]:
-        raise ValueError(f"{name} must have low < high, got {value!r}")
+        raise ValueError(f"{name} must have low < high, got {wording.shown(value)}")
     return ends[0], ends[1]
 
 
@@ -54,7 +54,9 @@ def intervals(bounds: Any, axes: int) -> tuple[Interval, ...]:
         return ((-math.inf, math.inf),) * axes
     given = None if isinstance(bounds, str) else check.entries("bounds", bounds)
     if given is None:
-        raise TypeError(f"bounds must be a pair (low, high) or one for each axis, got {bounds!r}")
+        raise TypeError(
+            f"bounds must be a pair (low, high) or one for each axis, got {wording.shown(bounds)}"
+        )
     bounds = given
     if len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
         return (_interval("bounds", bounds),) * axes  # (None, None) means the same either way

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.grid import Grid
 from ..base.progress import Progress, reporting
 from . import automatic_grid, bandwidth_rules, boundaries
@@ -247,7 +247,9 @@ class KernelDensity:
             return np.full(self.ndim, default)
         array = np.asarray(check.real_array(name, value, (0, 1)), dtype=np.float64)
         if array.shape not in ((), (self.ndim,)) or np.isnan(array).any():
-            raise ValueError(f"{name} must be one number or {self.ndim}, got {value!r}")
+            raise ValueError(
+                f"{name} must be one number or {self.ndim}, got {wording.shown(value)}"
+            )
         return np.broadcast_to(array, (self.ndim,))
 
     def sample(self, size: int, seed: Any = None) -> np.ndarray:
@@ -328,5 +330,6 @@ class KernelDensity:
 
     def __repr__(self) -> str:
         n = len(self._sums.own.points)
+        space = wording.plural(self.ndim, "dimension")
         ends = f", bounds {self.bounds}, {self.boundary}" if any(self._sums.bounded) else ""
-        return f"<KernelDensity of {n} samples in {self.ndim} dimensions{ends}>"
+        return f"<KernelDensity of {wording.plural(n, 'sample')} in {space}{ends}>"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..kernels.fields.sweeps import sum_of_squares
 from . import sweeps
 from .plan import Plan, layout_of
@@ -29,7 +29,7 @@ def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
     """The parameters that ``wrt`` names."""
     known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas")
     if not isinstance(wrt, Iterable):
-        raise TypeError(f"wrt must be one or more of {known}, got {wrt!r}")
+        raise TypeError(f"wrt must be one or more of {known}, got {wording.shown(wrt)}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     if not names:
         raise ValueError(f"wrt must name one or more of {known}, got none")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.grid import Grid, as_grid
 from . import arguments, gradients, gram_matrix, sweeps
 from .plan import Plan, make_plan
@@ -125,7 +125,8 @@ class LinearMap:
 
     def __repr__(self) -> str:
         kind = "covariances" if self.plan.turned else "sigmas"
-        return f"<{type(self).__name__} of {len(self)} particles with {kind} on {self.grid}>"
+        particles = wording.plural(len(self), "particle")
+        return f"<{type(self).__name__} of {particles} with {kind} on {self.grid}>"
 
     def render(self, amplitudes: ArrayLike = 1.0, out: np.ndarray | None = None) -> np.ndarray:
         """The field A a of these amplitudes, added to ``out`` if that is given.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.progress import check_progress, report_part, reporting
 from . import fft, taps
 from .separable import Source, correlate
@@ -65,10 +65,10 @@ def _axes(axes: Any, ndim: int) -> list[int]:
     items = [axes] if items is None else items
     result = [check.integer(f"axes[{i}]", axis) for i, axis in enumerate(items)]
     if any(not -ndim <= axis < ndim for axis in result):
-        raise ValueError(f"axes must be between {-ndim} and {ndim - 1}, got {axes!r}")
+        raise ValueError(f"axes must be between {-ndim} and {ndim - 1}, got {wording.shown(axes)}")
     result = [axis % ndim for axis in result]
     if len(set(result)) < len(result):
-        raise ValueError(f"axes must differ, got {axes!r}")
+        raise ValueError(f"axes must differ, got {wording.shown(axes)}")
     return result
 
 
@@ -82,7 +82,7 @@ def _target(out: Any, array: np.ndarray) -> np.ndarray:
     try:
         dtype = np.dtype(out)
     except TypeError:
-        raise TypeError(f"out must be an array or a dtype, got {out!r}") from None
+        raise TypeError(f"out must be an array or a dtype, got {wording.shown(out)}") from None
     if dtype not in _KINDS:
         raise TypeError(f"out must be of dtype float32 or float64, got {dtype}")
     return np.empty(array.shape, dtype)
@@ -153,7 +153,9 @@ def derivatives(job: Job, sigma: Any, order: int, radius: Any, truncate: Any) ->
         raise ValueError("axes must name one axis or more, got none")
     smooth = [axis for axis, width in enumerate(_sigmas(job, sigma)) if width > _NO_WIDTH]
     if not smooth:
-        raise ValueError(f"sigma must be above 0 along one axis or more, got {sigma!r}")
+        raise ValueError(
+            f"sigma must be above 0 along one axis or more, got {wording.shown(sigma)}"
+        )
     orders = order * np.eye(len(job.axes), dtype=int)[smooth]
     return [make_term(job, sigma, row, radius, truncate) for row in orders.tolist()]
 

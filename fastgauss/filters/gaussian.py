@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.duck_arrays import foreign, of_image
 from ..base.progress import Progress
 from ..models.evaluation import image as evaluate_image
@@ -162,7 +162,7 @@ def gaussian_filter(
     if gap is None and not (omit and job.array.dtype.kind == "f"):
         return given(out, run(job, [term], method))
     if any(profile.odd or not np.all(profile.half >= 0) for profile in term):
-        raise ValueError(f"order must be 0 where elements are missing, got {order!r}")
+        raise ValueError(f"order must be 0 where elements are missing, got {wording.shown(order)}")
     if method == "fft":
         raise ValueError("method must be 'auto' or 'direct' where elements are missing, got 'fft'")
     run_normalised(job, term, gap, omit)

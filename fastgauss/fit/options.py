@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..base.progress import Progress, check_progress
 from ..kernels.fit.estimators import METHODS
 from ..kernels.models.profiles import PIXELS
@@ -61,7 +61,7 @@ def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
 def _limits(name: str, pair: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper end of the range of a parameter."""
     if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-        raise ValueError(f"{name} must be a pair (lower, upper), got {pair!r}")
+        raise ValueError(f"{name} must be a pair (lower, upper), got {wording.shown(pair)}")
     low = _per_spot(f"{name} lower", pair[0], count, -np.inf)
     high = _per_spot(f"{name} upper", pair[1], count, np.inf)
     if not (low < high).all():
@@ -81,7 +81,7 @@ def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray |
             raise TypeError(f"fixed[{name!r}] must be a number or an array, got None")
         held = _per_spot(f"fixed[{name!r}]", value, count, np.nan)
         if not np.isfinite(held).all():
-            raise ValueError(f"fixed[{name!r}] must be finite, got {value!r}")
+            raise ValueError(f"fixed[{name!r}] must be finite, got {wording.shown(value)}")
         ranges[name] = held, held
     if not ranges:
         return None
@@ -110,10 +110,10 @@ def shared_columns(
 ) -> list[int]:
     """Columns of the parameters that have one value for all spots."""
     if not isinstance(shared, (str, tuple, list)):
-        raise TypeError(f"shared must be a name or a tuple of names, got {shared!r}")
+        raise TypeError(f"shared must be a name or a tuple of names, got {wording.shown(shared)}")
     names = (shared,) if isinstance(shared, str) else tuple(shared)
     if len(set(names)) < len(names):
-        raise ValueError(f"shared must name a parameter once, got {shared!r}")
+        raise ValueError(f"shared must name a parameter once, got {wording.shown(shared)}")
     for name in names:
         check.choice("shared", name, model.names)
         if fixed and name in fixed:
@@ -181,7 +181,7 @@ def options(
     check.choice("pixel", pixel, PIXELS)
     if weighted and method != "lsq":
         raise ValueError(
-            f"weights must be None with method={method!r}; its weights follow from the model"
+            f"weights belong to method='lsq'; those of method={method!r} follow from the model"
         )
     if camera and method != "mle":
         raise ValueError("variance needs method='mle'; least squares takes weights=1/variance")

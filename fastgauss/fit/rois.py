@@ -220,7 +220,7 @@ def _places(
     if coords is None:
         return None
     if len(shape) != 1:
-        raise ValueError(f"coords must be None for ROIs of {len(shape)} dimensions")
+        raise ValueError(f"coords belong to profiles (n, x), got ROIs of {len(shape)} dimensions")
     if pixel != "sample":
         raise ValueError("coords are points: pixel must be 'sample' with them")
     places = np.atleast_2d(check.finite_array("coords", coords, (1, 2)))

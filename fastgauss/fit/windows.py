@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 
 _LEAST_BOX, _REACH = 7, 4.0  # pixels; sigmas to either side
 
@@ -24,7 +24,7 @@ def box_sides(
     given = check.entries("box", box)
     sides = [check.integer("box", side, at_least=1) for side in ([box] if given is None else given)]
     if len(sides) not in (1, ndim):
-        raise ValueError(f"box must be one or {ndim} integers, got {box!r}")
+        raise ValueError(f"box must be one or {ndim} integers, got {wording.shown(box)}")
     return tuple(sides * ndim) if len(sides) == 1 else tuple(sides)
 
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..base.duck_arrays import by_rows, foreign, of_image
 from .rows import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
 
@@ -85,7 +85,8 @@ class LineFit:
     def __repr__(self) -> str:
         good = int(np.count_nonzero(self.status == LineStatus.GOOD))
         order = self.coefficients.shape[-1] - 1
-        return f"<LineFit of {self.status.size} rows, order {order}, {good} good>"
+        rows = wording.plural(self.status.size, "row")
+        return f"<LineFit of {rows}, order {order}, {good} good>"
 
     @property
     def intercept(self) -> np.ndarray:

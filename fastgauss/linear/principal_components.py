@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.scaling import unit_of
 
 _PART = 1 << 19  # numbers of a part of the data that is centred at a time
@@ -149,7 +149,8 @@ class PCA:
         return angle - math.pi if angle > math.pi / 2 else angle
 
     def __repr__(self) -> str:
-        return f"<PCA of {len(self.components)} components in {len(self.mean)} dimensions>"
+        components = wording.plural(len(self.components), "component")
+        return f"<PCA of {components} in {wording.plural(len(self.mean), 'dimension')}>"
 
 
 def _table_of(

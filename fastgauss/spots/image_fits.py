@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.progress import Progress
 from ..find.detection import find_spots
 from ..find.options import check_search
@@ -156,7 +156,7 @@ def fit_spots(
 
         return pursue(picture, positions, chosen, find, fit | {"background": background})
     if background is not None:
-        raise ValueError("background must be None without joint=True")
+        raise ValueError(f"background needs joint=True, got {wording.shown(background)}")
     if positions is None:
         positions = _find(picture, find, fit)
     return fit_each(picture, positions, chosen, sigma=sigmas, polarity=polarity, **fit)

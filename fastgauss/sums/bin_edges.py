@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..kernels.sums import binning as kernels
 
 _EVEN = 0.25  # largest distance of an edge from its even place, in bins
@@ -151,15 +151,20 @@ def _kind(dtype: np.dtype) -> np.dtype:
 def _bins_of_axes(bins: Any, ndim: int) -> list[Any]:
     """A number of bins, or edges, for each axis."""
     if isinstance(bins, str):
-        raise TypeError(f"bins must be integers or edges, got {bins!r}")
+        raise TypeError(f"bins must be integers or edges, got {wording.shown(bins)}")
     items = check.entries("bins", bins)
     if items is None:
         return [bins] * ndim
     if ndim == 1 and len(items) > 1 and not any(map(_ndim, items)):
         return [bins]
     if len(items) != ndim:
-        raise ValueError(f"bins must be one integer or {ndim}, or edges, got {len(items)}")
+        counts = "an integer" if ndim == 1 else f"one integer or {ndim}"
+        raise ValueError(f"bins must be {counts}, or edges, got {len(items)}")
     return items
+
+
+def _pairs(ndim: int) -> str:
+    return "a pair" if ndim == 1 else f"a pair or {ndim} pairs"
 
 
 def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
@@ -168,11 +173,11 @@ def _ends_of_axes(limits: Any, ndim: int) -> list[Any]:
         return [None] * ndim
     items = check.entries("range", limits)
     if items is None:
-        raise TypeError(f"range must be a pair or {ndim} pairs, got {limits!r}")
+        raise TypeError(f"range must be {_pairs(ndim)}, got {wording.shown(limits)}")
     if len(items) == 2 and not any(map(_is_pair, items)):
         items = [items] * ndim
     if len(items) != ndim or not all(map(_is_pair, items)):
-        raise ValueError(f"range must be a pair or {ndim} pairs, got {limits!r}")
+        raise ValueError(f"range must be {_pairs(ndim)}, got {wording.shown(limits)}")
     return items
 
 
@@ -188,7 +193,8 @@ def _outer(pair: Any, axis: np.ndarray, k: int) -> tuple[Any, Any]:
     else:
         array = check.finite_array("range", pair)
         if array.shape != (2,):
-            raise ValueError(f"range must be a pair for each axis, got {pair!r} for axis {k}")
+            got = wording.shown(pair)
+            raise ValueError(f"range must be a pair for each axis, got {got} for axis {k}")
         first, last = pair if isinstance(pair, tuple | list) else array
         if first > last:
             raise ValueError(f"range must not fall, got ({first}, {last}) for axis {k}")
@@ -202,7 +208,7 @@ def _given(name: str, value: Any, ndim: int) -> Edges:
     array = check.real_array(name, value, 1)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if len(array) < 2 or not (array[:-1] <= array[1:]).all() or not array[0] < array[-1]:
-        raise ValueError(
-            f"bins must be one integer or {ndim}, or two edges or more that grow, got {value!r}"
-        )
+        counts = "an integer" if ndim == 1 else f"one integer or {ndim}"
+        got = wording.shown(value)
+        raise ValueError(f"bins must be {counts}, or two edges or more that grow, got {got}")
     return _edges(array)

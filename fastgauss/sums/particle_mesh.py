@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..base.grid import Grid, as_grid
 from ..kernels.sums import bspline_stencils
 
@@ -70,7 +70,7 @@ def _values(value: ArrayLike, n: int) -> tuple[np.ndarray, tuple[int, ...]]:
     trail = array.shape[1:]
     rows = _readable(array).reshape(n if array.ndim else 1, math.prod(trail))
     if not (array.ndim or np.isfinite(rows).all()):  # n values are checked with the positions
-        raise ValueError(f"values must be finite, got {value!r}")
+        raise ValueError(f"values must be finite, got {wording.shown(value)}")
     return rows, trail
 
 

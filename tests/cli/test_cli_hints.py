@@ -91,7 +91,7 @@ def test_most_fits_failed_and_what_to_try(tmp_path, capsys):
     assert hint_of(tmp_path, capsys, image) == ""
     hint = hint_of(tmp_path, capsys, image, "--box", 2)
     assert hint == (
-        "1 of 1 fits did not converge: 1 too few pixels (there are fewer pixels than free "
+        "1 of 1 fit did not converge: 1 too few pixels (there are fewer pixels than free "
         "parameters), try a larger --box; without this option it is 4 sigma to either side"
     )
 

@@ -320,7 +320,7 @@ def _read_only():
         (np.zeros(12, ">f8"), {}, TypeError, "map must be of dtype float32 or float64"),
         ([0.0] * 12, {}, TypeError, "map must be a numpy array"),
         (np.ma.zeros(12), {}, TypeError, "map must be a plain array"),
-        (np.zeros((2, 6)), {}, ValueError, "map must have 1 dimensions"),
+        (np.zeros((2, 6)), {}, ValueError, r"map must have 1 dimension, got 2 \(shape \(2, 6\)\)"),
         (np.zeros(13), {}, ValueError, r"map must have 12 nside\*\*2 pixels, got 13"),
         (np.zeros(0), {}, ValueError, r"map must have 12 nside\*\*2 pixels, got 0"),
         (np.zeros(12), {"nside": 2}, ValueError, r"map must have 12 \* 2\*\*2 = 48 pixels, got 12"),
