@@ -45,7 +45,8 @@ def real_array(
         value = wrappers.by_name(name, value, columns)
     array = plain_array(name, value, unit)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        got = f"dtype {array.dtype}" if array.ndim else wording.shown(array[()])
+        raise TypeError(f"{name} must hold real numbers, got {got}")
     if ndim is not None:
         allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
         if array.ndim not in allowed:

@@ -51,9 +51,11 @@ _MESSAGES = {
     Status.TOO_FEW_PIXELS: "there are fewer pixels than free parameters",
     Status.OUTSIDE: "converged to a centre outside the fitted pixels or the calibrated range",
     Status.AT_BOUND: "converged, with a parameter on its bound",
-    Status.DROPPED: "given up by a joint fit: the image does not show this spot beside the others",
+    Status.DROPPED: "dropped by a joint fit: the image does not show this spot beside the others",
     Status.TOO_WIDE: "the spot is, or may be, too wide for its pixels to show how wide it is",
-    Status.OUTLIER: "one pixel, hot or hit by a cosmic ray, holds most of what the fit leaves",
+    Status.OUTLIER: "one pixel, hot or hit by a cosmic ray, holds most of the residual",
     Status.SATURATED: "several pixels of the window are at the largest value of the image",
-    Status.NOT_SHARED: "its own shared parameters are far from those of the others: took no part",
+    Status.NOT_SHARED: (
+        "not used for the shared parameters: its own values are far from those of the others"
+    ),
 }

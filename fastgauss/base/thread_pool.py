@@ -192,7 +192,7 @@ def run(
     items, chunk : int
         Number of items, and items in a chunk.
     threads : int or None
-        Threads at most; None for the default.
+        Largest number of threads; None for the default.
     progress : callable or None
         Called in the caller's thread with the items done and the total.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-_MOST = 60  # letters of a value
+_MOST, _DEPTH = 60, 4  # letters of a value, and containers in containers
 
 
 def plural(count: int, noun: str) -> str:
@@ -54,7 +53,7 @@ class _Text(str):
         return str(self)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = _DEPTH) -> Any:
     """Numbers and containers of Python in the place of those of numpy."""
     kind = type(value)
     if isinstance(value, np.generic) and not isinstance(value, np.void):
@@ -62,8 +61,8 @@ def _plain(value: Any) -> Any:
     if kind is np.ndarray:
         short = value.ndim <= 1 and value.size <= 4 and value.dtype.kind in "biufUS"
         return value.tolist() if short else _Text(f"an array of shape {value.shape}")
-    if kind in (list, tuple) and len(value) <= _MOST:
-        return kind(map(_plain, value))
-    if isinstance(value, Mapping) and kind is dict and len(value) <= _MOST:
-        return {key: _plain(entry) for key, entry in value.items()}
+    if kind in (list, tuple) and depth and len(value) <= _MOST:
+        return kind(_plain(entry, depth - 1) for entry in value)
+    if kind is dict and depth and len(value) <= _MOST:
+        return {key: _plain(entry, depth - 1) for key, entry in value.items()}
     return value

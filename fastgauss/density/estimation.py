@@ -67,7 +67,8 @@ def kde(
     tol : float
         Error bound of sums over samples, in units of their peak: 1e-10 to 0.1.
     threads : int, optional
-        Threads at most, also of the object's methods. The result does not depend on it, to the bit.
+        Largest number of threads, also of the object's methods. The result does not depend on it,
+        to the bit.
     progress : bool or callable
         Of the values at `points`: True shows a tqdm bar; a callable gets ``(done, total)``.
 

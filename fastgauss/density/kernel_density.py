@@ -93,7 +93,7 @@ class KernelDensity:
         array (...)
             Within ``tol`` times the density's peak of the exact sum over all samples (with bounds:
             the peak of the sum before it is corrected or carried back); 0 out of bounds. Far from
-            the samples, where that leaves no digits, see `logpdf`.
+            the samples this error may be larger than the density: use `logpdf` there.
 
         Raises
         ------
@@ -105,7 +105,8 @@ class KernelDensity:
         Costs a pass over the samples and one over the points, in one dimension some 4 ns for each
         and in two 40 ns at ``tol=1e-6``, and work for the cells between, of which there are as many
         as bandwidths in the extent. In three dimensions these dominate: a second for 50 bandwidths
-        an axis, half of that at ``tol=1e-3``. Never samples times points, but where that is less.
+        an axis, half of that at ``tol=1e-3``. The cost is that of all pairs of samples and points
+        only where that is less.
         """
         where, shape = self._read("points", points)
         result = np.full(len(where), np.nan)
@@ -141,9 +142,10 @@ class KernelDensity:
 
         Notes
         -----
-        Where the density is above 1e-4 of its peak, that of `evaluate` at the least `tol`. Points
-        farther out are summed over the samples around the nearest one that matter to them, which
-        takes microseconds a point for some thousand of those.
+        Where the density is above 1e-4 of its peak, this is the logarithm of what `evaluate` gives
+        at the smallest `tol`. Points farther out are summed over the samples around the nearest one
+        that contribute to them, which takes some microseconds for each point with a thousand such
+        samples.
 
         Examples
         --------
@@ -211,13 +213,14 @@ class KernelDensity:
         Parameters
         ----------
         low, high : float or array (d,), optional
-            Its corners, infinities allowed; without them it has no end on that side.
+            Corners of the box; an infinite or missing corner means that the box has no end on that
+            side.
 
         Returns
         -------
         float
-            Within 2^d `tol`. Of everything it is 1, but not quite for "renormalize"; for None it
-            is what lies inside the bounds.
+            Within 2^d `tol`. The mass of the whole space is 1, and nearly 1 with "renormalize";
+            with `boundary` None it is the mass inside the bounds.
 
         Raises
         ------

@@ -93,7 +93,7 @@ def gaussian_filter(
         `sigma`. "auto" is "fft" where the largest radius exceeds 800 for float32 results (400 for
         float64), the image and `cval` are finite and no element is missing; else it is "direct".
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result does not depend on it, to the bit.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 

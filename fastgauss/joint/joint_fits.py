@@ -54,10 +54,10 @@ def fit_joint(
         Pixels within this box around a rounded position are fitted; a spot's light is
         counted further out, until it is below 2 % of the noise's sigma.
     frames : int array (n,), optional
-        `image` is a stack, and this the frame of each spot: frames are fitted each for itself.
+        The frame of each spot, for an `image` that is a stack. Each frame is fitted separately.
     background : {"local", "constant", "plane"} or array
-        One offset for each group of overlapping spots, one for the image, a plane
-        over the image, or a known background of the image's shape (a number will do).
+        One offset for each group of overlapping spots, one for the image, a plane over the image,
+        or a known background: an array of the image's shape, or one number.
     method, pixel, weights, variance, mask, covariance, polarity
         As in `fit_spots`; covariance="sandwich" is not available.
     guess : array (P,) or (n, P), optional
@@ -73,16 +73,16 @@ def fit_joint(
         Rounds, and the distance to the solution in standard errors, at which a group of spots
         that overlap is done.
     threads : int, optional
-        Threads at most. The result does not depend on it.
+        Largest number of threads. The result does not depend on it.
     progress : bool or callable
-        Called with the spots done and all.
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------
     FitResult
-        One row a position. Errors and covariances know the neighbours and the background.
-        ``objective``, ``pixels`` and ``dof`` are those of the box of each spot at the joint
-        solution, and ``result.render(shape)`` is the image of all spots.
+        One row a position. Errors and covariances take the neighbours and the background into
+        account. ``objective``, ``pixels`` and ``dof`` are those of the box of each spot at the
+        joint solution, and ``result.render(shape)`` is the image of all spots.
 
     Raises
     ------
@@ -96,16 +96,14 @@ def fit_joint(
     Notes
     -----
     Newton's method for the whole image, without a matrix of its size: blocks of the normal
-    equations for spots and for pairs that overlap, conjugate gradients for the step, damping
-    by clusters of spots that overlap most.
-    Spots that are still on their way shortly before the last round are held, so that the others
-    come to rest: those that were held have the status ``MAX_ITERATIONS``.
-    A spot that overlaps with nobody has the solution
-    of `fit_rois` on its box. The cost grows about linearly in spots and in pixels of their
-    windows: 0.1 to 0.7 milliseconds a spot where each overlaps with a few (10,000 spots), mostly
-    for the few that can hardly be told apart, and 5 to 10 milliseconds where spots stand four
-    sigmas from their neighbours on the mean; memory about 48 bytes a pixel of the image and 1 to
-    3 KB a spot.
+    equations for spots and for pairs that overlap, conjugate gradients for the step, damping by
+    clusters of spots that overlap most. Spots that are still on their way shortly before the last
+    round are held, so that the others come to rest: those that were held have the status
+    ``MAX_ITERATIONS``. A spot that overlaps with no other spot has the solution of `fit_rois` on
+    its box. The cost grows about linearly in spots and in pixels of their windows: 0.1 to 0.7
+    milliseconds a spot where each overlaps with a few (10,000 spots), mostly for the few that can
+    hardly be told apart, and 5 to 10 milliseconds where the distance of neighbours is four sigmas
+    on average; memory about 48 bytes a pixel of the image and 1 to 3 KB a spot.
 
     References
     ----------

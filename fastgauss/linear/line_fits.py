@@ -153,7 +153,7 @@ def fit_lines(
         ``numpy.polyfit(cov=True)``; "absolute" takes the weights as true inverse variances
         (``cov="unscaled"``). "auto" is "absolute" with weights, else "residual".
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result does not depend on it, to the bit.
 
     Returns
     -------
@@ -267,7 +267,7 @@ def level(
     mask : array of bool, of the image's shape, optional
         True where a number is left out of the fit; the line is subtracted from it too.
     threads : int, optional
-        Threads at most. The result does not depend on it, to the bit.
+        Largest number of threads. The result does not depend on it, to the bit.
 
     Returns
     -------

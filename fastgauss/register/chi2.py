@@ -81,7 +81,7 @@ def chi2_map(
     boundary : {"wrap", "overlap"}
         Periodic images, or nothing beyond their edges: then the sum is over what overlaps.
     zeromean : bool, optional
-        Take the mean of each image away first.
+        Subtract the mean of each image first.
     reduced : bool, optional
         Divide by the number of pixels that were compared, less two.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
@@ -101,8 +101,9 @@ def chi2_map(
 
     Notes
     -----
-    The meaning of image_registration's ``chi2n_map``, but that a missing pixel counts nothing,
-    there as zero. Costs three real transforms, nine where pixels are missing or err is an array.
+    The meaning of image_registration's ``chi2n_map``, except that a missing pixel is left out;
+    there it counts as zero. Costs three real transforms, nine where pixels are missing or err is an
+    array.
 
     Examples
     --------
@@ -166,15 +167,15 @@ def chi2_shift(
     im1, im2 : array_like (Y, X)
         Images of any real dtype; NaN and infinity are missing.
     err : float or array_like (Y, X), optional
-        Standard deviation of the noise of the difference, pixel by pixel of `im2`; 0 in an array
-        is a missing pixel. By default the residual tells it.
+        Standard deviation of the noise of the difference, pixel by pixel of `im2`; 0 in an array is
+        a missing pixel. By default it is estimated from the residual.
     upsample_factor : "auto" or number, optional
         A minimum of the interpolated chi-squared itself, or the best of the multiples of
         1 / upsample_factor pixels around.
     return_error, return_chi2array : bool, optional
         What to return.
     zeromean : bool, optional
-        Take the mean of each image away first.
+        Subtract the mean of each image first.
     nfitted : int, optional
         1: errors of each axis, where chi2 rises by 1. 2: extent of the joint region of the same
         probability, 1.52 times as much.

@@ -27,7 +27,7 @@ def chi2_map_to_errors(
     nsigma : float, optional
         Standard errors wanted.
     nfitted : int, optional
-        1 for the error of each axis whatever the other's; 2 for the joint region.
+        1: the error of each axis, for any displacement along the other; 2: the joint region.
 
     Returns
     -------
@@ -104,8 +104,8 @@ def chi2_shift_iterzoom(
     dx, dy : float
         Displacement along axis 1 and axis 0; NaN where no minimum is found.
     ex, ey : float
-        If `return_error`: half the extent of the region of 1 sigma; the rise of chi2 alone, which
-        knows the noise of `im2`.
+        If `return_error`: half the extent of the region of 1 sigma, from the rise of chi2 alone,
+        which contains only the noise of `im2`.
     (x, y, chi2) : tuple of ndarray
         If `return_chi2array`: the last array.
 
@@ -116,8 +116,8 @@ def chi2_shift_iterzoom(
 
     Notes
     -----
-    `chi2_shift` is faster and more exact; this keeps the sense of image_registration's
-    ``chi2_shift_iterzoom`` and needs nothing smooth but the chi-squared itself.
+    `chi2_shift` is faster and more accurate. This function has the meaning of image_registration's
+    ``chi2_shift_iterzoom``.
 
     Examples
     --------

@@ -92,10 +92,10 @@ def cross_correlate(
     a, b : array_like
         Of one shape, with any number of axes; NaN and infinity are missing.
     normalize : bool, optional
-        Correlation coefficients, -1 to 1, of the pixels that a lag lays on each other; NaN at
-        lags where fewer than a tenth do. Otherwise the sum of products, as it is.
+        Correlation coefficients, -1 to 1, of the pixels that overlap at each lag; NaN at lags where
+        fewer than a tenth of the pixels overlap. Otherwise the sum of products.
     window : {"hann"}, optional
-        A taper that both arrays, less their mean, are multiplied by.
+        A taper: both arrays are multiplied by it after their mean is subtracted.
     boundary : {"wrap", "overlap"}
         Periodic arrays, or nothing beyond their edges.
     mask : array_like of bool, or a tuple of two, optional
@@ -183,7 +183,7 @@ def phase_correlate(
     a, b : array_like
         Of one shape, with any number of axes; NaN and infinity count as the mean.
     window : {"hann"} or None, optional
-        A taper that both arrays, less their mean, are multiplied by.
+        A taper: both arrays are multiplied by it after their mean is subtracted.
     fftshift : bool, optional
         The lag 0 at index n // 2 of an axis of n, otherwise at index 0.
 
@@ -233,12 +233,13 @@ def shift_from_correlation(
     correlation : array_like
         What `cross_correlate` or `phase_correlate` returned; NaN is no value.
     fftshift : bool, optional
-        Where its lag 0 is, as it was made.
+        The value of this option with which the correlation was computed.
     method : {"fourier", "gaussian", "parabola"}
-        The maximum of the band-limited interpolation next to the highest value, without a bias; or
-        of what is laid through the highest value and its neighbours along each axis, a Gaussian
-        where all three are positive. The last two read 0.25 px as 0.14 px where the peak is
-        narrow, and are exact for a Gaussian or a parabola.
+        "fourier": the maximum of the band-limited interpolation next to the highest value, without
+        a bias. "gaussian", "parabola": the maximum of this curve through the highest value and its
+        neighbours along each axis; the Gaussian is used where all three values are positive. These
+        two are exact for a Gaussian or a parabola, but give 0.14 px for 0.25 px where the peak is
+        narrow.
 
     Returns
     -------

@@ -54,7 +54,7 @@ def displacement_field(
         columns or more.
     err : float or array_like (Y, X), or a tuple of two, optional
         Standard deviation of the noise of both images, or of each; 0 in an array is a missing
-        pixel. Without it the residual of each pixel tells its noise.
+        pixel. Without it the noise of each pixel is estimated from its residual.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
     search : float, optional
@@ -62,13 +62,13 @@ def displacement_field(
         displacements up to a quarter of the window are looked for, and those a little larger are
         results.
     multipass : int, optional
-        Passes: each begins where the one before, with windows twice as large, ended; what fails the
-        median test there begins at its neighbours' median.
+        Number of passes. Each pass begins at the result of the pass before it, whose windows are
+        twice as large. A window that fails the median test begins at the median of its neighbours.
     brightness : {"linear", "offset", "same"}
         How a window of `b` may differ: by a constant and a factor, or not at all. "offset" means
         "linear": a factor is found, too.
     threads : int, optional
-        Threads at most. Results do not depend on it, to the bit.
+        Largest number of threads. Results do not depend on it, to the bit.
     progress : bool or callable
         True shows a tqdm bar; a callable gets ``(done, total)``.
 
@@ -86,8 +86,8 @@ def displacement_field(
     -----
     About 40 ms for 1024 windows of 64 x 64 pixels on two threads.
 
-    What is said of `align` about errors, statuses, structure that stands still, and missing and
-    wild pixels holds for every window.
+    The notes of `align` about errors, statuses, structure that does not move, and missing and wild
+    pixels hold for every window.
 
     References
     ----------

@@ -33,8 +33,8 @@ def plot_displacements(
 ) -> Any:
     """Draw an image with an arrow at every window, and a cross where none was found.
 
-    Arrows of outliers have another colour. The median displacement and how much longer than true
-    the arrows are stand in the title.
+    Arrows of outliers have another colour. The title gives the median displacement and the factor
+    by which the arrows are longer than the displacements.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ def plot_displacements(
     field : DisplacementField
         What `displacement_field` returned for it.
     scale : float, optional
-        How much longer than true arrows are; by default so that long ones nearly reach the next
-        node.
+        Ratio of the length of an arrow to that of its displacement; by default long arrows nearly
+        reach the next node.
     figure : matplotlib.figure.Figure or SubFigure, optional
-        Where to draw; a new figure by default, unknown to pyplot.
+        Where to draw; by default a new figure, not registered with pyplot.
 
     Returns
     -------

@@ -108,18 +108,20 @@ def align(
     About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels. Neither the unit of the pixels nor a
     constant added to them changes the result.
 
-    The errors know the noise and the splines' interpolation, not a scene that changes. What stands
-    still in both images (hot pixels, dust, a border, the shade of the lens) is a scene, too, and
-    draws the result towards 0: mask it, or divide it out.
+    The errors contain the noise and the interpolation of the splines, but not changes of the scene.
+    Anything that does not move between the images (hot pixels, dust, a border, the shade of the
+    lens) draws the result towards 0: mask it, or divide both images by it.
 
     Images of which another displacement may be the right one, or that have nothing in common, are
-    `Status.AMBIGUOUS`, and their errors include the others. Where the images have structure along
-    one direction only, the displacement is that across it, 0 along it, the error infinite along it
-    (of both dx and dy if the structure is oblique), and the status `Status.ONE_DIRECTION`.
+    `Status.AMBIGUOUS`, and their errors include the other displacements. Where the images have
+    structure along one direction only, the displacement is that across it, 0 along it, the error
+    infinite along it (of both dx and dy if the structure is oblique), and the status
+    `Status.ONE_DIRECTION`.
 
-    Single missing pixels are guessed from their neighbours and count little. A wild pixel (a group
-    of up to nine, or a fill value) is missing, too: one a thousand times as far from the median as
-    most, and thirty times as far as all pixels next to it.
+    Single missing pixels are guessed from their neighbours and count little. A wild pixel (or a
+    group of up to nine, or a fill value) is missing, too: a pixel whose value is a thousand times
+    as far from the median as the values of most pixels, and thirty times as far as those of all
+    pixels next to it.
 
     References
     ----------

@@ -50,7 +50,7 @@ def check_bounds(
     mode : str
         One of ``MODES``.
     threads : int, optional
-        Threads at most.
+        Largest number of threads.
     axis : int
         Number of the axis, for the error.
 

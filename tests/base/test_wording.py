@@ -32,6 +32,9 @@ def test_arrays_and_what_is_no_number():
     assert wording.shown(np.zeros((2, 2))) == "an array of shape (2, 2)"
     assert wording.shown([np.zeros((2, 2)), None]) == "[an array of shape (2, 2), None]"
     assert wording.shown({"sigma": (np.float64(1), np.float32(2))}) == "{'sigma': (1.0, 2.0)}"
+    endless = [1]
+    endless.append(endless)
+    assert wording.shown(endless).startswith("[1, [1, ")
     assert wording.shown("x" * 99) == "'" + "x" * 56 + "..."
     assert wording.shown(np.str_("square")) == "'square'"
 
@@ -45,6 +48,7 @@ def test_arrays_and_what_is_no_number():
         (lambda i: fg.fit_spots(i, bounds={"sigma": np.ones(3)}), r"got \[1.0, 1.0, 1.0\]"),
         (lambda i: fg.fit_spots(i, background="plane"), "background needs joint=True, got 'plane'"),
         (lambda i: fg.fit_spots(np.float64(3)), "2 or 3 dimensions, got a single number"),
+        (lambda i: fg.fit_spots(None), "image must hold real numbers, got None"),
         (lambda i: fg.kde(i[0], bounds=(np.float64(3), np.int64(1))), r"got \[3.0, 1\]"),
         (lambda i: fg.histogram(i[0], 3, np.int32(2)), "range must be a pair, got 2"),
         (lambda i: fg.histogram(i[0], np.array([3.0, 2.0]), (0, 1)), r"grow, got \[3.0, 2.0\]"),

@@ -185,7 +185,7 @@ def test_histogram_on_any_number_of_threads(weighted, monkeypatch):
         (((np.zeros(2), np.zeros(3)), 3, (0, 1)), ValueError, "coords must have equal lengths"),
         ((np.zeros(2), 0, (0, 1)), ValueError, r"bins\[0\] must be at least 1"),
         ((np.zeros(2), 2.5, (0, 1)), TypeError, r"bins\[0\] must be an integer"),
-        ((np.zeros(2), (2, 2), (0, 1)), ValueError, "bins must be an integer, or edges, got 2"),
+        ((np.zeros(2), (2, 2), (0, 1)), ValueError, r"bins must be an integer, .*, got \(2, 2\)"),
         ((np.zeros(2), 2, (1, 0)), ValueError, "range must not fall"),
         ((np.zeros(2), 2, (0, np.inf)), ValueError, "range must be finite"),
         ((np.zeros(2), 2, (0, 1, 2)), ValueError, "range must be a pair"),
