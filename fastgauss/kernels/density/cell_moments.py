@@ -27,7 +27,6 @@ from ..simd.lanes import floor as floor_of
 from ..simd.mask_bits import mask_from_bits
 from ..simd.masked import total
 
-
 _OCTET = 8  # rows of a matrix whose products are formed together
 _LATER = divmod(4, WIDTH)  # register and lane of the fifth number of eight
 
