@@ -55,7 +55,9 @@ def _fit_frames(
     for number, _, spots in frame_fits.fit_frames(frames, fit, first):
         numbers.append(number)
         results.append(spots)
-    return _table(FitResult.concatenate(results, numbers).to_dict())
+    columns = FitResult.concatenate(results, numbers).to_dict()
+    columns["id"] = np.concatenate([each.id for each in results])  # as if there were no chunks
+    return _table(columns)
 
 
 def fit_spots(
@@ -94,7 +96,8 @@ def fit_spots(
     -------
     dask DataFrame
         ``frame`` and the columns of ``FitResult.to_dict``, one partition for each chunk. The rows
-        and their order are those of fits of one frame after the other, to the bit. A frame without
+        and their order are those of fits of one frame after the other, to the bit; ``id`` counts
+        the spots of a frame. A frame without
         a finite pixel has no rows. The index counts rows within a partition.
 
     Raises
@@ -155,7 +158,9 @@ def _no_spots(frame: np.ndarray, maps: dict[str, Any], options: dict[str, Any]) 
 
 def _fit_rows(rois: np.ndarray, first: int, per_row: dict[str, Any], options: Any) -> Any:
     """The table of some ROIs, of which ``first`` is the number of the first."""
-    return _table(fit_rows(rois, **per_row, **options).to_dict(), first)
+    columns = fit_rows(rois, **per_row, **options).to_dict()
+    columns["id"] = columns["id"] + first
+    return _table(columns, first)
 
 
 def fit_rois(

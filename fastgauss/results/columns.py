@@ -27,12 +27,24 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "offset": ("value", "background under the spot"),
     "<parameter>_error": ("as parameter", "standard error of a parameter"),
     "flux": ("value px^d", "integral of the profile over its d axes"),
+    "flux_error": ("value px^d", "standard error of the flux"),
+    "snr": ("", "flux / flux_error"),
+    "fwhm": ("px", "full width at half maximum, 2.3548 sigma; see the attribute"),
     "objective": ("value^2", "sum of squared residuals; weighted, or a deviance, without unit"),
+    "reduced_chi2": ("", "objective / dof; without weights in value^2"),
+    "p_value": ("", "probability of a larger objective; NaN without weights or counts"),
     "status": ("", "code of `Status`"),
     "converged": ("", "whether the fit converged"),
     "iterations": ("", "evaluations of the normal equations"),
     "pixels": ("", "number of valid pixels"),
     "dof": ("", "degrees of freedom: pixels less free parameters"),
+    "id": ("", "number of the spot in the result of the fit, from 0"),
+}
+FACTS: dict[str, tuple[str, str]] = {
+    "model": ("", "name of the fitted model"),
+    "pixel": ("", "whether the model was sampled or integrated over pixels"),
+    "absolute": ("", "whether the objective has a known scale"),
+    "length": ("", "unit of lengths; only if it is not the pixel"),
 }
 
 
@@ -45,14 +57,18 @@ def describe(model: Model, absolute: bool, length: str = "px") -> dict[str, tupl
     if length == "coords":
         known["x"] = (length, "centre, as the given abscissae")
         known["sigma"] = (length, COLUMNS["sigma"][1])
+        known["fwhm"] = (length, COLUMNS["fwhm"][1])
     del known["<parameter>_error"]
     known.update({name: (unit, text) for name, unit, text in model.kernels.columns})
-    known["flux"] = (f"value {length}^{model.ndim}", COLUMNS["flux"][1])
+    for name in ("flux", "flux_error"):
+        known[name] = (f"value {length}^{model.ndim}", COLUMNS[name][1])
+    known["reduced_chi2"] = ("value^2", "objective / dof")
     if absolute:
         known["objective"] = ("", "weighted sum of squared residuals, or deviance")
+        known["reduced_chi2"] = ("", "objective / dof")
     for name in model.names:
         known[f"{name}_error"] = (known[name][0], f"standard error of {name}")
-    return known
+    return known | FACTS
 
 
 def documented(function: Described) -> Described:

@@ -29,6 +29,8 @@ def concatenate(results: Sequence[FitResult], frames: Any) -> tuple[Rows, Backgr
 
     numbers = _frames(results, frames)
     rows = join([result.rows for result in results])._replace(frames=numbers)
+    if any(result.rows.flux_errors is not None for result in results):
+        rows = rows._replace(flux_errors=np.concatenate([each.flux_error for each in results]))
     first, *others = (result.background for result in results)
     return rows, first if all(_equal(first, other) for other in others) else None
 

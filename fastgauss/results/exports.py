@@ -13,24 +13,55 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MEASURED = (
+    "flux", "flux_error", "snr", "fwhm", "objective", "reduced_chi2", "p_value", "status",
+    "converged", "iterations", "pixels", "dof", "id",
+)  # columns beside the frame, the parameters and their errors  # fmt: skip
+
+
+class UnknownColumnError(KeyError, ValueError):
+    """A result has no column of this name: a wrong key, and a wrong value of an argument."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"the result has no column {name!r}; it has {', '.join(known)}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # that of KeyError shows its repr
+
+
 class Exports:
     """The methods of `FitResult` that give its rows another form."""
 
     @documented
     def to_dict(self: Any) -> dict[str, np.ndarray]:
         """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
-        columns = {} if self.frames is None else {"frame": self.frames}
         errors = self.errors
-        columns |= {name: self.params[:, i] for i, name in enumerate(self.names)}
-        columns |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
-        columns["flux"] = self.flux
-        columns["objective"] = self.objective
-        columns["status"] = self.status
-        columns["converged"] = self.converged
-        columns["iterations"] = self.iterations
-        columns["pixels"] = self.pixels
-        columns["dof"] = self.dof
-        return columns
+        table = {} if self.frames is None else {"frame": self.frames}
+        table |= {name: self.params[:, i] for i, name in enumerate(self.names)}
+        table |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
+        return table | {name: getattr(self, name) for name in MEASURED}
+
+    @property
+    def columns(self: Any) -> tuple[str, ...]:
+        """Names of the columns of `to_dict`."""
+        frame = () if self.frames is None else ("frame",)
+        errors = (f"{name}_error" for name in self.names)
+        return (*frame, *self.names, *errors, *MEASURED)
+
+    def _column(self: Any, name: str) -> np.ndarray:
+        """One column of `to_dict`, (n,)."""
+        if name not in self.columns:
+            raise UnknownColumnError(name, self.columns)
+        return self.frames if name == "frame" else getattr(self, name)
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The parameters, (n, P)."""
+        if copy:
+            return np.array(self.params, dtype=dtype)
+        array = np.asarray(self.params, dtype=dtype)
+        if copy is False and array is not self.params:
+            raise ValueError(f"the parameters are {self.params.dtype}: {dtype} needs a copy")
+        return array
 
     def to_structured(self: Any) -> np.ndarray:
         """The columns of `to_dict` as one structured array, (n,)."""
@@ -43,7 +74,9 @@ class Exports:
     def to_dataframe(self: Any) -> pd.DataFrame:
         """The columns of `to_dict` as a pandas DataFrame.
 
-        Its ``attrs`` hold the units and meanings of the columns, by name.
+        The columns ``model``, ``pixel`` and ``absolute`` say how the spots were fitted, so that
+        `load` can read a file that pandas wrote. ``attrs`` holds the units and meanings of the
+        columns, by name.
         """
         from .table import dataframe
 

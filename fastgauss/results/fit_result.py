@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,15 +14,19 @@ from ..base.status import Status
 from ..models.model import Model
 from .background import Background
 from .exports import Exports
+from .measures import Measures
 from .rows import Rows
 
 
-class FitResult(Exports):
+class FitResult(Measures, Exports):
     """Fitted spots: parameters, uncertainties and statuses, one row for each spot.
 
-    Every parameter is also an attribute: ``result.x``, ``result.sigma``. Indexing with a mask, a
-    slice, an integer or an integer array gives a FitResult of those rows. A FitResult can be
-    pickled; `save` and `load` write it to a file and read it.
+    Every parameter and its error is also an attribute: ``result.x``, ``result.x_error``. A mask, a
+    slice, an integer or an integer array as an index gives a FitResult of those rows; the name of a
+    column of `to_dict` gives that column (n,), and a list of k names an array (n, k).
+    ``numpy.asarray(result)`` gives `params`, and ``pandas.DataFrame(result)`` their plain numbers;
+    `to_dataframe` gives all columns with their names. A FitResult can be pickled; `save` and `load`
+    write it to a file and read it.
 
     Attributes
     ----------
@@ -47,8 +51,11 @@ class FitResult(Exports):
         objective / dof: near 1 if the model is right and the weights are inverse variances, or the
         data are Poisson counts.
     p_value : ndarray (n,)
-        Probability of a larger objective if the model is right. NaN for least squares
-        without weights, whose objective has no known scale.
+        Probability of a larger objective if the model is right, ``chdtrc(dof, objective)`` of
+        scipy.special: the objective, a chi-squared or a deviance, follows the chi-squared
+        distribution with `dof` degrees of freedom, a deviance only if most pixels count several
+        photons. NaN without degrees of freedom, and for least squares without weights, whose
+        objective has no known scale.
     status : ndarray (n,) of int
         Codes of `Status`.
     converged : ndarray (n,) of bool
@@ -63,6 +70,18 @@ class FitResult(Exports):
         Evaluations of the normal equations.
     flux : ndarray (n,)
         Integral of the profile, ``amplitude (2 pi)**(d/2)`` times the product of the sigmas.
+    flux_error : ndarray (n,)
+        Standard error of the flux, from the covariances of the amplitude and the sigmas.
+    snr : ndarray (n,)
+        Signal-to-noise ratio, ``flux / flux_error``.
+    fwhm : ndarray (n,)
+        Full width at half maximum, ``sqrt(8 log 2) sigma``, 2.3548 sigma. With several sigmas, that
+        of their root mean square, as in photutils.
+    id : ndarray (n,) of int
+        Number of the spot in the result that the fit returned, from 0. Selected and sorted spots
+        keep it. `concatenate` keeps the numbers if they are all different, else it numbers anew.
+    columns : tuple of str
+        Names of the columns of `to_dict`.
     model : Model
         The fitted model.
     pixel : str
@@ -83,8 +102,8 @@ class FitResult(Exports):
     >>> result = fg.fit_rois(roi[np.newaxis])
     >>> result.x.round(6), result.converged
     (array([4.8]), array([ True]))
-    >>> sorted(result[result.converged].to_dict())[:3]
-    ['amplitude', 'amplitude_error', 'converged']
+    >>> result[result.converged][["x", "y"]].round(6), result["fwhm"].round(6)
+    (array([[4.8, 5.3]]), array([2.825784]))
     """
 
     def __init__(
@@ -113,23 +132,17 @@ class FitResult(Exports):
             self.frames,
             self._at_bound,
             self._errors,
+            self._ids,
+            self._flux_errors,
         ) = rows
 
     @property
     def rows(self) -> Rows:
         """The arrays of this result."""
         return Rows(
-            self.params,
-            self._packed,
-            self.objective,
-            self.status,
-            self.iterations,
-            self.pixels,
-            self.dof,
-            self.frames,
-            self._at_bound,
-            self._errors,
-        )
+            self.params, self._packed, self.objective, self.status, self.iterations, self.pixels,
+            self.dof, self.frames, self._at_bound, self._errors, self._ids, self._flux_errors,
+        )  # fmt: skip
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,20 +160,6 @@ class FitResult(Exports):
         return self.rows.held()
 
     @property
-    def reduced_chi2(self) -> np.ndarray:
-        """The objective divided by the degrees of freedom; NaN where these are 0."""
-        return self.objective / np.where(self.dof > 0, self.dof, np.nan)
-
-    @property
-    def p_value(self) -> np.ndarray:
-        """Probability of a larger objective if the model is right."""
-        from scipy.stats import chi2
-
-        if not self.absolute:
-            return np.full(len(self), np.nan)
-        return chi2.sf(self.objective, np.where(self.dof > 0, self.dof, np.nan))
-
-    @property
     def errors(self) -> np.ndarray:
         """Standard errors, (n, P)."""
         return self.rows.standard_errors()
@@ -176,12 +175,6 @@ class FitResult(Exports):
         return full
 
     @property
-    def flux(self) -> np.ndarray:
-        """Integral of each profile over all space."""
-        widths = self.model.widths(self.params).prod(axis=1)
-        return self.params[:, 0] * self.model.kernels.volume * widths
-
-    @property
     def positions(self) -> np.ndarray:
         """Centres in array-axis order, (n, ndim): rows before columns."""
         ndim = self.model.ndim
@@ -189,12 +182,15 @@ class FitResult(Exports):
 
     def __getattr__(self, name: str) -> np.ndarray:
         model = self.__dict__.get("model")
-        if model is not None and name in model.names:
-            return self.params[:, model.names.index(name)]
+        if model is not None:
+            parameter = name.removesuffix("_error")
+            if parameter in model.names:
+                values = self.params if parameter == name else self.errors
+                return values[:, model.names.index(parameter)]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.names]
+        return [*super().__dir__(), *self.names, *(f"{name}_error" for name in self.names)]
 
     def __len__(self) -> int:
         return len(self.params)
@@ -202,11 +198,21 @@ class FitResult(Exports):
     def __iter__(self) -> Iterator[FitResult]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, rows: Any) -> FitResult:
+    @overload
+    def __getitem__(self, rows: str | list[str]) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, rows: Any) -> FitResult: ...
+
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, str):
+            return self._column(rows)
+        if isinstance(rows, (list, tuple)) and rows and all(isinstance(r, str) for r in rows):
+            return np.stack([self._column(name) for name in rows], axis=1)
         if isinstance(rows, (int, np.integer)):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} is out of range for {len(self)} spots")
-            rows = [rows]
+            rows = np.array([rows])
         elif not isinstance(rows, slice):
             rows = check.plain_array("rows", rows)
             if rows.ndim != 1:
@@ -215,7 +221,7 @@ class FitResult(Exports):
                     f"got {rows.ndim} axes"
                 )
             rows = rows if rows.size or rows.dtype == bool else rows.astype(np.intp)
-        return self.with_rows(self.rows.take(rows))
+        return self.with_rows(self.rows.select(rows))
 
     def with_rows(self, rows: Rows) -> FitResult:
         """A result of the same kind with other rows."""
@@ -374,8 +380,8 @@ class FitResult(Exports):
         """Read a result that `save` or the command ``fastgauss fit`` wrote.
 
         From a CSV, covariances of two different parameters are NaN. A table that `save` did not
-        write is read as a result of the model whose parameters are among its columns, with pixel
-        "sample".
+        write is read as a result of the model whose parameters are among its columns; without
+        the columns of `to_dataframe` that say more, pixel is "sample" and absolute is False.
 
         Raises
         ------

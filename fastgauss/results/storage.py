@@ -25,8 +25,9 @@ from ..io.npy import read_array
 from ..kernels.models.profiles import PIXELS
 from ..models.model import Model, find_model, get_model
 from .background import Background
-from .columns import LENGTHS, describe
+from .columns import FACTS, LENGTHS, describe
 from .rows import Rows, roots
+from .table import facts as same_facts
 
 if TYPE_CHECKING:
     from .fit_result import FitResult
@@ -34,11 +35,10 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _COVARIANCE = "covariance"
 _HELD = "at_bound"  # bit k: parameter k is on a bound
-_WORDS = ("model", "pixel", "absolute")  # the facts that a CSV holds
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
 _CONSTANTS = 12  # of the curves of an astigmatic model
 _PART = 1 << 20  # bytes unpacked at a time
-_INTEGERS = ("frame", "status", "iterations", "pixels", "dof", _HELD)
+_INTEGERS = ("frame", "status", "iterations", "pixels", "dof", "id", _HELD)
 
 
 # -- arrays in text ----------------------------------------------------------------------------
@@ -117,8 +117,7 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
                 f"a CSV table cannot hold the curves of the model {result.model.name!r}: save as "
                 ".parquet or .npz, or write result.to_dataframe()"
             )
-        told = [*_WORDS, *(["length"] if result.length != LENGTHS[0] else [])]
-        words = {name: np.full(len(result), facts[name]) for name in told}
+        words = {name: np.full(len(result), fact) for name, fact in same_facts(result).items()}
         tables.write_table(path, {**table, **words})
         return
     table[_COVARIANCE] = result.rows.packed
@@ -157,7 +156,7 @@ def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
 def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The facts of a table without metadata, read from its columns."""
     facts: dict[str, Any] = {"format": _FORMAT, "pixel": "sample", "absolute": False}
-    for name in (*_WORDS, "length"):
+    for name in FACTS:
         words = sorted({str(word) for word in table[name].tolist()}) if name in table else []
         if len(words) > 1:
             raise ValueError(f"its column {name!r} has several words: {', '.join(words[:9])}")
@@ -201,7 +200,7 @@ def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _whole(name: str, column: np.ndarray) -> np.ndarray:
     """Integers of the dtype that results use."""
-    wide = name == "frame"
+    wide = name in ("frame", "id")
     if column.dtype == np.int32 or (wide and column.dtype == np.int64):
         return column
     kind = np.int64 if wide else np.int32
@@ -239,6 +238,15 @@ def _errors(table: Mapping[str, np.ndarray], model: Model, packed: np.ndarray) -
     return errors if lost.any() else None
 
 
+def _numbers(table: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The numbers of the rows; None if they count from 0, or if the column is of another kind."""
+    try:
+        ids = _column(table, "id").astype(np.intp)
+    except (KeyError, ValueError):  # others may mean something else by this name
+        return None
+    return None if np.array_equal(ids, np.arange(len(ids))) else ids
+
+
 def _build(
     table: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 ) -> tuple[Model, Rows, dict[str, Any]]:
@@ -253,7 +261,13 @@ def _build(
     if _HELD in table:
         held = (_column(table, _HELD)[:, np.newaxis] >> np.arange(model.size)) & 1 == 1
     errors = _errors(table, model, packed)
-    rows = Rows(params, packed, objective, status, iterations, pixels, dof, frames, held, errors)
+    fluxes = None
+    if _COVARIANCE not in table and "flux_error" in table:
+        fluxes = _column(table, "flux_error")
+    rows = Rows(
+        params, packed, objective, status, iterations, pixels, dof, frames, held, errors,
+        _numbers(table), fluxes,
+    )  # fmt: skip
     if any(column is not None and len(column) != len(params) for column in rows):
         raise ValueError("its columns differ in length")
     if not np.isin(status, list(Status)).all():

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base import check
 from ..base.status import Status
-from .columns import describe
+from .columns import LENGTHS, describe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from .fit_result import FitResult
 
 ROWS = 10  # rows that a view shows
-_NOT_SHOWN = ("objective", "converged", "iterations", "pixels", "dof")
+_NOT_SHOWN = (
+    "snr", "fwhm", "objective", "reduced_chi2", "p_value", "converged", "iterations", "pixels",
+    "dof", "id",
+)  # fmt: skip
 _STYLE = "text-align: right"
 
 
@@ -49,6 +52,14 @@ def summary(result: FitResult) -> str:
     return ", ".join([*parts, *others])
 
 
+def facts(result: FitResult) -> dict[str, str | bool]:
+    """What is the same for all spots, and a table without metadata has as columns."""
+    known: dict[str, str | bool] = {
+        "model": result.model.name, "pixel": result.pixel, "absolute": bool(result.absolute),
+    }  # fmt: skip
+    return known if result.length == LENGTHS[0] else known | {"length": result.length}
+
+
 def dataframe(result: FitResult) -> pd.DataFrame:
     """The columns as a DataFrame, with units and meanings among its attributes."""
     try:
@@ -56,6 +67,10 @@ def dataframe(result: FitResult) -> pd.DataFrame:
     except ImportError:
         raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
     table = pd.DataFrame(result.to_dict())
+    for name, fact in facts(result).items():
+        one = np.zeros(len(table), np.int8)  # a byte a row
+        words = isinstance(fact, str)
+        table[name] = pd.Categorical.from_codes(one, [fact]) if words else np.full(len(table), fact)
     known = {
         k: v
         for k, v in describe(result.model, result.absolute, result.length).items()
@@ -99,10 +114,9 @@ def order(result: FitResult, by: Any, descending: Any) -> np.ndarray:
     if not names:
         raise ValueError("by must name a column, got none")
     down = check.flag("descending", descending)
-    table = result.to_dict()
     keys = []
     for name in names:
-        column = table[check.choice("by", name, table)]
+        column = result[check.choice("by", name, result.columns)]
         ranks = np.unique(column, return_inverse=True)[1].reshape(-1)
         keys += [-ranks if down else ranks, np.isnan(column)]
     # numpy compares the last key first

@@ -69,7 +69,7 @@ def pursue(
             result, _ = search.settle(choice, places, rows)
         if report is not None:
             report(len(result), len(result))
-    return result
+    return result.with_rows(result.rows._replace(ids=None))  # numbered as they are returned
 
 
 class _Search:

@@ -130,7 +130,8 @@ def test_tables_have_a_column_for_everything():
     columns = result.to_dict()
     expected = [*result.names, *(f"{n}_error" for n in result.names)]
     assert list(columns) == [
-        *expected, "flux", "objective", "status", "converged", "iterations", "pixels", "dof",
+        *expected, "flux", "flux_error", "snr", "fwhm", "objective", "reduced_chi2", "p_value",
+        "status", "converged", "iterations", "pixels", "dof", "id",
     ]  # fmt: skip
     table = result.to_structured()
     assert table.dtype.names == tuple(columns)
@@ -140,4 +141,4 @@ def test_tables_have_a_column_for_everything():
         columns["flux"], 2 * np.pi * result.amplitude * result.sigma_x * result.sigma_y
     )
     frame = pytest.importorskip("pandas") and result.to_dataframe()
-    assert list(frame.columns) == list(columns) and len(frame) == 4
+    assert list(frame.columns) == [*columns, "model", "pixel", "absolute"] and len(frame) == 4

@@ -154,7 +154,7 @@ def edited(tmp_path, change):
         (lambda t: t.replace("sample", "integrate", 1), "'pixel' has several words"),
         (lambda t: t.replace("sample", "middle"), "pixel must be one of"),
         (lambda t: t.replace("symmetric", "square"), "the model 'square'"),
-        (lambda t: t[:-60], "cannot read .* line 8 has 11 cells, the header 20"),
+        (lambda t: t[:-60], "cannot read .* line 8 has 16 cells, the header 26"),
         (lambda t: "", "cannot read"),
         (lambda t: "a\x00b", "(cannot read|holds no result)"),
     ],
