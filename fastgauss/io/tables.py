@@ -1,4 +1,4 @@
-"""CSV, NPZ and Parquet tables.
+"""CSV, NPZ, Parquet, ECSV and FITS tables.
 
 Reading takes memory in proportion to the size of the file. A file that declares more than `room`
 bytes is refused before it is unpacked: a table of measured numbers never compresses so well.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,8 @@ Table = Mapping[str, np.ndarray]
 About = Mapping[str, tuple[str, str]]  # units and meanings of columns
 _ENTRY = "metadata"  # of an NPZ file
 _KEY = b"fastgauss"  # of a Parquet file's metadata
+_HDU, _MARK = "METADATA", "FG_META"  # of a FITS file: an HDU, and a card that says it is there
+_ASTROPY_UNITS = {"px": "pix", "rad": "rad"}
 
 
 def _write_csv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
@@ -76,10 +79,53 @@ def _write_parquet(file: IO[bytes], table: Table, metadata: str, about: About) -
     parquet.write_table(whole, file, use_dictionary=repeating)
 
 
+def _astropy_table(table: Table, about: About, purpose: str) -> Any:
+    made = require("astropy.table", purpose, "io").Table(dict(table), copy=False)
+    for name in table:
+        unit, meaning = about.get(name, ("", ""))
+        made[name].unit = _ASTROPY_UNITS.get(unit)
+        made[name].description = meaning or None
+    return made
+
+
+def _write_ecsv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
+    ascii_tables = require("astropy.io.ascii", "writing ECSV", "io")
+    if not len(next(iter(table.values()))):  # a cell of several numbers is read by its first row
+        table = {name: column for name, column in table.items() if column.ndim == 1}
+    made = _astropy_table(table, about, "writing ECSV")
+    if metadata:
+        made.meta[_KEY.decode()] = metadata
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    ascii_tables.write(made, text, format="ecsv")
+    text.detach()
+
+
+def _write_fits(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
+    fits = require("astropy.io.fits", "writing FITS", "io")
+    rows = fits.table_to_hdu(_astropy_table(table, about, "writing FITS"))
+    for number, name in enumerate(table, 1):
+        if meaning := about.get(name, ("", ""))[1]:
+            rows.header[f"TCOMM{number}"] = meaning
+    units = [fits.PrimaryHDU(), rows]
+    if metadata:
+        rows.header[_MARK] = (True, f"the HDU {_HDU} belongs to this table")
+        units.append(fits.ImageHDU(np.frombuffer(metadata.encode(), np.uint8), name=_HDU))
+    whole = io.BytesIO()  # the file may have no name, which astropy asks for
+    fits.HDUList(units).writeto(whole)
+    file.write(whole.getbuffer())
+
+
 _WRITERS: dict[str, Callable[[IO[bytes], Table, str, About], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".npz": _write_npz,
+    ".ecsv": _write_ecsv,
+    ".fits": _write_fits,
+}
+_NEEDS = {  # library, what for, extra
+    _write_parquet: ("pyarrow", "writing Parquet", "pandas"),
+    _write_ecsv: ("astropy.io.ascii", "writing ECSV", "io"),
+    _write_fits: ("astropy.io.fits", "writing FITS", "io"),
 }
 
 
@@ -105,7 +151,7 @@ def _csv_rows(rows: Any, cells: int) -> Iterator[list[str]]:
             yield row
 
 
-def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+def _read_csv(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
     with path.open(encoding="utf-8-sig", newline="") as file:  # a byte-order mark is skipped
         reader = csv.reader(file)
         names = next(reader, None)
@@ -119,7 +165,7 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
     return {n: np.array(c, dtype=object) for n, c in zip(names, columns, strict=True)}, None
 
 
-def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+def _read_npz(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
     table = {}
     with zipfile.ZipFile(path) as archive:
         entries = [each for each in archive.infolist() if each.filename.endswith(".npy")]
@@ -131,7 +177,7 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
     return table, None if metadata is None else metadata.item().decode()
 
 
-def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
+def _read_parquet(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
     types = require("pyarrow", "reading Parquet", "pandas").types
     parquet = require("pyarrow.parquet", "reading Parquet", "pandas")
     options: dict[str, Any] = {"thrift_string_size_limit": 2**31 - 1}  # a background can be long
@@ -179,18 +225,74 @@ def _words(chunk: Any) -> np.ndarray:
     return words[chunk.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)]
 
 
-_READERS: dict[str, Callable[[Path], tuple[dict[str, np.ndarray], str | None]]] = {
+def _read_ecsv(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
+    ascii_tables = require("astropy.io.ascii", "reading ECSV", "io")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    table = ascii_tables.read(lines, format="ecsv")
+    found = {}
+    for name in table.colnames:
+        column = table[name]
+        if column.dtype.kind == "f" and hasattr(column, "filled"):
+            column = column.filled(np.nan)
+        if not np.any(getattr(column, "mask", False)) and not _is_physical(column.unit):
+            found[name] = np.asarray(column)
+    text = table.meta.get(_KEY.decode())
+    return found | _constants(table.meta, words), None if text is None else str(text)
+
+
+def _read_fits(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
+    fits = require("astropy.io.fits", "reading FITS", "io")
+    exceptions = require("astropy.utils.exceptions", "reading FITS", "io")
+    with warnings.catch_warnings(), fits.open(path, memmap=False) as units:
+        warnings.simplefilter("ignore", exceptions.AstropyWarning)  # of cards that are not used
+        rows = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
+        if rows is None:
+            raise ValueError("it holds no table")
+        if rows.header.get(_MARK) and _HDU not in units:
+            raise ValueError("it ends before its metadata")
+        own = next((unit for unit in units if unit.name == _HDU), None)
+        for unit in filter(None, (rows, own)):
+            _check_room(path, unit.size)
+            place = unit.fileinfo()
+            if not place["file"].compression and place["datLoc"] + unit.size > path.stat().st_size:
+                raise ValueError("it ends before its table does")
+        found = {}
+        for column in rows.columns:
+            values = rows.data[column.name]
+            if values.dtype.kind in "biufSU" and not _is_physical(column.unit):
+                found[column.name] = np.array(values, values.dtype.newbyteorder("="))
+        text = None if own is None else own.data.tobytes().decode()
+        notes = {key.lower(): value for key, value in rows.header.items()}
+    return found | _constants(notes, words), text
+
+
+def _is_physical(unit: Any) -> bool:
+    """Whether a column is in another unit of length or angle than pixels and radians."""
+    units = require("astropy.units", "reading units", "io")
+    unit = units.Unit(unit or "", parse_strict="silent")
+    return unit.is_equivalent("m") or (unit.is_equivalent("rad") and unit != units.rad)
+
+
+def _constants(notes: Mapping[str, Any], words: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of one element, of words that a file tells once for all rows."""
+    told = {word: notes[word] for word in words if isinstance(notes.get(word), str | bool)}
+    return {word: np.array([value], dtype=object) for word, value in told.items()}
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str]], tuple[dict[str, np.ndarray], str | None]]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
     ".npz": _read_npz,
+    ".ecsv": _read_ecsv,
+    ".fits": _read_fits,
 }
 
 
 def check_table(path: str | os.PathLike) -> None:
     """Raise unless a table can be written there."""
     writer = by_suffix(Path(path), _WRITERS, "table")
-    if writer is _write_parquet:
-        require("pyarrow", "writing Parquet", "pandas")
+    if writer in _NEEDS:
+        require(*_NEEDS[writer])
     check_place(Path(path))
 
 
@@ -202,21 +304,21 @@ def holds_metadata(path: str | os.PathLike) -> bool:
 def write_table(
     path: str | os.PathLike, table: Table, metadata: str = "", columns: About | None = None
 ) -> None:
-    """Write columns of equal length as CSV, Parquet or NPZ; the ending of the name selects which.
+    """Write columns of equal length; the ending of the name selects the format.
 
-    CSV has a header line and the shortest decimals that read back to the same
-    floats. An existing file is replaced only by a complete one.
+    It is .csv, .parquet, .npz, .ecsv or .fits. CSV has a header line and the shortest decimals
+    that read back to the same floats. An existing file is replaced only by a complete one.
 
     Parameters
     ----------
     path : path-like
         Where to; its directory must exist.
     table : mapping of str to ndarray
-        One-dimensional columns; for Parquet and NPZ also of several numbers a row, (n, k).
+        One-dimensional columns; in all formats but CSV also of several numbers a row, (n, k).
     metadata : str, optional
-        A text that Parquet and NPZ hold as well; `read_table` returns it.
+        A text that all formats but CSV hold as well; `read_table` returns it.
     columns : mapping of str to (unit, meaning), optional
-        Unit and meaning of columns, which Parquet holds.
+        Unit and meaning of columns, which Parquet, ECSV and FITS hold.
 
     Raises
     ------
@@ -232,13 +334,19 @@ def write_table(
         writer(file, table, metadata, columns or {})
 
 
-def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | None]:
+def read_table(
+    path: str | os.PathLike, words: Sequence[str] = ()
+) -> tuple[dict[str, np.ndarray], str | None]:
     """Read what `write_table` wrote.
 
     Parameters
     ----------
     path : path-like
-        CSV, Parquet or NPZ.
+        CSV, Parquet, NPZ, ECSV or FITS.
+    words : sequence of str
+        Entries of the metadata of an ECSV or FITS file of others that are returned as columns of
+        one element. Columns of these files in a unit of length or angle other than pixels and
+        radians are left out.
 
     Returns
     -------
@@ -258,4 +366,4 @@ def read_table(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str | No
     place = existing(path, "a table")
     reader = by_suffix(place, _READERS, "table")
     with reading_errors(place):
-        return reader(place)
+        return reader(place, words)

@@ -11,6 +11,7 @@ from .columns import documented
 
 if TYPE_CHECKING:
     import pandas as pd
+    from astropy.table import QTable
 
 
 MEASURED = (
@@ -82,6 +83,53 @@ class Exports:
 
         return dataframe(self)
 
+    def to_table(
+        self: Any, pixel_size: Any = None, wcs: Any = None, zero_point: Any = None
+    ) -> QTable:
+        """The columns of `to_dict` as an astropy QTable with units.
+
+        Lengths are in pixels, angles in radians. A profile that was fitted with `coords` has
+        lengths without unit, unless `pixel_size` tells it. Amplitudes and offsets are in the unit
+        of the image, which is not known here, and have none. Model, pixel and absolute are in
+        ``meta``.
+
+        Parameters
+        ----------
+        pixel_size : astropy Quantity, optional
+            Size of a pixel, one or one for each axis in array-axis order, (z,) y, x, as ``0.1 *
+            astropy.units.um``. Lengths are then in its unit. A `z` that is calibrated stays as it
+            is, and fluxes stay sums over pixels. For a profile with `coords`, the unit of these.
+        wcs : astropy.wcs.WCS, optional
+            World coordinates of the image: adds ``ra`` and ``dec`` (ICRS, degrees), ``ra_error``
+            (times the cosine of the declination) and ``dec_error`` (arc seconds).
+        zero_point : float, optional
+            Magnitude of a flux of 1: adds ``mag``, ``zero_point - 2.5 log10(flux)``, and
+            ``mag_error``; NaN where the flux is not positive.
+
+        Returns
+        -------
+        astropy.table.QTable
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `pixel_size` has no unit, or differs along the axes while the model has one sigma or
+            an angle; if `wcs` has no celestial axes, or the spots are not of an image.
+        ImportError
+            If astropy is missing.
+
+        Examples
+        --------
+        >>> import astropy.units as u, fastgauss as fg
+        >>> image = fg.image([50.0, 20.1, 24.6, 1.5, 8.0], (48, 48), model="symmetric")
+        >>> table = fg.fit_spots(image).to_table(pixel_size=0.2 * u.um, zero_point=25.0)
+        >>> table["x"].round(3), table["mag"].round(2)
+        (<Quantity [4.02] um>, <Quantity [17.88] mag>)
+        """
+        from .quantities import to_table
+
+        return to_table(self, pixel_size, wcs, zero_point)
+
     def _repr_html_(self: Any) -> str:
         """The first spots as HTML, for notebooks."""
         from .table import html
@@ -107,11 +155,11 @@ class Exports:
         Parameters
         ----------
         path : path-like
-            Ends in .parquet, .npz or .csv. Parquet and NPZ keep everything, to the bit: the columns
-            of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as metadata,
-            the model, the background and (Parquet) units and meanings. CSV holds the columns of
-            `to_dict` exactly, and model, pixel and absolute as text; correlations and the
-            background of a joint fit are lost.
+            Ends in .parquet, .npz, .ecsv, .fits or .csv. All but CSV keep everything, to the bit:
+            the columns of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as
+            metadata, the model, the background and (not in NPZ) units and meanings. CSV holds the
+            columns of `to_dict` exactly, and model, pixel and absolute as text; correlations and
+            the background of a joint fit are lost.
 
         Raises
         ------
@@ -119,7 +167,8 @@ class Exports:
             If the name has another ending, or a result of an astigmatic model is to be written as
             CSV, which cannot hold its curves.
         OSError, ImportError
-            If the file cannot be written, or pyarrow, which Parquet needs, is missing.
+            If the file cannot be written, or a library is missing: Parquet needs pyarrow, ECSV
+            and FITS need astropy.
 
         Examples
         --------

@@ -388,7 +388,7 @@ class FitResult(Measures, Exports):
         FileNotFoundError, ValueError
             If there is no such file, or the file holds no result.
         ImportError
-            If the file is Parquet and pyarrow is missing.
+            If pyarrow (for Parquet) or astropy (for ECSV and FITS) is missing.
 
         Examples
         --------

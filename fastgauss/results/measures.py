@@ -23,7 +23,8 @@ class Measures:
     @property
     def reduced_chi2(self: Any) -> np.ndarray:
         """The objective divided by the degrees of freedom; NaN where these are 0."""
-        return self.objective / np.where(self.dof > 0, self.dof, np.nan)
+        with np.errstate(over="ignore", under="ignore"):
+            return self.objective / np.where(self.dof > 0, self.dof, np.nan)
 
     @property
     def p_value(self: Any) -> np.ndarray:
@@ -37,8 +38,9 @@ class Measures:
     @property
     def flux(self: Any) -> np.ndarray:
         """Integral of each profile over all space."""
-        widths = self.model.widths(self.params).prod(axis=1)
-        return self.params[:, 0] * (2 * math.pi) ** (self.model.ndim / 2) * widths
+        with np.errstate(all="ignore"):
+            widths = self.model.widths(self.params).prod(axis=1)
+            return self.params[:, 0] * self.model.kernels.volume * widths
 
     @property
     def flux_error(self: Any) -> np.ndarray:
@@ -49,15 +51,17 @@ class Measures:
     @property
     def snr(self: Any) -> np.ndarray:
         """The flux divided by its standard error."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        with np.errstate(all="ignore"):
             return self.flux / self.flux_error
 
     @property
     def fwhm(self: Any) -> np.ndarray:
-        """Full width at half maximum of the round profile that has the same mean variance."""
+        """Full width at half maximum of the round Gaussian that has the same mean variance."""
+        if not self.model.kernels.gaussian:
+            return np.full(len(self), np.nan)
         widths = np.abs(self.model.widths(self.params))
         largest = widths.max(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             parts = widths / np.where(largest > 0, largest, 1.0)[:, np.newaxis]
             return FWHM * largest * np.sqrt(np.mean(parts**2, axis=1))
 
@@ -66,7 +70,7 @@ def flux_gradient(result: Any) -> np.ndarray:
     """Derivatives of the flux by the parameters of the model, (n, P)."""
     plain, params = result.model.plain(result.params)
     gradient = np.zeros(params.shape)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         widths, volume = plain.widths(params), plain.kernels.volume
         gradient[:, 0] = volume * widths.prod(axis=1)
         for axis, column in enumerate(plain.sigmas):

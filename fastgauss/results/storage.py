@@ -1,8 +1,9 @@
 """Storage of results in files: a table of spots, and facts that are the same for all spots.
 
 The table is that of ``FitResult.to_dict`` and, except in CSV, a column "covariance" (n, k): the
-lower triangles, row by row. The facts are the metadata of a Parquet file or an entry of an NPZ
-file. CSV has no place for metadata; there each fact that is a word is a column.
+lower triangles, row by row. The facts are the metadata of a Parquet or ECSV file, an entry of an
+NPZ file, or an HDU of a FITS file. CSV has no place for metadata; there each fact that is a word is
+a column.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
 
 def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
     """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
-    table, text = tables.read_table(path)
+    table, text = tables.read_table(path, tuple(FACTS))
     try:
         facts = _told(table) if text is None else json.loads(text)
         return _build(table, facts)
@@ -234,8 +235,7 @@ def _errors(table: Mapping[str, np.ndarray], model: Model, packed: np.ndarray) -
         return None
     errors = np.stack([_column(table, name) for name in names], axis=1)
     derived = roots(packed, model.size) if len(packed) == len(errors) else errors
-    lost = ((derived == 0) & (errors > 0)) | (np.isinf(derived) & np.isfinite(errors))
-    return errors if lost.any() else None
+    return None if np.array_equal(derived, errors, equal_nan=True) else errors
 
 
 def _numbers(table: Mapping[str, np.ndarray]) -> np.ndarray | None:

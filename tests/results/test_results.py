@@ -20,7 +20,8 @@ MODELS = [
     get_model("rotated", 2),
     ASTIGMATIC,
 ]
-WHOLE = (".parquet", ".npz")  # keep everything
+WHOLE = (".parquet", ".npz", ".ecsv", ".fits")  # keep everything
+NEEDED = {".parquet": "pyarrow", ".ecsv": "astropy", ".fits": "astropy"}
 
 
 def made(model=MODELS[1], n=7, seed=0, frames=None, **others):
@@ -53,8 +54,8 @@ def assert_same(one, other, covariance=True):
 
 
 def back(tmp_path, result, suffix):
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
+    if suffix in NEEDED:
+        pytest.importorskip(NEEDED[suffix])
     result.save(tmp_path / f"spots{suffix}")
     return fg.FitResult.load(tmp_path / f"spots{suffix}")
 
@@ -167,8 +168,8 @@ def test_what_is_no_result_is_refused(tmp_path, change, message):
 
 @pytest.mark.parametrize("suffix", [*WHOLE, ".csv"])
 def test_files_that_hold_something_else(tmp_path, suffix):
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
+    if suffix in NEEDED:
+        pytest.importorskip(NEEDED[suffix])
     path = tmp_path / f"a{suffix}"
     with pytest.raises(FileNotFoundError, match="no such file"):
         fg.FitResult.load(path)
@@ -200,6 +201,22 @@ def test_an_archive_that_was_changed(tmp_path):
     np.savez(tmp_path / "b.npz", allow_pickle=True, **{**good, "x": objects})
     with pytest.raises(ValueError, match="cannot read"):
         fg.FitResult.load(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
+def test_astropy_is_named_where_it_is_missing(tmp_path, monkeypatch, suffix):
+    for name in ("ascii", "fits"):
+        monkeypatch.setitem(sys.modules, f"astropy.io.{name}", None)
+    with pytest.raises(ImportError, match="needs astropy: pip install"):
+        made().save(tmp_path / f"a{suffix}")
+    assert not [*tmp_path.iterdir()]
+    (tmp_path / f"a{suffix}").write_bytes(b"")
+    with pytest.raises(ImportError, match=r"reading .* needs astropy"):
+        fg.FitResult.load(tmp_path / f"a{suffix}")
+    monkeypatch.setitem(sys.modules, "astropy.table", None)
+    monkeypatch.setitem(sys.modules, "astropy.units", None)
+    with pytest.raises(ImportError, match="to_table needs astropy"):
+        made().to_table()
 
 
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
