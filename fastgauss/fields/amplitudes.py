@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from dataclasses import field as entry
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base import check
+from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent, report_part
 from ..base.status import Status
 from . import dense_factors, least_squares, normal_equations, sweeps
@@ -25,11 +26,18 @@ from .arguments import Data
 from .linear_map import LinearMap
 from .misfit import Misfit
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _EXACT = 2000  # largest number of particles for which the whole matrix is inverted
 _BLOCK = 48  # particles of a block, for errors of more particles
 _MATRIX, _INVERSE = 40, 70  # hundredths of the work done after each
 _HEAVIEST = 1e250  # regularization by weights of at most 1: amplitudes are 0 long before
 RULES = ("mlem", "smart")
+_ABOUT = {
+    "amplitude": ("value", "height of the profile"),
+    "amplitude_error": ("value", "standard error of amplitude"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +123,10 @@ class AmplitudeFit:
     def to_dict(self) -> dict[str, np.ndarray]:
         """Amplitudes and their errors by the names that a table of spots has."""
         return {"amplitude": self.amplitudes, "amplitude_error": self.errors}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The columns of `to_dict` as a pandas DataFrame, one row for each particle."""
+        return data_frame(self.to_dict(), _ABOUT)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_errors": self.errors}

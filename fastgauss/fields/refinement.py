@@ -16,10 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
+from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent
 from ..base.scaling import unit_of
 from ..base.status import Status
@@ -29,8 +30,21 @@ from .levmar import minimise
 from .linear_map import LinearMap, MapType
 from .plan import Plan
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
+_ABOUT = {
+    "amplitude": ("value", "height of the profile"),
+    **{axis: ("grid", f"centre along {axis}, in the grid's coordinates") for axis in "xyz"},
+    "sigma": ("grid", "standard deviation of the profile"),
+    **{f"sigma_{axis}": ("grid", f"standard deviation along {axis}") for axis in "xyz"},
+    **{
+        f"covariance_{one}{other}": ("grid^2", f"covariance of the profile, {one} and {other}")
+        for one, other in ("xx", "xy", "xz", "yy", "yz", "zz")
+    },
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +91,32 @@ class Refinement(Generic[MapType]):
     def converged(self) -> bool:
         """Whether the tolerance was met."""
         return self.status == Status.CONVERGED
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """One number for each particle (n,): ``amplitude``, ``x``, ``y``, ``z`` and the widths.
+
+        The widths are ``sigma``, or ``sigma_x`` and so on where they differ by axis, or
+        ``covariance_xx``, ``covariance_xy`` and so on. Widths that all particles share are
+        repeated.
+        """
+        count, ndim = self.positions.shape
+        axes = "xyz"[:ndim]
+        columns = {"amplitude": self.amplitudes}
+        columns |= {axis: self.positions[:, ndim - 1 - k] for k, axis in enumerate(axes)}
+        if self.covariance is not None:
+            whole = np.broadcast_to(self.covariance, (count, ndim, ndim))[:, ::-1, ::-1]
+            for i, k in zip(*np.triu_indices(ndim), strict=True):
+                columns[f"covariance_{axes[i]}{axes[k]}"] = whole[:, i, k].copy()
+            return columns
+        sigmas = np.asarray(self.sigmas)
+        if sigmas.ndim == 0 or sigmas.shape[-1] == 1:
+            return columns | {"sigma": np.broadcast_to(sigmas.reshape(-1), count).copy()}
+        each = np.broadcast_to(sigmas, (count, ndim))[:, ::-1]
+        return columns | {f"sigma_{axis}": each[:, k].copy() for k, axis in enumerate(axes)}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The columns of `to_dict` as a pandas DataFrame, one row for each particle."""
+        return data_frame(self.to_dict(), _ABOUT)
 
     def __repr__(self) -> str:
         return (

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..base.data_frames import data_frame
 from ..kernels.register import window_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Status(IntEnum):
@@ -151,3 +155,46 @@ class DisplacementField:
     def to_dict(self) -> dict[str, np.ndarray]:
         """The arrays by name, as the command line writes them to .npz."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def to_columns(self) -> dict[str, np.ndarray]:
+        """One number for each window (R C,), row by row: centres, displacements, errors, verdicts.
+
+        ``dx_dy_covariance`` is the covariance of `dx` and `dy`.
+        """
+        y, x = np.broadcast_arrays(self.y[:, np.newaxis], self.x)
+        errors = self.errors
+        columns = {
+            "x": x,
+            "y": y,
+            "dx": self.dx,
+            "dy": self.dy,
+            "dx_error": errors[..., 0],
+            "dy_error": errors[..., 1],
+            "dx_dy_covariance": self.covariance[..., 0, 1],
+            "status": self.status,
+            "converged": self.converged,
+            "outlier": self.outlier,
+            "correlation": self.correlation,
+            "noise": self.noise,
+        }
+        return {name: np.ravel(column) for name, column in columns.items()}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The columns of `to_columns` as a pandas DataFrame, one row for each window."""
+        return data_frame(self.to_columns(), _ABOUT)
+
+
+_ABOUT = {
+    "x": ("px", "centre of the window along axis 1"),
+    "y": ("px", "centre of the window along axis 0"),
+    "dx": ("px", "displacement along axis 1"),
+    "dy": ("px", "displacement along axis 0"),
+    "dx_error": ("px", "standard error of dx"),
+    "dy_error": ("px", "standard error of dy"),
+    "dx_dy_covariance": ("px^2", "covariance of dx and dy"),
+    "status": ("", "code of `Status`"),
+    "converged": ("", "whether the registration converged"),
+    "outlier": ("", "whether the displacement differs from those of the eight neighbours"),
+    "correlation": ("", "of the smoothed pixels of both images, -1 to 1"),
+    "noise": ("", "see `Shift`"),
+}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base import check
+from ..base.data_frames import data_frame
 from ..base.status import Status
 from .columns import LENGTHS, describe
 
@@ -62,22 +63,13 @@ def facts(result: FitResult) -> dict[str, str | bool]:
 
 def dataframe(result: FitResult) -> pd.DataFrame:
     """The columns as a DataFrame, with units and meanings among its attributes."""
-    try:
-        import pandas as pd
-    except ImportError:
-        raise ImportError("to_dataframe needs pandas: pip install fastgauss[pandas]") from None
-    table = pd.DataFrame(result.to_dict())
+    columns: dict[str, Any] = result.to_dict()
     for name, fact in facts(result).items():
-        one = np.zeros(len(table), np.int8)  # a byte a row
-        words = isinstance(fact, str)
-        table[name] = pd.Categorical.from_codes(one, [fact]) if words else np.full(len(table), fact)
-    known = {
-        k: v
-        for k, v in describe(result.model, result.absolute, result.length).items()
-        if k in table
-    }
-    table.attrs["units"] = {name: unit for name, (unit, _) in known.items()}
-    table.attrs["meanings"] = {name: meaning for name, (_, meaning) in known.items()}
+        columns[name] = np.full(len(result), fact)
+    table = data_frame(columns, describe(result.model, result.absolute, result.length))
+    words = [name for name, fact in facts(result).items() if isinstance(fact, str)]
+    for name in words:
+        table[name] = table[name].astype("category")  # a byte a row
     return table
 
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
+from ..base.data_frames import data_frame
 from ..kernels.sums import binning as kernels
 from . import schedule
 from .bin_edges import Edges, make_edges, read_axes
 from .bounds import MODES, check_bounds
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _BATCH = 1 << 18  # points whose bins are kept at a time
 _CHUNK = 1 << 15
+_ABOUT = {
+    "count": ("", "number of values"),
+    "sum": ("value", "sum of the values, times their weights"),
+    "mean": ("value", "sum / sum of weights"),
+    "variance": ("value^2", "mean squared deviation from the mean"),
+    "min": ("value", "smallest value"),
+    "max": ("value", "largest value"),
+}
 
 
 class BinStatistics(NamedTuple):
@@ -40,6 +52,10 @@ class BinStatistics(NamedTuple):
     variance: np.ndarray
     min: np.ndarray
     max: np.ndarray
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """These columns as a pandas DataFrame, one row for each bin."""
+        return data_frame(self._asdict(), _ABOUT)
 
 
 def bin_statistics(
