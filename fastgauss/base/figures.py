@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,45 @@ MISSING = "#d9c8a0"  # colour of missing values
 DIVERGING = "RdBu_r"  # for residuals, which lie around 0
 _STRETCH = (0.5, 99.7)  # percentiles of the values shown as black and as white
 _SAMPLE = 1e6  # pixels from which the percentiles are taken
+_DPI = 100  # of a picture in a notebook
+_LINEAR = 5.0  # noise levels from the median within which a grey scale is nearly linear
+_LEAST_LINEAR = 0.02  # of the range of the grey scale
+NORMS = ("asinh", "linear")
+
+
+@cache
+def _shown_figure() -> type:
+    """The class of figures that a notebook shows without pyplot."""
+    figure = require("matplotlib.figure", "plotting", "plot")
+
+    class ShownFigure(figure.Figure):  # type: ignore[name-defined]
+        """A figure that notebooks show as a picture."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    ShownFigure.__qualname__ = "ShownFigure"  # as which pickle finds it in this file
+    return ShownFigure
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ShownFigure":
+        return _shown_figure()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def new_figure(width: float, height: float, layout: str = "compressed") -> Any:
-    """A figure of this size in inches, not registered with pyplot."""
-    figure = require("matplotlib.figure", "plotting", "plot")
-    return figure.Figure((width, height), layout=layout)
+    """A figure of this size in inches, not registered with pyplot, which notebooks show."""
+    require("matplotlib.figure", "plotting", "plot")
+    return _shown_figure()((width, height), layout=layout)
+
+
+def png(figure: Any) -> bytes:
+    """A figure as a picture."""
+    figure.draw_without_rendering()  # so that the layout knows how wide labels are
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI)
+    return file.getvalue()
 
 
 def shown_image(image: Any) -> np.ndarray:
@@ -50,6 +85,36 @@ def stretch(*images: np.ndarray) -> tuple[float, float]:
 def style(low: float, high: float, cmap: str = "gray") -> dict[str, Any]:
     """The matplotlib options with which an image is shown."""
     return {"cmap": cmap, "vmin": low, "vmax": high, "interpolation": "nearest"}
+
+
+def grey_scale(image: np.ndarray, norm: Any) -> dict[str, Any]:
+    """The matplotlib options of an image by ``norm``: "asinh", "linear", or one of matplotlib."""
+    colors = require("matplotlib.colors", "plotting", "plot")
+    if isinstance(norm, colors.Normalize):
+        return {"cmap": "gray", "norm": norm, "interpolation": "nearest"}
+    if not isinstance(norm, str):
+        expected = "a norm of matplotlib or one of " + ", ".join(map(repr, NORMS))
+        raise TypeError(f"norm must be {expected}, got {norm!r:.60}")
+    low, high = stretch(image)
+    if check.choice("norm", norm, NORMS) == "linear":
+        return style(low, high)
+    finite = image[np.isfinite(image)].astype(np.float64)
+    finite = finite[:: max(1, int(finite.size / _SAMPLE))]
+    middle = float(np.median(finite)) if finite.size else 0.0
+    noise = 1.4826 * float(np.median(np.abs(finite - middle))) if finite.size else 0.0
+    width = max(_LINEAR * noise, _LEAST_LINEAR * (high - low))
+    where = {"middle": middle, "width": width}
+    ways = partial(_compressed, **where), partial(_expanded, **where)
+    scale = colors.FuncNorm(ways, vmin=low, vmax=high)
+    return {"cmap": "gray", "norm": scale, "interpolation": "nearest"}
+
+
+def _compressed(values: Any, middle: float, width: float) -> Any:
+    return np.arcsinh((values - middle) / width)
+
+
+def _expanded(values: Any, middle: float, width: float) -> Any:
+    return middle + width * np.sinh(values)
 
 
 def around_zero(half: float) -> dict[str, Any]:

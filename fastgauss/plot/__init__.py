@@ -4,11 +4,11 @@ matplotlib is imported when a function here is called.
 """
 
 from ..register.plot import plot_displacements
+from ..results.pictures import plot_joint, plot_spots
+from ..results.roi_pictures import plot_rois
 from .calibration import plot_calibration
 from .files import save_plot
-from .rois import plot_rois
 from .slices import plot_slices
-from .spots import plot_joint, plot_spots
 
 __all__ = [
     "plot_calibration",

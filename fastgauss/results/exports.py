@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import QTable
 
+    from .explanations import Explanation
+
 
 MEASURED = (
     "flux", "flux_error", "snr", "fwhm", "objective", "reduced_chi2", "p_value", "status",
@@ -129,6 +131,86 @@ class Exports:
         from .quantities import to_table
 
         return to_table(self, pixel_size, wcs, zero_point)
+
+    def plot(self: Any, data: Any, *, frame: int | None = None, **options: Any) -> Any:
+        """Draw these spots over their data.
+
+        Parameters
+        ----------
+        data : array_like
+            The image or volume that was fitted, drawn as by `fastgauss.plot.plot_spots`, or as by
+            `plot_joint` after a joint fit with a `background` of the whole image; the movie of a
+            result with `frames`, of which one frame is drawn; or the ROIs that were fitted, drawn
+            as by `plot_rois`.
+        frame : int, optional
+            The frame of a movie; by default that of the first spot.
+        **options
+            Options of these functions, such as ``norm="linear"``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure or SubFigure
+            A notebook shows it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the data and the result do not belong together.
+        ImportError
+            If matplotlib is missing.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> image = fg.image([50.0, 20.3, 11.8, 1.4, 10.0], (32, 40), model="symmetric")
+        >>> [axes.get_title() for axes in fg.fit_spots(image, [[12, 20]]).plot(image).axes]
+        ['1 spot', 'residual']
+        """
+        from .pictures import plot
+
+        return plot(self, data, frame, options)
+
+    def explain(self: Any, row: int, data: Any = None, *, box: int = 11) -> Explanation:
+        """What became of the fit of one spot, and what to change.
+
+        Parameters
+        ----------
+        row : int
+            The row of the spot in this result.
+        data : array_like, optional
+            The image, movie, ROIs or profiles that were fitted. With them the largest residual is
+            told and, except for profiles, data, model and residual are drawn. Of a stack, the frame
+            of the spot, or the ROI with its `id`.
+        box : int
+            Side of the window of an image that is shown.
+
+        Returns
+        -------
+        Explanation
+            Its `text` is printed; a notebook shows its `figure` too.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        TypeError, ValueError
+            If the data and the result do not belong together.
+        ImportError
+            If matplotlib is missing and there are data.
+
+        Examples
+        --------
+        >>> import numpy as np, fastgauss as fg
+        >>> print(fg.fit_rois(np.full((1, 7, 7), np.nan)).explain(0))
+        Spot 0: TOO_FEW_PIXELS, there are fewer pixels than free parameters.
+          There are no parameters, because nothing was fitted.
+          0 pixels, 5 free parameters, 1 round
+        What to change:
+          Give a larger box or a smaller mask=, or hold parameters by fixed=.
+        """
+        from .explanations import explain
+
+        return explain(self, row, data, box)
 
     def _repr_html_(self: Any) -> str:
         """The first spots as HTML, for notebooks."""

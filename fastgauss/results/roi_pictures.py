@@ -22,7 +22,7 @@ from ..base.figures import (
 )
 
 if TYPE_CHECKING:
-    from ..results.fit_result import FitResult
+    from .fit_result import FitResult
 
 _MOST = 12  # ROIs shown by default
 _ACROSS = 12  # ROIs in a row of the figure
@@ -97,7 +97,7 @@ def plot_rois(
     for place, row in enumerate(chosen):
         band, column = divmod(place, across)
         own = grid[3 * band : 3 * band + 3, column]
-        _draw_roi(own, stack[row], result[row], f"ROI {row}", aspect)
+        draw_roi(own, stack[row], result[row], f"ROI {row}", aspect)
         for axes, name in zip(own, ("data", "model", "residual"), strict=True):
             if column == 0:
                 axes.set_ylabel(f"{name}\ny (px)", fontsize="small")
@@ -122,7 +122,7 @@ def _rows(rows: Any, count: int) -> list[int]:
     return [row % count for row in chosen]
 
 
-def _draw_roi(panels: Any, roi: np.ndarray, spot: FitResult, name: str, aspect: str) -> None:
+def draw_roi(panels: Any, roi: np.ndarray, spot: FitResult, name: str, aspect: str) -> None:
     """Data, model and residual of one spot."""
     from ..models.evaluation import image
 

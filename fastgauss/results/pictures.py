@@ -12,15 +12,16 @@ from ..base.figures import (
     FITTED,
     MISSING,
     frame_image,
+    grey_scale,
     new_figure,
     shown_image,
-    stretch,
     style,
 )
 from ..models.evaluation import evaluate
+from .roi_pictures import plot_rois
 
 if TYPE_CHECKING:
-    from ..results.fit_result import FitResult
+    from .fit_result import FitResult
 
 _PANEL = 5.0  # inches, the longer side of a panel
 _NOISES = 5.0  # noise levels of the residual that are shown as black and white
@@ -64,7 +65,7 @@ def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     good = result.converged
-    sigma_x, sigma_y = result.model.widths(result.params).T
+    sigma_x, sigma_y = result.model.widths(result.params)[:, :2].T
     angle = np.degrees(result.theta) if "theta" in result.names else np.zeros(len(good))
     place = np.column_stack((result.x, result.y))
     axes.add_collection(
@@ -127,14 +128,14 @@ class _Drawing(NamedTuple):
     style: dict[str, Any]
 
 
-def _begin(image: Any, result: FitResult, n_sigma: Any, count: int, figure: Any) -> _Drawing:
+def _begin(
+    image: Any, result: FitResult, n_sigma: Any, norm: Any, count: int, figure: Any
+) -> _Drawing:
     """Check the arguments of plots of an image, and draw the first of ``count`` panels."""
     image = shown_image(image)
     n_sigma = check.number("n_sigma", n_sigma, above=0)
-    if result.model.ndim != 2:
-        raise ValueError(f"result must be of an image, got one of {result.model.ndim} dimensions")
+    look = grey_scale(image, norm)
     figure, (first, *rest) = _panels(figure, image.shape, count)
-    look = style(*stretch(image))
     if max(image.shape) > _STRIP * min(image.shape):
         look["aspect"] = "auto"
     first.imshow(image, **look)
@@ -149,6 +150,7 @@ def plot_spots(
     *,
     box: int = 11,
     n_sigma: float = 2.0,
+    norm: Any = "asinh",
     figure: Any = None,
 ) -> Any:
     """Draw an image with its fitted spots, and the residual of the fits beside it.
@@ -160,14 +162,19 @@ def plot_spots(
 
     Parameters
     ----------
-    image : array_like, shape (Y, X)
-        The image that was fitted.
+    image : array_like, shape (Y, X) or (Z, Y, X)
+        The image that was fitted. Of a volume, and of its residual, the largest value along z is
+        shown.
     result : FitResult
         The result of `fit_spots` for it.
     box : int, optional
         Side, in pixels, of the windows in which profiles are subtracted.
     n_sigma : float, optional
         Size of the ellipses, in sigmas.
+    norm : {"asinh", "linear"} or matplotlib.colors.Normalize, optional
+        The grey scale. "asinh" is nearly linear within five noise levels of the median and
+        logarithmic beyond, so that faint and bright spots show; "linear" is linear. Both end at the
+        percentiles 0.5 and 99.7.
     figure : matplotlib.figure.Figure or SubFigure, optional
         Where to draw; by default a new figure, not registered with pyplot.
 
@@ -179,7 +186,8 @@ def plot_spots(
     Raises
     ------
     TypeError, ValueError
-        If `image` is not a 2-D image with a finite pixel, or another argument is out of its range.
+        If `image` has no finite pixel or other dimensions than the result, or another argument is
+        out of its range.
     ImportError
         If matplotlib is missing.
 
@@ -194,15 +202,29 @@ def plot_spots(
     ['1 spot', 'residual']
     """
     box = check.integer("box", box, at_least=1)
-    drawing = _begin(image, result, n_sigma, 2, figure)
+    ndim, shown = result.model.ndim, check.filled("image", image)
+    if ndim == 1 or (ndim, shown.ndim) == (3, 2):
+        raise ValueError(f"result must be of an image, got one of {ndim} dimensions")
+    volume = check.real_array("image", shown, 3) if ndim == 3 else None
+    shown = image if volume is None else np.fmax.reduce(volume, axis=0, initial=np.nan)
+    drawing = _begin(shown, result, n_sigma, norm, 2, figure)
+    if volume is None:
+        residual = _residual(drawing.image, result, box)
+    else:
+        residual = np.fmax.reduce(volume - result.render(volume.shape, 0.0), axis=0)
     (right,) = drawing.rest
-    right.imshow(_residual(drawing.image, result, box), **drawing.style)
+    right.imshow(residual, **drawing.style)
     right.set_title("residual")
     return drawing.figure
 
 
 def plot_joint(
-    image: np.ndarray, result: FitResult, *, n_sigma: float = 2.0, figure: Any = None
+    image: np.ndarray,
+    result: FitResult,
+    *,
+    n_sigma: float = 2.0,
+    norm: Any = "asinh",
+    figure: Any = None,
 ) -> Any:
     """Draw an image with its spots, the model of all spots together, and the residual.
 
@@ -219,6 +241,10 @@ def plot_joint(
         The result of `fit_joint`, or of `fit_spots` with ``joint=True``, for it.
     n_sigma : float, optional
         Size of the ellipses, in sigmas.
+    norm : {"asinh", "linear"} or matplotlib.colors.Normalize, optional
+        The grey scale. "asinh" is nearly linear within five noise levels of the median and
+        logarithmic beyond, so that faint and bright spots show; "linear" is linear. Both end at the
+        percentiles 0.5 and 99.7.
     figure : matplotlib.figure.Figure or SubFigure, optional
         Where to draw; by default a new figure, not registered with pyplot.
 
@@ -244,7 +270,9 @@ def plot_joint(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['1 spot', 'model']
     """
-    drawing = _begin(image, result, n_sigma, 3, figure)
+    if result.model.ndim != 2:
+        raise ValueError(f"result must be of an image, got one of {result.model.ndim} dimensions")
+    drawing = _begin(image, result, n_sigma, norm, 3, figure)
     middle, right = drawing.rest
     model = result.render(drawing.image.shape)
     middle.imshow(model, **drawing.style)
@@ -252,6 +280,28 @@ def plot_joint(
     residual = drawing.image - model
     noise = 1.4826 * float(np.median(np.abs(residual[np.isfinite(residual)])))
     half = _NOISES * noise or 1.0
-    right.imshow(residual, **drawing.style | {"vmin": -half, "vmax": half})
+    look = {"aspect": drawing.style["aspect"]} if "aspect" in drawing.style else {}
+    right.imshow(residual, **style(-half, half), **look)
     right.set_title(f"residual, noise {noise:.3g}")
     return drawing.figure
+
+
+def plot(result: FitResult, data: Any, frame: Any, options: dict[str, Any]) -> Any:
+    """See `FitResult.plot`."""
+    ndim = result.model.ndim
+    shown = check.filled("data", data, (ndim, ndim + 1))
+    if frame is not None and (result.frames is None or shown.ndim == ndim):
+        raise ValueError("frame must be None except for the movie of a result with frames")
+    name, frames = "", result.frames
+    if shown.ndim == ndim + 1 and frames is None:
+        return plot_rois(data, result, **options)
+    if shown.ndim == ndim + 1 and frames is not None:
+        first = int(frames[0]) if len(result) else 0
+        number = first if frame is None else check.integer("frame", frame, at_least=0)
+        if number >= len(shown):
+            raise ValueError(f"frame must be below {len(shown)}, got {number}")
+        shown, result, name = shown[number], result[frames == number], f"frame {number}: "
+    draw = plot_spots if result.background is None or ndim > 2 else plot_joint
+    figure = draw(shown, result, **options)
+    figure.axes[0].set_title(name + figure.axes[0].get_title())
+    return figure
