@@ -24,7 +24,7 @@ from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # frames that a task reads from a file
-_FIND = ("sigma", "threshold", "min_distance", "exclude_border", "polarity", "saturation")
+_FIND = ("sigma", "fwhm", "threshold", "min_distance", "exclude_border", "polarity", "saturation")
 
 
 def _table(columns: dict[str, np.ndarray], first: int = 0) -> Any:
@@ -66,6 +66,7 @@ def fit_spots(
     model: str | Model = "symmetric",
     *,
     weights: Any = None,
+    error: Any = None,
     variance: Any = None,
     mask: Any = None,
     background: Any = None,
@@ -83,8 +84,9 @@ def fit_spots(
         (z,) row and column of spots, the same in all frames; by default every frame is searched.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fastgauss.fit_spots`.
-    weights, variance, mask, background : array of a frame's or of the stack's shape, optional
-        As in `fastgauss.fit_spots`, the same for all frames or one for each; of dask or numpy.
+    weights, error, variance, mask, background : array, optional
+        As in `fastgauss.fit_spots`, of a frame's shape, the same for all frames, or of the stack's
+        shape; of dask or numpy.
     threads : int, optional
         Threads of a task.
     **options
@@ -125,7 +127,7 @@ def fit_spots(
     shape, lengths = frames.shape[1:], frames.chunks[0]
     frames = frames.rechunk({axis: -1 for axis in range(1, frames.ndim)})
     options |= {"positions": positions, "model": model, "threads": threads}
-    given = {"weights": weights, "variance": variance, "mask": mask}
+    given = {"weights": weights, "error": error, "variance": variance, "mask": mask}
     if isinstance(background, str) or background is None:
         options["background"] = background
     else:
@@ -140,7 +142,7 @@ def fit_spots(
                     f"{name} must have shape {shape} or {frames.shape}, got {array.shape}"
                 )
             maps[name] = Divided(array, array.ndim == frames.ndim, lengths)
-            blank[name] = np.zeros(shape, array.dtype)
+            blank[name] = np.full(shape, name == "error", array.dtype)  # errors are positive
     none = _no_spots(np.zeros(shape, frames.dtype), blank, options)
     work = partial(_fit_frames, options=options, none=none)
     parts = per_chunk(work, frames, maps)
@@ -169,6 +171,7 @@ def fit_rois(
     *,
     guess: Any = None,
     weights: Any = None,
+    error: Any = None,
     variance: Any = None,
     mask: Any = None,
     fixed: dict[str, Any] | None = None,
@@ -186,7 +189,7 @@ def fit_rois(
         the first are merged.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fastgauss.fit_rois`.
-    guess, weights, variance, mask, fixed, bounds, coords : optional
+    guess, weights, error, variance, mask, fixed, bounds, coords : optional
         As in `fastgauss.fit_rois`; arrays with a row or number for each ROI may be of dask or numpy
         and are divided like `rois`.
     threads : int, optional
@@ -233,6 +236,7 @@ def fit_rois(
         "guess": divide(guess, 2),
         "coords": divide(coords, 2),
         "weights": divide(weights, ndim, *[1] * (ndim > 2)),
+        "error": divide(error, ndim, *[1] * (ndim > 2)),
         "variance": divide(variance, ndim),
         "mask": divide(mask, ndim),
         "fixed": fixed,

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress, report_part, reporting
+from ..base.widths import read_width
 from . import log_filter
 from .noise import noise_thresholds
 from .options import check_search
@@ -37,6 +38,7 @@ def find_spots(
     image: Any,
     sigma: float | Sequence[float] = 1.3,
     *,
+    fwhm: float | Sequence[float] | None = None,
     threshold: float | None = None,
     min_distance: float | Sequence[float] | None = None,
     exclude_border: bool | int = True,
@@ -58,6 +60,8 @@ def find_spots(
     sigma : float or sequence of D floats, default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times this width are found too, with a weaker response.
+    fwhm : float or sequence of D floats, optional
+        In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     threshold : float, optional
         Smallest response of a spot, in units of the image: the amplitude above the background of
         the faintest noiseless spot of this `sigma` that is found. By default five times the noise
@@ -154,6 +158,7 @@ def find_spots(
     check.picture("image", image)
     image, mask = check.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
+    sigma = read_width(sigma, fwhm, array.ndim)
     sigmas, threshold, distances, margin = check_search(
         array.ndim, sigma, threshold, min_distance, exclude_border
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
+from ..base.widths import LEAST
 
 
 def _margin(exclude_border: Any) -> int:
@@ -34,7 +35,7 @@ def check_search(
     exclude_border: Any = True,
 ) -> Search:
     """Check the options that define a spot; callers that search nothing use this too."""
-    sigmas = check.per_axis("sigma", sigma, ndim, at_least=0.3)
+    sigmas = check.per_axis("sigma", sigma, ndim, at_least=LEAST)
     if threshold is not None:
         threshold = check.number("threshold", threshold, at_least=0.0)
     distances = tuple(2.0 * s for s in sigmas)

@@ -39,6 +39,7 @@ def fit_rois(
     polarity: str = "auto",
     guess: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    error: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     fixed: dict[str, Any] | None = None,
@@ -83,6 +84,9 @@ def fit_rois(
     weights : array (n, ...), (...) or (n,), optional
         For least squares: inverse variances of the pixels, for each ROI, one array for all ROIs, or
         one number for each ROI. A pixel of weight 0 is missing.
+    error : array (n, ...), (...) or (n,), optional
+        In place of `weights`: one standard deviation of each pixel, ``weights = 1 / error**2``. A
+        pixel of infinite error is missing.
     variance : array (n, ...) or (...), optional
         For ``method="mle"``: the variance of the camera's read-out noise in each pixel, in photons
         squared (sCMOS). It is added to the data and to the model. A pixel of infinite variance is
@@ -159,6 +163,7 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
+    weights = check.error_weights(weights, error, method)
     rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)

@@ -28,6 +28,7 @@ def fit_joint(
     pixel: str = "sample",
     guess: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    error: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     fixed: dict[str, Any] | None = None,
@@ -58,7 +59,7 @@ def fit_joint(
     background : {"local", "constant", "plane"} or array
         One offset for each group of overlapping spots, one for the image, a plane over the image,
         or a known background: an array of the image's shape, or one number.
-    method, pixel, weights, variance, mask, covariance, polarity
+    method, pixel, weights, error, variance, mask, covariance, polarity
         As in `fit_spots`; covariance="sandwich" is not available.
     guess : array (P,) or (n, P), optional
         Starting values. Without them each spot is fitted alone first.
@@ -121,6 +122,7 @@ def fit_joint(
     if frames is None:
         check.picture("image", image)
     check.choice("method", method, METHODS)
+    weights = check.error_weights(weights, error, method)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     maps = {"weights": weights, "variance": variance, "mask": mask}
     picture, places = read_picture(image, positions, frames, method, **maps)

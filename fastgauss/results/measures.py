@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..base.widths import FWHM
 from .rows import roots
-
-FWHM = math.sqrt(8.0 * math.log(2.0))  # of a Gaussian with sigma 1
 
 
 class Measures:

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..base import check
 from ..base.optional import require
+from ..base.widths import FWHM
 from ..models.model import AXES
 from .columns import LENGTHS, describe
-from .measures import FWHM
 from .table import facts
 
 if TYPE_CHECKING:

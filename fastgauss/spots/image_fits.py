@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.progress import Progress
+from ..base.widths import read_width
 from ..find.detection import find_spots
 from ..find.options import check_search
 from ..fit.pixel_maps import pixel_map, pixel_mask
@@ -29,6 +30,7 @@ def fit_spots(
     background: str | ArrayLike | None = None,
     box: int | tuple[int, ...] | None = None,
     sigma: float | tuple[float, ...] = 1.3,
+    fwhm: float | tuple[float, ...] | None = None,
     threshold: float | None = None,
     min_distance: float | None = None,
     exclude_border: bool | int = False,
@@ -37,6 +39,7 @@ def fit_spots(
     pixel: str = "sample",
     guess: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    error: ArrayLike | None = None,
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     saturation: float | None = None,
@@ -77,12 +80,14 @@ def fit_spots(
     sigma : float or tuple of floats
         Expected width of the spots in pixels, of all axes or in array-axis order. The search uses
         it, the default of `box`, and the start of each fit, which is at the position.
+    fwhm : float or tuple of floats, optional
+        In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     polarity : {"bright", "dark"}
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
     guess : array (P,) or (n, P), optional
         Starting values in the image's coordinates.
-    weights, variance, mask : array of the image's shape, optional
+    weights, error, variance, mask : array of the image's shape, optional
         As in `fit_rois`; each fit uses the part in its window.
     saturation : float, optional
         A pixel of this value or more is missing, in the search and in the fits. Without this
@@ -122,7 +127,8 @@ def fit_spots(
     `positions` no spots are added. The cost is that of three to six calls of `fit_joint`; a
     round fits only the spots near a change again.
 
-    Where spots are searched for, `weights`, `variance` and `mask` tell the noise of each pixel.
+    Where spots are searched for, `weights` (or `error`), `variance` and `mask` tell the noise of
+    each pixel.
 
     Examples
     --------
@@ -135,9 +141,11 @@ def fit_spots(
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
     check.picture("image", image)
+    weights = check.error_weights(weights, error, method)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (2, 3))
     chosen = get_model(model, picture.ndim)
+    sigma = read_width(sigma, fwhm, picture.ndim)
     find: dict[str, Any] = {
         "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,

@@ -111,6 +111,18 @@ def test_each_frame_has_its_own_mask_or_that_of_all(frames):
         assert_same(found.compute(), expected)
 
 
+def test_errors_go_with_their_frames(frames):
+    errors = np.random.default_rng(2).uniform(1.0, 3.0, frames.shape)
+    places = [[10.0, 10.0], [15.0, 14.5]]
+    expected = one_by_one(frames, lambda k: {"error": errors[k]}, places)
+    stack = da.from_array(frames, chunks=(2, -1, -1))
+    assert_same(fd.fit_spots(stack, places, error=errors).compute(), expected)
+    rois = frames[:4, 4:15, 4:15]
+    found = fd.fit_rois(da.from_array(rois, chunks=(3, -1, -1)), error=errors[:4, :11, :11])
+    whole = fg.fit_rois(rois, error=errors[:4, :11, :11])
+    assert_same(found.compute(), pd.DataFrame(whole.to_dict()))
+
+
 @pytest.mark.skipif(JIT_DISABLED, reason="rounds of many fits")
 def test_crowded_frames_are_fitted_jointly(frames):
     expected = one_by_one(frames, lambda k: {"joint": True})
