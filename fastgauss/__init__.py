@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .filters import gaussian_kernel as gaussian_kernel
     from .filters import gaussian_laplace as gaussian_laplace
     from .find import find_spots as find_spots
+    from .fit import fit_profile as fit_profile
     from .fit import fit_rois as fit_rois
     from .joint import fit_joint as fit_joint
     from .linear import PCA as PCA
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .models import image as image
     from .models import jacobian as jacobian
     from .results import FitResult as FitResult
+    from .results import ProfileFit as ProfileFit
     from .spots import calibrate_astigmatism as calibrate_astigmatism
     from .spots import fit_spots as fit_spots
     from .sums import BinStatistics as BinStatistics
@@ -68,11 +70,11 @@ _NAMES = {
         "gaussian_kernel", "gaussian_laplace",
     ),
     "find": ("find_spots",),
-    "fit": ("fit_rois",),
+    "fit": ("fit_profile", "fit_rois"),
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
     "models": ("AstigmaticModel", "astigmatic_model", "evaluate", "image", "jacobian"),
-    "results": ("FitResult",),
+    "results": ("FitResult", "ProfileFit"),
     "spots": ("calibrate_astigmatism", "fit_spots"),
     "sums": (
         "BinStatistics", "add_at", "bin_statistics", "deposit", "gather", "healpix_add",

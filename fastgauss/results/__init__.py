@@ -3,9 +3,11 @@
 from ..base.status import Status
 from .background import Background
 from .fit_result import FitResult
+from .profile_fit import ProfileFit
 
 __all__ = [
     "Background",
     "FitResult",
+    "ProfileFit",
     "Status",
 ]

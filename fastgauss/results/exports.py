@@ -35,6 +35,11 @@ class UnknownColumnError(KeyError, ValueError):
 class Exports:
     """The methods of `FitResult` that give its rows another form."""
 
+    @property
+    def noun(self: Any) -> str:
+        """What the rows are."""
+        return {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
+
     @documented
     def to_dict(self: Any) -> dict[str, np.ndarray]:
         """Columns by name: parameters, ``<name>_error`` for each, flux, fit quality."""
@@ -220,8 +225,8 @@ class Exports:
 
     def __repr__(self: Any) -> str:
         good = self.converged
-        what = {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
-        text = f"FitResult({self.model.name}, {len(self)} {what}, {int(good.sum())} converged"
+        name, count = type(self).__name__, int(good.sum())
+        text = f"{name}({self.model.name}, {len(self)} {self.noun}, {count} converged"
         if good.any():
             medians = np.median(self.params[good], axis=0)
             text += "; median " + ", ".join(
