@@ -205,24 +205,6 @@ def measured(
     return Measured(contents.values, mask, weights, variance)
 
 
-def error_weights(weights: Any, error: Any, method: Any = "lsq") -> Any:
-    """The option ``weights``, or the weights of the option ``error``, one standard deviation."""
-    if error is None:
-        return weights
-    if weights is not None:
-        raise ValueError("error must be None where weights are given, which are 1 / error**2")
-    if method == "mle":
-        raise ValueError(
-            "error must be None with method='mle', which knows the noise of photons; give the "
-            "camera's own noise as variance="
-        )
-    array = np.asarray(real_array("error", error), np.float64)
-    if not (array > 0).all():
-        raise ValueError(f"error must be positive, got {array[~(array > 0)].flat[0]}")
-    with np.errstate(over="ignore", under="ignore"):
-        return array**-2.0
-
-
 def picture(name: str, value: Any) -> None:
     """Refuse what is known not to be one image or volume of one colour."""
     if type(value) is not np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
 from ..models.model import MODELS, Model, get_model
@@ -163,7 +164,7 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
-    weights = check.error_weights(weights, error, method)
+    weights = error_weights(weights, error, method)
     rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.pixel_errors import error_weights
 from ..base.progress import Progress, reporting
 from ..fit.options import options
 from ..fit.windows import box_sides
@@ -122,7 +123,7 @@ def fit_joint(
     if frames is None:
         check.picture("image", image)
     check.choice("method", method, METHODS)
-    weights = check.error_weights(weights, error, method)
+    weights = error_weights(weights, error, method)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     maps = {"weights": weights, "variance": variance, "mask": mask}
     picture, places = read_picture(image, positions, frames, method, **maps)

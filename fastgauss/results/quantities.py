@@ -10,13 +10,13 @@ import numpy as np
 from ..base import check
 from ..base.optional import require
 from ..base.widths import FWHM
-from ..models.model import AXES
 from .columns import LENGTHS, describe
 from .table import facts
 
 if TYPE_CHECKING:
     from .fit_result import FitResult
 
+AXES = ("x", "y", "z")
 _STEP = 0.5  # pixels, for derivatives of sky coordinates
 
 
@@ -70,8 +70,8 @@ def _read_sizes(units: Any, result: FitResult, value: Any) -> Any:
     if not (np.isfinite(value.value) & (value.value > 0)).all():
         raise ValueError(f"pixel_size must be positive and finite, got {value}")
     sizes = np.broadcast_to(value.value, ndim)[::-1] * value.unit  # given in array-axis order
-    turned = result.model.turned
-    if (turned or "sigma" in result.names) and len(set(sizes.value.tolist())) > 1:
+    model = result.model
+    if (model.turned or model.round) and len(set(sizes.value.tolist())) > 1:
         raise ValueError(
             f"pixel_size must be the same along all axes for the model {result.model.name!r}, "
             f"got {value}"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
 from ..base.widths import read_width
 from ..find.detection import find_spots
@@ -141,7 +142,7 @@ def fit_spots(
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
     check.picture("image", image)
-    weights = check.error_weights(weights, error, method)
+    weights = error_weights(weights, error, method)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (2, 3))
     chosen = get_model(model, picture.ndim)
