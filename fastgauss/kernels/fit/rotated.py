@@ -62,6 +62,60 @@ def _make_rows(estimator: Estimator) -> Callable:
     uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
     weigh, row_terms = estimator.weigh, make_row_terms(estimator, 1, 0)
 
+    # -- one row of pixels ---------------------------------------------------------------------
+
+    @device
+    def sums_of_row(m, pixels, n, at, nx, x0, table, seen, target) -> None:
+        """The eleven sums of the pixels from ``at`` on."""
+        zero = broadcast(0.0)
+        f2_0 = zero
+        f2_1 = zero
+        f2_2 = zero
+        f2_3 = zero
+        f2_4 = zero
+        f_0 = zero
+        f_1 = zero
+        f_2 = zero
+        r_0 = zero
+        r_1 = zero
+        r_2 = zero
+        for i in range(nx):
+            x = float(i) - x0
+            f = load(m, table + i)
+            fx = f * x
+            fxx = fx * x
+            if linear:
+                w, r, _, _ = weigh(m, pixels, n, at + i, f)
+            else:
+                w, r = load(m, seen + SEEN * i), load(m, seen + SEEN * i + 1)
+            r_0 = r_0 + r * f
+            r_1 = r_1 + r * fx
+            r_2 = r_2 + r * fxx
+            wf = f if uniform else w * f
+            wfx = fx if uniform else w * fx
+            wfxx = fxx if uniform else w * fxx
+            f_0 = f_0 + wf
+            f_1 = f_1 + wfx
+            f_2 = f_2 + wfxx
+            f2_0 = f2_0 + wf * f
+            f2_1 = f2_1 + wf * fx
+            f2_2 = f2_2 + wfx * fx
+            f2_3 = f2_3 + wfx * fxx
+            f2_4 = f2_4 + wfxx * fxx
+        store(m, target, f2_0)
+        store(m, target + 1, f2_1)
+        store(m, target + 2, f2_2)
+        store(m, target + 3, f2_3)
+        store(m, target + 4, f2_4)
+        store(m, target + 5, f_0)
+        store(m, target + 6, f_1)
+        store(m, target + 7, f_2)
+        store(m, target + 8, r_0)
+        store(m, target + 9, r_1)
+        store(m, target + 10, r_2)
+
+    # -- all rows ------------------------------------------------------------------------------
+
     @device
     def row_sums(m, pixels, ny, nx, p, metric, table, sums):
         """Sums of w f**2 dx**k, w f dx**k and r f dx**k along each row: 11 lane rows each.
@@ -71,11 +125,10 @@ def _make_rows(estimator: Estimator) -> Callable:
         amplitude, x0, y0 = load(m, p), load(m, p + 1), load(m, p + 2)
         offset = load(m, p + 6)
         square = exp_negative(-metric[0])
-        zero = broadcast(0.0)
-        one = zero
-        objective = zero
-        total = zero
-        heaviest = zero
+        one = broadcast(0.0)
+        objective = broadcast(0.0)
+        total = broadcast(0.0)
+        heaviest = broadcast(0.0)
         n = ny * nx
         seen = sums + 11 * ny
         safe = _is_safe(nx, ny, x0, y0, metric)
@@ -90,52 +143,7 @@ def _make_rows(estimator: Estimator) -> Callable:
                 total = total + rest
                 objective = objective + loss
                 heaviest = maximum(most, heaviest)
-            f2_0 = zero
-            f2_1 = zero
-            f2_2 = zero
-            f2_3 = zero
-            f2_4 = zero
-            f_0 = zero
-            f_1 = zero
-            f_2 = zero
-            r_0 = zero
-            r_1 = zero
-            r_2 = zero
-            for i in range(nx):
-                x = float(i) - x0
-                f = load(m, table + i)
-                fx = f * x
-                fxx = fx * x
-                if linear:
-                    w, r, _, _ = weigh(m, pixels, n, j * nx + i, f)
-                else:
-                    w, r = load(m, seen + SEEN * i), load(m, seen + SEEN * i + 1)
-                r_0 = r_0 + r * f
-                r_1 = r_1 + r * fx
-                r_2 = r_2 + r * fxx
-                wf = f if uniform else w * f
-                wfx = fx if uniform else w * fx
-                wfxx = fxx if uniform else w * fxx
-                f_0 = f_0 + wf
-                f_1 = f_1 + wfx
-                f_2 = f_2 + wfxx
-                f2_0 = f2_0 + wf * f
-                f2_1 = f2_1 + wf * fx
-                f2_2 = f2_2 + wfx * fx
-                f2_3 = f2_3 + wfx * fxx
-                f2_4 = f2_4 + wfxx * fxx
-            at = sums + 11 * j
-            store(m, at, f2_0)
-            store(m, at + 1, f2_1)
-            store(m, at + 2, f2_2)
-            store(m, at + 3, f2_3)
-            store(m, at + 4, f2_4)
-            store(m, at + 5, f_0)
-            store(m, at + 6, f_1)
-            store(m, at + 7, f_2)
-            store(m, at + 8, r_0)
-            store(m, at + 9, r_1)
-            store(m, at + 10, r_2)
+            sums_of_row(m, pixels, n, j * nx, nx, x0, table, seen, sums + 11 * j)
         if linear:
             one = load(m, pixels - 3)
             total = load(m, pixels - 2)

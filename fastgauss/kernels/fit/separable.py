@@ -258,17 +258,9 @@ def make_weighted(
                 if axes > 1:
                     height = height_z * load(m, table_y + TABLE_ROWS * j + 6)
                 t, loss, most = row_of_pixels(
-                    m,
-                    pixels,
-                    n,
-                    (k * ny + j) * nx,
-                    nx,
-                    work,
-                    height,
-                    offset,
-                    seen,
+                    m, pixels, n, (k * ny + j) * nx, nx, work, height, offset, seen,
                     rows + _ROW_SUMS * j,
-                )
+                )  # fmt: skip
                 total = total + t
                 objective = objective + loss
                 heaviest = maximum(most, heaviest)
