@@ -62,6 +62,7 @@ def of_no_spots(
     sigmas: tuple[float, ...],
     *,
     threshold: float | None,
+    false_alarms: float | None,
     dark: bool,
     mask: np.ndarray | None,
     saturation: float | None,
@@ -87,6 +88,8 @@ def of_no_spots(
     used = f"the threshold was about {centre + _FACTOR * noise:.3g}, {_FACTOR:g} times the noise"
     if threshold is not None:
         used = f"the threshold was {threshold:g}"
+    elif false_alarms is not None:
+        used = f"none is as significant as --false-alarms {false_alarms:g} asks"
     told = f"no spot was found: {used}; the noise of the filtered image is {noise:.3g}"
     places = find_spots(image, sigmas, threshold=0.0, mask=missing, **options)
     if not len(places):

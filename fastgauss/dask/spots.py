@@ -24,7 +24,10 @@ from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # frames that a task reads from a file
-_FIND = ("sigma", "fwhm", "threshold", "min_distance", "exclude_border", "polarity", "saturation")
+_FIND = (
+    "sigma", "fwhm", "false_alarms", "significance", "threshold", "min_distance",
+    "exclude_border", "polarity", "saturation",
+)  # fmt: skip
 
 
 def _table(columns: dict[str, np.ndarray], first: int = 0) -> Any:

@@ -1,13 +1,14 @@
 """Detection of spots: `find_spots`.
 
-The image is filtered with the negative Laplacian of a Gaussian. The sum and the first moment of the
-filter are zero, so the response to a constant and to a linear background is zero. The filter is
-scaled so that a noiseless spot of sigma s (that of the filter) and amplitude A has the response A
-at its centre; in d dimensions a spot of sigma t has the response
+With a stated number of false spots, or a significance, spots are where the likelihood ratio of a
+spot on a local background and of that background alone is more significant than noise explains
+(``matched_filter``). By default, and with a threshold in the image's units, they are maxima of a
+negative Laplacian (``laplacian``): its sum and first moment are zero, so the response to a constant
+and to a linear background is zero. It is scaled so that a noiseless spot of sigma s (that of the
+filter) and amplitude A has the response A at its centre; in d dimensions a spot of sigma t has the
+response
 
     A * (2 t**2 / (s**2 + t**2))**(d/2) * 2 s**2 / (s**2 + t**2)
-
-Spots are the local maxima of the response that exceed a threshold from its noise.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 from ..base import check, thread_pool
 from ..base.progress import Progress, check_progress, report_part, reporting
 from ..base.widths import read_width
-from . import log_filter
-from .noise import noise_thresholds
+from .laplacian import curved_spots, noise_factor
+from .matched_filter import significant_spots
+from .noise import NOISE_FACTOR
 from .options import check_search
-from .peaks import find_peaks, refine_peaks, thin_peaks
-from .response import as_three, correlate_picture, prepare
+from .peaks import refine_peaks, thin_peaks
+from .response import as_three, as_volume, prepare
 
 POLARITIES = ("bright", "dark")
 _PREPARED, _FILTERED = 15, 70  # hundredths of the work done after each
@@ -39,10 +41,13 @@ def find_spots(
     sigma: float | Sequence[float] = 1.3,
     *,
     fwhm: float | Sequence[float] | None = None,
+    false_alarms: float | None = None,
+    significance: float | None = None,
     threshold: float | None = None,
     min_distance: float | Sequence[float] | None = None,
     exclude_border: bool | int = True,
     polarity: str = "bright",
+    variance: Any = None,
     mask: Any = None,
     saturation: float | None = None,
     threads: int | None = None,
@@ -62,6 +67,13 @@ def find_spots(
         Spots from half to three times this width are found too, with a weaker response.
     fwhm : float or sequence of D floats, optional
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
+    false_alarms : float, optional
+        Number of false spots that are expected in the image: of maxima of its noise that are as
+        significant as the spots that are found. This, or `significance`, finds by likelihood ratio
+        faint spots that the default misses (Notes).
+    significance : float, optional
+        Smallest significance of a spot in its place: the standard deviations of a normal
+        distribution that have the same tail.
     threshold : float, optional
         Smallest response of a spot, in units of the image: the amplitude above the background of
         the faintest noiseless spot of this `sigma` that is found. By default five times the noise
@@ -74,6 +86,10 @@ def find_spots(
         on the outermost pixels may belong to a spot outside the image. False means 0.
     polarity : {"bright", "dark"}, default "bright"
         Whether spots are brighter or darker than their surroundings.
+    variance : array_like, the image's shape, optional
+        The variance of the camera's read-out noise in each pixel, beside the noise of the counts in
+        the image (sCMOS); a pixel of infinite variance is missing. With it spots are found by
+        likelihood ratio, with one false alarm by default. Not with a `threshold`.
     mask : array_like of bool, the image's shape, optional
         True where a pixel is missing.
     saturation : float, optional
@@ -86,7 +102,8 @@ def find_spots(
     Returns
     -------
     positions : ndarray (n, D) float64
-        In pixels and in the order of the image's axes (row, column), by falling response. Each is
+        In pixels and in the order of the image's axes (row, column), by falling response, or by
+        falling significance where that decides. Each is
         the vertex of the parabolas through the response at a local maximum and its neighbours, at
         most half a pixel from that maximum, so that ``np.rint(positions)`` is the pixel of the
         maximum (of two equal pixels, either of them). For noiseless isolated spots the error is
@@ -95,7 +112,8 @@ def find_spots(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or range.
+        If an argument is of the wrong kind, shape or range, or if more than one of
+        `false_alarms`, `significance` and `threshold` is given.
 
     See Also
     --------
@@ -103,42 +121,60 @@ def find_spots(
 
     Notes
     -----
-    The response is a scale-normalised negative Laplacian of Gaussian; the response to constant and
-    linear backgrounds is zero. A spot of amplitude A and sigma t has the response ``4 A s**2 t**2 /
-    (s**2 + t**2)**2`` in an image (s is `sigma`): 0.64 A where t is half or twice s, 0.36 A at
-    three times.
+    With `false_alarms`, `significance` or `variance`: at each pixel the best amplitude of a spot on
+    a local background, a paraboloid in a window nine
+    times as wide as the spot, is a matched filter whose weights have the sum zero. Divided by its
+    standard deviation it is the root of twice the logarithm of the likelihood ratio [1]_. It keeps
+    99 % of the signal by noise that is left where the background is known.
 
-    A local maximum of the response is a spot if it exceeds the threshold and the rounding error,
-    and if the mean of its core (up to 1 sigma) exceeds the *median* of the ring around it (2 to 4
-    sigma) by half of the difference that a noiseless spot with that response has. This last
-    condition excludes straight edges, and the dark rings that the filter produces around bright
-    spots.
+    The noise is measured in cells of about ``95 sigma`` pixels in an image (``30 sigma`` in a
+    volume), and interpolated between them. Whole numbers whose variance is their mean are taken as
+    counts, whose noise is that of the background. Tails are those of shot noise, by the formula of
+    Lugannani and Rice [2]_, from 0.02 counts a pixel on; noise of another gain gets its skewness
+    from the pixels. Whole numbers of few values, as of clipped images, are taken as shot noise of
+    their variance and skewness.
 
-    The default threshold is the median of the response plus 5 standard deviations. These come from
-    the median absolute deviation, computed again without samples beyond 3 sigma. The threshold is
-    measured in cells of about ``95 sigma`` pixels in an image (``30 sigma`` in a volume) and
-    interpolated between them, so that brighter and noisier parts have a higher threshold. White
-    normal noise in an image of n pixels has fewer than ``1e-6 n / sigma**2`` maxima above it: 0.1
-    in 512 x 512 at the default. Pixels that equal all their neighbours (padding, saturation) carry
-    no noise and are left out; where they are three quarters of the pixels, the noise is taken as 0.
-    For integer images the noise is at least that of rounding, ``1 / sqrt(12)``.
+    The expected number of maxima above a significance is that of a normal field on the lattice of
+    pixels, by the correlations of the filter [3]_. In white noise and in counts from 0.05 a pixel
+    on it was found to hold within 35 %; on a curved background, and in structured noise, the local
+    deviation holds, not the number. Hot pixels and lines are found as spots.
 
-    Give a `threshold` where this measurement fails: for counts below about three a pixel, whose
-    noise is far from normal, and for images that are mostly covered by spots (at 0.02 spots of
-    sigma 1.3 per pixel the default threshold begins to miss faint spots).
+    A maximum is a spot if it is significant, also beside the median of the ring around it (2 to 4
+    sigma) where that is above the background, and if the mean of its core (up to 1 sigma) exceeds
+    that median by half of the difference that a noiseless spot of its curvature has, less twice
+    what the noise may hide. This excludes straight edges, and the dark rings that the filter
+    produces around bright spots.
 
-    A missing pixel gets the Gaussian-weighted mean of the pixels around it. A spot whose centre is
-    missing is found if two fifths of the Gaussian window around it are valid pixels. Beyond its
-    border the image is mirrored. Equal neighbouring maxima are one spot, at the middle pixel.
+    By default and with a `threshold` a maximum of the Laplacian is a spot if the last condition
+    holds, without allowance for noise. The default threshold is five deviations of the response's
+    noise. Give another where this fails: for counts below about three a pixel, whose noise is far
+    from normal, and for images that are mostly covered by spots.
+
+    The matched filter parts two equal spots from about 2.8 sigma on, the Laplacian, which serves
+    for a `threshold`, from about 2.3 sigma on. The response to a spot of amplitude A and sigma t
+    is ``2 A t**2 / (s**2 + t**2)`` in an image (s is `sigma`), that of the Laplacian ``4 A s**2
+    t**2 / (s**2 + t**2)**2``.
+
+    With `variance` each pixel has the inverse of its variance as weight, that of the counts of the
+    background included: a pixel that is noisier than others is no spot for that reason.
+
+    A missing pixel has no weight. A spot whose centre is missing is found if two fifths of the
+    Gaussian window around it are valid pixels. Beyond its border the image has no weight either;
+    the Laplacian sees it mirrored. Equal neighbouring maxima are one spot, at the middle pixel.
 
     The computation is in float32, after the median is subtracted. In an image at sigma 1.3 it takes
-    about 7 ns a pixel on one thread, and more at larger sigma. It needs 8 bytes a pixel beyond the
-    image, about 20 with missing pixels.
+    about 7 ns a pixel on one thread, more at larger sigma, and two to three times as long by
+    likelihood ratio. It needs 12 bytes a pixel beyond the image, about 24 with missing pixels.
 
     References
     ----------
-    .. [1] T. Lindeberg, "Feature detection with automatic scale selection",
-       International Journal of Computer Vision 30 (1998) 79-116.
+    .. [1] S. M. Kay, "Fundamentals of Statistical Signal Processing: Detection Theory" (1998).
+    .. [2] R. Lugannani and S. Rice, "Saddle point approximation for the distribution of the sum of
+       independent random variables", Advances in Applied Probability 12 (1980) 475-490.
+    .. [3] K. J. Worsley, "An improved theoretical P value for SPMs based on discrete local maxima",
+       NeuroImage 28 (2005) 1056-1062; for fine pixels, K. J. Worsley et al., "A unified
+       statistical approach for determining significant signals in images of cerebral activation",
+       Human Brain Mapping 4 (1996) 58-73.
 
     Examples
     --------
@@ -149,25 +185,88 @@ def find_spots(
     >>> for row, column, amplitude in ((20.0, 30.0, 50.0), (41.0, 62.0, 90.0)):
     ...     r2 = (y - row) ** 2 + (x - column) ** 2
     ...     image += amplitude * np.exp(-r2 / (2 * 1.3**2))
-    >>> find_spots(image).round(2)
+    >>> find_spots(image).round(1)
+    array([[41., 62.],
+           [20., 30.]])
+    >>> find_spots(image, false_alarms=0.01).round(1)
     array([[41., 62.],
            [20., 30.]])
     >>> find_spots(image, threshold=70.0).round(2)
     array([[41., 62.]])
     """
+    return _find(
+        image, sigma, fwhm, false_alarms, significance, threshold, min_distance, exclude_border,
+        polarity, variance, mask, saturation, threads, progress, None,
+    )  # fmt: skip
+
+
+def find_in_crowd(
+    image: np.ndarray,
+    sigma: Any,
+    *,
+    factor: float = NOISE_FACTOR,
+    threshold: float | None = None,
+    min_distance: Any = None,
+    exclude_border: bool | int = True,
+    polarity: str = "bright",
+    threads: int | None = None,
+) -> np.ndarray:
+    """`find_spots` by curvature, which parts closer spots than the matched filter.
+
+    Spots are above a threshold, or above ``factor`` deviations of the response's noise.
+    """
+    return _find(
+        image, sigma, None, None, None, threshold, min_distance, exclude_border,
+        polarity, None, None, None, threads, False, factor,
+    )  # fmt: skip
+
+
+def factor_in_crowd(
+    shape: tuple[int, ...], sigmas: tuple[float, ...], false_alarms: float | None,
+    significance: float | None,
+) -> float:  # fmt: skip
+    """The noise factor of `find_in_crowd` that these options of `find_spots` mean."""
+    if significance is not None:
+        return significance
+    if false_alarms is None:
+        return NOISE_FACTOR
+    return noise_factor(false_alarms, math.prod(map(float, shape)), as_three(sigmas, 0.0))
+
+
+def _find(
+    image: Any, sigma: Any, fwhm: Any, false_alarms: Any, significance: Any, threshold: Any,
+    min_distance: Any, exclude_border: Any, polarity: Any, variance: Any, mask: Any,
+    saturation: Any, threads: Any, progress: Any, factor: float | None,
+) -> np.ndarray:  # fmt: skip
+    """Positions of spots: by curvature where there is a threshold or a noise factor."""
     check.picture("image", image)
     image, mask = check.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
     sigma = read_width(sigma, fwhm, array.ndim)
-    sigmas, threshold, distances, margin = check_search(
-        array.ndim, sigma, threshold, min_distance, exclude_border
+    search = check_search(
+        array.ndim, sigma, threshold, min_distance, exclude_border, false_alarms, significance
     )
-    margin = min(margin, max(array.shape))
+    sigmas, distances = search.sigmas, search.distances
+    if false_alarms is None and significance is None and variance is None:
+        factor = NOISE_FACTOR if factor is None else factor
+    margin = min(search.margin, max(array.shape))
     dark = check.choice("polarity", polarity, POLARITIES) == "dark"
     holes = None if mask is None else check.mask("mask", mask, array.shape)
     if saturation is not None:
         full = array >= check.number("saturation", saturation)
         holes = full if holes is None else holes | full
+    camera = None
+    if variance is not None:
+        if search.threshold is not None:
+            raise ValueError("variance must be None with a threshold")
+        camera = check.real_array("variance", variance)
+        if camera.shape != array.shape or not np.all(camera >= 0):
+            raise ValueError(
+                f"variance must be not negative and of the image's shape {array.shape}"
+            )
+        wild = np.isinf(camera)
+        if wild.any():
+            holes = wild if holes is None else holes | wild
     threads = thread_pool.resolve_threads(threads)
     check_progress(progress)
     if any(n < s for n, s in zip(array.shape, sigmas, strict=True)):
@@ -176,20 +275,28 @@ def find_spots(
     with reporting(progress, 100, "%") as report:
         widths = as_three(sigmas, 0.0)
         picture = prepare(array, holes, dark, widths, threads)
-        terms, gain = log_filter.spot_filter(widths)
         filtering = report_part(report, 100, _PREPARED, _FILTERED)
-        response = correlate_picture(picture.volume, terms, threads, filtering)
-        if threshold is None:
-            least = gain / math.sqrt(12.0) if array.dtype.kind in "iu" else 0.0
-            levels = noise_thresholds(picture, response, widths, least)
+        least = math.sqrt(1.0 / 12.0) if array.dtype.kind in "iu" else 0.0
+        least /= picture.unit
+        possible = math.prod(float(max(n - 2 * margin, 0)) for n in array.shape)
+        if picture.gap is not None:
+            possible *= 1.0 - float(picture.gap.mean())
+        if search.threshold is not None or factor is not None:
+            response, points = curved_spots(
+                picture, widths, search.threshold, NOISE_FACTOR if factor is None else factor,
+                least, threads, filtering,
+            )  # fmt: skip
         else:
-            levels = np.full((1, 1, 1), threshold / picture.unit)
-        points = find_peaks(picture, response, levels, widths, threads)
+            found = significant_spots(
+                picture, widths, search.significance, search.false_alarms, possible, least,
+                None if camera is None else as_volume(camera), threads, filtering,
+            )  # fmt: skip
+            response, points = found.response, found.points
         points = points[thin_peaks(points, response.shape, np.array(as_three(distances, 1.0)))]
         axes = np.flatnonzero(widths)
         lengths = np.array(response.shape)[axes]
         inside = np.all((points[:, axes] >= margin) & (points[:, axes] < lengths - margin), axis=1)
-        found = refine_peaks(response, points[inside])[:, axes]
+        places = refine_peaks(response, points[inside])[:, axes]
         if report is not None:
             report(100, 100)
-        return found
+        return places

@@ -1,74 +1,236 @@
-"""The noise threshold of detection: thresholds from the local noise of the response."""
+"""The noise of an image: its local deviation, and the skewness that shot noise has.
+
+The response is sampled in cells, with about a thousand independent values each. The deviation of a
+cell is that of its samples within three deviations of their median; it counts as that of all
+cells as far as their spread is due to chance.
+
+Counts, whole numbers whose variance is their mean, have the noise of their mean, which is known
+better. Other noise gets its skewness from the pixels, each compared with its neighbours.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from ..kernels.find import local_maxima
+from . import counts
+from .background import Background
+from .cells import Cells
 from .response import Picture
 
-NOISE_FACTOR = 5.0  # default threshold in standard deviations of the response's noise
-_CELL_BLOBS = 1000.0  # independent values of the response in a cell of the noise map
-_CELL_SAMPLES = 1024
-_LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
+NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
+LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
+_LOWER = 0.02275, 0.15866  # parts of a normal distribution below -2 and -1 deviations
+_CROWDED = 0.6  # deviation of the lower tail, by the whole one, of a cell full of spots
+_CLIP = 3.0  # deviations beyond which a sample is no noise
+_CLIPPED = 0.98658  # deviation of a normal distribution that is cut there
+_CLIPPED_SKEW = 0.531  # part of the third moment of a nearly normal distribution that is left
+_MORE = 1.2  # variance by mean of counts from which a cell has more noise than counts
+_MORE_OF_FEW = 1.5
+_SURE = 4.0  # standard errors between two means that differ
+_LOCAL = 5.0  # mean counts from which the background around a pixel tells its noise
+_FEW_VALUES = 1.0  # deviation of whole numbers below which they take few values
+_LOOKED = 100  # pixels of a cell that tell whether values are clipped
+_MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside others
+_FAR, _CUTS = 10.0, 6  # deviations from the mean of few values that are spots; rounds
+_SKEW_SAMPLES = 1 << 15
 
 
-# -- the threshold -----------------------------------------------------------------------------
+class Noise(NamedTuple):
+    """The noise of a picture, in cells."""
+
+    cells: Cells
+    centre: np.ndarray  # of the responses, in the filter's unit
+    deviation: np.ndarray  # of a pixel
+    gain: float  # third central moment by variance of a pixel
+    excess: np.ndarray | None = None  # of counts: deviation by that of counts
+    usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
+
+    def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
+        deviation = self.cells.at(self.deviation, points)
+        if self.excess is not None:
+            near = np.sqrt(np.maximum(ground, 0.0)) * self.cells.at(self.excess, points)
+            deviation = np.where(ground >= _LOCAL, near, deviation)
+        return self.cells.at(self.centre, points), deviation
 
 
-def _cells(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> tuple[int, ...]:
-    """Number of cells of the noise map along each axis."""
-    active = [axis for axis in range(3) if sigmas[axis] > 0]
-    blobs = _CELL_BLOBS ** (1.0 / len(active))
-    return tuple(
-        max(1, round(n / (3.0 * sigma * blobs))) if sigma > 0 else 1
-        for n, sigma in zip(shape, sigmas, strict=True)
-    )
+def measure_noise(
+    picture: Picture,
+    response: np.ndarray,
+    background: Background,
+    cells: Cells,
+    factor: float,
+    least: float,
+    usual: float | None,
+) -> Noise:
+    """The noise of a picture whose response to noise of 1 has the deviation ``factor``.
+
+    ``usual``: the variance of pixels of weight 1, if it is known; more is believed if it is shown.
+    """
+    measured = cell_noise(picture, response, cells)
+    centres, deviations = measured.centres, measured.deviations / factor
+    crowded = measured.lower[1] / factor < _CROWDED * deviations
+    centres = np.where(crowded, measured.lower[0], centres)
+    deviations = np.where(crowded, measured.lower[1] / factor, deviations)
+    if measured.shown:
+        errors = 1.1 / math.sqrt(2.0 * measured.samples)
+        deviations = np.exp(shrunk(np.log(np.maximum(deviations, 1e-300)), errors))
+        spread = factor * float(np.median(deviations))
+        centres = shrunk(centres, spread * math.sqrt(2.0) * errors)
+    if usual is not None:
+        known = math.sqrt(usual)
+        deviations = np.where(deviations > math.sqrt(_MORE) * known, deviations, known)
+        return Noise(cells, centres, deviations, 0.0, usual=usual)
+    if counts.are_whole(picture, cells):
+        noise = _of_counts(picture, background, cells, centres, deviations)
+        if noise is not None:
+            return noise
+        deviations = np.maximum(deviations, least)
+        if np.median(deviations) < _FEW_VALUES or _are_clipped(picture, cells):
+            return _of_few_values(picture, cells, centres, deviations)
+    deviations = np.maximum(deviations, least)
+    return Noise(cells, centres, deviations, _gain(picture, cells, deviations))
 
 
-def _cell_samples(
-    picture: Picture, response: np.ndarray, cells: tuple[int, ...]
+class CellNoise(NamedTuple):
+    """What the samples of cells tell of the noise of a response."""
+
+    centres: np.ndarray
+    deviations: np.ndarray
+    shown: int  # cells that carry noise; the others get the median of these
+    samples: int  # of a cell
+    lower: np.ndarray  # (2, cells): centre and deviation by the lower tail alone
+
+
+def cell_samples(
+    picture: Picture, response: np.ndarray, cells: Cells, hidden: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted samples ``(cells, S)`` of the response on a regular grid, and how many carry noise."""
-    shape = response.shape
-    side = math.ceil(_CELL_SAMPLES ** (1.0 / max(1, sum(n > 1 for n in shape))))
-    each = [min(side, n // c) for n, c in zip(shape, cells, strict=True)]
-    places = [
-        ((np.arange(c * m) + 0.5) * (n / (c * m))).astype(np.int64)
-        for n, c, m in zip(shape, cells, each, strict=True)
-    ]
+    """Sorted samples (cells, S) of a response; how many carry noise, ``hidden`` ones left out."""
+    places = cells.places()
     samples = np.empty([len(p) for p in places], dtype=np.float32)
     local_maxima.take_samples(picture.volume, response, *places, samples)
-    if picture.blocked is not None:
-        samples[picture.blocked[np.ix_(*places)]] = np.nan
-    split = samples.reshape([k for pair in zip(cells, each, strict=True) for k in pair])
-    rows = split.transpose(0, 2, 4, 1, 3, 5).reshape(math.prod(cells), math.prod(each))
-    ordered = np.sort(rows, axis=1)  # NaN is sorted last
+    if hidden is not None:
+        samples[hidden[np.ix_(*places)]] = np.nan
+    ordered = np.sort(cells.by_cell(samples), axis=1)  # NaN is sorted last
     return ordered, np.count_nonzero(~np.isnan(ordered), axis=1)
 
 
-def noise_thresholds(
-    picture: Picture, response: np.ndarray, sigmas: tuple[float, float, float], least: float
-) -> np.ndarray:
-    """Default threshold in each cell: NOISE_FACTOR times the noise above its centre."""
-    cells = _cells(response.shape, sigmas)
-    ordered, live = _cell_samples(picture, response, cells)
-    centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
-    local_maxima.clipped_noise(ordered, live, centres, noise)
-    levels = centres + NOISE_FACTOR * np.maximum(noise, least)
-    shown = live >= _LIVE * ordered.shape[1]
-    levels[~shown] = np.median(levels[shown]) if shown.any() else NOISE_FACTOR * least
-    return levels.reshape(cells)
+def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNoise:
+    """Centre and deviation of a response in each cell."""
+    ordered, live = cell_samples(picture, response, cells, picture.gap)
+    centres, deviations = np.empty(len(ordered)), np.empty(len(ordered))
+    local_maxima.clipped_noise(ordered, live, centres, deviations)
+    away = ordered - centres[:, None].astype(np.float32)
+    inside = np.abs(away) <= _CLIP * deviations[:, None].astype(np.float32)
+    away = np.where(inside, away, np.float32(0.0))
+    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64)
+    deviations = np.sqrt(squares / np.maximum(inside.sum(axis=1), 1)) / _CLIPPED
+    shown = live >= LIVE * ordered.shape[1]
+    rows = np.arange(len(ordered))
+    first, second = (
+        ordered[rows, np.clip((share * live).astype(np.int64), 0, ordered.shape[1] - 1)]
+        for share in _LOWER
+    )
+    lower = np.stack([2.0 * second - first, second - first]).astype(np.float64)
+    for values in (centres, deviations, *lower):
+        values[~shown] = np.median(values[shown]) if shown.any() else 0.0
+    return CellNoise(centres, deviations, int(shown.sum()), ordered.shape[1], lower)
 
 
-def level_at(levels: np.ndarray, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Thresholds at points, linear between the centres of the cells."""
-    if levels.size == 1:
-        return np.full(len(points), levels.flat[0])
-    from scipy.ndimage import map_coordinates
+def shrunk(values: np.ndarray, error: float) -> np.ndarray:
+    """Values drawn to their mean by that part of their spread that is due to their errors."""
+    spread = float(np.var(values))
+    own = max(0.0, 1.0 - 1.5 * error**2 / spread) if spread > 0 else 0.0
+    return values.mean() + own * (values - values.mean())
 
-    scale = np.array(levels.shape) / np.array(shape)
-    where = (points + 0.5) * scale - 0.5
-    return map_coordinates(levels, where.T, order=1, mode="nearest")
+
+def _of_counts(
+    picture: Picture, background: Background, cells: Cells, centres: np.ndarray,
+    deviations: np.ndarray,
+) -> Noise | None:  # fmt: skip
+    """The noise of counts; None if the image holds none."""
+    mean = counts.means_of_background(background, picture, cells)
+    usual = float(np.median(mean))
+    if usual < counts.FEW:
+        few = counts.few_counts(picture, cells, usual)
+        if few is None:
+            return None
+        # The median of few counts is not their mean; spots in the background lower all responses.
+        away = few - mean
+        sure = np.abs(away) > _SURE * few / math.sqrt(counts.COUNTED)
+        centres, mean = picture.sign * np.where(sure, away, 0.0), few
+    elif not counts.are_counts(deviations**2, mean):
+        return None
+    excess = deviations / np.sqrt(np.maximum(mean, 1e-6))
+    limit = math.sqrt(_MORE_OF_FEW if usual < counts.FEW else _MORE)
+    excess = np.where(excess > limit, excess, 1.0)
+    own = np.sqrt(np.maximum(mean, 1e-6)) * excess
+    return Noise(cells, centres, own, picture.sign, excess)
+
+
+def _are_clipped(picture: Picture, cells: Cells) -> bool:
+    """Whether many pixels here and there, not side by side as padding, have the same value."""
+    places = cells.places(_LOOKED)
+    own = np.empty([len(p) for p in places], dtype=np.float32)
+    local_maxima.take_samples(picture.volume, picture.volume, *places, own)
+    values, number = np.unique(picture.volume[np.ix_(*places)], return_counts=True)
+    beside_others = np.count_nonzero(own == values[number.argmax()])
+    return bool(number.max() > _MANY * own.size and beside_others > _APART * number.max())
+
+
+def _of_few_values(
+    picture: Picture, cells: Cells, centres: np.ndarray, deviations: np.ndarray
+) -> Noise:
+    """The noise of whole numbers that take few values, as after clipping or in 8 bits."""
+    values = cells.sample(picture.volume).astype(np.float64)
+    there = np.ones(values.shape, bool)
+    if picture.gap is not None:
+        there = ~cells.sample(picture.gap)
+    for _ in range(_CUTS):
+        number = np.maximum(there.sum(axis=1, keepdims=True), 1)
+        away = np.where(there, values, 0.0)
+        away = np.where(there, values - away.sum(axis=1, keepdims=True) / number, 0.0)
+        square = (away**2).sum(axis=1, keepdims=True) / number
+        there &= away <= _FAR * np.sqrt(square)
+    square = square[:, 0]
+    whole = float(square.mean())
+    skew = float((away**3).sum() / max(there.sum(), 1)) / whole if whole > 0 else 0.0
+    # A whole number is at least one step away from the next one.
+    gain = max(skew, 1.0)
+    return Noise(cells, centres, np.sqrt(np.maximum(square, deviations**2)), gain)
+
+
+def _gain(picture: Picture, cells: Cells, deviations: np.ndarray) -> float:
+    """Third central moment by variance of the pixels.
+
+    A pixel less the mean of its m neighbours along the axes has 1 + 1 / m of the variance, and
+    1 - 1 / m**2 of the third moment.
+    """
+    volume = picture.volume
+    points = cells.sample_points(max(16, min(1 << 14, _SKEW_SAMPLES // len(cells))))
+    if picture.gap is not None:
+        points = points[~picture.gap[tuple(points.T)]]
+    here = cells.at(deviations, points)
+    points, here = points[here > 0], here[here > 0]
+    if not len(points):
+        return 0.0
+    others, m = np.zeros(len(points)), 0
+    for axis, n in enumerate(volume.shape):
+        for step in (-1, 1) if n > 1 else ():
+            near = points.copy()
+            near[:, axis] = np.clip(near[:, axis] + step, 0, n - 1)
+            others += volume[tuple(near.T)]
+            m += 1
+    if not m:
+        return 0.0
+    away = (volume[tuple(points.T)] - others / m) / here
+    away = away[np.abs(away) < _CLIP * math.sqrt(1 + 1 / m)]
+    if not len(away):
+        return 0.0
+    third = float(np.mean(away**3)) / (_CLIPPED_SKEW * (1 - 1 / m**2))
+    # Shot noise is never skewed to the dark side; neighbours of bright spots are.
+    return picture.sign * max(picture.sign * third * float(np.median(here)), 0.0)

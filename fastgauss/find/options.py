@@ -18,6 +18,9 @@ def _margin(exclude_border: Any) -> int:
     return check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
 
 
+FALSE_ALARMS = 1.0  # expected in an image where only a variance is given
+
+
 class Search(NamedTuple):
     """The checked options of `find_spots` except those that belong to the image."""
 
@@ -25,6 +28,8 @@ class Search(NamedTuple):
     threshold: float | None
     distances: tuple[float, ...]
     margin: int
+    false_alarms: float = FALSE_ALARMS
+    significance: float | None = None
 
 
 def check_search(
@@ -33,6 +38,8 @@ def check_search(
     threshold: Any = None,
     min_distance: Any = None,
     exclude_border: Any = True,
+    false_alarms: Any = None,
+    significance: Any = None,
 ) -> Search:
     """Check the options that define a spot; callers that search nothing use this too."""
     sigmas = check.per_axis("sigma", sigma, ndim, at_least=LEAST)
@@ -41,4 +48,15 @@ def check_search(
     distances = tuple(2.0 * s for s in sigmas)
     if min_distance is not None:
         distances = check.per_axis("min_distance", min_distance, ndim, at_least=0.0)
-    return Search(sigmas, threshold, distances, _margin(exclude_border))
+    expected = FALSE_ALARMS
+    if false_alarms is not None:
+        expected = check.number("false_alarms", false_alarms, above=0.0)
+    if significance is not None:
+        significance = check.number("significance", significance, at_least=0.0)
+    given = {
+        "false_alarms": false_alarms, "significance": significance, "threshold": threshold,
+    }  # fmt: skip
+    several = [name for name, value in given.items() if value is not None]
+    if len(several) > 1:
+        raise ValueError(f"{several[0]} and {several[1]} must not be given together")
+    return Search(sigmas, threshold, distances, _margin(exclude_border), expected, significance)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..base import thread_pool
 from ..kernels.find import local_maxima
 from . import log_filter
-from .noise import level_at
 from .response import CHUNK, Picture, each_chunk
 
-_PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
+PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
 _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # response to rounding, by signal
 
 
@@ -47,15 +48,18 @@ def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.n
     return _ROUNDING * window.max(axis=1)[planes]
 
 
-def find_peaks(
+def candidates(
     picture: Picture,
     response: np.ndarray,
-    levels: np.ndarray,
-    sigmas: tuple[float, float, float],
+    above: float,
+    sigma: float,
     threads: int | None,
-) -> np.ndarray:
-    """Maxima ``(n, 3)`` above the threshold and the rounding error, the strongest first."""
-    where, tied = _local_maxima(response, max(0.0, float(levels.min())), threads)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima ``(n, 3)`` of a response above a level and above the rounding error; their heights.
+
+    ``sigma`` is the width along the planes.
+    """
+    where, tied = _local_maxima(response, max(0.0, above), threads)
     if tied.any():
         where = np.sort(
             np.append(where[~tied], local_maxima.plateau_centres(response, where[tied]))
@@ -64,26 +68,56 @@ def find_peaks(
         where = where[~picture.blocked.flat[where]]
     points = np.stack(np.unravel_index(where, response.shape), axis=1)
     strength = response.flat[where]
-    good = strength > level_at(levels, points, response.shape)
-    good &= strength > _rounding_level(picture.peaks, sigmas[0], points[:, 0])
-    points, strength = points[good], strength[good]
-    good = _stand_out(picture.volume, points, strength, sigmas, threads)
-    order = np.argsort(-strength[good], kind="stable")
-    return points[good][order]
+    good = strength > _rounding_level(picture.peaks, sigma, points[:, 0])
+    return points[good], strength[good]
 
 
-def _stand_out(
+def contrast_noise(sigmas: tuple[float, float, float]) -> float:
+    """The deviation of a contrast, as an amplitude, in noise of deviation 1."""
+    core, ring, contrast = local_maxima.core_and_ring(sigmas)
+    return math.sqrt(1.0 / len(core) + 0.5 * math.pi / len(ring)) / contrast
+
+
+def curvatures(
+    volume: np.ndarray,
+    points: np.ndarray,
+    sigmas: tuple[float, float, float],
+    threads: int | None,
+) -> np.ndarray:
+    """Responses of the negative Laplacian at points, in units of a spot's amplitude."""
+    terms, _ = log_filter.spot_filter(sigmas)
+    radii = np.array([profile.radius for profile in terms[0]])
+    profiles = np.zeros((len(terms), 3, 2 * radii.max() + 1))
+    for term, rows in zip(terms, profiles, strict=True):
+        for profile, row in zip(term, rows, strict=True):
+            middle, half = len(row) // 2, profile.half
+            row[middle : middle + len(half)] = half
+            row[middle - len(half) + 1 : middle] = half[:0:-1]
+    sums = np.empty((len(points), len(terms)))
+
+    def task(start: int, stop: int) -> None:
+        local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
+
+    size = len(terms) * int(np.prod(2 * radii + 1))
+    thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
+    return sums.sum(axis=1)
+
+
+def stand_out(
     volume: np.ndarray,
     points: np.ndarray,
     strength: np.ndarray,
     sigmas: tuple[float, float, float],
     threads: int | None,
 ) -> np.ndarray:
-    """Which maxima are spots, judged by the median of the ring around them."""
+    """Which maxima are spots, judged by the median of the ring around them.
+
+    Half of the contrast that a noiseless spot of amplitude ``strength`` has must be there.
+    """
     if len(points) == 0:
         return np.empty(0, dtype=np.bool_)
     core, ring, contrast = local_maxima.core_and_ring(sigmas)
-    needed = (_PROOF * contrast) * strength.astype(np.float64)
+    needed = (PROOF * contrast) * strength.astype(np.float64)
     keep = np.empty(len(points), dtype=np.bool_)
 
     def task(start: int, stop: int) -> None:

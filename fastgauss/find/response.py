@@ -29,9 +29,16 @@ class Picture(NamedTuple):
     peaks: np.ndarray  # largest magnitude of each plane
     blocked: np.ndarray | None  # pixels where no spot is reported
     unit: float = 1.0  # of the values in the volume; a power of two
+    level: float = 0.0  # of the image where the volume is 0, in this unit
+    sign: float = 1.0  # -1 where dark spots are made bright
+    gap: np.ndarray | None = None  # missing pixels
+
+    def pixels(self, values: np.ndarray) -> np.ndarray:
+        """Values of the volume as pixels of the image, in the volume's unit."""
+        return self.sign * np.asarray(values, np.float64) + self.level
 
 
-def _as_volume(array: np.ndarray) -> np.ndarray:
+def as_volume(array: np.ndarray) -> np.ndarray:
     """A view with three axes: an image becomes planes of one line, a profile one line."""
     if array.ndim == 3:
         return array
@@ -39,7 +46,7 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
 
 
 def as_three(values: tuple[float, ...], absent: float) -> tuple[float, float, float]:
-    """Values for the axes of the image, in the order of the axes of `_as_volume`."""
+    """Values for the axes of the image, in the order of the axes of `as_volume`."""
     z, y, x = {1: (absent, absent, *values), 2: (values[0], absent, values[-1])}.get(
         len(values), values
     )
@@ -89,8 +96,8 @@ def prepare(
     threads: int | None,
 ) -> Picture:
     """Convert to float32 with the median subtracted, and fill missing pixels."""
-    source = _as_volume(image)
-    holes = None if mask is None else _as_volume(mask)
+    source = as_volume(image)
+    holes = None if mask is None else as_volume(mask)
     volume = np.empty(source.shape, dtype=np.float32)
     level, unit = _level_and_unit(source)
     dtype = np.float32 if image.dtype == np.float32 else np.float64
@@ -108,19 +115,20 @@ def prepare(
 
     each_chunk(volume, cast, threads)
     peaks = _measure(volume, threads)
+    sign = -1.0 if dark else 1.0
     if np.all(peaks < _LARGEST):
-        return Picture(volume, peaks, None, unit)
-    blocked = _fill(volume, sigmas, threads)
-    return Picture(volume, _measure(volume, threads), blocked, unit)
+        return Picture(volume, peaks, None, unit, level / unit, sign)
+    gap, blocked = _fill(volume, sigmas, threads)
+    return Picture(volume, _measure(volume, threads), blocked, unit, level / unit, sign, gap)
 
 
 def _fill(
     volume: np.ndarray, sigmas: tuple[float, float, float], threads: int | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Give missing pixels the Gaussian-weighted mean of the pixels around them.
 
     Every missing pixel within the filter's reach of a valid pixel gets a value; the others stay 0.
-    Returns where too small a part of the Gaussian window is valid.
+    Returns the missing pixels, and where too small a part of the Gaussian window is valid.
     """
     gap = ~(np.abs(volume) < _LARGEST)
     volume[gap] = 0.0
@@ -128,14 +136,14 @@ def _fill(
     weight = correlate_picture(np.logical_not(gap).astype(np.float32), terms, threads)
     mean = correlate_picture(volume, terms, threads)
     np.divide(mean, weight, out=volume, where=gap & (weight > 1e-6))
-    return gap & (weight < _WINDOW)
+    return gap, gap & (weight < _WINDOW)
 
 
 def correlate_picture(
     volume: np.ndarray, terms: Sequence[taps.Term], threads: int | None,
-    report: Progress | None = None,
+    report: Progress | None = None, mode: str = "reflect",
 ) -> np.ndarray:  # fmt: skip
-    """Filter the volume with a sum of separable filters."""
+    """Filter the volume with a sum of separable filters; mode "constant": 0 beyond the border."""
     out = np.empty_like(volume)
     planar = volume.shape[1] == 1  # planes of one row: filtered as one plane
     shape = volume.shape[1:2] + volume.shape[::2] if planar else volume.shape
@@ -143,5 +151,5 @@ def correlate_picture(
     terms = [tuple(term[axis] for axis in order) for term in terms]
     source = Source(volume.reshape(shape))
     target = out.reshape(shape)
-    correlate(source, terms, ("reflect",) * 3, 0.0, target, threads, report=report)
+    correlate(source, terms, (mode,) * 3, 0.0, target, threads, report=report)
     return out

@@ -32,6 +32,8 @@ def fit_spots(
     box: int | tuple[int, ...] | None = None,
     sigma: float | tuple[float, ...] = 1.3,
     fwhm: float | tuple[float, ...] | None = None,
+    false_alarms: float | None = None,
+    significance: float | None = None,
     threshold: float | None = None,
     min_distance: float | None = None,
     exclude_border: bool | int = False,
@@ -63,8 +65,8 @@ def fit_spots(
         status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
     positions : array (n, ndim) or table, optional
         (z,) row and column of each spot, or a table with columns (z,) y and x. By default
-        `find_spots` finds them, with the options `sigma`, `threshold`, `min_distance` and
-        `exclude_border`.
+        `find_spots` finds them, with the options `sigma`, `false_alarms`, `significance`,
+        `threshold`, `min_distance` and `exclude_border`.
     model, method, pixel, covariance, max_iter, tol, threads, progress
         As in `fit_rois`.
     joint : bool
@@ -119,7 +121,8 @@ def fit_spots(
 
     With ``joint=True`` spots are found and fitted by `fit_joint`. Then, in rounds, their model is
     subtracted, and further spots are searched for in the residual, above `threshold` and five times
-    its noise, and fitted together with the others. A spot is dropped if its amplitude is below 4
+    its noise, or as many times as `significance` or `false_alarms` say, and fitted together with
+    the others. A spot is dropped if its amplitude is below 4
     standard errors, or if a stronger spot is within half a sigma. The rounds end, at the latest
     after 20, when the residual shows no spot except those that were dropped twice at the same
     place. A fit with all options follows. Between rounds free widths are held: most at the common
@@ -148,10 +151,13 @@ def fit_spots(
     chosen = get_model(model, picture.ndim)
     sigma = read_width(sigma, fwhm, picture.ndim)
     find: dict[str, Any] = {
-        "sigma": sigma, "threshold": threshold, "min_distance": min_distance,
+        "sigma": sigma, "false_alarms": false_alarms, "significance": significance,
+        "threshold": threshold, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
     }  # fmt: skip
-    sigmas = check_search(picture.ndim, sigma, threshold, min_distance, exclude_border).sigmas
+    sigmas = check_search(
+        picture.ndim, sigma, threshold, min_distance, exclude_border, false_alarms, significance
+    ).sigmas
     mask = without_saturated(picture, mask, saturation)
     fit: dict[str, Any] = {
         "box": box_sides(box, picture.ndim, sigmas), "method": method, "pixel": pixel,
@@ -186,6 +192,9 @@ def _find(picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any]) -> np.
     shown = picture if missing is None else np.where(missing, np.nan, picture)
     if weights is None and variance is None:
         return find_spots(shown, **find)
+    stated = find["false_alarms"] is not None or find["significance"] is not None
+    if weights is None and stated:
+        return find_spots(shown, variance=variance, **find)
     sigma = np.array(check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
     scaled, threshold = in_units_of_noise(
         shown, sigma, weights, variance, find["threshold"], known=False

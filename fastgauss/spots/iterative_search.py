@@ -26,8 +26,7 @@ import numpy as np
 from ..base import check
 from ..base.progress import reporting
 from ..base.status import Status
-from ..find.detection import find_spots
-from ..find.noise import NOISE_FACTOR
+from ..find.detection import factor_in_crowd, find_in_crowd
 from ..models.model import Model
 from ..results.fit_result import FitResult
 from .noise_scaling import in_units_of_noise, response_gain
@@ -80,10 +79,15 @@ class _Search:
         count: int,
     ) -> None:  # fmt: skip
         self.fits = SearchFits(picture, model, find["polarity"], fit, count)
-        self.model, self.find, self.threads = self.fits.plain, find, fit["threads"]
+        self.model, self.threads = self.fits.plain, fit["threads"]
+        options = "sigma", "threshold", "min_distance", "exclude_border", "polarity", "threads"
+        self.find = {name: find[name] for name in options}
         self.dark, self.threshold = self.fits.dark, find["threshold"]
         self.sigma = np.broadcast_to(np.asarray(find["sigma"], float), picture.ndim)
         self.gain = response_gain(self.sigma)
+        expected = find["false_alarms"], find["significance"]
+        self.factor = factor_in_crowd(picture.shape, tuple(self.sigma.tolist()), *expected)
+        self.find["factor"] = self.factor
         self.counts, self.shape = fit["method"] == "mle", picture.shape
         read = self.fits.problem.picture
         self.shown = np.where(read.exists, read.data, np.nan).reshape(self.shape)
@@ -203,9 +207,15 @@ class _Search:
         image, threshold = self.shown, self.threshold
         if self.counts or self.weights is not None:
             image, threshold = in_units_of_noise(
-                image, self.sigma, self.weights, self.variance, threshold, self.counts
+                image,
+                self.sigma,
+                self.weights,
+                self.variance,
+                threshold,
+                self.counts,
+                self.factor,
             )
-        centres = find_spots(image, **self.find | {"threshold": threshold})
+        centres = find_in_crowd(image, **self.find | {"threshold": threshold})
         start = self._usual_at(np.empty((0, self.model.size)), centres)
         columns = self.fits.width_columns
         choice = Choice(start, start[:, columns], np.zeros(len(start), bool))
@@ -244,11 +254,11 @@ class _Search:
         noise = self._noise(light, ground, residual)
         level, threshold = noise, None
         if self.threshold is not None:
-            level, threshold = np.maximum(NOISE_FACTOR * self.gain * noise, self.threshold), 1.0
+            level, threshold = np.maximum(self.factor * self.gain * noise, self.threshold), 1.0
         elif self.counts:
-            threshold = NOISE_FACTOR * self.gain
+            threshold = self.factor * self.gain
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = find_spots(residual / level, **self.find | {"threshold": threshold})
+            found = find_in_crowd(residual / level, **self.find | {"threshold": threshold})
         shown = result.positions[np.isfinite(result.params).all(axis=1)]
         if len(shown) and len(found):
             scale = self._scale(result)

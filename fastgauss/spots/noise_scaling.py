@@ -31,12 +31,13 @@ def local_level(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 def in_units_of_noise(
     image: np.ndarray, sigma: np.ndarray, weights: np.ndarray | None,
     variance: np.ndarray | float | None, threshold: float | None, known: bool,
+    factor: float = NOISE_FACTOR,
 ) -> tuple[np.ndarray, float | None]:  # fmt: skip
     """The image above its level in units of its noise, and the threshold for that.
 
     The noise of a pixel is that of its weight, else that of the counts of photons at the level and
     of the camera's ``variance``: a pixel that is noisier than others is no spot for that reason.
-    The threshold is five times the noise of the response if the noise is ``known``, and
+    The threshold is ``factor`` times the noise of the response if the noise is ``known``, and
     None (measured by `find_spots`) if not; one in units of the image is met besides.
     """
     shown = np.asarray(image, np.float64)
@@ -46,7 +47,7 @@ def in_units_of_noise(
     else:
         square = np.maximum(level, 0.0) + (0.0 if variance is None else variance)
         noise = np.sqrt(np.maximum(square, 1.0 if variance is None else 1e-12))
-    least = NOISE_FACTOR * response_gain(sigma)
+    least = factor * response_gain(sigma)
     if threshold is None:
         return (shown - level) / noise, least if known else None
     return (shown - level) / np.maximum(least * noise, threshold), 1.0

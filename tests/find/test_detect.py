@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from naive_detect import spots
 from scipy.spatial import cKDTree
 
-from fastgauss.find import noise, response
+from fastgauss.find import cells, laplacian, noise, response
 from fastgauss.find.detection import find_spots
 from fastgauss.kernels._compile import JIT_DISABLED
 
@@ -172,16 +172,20 @@ def test_padding_does_not_lower_the_threshold():
     assert len(find_spots(image)) == 0
 
 
-def test_cells_without_noise_take_the_threshold_of_the_others():
+def test_cells_without_noise_take_that_of_the_others():
     rng = np.random.default_rng(18)
     volume = rng.normal(0, 1, (300, 1, 300)).astype(np.float32)
     volume[:150] = 0.0
     picture = response.Picture(volume, response._measure(volume, 1), None)
-    levels = noise.noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0)
-    assert levels.shape == (2, 1, 2)
-    assert levels[0] == pytest.approx(5.0, rel=0.2) == pytest.approx(levels[1], rel=0.2)
+    division = cells.divide(volume.shape, (1.3, 0.0, 1.3))
+    found = noise.cell_noise(picture, volume, division)
+    assert (division.counts, found.shown) == ((2, 1, 2), 2)
+    assert found.deviations == pytest.approx(np.ones(4), rel=0.1)
+    levels = laplacian._noise_levels(picture, volume, division, 5.0, 0.0)
+    assert levels == pytest.approx(np.full(4, 5.0), rel=0.2)
     volume[:] = 0.0
-    assert not noise.noise_thresholds(picture, volume, (1.3, 0.0, 1.3), 0.0).any()
+    assert not noise.cell_noise(picture, volume, division).deviations.any()
+    assert not laplacian._noise_levels(picture, volume, division, 5.0, 0.0).any()
 
 
 # -- plateaus, distances, borders --------------------------------------------------------------
@@ -333,6 +337,11 @@ def test_any_shape_and_dtype(data):
         ({"threshold": -1.0}, ValueError, "threshold must be finite and at least 0"),
         ({"threshold": np.nan}, ValueError, "threshold must be finite"),
         ({"threshold": "auto"}, TypeError, "threshold must be a real number"),
+        ({"false_alarms": 0}, ValueError, "false_alarms must be finite and above 0"),
+        ({"false_alarms": "few"}, TypeError, "false_alarms must be a real number"),
+        ({"significance": -1}, ValueError, "significance must be finite and at least 0"),
+        ({"false_alarms": 1, "threshold": 2}, ValueError, "false_alarms and threshold must not"),
+        ({"significance": 5, "threshold": 2}, ValueError, "significance and threshold must not"),
         ({"min_distance": -1}, ValueError, "min_distance must be finite and at least 0"),
         ({"min_distance": (1, 2, 3)}, ValueError, "min_distance must be one number or 2"),
         ({"exclude_border": -1}, ValueError, "exclude_border must be at least 0"),

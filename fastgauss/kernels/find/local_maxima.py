@@ -176,6 +176,42 @@ def stands_out(volume, points, strength, core, ring, keep, start, stop):
 
 
 @device
+def _mirrored(i, n):
+    """The index of an element of an axis that is mirrored beyond its ends."""
+    i %= 2 * n
+    return i if i < n else 2 * n - 1 - i
+
+
+@kernel
+def weighted_sums(volume, points, profiles, radii, sums, start, stop):
+    """Sums of products of separable weights with the pixels around points ``start .. stop - 1``.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+    profiles : ndarray (terms, 3, 2 * radius + 1) float64
+        Weights along the axes; beyond ``radii`` (3,) int64 of an axis they are not read.
+    sums : ndarray (n, terms) float64
+        The result.
+    """
+    nz, ny, nx = volume.shape
+    middle = profiles.shape[2] // 2
+    for p in range(start, stop):
+        z0, y0, x0 = points[p]
+        sums[p] = 0.0
+        for k in range(-radii[0], radii[0] + 1):
+            z = _mirrored(z0 + k, nz)
+            for j in range(-radii[1], radii[1] + 1):
+                y = _mirrored(y0 + j, ny)
+                for t in range(profiles.shape[0]):
+                    total = 0.0
+                    for i in range(-radii[2], radii[2] + 1):
+                        x = _mirrored(x0 + i, nx)
+                        total += profiles[t, 2, middle + i] * volume[z, y, x]
+                    sums[p, t] += profiles[t, 0, middle + k] * profiles[t, 1, middle + j] * total
+
+
+@device
 def _crowded(points, i, distance, head, link, cell):
     """Whether a point that was kept before lies closer than ``distance`` to point i."""
     z, y, x = points[i]

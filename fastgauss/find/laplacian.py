@@ -1,0 +1,94 @@
+"""Spots by their curvature: maxima of a negative Laplacian of a Gaussian.
+
+The Laplacian keeps two thirds of the signal by noise that a matched filter keeps in an image, and
+parts spots that are closer. It serves for a threshold in the image's units, and for crowds.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ..base.progress import Progress
+from ..kernels.find import local_maxima
+from . import cells, log_filter
+from .cells import Cells
+from .maxima_counts import least_significance
+from .noise import LIVE, cell_samples
+from .peaks import candidates, stand_out
+from .response import Picture, correlate_picture
+
+
+def curved_spots(
+    picture: Picture,
+    sigmas: tuple[float, float, float],
+    threshold: float | None,
+    factor: float,
+    least: float,
+    threads: int | None,
+    report: Progress | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The response, and its maxima ``(n, 3)`` that are spots, the strongest first.
+
+    They exceed a threshold in the image's units, else ``factor`` times the local noise, which is
+    that of pixels of the deviation ``least`` at least.
+    """
+    terms, gain = log_filter.spot_filter(sigmas)
+    response = correlate_picture(picture.volume, terms, threads, report)
+    division = cells.divide(response.shape, sigmas)
+    if threshold is not None:
+        levels = np.full(len(division), threshold / picture.unit)
+    else:
+        levels = _noise_levels(picture, response, division, factor, least * gain)
+    points, strength = candidates(picture, response, float(levels.min()), sigmas[0], threads)
+    good = strength > division.at(levels, points, straight=False)
+    points, strength = points[good], strength[good]
+    good = stand_out(picture.volume, points, strength, sigmas, threads)
+    order = np.argsort(-strength[good], kind="stable")
+    return response, points[good][order]
+
+
+def _noise_levels(
+    picture: Picture, response: np.ndarray, division: Cells, factor: float, least: float
+) -> np.ndarray:
+    """In each cell ``factor`` times the noise of the response above its centre."""
+    ordered, live = cell_samples(picture, response, division, picture.blocked)
+    centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
+    local_maxima.clipped_noise(ordered, live, centres, noise)
+    levels = centres + factor * np.maximum(noise, least)
+    shown = live >= LIVE * ordered.shape[1]
+    levels[~shown] = np.median(levels[shown]) if shown.any() else factor * least
+    return levels
+
+
+@lru_cache(maxsize=8)
+def _correlations(sigmas: tuple[float, float, float]) -> tuple[tuple[float, float], ...]:
+    """Correlations of responses to white noise one and two pixels apart, along each axis."""
+    terms, _ = log_filter.spot_filter(sigmas)
+    active = [axis for axis in range(3) if sigmas[axis] > 0]
+    full = [
+        [np.concatenate([p.half[:0:-1], p.half]) for p in (term[a] for a in active)]
+        for term in terms
+    ]
+
+    def covariance(lags: list[int]) -> float:
+        return sum(
+            math.prod(
+                float(p[lag:] @ q[: len(q) - lag]) for p, q, lag in zip(a, b, lags, strict=True)
+            )
+            for a in full
+            for b in full
+        )
+
+    unit = np.eye(len(active), dtype=int)
+    whole = covariance([0] * len(active))
+    return tuple(
+        (covariance(one.tolist()) / whole, covariance((2 * one).tolist()) / whole) for one in unit
+    )
+
+
+def noise_factor(false_alarms: float, pixels: float, sigmas: tuple[float, float, float]) -> float:
+    """Deviations of the response above which noise has so many maxima."""
+    return least_significance(false_alarms, pixels, _correlations(sigmas))

@@ -1,0 +1,266 @@
+"""Spots by likelihood ratio: the best amplitude on a local background, by its standard error.
+
+For the profile g of a spot and a window w, which is much wider, least squares with the model
+a g + b give the amplitude at each pixel
+
+    a = (sum g d - sum g sum w d) / (sum g**2 - sum g sum w g)        with sum w = 1
+
+the image smoothed by g, less its mean in the window: a matched filter whose sum is zero. Its square
+by its variance is twice the logarithm of the likelihood ratio of a spot and none (Kay 1998).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base.progress import Progress
+from ..filters.taps import Profile
+from ..kernels.find import local_maxima
+from . import cells, log_filter
+from .background import Background, measure_background
+from .maxima_counts import least_significance
+from .noise import Noise, measure_noise
+from .peaks import PROOF, candidates, contrast_noise, curvatures, stand_out
+from .response import Picture, correlate_picture
+from .significance import Gains, correlations, gains_at, shares, significance
+
+_KNOWN = 0.02  # part of a spot's squares that must be valid
+_HEAVIEST = 1e3  # weight of a pixel, by the usual
+_DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
+_PART = 0.25  # of the amplitude that the contrast must show at least, twice
+_WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring around it
+_SURELY = 2.7  # errors by which the ring around a spot is above its background
+_STRONG = 8.0  # significance of spots whose light is taken out of the background
+_SLACK = 0.8  # part of the least significance from which maxima are looked at
+
+
+def _weights(
+    picture: Picture, variance: np.ndarray | None, sigmas: tuple[float, float, float],
+    threads: int | None,
+) -> tuple[np.ndarray | None, float | None]:  # fmt: skip
+    """Weights of pixels (None: all alike), and the usual variance, of which the weight is 1."""
+    if variance is None:
+        if picture.gap is None:
+            return None, None
+        return np.logical_not(picture.gap).astype(np.float32), None
+    ground = measure_background(picture, sigmas, None, threads)
+    light = picture.volume - ground.subtracted(picture.volume, threads)
+    counts = np.maximum(picture.pixels(light), 0.0)
+    whole = np.asarray(variance, np.float64) / picture.unit**2 + counts / picture.unit
+    there = np.isfinite(whole) & (whole > 0)
+    if picture.gap is not None:
+        there &= ~picture.gap
+    usual = float(np.median(whole[there])) if there.any() else 0.0
+    weights = np.zeros(whole.shape, np.float32)
+    np.divide(usual, whole, out=weights, where=there, casting="unsafe")
+    return np.minimum(weights, np.float32(_HEAVIEST)), usual
+
+
+def _gain(
+    picture: Picture, matched: Matched, points: np.ndarray, ground: np.ndarray, noise: Noise
+) -> np.ndarray | float:
+    """Third central moment by variance of pixels whose noise is the usual.
+
+    Counts of mean m beside a camera's noise, v in all, have the skewness m / v**1.5.
+    """
+    if noise.usual == 0.0 or matched.share is None:
+        return noise.gain
+    share = np.maximum(matched.share[tuple(points.T)].astype(np.float64), _KNOWN)
+    counts = np.maximum(picture.pixels(ground), 0.0) / picture.unit
+    skew = counts * (share / noise.usual) ** 1.5 / picture.unit
+    return picture.sign * skew * math.sqrt(noise.usual)
+
+
+class Found(NamedTuple):
+    """Maxima that are spots, the strongest first."""
+
+    response: np.ndarray
+    points: np.ndarray  # (n, 3)
+    amplitude: np.ndarray
+    significance: np.ndarray
+    ground: np.ndarray  # background, in the picture's unit
+
+
+class Matched(NamedTuple):
+    """The response to spots, of the same noise in all pixels."""
+
+    response: np.ndarray
+    background: Background
+    share: np.ndarray | None  # of a spot's squares that lie in valid pixels; None: by the border
+
+    def share_at(self, points: np.ndarray, sigmas: tuple[float, float, float]) -> np.ndarray:
+        """What a spot's pixels know of it, as a part of what all would, at points (n, 3)."""
+        if self.share is not None:
+            return self.share[tuple(points.T)].astype(np.float64)
+        axes = zip(self.response.shape, sigmas, points.T, strict=True)
+        return np.prod([shares(n, sigma)[place] for n, sigma, place in axes], axis=0)
+
+
+def matched_response(
+    picture: Picture,
+    sigmas: tuple[float, float, float],
+    weights: np.ndarray | None,
+    threads: int | None,
+    report: Progress | None = None,
+) -> Matched:
+    """The sum over a spot's profile of the image less its background, by its standard deviation.
+
+    It is in units in which noise of deviation 1 has the response that it has far from the border.
+    """
+    term = log_filter.smoothing(sigmas)
+    background = measure_background(picture, sigmas, weights, threads)
+    rest = background.subtracted(picture.volume, threads)
+    if weights is None:
+        response = correlate_picture(rest, [term], threads, report, mode="constant")
+        for axis, (n, sigma) in enumerate(zip(rest.shape, sigmas, strict=True)):
+            scale = (1.0 / np.sqrt(shares(n, sigma))).astype(np.float32)
+            ends = np.flatnonzero(scale > 1.0 + 1e-6)
+            at = (slice(None),) * axis + (ends,)
+            response[at] *= scale[ends].reshape([-1] + [1] * (2 - axis))
+        return Matched(response, background, None)
+    rest *= weights
+    response = correlate_picture(rest, [term], threads, report, mode="constant")
+    squares = tuple(Profile(profile.half**2) for profile in term)
+    share = correlate_picture(weights, [squares], threads, mode="constant")
+    share /= np.float32(math.prod(2 * p.half.sum() - p.half[0] for p in squares))
+    np.divide(response, np.sqrt(share), out=response, where=share > _KNOWN)
+    response[share <= _KNOWN] = 0.0
+    return Matched(response, background, share)
+
+
+def significant_spots(
+    picture: Picture,
+    sigmas: tuple[float, float, float],
+    level: float | None,
+    false_alarms: float,
+    pixels: float,
+    least: float,
+    variance: np.ndarray | None,
+    threads: int | None,
+    report: Progress | None,
+) -> Found:
+    """Spots above a significance, or above that which gives so many false alarms.
+
+    ``pixels`` is the number of pixels where a spot may be, ``least`` the least deviation of one.
+    """
+    weights, usual = _weights(picture, variance, sigmas, threads)
+    matched = matched_response(picture, sigmas, weights, threads, report)
+    if level is None:
+        level = least_significance(false_alarms, pixels, correlations(sigmas))
+    found = _above(picture, matched, max(level, _STRONG), usual, least, sigmas, threads)
+    if len(found.points):
+        matched = _without_light(matched, found, sigmas, threads)
+    if len(found.points) or level < _STRONG:
+        found = _above(picture, matched, level, usual, least, sigmas, threads)
+    order = np.lexsort((-found.amplitude, -found.significance))
+    return Found(found.response, *(column[order] for column in found[1:]))
+
+
+def _above(
+    picture: Picture, matched: Matched, level: float, usual: float | None, least: float,
+    sigmas: tuple[float, float, float], threads: int | None,
+) -> Found:  # fmt: skip
+    """Spots above a significance."""
+    response = matched.response
+    factor = float(_inner(response.shape, sigmas).deviation[0])
+    division = cells.divide(response.shape, sigmas)
+    noise = measure_noise(picture, response, matched.background, division, factor, least, usual)
+    lowest = float((noise.centre + _SLACK * level * factor * noise.deviation).min())
+    points, strength = candidates(picture, response, lowest, sigmas[0], threads)
+    found, deviation = _judged(picture, matched, points, strength, noise, sigmas)
+    good = found.significance >= level
+    found = Found(response, *(column[good] for column in found[1:]))
+    around = _surroundings(picture, matched, found, deviation[good], noise, sigmas)
+    good = around.significance >= level
+    found = Found(response, *(column[good] for column in around[1:]))
+    _, deviation = noise.at(found.points, picture.pixels(found.ground))
+    good = _have_shape(picture.volume, found.points, found.amplitude, deviation, sigmas, threads)
+    return Found(response, *(column[good] for column in found[1:]))
+
+
+def _without_light(
+    matched: Matched, found: Found, sigmas: tuple[float, float, float], threads: int | None
+) -> Matched:
+    """The response above a background in which the light of these spots has no part."""
+    sizes = [math.sqrt(2 * math.pi) * sigma for sigma in sigmas if sigma > 0]
+    light = matched.background.light_of(found.points, found.amplitude * math.prod(sizes), threads)
+    response = light.subtracted(matched.response, threads)
+    means = matched.background.means + light.means
+    return matched._replace(response=response, background=matched.background._replace(means=means))
+
+
+def _surroundings(
+    picture: Picture, matched: Matched, found: Found, deviation: np.ndarray, noise: Noise,
+    sigmas: tuple[float, float, float],
+) -> Found:  # fmt: skip
+    """Spots beside the median of the ring around each, where this is surely above the background.
+
+    The wide window sees the dark side of an edge from the bright one; the ring does not.
+    """
+    points = found.points
+    if not len(points):
+        return found
+    _, ring, _ = local_maxima.core_and_ring(sigmas)
+    near = points[:, None, :] + ring
+    there = np.all((near >= 0) & (near < picture.volume.shape), axis=2)
+    near = np.clip(near, 0, np.array(picture.volume.shape) - 1)
+    values = np.where(there, picture.volume[tuple(np.moveaxis(near, 2, 0))], np.nan)
+    if picture.gap is not None:
+        values[picture.gap[tuple(np.moveaxis(near, 2, 0))]] = np.nan
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    ordered = np.sort(values, axis=1)
+    rows = np.arange(len(points))
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
+    median = 0.5 * (ordered[rows, low] + ordered[rows, high])
+    error = np.sqrt(0.5 * math.pi / np.maximum(count, 1))  # of the median, in deviations
+    above = np.where(count > 0, median - found.ground, 0.0)
+    sure = _SURELY * error * deviation + _WINGS * np.maximum(found.amplitude, 0.0)
+    above = np.where(above > sure, above, 0.0)
+    inner = _inner(matched.response.shape, sigmas)
+    wider = np.where(above > 0, np.hypot(1.0, error / inner.deviation[0]), 1.0)
+    amplitude = found.amplitude - above / inner.height[0]
+    rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
+    gain = _gain(picture, matched, points, found.ground, noise)
+    lower = significance(rest / wider, deviation, gain, sigmas)
+    z = np.where(above > 0, np.minimum(lower, found.significance), found.significance)
+    return found._replace(amplitude=amplitude, significance=z, ground=found.ground + above)
+
+
+def _have_shape(
+    volume: np.ndarray, points: np.ndarray, amplitude: np.ndarray, deviation: np.ndarray,
+    sigmas: tuple[float, float, float], threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Which maxima are spots: their curvature is seen from a core to most of the ring around it.
+
+    What the noise may hide of it counts as seen, but a part must be there.
+    """
+    curved = np.minimum(amplitude, curvatures(volume, points, sigmas, threads))
+    curved -= _DOUBT * contrast_noise(sigmas) * deviation / PROOF
+    return stand_out(volume, points, np.maximum(curved, _PART * amplitude), sigmas, threads)
+
+
+def _inner(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Gains:
+    """Gains in the middle."""
+    return gains_at(np.array([[n // 2 for n in shape]]), shape, sigmas)
+
+
+def _judged(
+    picture: Picture, matched: Matched, points: np.ndarray, strength: np.ndarray, noise: Noise,
+    sigmas: tuple[float, float, float],
+) -> tuple[Found, np.ndarray]:  # fmt: skip
+    """Amplitudes and significances of maxima, and the deviations of pixels there."""
+    shape = matched.response.shape
+    gains, inner = gains_at(points, shape, sigmas), _inner(shape, sigmas)
+    around = matched.background.at(points)
+    centre, _ = noise.at(points, picture.pixels(around))
+    height = inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
+    amplitude = (strength - centre) / height
+    ground = around - amplitude * inner.ground[0]
+    _, deviation = noise.at(points, picture.pixels(ground))
+    scaled = (strength - centre) * (inner.deviation[0] / gains.deviation)
+    gain = _gain(picture, matched, points, ground, noise)
+    z = significance(scaled, deviation, gain, sigmas)
+    return Found(matched.response, points, amplitude, z, ground), deviation
