@@ -16,6 +16,7 @@ import fastgauss as fg
 from fastgauss.cli import command as cli
 from fastgauss.cli import fit
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.simd.lane_types import WIDTH
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("matplotlib")
@@ -297,7 +298,7 @@ def test_info_names_versions_and_machine(capsys):
     assert facts["fastgauss"] == fg.__version__
     assert facts["numpy"] == np.__version__
     assert {"python", "numba", "scipy", "CPU", "lanes", "threads", "cache"} <= facts.keys()
-    assert facts["lanes"].startswith("8 of float64")
+    assert facts["lanes"].startswith(f"{WIDTH} of float64")
 
 
 class Started(list):
