@@ -160,10 +160,10 @@ def _fit(
         return *nothing, Status.TOO_FEW_PIXELS, 0, points, np.full(3, np.nan)
     middle, half = 0.5 * x.max() + 0.5 * x.min(), 0.5 * x.max() - 0.5 * x.min()
     level = float(np.median(y))
-    height = float(np.abs(y - level).max()) or 1.0
+    height = np.abs(y - level).max() or np.float64(1.0)  # numpy's: what overflows is infinite
     u = (x - middle) / half
     root = np.ones(points) if error is None else height / error[good]
-    unit = float(root.max())
+    unit = root.max()
     own = Points(u, (y - level) / height, root / unit, np.vander(u, terms, increasing=True))
     if not all(np.isfinite(each).all() for each in (own.u, own.v, own.root, unit)):
         status = Status.SINGULAR if half == 0 else Status.NOT_FINITE
@@ -173,12 +173,13 @@ def _fit(
         start[:, 2] = np.where(np.isnan(start[:, 2]), _typical_width(start[:, 1]), start[:, 2])
         start[:, 0] = 1.0
     found = solve(own, start, count, sign, rounds)
-    chi2 = found.objective * unit**2
-    spread = 1.0 / unit**2
-    if error is None:
-        chi2 = found.objective * height**2
-        spread = found.objective / (points - size) if points > size else np.nan
-    params, packed = _in_units(found, spread, middle, half, level, height)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        chi2 = found.objective * unit**2
+        spread = 1.0 / unit**2
+        if error is None:
+            chi2 = found.objective * height**2
+            spread = found.objective / (points - size) if points > size else np.nan
+        params, packed = _in_units(found, spread, middle, half, level, height)
     slope = found.background[1] * height / half if terms > 1 else 0.0
     line = np.array([middle, found.background[0] * height + level, slope])
     return params, packed, chi2, found.status, found.rounds, points, line
