@@ -47,7 +47,8 @@ def _reaching(about: Geometry, rows: np.ndarray, grid: Grid, axis: int, span: An
     low, high = span
     away = about.centres[rows, axis] - 0.5 * (low + high - 1)
     if grid.periodic[axis]:
-        away -= grid.shape[axis] * np.rint(away / grid.shape[axis])
+        period = max(grid.shape[axis], 1)  # a grid may be empty
+        away -= period * np.rint(away / period)
     half = _part(about.half, rows)[:, axis]
     return rows[np.abs(away) <= 0.5 * (high - low) + half + 1.0]
 

@@ -96,3 +96,9 @@ def test_missing_elements_of_chunks_are_missing(mode):
     lazy = da.from_array(volume, chunks=(7, 9, 12))
     found = fg.gaussian_filter(lazy, 1.1, mask=da.from_array(mask, chunks=5), **options)
     assert found.compute().tobytes() == expected.tobytes()
+
+
+def test_a_periodic_axis_may_be_empty():
+    grid = fg.Grid((0, 4), periodic=(True, False))
+    found = fd.render(grid, [[0.0, 1.0]], [1.0], sigma=1.2, chunks=2).compute()
+    assert found.shape == fg.render(grid, [[0.0, 1.0]], [1.0], sigma=1.2).shape == (0, 4)

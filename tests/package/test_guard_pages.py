@@ -33,7 +33,7 @@ def test_the_guard_stops_a_kernel_that_reads_on():
     code = """
 import sys; sys.argv = ["guarded", "end"]
 import guarded, numpy as np
-from fastgauss.kernels.simd import lanes, mask_bits
+from fastgauss.kernels.simd import lane_types, lanes, mask_bits
 from fastgauss.kernels._compile import kernel
 
 @kernel
@@ -43,9 +43,10 @@ def first(a, i):
 first(np.ones(16), 0)
 guarded.install()
 a = np.ones(16)
-assert first(a, 8) == 255
+last = 16 - lane_types.WIDTH
+assert first(a, last) == lane_types.ALL_LANES
 print("inside", flush=True)
-first(a, 9)
+first(a, last + 1)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False,
