@@ -10,10 +10,10 @@ from ..base import wording
 from ..base.status import Status
 from ..filters import gaussian_filter
 from ..find import find_spots
+from ..find.noise import NOISE_FACTOR
 from ..results.fit_result import FitResult
 from ..results.table import status_word
 
-_FACTOR = 5.0  # the default threshold of `find_spots` in standard deviations of the response
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",
     Status.STALLED: "a larger --box, or --method lsq if the values are not photons",
@@ -85,7 +85,8 @@ def of_no_spots(
     shown = response[~missing] if not missing.all() else response
     centre = np.median(shown)
     noise = 1.4826 * float(np.median(np.abs(shown - centre)))
-    used = f"the threshold was about {centre + _FACTOR * noise:.3g}, {_FACTOR:g} times the noise"
+    limit = centre + NOISE_FACTOR * noise
+    used = f"the threshold was about {limit:.3g}, {NOISE_FACTOR:g} times the noise"
     if threshold is not None:
         used = f"the threshold was {threshold:g}"
     elif false_alarms is not None:
