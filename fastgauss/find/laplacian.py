@@ -1,4 +1,4 @@
-"""Spots by their curvature: maxima of a negative Laplacian of a Gaussian.
+"""Spots by their curvature: maxima of a Laplacian of a Gaussian above the noise threshold.
 
 The Laplacian keeps two thirds of the signal by noise that a matched filter keeps in an image, and
 parts spots that are closer. It serves for a threshold in the image's units, and for crowds.

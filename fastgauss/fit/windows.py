@@ -1,4 +1,4 @@
-"""Windows around the positions of spots in an image or a volume."""
+"""The pixels around each position, cut from an image or a volume, for fits of separate spots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gaussian models: names, parameter order, and what each parameter is.
+"""The Gaussian models: names, order and meaning of the parameters, direction of theta.
 
 With u = (x - x0) / sigma_x and so on, every model is
 

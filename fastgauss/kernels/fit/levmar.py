@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt for many small problems at once: a lane is a spot.
+"""Levenberg-Marquardt and its stopping rule, for many small problems at once: a lane is a spot.
 
 Each lane goes through its own iterations; a lane that is done takes the next spot
 of its range, so that a slow spot holds up nobody. Lanes never exchange numbers:
