@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import thread_pool
-from ..kernels.fit.estimators import METHODS
+from ..kernels.fit.estimators import ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
 from ..kernels.fit.second_starts import STARTS
 from ..kernels.fit.stages import Stages, stages
 from ..kernels.fit.verdicts import FAR
@@ -37,7 +37,6 @@ _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by s
 _STATUS = 5  # where the statuses stand among a job's arrays
 _EDGE = 8  # and whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of them by the fit kernel
-_COUNTS = {"lsq": False, "mle": True}  # methods whose loss of one pixel the verdicts know
 
 
 class _Work(NamedTuple):
@@ -77,6 +76,8 @@ class Job:
     def __init__(self, options: Options, keep_grams: bool = False) -> None:
         self.options = options
         count, size = options.spots, options.model.size
+        self.loss = ESTIMATORS[METHODS[options.method][0]].loss
+        self.least_squares = self.loss == SQUARES
         self.done = 0
         self.params = np.empty((count, size))
         self.objective = np.empty(count)
@@ -125,7 +126,7 @@ class Job:
             mask = np.zeros((1, *chunk.shape), bool)  # NaN does not exist
             self._fit_part(chunk._replace(mask=mask), rows, outputs, lost)
         unscaled = outputs[_STATUS] == UNSCALED
-        if not rescaled:
+        if not rescaled and self.loss != OTHER_LOSS:
             unscaled |= vanished(chunk, outputs[1])
             self._fit_part(chunk, rows, outputs, np.flatnonzero(unscaled), rescale=True)
             unscaled = outputs[_STATUS] == UNSCALED
@@ -145,7 +146,7 @@ class Job:
         part = chunk.take(members)
         again = [array[members] if len(array) else array for array in outputs]
         if rescale:
-            part = part.rescaled(self.options.method == "lsq")
+            part = part.rescaled(self.least_squares)
             self._fit_all(part, rows[members], again, rescaled=True)
         else:
             self._fit(part, rows[members], again)
@@ -178,7 +179,7 @@ class Job:
         pixel = options.pixel if chunk.places is None else "places"
         estimator = METHODS[options.method][chunk.weighted]
         bounded, spread = options.bounds is not None, options.covariance == "sandwich"
-        pixels, second = load(chunk, options.method == "lsq")
+        pixels, second = load(chunk, self.least_squares)
         lower = upper = np.empty((0, model.size))
         if options.bounds is not None:
             every = np.broadcast_to(options.bounds, (2, options.spots, model.size))
@@ -256,12 +257,9 @@ class Job:
             status, lower, upper, known, places, *extent,
         )  # fmt: skip
         doubtful = np.empty(len(counts), np.bool_)
-        if options.method not in _COUNTS:
-            standing = np.zeros_like(standing)  # no pixel is judged
         kernels.verdicts(
             pixels, second, places, *extent, known, params, packed, objective, freedom, scaled,
-            _COUNTS.get(options.method, False), status, standing, lower, upper, work.guides,
-            work.sigmas, doubtful,
+            self.loss, status, standing, lower, upper, work.guides, work.sigmas, doubtful,
         )  # fmt: skip
         return doubtful
 
@@ -306,9 +304,8 @@ class Job:
         axes = slice(1, 1 + model.ndim)
         held = [params[:, axes] == side[:, axes] for side in (work.lower, work.upper) if len(side)]
         if factors is not None and chunk.unit is not None:
-            least_squares = options.method == "lsq"
             results = params, objective, packed, gradient, grams
-            errors = chunk.unit.leave(factors, options.covariance, least_squares, *results)
+            errors = chunk.unit.leave(factors, options.covariance, self.least_squares, *results)
             if chunk.unit.extreme:
                 self.extreme.append((rows, errors))
         if chunk.origin is not None:

@@ -44,6 +44,9 @@ from ..simd.lanes import load, maximum, select
 HEADER = 4  # lane rows before the pixels
 HEAVIEST = 4  # how many rows before the pixels the largest weight stands
 
+# What the objective is made of. The unit of the data, and the verdict on a single pixel, follow.
+SQUARES, DEVIANCE, OTHER_LOSS = 0, 1, 2
+
 
 class Estimator(NamedTuple):
     """One way to judge a model.
@@ -63,6 +66,7 @@ class Estimator(NamedTuple):
     read: Callable
     weigh: Callable
     lose: Callable
+    loss: int  # SQUARES of residuals, the DEVIANCE of counts, or OTHER_LOSS: no pixel is judged
 
 
 _ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(k) for k in range(5))
@@ -286,18 +290,24 @@ def _weigh_spread(m, first, n, k, value):
 
 
 ESTIMATORS = {
-    "plain": Estimator(True, True, True, False, 1, _read_plain, _weigh_plain, _lose_nothing),
+    "plain": Estimator(
+        True, True, True, False, 1, _read_plain, _weigh_plain, _lose_nothing, SQUARES
+    ),
     "weighted": Estimator(
-        True, False, True, False, 2, _read_weighted, _weigh_weighted, _lose_nothing
+        True, False, True, False, 2, _read_weighted, _weigh_weighted, _lose_nothing, SQUARES
     ),
     "poisson": Estimator(
-        False, False, False, True, 1, _read_poisson, _weigh_poisson, _lose_poisson
+        False, False, False, True, 1, _read_poisson, _weigh_poisson, _lose_poisson, DEVIANCE
     ),
-    "camera": Estimator(False, False, False, True, 2, _read_camera, _weigh_camera, _lose_camera),
+    "camera": Estimator(
+        False, False, False, True, 2, _read_camera, _weigh_camera, _lose_camera, DEVIANCE
+    ),
     "residual": Estimator(
-        False, False, True, False, 2, _read_residual, _weigh_residual, _lose_residual
+        False, False, True, False, 2, _read_residual, _weigh_residual, _lose_residual, SQUARES
     ),
-    "spread": Estimator(False, False, True, False, 2, _read_residual, _weigh_spread, _lose_nothing),
+    "spread": Estimator(
+        False, False, True, False, 2, _read_residual, _weigh_spread, _lose_nothing, OTHER_LOSS
+    ),
 }
 
 

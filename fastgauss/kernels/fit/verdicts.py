@@ -36,6 +36,7 @@ from ..status import (
     STALLED,
     TOO_WIDE,
 )
+from .estimators import DEVIANCE, OTHER_LOSS
 
 _SURE, _MOST_EXTENT = 4.0, 0.75
 _LEAST_SEEN = 1e-3
@@ -96,9 +97,9 @@ def _off(x, n):
 
 
 @device
-def _loss(d, value, second, counts, weighted):
-    """What a pixel adds to the objective."""
-    if not counts:
+def _loss(d, value, second, kind, weighted):
+    """What a pixel adds to the objective, a sum of squares or a deviance."""
+    if kind != DEVIANCE:
         return (second if weighted else 1.0) * (d - value) ** 2
     shift = second if weighted else 0.0
     d, value = max(d + shift, 0.0), max(value + shift, 1e-200)
@@ -219,7 +220,7 @@ def make_verdicts(
         return int((plane * ny + row) * nx + column)
 
     @device
-    def lost(item, pixels, second, counts, params, ny, nx, places, known):
+    def lost(item, pixels, second, kind, params, ny, nx, places, known):
         """By how much of the height the pixel that stands out most is off, and its loss."""
         offset = params[item, size - 1]
         where = nearest(item, params, ny, nx, pixels.shape[1])
@@ -241,7 +242,7 @@ def make_verdicts(
         value = offset + params[item, 0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
-        return abs(d - value), _loss(d, value, other, counts, weighted)
+        return abs(d - value), _loss(d, value, other, kind, weighted)
 
     @device
     def is_far(item, params, guides, sigmas):
@@ -258,13 +259,13 @@ def make_verdicts(
     @wrap
     def verdicts(
         pixels, second, places, nz, ny, nx, known, params, errors, objectives, freedoms, scaled,
-        counts, status, standing, lowest, highest, guides, sigmas, doubtful,
+        kind, status, standing, lowest, highest, guides, sigmas, doubtful,
     ) -> None:  # fmt: skip
         """Refine ``status[n]``, and tell which spots are ``doubtful[n]``.
 
         ``errors`` are packed covariances, those of spots that turn out SINGULAR become NaN;
         ``freedoms[n]`` the degrees of freedom; ``scaled``: the residuals are part of the errors
-        already; ``counts``: the objective is a deviance. ``standing``, ``guides`` and ``sigmas``
+        already; ``kind`` is the ``loss`` of the estimator. ``standing``, ``guides`` and ``sigmas``
         are those of ``start_moments``.
         """
         for item in range(len(status)):
@@ -280,9 +281,9 @@ def make_verdicts(
             rest = objectives[item] / freedoms[item] if freedoms[item] > 0.0 else 1.0
             free = is_free(1, item, lowest, highest) or is_free(1 + axes, item, lowest, highest)
             part = 1.0  # of the objective without a pixel that the spot does not explain
-            if ended and standing[item] > _STANDS_OUT:
+            if ended and standing[item] > _STANDS_OUT and kind != OTHER_LOSS:
                 off, loss = lost(
-                    item, pixels, second, counts, params, max(ny, 1), nx, where, known
+                    item, pixels, second, kind, params, max(ny, 1), nx, where, known
                 )  # fmt: skip
                 if off > _MISSED * abs(params[item, 0]) and loss > _MOST_SHARE * objectives[item]:
                     part = max(1.0 - loss / objectives[item], 0.0)

@@ -18,7 +18,7 @@ from ..models.model_kernels import ModelKernels
 from ..numeric.packed_cholesky import packed_size
 from ..simd.arguments import three
 from ..status import AT_BOUND, AT_EDGE, NOT_FINITE, TOO_FEW_PIXELS, UNSCALED
-from .estimators import ESTIMATORS
+from .estimators import DEVIANCE, ESTIMATORS, OTHER_LOSS
 from .second_starts import STARTS
 from .stages import stages
 
@@ -82,8 +82,9 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     )
     size, ndim = len(model.parameters), model.axes
     entries = packed_size(size)
-    weighted, counts_of = judge.kinds > 1, judge.positive
-    scaled = not weighted and not counts_of  # the scale of the noise is that of residuals
+    weighted, loss = judge.kinds > 1, judge.loss
+    counts_of, last_change = loss == DEVIANCE, 0 if loss == OTHER_LOSS else 1
+    scaled = judge.scaled and not (weighted and judge.linear)  # else the noise is known
 
     # -- one fit -------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         doubtful = np.empty(count, np.bool_)
         verdicts(
             pixels, second, places, nz, ny, nx, known, params, packed, objectives, freedoms,
-            scaled, counts_of, status, standing, nothing, nothing, np.empty((0, ndim)),
+            scaled, loss, status, standing, nothing, nothing, np.empty((0, ndim)),
             np.ones(ndim), doubtful,
         )  # fmt: skip
         return params, packed, objectives, status, iterations, doubtful
@@ -214,7 +215,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
                 members = members[left]
                 if not members.size:
                     break
-            if change:
+            if change == last_change:
                 break
             for item in range(count):  # squares that are all 0, of pixels that are not
                 if found[2][item] == 0.0 and 0.0 < _largest(pixels[item]) < _LEAST_DATA:
