@@ -311,7 +311,7 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, one of {known}, got {wording.shown(value)}")
     if value not in known:
-        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+        raise ValueError(f"{name} must be one of {known}, got {wording.shown(value)}")
     return value
 
 
@@ -331,7 +331,8 @@ def per_axis(name: str, value: Any, ndim: int, **limits: float) -> tuple[float, 
     if items is None:
         return (number(name, value, **limits),) * ndim
     if len(items) != ndim:
-        raise ValueError(f"{name} must be one number or {ndim} numbers, got {len(items)}")
+        several = f" or {ndim} numbers" if ndim > 1 else ""
+        raise ValueError(f"{name} must be one number{several}, got {len(items)}")
     return tuple(number(f"{name}[{i}]", item, **limits) for i, item in enumerate(items))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import check
+from . import check, wording
 from .optional import require
 
 FITTED, FAILED = "#ff9f1c", "#2ec4ff"
@@ -94,7 +94,7 @@ def grey_scale(image: np.ndarray, norm: Any) -> dict[str, Any]:
         return {"cmap": "gray", "norm": norm, "interpolation": "nearest"}
     if not isinstance(norm, str):
         expected = "a norm of matplotlib or one of " + ", ".join(map(repr, NORMS))
-        raise TypeError(f"norm must be {expected}, got {norm!r:.60}")
+        raise TypeError(f"norm must be {expected}, got {wording.shown(norm)}")
     low, high = stretch(image)
     if check.choice("norm", norm, NORMS) == "linear":
         return style(low, high)

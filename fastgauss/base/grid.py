@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import check
+from . import check, wording
 
 _MOST_NODES = 1 << 60  # of more nodes, addresses do not fit in 64 bits
 
@@ -134,7 +134,7 @@ class Grid:
         """
         k = check.integer("axis", axis)
         if not -self.ndim <= k < self.ndim:
-            raise ValueError(f"axis must be one of {self.ndim} axes, got {k}")
+            raise ValueError(f"axis must be one of {wording.plural(self.ndim, 'axis')}, got {k}")
         return self.origin[k] + self.spacing[k] * np.arange(self.shape[k])
 
     def _points(self, name: str, value: ArrayLike) -> np.ndarray:

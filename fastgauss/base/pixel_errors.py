@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from . import check
+from . import check, wrappers
 
 
-def error_weights(weights: Any, error: Any, method: Any = "lsq") -> Any:
-    """The option ``weights``, or the weights of the option ``error``, one standard deviation."""
+def error_weights(
+    weights: Any, error: Any, method: Any, name: str, image: Any, several: bool = False
+) -> Any:
+    """The option ``weights``, or the weights of the option ``error``, one standard deviation.
+
+    ``error`` has the shape of the image; with ``several`` images also that of one, or of a number
+    for each.
+    """
     if error is None:
         return weights
     if weights is not None:
@@ -21,6 +27,12 @@ def error_weights(weights: Any, error: Any, method: Any = "lsq") -> Any:
             "camera's own noise as variance="
         )
     array = np.asarray(check.real_array("error", error), np.float64)
+    shape = wrappers.open_array(name, image).values.shape
+    allowed = [shape, shape[1:], shape[:1]] if several and shape else [shape]
+    if array.shape not in allowed:
+        raise ValueError(
+            f"error must have shape {' or '.join(map(str, allowed[:2]))}, got {array.shape}"
+        )
     if not (array > 0).all():
         raise ValueError(f"error must be positive, got {array[~(array > 0)].flat[0]}")
     with np.errstate(over="ignore", under="ignore"):

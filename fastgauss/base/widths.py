@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import check
+from . import check, wording
 
 FWHM = math.sqrt(8.0 * math.log(2.0))  # of a Gaussian with sigma 1
 DEFAULT = 1.3  # sigma of a spot in pixels where none is given
@@ -18,7 +18,8 @@ def read_width(sigma: Any, fwhm: Any, ndim: int) -> Any:
         return sigma
     if not (isinstance(sigma, float) and sigma == DEFAULT):
         raise ValueError(
-            f"fwhm must be None where sigma is given, got {fwhm!r:.60} and sigma {sigma!r:.60}"
+            f"fwhm must be None where sigma is given, got {wording.shown(fwhm)} and sigma "
+            f"{wording.shown(sigma)}"
         )
     widths = check.per_axis("fwhm", fwhm, ndim, at_least=LEAST * FWHM)
     return tuple(max(width / FWHM, LEAST) for width in widths)

@@ -10,15 +10,17 @@ _MOST, _DEPTH = 60, 4  # letters of a value, and containers in containers
 
 
 def plural(count: int, noun: str) -> str:
-    """A number and its noun: "1 spot", "2 spots", "3 boxes", "4 entries".
+    """A number and its noun: "1 spot", "2 spots", "3 boxes", "4 entries", "2 axes".
 
     Examples
     --------
-    >>> plural(1, "spot"), plural(0, "spot"), plural(2, "box"), plural(3, "entry")
-    ('1 spot', '0 spots', '2 boxes', '3 entries')
+    >>> plural(1, "spot"), plural(0, "spot"), plural(3, "entry"), plural(2, "axis")
+    ('1 spot', '0 spots', '3 entries', '2 axes')
     """
     if count == 1:
         return f"1 {noun}"
+    if noun.endswith("is"):
+        return f"{count} {noun[:-2]}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{count} {noun[:-1]}ies"
     return f"{count} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

@@ -45,7 +45,10 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
     fit.add_argument("--example", action="store_true", help="fit a Hubble Deep Field, no IMAGE")
     fit.add_argument(
-        "-o", "--output", metavar="TABLE", help="write .csv, .parquet or .npz; - prints a CSV"
+        "-o",
+        "--output",
+        metavar="TABLE",
+        help="write .csv, .parquet, .npz, .ecsv or .fits; - prints a CSV",
     )
     fit.add_argument(
         "--plot",

@@ -157,7 +157,7 @@ def kde(
 def _weights(value: ArrayLike, n: int) -> np.ndarray:
     array = check.finite_array("weights", value, 1)
     if array.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},), one a sample, got {array.shape}")
+        raise ValueError(f"weights must have shape ({n},), one for each sample, got {array.shape}")
     if array.min() < 0 or not array.max() > 0:
         raise ValueError("weights must not be negative, nor all 0")
     return array / array.max()

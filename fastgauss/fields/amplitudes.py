@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent, report_part
 from ..base.status import Status
@@ -136,8 +136,10 @@ class AmplitudeFit:
 
     def __repr__(self) -> str:
         return (
-            f"<AmplitudeFit of {len(self.amplitudes)} particles, {self.status.message}, "
-            f"residual norm {self.residual_norm:.6g}, {self.iterations} iterations>"
+            f"<AmplitudeFit of {wording.plural(len(self.amplitudes), 'particle')}, "
+            f"{self.status.message}, "
+            f"residual norm {self.residual_norm:.6g}, "
+            f"{wording.plural(self.iterations, 'iteration')}>"
         )
 
 

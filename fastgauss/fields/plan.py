@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.grid import Grid
 from ..kernels.fields.axis_aligned import ROOM, SLOTS, TABLES_AT, Support
 from ..kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
@@ -55,7 +55,8 @@ def points(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
         array = array.reshape(-1, ndim)
     if array.ndim != 2 or array.shape[1] != ndim:
         raise ValueError(
-            f"{name} must have shape (n, {ndim}) for a grid of {ndim} axes, got {array.shape}"
+            f"{name} must have shape (n, {ndim}) for a grid of {wording.plural(ndim, 'axis')}, "
+            f"got {array.shape}"
         )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
@@ -67,7 +68,8 @@ def sigmas_of(sigma: Any, n: int, grid: Grid) -> np.ndarray:
     if array.shape not in allowed:
         raise ValueError(
             f"sigma must be one number or of shape {allowed[1]}, {allowed[2]} or {allowed[3]} "
-            f"for {n} particles on {grid.ndim} axes, got shape {array.shape}"
+            f"for {wording.plural(n, 'particle')} on {wording.plural(grid.ndim, 'axis')}, "
+            f"got shape {array.shape}"
         )
     if array.ndim == 1 and n == grid.ndim > 1:
         raise ValueError(

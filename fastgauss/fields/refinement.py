@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
+from ..base import wording
 from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent
 from ..base.scaling import unit_of
@@ -120,8 +121,10 @@ class Refinement(Generic[MapType]):
 
     def __repr__(self) -> str:
         return (
-            f"<Refinement of {len(self.amplitudes)} particles, {self.status.message} after "
-            f"{self.iterations} iterations, residual norm {self.residual_norm:.6g}>"
+            f"<Refinement of {wording.plural(len(self.amplitudes), 'particle')}, "
+            f"{self.status.message} "
+            f"after {wording.plural(self.iterations, 'iteration')}, "
+            f"residual norm {self.residual_norm:.6g}>"
         )
 
 

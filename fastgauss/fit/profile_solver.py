@@ -31,7 +31,7 @@ _APART = 0.8  # sigmas from the middle at which a peak is parted
 
 
 class Points(NamedTuple):
-    """The points of a profile that exist, with abscissae and values of the order of 1."""
+    """The valid points of a profile, with abscissae and values of the order of 1."""
 
     u: np.ndarray  # (m,)
     v: np.ndarray

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.status import Status
 from ..models.model import get_model
 from ..results.profile_fit import ProfileFit
@@ -47,7 +47,7 @@ def fit_profile(
     peaks : int
         Number of peaks in each profile.
     background : {"constant", "linear"}
-        What the peaks stand on: one value, or a line.
+        The background of each profile: one value, or a line.
     guess : array (peaks,), (peaks, 3), (n, peaks) or (n, peaks, 3), optional
         Centres of the peaks, or amplitude, centre and sigma of each. Amplitudes and the background
         are computed, so that starting values of these do not matter.
@@ -139,8 +139,8 @@ def _read_guess(guess: Any, n: int, count: int) -> np.ndarray | None:
         return np.broadcast_to(array, (n, count, 3))
     if array.shape not in ((count,), (n, count)):
         raise ValueError(
-            f"guess must have shape ({count},) or ({count}, 3) for {count} "
-            f"peak{'' if count == 1 else 's'}, got {array.shape}"
+            f"guess must have shape ({count},) or ({count}, 3) for "
+            f"{wording.plural(count, 'peak')}, got {array.shape}"
         )
     whole = np.full((n, count, 3), np.nan)
     whole[..., 1] = array

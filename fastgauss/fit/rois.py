@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
@@ -164,7 +164,7 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
-    weights = error_weights(weights, error, method)
+    weights = error_weights(weights, error, method, "rois", rois, several=True)
     rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)
@@ -213,7 +213,8 @@ def _refuse_one_roi(stack: np.ndarray, model: Any, coords: Any) -> None:
         )
     if coords is None and _LEAST_ROI <= count == points <= _MOST_ROI:
         warnings.warn(
-            f"rois of shape {stack.shape} are read as {count} profiles of {points} points; one ROI "
+            f"rois of shape {stack.shape} are read as {wording.plural(count, 'profile')} of "
+            f"{wording.plural(points, 'point')}; one ROI "
             "(y, x) is rois[np.newaxis], and coords= says that profiles are meant",
             stacklevel=3,
         )

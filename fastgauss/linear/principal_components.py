@@ -158,7 +158,9 @@ def _table_of(
 ) -> np.ndarray:
     array = np.asarray(check.real_array(name, value, 2, columns=columns), dtype=np.float64)
     if width is not None and array.shape[1] != width:
-        raise ValueError(f"{name} must have {width} columns, got shape {array.shape}")
+        raise ValueError(
+            f"{name} must have {wording.plural(width, 'column')}, got shape {array.shape}"
+        )
     return array
 
 
@@ -296,7 +298,9 @@ def pca(
     else:
         heavy = check.finite_array("weights", weights, 1)
         if heavy.shape != (n,):
-            raise ValueError(f"weights must have shape ({n},), one a point, got {heavy.shape}")
+            raise ValueError(
+                f"weights must have shape ({n},), one for each point, got {heavy.shape}"
+            )
         if heavy.min() < 0 or not heavy.max() > 0:
             raise ValueError("weights must not be negative, nor all 0")
         heavy = heavy * unit_of(float(heavy.max()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..kernels.linear import row_polynomials as kernels
 from ..kernels.simd.lane_types import WIDTH
 
@@ -101,7 +101,7 @@ def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any)
         raise ValueError("y must have 1 dimension or more, got a number")
     along = check.integer("axis", axis)
     if not -data.ndim <= along < data.ndim:
-        raise ValueError(f"axis must be one of {data.ndim} axes, got {along}")
+        raise ValueError(f"axis must be one of {wording.plural(data.ndim, 'axis')}, got {along}")
     degree = check.integer("order", order, at_least=0)
     if degree > kernels.MOST_ORDER:
         raise ValueError(f"order must be at most {kernels.MOST_ORDER}, got {degree}")

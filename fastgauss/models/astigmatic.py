@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..kernels.fit.models import MODELS
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
@@ -152,12 +152,12 @@ def astigmatic_model(
         if numbers.size not in (3, 5) or numbers[0] <= 0 or numbers[2] <= 0:
             raise ValueError(
                 f"{name} must be sigma_0, c, d, or those and A, B, with positive sigma_0 and d, "
-                f"got {curve!r}"
+                f"got {wording.shown(curve)}"
             )
         constants += [*numbers.tolist(), 0.0, 0.0][:5]
     low, high = check.per_axis("z_range", z_range, 2)
     if not low < high:
-        raise ValueError(f"z_range must be (lowest, highest), got {z_range!r}")
+        raise ValueError(f"z_range must be (lowest, highest), got {wording.shown(z_range)}")
     return from_constants((*constants, low, high))
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..kernels.fit import models as kernels
 from ..kernels.models.model_kernels import ModelKernels
 from . import sigma_matrix
@@ -196,7 +196,9 @@ def find_model(columns: Container[str], name: str | None = None) -> Model:
         if name is None or model.name == name:
             return model
     of = "" if name is None else f" of the model {name!r}"
-    raise ValueError(f"its columns are not the parameters{of}: {', '.join(sorted(there)) or None}")
+    raise ValueError(
+        f"its columns are not the parameters{of}: {', '.join(sorted(there)) or 'there are none'}"
+    )
 
 
 def get_model(name: str | Model, ndim: int) -> Model:
@@ -225,10 +227,14 @@ def get_model(name: str | Model, ndim: int) -> Model:
     """
     if isinstance(name, Model):
         if name.ndim != ndim:
-            raise ValueError(f"model must have {ndim} dimensions for this, got {name}")
+            raise ValueError(
+                f"model must have {wording.plural(ndim, 'dimension')} for this, got {name}"
+            )
         return name
     check.choice("model", name, MODELS)
     if (name, ndim) not in _TABLE:
         known = tuple(n for n, d in _TABLE if d == ndim)
-        raise ValueError(f"model must be one of {known} in {ndim} dimensions, got {name!r}")
+        raise ValueError(
+            f"model must be one of {known} in {wording.plural(ndim, 'dimension')}, got {name!r}"
+        )
     return _TABLE[name, ndim]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.figures import FAILED, FITTED, new_figure
 from ..results.columns import describe
 
@@ -69,7 +69,9 @@ def plot_calibration(
     misses = _misses(result, _truth(result, truth))
     if figure is None:
         figure = new_figure(_SIDE * max(len(misses), 2) + 0.6, 2 * _SIDE + 0.9, "constrained")
-    figure.suptitle(f"{int(result.converged.sum())} of {len(result)} spots converged")
+    figure.suptitle(
+        f"{int(result.converged.sum())} of {wording.plural(len(result), 'spot')} converged"
+    )
     if not misses:
         axes = figure.subplots()
         axes.set_axis_off()

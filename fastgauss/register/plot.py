@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.figures import (
     FAILED,
     FITTED,
@@ -118,7 +118,7 @@ def _arrow_scale(field: DisplacementField, found: np.ndarray) -> float:
 
 def _title(field: DisplacementField, found: np.ndarray, scale: float) -> str:
     count = field.dx.size
-    text = f"{count} window{'' if count == 1 else 's'}"
+    text = wording.plural(count, "window")
     good = found & ~field.outlier
     if good.any():
         dx, dy = (np.median(part[good]) for part in (field.dx, field.dy))

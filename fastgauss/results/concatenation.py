@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from .background import Background
 from .rows import Rows, join
 
@@ -40,7 +40,9 @@ def _frames(results: Sequence[FitResult], frames: Any) -> np.ndarray | None:
     if frames is not None:
         numbers = check.integer_array("frames", frames, 1)
         if len(numbers) != len(results):
-            raise ValueError(f"frames must have {len(results)} numbers, got {len(numbers)}")
+            raise ValueError(
+                f"frames must have {wording.plural(len(results), 'number')}, got {len(numbers)}"
+            )
         return np.repeat(numbers.astype(np.intp), [len(result) for result in results])
     known = [result.frames for result in results if result.frames is not None]
     if known and len(known) < len(results):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.figures import new_figure, png
 from ..base.status import Status
 from ..models.evaluation import image as evaluate_image
@@ -72,7 +72,7 @@ def explain(result: FitResult, row: Any, data: Any, box: Any) -> Explanation:
     """See `FitResult.explain`."""
     row = check.integer("row", row)
     if not -len(result) <= row < len(result):
-        raise IndexError(f"row {row} is out of range for {len(result)} spots")
+        raise IndexError(f"row {row} is out of range for {wording.plural(len(result), 'spot')}")
     row %= len(result)
     spot = result[row]
     status = Status(int(spot.status[0]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base import wording
 from .columns import documented
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Exports:
 
     @property
     def noun(self: Any) -> str:
-        """What the rows are."""
-        return {1: "profiles", 2: "spots", 3: "spots of a volume"}[self.model.ndim]
+        """What a row is."""
+        return "profile" if self.model.ndim == 1 else "spot"
 
     @documented
     def to_dict(self: Any) -> dict[str, np.ndarray]:
@@ -226,7 +227,8 @@ class Exports:
     def __repr__(self: Any) -> str:
         good = self.converged
         name, count = type(self).__name__, int(good.sum())
-        text = f"{name}({self.model.name}, {len(self)} {self.noun}, {count} converged"
+        rows = wording.plural(len(self), self.noun) + " of a volume" * (self.model.ndim == 3)
+        text = f"{name}({self.model.name}, {rows}, {count} converged"
         if good.any():
             medians = np.median(self.params[good], axis=0)
             text += "; median " + ", ".join(

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.status import Status
 from ..models.model import Model
 from .background import Background
@@ -59,9 +59,8 @@ class FitResult(Measures, Exports):
     status : ndarray (n,) of int
         Codes of `Status`.
     converged : ndarray (n,) of bool
-        Where status is ``Status.CONVERGED`` or ``Status.AT_BOUND``: the fit is the best one within
-        the bounds that it was given. Who wants what the pixels alone say leaves out those on a
-        bound: ``result.converged & ~result.at_bound.any(axis=1)``.
+        Where status is ``Status.CONVERGED`` or ``Status.AT_BOUND``: the best fit within its bounds.
+        Without those on a bound: ``result.converged & ~result.at_bound.any(axis=1)``.
     at_bound : ndarray (n, P) of bool
         Which parameters are on a bound that was given. With ``method="mle"`` also the offset, where
         nothing was counted and the model ends at 0. A fixed parameter is on no bound. Joint fits
@@ -211,14 +210,15 @@ class FitResult(Measures, Exports):
             return np.stack([self._column(name) for name in rows], axis=1)
         if isinstance(rows, (int, np.integer)):
             if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} is out of range for {len(self)} spots")
+                spots = wording.plural(len(self), "spot")
+                raise IndexError(f"row {rows} is out of range for {spots}")
             rows = np.array([rows])
         elif not isinstance(rows, slice):
-            rows = check.plain_array("rows", rows)
+            given, rows = rows, check.plain_array("rows", rows)
             if rows.ndim != 1:
                 raise IndexError(
                     "rows must be an integer, a slice, or one array (n,) of booleans or integers, "
-                    f"got {rows.ndim} axes"
+                    f"got {wording.shown(given)}"
                 )
             rows = rows if rows.size or rows.dtype == bool else rows.astype(np.intp)
         return self.with_rows(self.rows.select(rows))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.figures import (
     FAILED,
     FITTED,
@@ -88,9 +88,7 @@ def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
 def _count(result: FitResult) -> str:
     """How many spots there are, and how many failed."""
     failed = len(result) - int(np.sum(result.converged))
-    return f"{len(result)} spot{'' if len(result) == 1 else 's'}" + (
-        f", {failed} not converged (x)" if failed else ""
-    )
+    return wording.plural(len(result), "spot") + (f", {failed} not converged (x)" if failed else "")
 
 
 def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
@@ -204,7 +202,9 @@ def plot_spots(
     box = check.integer("box", box, at_least=1)
     ndim, shown = result.model.ndim, check.filled("image", image)
     if ndim == 1 or (ndim, shown.ndim) == (3, 2):
-        raise ValueError(f"result must be of an image, got one of {ndim} dimensions")
+        raise ValueError(
+            f"result must be of an image, got one of {wording.plural(ndim, 'dimension')}"
+        )
     volume = check.real_array("image", shown, 3) if ndim == 3 else None
     shown = image if volume is None else np.fmax.reduce(volume, axis=0, initial=np.nan)
     drawing = _begin(shown, result, n_sigma, norm, 2, figure)
@@ -270,8 +270,11 @@ def plot_joint(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['1 spot', 'model']
     """
-    if result.model.ndim != 2:
-        raise ValueError(f"result must be of an image, got one of {result.model.ndim} dimensions")
+    ndim = result.model.ndim
+    if ndim != 2:
+        raise ValueError(
+            f"result must be of an image, got one of {wording.plural(ndim, 'dimension')}"
+        )
     drawing = _begin(image, result, n_sigma, norm, 3, figure)
     middle, right = drawing.rest
     model = result.render(drawing.image.shape)

@@ -41,8 +41,8 @@ class ProfileFit(FitResult):
 
     @property
     def noun(self) -> str:
-        """What the rows are."""
-        return "peaks"
+        """What a row is."""
+        return "peak"
 
     @property
     def slope(self) -> np.ndarray:

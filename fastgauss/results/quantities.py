@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.optional import require
 from ..base.widths import FWHM
 from .columns import LENGTHS, describe
@@ -56,7 +56,8 @@ def _read_sizes(units: Any, result: FitResult, value: Any) -> Any:
         value = 1.0 * value
     if not isinstance(value, units.Quantity):
         raise TypeError(
-            f"pixel_size must have a unit, such as 0.1 * astropy.units.um, got {value!r:.60}"
+            "pixel_size must have a unit, such as 0.1 * astropy.units.um, got "
+            f"{wording.shown(value)}"
         )
     for size in (value, value * units.pix):  # um, or um / pix
         if units.pix not in size.unit.bases and size.unit.physical_type != "dimensionless":
@@ -101,7 +102,7 @@ def _read_sky(result: FitResult, wcs: Any) -> Any:
         return getattr(wcs, "celestial", wcs)
     if hasattr(wcs, "pixel_to_world"):
         raise ValueError("wcs must have celestial axes, got one without")
-    raise TypeError(f"wcs must be a WCS of astropy, got {wcs!r:.60}")
+    raise TypeError(f"wcs must be a WCS of astropy, got {wording.shown(wcs)}")
 
 
 def _add_sky(made: Any, result: FitResult, wcs: Any, units: Any) -> None:

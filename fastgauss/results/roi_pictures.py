@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.figures import (
     FAILED,
     FITTED,
@@ -78,8 +78,8 @@ def plot_rois(
     stack = check.filled("rois", rois, (3, 4))
     if len(stack) != len(result) or stack.ndim - 1 != result.model.ndim:
         raise ValueError(
-            f"rois must be of the {len(result)} spots of {result.model.ndim} dimensions of the "
-            f"result, got shape {stack.shape}"
+            f"rois must have {wording.plural(result.model.ndim + 1, 'axis')} and a ROI for each of "
+            f"{wording.plural(len(result), 'spot')} of the result, got shape {stack.shape}"
         )
     chosen = _rows(rows, len(stack))
     bands = max(1, -(-len(chosen) // _ACROSS))
@@ -108,7 +108,7 @@ def plot_rois(
     if not len(chosen):
         figure.suptitle("0 ROIs")
     elif len(chosen) < len(stack):
-        figure.suptitle(f"{len(chosen)} of {len(stack)} ROIs")
+        figure.suptitle(f"{len(chosen)} of {wording.plural(len(stack), 'ROI')}")
     return figure
 
 
@@ -118,7 +118,7 @@ def _rows(rows: Any, count: int) -> list[int]:
     chosen = [check.integer(f"rows[{i}]", row) for i, row in enumerate(rows)]
     for row in chosen:
         if not -count <= row < count:
-            raise ValueError(f"rows must be among {count} ROIs, got {row}")
+            raise ValueError(f"rows must be among {wording.plural(count, 'ROI')}, got {row}")
     return [row % count for row in chosen]
 
 

@@ -218,7 +218,7 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     if _COVARIANCE in table:
         packed = table[_COVARIANCE]
         if packed.ndim != 2 or packed.shape[1] != width or packed.dtype != np.float64:
-            raise ValueError(f"its column {_COVARIANCE!r} is not of {width} numbers a spot")
+            raise ValueError(f"its column {_COVARIANCE!r} is not of {width} numbers for each spot")
         return np.ascontiguousarray(packed)
     errors = np.stack([_column(table, f"{name}_error") for name in model.names], axis=1)
     packed = np.full((len(errors), width), np.nan)

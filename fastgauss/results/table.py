@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.data_frames import data_frame
 from ..base.status import Status
 from .columns import LENGTHS, describe
@@ -49,7 +49,7 @@ def summary(result: FitResult) -> str:
         for code, number in result.status_counts().items()
         if code not in (Status.CONVERGED, Status.AT_BOUND)
     ]
-    parts = [f"{count} spot{'' if count == 1 else 's'}", f"{int(result.converged.sum())} converged"]
+    parts = [wording.plural(count, "spot"), f"{int(result.converged.sum())} converged"]
     return ", ".join([*parts, *others])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..find.detection import find_spots
 from ..find.options import check_search
 from ..models.astigmatic import AstigmaticModel, astigmatic_model, bracket
@@ -71,7 +71,9 @@ def calibrate_astigmatism(
     frames = check.real_array("stack", stack, 3)
     places = check.finite_array("z", z, 1)
     if places.shape != frames.shape[:1]:
-        raise ValueError(f"z must have one number for each of {len(frames)} frames")
+        raise ValueError(
+            f"z must have one number for each of {wording.plural(len(frames), 'frame')}"
+        )
     check_search(2, sigma)
     if positions is None:
         positions = find_spots(frames.mean(axis=0), sigma)

@@ -145,7 +145,7 @@ def fit_spots(
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
     check.picture("image", image)
-    weights = error_weights(weights, error, method)
+    weights = error_weights(weights, error, method, "image", image)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (2, 3))
     chosen = get_model(model, picture.ndim)

@@ -92,7 +92,8 @@ def _of_list(coords: list[Any], bins: Any, limits: Any) -> Any:
     as_points, as_axes = shape[1] in wanted, shape[0] in wanted
     if as_points and as_axes:
         raise ValueError(
-            f"coords as a list of {shape[0]} lists of {shape[1]} could be {shape[0]} points or "
+            f"coords as a list of {wording.plural(shape[0], 'list')} of {shape[1]} could be "
+            f"{wording.plural(shape[0], 'point')} or "
             f"{shape[1]}; give an array (n, d) of points, or a tuple of d arrays"
         )
     return tuple(coords) if as_axes else coords

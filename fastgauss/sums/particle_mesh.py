@@ -65,7 +65,8 @@ def _values(value: ArrayLike, n: int) -> tuple[np.ndarray, tuple[int, ...]]:
     array = check.real_array("values", value)
     if array.ndim and len(array) != n:
         raise ValueError(
-            f"values must be one number or have {n} rows, one a particle, got shape {array.shape}"
+            f"values must be one number or have {wording.plural(n, 'row')}, one for each particle, "
+            f"got shape {array.shape}"
         )
     trail = array.shape[1:]
     rows = _readable(array).reshape(n if array.ndim else 1, math.prod(trail))
@@ -281,7 +282,9 @@ def _field(value: ArrayLike, grid: Grid | Sequence[int] | int | None, axes: int)
     if grid is not None:
         known = as_grid(grid)
     elif array.ndim < axes:
-        raise ValueError(f"field must have {axes} axes or more, got shape {array.shape}")
+        raise ValueError(
+            f"field must have {wording.plural(axes, 'axis')} or more, got shape {array.shape}"
+        )
     else:
         known = Grid(array.shape[:axes])
     if array.shape[: known.ndim] != known.shape:

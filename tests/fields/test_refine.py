@@ -167,7 +167,7 @@ def test_no_particles_and_no_steps_are_no_trouble():
 def test_a_result_says_what_it_is_and_pickles():
     field = fg.GaussianField((20,), [[8.0]], sigma=1.5)
     found = field.refine(fg.render((20,), [[8.3]], 2.0, 1.5), 1.5)
-    assert "1 particles" in repr(found)
+    assert "1 particle," in repr(found)
     again = pickle.loads(pickle.dumps(found))
     assert isinstance(again, refinement.Refinement)
     assert_array_equal(again.field.positions, found.positions)

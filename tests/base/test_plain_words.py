@@ -1,0 +1,58 @@
+"""Numbers agree with their nouns, and messages show values as they were written."""
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss.base.wording import plural
+
+ONE = fg.image([100.0, 4.8, 5.3, 1.2, 10.0], (11, 11), model="symmetric")
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [("spot", "spots"), ("axis", "axes"), ("box", "boxes"), ("entry", "entries"), ("ray", "rays")],
+)
+def test_nouns_agree_with_their_numbers(noun, several):
+    assert plural(1, noun) == f"1 {noun}"
+    for count in (0, 2, 117):
+        assert plural(count, noun) == f"{count} {several}"
+
+
+def test_results_count_their_rows_in_words():
+    result = fg.fit_rois(np.stack([ONE, ONE]))
+    assert "symmetric, 2 spots, 2 converged" in repr(result)
+    assert "symmetric, 1 spot, 1 converged" in repr(result[:1])
+    assert "symmetric, 0 spots, 0 converged" in repr(result[:0])
+    x = np.linspace(-4.0, 5.0, 60)
+    assert "1 peak, 1 converged" in repr(fg.fit_profile(x, 2.0 * np.exp(-(x**2) / 2)))
+
+
+def test_a_row_that_does_not_exist_is_refused_with_what_was_given():
+    result = fg.fit_rois(ONE[np.newaxis])
+    with pytest.raises(IndexError, match=r"out of range for 1 spot$"):
+        result[3]
+    with pytest.raises(IndexError, match=r"got None$"):
+        result[None]
+    with pytest.raises(IndexError, match=r"got an array of shape \(2, 3\)$"):
+        result[np.zeros((2, 3), int)]
+
+
+@pytest.mark.parametrize("shape", [(3, 11), (2, 11, 11), (10,)])
+def test_errors_of_another_shape_are_called_error(shape):
+    expected = r"^error must have shape \(1, 11, 11\) or \(11, 11\), got"
+    with pytest.raises(ValueError, match=expected):
+        fg.fit_rois(ONE[np.newaxis], error=np.ones(shape))
+    with pytest.raises(ValueError, match=r"^error must have shape \(11, 11\), got"):
+        fg.fit_spots(ONE, [[5, 5]], error=np.ones(shape))
+    with pytest.raises(ValueError, match=r"^error must have shape \(11, 11\), got"):
+        fg.fit_joint(ONE, [[5, 5]], error=np.ones(shape))
+
+
+def test_numbers_of_numpy_are_shown_as_numbers():
+    with pytest.raises(ValueError, match=r"got 3.0 and sigma 2.0$"):
+        fg.find_spots(ONE, np.float64(2.0), fwhm=np.float64(3.0))
+    with pytest.raises(ValueError, match=r"z_range must be .*, got \(2, 1\)$"):
+        fg.astigmatic_model([1.3, 200.0, 400.0], [1.3, -200.0, 400.0], (np.int64(2), np.int64(1)))
+    with pytest.raises(ValueError, match="for a grid of 1 axis"):
+        fg.render((8,), np.ones((3, 2)), 1.0, sigma=1.0)
