@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ _NO_WIDTH = 1e-15  # up to this sigma an axis is not filtered, as in scipy
 _MOST_ORDER = 64  # of a derivative: of a higher order only rounding is left
 _FEW = 1 << 10  # elements of the longest profile that is cached
 
+_SIMPLE = frozenset({int, float, str, type(None)})
+
 _profile = lru_cache(maxsize=16)(taps.gaussian)
 
 
@@ -37,15 +39,30 @@ class Job(NamedTuple):
     """A checked image, its mode beyond its ends, and the axes to filter."""
 
     array: np.ndarray
-    modes: list[str]
+    modes: tuple[str, ...]
     cval: float
-    axes: list[int]
+    axes: tuple[int, ...]
     out: np.ndarray
     threads: int | None
     progress: Any = False  # the option; while the job runs, a callback that gets hundredths
 
 
 # -- arguments ---------------------------------------------------------------------------------
+
+
+def _keep(function: Callable) -> Callable:
+    """Keep what a function makes of ``known`` and of simple options, which are checked once.
+
+    To check the options takes as long as to filter 50 x 50 elements. Sequences are checked anew:
+    (1, 0) equals (True, 0) for a cache.
+    """
+    kept = lru_cache(maxsize=64, typed=True)(function)
+
+    @wraps(function)
+    def call(known: Any, *options: Any) -> Any:
+        return (kept if _SIMPLE.issuperset(map(type, options)) else function)(known, *options)
+
+    return call
 
 
 def each(name: str, value: Any, count: int) -> list[Any]:
@@ -93,6 +110,16 @@ def given(out: Any, result: np.ndarray) -> np.ndarray:
     return out if isinstance(out, np.ndarray) else result
 
 
+@_keep
+def _modes_and_axes(ndim: int, mode: Any, axes: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The mode of each axis of the image, and the axes to filter."""
+    chosen = _axes(axes, ndim)
+    modes = ["reflect"] * ndim
+    for axis, word in zip(chosen, each("mode", mode, len(chosen)), strict=True):
+        modes[axis] = MODES[check.choice("mode", word, MODES)]
+    return tuple(modes), tuple(chosen)
+
+
 def make_job(
     image: ArrayLike, mode: Any, cval: Any, axes: Any, out: Any, threads: int | None,
     progress: Any = False,
@@ -101,10 +128,7 @@ def make_job(
     array = check.real_array("image", image)
     if array.ndim == 0:
         raise ValueError("image must have one dimension or more, got 0")
-    chosen = _axes(axes, array.ndim)
-    modes = ["reflect"] * array.ndim
-    for axis, word in zip(chosen, each("mode", mode, len(chosen)), strict=True):
-        modes[axis] = MODES[check.choice("mode", word, MODES)]
+    modes, chosen = _modes_and_axes(array.ndim, mode, axes)
     fill = check.any_number("cval", cval)
     if threads is not None:
         check.integer("threads", threads, at_least=1)
@@ -126,38 +150,60 @@ def _radii(radius: Any, sigmas: Sequence[float], truncate: Any) -> list[int]:
     return result
 
 
-def _sigmas(job: Job, sigma: Any) -> list[float]:
+def _sigmas(count: int, sigma: Any) -> list[float]:
     """A width for each axis that is filtered."""
-    many = each("sigma", sigma, len(job.axes))
-    return [check.number("sigma", value, at_least=0.0) for value in many]
+    return [check.number("sigma", value, at_least=0.0) for value in each("sigma", sigma, count)]
 
 
-def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
-    """A profile for each axis of the image; axes of sigma 0 are not filtered."""
-    sigmas, count = _sigmas(job, sigma), len(job.axes)
+class _Axes(NamedTuple):
+    """The axes to filter, of how many."""
+
+    ndim: int
+    chosen: tuple[int, ...]
+
+
+@_keep
+def _term(axes: _Axes, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
+    count = len(axes.chosen)
+    sigmas = _sigmas(count, sigma)
     orders = [
         check.integer("order", m, at_least=0, at_most=_MOST_ORDER)
         for m in each("order", order, count)
     ]
-    term = [taps.NOTHING] * job.array.ndim
+    term = [taps.NOTHING] * axes.ndim
     radii = _radii(radius, sigmas, truncate)
-    for axis, width, m, r in zip(job.axes, sigmas, orders, radii, strict=True):
+    for axis, width, m, r in zip(axes.chosen, sigmas, orders, radii, strict=True):
         if width > _NO_WIDTH:
             term[axis] = (_profile if r < _FEW else taps.gaussian)(width, m, r)
     return tuple(term)
 
 
-def derivatives(job: Job, sigma: Any, order: int, radius: Any, truncate: Any) -> list[taps.Term]:
-    """A term for each axis that is smoothed, differentiated along it."""
-    if not job.axes:
+@_keep
+def _derivatives(
+    axes: _Axes, sigma: Any, order: int, radius: Any, truncate: Any
+) -> tuple[taps.Term, ...]:
+    count = len(axes.chosen)
+    if not count:
         raise ValueError("axes must name one axis or more, got none")
-    smooth = [axis for axis, width in enumerate(_sigmas(job, sigma)) if width > _NO_WIDTH]
+    smooth = [axis for axis, width in enumerate(_sigmas(count, sigma)) if width > _NO_WIDTH]
     if not smooth:
         raise ValueError(
             f"sigma must be above 0 along one axis or more, got {wording.shown(sigma)}"
         )
-    orders = order * np.eye(len(job.axes), dtype=int)[smooth]
-    return [make_term(job, sigma, row, radius, truncate) for row in orders.tolist()]
+    orders = order * np.eye(count, dtype=int)[smooth]
+    return tuple(_term(axes, sigma, row, radius, truncate) for row in orders.tolist())
+
+
+def make_term(job: Job, sigma: Any, order: Any, radius: Any, truncate: Any) -> taps.Term:
+    """A profile for each axis of the image; axes of sigma 0 are not filtered."""
+    return _term(_Axes(job.array.ndim, job.axes), sigma, order, radius, truncate)
+
+
+def derivatives(
+    job: Job, sigma: Any, order: int, radius: Any, truncate: Any
+) -> tuple[taps.Term, ...]:
+    """A term for each axis that is smoothed, differentiated along it."""
+    return _derivatives(_Axes(job.array.ndim, job.axes), sigma, order, radius, truncate)
 
 
 # -- the filter --------------------------------------------------------------------------------
@@ -175,7 +221,7 @@ def _direct(job: Job, source: Source, terms: Sequence[taps.Term], squares: bool)
         mask = None if source.mask is None else source.mask.reshape(shape)
         volume = source._replace(volume=source.volume.reshape(shape), mask=mask)
         terms = [(taps.NOTHING,) * lead + term for term in terms]
-        modes = ["reflect"] * lead + job.modes
+        modes = ("reflect",) * lead + job.modes
         target = out.reshape(shape)
         correlate(volume, terms, modes, job.cval, target, job.threads, squares, job.progress)
         return out
@@ -206,7 +252,7 @@ def _many_axes(job: Job, source: Source, term: taps.Term, out: np.ndarray) -> np
             continue
         views = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 : -1]), shape[-1])
         filtered = np.empty(views, out.dtype)
-        modes = [job.modes[axis], "reflect", "reflect"]
+        modes = (job.modes[axis], "reflect", "reflect")
         for before, after in zip(work.reshape(views), filtered, strict=True):
             own = (term[axis], taps.NOTHING, taps.NOTHING)
             correlate(Source(before), [own], modes, job.cval, after, job.threads)

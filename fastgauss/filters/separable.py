@@ -88,15 +88,23 @@ def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray
     return some, np.where(axis < 0, -1, np.arange(len(axis))), 0
 
 
+class Size(NamedTuple):
+    """What the division into units needs to know of a filter."""
+
+    terms: int
+    reach: tuple[int, int, int]
+    half: int
+    deep: bool
+
+
 class Filter(NamedTuple):
     """The profiles of all terms as the kernel reads them."""
 
     taps: np.ndarray
     radii: np.ndarray  # (terms, 3)
     odd: np.ndarray  # (terms, 3)
-    reach: tuple[int, int, int]
-    half: int
-    deep: bool
+    size: Size
+    cost: float  # additions for each element and 8 bytes
 
 
 def _lanes(dtype: np.dtype) -> int:
@@ -126,32 +134,33 @@ def _pack(terms: tuple[Term, ...], dtype: np.dtype) -> Filter:
     deep = not all(term[0].trivial for term in terms)
     rows = _rows(taps.size, dtype)
     rows[...] = taps.reshape(-1, 1)
-    return Filter(rows, radii, odd, (z, y, x), half, deep)
+    cost = float((radii + _LINE_COST).sum())
+    return Filter(rows, radii, odd, Size(len(terms), (z, y, x), half, deep), cost)
 
 
-def _plan_of(shape: tuple[int, int, int], work: Filter, width: int, team: int) -> kernels.Plan:
+def _plan_of(shape: tuple[int, int, int], size: Size, width: int, team: int) -> kernels.Plan:
     """The sizes of the largest unit of a contiguous volume, for the kernel."""
     nz, ny, nx = shape
     columns = min(nx, _LONGEST)
-    reach_z, reach_y, reach_x = work.reach
+    reach_z, reach_y, reach_x = size.reach
     longest = columns + 2 * reach_x
-    most = max(1, _LINES // (len(work.radii) * longest))
-    planes = min(nz, _PLANES if work.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
+    most = max(1, _LINES // (size.terms * longest))
+    planes = min(nz, _PLANES if size.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
     groups = max(1, min(_GROUPS, most // planes, -(-ny // width)))
     share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
     rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
     rows = max(1, rows // (groups * width)) * groups * width
     height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # odd: for the cache
-    tile = min(_DEEP_TILE if work.deep else _TILE, -(-longest // width), _STRIPS // height)
+    tile = min(_DEEP_TILE if size.deep else _TILE, -(-longest // width), _STRIPS // height)
     return kernels.Plan(
         (planes, min(rows, ny), columns),
         (ny * nx, nx),
         (ny, nx),
         reach_x,
-        work.reach,
-        len(work.radii),
-        work.half,
-        work.deep,
+        size.reach,
+        size.terms,
+        size.half,
+        size.deep,
         False,
         planes,
         groups,
@@ -180,7 +189,24 @@ def _scratch(plan: kernels.Plan, dtype: np.dtype) -> list[np.ndarray]:
     return _memory.arrays
 
 
-_map = lru_cache(maxsize=16)(axis_map)
+class _Units(NamedTuple):
+    """How a volume is divided into units."""
+
+    plan: kernels.Plan  # of the largest unit
+    maps: list[np.ndarray]  # of each axis
+    counts: list[int]  # units along each axis
+
+
+def _divide(
+    shape: tuple[int, int, int], size: Size, modes: tuple[str, ...], width: int, team: int
+) -> _Units:
+    plan = _plan_of(shape, size, width, team)
+    maps = [axis_map(*of) for of in zip(shape, size.reach, modes, strict=True)]
+    counts = [-(-n // step) for n, step in zip(shape, plan.shape, strict=True)]
+    return _Units(plan, maps, counts)
+
+
+_divide_again = lru_cache(maxsize=16)(_divide)  # for small volumes: its maps stay in memory
 
 
 class _Job(NamedTuple):
@@ -192,7 +218,7 @@ class _Job(NamedTuple):
     maps: list[np.ndarray]
     fill: np.floating
     out: np.ndarray
-    counts: list[int]  # units along each axis
+    counts: list[int]
     in_place: bool
 
     def unit(self, index: int, scratch: list[np.ndarray]) -> None:
@@ -205,12 +231,12 @@ class _Job(NamedTuple):
         size = [min(s, n - b) for b, s, n in zip(begin, step, shape, strict=True)]
         z, y, x = (
             axis[b : b + n + 2 * reach]
-            for axis, b, n, reach in zip(self.maps, begin, size, work.reach, strict=True)
+            for axis, b, n, reach in zip(self.maps, begin, size, work.size.reach, strict=True)
         )
         plan = plan._replace(shape=tuple(size))
         flat = self.source.volume
         if not self.in_place:
-            where_x, x, shift = _columns(x, work.reach[2], self.counts[2] == 1)
+            where_x, x, shift = _columns(x, work.size.reach[2], self.counts[2] == 1)
             (where_z, z), (where_y, y) = _piece(z), _piece(y)
             flat = self.source.read((where_z, where_y, where_x), self.out.dtype)
             plan = plan._replace(source=flat.shape[1:], shift=shift)
@@ -237,16 +263,14 @@ def correlate(
     if not out.size:
         return
     work = _pack(tuple(terms), out.dtype)
-    additions = out.size * float((work.radii + _LINE_COST).sum()) * out.itemsize / 8
+    additions = out.size * work.cost * out.itemsize / 8
     team = thread_pool.resolve_threads(threads) if additions > _SMALL else 1
-    plan = _plan_of(out.shape, work, _lanes(out.dtype), team)._replace(squares=squares)
-    maps = [
-        (_map if n + reach < _LONGEST else axis_map)(n, reach, mode)
-        for n, reach, mode in zip(out.shape, work.reach, modes, strict=True)
-    ]
-    counts = [-(-n // step) for n, step in zip(out.shape, plan.shape, strict=True)]
-    in_place = counts[2] == 1 and source.lies_well(out.dtype)
-    job = _Job(source, work, plan, maps, out.dtype.type(cval), out, counts, in_place)
+    longest = max(map(sum, zip(out.shape, work.size.reach, strict=True)))
+    divide = _divide if longest > _LONGEST else _divide_again
+    units = divide(out.shape, work.size, tuple(modes), _lanes(out.dtype), team)
+    plan = units.plan._replace(squares=squares)
+    in_place = units.counts[2] == 1 and source.lies_well(out.dtype)
+    job = _Job(source, work, plan, units.maps, out.dtype.type(cval), out, units.counts, in_place)
 
     def make_task() -> thread_pool.Task:
         scratch = _scratch(plan, out.dtype)
@@ -257,4 +281,4 @@ def correlate(
 
         return task
 
-    thread_pool.run(make_task, math.prod(counts), 1, team, report)
+    thread_pool.run(make_task, math.prod(units.counts), 1, team, report)
