@@ -12,7 +12,8 @@ from pathlib import Path
 from packaging.metadata import Metadata
 
 IN_SDIST = (
-    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "asv.conf.json", "pyproject.toml",
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "asv.conf.json",
+    "pyproject.toml",
     "benchmarks/", "docs/", "examples/", "fastgauss/py.typed", "tests/conftest.py",
 )  # fmt: skip
 BUILT = (".pyc", ".nbi", ".nbc", ".so")

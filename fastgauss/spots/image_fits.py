@@ -67,8 +67,9 @@ def fit_spots(
         (z,) row and column of each spot, or a table with columns (z,) y and x. By default
         `find_spots` finds them, with the options `sigma`, `false_alarms`, `significance`,
         `threshold`, `min_distance` and `exclude_border`.
-    model, method, pixel, covariance, max_iter, tol, threads, progress
-        As in `fit_rois`.
+    model : {"symmetric", "elliptic", "rotated"} or Model
+        Parameters of an image: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in place
+        of sigma; or ``sigma_x, sigma_y, theta``. A volume has a z, and a sigma_z if elliptic.
     joint : bool
         For crowded images: spots that overlap are fitted together, and further spots are searched
         for in the residual (see Notes). `guess`, and `fixed` or `bounds` with a value for each
@@ -88,16 +89,47 @@ def fit_spots(
     polarity : {"bright", "dark"}
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
+    false_alarms, significance, threshold, min_distance, exclude_border
+        How strong, how far from each other and how far from the border the spots are that
+        `find_spots` finds; not used with `positions`.
+    method : {"lsq", "mle"}
+        Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
+        the camera's offset and divide by its gain first.
+    pixel : {"sample", "integrate"}
+        The model's value at the pixel's centre, or its mean over the pixel.
     guess : array (P,) or (n, P), optional
         Starting values in the image's coordinates.
-    weights, error, variance, mask : array of the image's shape, optional
-        As in `fit_rois`; each fit uses the part in its window.
+    weights, error : array of the image's shape, optional
+        For least squares: inverse variances of the pixels, or one standard deviation of each. A
+        pixel of weight 0 or infinite error is missing. Each fit uses the part in its window.
+    variance : array of the image's shape, optional
+        For ``method="mle"``: the variance of the camera's read-out noise in each pixel, in photons
+        squared (sCMOS).
+    mask : bool array of the image's shape, optional
+        True where a pixel is missing.
     saturation : float, optional
         A pixel of this value or more is missing, in the search and in the fits. Without this
         option, spots of an integer image have the status ``SATURATED`` where two or more adjacent
         pixels of the window have the largest value of the image, if that is 255 or more.
-    fixed, bounds, shared : optional
-        As in `fit_rois`, with centres in the image's coordinates.
+    fixed : dict, optional
+        Values of parameters that are not fitted, ``{"sigma": 1.3}``: a number or (n,). Centres are
+        in the image's coordinates, also in `bounds`.
+    bounds : dict, optional
+        Ranges of parameters, ``{"sigma": (0.5, 4.0)}``: each end is a number, (n,), None or
+        infinite.
+    shared : str or tuple of str
+        Parameters that have one value for all spots, such as the width of a PSF; it is fitted.
+    covariance : {"auto", "residual", "absolute", "sandwich"}
+        Which covariance of the parameters, as in `fit_rois`: by default "residual", with `weights`
+        or `error` "absolute", and with ``method="mle"`` that of the likelihood.
+    max_iter : int
+        Largest number of evaluations of the normal equations of each fit.
+    tol : float
+        A fit stops when its estimated distance to the solution is below ``tol`` standard errors.
+    threads : int, optional
+        Largest number of threads; by default `get_num_threads`. The result does not depend on it.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, total)``.
 
     Returns
     -------

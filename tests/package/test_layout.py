@@ -63,3 +63,8 @@ def test_only_kernel_factories_are_longer_than_80_lines_and_these_have_sections(
     assert not [entry for entry in found if entry[3] < 2]
     text = "def long():\n    # -- one ---\n" + "    x = 1\n" * 9
     assert list(long_functions(text, 5)) == [("long", 1)]
+
+
+def test_the_citation_names_the_version():
+    text = (TESTS.parent / "CITATION.cff").read_text()
+    assert f"\nversion: {fastgauss.__version__}\n" in text
