@@ -379,7 +379,7 @@ BAD = [
     (ValueError, "bandwidth must be .*above 0", {"bandwidth": 0.0}),
     (ValueError, "less than 1e.150 bandwidths", {"samples": [-1e200, 1e200], "bandwidth": 1}),
     (ValueError, "samples must vary", {"samples": [-1e200, 1e200]}),
-    (ValueError, "bandwidth must be one number or 1", {"bandwidth": (1, 2)}),
+    (ValueError, "bandwidth must be one number, got 2", {"bandwidth": (1, 2)}),
     (ValueError, "isj' is for samples of one", {"samples": np.eye(3)[:, :2], "bandwidth": "isj"}),
     (ValueError, "weights must have shape", {"weights": [1.0]}),
     (ValueError, "weights must not be negative", {"weights": [1.0, -1.0, 1.0]}),

@@ -139,7 +139,8 @@ def test_few_spots_or_none(n):
     for status in (fg.Status.CONVERGED, fg.Status.SINGULAR):
         figure = plot.plot_calibration(made(params, status=status), params + 0.01)
         good = n if status == fg.Status.CONVERGED else 0
-        assert figure.get_suptitle() == f"{good} of {n} spots converged"
+        spots = "1 spot" if n == 1 else f"{n} spots"
+        assert figure.get_suptitle() == f"{good} of {spots} converged"
         assert len(figure.axes) == (10 if good else 1)
         figure.draw_without_rendering()
 
