@@ -13,6 +13,7 @@ from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
 from ..register import DisplacementField, Status, displacement_field, plot_displacements
+from ..register.results import COLUMNS
 from . import source
 
 
@@ -26,7 +27,12 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("first", metavar="A", help="TIFF, PNG, JPEG, NPY or FITS")
     parser.add_argument("second", metavar="B", help="an image of the same shape")
-    parser.add_argument("-o", "--output", metavar="FIELD", help="write .npz")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FIELD",
+        help="write arrays (.npz), or a row for each window (.csv, .parquet, .ecsv, .fits)",
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw arrows: .png, .pdf or .svg")
     parser.add_argument("--window", type=int, default=64, help="side of a window, px (64)")
     parser.add_argument("--step", type=int, default=32, help="distance of windows, px (32)")
@@ -41,8 +47,6 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.output:
-        if Path(args.output).suffix.lower() != ".npz":
-            raise ValueError(f"the name of the field must end in .npz, got {args.output}")
         tables.check_table(args.output)
     if args.plot:
         files.check_plot(args.plot)
@@ -61,14 +65,22 @@ def run(args: argparse.Namespace) -> None:
     )
     _print_summary(field, time.perf_counter() - begin)
     if args.output:
-        with files.replacing(args.output) as file:
-            np.savez(file, **field.to_dict())  # type: ignore[arg-type]
+        _write(args.output, field)
         print("wrote", args.output)
     if args.plot:
         from ..plot import save_plot
 
         save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)
+
+
+def _write(path: str, field: DisplacementField) -> None:
+    """Arrays of the shape of the field for numpy, and a row for each window for others."""
+    if Path(path).suffix.lower() == ".npz":
+        with files.replacing(path) as file:
+            np.savez(file, **field.to_dict())  # type: ignore[arg-type]
+    else:
+        tables.write_table(path, field.to_columns(), columns=COLUMNS)
 
 
 def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:

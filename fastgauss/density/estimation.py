@@ -76,7 +76,7 @@ def kde(
     -------
     KernelDensity, or with `points` an array (m,) or (...)
         The estimate: call it, or use its methods ``evaluate`` (``pdf``), ``logpdf``, ``cdf``,
-        ``integrate``, ``sample`` and ``grid``. With `points`, its values there.
+        ``quantile``, ``integrate``, ``sample`` and ``grid``. With `points`, its values there.
 
     Raises
     ------

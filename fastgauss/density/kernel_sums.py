@@ -22,6 +22,8 @@ _FARTHEST = 1e150  # bandwidths: so that squares do not overflow
 _SUMMED = 1e-4  # of the peak: from here on a sum has six digits at the least tolerance
 _SOME = 1024  # samples at which the peak is looked for
 _ROUGH = 1e-2  # tolerance of sums of which a mass in several dimensions is made
+_NODES = 1025  # between which quantiles are bracketed
+_FINE = 1e-9  # bandwidths: from here on a bracket is not halved
 _FLAT = 1e6  # widths of an interval, in which a kernel is uniform to rounding
 
 
@@ -226,6 +228,33 @@ class KernelSums:
                     corner[:, axis] = end
             total += (-1) ** sum(chosen) * self._sum_below(corner)
         return total
+
+    def place_below(self, shares: np.ndarray) -> np.ndarray:
+        """In one dimension: below which places these shares of all mass lie, by bisection."""
+        (low, high), width = self.bounds[0], math.sqrt(self.covariance[0, 0])
+        ends = np.stack([self.own.low - self.reach, self.own.high + self.reach])
+        first, last = self.units.unscaled(ends)[:, 0]
+        if not self.log:
+            first, last = max(first, low), min(last, high)
+
+        def place(t: np.ndarray) -> np.ndarray:
+            return boundaries.from_line(t, self.bounds[0]) if self.log else t
+
+        def mass(t: np.ndarray) -> np.ndarray:
+            return self.mass_below(place(t)[:, np.newaxis])
+
+        nodes = np.linspace(first, last, _NODES)
+        masses = np.maximum.accumulate(mass(nodes))
+        wanted = shares * masses[-1]
+        cell = np.searchsorted(masses, wanted).clip(1, _NODES - 1)
+        below, above = nodes[cell - 1], nodes[cell]
+        halvings = math.ceil(math.log2(max((last - first) / (_NODES * _FINE * width), 2.0)))
+        for _ in range(halvings):
+            middle = 0.5 * (below + above)
+            less = mass(middle) < wanted
+            below, above = np.where(less, middle, below), np.where(less, above, middle)
+        found = place(0.5 * (below + above))
+        return np.where(shares <= 0, low, np.where(shares >= 1, high, found))
 
     def _sum_below(self, y: np.ndarray) -> np.ndarray:
         """Sums of Phi, infinities allowed."""

@@ -181,10 +181,10 @@ class DisplacementField:
 
     def to_dataframe(self) -> pd.DataFrame:
         """The columns of `to_columns` as a pandas DataFrame, one row for each window."""
-        return data_frame(self.to_columns(), _ABOUT)
+        return data_frame(self.to_columns(), COLUMNS)
 
 
-_ABOUT = {
+COLUMNS = {  # of a table: unit and meaning
     "x": ("px", "centre of the window along axis 1"),
     "y": ("px", "centre of the window along axis 0"),
     "dx": ("px", "displacement along axis 1"),

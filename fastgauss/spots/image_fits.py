@@ -179,7 +179,13 @@ def fit_spots(
     check.picture("image", image)
     weights = error_weights(weights, error, method, "image", image)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
-    picture = check.real_array("image", image, (2, 3))
+    picture = check.real_array("image", image)
+    if picture.ndim == 1:
+        raise ValueError(
+            f"image must have 2 or 3 dimensions, got shape {picture.shape}: fit_profile finds and "
+            "fits the peaks of a profile"
+        )
+    check.real_array("image", picture, (2, 3))
     chosen = get_model(model, picture.ndim)
     sigma = read_width(sigma, fwhm, picture.ndim)
     find: dict[str, Any] = {
