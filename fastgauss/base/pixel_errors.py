@@ -1,4 +1,4 @@
-"""Errors of pixels: the option ``error``, one standard deviation, beside ``weights``."""
+"""Maps of pixels: their shapes, and ``error`` (one standard deviation) in place of ``weights``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ import numpy as np
 from . import check, wrappers
 
 
+def check_map(
+    name: str, shape: tuple[int, ...], roi: tuple[int, ...], count: int | None, numbers: bool
+) -> None:
+    """Raise unless a map has the shape of one ROI, or of ``count`` ROIs; None: of an image.
+
+    With ``numbers`` one number for each ROI, (n,), is allowed, but not for profiles, whose points
+    can be as many as the profiles.
+    """
+    allowed = [roi] if count is None else [roi, (count, *roi)]
+    if numbers and count is not None and len(roi) > 1:
+        allowed.append((count,))
+    if shape not in allowed:
+        shapes = " or ".join(map(str, allowed))
+        raise ValueError(f"{name} must have shape {shapes}, got {shape}")
+
+
 def error_weights(
     weights: Any, error: Any, method: Any, name: str, image: Any, several: bool = False
 ) -> Any:
     """The option ``weights``, or the weights of the option ``error``, one standard deviation.
 
-    ``error`` has the shape of the image; with ``several`` images also that of one, or of a number
-    for each.
+    ``several``: the first axis of the image counts ROIs.
     """
     if error is None:
         return weights
@@ -28,11 +43,8 @@ def error_weights(
         )
     array = np.asarray(check.real_array("error", error), np.float64)
     shape = wrappers.open_array(name, image).values.shape
-    allowed = [shape, shape[1:], shape[:1]] if several and shape else [shape]
-    if array.shape not in allowed:
-        raise ValueError(
-            f"error must have shape {' or '.join(map(str, allowed[:2]))}, got {array.shape}"
-        )
+    roi, count = (shape[1:], shape[0]) if several and shape else (shape, None)
+    check_map("error", array.shape, roi, count, numbers=True)
     if not (array > 0).all():
         raise ValueError(f"error must be positive, got {array[~(array > 0)].flat[0]}")
     with np.errstate(over="ignore", under="ignore"):

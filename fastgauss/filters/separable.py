@@ -88,7 +88,7 @@ def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray
     return some, np.where(axis < 0, -1, np.arange(len(axis))), 0
 
 
-class Size(NamedTuple):
+class _Extent(NamedTuple):
     """What the division into units needs to know of a filter."""
 
     terms: int
@@ -103,7 +103,7 @@ class Filter(NamedTuple):
     taps: np.ndarray
     radii: np.ndarray  # (terms, 3)
     odd: np.ndarray  # (terms, 3)
-    size: Size
+    extent: _Extent
     cost: float  # additions for each element and 8 bytes
 
 
@@ -135,32 +135,32 @@ def _pack(terms: tuple[Term, ...], dtype: np.dtype) -> Filter:
     rows = _rows(taps.size, dtype)
     rows[...] = taps.reshape(-1, 1)
     cost = float((radii + _LINE_COST).sum())
-    return Filter(rows, radii, odd, Size(len(terms), (z, y, x), half, deep), cost)
+    return Filter(rows, radii, odd, _Extent(len(terms), (z, y, x), half, deep), cost)
 
 
-def _plan_of(shape: tuple[int, int, int], size: Size, width: int, team: int) -> kernels.Plan:
+def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int) -> kernels.Plan:
     """The sizes of the largest unit of a contiguous volume, for the kernel."""
     nz, ny, nx = shape
     columns = min(nx, _LONGEST)
-    reach_z, reach_y, reach_x = size.reach
+    reach_z, reach_y, reach_x = extent.reach
     longest = columns + 2 * reach_x
-    most = max(1, _LINES // (size.terms * longest))
-    planes = min(nz, _PLANES if size.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
+    most = max(1, _LINES // (extent.terms * longest))
+    planes = min(nz, _PLANES if extent.deep else max(1, _SMALL_PLANES // (ny * columns)), most)
     groups = max(1, min(_GROUPS, most // planes, -(-ny // width)))
     share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
     rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
     rows = max(1, rows // (groups * width)) * groups * width
     height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # odd: for the cache
-    tile = min(_DEEP_TILE if size.deep else _TILE, -(-longest // width), _STRIPS // height)
+    tile = min(_DEEP_TILE if extent.deep else _TILE, -(-longest // width), _STRIPS // height)
     return kernels.Plan(
         (planes, min(rows, ny), columns),
         (ny * nx, nx),
         (ny, nx),
         reach_x,
-        size.reach,
-        size.terms,
-        size.half,
-        size.deep,
+        extent.reach,
+        extent.terms,
+        extent.half,
+        extent.deep,
         False,
         planes,
         groups,
@@ -193,16 +193,16 @@ class _Units(NamedTuple):
     """How a volume is divided into units."""
 
     plan: kernels.Plan  # of the largest unit
-    maps: list[np.ndarray]  # of each axis
-    counts: list[int]  # units along each axis
+    maps: tuple[np.ndarray, ...]  # of each axis
+    counts: tuple[int, ...]  # units along each axis
 
 
 def _divide(
-    shape: tuple[int, int, int], size: Size, modes: tuple[str, ...], width: int, team: int
+    shape: tuple[int, int, int], extent: _Extent, modes: tuple[str, ...], width: int, team: int
 ) -> _Units:
-    plan = _plan_of(shape, size, width, team)
-    maps = [axis_map(*of) for of in zip(shape, size.reach, modes, strict=True)]
-    counts = [-(-n // step) for n, step in zip(shape, plan.shape, strict=True)]
+    plan = _plan_of(shape, extent, width, team)
+    maps = tuple(axis_map(*of) for of in zip(shape, extent.reach, modes, strict=True))
+    counts = tuple(-(-n // step) for n, step in zip(shape, plan.shape, strict=True))
     return _Units(plan, maps, counts)
 
 
@@ -215,10 +215,10 @@ class _Job(NamedTuple):
     source: Source
     work: Filter
     plan: kernels.Plan
-    maps: list[np.ndarray]
+    maps: tuple[np.ndarray, ...]
     fill: np.floating
     out: np.ndarray
-    counts: list[int]
+    counts: tuple[int, ...]  # units along each axis
     in_place: bool
 
     def unit(self, index: int, scratch: list[np.ndarray]) -> None:
@@ -231,12 +231,12 @@ class _Job(NamedTuple):
         size = [min(s, n - b) for b, s, n in zip(begin, step, shape, strict=True)]
         z, y, x = (
             axis[b : b + n + 2 * reach]
-            for axis, b, n, reach in zip(self.maps, begin, size, work.size.reach, strict=True)
+            for axis, b, n, reach in zip(self.maps, begin, size, work.extent.reach, strict=True)
         )
         plan = plan._replace(shape=tuple(size))
         flat = self.source.volume
         if not self.in_place:
-            where_x, x, shift = _columns(x, work.size.reach[2], self.counts[2] == 1)
+            where_x, x, shift = _columns(x, work.extent.reach[2], self.counts[2] == 1)
             (where_z, z), (where_y, y) = _piece(z), _piece(y)
             flat = self.source.read((where_z, where_y, where_x), self.out.dtype)
             plan = plan._replace(source=flat.shape[1:], shift=shift)
@@ -265,9 +265,9 @@ def correlate(
     work = _pack(tuple(terms), out.dtype)
     additions = out.size * work.cost * out.itemsize / 8
     team = thread_pool.resolve_threads(threads) if additions > _SMALL else 1
-    longest = max(map(sum, zip(out.shape, work.size.reach, strict=True)))
+    longest = max(map(sum, zip(out.shape, work.extent.reach, strict=True)))
     divide = _divide if longest > _LONGEST else _divide_again
-    units = divide(out.shape, work.size, tuple(modes), _lanes(out.dtype), team)
+    units = divide(out.shape, work.extent, tuple(modes), _lanes(out.dtype), team)
     plan = units.plan._replace(squares=squares)
     in_place = units.counts[2] == 1 and source.lies_well(out.dtype)
     job = _Job(source, work, plan, units.maps, out.dtype.type(cval), out, units.counts, in_place)

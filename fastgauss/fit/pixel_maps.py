@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
+from ..base.pixel_errors import check_map
 
 
 class PixelMap(NamedTuple):
@@ -25,20 +26,16 @@ def pixel_map(
 ) -> PixelMap | None:
     """A map of non-negative numbers: one for all ROIs, or for each of ``count``; or None.
 
-    With ``numbers`` one number for each ROI, (n,), is allowed. ``count`` is None for an image.
+    ``count`` and ``numbers`` are those of `check_map`.
     """
     if value is None:
         return None
     array = check.real_array(name, value)
-    stack = () if count is None else (count,)
-    one_each = numbers and count is not None and len(roi) > 1 and array.shape == stack
-    if array.shape not in (roi, stack + roi) and not one_each:
-        shapes = " or ".join(str(shape) for shape in dict.fromkeys([roi, stack + roi]))
-        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+    check_map(name, array.shape, roi, count, numbers)
     least = check.not_negative(name, array)
-    if one_each:
-        array = np.broadcast_to(array.reshape(-1, *[1] * len(roi)), stack + roi)
-    elif count is None or array.shape != stack + roi:
+    if count is not None and array.ndim == 1 < len(roi):
+        array = np.broadcast_to(array.reshape(-1, *[1] * len(roi)), (count, *roi))
+    elif array.ndim == len(roi):
         array = array[np.newaxis]
     return PixelMap(array, bool(least == 0))
 

@@ -123,7 +123,7 @@ def fit_joint(
     if frames is None:
         check.picture("image", image)
     check.choice("method", method, METHODS)
-    weights = error_weights(weights, error, method, "image", image, frames is not None)
+    weights = error_weights(weights, error, method, "image", image)
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     maps = {"weights": weights, "variance": variance, "mask": mask}
     picture, places = read_picture(image, positions, frames, method, **maps)

@@ -43,7 +43,7 @@ _MESSAGES = {
     Status.CONVERGED: "converged",
     Status.MAX_ITERATIONS: "20 rounds were used before the tolerance was met",
     Status.NO_TEXTURE: "the pixels determine no displacement",
-    Status.TOO_FEW_PIXELS: "too few pixels are there in both images",
+    Status.TOO_FEW_PIXELS: "the images have too few pixels in common",
     Status.LOST: "the refinement left the neighbourhood of the correlation's peak, or the search",
     Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
     Status.ONE_DIRECTION: "the pixels determine the displacement across their structure alone",

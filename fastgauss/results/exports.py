@@ -227,8 +227,9 @@ class Exports:
     def __repr__(self: Any) -> str:
         good = self.converged
         name, count = type(self).__name__, int(good.sum())
-        rows = wording.plural(len(self), self.noun) + " of a volume" * (self.model.ndim == 3)
-        text = f"{name}({self.model.name}, {rows}, {count} converged"
+        rows = wording.plural(len(self), self.noun)
+        where = " of a volume" if self.model.ndim == 3 else ""
+        text = f"{name}({self.model.name}, {rows}{where}, {count} converged"
         if good.any():
             medians = np.median(self.params[good], axis=0)
             text += "; median " + ", ".join(

@@ -40,7 +40,7 @@ def test_a_row_that_does_not_exist_is_refused_with_what_was_given():
 
 @pytest.mark.parametrize("shape", [(3, 11), (2, 11, 11), (10,)])
 def test_errors_of_another_shape_are_called_error(shape):
-    expected = r"^error must have shape \(1, 11, 11\) or \(11, 11\), got"
+    expected = r"^error must have shape \(11, 11\) or \(1, 11, 11\) or \(1,\), got"
     with pytest.raises(ValueError, match=expected):
         fg.fit_rois(ONE[np.newaxis], error=np.ones(shape))
     with pytest.raises(ValueError, match=r"^error must have shape \(11, 11\), got"):
@@ -56,3 +56,19 @@ def test_numbers_of_numpy_are_shown_as_numbers():
         fg.astigmatic_model([1.3, 200.0, 400.0], [1.3, -200.0, 400.0], (np.int64(2), np.int64(1)))
     with pytest.raises(ValueError, match="for a grid of 1 axis"):
         fg.render((8,), np.ones((3, 2)), 1.0, sigma=1.0)
+
+
+@pytest.mark.parametrize("name", ["error", "weights"])
+def test_what_is_allowed_for_maps_of_profiles_and_stacks(name):
+    profiles = fg.image([[100.0, 9.0, 1.5, 3.0]] * 4, (20,), model="symmetric")
+    for shape in ((20,), (4, 20)):
+        assert fg.fit_rois(profiles, **{name: np.ones(shape)}).converged.all()
+    with pytest.raises(ValueError, match=rf"^{name} must have shape \(20,\) or \(4, 20\), got"):
+        fg.fit_rois(profiles, **{name: np.ones(4)})
+    stack = np.stack([ONE, ONE])
+    for shape in ((2,), (11, 11)):
+        with pytest.raises(ValueError, match=rf"^{name} must have shape \(2, 11, 11\), got"):
+            fg.fit_joint(stack, [[5, 5], [5, 5]], frames=[0, 1], **{name: np.ones(shape)})
+    each = fg.fit_rois(stack, **{name: np.array([0.5, 2.0])})
+    other = each.errors[0] / each.errors[1]
+    np.testing.assert_allclose(other, 0.25 if name == "error" else 2.0, rtol=1e-3)

@@ -29,7 +29,7 @@ def test_a_table_has_a_row_for_each_window(suffix, tmp_path, capsys):
     assert f"wrote {table}" in capsys.readouterr().out
     columns, _ = tables.read_table(table)
     dx = columns["dx"].astype(float)
-    field = displacement_field(scene[:, :96], scene[:, 3:99], 32, 32, search=None)
+    field = displacement_field(scene[:, :96], scene[:, 3:99], 32, 32)
     assert np.array_equal(dx, field.dx.ravel(), equal_nan=True)
     assert abs(np.median(dx) + 3) < 0.1
     assert {"x", "y", "dx_error", "status"} <= set(columns)

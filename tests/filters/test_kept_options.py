@@ -16,6 +16,8 @@ IMAGE = np.random.default_rng(5).normal(size=(9, 12))
         ("sigma", 1.0, np.array([1.0, 1.0, 1.0])),
         ("order", 1, True),
         ("order", 1, 1.0),
+        ("order", 1, np.float64(1.0)),
+        ("sigma", np.float64(1.0), True),
         ("order", (1, 0), (True, 0)),
         ("truncate", 1, True),
         ("radius", 2, 2.0),

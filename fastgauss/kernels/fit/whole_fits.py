@@ -83,7 +83,8 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     size, ndim = len(model.parameters), model.axes
     entries = packed_size(size)
     weighted, loss = judge.kinds > 1, judge.loss
-    counts_of, last_change = loss == DEVIANCE, 0 if loss == OTHER_LOSS else 1
+    counts_of = loss == DEVIANCE
+    last_change = 0 if loss == OTHER_LOSS else 1  # of units: only those losses are known in others
     scaled = judge.scaled and not (weighted and judge.linear)  # else the noise is known
 
     # -- one fit -------------------------------------------------------------------------------
