@@ -9,12 +9,7 @@ FASTGAUSS_EVERY_COMBINATION=1 none is.
 import gc
 import os
 
-from hypothesis import settings
-
 collect_ignore = ["support/guarded.py"]  # a program of its own
-
-settings.register_profile("untimed")  # a loaded machine is no failure
-settings.load_profile("untimed")
 
 gc.set_threshold(50_000, 20, 20)  # compiling leaves millions of objects: a tenth of its time
 

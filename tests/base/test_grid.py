@@ -37,7 +37,7 @@ def test_each_axis_has_its_own_numbers_in_the_order_of_the_array():
     assert_array_equal(grid.position(corners), every.reshape(-1, 3))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3), st.data())
 def test_index_and_position_are_inverse(axes, data):
     number = st.floats(-1e3, 1e3)

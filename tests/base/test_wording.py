@@ -4,7 +4,7 @@ import ast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgauss as fg
@@ -17,6 +17,7 @@ SCALARS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(SCALARS, max_size=4), st.sampled_from([list, tuple]))
 def test_containers_of_numpy_scalars_are_shown_as_pythons(values, kind):
     own = kind(np.array(v)[()] for v in values)

@@ -24,7 +24,7 @@ def _synchronous():
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_volume_does_not_depend_on_its_chunks(turned):
-    @settings(max_examples=5 if JIT_DISABLED else 40)
+    @settings(max_examples=5 if JIT_DISABLED else 40, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 6), st.integers(1, 9), st.booleans())
     def check(scene, side, lazy):
         grid, positions, amplitudes, options = scene

@@ -37,7 +37,7 @@ def integral(density, *axes):
 # -- logarithms --------------------------------------------------------------------------------
 
 
-@settings(max_examples=8 if JIT_DISABLED else 25)
+@settings(max_examples=8 if JIT_DISABLED else 25, deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(1, 2 if JIT_DISABLED else 3),

@@ -111,7 +111,7 @@ def test_the_same_bits_for_any_number_of_threads(axes):
 # -- against scipy -----------------------------------------------------------------------------
 
 
-@settings(max_examples=10 if JIT_DISABLED else 40)
+@settings(max_examples=10 if JIT_DISABLED else 40, deadline=None)
 @given(
     st.integers(2, 40),
     st.integers(1, 2 if JIT_DISABLED else 3),

@@ -90,7 +90,7 @@ def test_one_wide_particle_among_narrow_ones_has_all_its_neighbours(periodic):
 
 
 @given(seed=st.integers(0, 2**32), data=st.data())
-@settings(max_examples=4 if JIT_DISABLED else 60)
+@settings(max_examples=4 if JIT_DISABLED else 60, deadline=None)
 def test_gram_matrices_of_any_field(seed, data):
     ndim = data.draw(st.integers(1, 2 if JIT_DISABLED else 3))
     shape = tuple(data.draw(st.lists(st.integers(1, 20), min_size=ndim, max_size=ndim)))

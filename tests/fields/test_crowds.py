@@ -128,7 +128,7 @@ def test_crowds_of_every_kind(kind):
 
 
 @given(seed=st.integers(0, 2**32), sigma=st.floats(0.5, 6.0), n=st.integers(1, 40))
-@settings(max_examples=5 if JIT_DISABLED else 60)
+@settings(max_examples=5 if JIT_DISABLED else 60, deadline=None)
 def test_converged_means_the_least_residual_at_any_condition(seed, sigma, n):
     rng = np.random.default_rng(seed)
     shape = (8, 7) if JIT_DISABLED else (14, 15)

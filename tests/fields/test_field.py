@@ -30,7 +30,7 @@ def test_the_adjoint_is_the_transpose_of_render(turned, support, dtype):
     """<A a, v> = <a, A'v>, relative to what the sums would be without cancellation."""
     single = np.dtype(dtype) == np.float32
 
-    @settings(max_examples=6 if JIT_DISABLED else 50)
+    @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene
@@ -201,7 +201,7 @@ def test_bits_of_a_gradient_do_not_depend_on_threads(monkeypatch, shape, dtype, 
 
 @pytest.mark.parametrize(("turned", "support"), KINDS)
 def test_the_sparse_matrix_has_the_columns_that_render_draws(turned, support):
-    @settings(max_examples=6 if JIT_DISABLED else 50)
+    @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 4))
     def check(scene):
         grid, positions, _, options = scene

@@ -17,7 +17,7 @@ KERNELS = [(t, s, c, d) for t, s in KINDS for c in ("sum", "max", "union") for d
 
 @pytest.mark.parametrize(("turned", "support", "combine", "dtype"), KERNELS)
 def test_render_is_the_truncated_sum(turned, support, combine, dtype):
-    @settings(max_examples=6 if JIT_DISABLED else 50)
+    @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene
@@ -35,7 +35,7 @@ def test_render_is_the_truncated_sum(turned, support, combine, dtype):
 
 @pytest.mark.parametrize(("turned", "support"), KINDS)
 def test_what_is_left_out_is_within_the_stated_bound(turned, support):
-    @settings(max_examples=6 if JIT_DISABLED else 50)
+    @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
     @given(naive_field.scenes(turned, periodic=False, most=2 if turned else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene

@@ -155,7 +155,7 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
     monkeypatch.setattr(sweeps, "_SMALL", 0.0)
     divided = []
 
-    @settings(max_examples=10 if JIT_DISABLED else 80)
+    @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 6))
     def check(scene):
         grid, positions, amplitudes, options = scene

@@ -63,7 +63,7 @@ def gains_of(array, sigma, order, truncate=4.0, **_):
     return [naive.gain(s, m, truncate) if s > 0 else 1.0 for s, m in pairs]
 
 
-@settings(max_examples=20 if JIT_DISABLED else 250)
+@settings(max_examples=20 if JIT_DISABLED else 250, deadline=None)
 @given(jobs(), st.sampled_from(["direct", "fft"]))
 def test_filter_is_scipys(job, method):
     array, options = job

@@ -32,7 +32,7 @@ def test_no_derivative_without_a_width(name):
             getattr(fg, name)(np.ones((4, 5)), sigma)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 12), st.floats(-323, 308).map(lambda e: 10.0**e))
 def test_a_window_of_any_width_has_the_sum_1(n, sigma):
     window = fg.gaussian_kernel(n, sigma)

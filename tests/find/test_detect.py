@@ -299,7 +299,7 @@ def test_threads_do_not_change_a_bit(shape):
     assert all(np.array_equal(results[0], r) for r in results[1:])
 
 
-@settings(max_examples=15 if JIT_DISABLED else 80)
+@settings(max_examples=15 if JIT_DISABLED else 80, deadline=None)
 @given(st.data())
 def test_any_shape_and_dtype(data):
     shape = tuple(data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=3)))

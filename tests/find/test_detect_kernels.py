@@ -117,7 +117,7 @@ def test_maxima_are_those_of_scikit_image():
     assert np.array_equal(where, np.sort(np.ravel_multi_index(tuple(theirs.T), response.shape)))
 
 
-@settings(max_examples=20 if JIT_DISABLED else 100)
+@settings(max_examples=20 if JIT_DISABLED else 100, deadline=None)
 @given(st.data())
 def test_each_plateau_is_one_maximum(data):
     shape = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 8)))

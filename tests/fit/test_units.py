@@ -19,7 +19,7 @@ def _scaled(result, unit):
     return result.params / factors, result.errors / factors
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(-900, 900))
 def test_a_power_of_two_changes_no_bit_of_least_squares(exponent):
     unit = 2.0**exponent

@@ -60,7 +60,7 @@ def test_weights_equal_polyfits(covariance, kind):
         assert_allclose(fit.covariance[row, ::-1, ::-1], v, rtol=1e-8)
 
 
-@settings(max_examples=15 if JIT_DISABLED else 100)
+@settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
 @given(
     st.integers(0, 3),
     st.integers(0, 20),

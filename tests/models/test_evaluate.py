@@ -137,7 +137,7 @@ def test_scalars_give_a_scalar():
     assert fg.jacobian((1, 2, 3), np.ones(6), "symmetric").shape == (6,)
 
 
-@settings(max_examples=15 if JIT_DISABLED else 60)
+@settings(max_examples=15 if JIT_DISABLED else 60, deadline=None)
 @given(
     dtype=st.sampled_from(["f8", "f4", "f2", "i4", "u1", "?", ">f8", ">i2", "g"]),
     count=st.integers(0, 70),

@@ -183,7 +183,7 @@ def doubled(call, array):
 @by_call("arrays")
 def test_any_array_is_read_or_refused(call):
     @settings(
-        max_examples=EXAMPLES, derandomize=not DEEP, database=None,
+        max_examples=EXAMPLES, deadline=None, derandomize=not DEEP, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.data())
@@ -209,7 +209,7 @@ def test_any_out_is_written_whole_or_left_alone(call):
     expected = outcome(call, **fresh_out(call))
 
     @settings(
-        max_examples=EXAMPLES, derandomize=not DEEP, database=None,
+        max_examples=EXAMPLES, deadline=None, derandomize=not DEEP, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(any_array(plain))

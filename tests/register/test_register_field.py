@@ -157,7 +157,7 @@ def test_command_writes_field_and_picture(tmp_path, capsys):
     ("extra", "message"),
     [
         (["--window", "500"], "window must fit"),
-        (["-o", "field.csv"], "must end in .npz"),
+        (["-o", "field.doc"], "must end in"),
         (["--plot", "field.txt"], "field.txt"),
     ],
 )

@@ -46,7 +46,7 @@ def same(shift, plain, tolerance=2e-4):
     assert shift.correlation == pytest.approx(plain.correlation, abs=1e-4)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(-30, 30), st.floats(-3000, 3000), st.sampled_from(["overlap", "wrap"]))
 def test_unit_and_level_change_nothing(power, level, boundary):
     unit = 10.0**power
@@ -60,7 +60,7 @@ def test_unit_and_level_change_nothing(power, level, boundary):
     assert known.noise == pytest.approx(GIVEN.noise, rel=1e-3)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(-90, 90))
 def test_powers_of_two_change_no_bit(power):
     unit = 2.0**power
@@ -70,7 +70,7 @@ def test_powers_of_two_change_no_bit(power):
         assert_array_equal(shift.covariance, plain.covariance)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.sampled_from([-300, -200, -30, 30, 200, 300]))
 def test_periodic_shifts_and_correlations_do_not_know_the_unit(power):
     unit = 10.0**power
@@ -103,7 +103,7 @@ def test_a_far_start_in_any_unit(start):
 # -- brightness --------------------------------------------------------------------------------
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.floats(0.1, 10), st.floats(-100, 100), st.sampled_from(["linear", "offset"]),
     st.sampled_from(["overlap", "wrap"]),

@@ -86,7 +86,7 @@ def good(tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", ALL)
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_a_result_or_a_value_error(good, suffix, data):
     folder, contents, _ = good
@@ -110,7 +110,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_facts_are_a_result_or_a_value_error(good, data):
     folder, _, (arrays, good_facts) = good

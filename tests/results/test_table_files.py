@@ -59,7 +59,7 @@ def test_any_result_comes_back(tmp_path_factory, suffix):
     pytest.importorskip(NEEDED[suffix])
     path = tmp_path_factory.mktemp("any") / f"a{suffix}"
 
-    @settings(max_examples=15)
+    @settings(max_examples=15, deadline=None)
     @given(results())
     def check(result):
         result.save(path)

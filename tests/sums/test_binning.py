@@ -17,7 +17,7 @@ from fastgauss.sums import schedule
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(["f4", "f8", "i4", "u1", "?", "f2", ">f8"]),
     st.sampled_from(["i4", "i8", "u1", "u8"]),
@@ -113,7 +113,7 @@ def near_edges(rng, edges, n, dtype):
     return x
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(
     st.integers(1, 3),
     st.sampled_from(["f8", "f4", "i4"]),

@@ -18,7 +18,7 @@ compiled = pytest.mark.skipif(JIT_DISABLED, reason="needs compiled code")
 # -- histogram ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=120)
+@settings(deadline=None, max_examples=120)
 @given(
     st.sampled_from(["f4", "f2", "f8", "i4", "u1", "i8"]),
     st.integers(1, 40),
@@ -46,7 +46,7 @@ def test_one_array_is_binned_as_by_numpy_histogram(dtype, n, low, tenths, narrow
     assert_array_equal(own, np.histogram(known, n)[1])
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(
     st.integers(1, 3),
     st.sampled_from(["f4", "f8", "i8"]),
@@ -141,7 +141,7 @@ def test_a_histogram_added_to_its_own_coordinates_and_weights(n, monkeypatch):
 # -- statistics --------------------------------------------------------------------------------
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(
     st.sampled_from(["i8", "u8", ">i8"]),
     st.integers(0, 60),

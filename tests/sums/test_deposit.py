@@ -51,7 +51,7 @@ def test_deposit_is_the_sum_of_splines(kernel, dtype):
     tolerance = TOLERANCE["deposit"][np.dtype(dtype).name]
     axes = SINGLE[kernel] if dtype == "f" else None
 
-    @settings(max_examples=15 if JIT_DISABLED else 100)
+    @settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
     @given(scenes(most=4 if JIT_DISABLED else 9, axes=axes))
     def check(scene):
         grid, positions, values = scene
@@ -67,7 +67,7 @@ def test_deposit_is_the_sum_of_splines(kernel, dtype):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gather_is_the_mean_over_a_spline(kernel):
-    @settings(max_examples=15 if JIT_DISABLED else 100)
+    @settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
     @given(scenes(most=4 if JIT_DISABLED else 9))
     def check(scene):
         grid, positions, values = scene
@@ -83,7 +83,7 @@ def test_gather_is_the_mean_over_a_spline(kernel):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gather_is_the_adjoint(kernel):
-    @settings(max_examples=15 if JIT_DISABLED else 100)
+    @settings(max_examples=15 if JIT_DISABLED else 100, deadline=None)
     @given(scenes(most=4 if JIT_DISABLED else 9))
     def check(scene):
         grid, positions, values = scene

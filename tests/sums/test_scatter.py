@@ -52,7 +52,7 @@ def outcome(function, out, *args):
 
 
 @pytest.mark.filterwarnings("ignore")  # numpy's, of casts
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(
     st.sampled_from(FLOATS + INTEGERS),
     st.sampled_from((*FLOATS, *INTEGERS, "?", "f2", ">f8")),
@@ -74,7 +74,7 @@ def test_dtypes(out, values, index, size, n, seed):
     same(ours, theirs)
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(
     st.sampled_from(((6,), (4, 3), (3, 4, 2), (5, 0))),
     st.integers(1, 3),

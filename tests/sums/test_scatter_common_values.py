@@ -27,7 +27,7 @@ def peak(call):
         tracemalloc.stop()
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(
     st.sampled_from([(6,), (4, 3), (3, 4, 2)]),
     st.integers(1, 3),

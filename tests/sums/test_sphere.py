@@ -57,13 +57,13 @@ def hard_directions():
 # -- pixels ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(thetas, phis, st.sampled_from([1, 2, 3, 4, 5]))
 def test_the_pixel_is_the_one_that_holds_the_direction(theta, phi, nside):
     assert fg.healpix_pixel(theta, phi, nside) in holding(theta, phi, nside)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(thetas, phis, st.sampled_from([1, 2, 4]))
 def test_nested_pixels_are_the_same_pixels(theta, phi, nside):
     found = fg.healpix_pixel(theta, phi, nside, nest=True)
@@ -242,7 +242,7 @@ def additions(draw):
     return theta, phi, np.asarray(values).astype(dtype)
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(additions(), st.sampled_from("fd"), st.booleans(), st.integers(1, 6), *[st.booleans()] * 2)
 def test_sums_have_the_bits_of_add_at(case, kind, nest, threads, strided, parted):
     theta, phi, values = case

@@ -232,6 +232,7 @@ CALLS = (
     Call("KernelDensity().pdf", {"points": np.arange(5.0)}, ("points",)),
     Call("KernelDensity().logpdf", {"points": np.arange(5.0)}, ("points",)),
     Call("KernelDensity().cdf", {"points": np.arange(5.0)}, ("points",)),
+    Call("KernelDensity().quantile", {"q": np.array([0.1, 0.5, 0.9])}, ("q",)),
     Call("KernelDensity().integrate", {"low": np.array([1.0]), "high": np.array([2.0])},
          ("low", "high")),
     Call("KernelDensity().sample", {"size": 3, "seed": 1}, ()),
