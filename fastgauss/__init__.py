@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .linear import fit_lines as fit_lines
     from .linear import level as level
     from .linear import pca as pca
+    from .localisations import Groups as Groups
+    from .localisations import group as group
     from .models import AstigmaticModel as AstigmaticModel
     from .models import astigmatic_model as astigmatic_model
     from .models import evaluate as evaluate
@@ -73,6 +75,7 @@ _NAMES = {
     "fit": ("fit_profile", "fit_rois"),
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
+    "localisations": ("Groups", "group"),
     "models": ("AstigmaticModel", "astigmatic_model", "evaluate", "image", "jacobian"),
     "results": ("FitResult", "ProfileFit"),
     "spots": ("calibrate_astigmatism", "fit_spots"),

@@ -124,6 +124,14 @@ FREE = ("amplitudes", "positions", "sigmas")
 BEADS = np.array([_spot(90, 7.2, 6.8, s) for s in (2.0, 1.7, 1.4, 1.3, 1.4, 1.7, 2.0)]) + 10
 
 
+FRAMES = np.array([0, 0, 1, 1, 3])
+PLACES = np.array([[2.5, 3.25], [6.0, 5.5], [2.75, 3.5], [6.25, 5.5], [2.5, 3.5]])
+
+
+def _group(frame, positions, errors, **options):
+    return fg.group((frame, positions, errors), **options)
+
+
 def _on_plane(x, y, params):
     return fg.evaluate((x, y), params)
 
@@ -172,6 +180,9 @@ CALLS = (
     Call("calibrate_astigmatism", {"stack": BEADS, "z": np.arange(7.0), "box": 9,
                                    "positions": np.array([[6.8, 7.2]])},
          ("stack", "z", "positions")),
+    Call("group", {"frame": FRAMES, "positions": PLACES, "errors": np.full((5, 2), 0.25),
+                   "radius": 0.75, "gap": 1, "flux": np.arange(1.0, 6.0)},
+         ("frame", "positions", "errors", "flux"), _group),
     Call("render", {"grid_or_shape": (8, 9), "positions": POINTS, "amplitudes": np.arange(1.0, 4.0),
                     "sigma": np.array([1.5, 1.0])},
          ("grid_or_shape", "positions", "amplitudes", "sigma"), out="out"),
@@ -309,6 +320,7 @@ EXEMPT = {  # public names without a call above, and why
     "AmplitudeFit": "made by fit_amplitudes alone; no methods that take arguments",
     "ProfileFit": "made by fit_profile alone; a FitResult",
     "BinStatistics": "made by bin_statistics alone; a tuple",
+    "Groups": "made by group alone; no methods that take arguments",
     "Refinement": "made by GaussianField.refine; no methods that take arguments",
     "register.Shift": "made by register.align alone; a tuple",
     "register.DisplacementField": "made by displacement_field; no methods that take arguments",

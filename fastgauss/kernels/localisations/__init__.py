@@ -1,0 +1,1 @@
+"""Kernels of localisations: links from frame to frame."""
