@@ -36,7 +36,7 @@ def fit_spots(
     significance: float | None = None,
     threshold: float | None = None,
     min_distance: float | None = None,
-    exclude_border: bool | int = False,
+    exclude_border: bool | int = True,
     polarity: str = "bright",
     method: str = "lsq",
     pixel: str = "sample",
