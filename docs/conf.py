@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "build"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import notebooks  # noqa: E402
 import pages  # noqa: E402
 
 import fastgauss  # noqa: E402
@@ -26,7 +28,7 @@ extensions = [
     "directives",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_pictures"]
+exclude_patterns = ["_build", "_notebooks", "_pictures"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -64,16 +66,30 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def make_pictures(app, name, source):
-    """Run a page that writes pictures, so that they are there when it shows them."""
+def prepare_pages(app, env, names):
+    """Run the pages that write pictures, before any page shows one, and write the notebooks."""
+    folder = HERE / "_pictures"
+    folder.mkdir(exist_ok=True)
+    for name in sorted(names):
+        page = Path(env.doc2path(name))
+        if page.suffix != ".md":
+            continue
+        if any(".savefig(" in code for code, _ in pages.blocks(page)):
+            with contextlib.chdir(folder):
+                pages.run(page)
+        if notebooks.has_notebook(page):
+            notebooks.write(page)
+
+
+def link_notebook(app, name, source):
+    """Put the link to its notebook below the title of a page."""
     page = Path(app.env.doc2path(name))
-    if page.suffix == ".md" and any(".savefig(" in code for code, _ in pages.blocks(page)):
-        pictures = HERE / "_pictures"
-        pictures.mkdir(exist_ok=True)
-        with contextlib.chdir(pictures):
-            pages.run(page)
+    if page.suffix == ".md" and notebooks.has_notebook(page):
+        link = f"{{download}}`As a notebook <../_notebooks/{page.stem}.ipynb>`"
+        source[0] = re.sub(r"\A(# .*\n)", rf"\1\n{link}\n", source[0])
 
 
 def setup(app):
     """Tell Sphinx."""
-    app.connect("source-read", make_pictures)
+    app.connect("env-before-read-docs", prepare_pages)
+    app.connect("source-read", link_notebook)
