@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .base.status import Status as Status
     from .base.thread_pool import get_num_threads as get_num_threads
     from .base.thread_pool import set_num_threads as set_num_threads
+    from .cameras import Camera as Camera
     from .density import KernelDensity as KernelDensity
     from .density import kde as kde
     from .fields import AmplitudeFit as AmplitudeFit
@@ -65,6 +66,7 @@ _NAMES = {
     "base.grid": ("Grid",),
     "base.status": ("Status",),
     "base.thread_pool": ("get_num_threads", "set_num_threads"),
+    "cameras": ("Camera",),
     "density": ("KernelDensity", "kde"),
     "fields": ("AmplitudeFit", "GaussianField", "Refinement", "render"),
     "filters": (

@@ -149,7 +149,7 @@ class Measured(NamedTuple):
     variance: Any
 
 
-def _both(own: np.ndarray, name: str, given: Any) -> Any:
+def joined_mask(own: np.ndarray, name: str, given: Any) -> Any:
     """A mask joined with the one that was given; that is looked at further by whoever asks."""
     if given is None:
         return own
@@ -166,7 +166,7 @@ def masked(name: str, value: Any, mask: Any) -> tuple[np.ndarray, Any]:
     """A picture's numbers, and its own mask joined with the one that was given."""
     contents = wrappers.open_array(name, value)
     if contents.mask is not None:
-        mask = _both(contents.mask, "mask", mask)
+        mask = joined_mask(contents.mask, "mask", mask)
     return contents.values, mask
 
 
@@ -174,7 +174,7 @@ def with_errors(name: str, value: Any, mask: Any, errors: Any) -> tuple[np.ndarr
     """As ``masked``, and the standard deviations of the picture's pixels if none were given."""
     contents = wrappers.open_array(name, value)
     if contents.mask is not None:
-        mask = _both(contents.mask, "mask", mask)
+        mask = joined_mask(contents.mask, "mask", mask)
     if errors is None and contents.variance is not None:
         errors = np.sqrt(contents.variance)
     return contents.values, mask, errors
@@ -189,7 +189,7 @@ def measured(
     """
     contents = wrappers.open_array(name, value)
     if contents.mask is not None:
-        mask = _both(contents.mask, "mask", mask)
+        mask = joined_mask(contents.mask, "mask", mask)
     if contents.variance is not None and weights is None and variance is None:
         if method == "mle":
             raise ValueError(
@@ -201,7 +201,7 @@ def measured(
         array = real_array("variance", variance)
         infinite = np.isposinf(array) if array.dtype.kind == "f" else np.zeros(1, np.bool_)
         if infinite.any():
-            variance, mask = np.where(infinite, 1, array), _both(infinite, "mask", mask)
+            variance, mask = np.where(infinite, 1, array), joined_mask(infinite, "mask", mask)
     return Measured(contents.values, mask, weights, variance)
 
 

@@ -1,16 +1,10 @@
-"""The camera: counts of a file to photons, and results back to the scale that is asked for.
+"""The camera: what the options and the file say of pixels, and results in whole photons.
 
-    photons = (counts - offset) * gain
-
-``gain`` is photo-electrons for each count, as in the FITS card GAIN (other programs call it
-conversion or sensitivity). ``variance`` is that of the read-out noise in counts squared, as dark
-frames show it; the fit takes ``variance * gain**2``. Each is a number or a file with a number for
-each pixel.
-
-The electron multiplication of an EMCCD makes the variance of the signal larger by the excess noise
-factor F**2, which is 2 at a high gain. Photons divided by F**2 have the variance of counts of
-photons, so the fit is of these, with the read-out variance divided by F**4. Then amplitude, offset,
-flux and their errors are multiplied by F**2. Read-out noise is that before division.
+`Camera` converts counts to photons. The electron multiplication of an EMCCD makes the variance of
+the signal larger by the excess noise factor F**2, which is 2 at a high gain. Photons divided by
+F**2 have the variance of counts of photons, so the fit is of these: its camera has a gain divided
+by F**2. Then amplitude, offset, flux and their errors are multiplied by F**2. Read-out noise is
+that before division.
 """
 
 from __future__ import annotations
@@ -22,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
+from ..cameras.camera import Camera
 from ..io.frames import Facts
 from ..results.background import Background
 from ..results.fit_result import FitResult
@@ -36,6 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "the camera",
         "photons = (value - OFFSET) * GAIN. OFFSET, GAIN and VARIANCE are numbers, or files with a "
         "number for each pixel.",
+    )
+    group.add_argument(
+        "--camera",
+        metavar="FILE",
+        help="of fastgauss.Camera.save, .npz; the options below come before what it says",
     )
     group.add_argument("--offset", help="value of a pixel without light (0)")
     group.add_argument(
@@ -57,16 +57,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mask", metavar="FILE", help="an image; its pixels above 0 are missing")
 
 
-class Camera(NamedTuple):
-    """What is known of the pixels of a picture; maps have its shape."""
+class Settings(NamedTuple):
+    """What is known of the pixels of pictures."""
 
-    offset: Any
-    gain: Any
-    variance: Any
+    camera: Camera  # of photons divided by the excess noise factor
     excess: float
-    saturation: float | None
-    mask: np.ndarray | None
-    converts: bool  # counts become photons
+    mask: np.ndarray | None  # of a picture's shape
+
+    def part(self, where: tuple[slice, ...]) -> Settings:
+        """The settings of a part of the pixels."""
+        mask = None if self.mask is None else self.mask[where]
+        return self._replace(camera=self.camera[where], mask=mask)
+
+    def photons(self, counts: np.ndarray) -> np.ndarray:
+        """A picture as its results tell of it: NaN where a pixel is saturated or missing."""
+        return self.camera.to_photons(counts) * self.excess
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -101,30 +106,35 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def camera_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) -> Camera:
-    """The camera that the options and the file tell of, for pictures of a shape."""
-    given = {
-        name: None if getattr(args, name) is None else _values(name, getattr(args, name), shape)
-        for name in ("offset", "gain", "variance")
-    }
-    gain = given["gain"]
-    if gain is None and args.method == "mle":
-        gain = facts.gain
-    if isinstance(gain, float):
-        check.number("--gain", gain, above=0.0)
+def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) -> Settings:
+    """The settings that the options and the file tell of, for pictures of a shape."""
+    names = ("offset", "gain", "variance", "saturation")
+    known: dict[str, Any] = {"gain": facts.gain if args.method == "mle" else None}
+    known["saturation"] = facts.saturation
+    if args.camera is not None:
+        saved = Camera.load(args.camera)
+        saved.check_shape(f"--camera {args.camera}: pictures", shape)
+        for name in names:
+            value = getattr(saved, name)
+            if value is not None:
+                known[name] = np.broadcast_to(value, shape) if np.ndim(value) else value
+    for name in names[:3]:
+        if getattr(args, name) is not None:
+            known[name] = _values(name, getattr(args, name), shape)
+    if args.saturation is not None:
+        known["saturation"] = args.saturation
+    if isinstance(known["gain"], float):
+        check.number("--gain", known["gain"], above=0.0)
     mask = None
     if args.mask is not None:
         mask = read_map(args.mask, shape, "--mask") > 0
-    saturation = facts.saturation if args.saturation is None else args.saturation
-    converts = given["offset"] is not None or gain is not None or args.excess_noise != 1.0
-    gain = 1.0 if gain is None else np.where(np.asarray(gain) > 0, gain, np.nan)
-    offset = 0.0 if given["offset"] is None else given["offset"]
-    variance = given["variance"]
-    if variance is not None:
-        variance = np.broadcast_to(variance, shape).astype(np.float64)
-        if not (variance >= 0).all():
-            raise ValueError("--variance must not be negative")
-    return Camera(offset, gain, variance, args.excess_noise, saturation, mask, converts)
+    if known["gain"] is not None or args.excess_noise != 1.0:
+        known["gain"] = (1.0 if known["gain"] is None else known["gain"]) / args.excess_noise
+    try:
+        camera = Camera(**{name: value for name, value in known.items() if value is not None})
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    return Settings(camera, args.excess_noise, mask)
 
 
 def told(args: argparse.Namespace, facts: Facts) -> str:
@@ -135,30 +145,6 @@ def told(args: argparse.Namespace, facts: Facts) -> str:
     if args.gain is None and args.method == "mle" and facts.gain is not None:
         parts.append(f"gain {facts.gain:g}")
     return f"; its header says: {', '.join(parts)}" if parts else ""
-
-
-def _part(values: Any, where: tuple[slice, ...]) -> Any:
-    return values[where] if np.ndim(values) else values
-
-
-def measured(
-    camera: Camera, counts: np.ndarray, where: tuple[slice, ...]
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """A part of a picture as it is fitted, and the options of the fit that tell of its pixels."""
-    raw = counts[where]
-    mask = None if camera.mask is None else camera.mask[where]
-    options: dict[str, Any] = {"mask": mask, "saturation": camera.saturation}
-    gain = _part(camera.gain, where) / camera.excess
-    if camera.variance is not None:
-        variance = camera.variance[where] * gain**2
-        options["variance"] = np.where(np.isnan(variance), np.inf, variance)
-    if not camera.converts:
-        return raw, options
-    options["saturation"] = None
-    if camera.saturation is not None:
-        full = raw >= camera.saturation
-        options["mask"] = full if mask is None else full | mask
-    return (raw - _part(camera.offset, where)) * gain, options
 
 
 def in_part(

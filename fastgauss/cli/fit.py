@@ -142,30 +142,35 @@ class _Fits:
 
     def __init__(self, args: argparse.Namespace, arranged: axes.Arranged) -> None:
         self.args, self.arranged = args, arranged
-        self.camera: camera.Camera | None = None
+        self.known: camera.Settings | None = None
+        self.where: tuple[slice, ...] = ()
         self.told = ""
         self.shown = np.empty(0)
-        self.searched: tuple[np.ndarray, dict[str, Any]] = (np.empty(0), {})  # the first picture
+        self.searched: tuple[np.ndarray, np.ndarray | None] = (np.empty(0), None)  # the first
 
     def __call__(self, _: int, picture: np.ndarray) -> FitResult:
-        if self.camera is not None:
-            return self.fit(self.camera, picture)
-        self.camera = camera.camera_of(self.args, self.arranged.pictures.facts, picture.shape)
+        if self.known is not None:
+            return self.fit(self.known, picture)
+        facts = self.arranged.pictures.facts
+        self.where = _part(self.args.roi, picture.shape)
+        whole = camera.settings_of(self.args, facts, picture.shape)
+        self.known = known = whole.part(self.where)
         self.told = _told(self.args, self.arranged, picture)
         if self.told:
             print(f"fastgauss: {self.told}", file=sys.stderr, flush=True)
+        part = known.photons(picture[self.where])
+        self.shown = _shown(part, self.where, picture.shape)
+        self.searched = part, known.mask
         with _telling_of_compilation(self.args, picture.ndim, picture.dtype):
-            return self.fit(self.camera, picture)
+            return self.fit(known, picture)
 
-    def fit(self, known: camera.Camera, picture: np.ndarray) -> FitResult:
+    def fit(self, known: camera.Settings, picture: np.ndarray) -> FitResult:
         from ..spots.image_fits import fit_spots
 
         args = self.args
-        where = _part(args.roi, picture.shape)
-        first = tuple(each.start for each in where)
-        data, pixels = camera.measured(known, picture, where)
+        first = tuple(each.start for each in self.where)
         found = fit_spots(
-            data,
+            picture[self.where],
             model=_model(args, picture.ndim),
             method=args.method,
             pixel=args.pixel,
@@ -180,12 +185,10 @@ class _Fits:
             joint=args.joint,
             background=args.background,
             polarity="dark" if args.dark else "bright",
+            camera=known.camera,
+            mask=known.mask,
             threads=args.threads,
-            **pixels,
         )
-        if not self.shown.size:
-            self.shown = _shown(data * known.excess, where, picture.shape)
-            self.searched = (data * known.excess, pixels)
         return camera.moved(camera.multiplied(found, known.excess), first)
 
 
@@ -244,15 +247,14 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
     """What to try where no spot was found, in the first picture, or where most fits failed."""
     if len(result):
         return hints.of_statuses(result)
-    data, pixels = fits.searched
+    data, mask = fits.searched
     return hints.of_no_spots(
         data,
         _sigmas(args, data.ndim),
         threshold=args.threshold,
         false_alarms=args.false_alarms,
         dark=args.dark,
-        mask=pixels["mask"],
-        saturation=pixels["saturation"],
+        mask=mask,
     )
 
 

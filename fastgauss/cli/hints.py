@@ -65,7 +65,6 @@ def of_no_spots(
     false_alarms: float | None,
     dark: bool,
     mask: np.ndarray | None,
-    saturation: float | None,
 ) -> str:
     """Sentences: the threshold, the noise, the strongest candidate, and what to try.
 
@@ -77,8 +76,6 @@ def of_no_spots(
     missing = ~np.isfinite(image)
     if mask is not None:
         missing |= mask
-    if saturation is not None:
-        missing |= image >= saturation
     level = np.median(image[~missing]) if not missing.all() else 0.0
     filled = np.where(missing, level, image) - level
     response = _response(filled.astype(np.float32), sigmas) * (-1.0 if dark else 1.0)

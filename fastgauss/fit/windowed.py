@@ -48,12 +48,13 @@ def fit_each(
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     progress: bool | Progress = False,
+    counts: np.ndarray | None = None,
     **rest: Any,
 ) -> FitResult:
     """`fit_spots` at known positions; ``rest`` holds further options of the fit.
 
     ``sigma`` is the expected width of spots in array-axis order; by default it follows from the
-    box.
+    box. ``counts`` is the picture as the camera wrote it, if the picture is of photons.
     """
     ndim, shape = picture.ndim, picture.shape
     centres = check.positions(positions, ndim)
@@ -81,7 +82,7 @@ def fit_each(
 
     result = solve(chosen, fill, progress)
     if sign > 0:
-        mark_plateaus(picture, maps[2], first, extent, result.status)
+        mark_plateaus(picture if counts is None else counts, maps[2], first, extent, result.status)
     return result
 
 

@@ -11,6 +11,8 @@ from ..base import check, wording
 from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
 from ..base.widths import read_width
+from ..cameras.camera import Camera
+from ..cameras.exposures import in_photons
 from ..find.detection import find_spots
 from ..find.options import check_search
 from ..fit.pixel_maps import pixel_map, pixel_mask
@@ -46,6 +48,7 @@ def fit_spots(
     variance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     saturation: float | None = None,
+    camera: Camera | None = None,
     fixed: dict[str, Any] | None = None,
     bounds: dict[str, Any] | None = None,
     shared: str | tuple[str, ...] = (),
@@ -93,8 +96,8 @@ def fit_spots(
         How strong, how far from each other and how far from the border the spots are that
         `find_spots` finds; not used with `positions`.
     method : {"lsq", "mle"}
-        Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
-        the camera's offset and divide by its gain first.
+        Least squares, or maximum likelihood for Poisson data, that is, counts of photons: give a
+        `camera`, or convert the image yourself.
     pixel : {"sample", "integrate"}
         The model's value at the pixel's centre, or its mean over the pixel.
     guess : array (P,) or (n, P), optional
@@ -111,6 +114,11 @@ def fit_spots(
         A pixel of this value or more is missing, in the search and in the fits. Without this
         option, spots of an integer image have the status ``SATURATED`` where two or more adjacent
         pixels of the window have the largest value of the image, if that is 255 or more.
+    camera : Camera, optional
+        The camera that wrote the image. Photons are searched and fitted, and `weights`, `error`,
+        `guess`, `threshold`, `fixed`, `bounds` and the result are in photons. Pixels that are
+        saturated or of no use are missing. With ``method="mle"`` the read-out noise of the camera
+        is the `variance`. Not with `variance` or `saturation`.
     fixed : dict, optional
         Values of parameters that are not fitted, ``{"sigma": 1.3}``: a number or (n,). Centres are
         in the image's coordinates, also in `bounds`.
@@ -178,6 +186,9 @@ def fit_spots(
     """
     check.picture("image", image)
     weights = error_weights(weights, error, method, "image", image)
+    image, mask, variance, saturation, counts = in_photons(
+        camera, image, mask, variance, saturation, method
+    )
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image)
     if picture.ndim == 1:
@@ -212,7 +223,9 @@ def fit_spots(
         raise ValueError(f"background needs joint=True, got {wording.shown(background)}")
     if positions is None:
         positions = _find(picture, find, fit)
-    return fit_each(picture, positions, chosen, sigma=sigmas, polarity=polarity, **fit)
+    return fit_each(
+        picture, positions, chosen, sigma=sigmas, polarity=polarity, counts=counts, **fit
+    )
 
 
 def _find(picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any]) -> np.ndarray:

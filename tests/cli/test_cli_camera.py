@@ -190,15 +190,38 @@ def test_cameras_that_make_no_sense(tmp_path, capsys, options, text):
 def test_maps_of_volumes_and_of_other_shapes(tmp_path):
     shape = (3, 8, 9)
     plane, solid = np.full(shape[1:], 2.0), np.arange(216.0).reshape(shape)
-    given = {"gain": None, "variance": None, "mask": None, "saturation": None}
+    given = dict.fromkeys(("camera", "gain", "variance", "mask", "saturation"))
     for values in (plane, solid):
         np.save(tmp_path / "offset.npy", values)
         args = argparse.Namespace(
             offset=str(tmp_path / "offset.npy"), excess_noise=1.0, method="mle", **given
         )
-        known = camera.camera_of(args, Facts(), shape)
-        np.testing.assert_array_equal(known.offset, np.broadcast_to(values, shape))
+        known = camera.settings_of(args, Facts(), shape)
+        np.testing.assert_array_equal(known.camera.offset, np.broadcast_to(values, shape))
     for wrong in ((7, 9), (2, 8, 9), (3, 8, 8)):
         np.save(tmp_path / "offset.npy", np.zeros(wrong))
         with pytest.raises(ValueError, match=r"--offset .*offset\.npy must have 3 x 8 x 9 pixels"):
-            camera.camera_of(args, Facts(), shape)
+            camera.settings_of(args, Facts(), shape)
+
+
+def test_a_saved_camera_and_options_that_come_before_it(tmp_path, capsys):
+    image, path = small(tmp_path)
+    rng = np.random.default_rng(7)
+    offset, gain = rng.normal(20, 1, image.shape), rng.normal(0.5, 0.02, image.shape)
+    known = fg.Camera(offset, gain, variance=4.0, saturation=300.0)
+    known.save(tmp_path / "camera.npz")
+    np.save(path, np.rint(image / gain + offset).astype("u2"))
+    found = result_of(tmp_path, path, "--method", "mle", "--camera", tmp_path / "camera.npz")
+    expected = fg.fit_spots(np.load(path), method="mle", camera=known)
+    np.testing.assert_array_equal(found.params, expected.params)
+    options = ("--camera", tmp_path / "camera.npz", "--offset", 21, "--saturation", 9e9)
+    found = result_of(tmp_path, path, *options)
+    other = fg.Camera(21.0, gain, saturation=9e9)
+    np.testing.assert_array_equal(found.params, fg.fit_spots(np.load(path), camera=other).params)
+    found = result_of(tmp_path, path, *options, "--roi", "5:25,4:26")
+    part = (slice(5, 25), slice(4, 26))
+    inside = fg.fit_spots(np.load(path)[part], camera=other[part])
+    np.testing.assert_allclose(found.positions, inside.positions + np.array([5, 4]), rtol=1e-14)
+    known[:20].save(tmp_path / "other.npz")
+    assert main(["fit", str(path), "--camera", str(tmp_path / "other.npz")]) == 2
+    assert "other.npz: pictures must have the camera's shape (20, 32)" in capsys.readouterr().err

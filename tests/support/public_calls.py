@@ -38,6 +38,8 @@ SCENE = np.rint(20 * RNG.normal(size=(30, 30)).cumsum(0).cumsum(1))
 FIRST, SECOND = SCENE[3:23, 3:23].copy(), SCENE[4:24, 2:22].copy()
 VOLUME = np.rint(20 * _spot(1, 3.0, 2.5, 1.5, (8, 9))) / 4
 SPOT = np.array([8.0, 1.0, 1.5, 1.0, 0.5])
+DARK = np.rint(20 + 2 * RNG.normal(size=(6, 4, 5)))
+BRIGHT = np.rint(90 + 9 * RNG.normal(size=(6, 4, 5)))
 ANGLES = np.array([0.25, 1.5, 3.0, 2.0])
 
 
@@ -102,6 +104,14 @@ def _displacements():
     return register.displacement_field(FIRST, SECOND, 16, 4)
 
 
+def _camera():
+    return fg.Camera(np.full((8, 9), 2.0), 0.5, saturation=4.0)
+
+
+def _properties(camera):
+    return camera.offset, camera.gain, camera.photon_variance, camera.saturation
+
+
 def _grid():
     return fg.Grid((8, 9), (0.5, 1.0))
 
@@ -117,6 +127,7 @@ OWNERS = {
     "KernelDensity()": _density,
     "PCA()": _pca,
     "AstigmaticModel()": _model,
+    "Camera()": _camera,
     "Grid()": _grid,
     "LineFit()": _lines,
 }
@@ -171,6 +182,14 @@ CALLS = (
     Call("fit_spots", {"image": IMAGE, "positions": CENTRES, "box": 7,
                        "mask": np.zeros((14, 15), bool)}, ("image", "positions", "mask")),
     Call("fit_spots", {"image": IMAGE, "box": 7}, ("image",), label="found"),
+    Call("Camera", {"offset": np.full((4, 5), 2.0), "gain": np.full((4, 5), 0.5), "variance": 3.0,
+                    "saturation": np.full((4, 5), 90.0)}, ("offset", "gain", "saturation"),
+         lambda **options: _properties(fg.Camera(**options))),
+    Call("Camera().to_photons", {"frame": VOLUME}, ("frame",)),
+    Call("Camera().calibrate", {"dark": DARK, "bright": BRIGHT, "saturation": None},
+         ("dark", "bright"),
+         lambda **options: _properties(fg.Camera.calibrate(**options)),
+         errors=(FileNotFoundError,)),
     Call("fit_joint", {"image": IMAGE, "positions": CENTRES, "box": 7}, ("image", "positions")),
     Call("find_spots", {"image": IMAGE, "mask": np.zeros((14, 15), bool),
                         "variance": np.ones((14, 15))}, ("image", "mask", "variance")),
@@ -329,6 +348,10 @@ EXEMPT = {  # public names without a call above, and why
     "AstigmaticModel().plain": "called by fits with parameters of their own",
     "AstigmaticModel().from_plain": "called by fits with parameters of their own",
     "FitResult().with_rows": "takes rows that this package has made",
+    "Camera().save": "takes a path; tests/cameras/test_camera.py",
+    "Camera().photons_of": "takes a frame that is checked",
+    "Camera().check_shape": "takes a shape that is checked",
+    "Camera().lost": "takes a frame that is checked",
     "FitResult().sort": "takes names of columns; tests/results/test_results.py",
     "FitResult().save": "takes a path; tests/results/test_results.py",
     "plot.plot_displacements": "is register's",

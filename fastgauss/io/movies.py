@@ -1,0 +1,100 @@
+"""Movies: the frames of arrays, files, lists and iterators, each read once and in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import check, wording
+from .axes import arrange
+from .images import open_image
+
+
+class Movie(NamedTuple):
+    """Frames that can be read once."""
+
+    frames: Iterable[Any]
+    length: int  # 0: not known
+
+
+@contextmanager
+def open_movie(name: str, frames: Any) -> Iterator[Movie]:
+    """The frames of anything that holds some, valid until the context ends.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for messages.
+    frames : array (t, y, x) or (t, z, y, x), path, or iterable of arrays
+        Arrays of numpy, dask, Zarr, h5py and xarray; those in chunks are read a chunk of frames at
+        a time. A path is a file that ``fastgauss fit`` reads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If this holds no frames.
+    FileNotFoundError, ImportError
+        If there is no such file, or the library for it is missing.
+    """
+    if isinstance(frames, str | os.PathLike):
+        with open_image(frames) as opened:
+            pictures = arrange(opened).pictures
+            yield Movie(pictures, len(pictures))
+    elif hasattr(frames, "shape") and hasattr(frames, "__getitem__"):
+        yield _of_array(name, frames)
+    elif isinstance(frames, Mapping | bytes) or not isinstance(frames, Iterable):
+        got = wording.shown(frames)
+        raise TypeError(f"{name} must be an array, a path or an iterable of frames, got {got}")
+    elif isinstance(frames, Sized):
+        yield Movie(frames, len(frames))
+    else:
+        yield Movie(map(_own, frames), 0)
+
+
+def _own(frame: Any) -> Any:
+    """A copy: a camera may write the next frame into the same memory."""
+    return frame.copy() if isinstance(frame, np.ndarray) else frame
+
+
+def _of_array(name: str, array: Any) -> Movie:
+    shape = tuple(array.shape)
+    if len(shape) not in (3, 4):
+        hint = "; fit_spots fits one image" if len(shape) == 2 else ""
+        raise ValueError(
+            f"{name} must have 3 or 4 dimensions, (t, y, x) or (t, z, y, x), got "
+            f"{wording.dimensions(len(shape), shape)}{hint}"
+        )
+    if shape[0] != shape[0]:
+        raise ValueError(f"{name} must have a known length: call its compute_chunk_sizes() first")
+    chunks = getattr(array, "chunks", None)
+    count = int(shape[0])
+    if not chunks:
+        return Movie((array[k] for k in range(count)), count)
+    return Movie(_by_chunks(array, chunks[0], count), count)
+
+
+def _by_chunks(array: Any, lengths: Any, count: int) -> Iterator[np.ndarray]:
+    """The frames of an array in chunks of one length, or of these lengths."""
+    if isinstance(lengths, tuple):
+        ends = np.cumsum(lengths).tolist()
+    else:
+        ends = [*range(int(lengths), count, int(lengths)), count]
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        yield from np.asanyarray(array[start:end])
+
+
+def checked_frames(name: str, movie: Movie) -> Iterator[Any]:
+    """The frames as they are, checked: pictures of one shape."""
+    first: tuple[int, ...] = ()
+    for number, frame in enumerate(movie.frames):
+        check.picture(f"{name}[{number}]", frame)
+        values, _ = check.masked(f"{name}[{number}]", frame, None)
+        shape = check.real_array(f"{name}[{number}]", values, (2, 3)).shape
+        if number and shape != first:
+            raise ValueError(f"{name}[{number}] must have the shape {first}, got {shape}")
+        first = shape
+        yield frame
