@@ -95,6 +95,19 @@ class Coordinates(NamedTuple):
             by[:, 5, 3:6] *= twice[:, np.newaxis]
             return params, by @ covariance @ by.transpose(0, 2, 1)
 
+    def report_held(self, at_lower: np.ndarray, at_upper: np.ndarray) -> np.ndarray:
+        """Which parameters without the offset are on a bound, from that of coordinates (n, p).
+
+        Of a sigma matrix, what is as large as it may be limits the larger sigma, and what is as
+        small as it may be the smaller one.
+        """
+        held = at_lower | at_upper
+        if self._matrix:
+            held[:, 3] = at_upper[:, 3:6].any(axis=1) | at_lower[:, 5]
+            held[:, 4] = at_lower[:, 3:5].any(axis=1)
+            held[:, 5] = False
+        return held
+
 
 def _turned_lever(u: np.ndarray) -> np.ndarray:
     """d(amplitude, x, y, P) / d(amplitude, x, y, sigma_x, sigma_y, theta)."""

@@ -121,7 +121,7 @@ class _Fit:
     def run(self, start: np.ndarray, member: np.ndarray) -> FitResult:
         """The result."""
         chosen, shared = self.chosen, self.chosen.shared
-        if len(start):
+        if member.any():  # else nobody has what would be shared
             start[:, shared] = np.where(
                 member[:, None], np.median(start[member][:, shared], axis=0), start[:, shared]
             )
@@ -129,7 +129,7 @@ class _Fit:
             start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
         offset_limits = self._offset_limits()
         u = self.coordinates.start(start)
-        if len(u):
+        if member.any():
             u[np.ix_(member, self.tied)] = np.median(u[np.ix_(member, self.tied)], axis=0)
         at = _At(u, start[:, -1], self._noise(len(u)), np.full(len(u), np.nan), member)
         half, ground = self._half(at.u, at.noise), None

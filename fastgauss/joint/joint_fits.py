@@ -67,7 +67,8 @@ def fit_joint(
     fixed, bounds : dict, optional
         As in `fit_rois`, in the image's coordinates. Besides, a centre stays within half the
         distance to the nearest position, or a pixel, and within half a box; sigmas stay below
-        `box`, and amplitudes keep the sign that `polarity` says.
+        `box`, and amplitudes keep the sign that `polarity` says. ``result.at_bound`` tells which
+        parameters of which spot are on such a bound.
     shared : str or tuple of str
         Parameters that have one value for all spots. A spot whose own value is far from that
         of the others takes no part and has the status ``NOT_SHARED``.

@@ -17,6 +17,7 @@ from ..kernels.status import (
 )
 from ..results.rows import Rows
 from .covariances import covariances
+from .scene import State
 from .solver import Progress, Solver
 
 _FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
@@ -42,7 +43,8 @@ def build_rows(
     lower, upper, _ = solver.limits
     own = lower < upper
     own[np.ix_(solver.shared.member, solver.shared.columns)] = False
-    status = _statuses(solver, progress)
+    held = _held(solver, state)
+    status = _statuses(solver, progress, held)
     with np.errstate(invalid="ignore"):
         error = np.sqrt(matrices[:, 0, 0])
         height, level = np.abs(reported[:, 0]), np.abs(reported[:, -1])
@@ -54,19 +56,32 @@ def build_rows(
     status[few] = TOO_FEW_PIXELS
     reported[few | lost] = np.nan
     matrices[~sound | few | lost] = np.nan
+    held[few | lost] = False
     i, j = np.tril_indices(chosen.model.size)
     pixels = around[:, PIXELS].astype(np.int32)
     return Rows(
         reported, matrices[:, i, j], around[:, LOSS], status.astype(np.int32),
-        np.zeros(n, np.int32), pixels, pixels,
+        np.zeros(n, np.int32), pixels, pixels, at_bound=held,
     )  # fmt: skip
 
 
-def _statuses(solver: Solver, progress: Progress) -> np.ndarray:
+def _held(solver: Solver, state: State) -> np.ndarray:
+    """Which parameters are on a bound, (n, P); what is fixed is not."""
+    lower, upper, (low, high) = solver.limits
+    at_lower, at_upper = (
+        ends & (lower < upper) for ends in (state.u <= lower, state.u >= upper)
+    )  # fmt: skip
+    held = np.zeros((len(state.u), solver.image.coordinates.model.size), bool)
+    held[:, :-1] = solver.image.coordinates.report_held(at_lower, at_upper)
+    if solver.terms:
+        level = state.ground[:, 0]
+        held[:, -1] = ((level <= low) | (level >= high))[solver.crowd.group_of]
+    return held
+
+
+def _statuses(solver: Solver, progress: Progress, held: np.ndarray) -> np.ndarray:
     """How the fit of each spot ended, where its parameters are determined."""
-    lower, upper, _ = solver.limits
-    u = progress.state.u
-    edge = (((u <= lower) | (u >= upper)) & (lower < upper)).any(axis=1)
+    edge = held.any(axis=1)
     status = np.where(progress.settled, np.where(edge, AT_BOUND, CONVERGED), MAX_ITERATIONS)
     if len(solver.shared.columns):
         status[~solver.shared.member & progress.settled] = NOT_SHARED

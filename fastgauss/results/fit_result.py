@@ -64,7 +64,7 @@ class FitResult(Measures, Exports):
     at_bound : ndarray (n, P) of bool
         Which parameters are on a bound that was given. With ``method="mle"`` also the offset, where
         nothing was counted and the model ends at 0. A fixed parameter is on no bound. Joint fits
-        do not tell it: the array is False.
+        have bounds of their own besides: see `fit_joint`.
     iterations : ndarray (n,) of int
         Evaluations of the normal equations.
     flux : ndarray (n,)
