@@ -47,14 +47,14 @@ def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
     return np.atleast_1d(array)
 
 
-def _items(name: str, value: Any, model: Model) -> dict[str, Any]:
-    """The items of a dictionary by parameter names, checked."""
+def named_items(name: str, value: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The items of a dictionary by names of parameters, checked."""
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be a dict of parameter names, got {type(value).__name__}")
     for key in value:
-        check.choice(name, key, model.names)
+        check.choice(name, key, names)
     return value
 
 
@@ -71,7 +71,8 @@ def _limits(name: str, pair: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def bounds_of(model: Model, count: int, fixed: Any, bounds: Any) -> np.ndarray | None:
     """Lower and upper bounds (2, n or 1, P) from ``fixed`` and ``bounds``; None without either."""
-    fixed, bounds = _items("fixed", fixed, model), _items("bounds", bounds, model)
+    fixed = named_items("fixed", fixed, model.names)
+    bounds = named_items("bounds", bounds, model.names)
     for name in fixed:
         if name in bounds:
             raise ValueError(f"{name!r} must not be in both fixed and bounds")
