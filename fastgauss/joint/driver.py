@@ -21,6 +21,7 @@ from .outcome import build_rows
 from .scene import JointImage, Scene, State
 from .shared_values import own_values
 from .solver import Limits, Progress, Solver
+from .windows import half_windows, lay_windows
 
 _MOST_PLANS = 4  # times that windows are laid anew
 _FIRST_ROUNDS = 3  # before windows are laid by what is known then
@@ -160,8 +161,9 @@ class _Fit:
         self, at: _At, half: np.ndarray, offset_limits: tuple[float, float]
     ) -> tuple[Solver, np.ndarray]:
         """The solver of these windows, and the order in which it has the spots."""
-        windows = self._windows(at.u, half)
-        order, crowd = neighbours.gather(self._at(at.u), self._widths(at.u), windows, self._zones())
+        places = self._at(at.u)
+        windows = lay_windows(places, half, self.picture.extent)
+        order, crowd = neighbours.gather(places, self._widths(at.u), windows, self._zones())
         rank = np.full(len(order) + 1, -1, np.int32)
         rank[order] = np.arange(len(order))
         picture, chosen = self.picture, self.chosen
@@ -220,15 +222,8 @@ class _Fit:
         return widths if self.ndim == 3 else np.column_stack([np.full(len(u), 1e-3), widths])
 
     def _half(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Half windows: the reach of the light, and at least the box."""
-        half = neighbours.reach_of(self._widths(u), u[:, 0], noise)
-        half = np.maximum(half, (np.array((1, *self.box)[-3:]) + 1) // 2)
-        if self.ndim < 3:
-            half[:, 0] = 0
-        return half
-
-    def _windows(self, u: np.ndarray, half: np.ndarray) -> np.ndarray:
-        return pixel_owners.boxes_around(self._at(u), half, 2 * half + 1, self.picture.extent)
+        """Half windows (n, 3) of spots with these coordinates."""
+        return half_windows(self._widths(u), u[:, 0], noise, self.box)
 
     def _noise(self, count: int) -> np.ndarray:
         """A first idea of the noise's sigma at each spot: from neighbouring pixels."""

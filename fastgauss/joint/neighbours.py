@@ -1,4 +1,4 @@
-"""Which spots of an image overlap: their windows, links, clusters and groups."""
+"""Which spots of an image overlap: links, clusters and groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ..kernels.joint.arrays import Links, Members, Pairs
 from ..kernels.joint.clusters import unite
 
 COUPLING = 1e-6  # overlap of two profiles, relative to their own, from which a pair is linked
-MOST_REACH = 6.5  # sigmas; the light beyond is 7e-10 of the peak
 _STRONG = 0.3  # overlap from which two spots belong to one cluster
 _CLUSTER = 8  # spots of a cluster at most
 _WIDE = 2.0  # times the usual window, from which a window is looked at for itself
@@ -27,15 +26,6 @@ class Crowd(NamedTuple):
     members: Members
     pairs: Pairs
     links: Links
-
-
-def reach_of(widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Half windows (n, d), in pixels, beyond which light is below 2 % of the noise's sigma."""
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        ratio = np.abs(amplitude) / (0.02 * noise)
-        radius = np.sqrt(2 * np.log(np.maximum(ratio, 1.0)))
-    radius = np.minimum(np.where(np.isfinite(radius), radius, MOST_REACH), MOST_REACH)
-    return np.ceil(radius[:, None] * widths).astype(np.int64)
 
 
 def _pairs(windows: np.ndarray) -> np.ndarray:
