@@ -22,6 +22,7 @@ from ..results.fit_result import FitResult
 from .batch import Job
 from .chunks import Chunk
 from .options import options
+from .picture_units import in_callers_unit, in_one_unit, scaled_options
 from .pixel_maps import pixel_map, pixel_mask
 from .windowed import solve
 
@@ -180,6 +181,10 @@ def fit_rois(
     if second is None:
         second = pixel_map("variance", variance, shape, count)
     missing = pixel_mask(mask, shape, count)
+    unit = 1.0
+    if chosen.shared:
+        stack, second, unit = in_one_unit(stack, second, method)
+        chosen = scaled_options(chosen, unit)
     places = _places(coords, shape, count, pixel)
     zeros = weights is not None and second is not None and second.zeros
 
@@ -197,6 +202,7 @@ def fit_rois(
             job.run(work, count, int(np.prod(shape)))
 
     result = solve(chosen, fill, progress)
+    result = in_callers_unit(result, unit, method == "mle", weights is not None)
     result.length = "px" if coords is None else "coords"
     return result
 

@@ -17,6 +17,7 @@ from ..results.fit_result import FitResult
 from .batch import Job
 from .chunks import Chunk
 from .options import Options, options
+from .picture_units import in_callers_unit, in_one_unit, scaled_options
 from .pixel_maps import PixelMap, pixel_map, pixel_mask
 from .saturation import mark_plateaus
 from .shared_parameters import fit_shared
@@ -66,7 +67,11 @@ def fit_each(
     second = pixel_map("weights", weights, shape, None)
     if second is None:
         second = pixel_map("variance", variance, shape, None)
-    maps = picture, second, pixel_mask(mask, shape, None)
+    image, unit = picture, 1.0
+    if chosen.shared:
+        image, second, unit = in_one_unit(picture, second, method)
+        chosen = scaled_options(chosen, unit)
+    maps = image, second, pixel_mask(mask, shape, None)
     zeros = weights is not None and second is not None and second.zeros
     first, extent = windows(centres, box, shape)
     wide = np.array((sigmas_of(box) if sigma is None else sigma)[::-1])
@@ -81,6 +86,7 @@ def fit_each(
             )  # fmt: skip
 
     result = solve(chosen, fill, progress)
+    result = in_callers_unit(result, unit, method == "mle", weights is not None)
     if sign > 0:
         mark_plateaus(picture if counts is None else counts, maps[2], first, extent, result.status)
     return result

@@ -8,11 +8,12 @@ import numpy as np
 
 from ..base import check
 from ..fit.options import Options
+from ..fit.picture_units import scaled, scaled_maps, unit_of_picture
 from ..fit.pixel_maps import pixel_map, pixel_mask
 
 METHODS = ("lsq", "mle")  # those of ``kernels/joint/image.py``
 BACKGROUNDS = ("local", "constant", "plane")
-LARGEST = 1e150  # of a pixel: its square is finite
+LARGEST = 1e150  # of a pixel in units of the usual: its square is finite
 
 
 class Picture(NamedTuple):
@@ -24,6 +25,7 @@ class Picture(NamedTuple):
     exists: np.ndarray  # flat bool
     ground: np.ndarray  # flat known background, or (1,)
     stack: bool
+    unit: float = 1.0  # what the image was multiplied by; see ``fit/picture_units.py``
 
     @property
     def extent(self) -> np.ndarray:
@@ -40,14 +42,16 @@ def read_picture(
     missing = pixel_mask(mask, shape, None)
     second = pixel_map("weights", weights, shape, None)
     exists = np.isfinite(array)
-    if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
-        exists &= np.abs(array) < LARGEST
-    if second is not None and second.zeros:
-        exists &= second.array[0] > 0
-    if second is None:
-        second = pixel_map("variance", variance, shape, None)
     if missing is not None:
         exists &= ~missing.array[0]
+    if second is not None and second.zeros:
+        exists &= second.array[0] > 0
+    unit, power = unit_of_picture(array, exists, method == "mle"), -2
+    data = scaled(np.ascontiguousarray(array, np.float64), unit)
+    if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
+        exists &= np.abs(data) < LARGEST
+    if second is None:
+        second, power = pixel_map("variance", variance, shape, None), 1
     ndim = len(shape) - (frames is not None)
     places = check.positions(positions, ndim)
     if frames is not None:
@@ -57,13 +61,15 @@ def read_picture(
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < shape[0]):
             raise ValueError(f"frames must be from 0 to {shape[0] - 1}")
         places = np.column_stack([numbers.astype(np.float64), places])
-    data = np.ascontiguousarray(array, np.float64).reshape(-1)
     per_pixel = np.array([0.0 if method == "mle" else 1.0])
     if second is not None:
         per_pixel = np.ascontiguousarray(second.array[0], np.float64).reshape(-1)
-    return Picture(shape, data, per_pixel, exists.reshape(-1), np.zeros(1), frames is not None), (
-        places
-    )
+        per_pixel = scaled(per_pixel, unit, power)
+    picture = Picture(
+        shape, data.reshape(-1), per_pixel, exists.reshape(-1), np.zeros(1), frames is not None,
+        unit,
+    )  # fmt: skip
+    return picture, places
 
 
 def read_background(
@@ -112,4 +118,8 @@ def make_problem(
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
     kind, ground = read_background(background, picture.shape, fixed)
-    return Problem(picture._replace(ground=ground), np.asarray(image), maps, box, kind, dark)
+    unit = picture.unit
+    return Problem(
+        picture._replace(ground=scaled(ground, unit)), scaled(np.asarray(image), unit),
+        scaled_maps(maps, unit), box, kind, dark,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from ..base import check
 from ..base.pixel_errors import error_weights
 from ..base.progress import Progress, reporting
 from ..fit.options import options
+from ..fit.picture_units import in_callers_unit, scaled_options
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
@@ -47,7 +48,8 @@ def fit_joint(
     Parameters
     ----------
     image : array (y, x), (z, y, x), or (t, y, x) with `frames`
-        Of any real dtype. Pixels that are NaN, infinite or beyond 1e150 are missing.
+        Of any real dtype and in any unit. Pixels that are NaN or infinite are missing, and so are
+        those beyond 1e150, or 1e150 times the usual pixel of an image of such numbers.
     positions : array (n, ndim) or table
         (z,) row and column of each spot, or a table with columns (z,) y and x.
     model : {"symmetric", "elliptic", "rotated"} or Model
@@ -138,5 +140,7 @@ def fit_joint(
     problem = make_problem(
         picture, image, maps, chosen, box_sides(box, ndim), background, fixed, polarity
     )
+    chosen = scaled_options(chosen, picture.unit)
     with reporting(progress, len(places), "spot") as report:
-        return solve(problem, places, chosen._replace(progress=report))
+        result = solve(problem, places, chosen._replace(progress=report))
+    return in_callers_unit(result, picture.unit, method == "mle", weights is not None)

@@ -27,6 +27,7 @@ from ..base import check
 from ..base.progress import reporting
 from ..base.status import Status
 from ..find.detection import factor_in_crowd, find_in_crowd
+from ..fit.picture_units import in_callers_unit
 from ..models.model import Model
 from ..results.fit_result import FitResult
 from .noise_scaling import in_units_of_noise, response_gain
@@ -68,7 +69,10 @@ def pursue(
             result, _ = search.settle(choice, places, rows)
         if report is not None:
             report(len(result), len(result))
-    return result.with_rows(result.rows._replace(ids=None))  # numbered as they are returned
+    result = result.with_rows(result.rows._replace(ids=None))  # numbered as they are returned
+    return in_callers_unit(
+        result, search.fits.unit, fit["method"] == "mle", fit["weights"] is not None
+    )
 
 
 class _Search:
@@ -83,6 +87,8 @@ class _Search:
         options = "sigma", "threshold", "min_distance", "exclude_border", "polarity", "threads"
         self.find = {name: find[name] for name in options}
         self.dark, self.threshold = self.fits.dark, find["threshold"]
+        if self.threshold is not None:
+            self.threshold = self.threshold * self.fits.unit
         self.sigma = np.broadcast_to(np.asarray(find["sigma"], float), picture.ndim)
         self.gain = response_gain(self.sigma)
         expected = find["false_alarms"], find["significance"]
@@ -99,11 +105,10 @@ class _Search:
             self.error = 1 / np.sqrt(np.where(self.weights > 0, self.weights, 1.0))
         # Rounding: of counts, or of what has no noise at all.
         highest = np.abs(self.shown[np.isfinite(self.shown)]).max(initial=0.0)
-        self.least = 12**-0.5 if picture.dtype.kind in "iu" else max(1e-6 * highest, 1e-300)
-        self.settings = {
-            key: fit[key]
-            for key in ("box", "method", "pixel", "weights", "variance", "mask", "threads")
-        } | {"polarity": find["polarity"]}
+        rounding = self.fits.unit * 12**-0.5
+        self.least = rounding if picture.dtype.kind in "iu" else max(1e-6 * highest, 1e-300)
+        settings = {key: fit[key] for key in ("box", "method", "pixel", "threads")}
+        self.settings = settings | self.fits.problem.maps | {"polarity": find["polarity"]}
 
     def places(self, choice: Choice) -> np.ndarray:
         """Positions (n, ndim) of spots."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import check
 from ..fit.options import Options, options
+from ..fit.picture_units import scaled_options
 from ..joint.arguments import METHODS, Problem, make_problem, read_picture
 from ..joint.driver import solve
 from ..models.model import Model
@@ -52,8 +53,13 @@ class SearchFits:
         self.problem = make_problem(
             read, picture, maps, chosen, fit["box"], fit["background"], fit["fixed"], polarity
         )
-        self.asked, self.model, self.plain = chosen, model, model.unturned
-        self.between = chosen
+        self.unit = read.unit
+        self.asked, self.model, self.plain = (
+            scaled_options(chosen, read.unit),
+            model,
+            model.unturned,
+        )
+        self.between = self.asked
         if self.plain is not model:
             names = self.plain.names
             some = {
@@ -61,11 +67,12 @@ class SearchFits:
                 for name in ("fixed", "bounds")
             }
             shared = tuple(model.names[k] for k in chosen.shared if model.names[k] in names)
-            self.between = options(
+            between = options(
                 self.plain, count, polarity=0, weighted=maps["weights"] is not None,
                 camera=maps["variance"] is not None,
                 **asked | some | {"shared": shared, "guess": None},
             )  # fmt: skip
+            self.between = scaled_options(between, read.unit)
         self.dark = self.problem.dark
 
     @property

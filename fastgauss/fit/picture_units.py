@@ -1,0 +1,119 @@
+"""One unit of the data for all spots of a fit, where squares of theirs leave the range of float64.
+
+Joint fits and fits with shared parameters add up over spots, so that all have one unit. The image
+is multiplied by a power of two, which changes no digit, and with it all that has its unit:
+amplitudes, backgrounds, thresholds, a camera's variance; weights by the inverse square.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..results.background import Background
+from ..results.fit_result import FitResult
+from .options import Options
+from .pixel_maps import PixelMap
+
+_MODERATE = 1e-6, 1e12  # the usual magnitude of pixels that are fitted as they are
+_COUNTS = 6  # binary digits of a usual pixel of a likelihood in another unit
+_SAMPLES = 1 << 16  # pixels that are looked at, about
+
+
+def unit_of_picture(array: np.ndarray, exists: np.ndarray | None, counts: bool) -> float:
+    """The power of two that brings usual pixels to about 1, or some photons; 1 for most images.
+
+    A wild pixel among many has no part in it, nor have pixels that are 0. ``exists`` is of the
+    array's shape; without it all finite pixels do.
+    """
+    values = _sizes(array, exists, array.size // _SAMPLES | 1)
+    if not values.size:
+        values = _sizes(array, exists, 1)
+    if not values.size:
+        return 1.0
+    size = float(np.partition(values, values.size // 2)[values.size // 2])
+    if _MODERATE[0] < size < _MODERATE[1]:
+        return 1.0
+    digits = _COUNTS if counts else 1
+    return float(np.ldexp(1.0, int(np.clip(digits - np.frexp(size)[1], -1021, 1022))))
+
+
+def _sizes(array: np.ndarray, exists: np.ndarray | None, step: int) -> np.ndarray:
+    """Magnitudes of every so many-th pixel, of those that are not 0."""
+    values = np.abs(array.flat[::step].astype(np.float64))
+    known = np.isfinite(values) if exists is None else exists.flat[::step]
+    return values[known & (values > 0)]
+
+
+def scaled(values: np.ndarray, unit: float, power: int = 1) -> np.ndarray:
+    """Values times the unit, or over its square (``power`` -2); what overflows is infinite."""
+    if unit == 1.0:
+        return values
+    values = np.asarray(values, np.float64)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return values * unit if power == 1 else values / unit / unit
+
+
+def scaled_maps(maps: dict[str, Any], unit: float) -> dict[str, Any]:
+    """The maps of the pixels, which have been checked."""
+    if unit == 1.0:
+        return maps
+    powers = {"weights": -2, "variance": 1}
+    return {
+        name: value if value is None or name not in powers
+        else scaled(np.asarray(value), unit, powers[name])
+        for name, value in maps.items()
+    }  # fmt: skip
+
+
+def in_one_unit(
+    array: np.ndarray, second: PixelMap | None, method: str
+) -> tuple[np.ndarray, PixelMap | None, float]:
+    """Pixels and their weights or variances in the unit of all, and that."""
+    counts = method == "mle"
+    unit = unit_of_picture(array, None, counts)
+    if unit != 1.0 and second is not None:
+        second = second._replace(array=scaled(second.array, unit, 1 if counts else -2))
+    return scaled(array, unit), second, unit
+
+
+def scaled_options(chosen: Options, unit: float) -> Options:
+    """The options with starting values and bounds in this unit."""
+    if unit == 1.0:
+        return chosen
+    factors = np.ones(chosen.model.size)
+    factors[[0, -1]] = unit
+    return chosen._replace(
+        guess=None if chosen.guess is None else chosen.guess * factors,
+        bounds=None if chosen.bounds is None else chosen.bounds * factors,
+    )
+
+
+def in_callers_unit(result: FitResult, unit: float, counts: bool, weighted: bool) -> FitResult:
+    """A result of data in this unit in that of the caller."""
+    if unit == 1.0:
+        return result
+    rows, size = result.rows, result.model.size
+    factors = np.ones(size)
+    factors[[0, -1]] = unit
+    i, j = np.tril_indices(size)
+    known = unit if counts else 1.0  # what a likelihood takes for the variance of its data
+    with np.errstate(all="ignore"):  # of what float64 does not hold
+        errors = rows.standard_errors() / factors * np.sqrt(known)
+        packed = rows.packed / factors[i] * known / factors[j]
+        objective = rows.objective
+        if counts:
+            objective = objective / unit
+        elif not weighted:
+            objective = objective / unit / unit
+        moved = rows._replace(
+            params=rows.params / factors, packed=packed, objective=objective, errors=errors
+        )
+        ground = result.background
+        if ground is not None:
+            known_ground = None if ground.known is None else ground.known / unit
+            ground = Background(known_ground, ground.terms / unit, ground.scale)
+    again = result.with_rows(moved)
+    again.background = ground
+    return again
