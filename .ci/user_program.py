@@ -18,7 +18,9 @@ def brightest(image: np.ndarray) -> np.ndarray:
     drawn: np.ndarray = fg.render(image.shape, positions, amplitudes.amplitudes, 1.3)
     density: Any = fg.kde(drawn[0])
     shift: fg.register.Shift = fg.register.align(image, drawn)
-    print(len(good), shift.dx, density)
+    psf: fg.PsfModel = fg.psf_model([0.8, 0.2], [1.2, 2.5])
+    stars: fg.FitResult = fg.fit_rois(image[np.newaxis], psf)
+    print(len(good), shift.dx, density, psf.fwhm, stars.flux)
     return table["sigma_x"]
 
 

@@ -41,10 +41,12 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .localisations import Groups as Groups
     from .localisations import group as group
     from .models import AstigmaticModel as AstigmaticModel
+    from .models import PsfModel as PsfModel
     from .models import astigmatic_model as astigmatic_model
     from .models import evaluate as evaluate
     from .models import image as image
     from .models import jacobian as jacobian
+    from .models import psf_model as psf_model
     from .results import FitResult as FitResult
     from .results import ProfileFit as ProfileFit
     from .spots import calibrate_astigmatism as calibrate_astigmatism
@@ -78,7 +80,10 @@ _NAMES = {
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
     "localisations": ("Groups", "group"),
-    "models": ("AstigmaticModel", "astigmatic_model", "evaluate", "image", "jacobian"),
+    "models": (
+        "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
+        "psf_model",
+    ),
     "results": ("FitResult", "ProfileFit"),
     "spots": ("calibrate_astigmatism", "fit_spots"),
     "sums": (

@@ -234,7 +234,7 @@ class Job:
         pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
         lower, upper = work.lower, work.upper
         params, objective, packed, _, counts, status, _, grams, _ = outputs
-        known = np.array(options.model.constants)
+        known = options.model.known
         kernels.fit(
             pixels, second, places, *shape, known, start, lower, upper, options.tol,
             options.max_iter, *outputs[:_WRITTEN],

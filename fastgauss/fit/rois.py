@@ -68,7 +68,8 @@ def fit_rois(
         Parameters in two dimensions: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in
         place of sigma; or ``sigma_x, sigma_y, theta``, with sigma_x >= sigma_y and theta in (-pi/2,
         pi/2], measured from +x towards +y. A profile has ``amplitude, x, sigma, offset``, a volume
-        a z, and a sigma_z if elliptic.
+        a z, and a sigma_z if elliptic. `psf_model` (``flux, x, y, offset``) and `astigmatic_model`
+        make other models.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
         the camera's offset and divide by its gain first. Negative counts are taken as 0.

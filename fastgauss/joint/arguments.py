@@ -113,7 +113,7 @@ def make_problem(
     background: Any, fixed: Any, polarity: Any,
 ) -> Problem:  # fmt: skip
     """The problem of a picture; what has no meaning in a joint fit is refused."""
-    chosen.model.check_gaussian("a joint fit")
+    chosen.model.check_single("a joint fit")
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"

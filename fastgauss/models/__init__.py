@@ -3,12 +3,15 @@
 from .astigmatic import AstigmaticModel, astigmatic_model
 from .evaluation import evaluate, image, jacobian
 from .model import get_model
+from .psf import PsfModel, psf_model
 
 __all__ = [
     "AstigmaticModel",
+    "PsfModel",
     "astigmatic_model",
     "evaluate",
     "get_model",
     "image",
     "jacobian",
+    "psf_model",
 ]

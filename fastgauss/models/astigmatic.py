@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..kernels.fit.astigmatic import CONSTANTS
 from ..kernels.fit.models import MODELS
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
@@ -161,17 +163,22 @@ def astigmatic_model(
     return from_constants((*constants, low, high))
 
 
-def from_constants(constants: Iterable[float]) -> AstigmaticModel:
+def from_constants(constants: Iterable[Any]) -> AstigmaticModel:
     """The model of these curves and this range.
 
     Parameters
     ----------
     constants : iterable of 12 numbers
-        In the order of `Model.constants`; they are not checked.
+        In the order of `Model.constants`; their values are not checked.
 
     Returns
     -------
     AstigmaticModel
+
+    Raises
+    ------
+    ValueError
+        If they are not twelve numbers.
 
     Examples
     --------
@@ -181,4 +188,7 @@ def from_constants(constants: Iterable[float]) -> AstigmaticModel:
     True
     """
     names = ("amplitude", "x", "y", "z", "offset")
-    return AstigmaticModel("astigmatic", 2, names, tuple(constants))
+    numbers = list(constants)
+    if len(numbers) != CONSTANTS or not all(type(each) in {int, float} for each in numbers):
+        raise ValueError(f"the constants of its model are not {CONSTANTS} numbers")
+    return AstigmaticModel("astigmatic", 2, names, tuple(map(float, numbers)))

@@ -9,6 +9,7 @@ depends neither on how the points were divided nor on the number of threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,14 @@ def _in_place(points: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> list[np
     return flat
 
 
+def _total(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of arrays of one shape, in their order."""
+    first, *others = map(np.asarray, arrays)
+    for array in others:
+        first += array
+    return first
+
+
 def _points(
     coords: Any,
     params: Any,
@@ -108,11 +117,15 @@ def _points(
     points = _coordinates(coords)
     own = get_model(model, len(points))
     given = _parameters(params, own)
-    found, array = own.plain(given)
+    parts = own.parts(given)
+    found, array = parts[0]
     variant = _variant(found, pixel)
-    if derivatives and own is not found:
-        by_plain = _points(coords, array, found, pixel, None, threads, True)
-        return _given(out, own.from_plain(by_plain, given))
+    if len(parts) > 1 or (derivatives and own is not found):
+        each = [
+            _points(coords, values, part, pixel, None, threads, derivatives)
+            for part, values in parts
+        ]
+        return _given(out, own.from_parts(each, given) if derivatives else _total(each))
     try:
         shape = np.broadcast(*points, array[..., 0]).shape
     except ValueError:
@@ -331,8 +344,12 @@ def image(
         return _IMAGES(image, locals())
     lengths = check.shape("shape", shape, (1, 2, 3))
     own = get_model(model, len(lengths))
-    found, array = own.plain(_parameters(params, own))
+    parts = own.parts(_parameters(params, own))
+    found, array = parts[0]
     variant = _variant(found, pixel)
+    if len(parts) > 1:
+        each = [image(values, lengths, part, pixel, threads=threads) for part, values in parts]
+        return _given(out, _total(each))
     full = (*array.shape[:-1], *lengths)
     result = _result(out, full, array)
     pixels = result.reshape(-1)

@@ -40,7 +40,7 @@ class Model:
     Attributes
     ----------
     name : str
-        "symmetric", "elliptic" or "rotated"; `astigmatic_model` makes another one.
+        "symmetric", "elliptic" or "rotated"; `astigmatic_model` and `psf_model` make others.
     ndim : int
         1, 2 or 3.
     names : tuple of str
@@ -64,10 +64,21 @@ class Model:
         """The row of the model in the table of the kernels."""
         return kernels.MODELS[self.name][self.ndim]
 
+    @property
+    def known(self) -> np.ndarray:
+        """The constants as the kernels of a fit take them."""
+        return np.array(self.constants)
+
     def check_gaussian(self, what: str) -> None:
-        """Refuse what sums of Gaussians are needed for, if this is no Gaussian."""
+        """Refuse what sums of Gaussians are needed for, if this is none."""
         if not self.kernels.gaussian:
             raise ValueError(f"model must be a Gaussian for {what}, got {self.name!r}")
+
+    def check_single(self, what: str) -> None:
+        """Refuse what one Gaussian a spot is needed for, if this is none, or a sum of several."""
+        self.check_gaussian(what)
+        if self.kernels.light is None:
+            raise ValueError(f"model must be a single Gaussian for {what}, got {self.name!r}")
 
     @property
     def sigmas(self) -> tuple[int, ...]:
@@ -82,6 +93,27 @@ class Model:
     def widths(self, params: np.ndarray) -> np.ndarray:
         """The sigmas along the axes (x, y, z) of spots, (..., ndim)."""
         return params[..., list(self.sigmas)]
+
+    @property
+    def own_sigma(self) -> float | None:
+        """The sigma that spots are known to have, if they are."""
+        return None
+
+    def flux(self, params: np.ndarray) -> np.ndarray:
+        """The integral of the profile of each spot (n, P), over all space."""
+        widths = self.widths(params).prod(axis=1)
+        return params[:, 0] * self.kernels.volume * widths
+
+    def flux_gradient(self, params: np.ndarray) -> np.ndarray:
+        """Derivatives of the flux by the parameters, (n, P)."""
+        plain, values = self.plain(params)
+        gradient = np.zeros(values.shape)
+        widths, volume = plain.widths(values), plain.kernels.volume
+        gradient[:, 0] = volume * widths.prod(axis=1)
+        for axis, column in enumerate(plain.sigmas):
+            others = np.delete(widths, axis, axis=1).prod(axis=1)
+            gradient[:, column] += values[:, 0] * volume * others
+        return self.from_plain(gradient, params)
 
     @property
     def start_size(self) -> int:
@@ -122,6 +154,14 @@ class Model:
     def from_plain(self, jacobian: np.ndarray, params: np.ndarray) -> np.ndarray:
         """Derivatives by this model's parameters from those by the plain model's parameters."""
         return jacobian
+
+    def parts(self, params: np.ndarray) -> list[tuple[Model, np.ndarray]]:
+        """The models without constants whose sum this is, and the parameters of each."""
+        return [self.plain(params)]
+
+    def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
+        """Derivatives by this model's parameters from those by the parameters of its parts."""
+        return self.from_plain(jacobians[0], params)
 
 
 @dataclass(frozen=True)

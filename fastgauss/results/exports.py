@@ -55,7 +55,7 @@ class Exports:
         """Names of the columns of `to_dict`."""
         frame = () if self.frames is None else ("frame",)
         errors = (f"{name}_error" for name in self.names)
-        return (*frame, *self.names, *errors, *MEASURED)
+        return tuple(dict.fromkeys((*frame, *self.names, *errors, *MEASURED)))
 
     def _column(self: Any, name: str) -> np.ndarray:
         """One column of `to_dict`, (n,)."""

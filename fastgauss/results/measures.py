@@ -37,14 +37,17 @@ class Measures:
     def flux(self: Any) -> np.ndarray:
         """Integral of each profile over all space."""
         with np.errstate(all="ignore"):
-            widths = self.model.widths(self.params).prod(axis=1)
-            return self.params[:, 0] * self.model.kernels.volume * widths
+            return self.model.flux(self.params)
 
     @property
     def flux_error(self: Any) -> np.ndarray:
         """Standard error of the flux."""
         known = self.rows.flux_errors
-        return propagated(flux_gradient(self), self.rows) if known is None else known
+        if known is not None:
+            return known
+        with np.errstate(all="ignore"):
+            gradient = self.model.flux_gradient(self.params)
+        return propagated(gradient, self.rows)
 
     @property
     def snr(self: Any) -> np.ndarray:
@@ -62,19 +65,6 @@ class Measures:
         with np.errstate(all="ignore"):
             parts = widths / np.where(largest > 0, largest, 1.0)[:, np.newaxis]
             return FWHM * largest * np.sqrt(np.mean(parts**2, axis=1))
-
-
-def flux_gradient(result: Any) -> np.ndarray:
-    """Derivatives of the flux by the parameters of the model, (n, P)."""
-    plain, params = result.model.plain(result.params)
-    gradient = np.zeros(params.shape)
-    with np.errstate(all="ignore"):
-        widths, volume = plain.widths(params), plain.kernels.volume
-        gradient[:, 0] = volume * widths.prod(axis=1)
-        for axis, column in enumerate(plain.sigmas):
-            others = np.delete(widths, axis, axis=1).prod(axis=1)
-            gradient[:, column] += params[:, 0] * volume * others
-        return result.model.from_plain(gradient, result.params)
 
 
 def propagated(gradient: np.ndarray, rows: Any) -> np.ndarray:

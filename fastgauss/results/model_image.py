@@ -9,6 +9,7 @@ import numpy as np
 from ..base import check
 from ..base.status import Status
 from ..fields.rendering import render
+from ..models.model import Model
 from . import pixel_owners
 
 if TYPE_CHECKING:
@@ -40,23 +41,31 @@ def _shine(spots: FitResult, image: np.ndarray, threads: int | None) -> np.ndarr
     if not len(spots) or not image.size:
         return image
     spots.model.check_gaussian("an image of the result")
-    plain, params = spots.model.plain(spots.params)
     common: dict[str, Any] = {
         "tol": _TOLERANCE,
         "pixel": spots.pixel,
         "out": image,
         "threads": threads,
     }
+    for plain, params in spots.model.parts(spots.params):
+        _shine_part(image.shape, plain, params, common)
+    return image
+
+
+def _shine_part(
+    shape: tuple[int, ...], plain: Model, params: np.ndarray, common: dict[str, Any]
+) -> None:
+    """Add spots of a model without constants."""
+    places = params[:, plain.ndim : 0 : -1]
     if plain.turned:
         matrix = plain.to_coordinates(params)[:, 3:6]
         root = np.empty((len(params), 2, 2))  # y before x
         root[:, 0, 0], root[:, 1, 1] = matrix[:, 1], matrix[:, 0]
         root[:, 0, 1] = root[:, 1, 0] = matrix[:, 2]
-        return render(
-            image.shape, spots.positions, params[:, 0], covariance=root @ root, **common
-        )  # fmt: skip
+        render(shape, places, params[:, 0], covariance=root @ root, **common)
+        return
     widths = np.ascontiguousarray(plain.widths(params)[:, ::-1])
-    return render(image.shape, spots.positions, params[:, 0], widths, **common)
+    render(shape, places, params[:, 0], widths, **common)
 
 
 def _ground(

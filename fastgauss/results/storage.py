@@ -24,6 +24,7 @@ from ..base.status import Status
 from ..io import tables
 from ..io.npy import read_array
 from ..kernels.models.profiles import PIXELS
+from ..models import astigmatic, psf
 from ..models.model import Model, find_model, get_model
 from .background import Background
 from .columns import FACTS, LENGTHS, describe
@@ -37,7 +38,6 @@ _FORMAT = 1
 _COVARIANCE = "covariance"
 _HELD = "at_bound"  # bit k: parameter k is on a bound
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
-_CONSTANTS = 12  # of the curves of an astigmatic model
 _PART = 1 << 20  # bytes unpacked at a time
 _INTEGERS = ("frame", "status", "iterations", "pixels", "dof", "id", _HELD)
 
@@ -115,8 +115,8 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
     if not tables.holds_metadata(path):
         if result.model.constants:
             raise ValueError(
-                f"a CSV table cannot hold the curves of the model {result.model.name!r}: save as "
-                ".parquet or .npz, or write result.to_dataframe()"
+                f"a CSV table cannot hold the constants of the model {result.model.name!r}: save "
+                "as .parquet or .npz, or write result.to_dataframe()"
             )
         words = {name: np.full(len(result), fact) for name, fact in same_facts(result).items()}
         tables.write_table(path, {**table, **words})
@@ -170,11 +170,8 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _model(facts: Mapping[str, Any]) -> Model:
     constants = facts["constants"]
     if constants:
-        from ..models.astigmatic import from_constants
-
-        if len(constants) != _CONSTANTS or not all(type(c) in {int, float} for c in constants):
-            raise ValueError(f"the constants of its model are not {_CONSTANTS} numbers")
-        return from_constants(map(float, constants))
+        makers = {"astigmatic": astigmatic.from_constants, "psf": psf.from_constants}
+        return makers[check.choice("model", facts["model"], makers)](constants)
     return get_model(facts["model"], facts["ndim"])
 
 

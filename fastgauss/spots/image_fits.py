@@ -73,6 +73,7 @@ def fit_spots(
     model : {"symmetric", "elliptic", "rotated"} or Model
         Parameters of an image: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in place
         of sigma; or ``sigma_x, sigma_y, theta``. A volume has a z, and a sigma_z if elliptic.
+        `psf_model` and `astigmatic_model` make other models.
     joint : bool
         For crowded images: spots that overlap are fitted together, and further spots are searched
         for in the residual (see Notes). `guess`, and `fixed` or `bounds` with a value for each
@@ -86,7 +87,8 @@ def fit_spots(
         neighbouring position along the axis that separates the two most.
     sigma : float or tuple of floats
         Expected width of the spots in pixels, of all axes or in array-axis order. The search uses
-        it, the default of `box`, and the start of each fit, which is at the position.
+        it, the default of `box`, and the start of each fit, which is at the position. The default
+        is 1.3, or the width of a `psf_model`.
     fwhm : float or tuple of floats, optional
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     polarity : {"bright", "dark"}
@@ -198,7 +200,7 @@ def fit_spots(
         )
     check.real_array("image", picture, (2, 3))
     chosen = get_model(model, picture.ndim)
-    sigma = read_width(sigma, fwhm, picture.ndim)
+    sigma = read_width(sigma, fwhm, picture.ndim, chosen.own_sigma)
     find: dict[str, Any] = {
         "sigma": sigma, "false_alarms": false_alarms, "significance": significance,
         "threshold": threshold, "min_distance": min_distance,

@@ -100,6 +100,11 @@ def _model():
 
 
 @cache
+def _psf():
+    return fg.psf_model([0.7, 0.3], [1.1, 2.0])
+
+
+@cache
 def _displacements():
     return register.displacement_field(FIRST, SECOND, 16, 4)
 
@@ -128,6 +133,7 @@ OWNERS = {
     "PCA()": _pca,
     "AstigmaticModel()": _model,
     "Camera()": _camera,
+    "PsfModel()": _psf,
     "Grid()": _grid,
     "LineFit()": _lines,
 }
@@ -196,6 +202,9 @@ CALLS = (
     Call("astigmatic_model", {"curve_x": np.array([1.3, -250.0, 400.0]),
                               "curve_y": np.array([1.4, 250.0, 400.0, 0.0, 0.0]),
                               "z_range": (-400.0, 400.0)}, ("curve_x", "curve_y", "z_range")),
+    Call("psf_model", {"weights": np.array([0.7, 0.3]), "sigmas": np.array([1.1, 2.0]),
+                       "offsets": np.array([[0.0, 0.25], [0.5, 0.0]])},
+         ("weights", "sigmas", "offsets")),
     Call("calibrate_astigmatism", {"stack": BEADS, "z": np.arange(7.0), "box": 9,
                                    "positions": np.array([[6.8, 7.2]])},
          ("stack", "z", "positions")),
@@ -276,6 +285,7 @@ CALLS = (
     Call("PCA().transform", {"data": POINTS}, ("data",)),
     Call("PCA().inverse_transform", {"scores": POINTS}, ("scores",)),
     Call("AstigmaticModel().sigmas_at", {"z": np.arange(3.0)}, ("z",)),
+    Call("PsfModel().image", {"shape": (4, 5), "position": (1.5, 2.25)}, ("shape", "position")),
     Call("fit_profile", {"x": np.arange(15.0), "y": IMAGE[5], "yerr": np.ones(15)},
          ("x", "y", "yerr")),
     Call("FitResult().render", {"shape": (6, 7), "background": np.zeros((6, 7))},
@@ -347,6 +357,13 @@ EXEMPT = {  # public names without a call above, and why
     "AstigmaticModel().from_start": "called by fits with parameters of their own",
     "AstigmaticModel().plain": "called by fits with parameters of their own",
     "AstigmaticModel().from_plain": "called by fits with parameters of their own",
+    "PsfModel().widths": "called by fits with parameters of their own",
+    "PsfModel().flux": "called by results with parameters of their own",
+    "PsfModel().flux_gradient": "called by results with parameters of their own",
+    "PsfModel().from_start": "called by fits with parameters of their own",
+    "PsfModel().parts": "called by fits with parameters of their own",
+    "PsfModel().from_parts": "called by fits with parameters of their own",
+    "PsfModel().save": "takes a path; tests/models/test_psf_model.py",
     "FitResult().with_rows": "takes rows that this package has made",
     "Camera().save": "takes a path; tests/cameras/test_camera.py",
     "Camera().photons_of": "takes a frame that is checked",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from . import variable_projection
 from .covariances import angle_none
 from .estimators import Estimator
-from .verdicts import never_beyond
+from .verdicts import never_beyond, unit_span
 
 
 class Blocks(NamedTuple):
@@ -31,12 +31,14 @@ class Blocks(NamedTuple):
     start_size: int  # number of values of a start
     shape: Callable  # covariance of the parameters from that of the basis (``covariances.py``)
     extent: Callable  # sigmas and angle of a result (``verdicts.py``)
-    judged: int  # widths that verdicts judge, from the first parameter after the centre on
+    judged: int  # widths that verdicts judge, from the first parameter after the centre on;
+    # with 0 those of ``extent``, with -1 none, because the width is known
     each_axis: bool  # whether such a width is along one axis, and not along any direction
     angle: Callable = angle_none
     theta: int = 0  # position of an angle in a fit in the parameters themselves
     beyond: Callable = never_beyond
     constants: int = 0
+    span: Callable = unit_span  # how far f rises above 0 and falls below it, of the constants
 
 
 def make_settle(size: int, estimator: Estimator, bounded: bool) -> Callable:

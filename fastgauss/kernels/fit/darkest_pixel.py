@@ -33,13 +33,15 @@ def nearest(x, n):
 
 
 @device
-def _sampled(x, sigma):
+def sampled(x, sigma):
+    """The profile of an axis at the distance x."""
     u = x / sigma
     return exp_negative(u * u * -0.5)
 
 
 @device
-def _integrated(x, sigma):
+def integrated(x, sigma):
+    """Its mean over the pixel there."""
     scale = _SQRT_HALF / sigma
     return (erf((x + 0.5) * scale) - erf((x - 0.5) * scale)) * sigma * _SQRT_HALF_PI
 
@@ -47,7 +49,7 @@ def _integrated(x, sigma):
 @cache
 def make_separable(axes: int, sigma_of: Callable, pixel: str) -> Callable:
     """Of an unrotated model; ``pixel`` may be "places"."""
-    profile = _integrated if pixel == "integrate" else _sampled
+    profile = integrated if pixel == "integrate" else sampled
     placed = pixel == "places"
 
     @device

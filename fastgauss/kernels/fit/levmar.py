@@ -58,6 +58,7 @@ from ..status import (
 from .bounds import NO_BOUNDS, make_bounds
 from .estimators import HEADER, HEAVIEST, Estimator
 from .positivity import make_positive
+from .verdicts import unit_span
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8
@@ -69,7 +70,7 @@ _MIX_BOUNDED = 0.9  # the most damping of swings where there are bounds
 _ROUNDING = 4e-15  # of a residual, relative to the data's root mean square
 _SLACK = 1.0 + 1e-13  # an objective that grew by no more than rounding did not grow
 _LEAST_OFFSET = 1e-2  # of the mean: where a likelihood starts at least
-_DEEPEST = 0.9  # of the offset: the amplitude of a dark spot at the start of a likelihood
+_DEEPEST = 0.9  # of the offset: how far a model falls below it at the start of a likelihood
 _SAFE_SQUARES, _SAFE_WEIGHTS = (1e-150, 1e150), (1e-100, 1e100)  # what needs no other unit
 _SAFE_COUNTS = (0.5, 1e100)
 
@@ -94,6 +95,7 @@ def make_fit(
     estimator: Estimator,
     bounded: bool,
     constants: int = 0,
+    span: Callable = unit_span,
     wrap: Callable = kernel,
 ) -> Callable:
     """The fit of one model with one estimator: a kernel over a range of spots.
@@ -103,7 +105,7 @@ def make_fit(
     ``scratch[0]`` lane rows, ``scratch[1]`` more for each pixel of each axis, and ``scratch[2]``
     for each row of pixels. ``wrap`` may be ``device``: then the fit is for the caller's own
     compiled code. The first ``constants`` rows of lane memory hold what the model knows beside
-    its parameters.
+    its parameters, and ``span`` of them is the range of its profile.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
     would be counted references: an atomic operation each.)
@@ -223,7 +225,7 @@ def make_fit(
     # -- spots that enter a lane and leave it --------------------------------------------------
 
     @device
-    def begin(m, first, lane, item, pixels, second, coords, start, lowest, highest):
+    def begin(m, first, lane, item, pixels, second, coords, known, start, lowest, highest):
         """Put a spot into a lane; returns the number of its pixels."""
         zero = start[item, size - 1] if linear and math.isfinite(start[item, size - 1]) else 0.0
         count, rounding, scale, mean = read(m, first, lane, pixels, second, item, zero)
@@ -240,7 +242,10 @@ def make_fit(
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
             m[q + size - 1, lane] = max(m[q + size - 1, lane], least)
             most = highest[item, size - 1] if bounded else np.inf
-            m[q, lane] = max(m[q, lane], -_DEEPEST * min(m[q + size - 1, lane], most))
+            room, (rise, fall) = _DEEPEST * min(m[q + size - 1, lane], most), span(known)
+            m[q, lane] = max(m[q, lane], -room / rise)
+            if fall > 0.0:
+                m[q, lane] = min(m[q, lane], room / fall)
         free = size
         if bounded:
             for i in range(size):
@@ -322,7 +327,7 @@ def make_fit(
         following = min(count, WIDTH)
         for lane in range(following):
             counts[lane] = begin(
-                m, first, lane, lane, pixels, second, coords, start, lowest, highest
+                m, first, lane, lane, pixels, second, coords, known, start, lowest, highest
             )
             who[lane] = lane
         busy = (1 << following) - 1  # bit k: lane k has a spot
@@ -352,8 +357,9 @@ def make_fit(
                 iterations[item] = int(m[rounds, lane])
                 if following < count:
                     counts[following] = begin(
-                        m, first, lane, following, pixels, second, coords, start, lowest, highest
-                    )
+                        m, first, lane, following, pixels, second, coords, known, start, lowest,
+                        highest,
+                    )  # fmt: skip
                     who[lane] = following
                     following += 1
                 else:

@@ -20,6 +20,7 @@ from . import (
     astigmatic,
     covariances,
     darkest_pixel,
+    psf,
     rotated,
     rotated_steps,
     second_starts,
@@ -233,6 +234,7 @@ MODELS: dict[str, dict[int, ModelKernels]] = {
     },
     "rotated": {1: _PROFILE, 2: _ROTATED},
     "astigmatic": {2: _ASTIGMATIC},
+    "psf": {2: psf.PSF},
 }
 
 # Models that their name defines; those with constants are objects of their own.

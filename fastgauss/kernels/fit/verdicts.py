@@ -79,6 +79,12 @@ def never_beyond(params, item, known):
     return False
 
 
+@device
+def unit_span(known):
+    """Profiles between 0 and 1."""
+    return 1.0, 0.0
+
+
 # -- the verdicts ------------------------------------------------------------------------------
 
 
@@ -141,15 +147,17 @@ def make_verdicts(
     axes: int,
     pixel: str,
     size: int,
+    span: Callable = unit_span,
     wrap: Callable = kernel,
 ) -> Callable:
     """A kernel over a range of finished fits; ``wrap`` may be ``device``.
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged`` and ``each_axis`` are those of ``Blocks``.
+    of ``known``. ``judged``, ``each_axis`` and ``span`` are those of ``Blocks``.
     """
     placed = pixel == "places"
+    shaped = size > axes + 2  # whether there are parameters after the centre and before the offset
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -239,7 +247,7 @@ def make_verdicts(
         by_z = z - params[item, 3] if axes > 2 else 0.0
         profile = math.exp(-0.5 * _exponent(shape, x - params[item, 1], by_y, by_z))
         d = np.float64(pixels[item, where])
-        value = offset + params[item, 0] * profile
+        value = offset + params[item, 0] * span(known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         return abs(d - value), _loss(d, value, other, kind, weighted)
@@ -279,13 +287,15 @@ def make_verdicts(
             if placed and nx > 1:
                 extents = (where[nx - 1] - where[0]) * nx / (nx - 1), 0.0, 0.0
             rest = objectives[item] / freedoms[item] if freedoms[item] > 0.0 else 1.0
-            free = is_free(1, item, lowest, highest) or is_free(1 + axes, item, lowest, highest)
+            free = is_free(1, item, lowest, highest)
+            free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
             if ended and standing[item] > _STANDS_OUT and kind != OTHER_LOSS:
                 off, loss = lost(
                     item, pixels, second, kind, params, max(ny, 1), nx, where, known
                 )  # fmt: skip
-                if off > _MISSED * abs(params[item, 0]) and loss > _MOST_SHARE * objectives[item]:
+                height = abs(params[item, 0]) * span(known)[0]
+                if off > _MISSED * height and loss > _MOST_SHARE * objectives[item]:
                     part = max(1.0 - loss / objectives[item], 0.0)
             scale = part if scaled else min(1.0, rest * part)
             if (ended or how in (MAX_ITERATIONS, STALLED)) and is_wide(

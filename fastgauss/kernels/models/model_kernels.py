@@ -9,7 +9,7 @@ from .spot_profiles import Light
 
 
 class ModelKernels(NamedTuple):
-    """A model  amplitude * f + offset  in one number of dimensions.
+    """A model  amplitude * f + offset,  or  flux * f + offset,  in one number of dimensions.
 
     ``profile(integrate, derivatives)`` makes the ``Shape`` of f at points (``points.py``), and
     ``blocks(pixel, estimator, bounded)`` the ``Blocks`` of a fit (``kernels/fit/blocks.py``).
@@ -22,12 +22,13 @@ class ModelKernels(NamedTuple):
     blocks: Callable
     volume: float  # integral of f where all widths are 1
     light: Light | None  # how joint fits compute f; None if they cannot
-    gaussian: bool = True  # whether f is a Gaussian, so that fields can draw it
+    gaussian: bool = True  # whether fields can draw f: a Gaussian, or a sum of them
     angle: int = 0  # position of the angle that turns the widths, if there is one
     constants: int = 0  # numbers that define the model and are not fitted
     columns: tuple[tuple[str, str, str], ...] = ()  # name, unit and meaning of own parameters
+    factor: str = "amplitude"  # name of the factor of f
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """All parameters, in the order of arrays."""
-        return ("amplitude", *"xyz"[: self.axes], *self.shape, "offset")
+        return (self.factor, *"xyz"[: self.axes], *self.shape, "offset")

@@ -1,0 +1,260 @@
+"""A point spread function: a sum of Gaussians whose weights, offsets and widths are known.
+
+With the normalised Gaussian G of each component k,
+
+    f(x, y) = sum_k w_k G((x - x0 - dx_k) / sigma_xk) G((y - y0 - dy_k) / sigma_yk),  sum_k w_k = 1,
+
+so that the integral of f is 1 and its factor is the flux. Each component is a product of two tables
+(``axis_profiles.py``), also where it is integrated over pixels; the sums over components are formed
+at each pixel. The basis of a fit is f, its derivatives by x0 and y0 times the *unit*, a length, and
+1. The number of components is data, as their numbers are: all functions of up to ``MOST``
+components are one kernel.
+
+The constants are the number of components, the unit (the sigma of the Gaussian with the same full
+width at half maximum), the highest value of f, and how far f falls below 0; then, for each
+component, w / (2 pi sigma_x sigma_y), dx, dy, sigma_x and sigma_y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+
+from .._compile import device
+from ..models import points
+from ..models.model_kernels import ModelKernels
+from ..numeric.contraction import DENSE, FACTOR_ROWS, contract
+from ..numeric.packed_cholesky import packed_size
+from ..simd.lanes import broadcast, load, maximum, select, store
+from . import covariances, darkest_pixel, second_starts, separable_steps, start_moments
+from .axis_profiles import fill_integrated, fill_sampled
+from .blocks import Blocks, make_settle
+from .estimators import HEAVIEST, Estimator
+from .row_terms import SEEN, make_row_terms
+
+MOST = 8  # components
+UNIT, PEAK, DIP, FIRST = 1, 2, 3, 4  # constants; the number of components is the one before
+NUMBERS = 5  # constants of a component
+CONSTANTS = FIRST + MOST * NUMBERS
+_X, _Y, _SIGMA_X, _SIGMA_Y = 1, 2, 3, 4  # of a component, after its height
+_SIZE = 4  # flux, x, y, offset
+_ROW = _SIZE + 1  # lane rows a pixel: the basis, then the weighted residual
+_SUMS = packed_size(_SIZE) + _SIZE
+_SCRATCH = (_SUMS, FACTOR_ROWS * MOST + 2 * _ROW + SEEN, 0)
+_FILLS = {"sample": fill_sampled, "integrate": fill_integrated}
+
+
+# -- the basis ---------------------------------------------------------------------------------
+
+
+@cache
+def _make_tables(fill: Callable) -> Callable:
+    """Tables of all components along both axes."""
+
+    @device
+    def tables(m, count, ny, nx, p, along, across) -> None:
+        """Write f, unit df/dx0 for each component at each pixel of an axis, three rows each.
+
+        The tables of y hold the heights of the components too.
+        """
+        x0, y0, unit = load(m, p + 1), load(m, p + 2), load(m, UNIT)
+        step = FACTOR_ROWS * count
+        for k in range(count):
+            at = FIRST + NUMBERS * k
+            height, sigma_x, sigma_y = load(m, at), load(m, at + _SIGMA_X), load(m, at + _SIGMA_Y)
+            x, y = along + FACTOR_ROWS * k, across + FACTOR_ROWS * k
+            fill(m, nx, 0, x0 + load(m, at + _X), sigma_x, x, step)
+            fill(m, ny, 0, y0 + load(m, at + _Y), sigma_y, y, step)
+            slope = unit / sigma_x
+            for i in range(nx):
+                store(m, x + step * i + 1, load(m, x + step * i + 1) * slope)
+            slope = unit / sigma_y * height
+            for j in range(ny):
+                store(m, y + step * j, load(m, y + step * j) * height)
+                store(m, y + step * j + 1, load(m, y + step * j + 1) * slope)
+
+    return tables
+
+
+@device
+def _add(m, row, f_y, slope_y, f, by_x, by_y):
+    """What one component adds at a pixel; its table of x stands in ``row``."""
+    f_x = load(m, row)
+    return f + f_x * f_y, by_x + load(m, row + 1) * f_y, by_y + f_x * slope_y
+
+
+@device
+def _put(m, row, f, by_x, by_y) -> None:
+    store(m, row, f)
+    store(m, row + 1, by_x)
+    store(m, row + 2, by_y)
+
+
+@device
+def _fill_row(m, count, nx, along, across, columns) -> None:
+    """Sums over the components: f and its derivatives at the pixels of one row.
+
+    Four pixels share the loads of a factor of y.
+    """
+    step = FACTOR_ROWS * count
+    for i0 in range(0, nx, 4):
+        i1, i2, i3 = min(i0 + 1, nx - 1), min(i0 + 2, nx - 1), min(i0 + 3, nx - 1)
+        zero = broadcast(0.0)
+        f0, x0, y0 = zero, zero, zero
+        f1, x1, y1 = zero, zero, zero
+        f2, x2, y2 = zero, zero, zero
+        f3, x3, y3 = zero, zero, zero
+        for k in range(count):
+            row = along + FACTOR_ROWS * k
+            f, slope = load(m, across + FACTOR_ROWS * k), load(m, across + FACTOR_ROWS * k + 1)
+            f0, x0, y0 = _add(m, row + step * i0, f, slope, f0, x0, y0)
+            f1, x1, y1 = _add(m, row + step * i1, f, slope, f1, x1, y1)
+            f2, x2, y2 = _add(m, row + step * i2, f, slope, f2, x2, y2)
+            f3, x3, y3 = _add(m, row + step * i3, f, slope, f3, x3, y3)
+        _put(m, columns + _ROW * i0, f0, x0, y0)
+        _put(m, columns + _ROW * i1, f1, x1, y1)
+        _put(m, columns + _ROW * i2, f2, x2, y2)
+        _put(m, columns + _ROW * i3, f3, x3, y3)
+
+
+# -- normal equations --------------------------------------------------------------------------
+
+
+@cache
+def _make_sums(fill: Callable, estimator: Estimator) -> Callable:
+    """Gram matrix, data sums and objective."""
+    tables, row_terms = _make_tables(fill), make_row_terms(estimator, _ROW, 0)
+    uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
+    pattern = DENSE + _SIZE
+
+    @device
+    def weigh(m, nx, columns, seen, left) -> None:
+        """The basis times the weight of each pixel, and its weighted residual."""
+        for i in range(nx):
+            w = load(m, seen + SEEN * i)
+            for c in range(_SIZE):
+                store(m, left + _ROW * i + c, w * load(m, columns + _ROW * i + c))
+            store(m, left + _ROW * i + _SIZE, load(m, seen + SEEN * i + 1))
+
+    @device
+    def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
+        count = int(m[0, 0])
+        along = work + _SUMS
+        across = along + FACTOR_ROWS * count * nx
+        columns = across + FACTOR_ROWS * count * ny
+        left = columns + _ROW * nx
+        seen = left + _ROW * nx
+        tables(m, count, ny, nx, p, along, across)
+        for i in range(nx):
+            store(m, columns + _ROW * i + _SIZE - 1, broadcast(1.0))
+        for e in range(packed_size(_SIZE)):
+            store(m, gram + e, broadcast(0.0))
+        for i in range(_SIZE):
+            store(m, gradient + i, broadcast(0.0))
+        objective = broadcast(0.0)
+        heaviest = broadcast(0.0)
+        for j in range(ny):
+            _fill_row(m, count, nx, along, across + FACTOR_ROWS * count * j, columns)
+            if uniform:
+                for i in range(nx):
+                    store(m, columns + _ROW * i + _SIZE, load(m, pixels + j * nx + i))
+                contract(m, work, columns, _ROW, columns, _ROW, nx, pattern)
+            else:
+                _, _, loss, most = row_terms(
+                    m, pixels, ny * nx, j * nx, nx, columns, load(m, p), load(m, p + _SIZE - 1),
+                    seen,
+                )  # fmt: skip
+                weigh(m, nx, columns, seen, left)
+                contract(m, work, left, _ROW, columns, _ROW, nx, pattern)
+                objective = objective + loss
+                heaviest = maximum(most, heaviest)
+            for e in range(packed_size(_SIZE)):
+                store(m, gram + e, load(m, gram + e) + load(m, work + e))
+            for i in range(_SIZE):
+                moment = load(m, work + packed_size(_SIZE) + i)
+                store(m, gradient + i, load(m, gradient + i) + moment)
+        if positive:
+            store(m, pixels - HEAVIEST, heaviest)
+        return load(m, pixels - 1) if linear else objective
+
+    return accumulate
+
+
+# -- the other blocks --------------------------------------------------------------------------
+
+
+@cache
+def _make_darkest(pixel: str) -> Callable:
+    profile = darkest_pixel.integrated if pixel == "integrate" else darkest_pixel.sampled
+
+    @device
+    def darkest(m, p, work, places, nz, ny, nx):
+        """f at the pixel farthest from the centre, or nearest to a dark spot."""
+        dark, first = load(m, p) < 0.0, broadcast(0.0)
+        x, y = load(m, p + 1), load(m, p + 2)
+        far_x = darkest_pixel.farthest(x, first, broadcast(nx - 1.0))
+        far_y = darkest_pixel.farthest(y, first, broadcast(ny - 1.0))
+        x = select(dark, darkest_pixel.nearest(x, nx), far_x) - x
+        y = select(dark, darkest_pixel.nearest(y, ny), far_y) - y
+        total = first
+        for k in range(int(m[0, 0])):
+            at = FIRST + NUMBERS * k
+            by_x = profile(x - load(m, at + _X), load(m, at + _SIGMA_X))
+            by_y = profile(y - load(m, at + _Y), load(m, at + _SIGMA_Y))
+            total = total + load(m, at) * by_x * by_y
+        return total
+
+    return darkest
+
+
+@device
+def _unit(m, p, k):
+    """The centre moves by the unit times its coefficients."""
+    return load(m, UNIT)
+
+
+@device
+def _extent(params, item, known):
+    """The Gaussian of the same full width at half maximum."""
+    return known[UNIT], known[UNIT], known[UNIT], 0.0
+
+
+@device
+def _span(known):
+    """How far f rises above 0 and falls below it."""
+    return known[PEAK], known[DIP]
+
+
+@cache
+def make_blocks(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
+    """The building blocks of a fit."""
+    sums, settle = _make_sums(_FILLS[pixel], estimator), make_settle(_SIZE, estimator, bounded)
+    return Blocks(
+        size=_SIZE,
+        evaluate=separable_steps.make_evaluate(sums, settle, _unit, _SIZE, bounded),
+        step=separable_steps.make_step(2, _SIZE, _unit, separable_steps.limit_sigma, bounded),
+        scratch=_SCRATCH,
+        darkest=_make_darkest(pixel),
+        start=start_moments.make_symmetric(2),  # of which the model takes what it needs
+        second=second_starts.make_common(2),
+        start_size=5,
+        shape=covariances.shape_none if bounded else separable_steps.make_shape(_unit, _SIZE),
+        extent=_extent,
+        judged=-1,
+        each_axis=False,
+        constants=CONSTANTS,
+        span=_span,
+    )
+
+
+PSF = ModelKernels(
+    axes=2,
+    shape=(),
+    widths=(),
+    profile=partial(points.make_separable, 2, (3, 4)),  # of a component, an elliptic Gaussian
+    blocks=make_blocks,
+    volume=1.0,
+    light=None,
+    constants=CONSTANTS,
+    factor="flux",
+)

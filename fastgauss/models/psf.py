@@ -1,0 +1,363 @@
+"""A point spread function (PSF) as a sum of Gaussians: components, shape, files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..base import check, wording
+from ..base.widths import FWHM
+from ..kernels.fit import psf as kernels
+from ..kernels.fit.models import MODELS
+from ..kernels.models.model_kernels import ModelKernels
+from .evaluation import image
+from .model import Model, get_model
+from .psf_components import NAMES, read_components
+from .psf_outline import Outline, outline_of
+
+_FORMAT = "fastgauss point spread function"
+
+
+@dataclass(frozen=True)
+class PsfModel(Model):
+    """Stars ``flux, x, y, offset`` whose profile is a sum of Gaussians of known shape.
+
+    `psf_model` makes it. It is the ``model`` of `fit_rois`, `fit_spots`, `image`, `evaluate` and
+    `jacobian`. It cannot be changed, and two models of the same numbers are equal.
+
+    Attributes
+    ----------
+    components : structured array (K,)
+        ``weight``, ``x``, ``y``, ``sigma_x``, ``sigma_y`` and ``theta`` of each Gaussian. The
+        weights add up to 1; x and y count from the centre of the star.
+    fwhm : float
+        Full width at half maximum in pixels: the diameter of the circle that has the area on which
+        the profile is above half its peak.
+    peak : float
+        The highest value of the profile of flux 1.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> psf = fg.psf_model([3.0, 1.0], [1.2, 2.5])
+    >>> psf
+    <PsfModel of 2 Gaussians, FWHM 2.93 px>
+    >>> psf.names, psf.components["weight"]
+    (('flux', 'x', 'y', 'offset'), array([0.75, 0.25]))
+    >>> psf == fg.psf_model([0.75, 0.25], [1.2, 2.5])
+    True
+    """
+
+    def __repr__(self) -> str:
+        many = wording.plural(len(self.components), "Gaussian")
+        return f"<{type(self).__name__} of {many}, FWHM {self.fwhm:.3g} px>"
+
+    @property
+    def kernels(self) -> ModelKernels:
+        """The row of point spread functions in the table of the kernels."""
+        return MODELS["psf"][2]
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """The constants as the kernels of a fit take them."""
+        numbers = np.zeros(kernels.CONSTANTS)
+        every = self.components
+        numbers[0], numbers[kernels.UNIT] = len(every), self.own_sigma
+        numbers[kernels.PEAK], numbers[kernels.DIP] = self._outline.peak, self._outline.dip
+        for k, part in enumerate(every.tolist()):
+            weight, x, y, sigma_x, sigma_y, _ = part
+            first = kernels.FIRST + kernels.NUMBERS * k
+            height = weight / (2.0 * math.pi * sigma_x * sigma_y)
+            numbers[first : first + kernels.NUMBERS] = height, x, y, sigma_x, sigma_y
+        return numbers
+
+    # -- shape -------------------------------------------------------------------------------------
+
+    @property
+    def components(self) -> np.ndarray:
+        """``weight, x, y, sigma_x, sigma_y, theta`` of each Gaussian, a structured array (K,)."""
+        numbers = np.array(self.constants).reshape(-1, len(NAMES))
+        table = np.empty(len(numbers), [(name, np.float64) for name in NAMES])
+        for name, column in zip(NAMES, numbers.T, strict=True):
+            table[name] = column
+        return table
+
+    @property
+    def fwhm(self) -> float:
+        """Full width at half maximum in pixels."""
+        return self._outline.fwhm
+
+    @property
+    def peak(self) -> float:
+        """The highest value of the profile of flux 1."""
+        return self._outline.peak
+
+    @property
+    def own_sigma(self) -> float:
+        """The sigma of the round Gaussian that has the same full width at half maximum."""
+        return self._outline.fwhm / FWHM
+
+    @cached_property
+    def _outline(self) -> Outline:
+        return outline_of(self.components)
+
+    # -- what fits and results ask of a model ------------------------------------------------------
+
+    def widths(self, params: np.ndarray) -> np.ndarray:
+        """The sigmas of the round Gaussian of the same FWHM, (..., 2)."""
+        return np.full((*params.shape[:-1], 2), self.own_sigma)
+
+    def flux(self, params: np.ndarray) -> np.ndarray:
+        """The flux of each star (n, 4), a parameter."""
+        return params[:, 0].copy()
+
+    def flux_gradient(self, params: np.ndarray) -> np.ndarray:
+        """Derivatives of the flux by the parameters, (n, 4)."""
+        return np.tile([1.0, 0.0, 0.0, 0.0], (len(params), 1))
+
+    @property
+    def start_size(self) -> int:
+        """Number of starting values that ``from_start`` takes: those of the symmetric model."""
+        return 5
+
+    def from_start(self, start: np.ndarray) -> np.ndarray:
+        """Starting values, of the height and the place of the peak."""
+        outline = self._outline
+        columns = [start[:, 0] / outline.peak, start[:, 1] - outline.x, start[:, 2] - outline.y]
+        return np.column_stack([*columns, start[:, 4]])
+
+    def parts(self, params: np.ndarray) -> list[tuple[Model, np.ndarray]]:
+        """The components as elliptic spots; the first has the offset."""
+        found = []
+        for k, part in enumerate(self.components.tolist()):
+            weight, x, y, sigma_x, sigma_y, _ = part
+            values = np.empty((*params.shape[:-1], 6))
+            values[..., 0] = params[..., 0] * (weight / (2.0 * math.pi * sigma_x * sigma_y))
+            values[..., 1], values[..., 2] = params[..., 1] + x, params[..., 2] + y
+            values[..., 3:5] = sigma_x, sigma_y
+            values[..., 5] = params[..., 3] if k == 0 else 0.0
+            found.append((get_model("elliptic", 2), values))
+        return found
+
+    def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
+        """Derivatives by flux, centre and offset from those by the parameters of the components."""
+        result = np.zeros((*jacobians[0].shape[:-1], 4))
+        for part, jacobian in zip(self.components.tolist(), jacobians, strict=True):
+            weight, _, _, sigma_x, sigma_y, _ = part
+            height = weight / (2.0 * math.pi * sigma_x * sigma_y)
+            result[..., 0] += jacobian[..., 0] * height
+            result[..., 1:3] += jacobian[..., 1:3]
+        result[..., 3] = 1.0
+        return result
+
+    # -- pictures and files ------------------------------------------------------------------------
+
+    def image(
+        self,
+        shape: tuple[int, int],
+        position: ArrayLike | None = None,
+        *,
+        flux: float = 1.0,
+        offset: float = 0.0,
+        pixel: str = "sample",
+    ) -> np.ndarray:
+        """An image of one star.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Rows and columns.
+        position : (float, float), optional
+            Row and column of the centre; by default the middle of the image.
+        flux, offset : float
+            The sum of the light over all the plane, and what is added to every pixel.
+        pixel : {"sample", "integrate"}
+            The value at the pixel's centre, or the mean over the pixel.
+
+        Returns
+        -------
+        array (y, x)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind, shape or value.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> fg.psf_model([1.0], [1.0]).image((3, 3), flux=100.0, pixel="integrate").round(1)
+        array([[ 5.8,  9.3,  5.8],
+               [ 9.3, 14.7,  9.3],
+               [ 5.8,  9.3,  5.8]])
+        """
+        sides = check.shape("shape", shape, (2,))
+        middle = tuple(0.5 * (n - 1) for n in sides)
+        row, column = middle if position is None else check.per_axis("position", position, 2)
+        light, ground = check.number("flux", flux), check.number("offset", offset)
+        return image([light, column, row, ground], sides, self, pixel)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the components to a JSON file, from which `load` makes an equal model.
+
+        Parameters
+        ----------
+        path : str or path
+            Name of the file.
+
+        Examples
+        --------
+        >>> import os, tempfile, fastgauss as fg
+        >>> path = os.path.join(tempfile.mkdtemp(), "psf.json")
+        >>> psf = fg.psf_model([0.7, 0.3], [1.1, 2.0])
+        >>> psf.save(path)
+        >>> fg.PsfModel.load(path) == psf
+        True
+        """
+        every = [dict(zip(NAMES, part, strict=True)) for part in self.components.tolist()]
+        text = json.dumps({"format": _FORMAT, "components": every}, indent=1)
+        _file(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> PsfModel:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+            Name of the file.
+
+        Returns
+        -------
+        PsfModel
+
+        Raises
+        ------
+        ValueError
+            If the file holds no point spread function.
+
+        Examples
+        --------
+        See `save`.
+        """
+        source = _file(path)
+        text = source.read_bytes()
+        try:
+            told = json.loads(text)
+            if not isinstance(told, dict) or told.get("format") != _FORMAT:
+                raise ValueError(f"it is not of the format {_FORMAT!r}")
+            rows = [[part[name] for name in NAMES] for part in told["components"]]
+            return from_constants(number for row in rows for number in row)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"{source} holds no point spread function: {reason}") from error
+
+
+def _file(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be the name of a file, got {wording.shown(path)}")
+    return Path(path)
+
+
+# -- making ------------------------------------------------------------------------------------
+
+
+def psf_model(
+    weights: ArrayLike,
+    sigmas: ArrayLike,
+    *,
+    offsets: ArrayLike | None = None,
+) -> PsfModel:
+    """A point spread function as a model: a sum of up to eight Gaussians of known shape.
+
+    Parameters
+    ----------
+    weights : array (K,)
+        Part of the flux that each Gaussian has, up to a common factor. Single weights may be
+        negative; their sum must be positive.
+    sigmas : array (K,) or (K, 2)
+        Sigma in pixels of each round Gaussian, or the sigmas along y and x of each elliptic one.
+    offsets : array (K, 2), optional
+        Row and column of the centre of each Gaussian, counted from the centre of the star; by
+        default 0.
+
+    Returns
+    -------
+    PsfModel
+        The ``model`` of fits: its parameters are ``flux, x, y, offset``, and its profile has the
+        integral 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no Gaussians or more than eight, a sigma is not between 0.001 and a million
+        pixels, the sum of the weights is not positive, or an argument has another shape.
+
+    Notes
+    -----
+    The numbers of the components are data: a fit is compiled once for all such models. With
+    ``pixel="integrate"`` each component is integrated exactly, by error functions. A least-squares
+    fit of 11 x 11 pixels with three components takes about 2.5 microseconds on one AVX2 core.
+
+    References
+    ----------
+    .. [1] D. Hogg, D. Lang, PASP 125, 719 (2013): sums of Gaussians for stars and galaxies.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> psf = fg.psf_model([0.7, 0.2, 0.1], [1.2, 2.0, 4.0])
+    >>> stars = fg.image([[500.0, 6.2, 5.9, 10.0], [90.0, 5.8, 6.3, 10.0]], (13, 13), psf)
+    >>> fg.fit_rois(stars, psf).params.round(6)
+    array([[500. ,   6.2,   5.9,  10. ],
+           [ 90. ,   5.8,   6.3,  10. ]])
+    """
+    return _made(read_components(weights, sigmas, offsets))
+
+
+def _made(numbers: np.ndarray) -> PsfModel:
+    constants = tuple(numbers.ravel().tolist())
+    row = MODELS["psf"][2]
+    return PsfModel("psf", row.axes, row.parameters, constants)
+
+
+def from_constants(constants: Iterable[Any]) -> PsfModel:
+    """The model of these numbers.
+
+    Parameters
+    ----------
+    constants : iterable of 6 K numbers
+        In the order of `Model.constants`.
+
+    Returns
+    -------
+    PsfModel
+
+    Raises
+    ------
+    ValueError
+        If they are no numbers of a point spread function.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> psf = fg.psf_model([1.0, 2.0], [1.0, 2.0])
+    >>> from_constants(psf.constants) == psf
+    True
+    """
+    numbers = list(constants)
+    if len(numbers) % len(NAMES) or not all(type(each) in {int, float} for each in numbers):
+        raise ValueError(f"its components are not of {len(NAMES)} numbers each")
+    table = np.array(numbers, dtype=np.float64).reshape(-1, len(NAMES))
+    if table[:, 5].any():
+        raise ValueError("its components are turned, which this version does not know")
+    return _made(read_components(table[:, 0], table[:, 4:2:-1], table[:, 2:0:-1]))
