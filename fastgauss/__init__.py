@@ -38,7 +38,10 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .linear import fit_lines as fit_lines
     from .linear import level as level
     from .linear import pca as pca
+    from .localisations import Drift as Drift
+    from .localisations import DriftStatus as DriftStatus
     from .localisations import Groups as Groups
+    from .localisations import estimate_drift as estimate_drift
     from .localisations import group as group
     from .models import AstigmaticModel as AstigmaticModel
     from .models import PsfModel as PsfModel
@@ -79,7 +82,7 @@ _NAMES = {
     "fit": ("fit_profile", "fit_rois"),
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
-    "localisations": ("Groups", "group"),
+    "localisations": ("Drift", "DriftStatus", "Groups", "estimate_drift", "group"),
     "models": (
         "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
         "psf_model",

@@ -126,6 +126,11 @@ def _lines():
     return fg.fit_lines(VOLUME)
 
 
+@cache
+def _drift():
+    return fg.estimate_drift((FRAMES, PLACES))
+
+
 OWNERS = {
     "GaussianField()": _field,
     "FitResult()": _result,
@@ -136,17 +141,20 @@ OWNERS = {
     "PsfModel()": _psf,
     "Grid()": _grid,
     "LineFit()": _lines,
+    "Drift()": _drift,
 }
 FREE = ("amplitudes", "positions", "sigmas")
-BEADS = np.array([_spot(90, 7.2, 6.8, s) for s in (2.0, 1.7, 1.4, 1.3, 1.4, 1.7, 2.0)]) + 10
-
-
 FRAMES = np.array([0, 0, 1, 1, 3])
 PLACES = np.array([[2.5, 3.25], [6.0, 5.5], [2.75, 3.5], [6.25, 5.5], [2.5, 3.5]])
+BEADS = np.array([_spot(90, 7.2, 6.8, s) for s in (2.0, 1.7, 1.4, 1.3, 1.4, 1.7, 2.0)]) + 10
 
 
 def _group(frame, positions, errors, **options):
     return fg.group((frame, positions, errors), **options)
+
+
+def _estimate_drift(frame, positions, errors, **options):
+    return fg.estimate_drift((frame, positions, errors), **options)
 
 
 def _on_plane(x, y, params):
@@ -211,6 +219,11 @@ CALLS = (
     Call("group", {"frame": FRAMES, "positions": PLACES, "errors": np.full((5, 2), 0.25),
                    "radius": 0.75, "gap": 1, "flux": np.arange(1.0, 6.0)},
          ("frame", "positions", "errors", "flux"), _group),
+    Call("estimate_drift", {"frame": FRAMES, "positions": PLACES, "errors": np.full((5, 2), 0.25),
+                            "segments": 2}, ("frame", "positions", "errors"), _estimate_drift),
+    Call("Drift().at", {"frame": FRAMES}, ("frame",)),
+    Call("Drift().apply", {"frame": FRAMES, "positions": PLACES}, ("frame", "positions"),
+         lambda frame, positions: _drift().apply((frame, positions))[1]),
     Call("render", {"grid_or_shape": (8, 9), "positions": POINTS, "amplitudes": np.arange(1.0, 4.0),
                     "sigma": np.array([1.5, 1.0])},
          ("grid_or_shape", "positions", "amplitudes", "sigma"), out="out"),
@@ -350,6 +363,9 @@ EXEMPT = {  # public names without a call above, and why
     "ProfileFit": "made by fit_profile alone; a FitResult",
     "BinStatistics": "made by bin_statistics alone; a tuple",
     "Groups": "made by group alone; no methods that take arguments",
+    "Drift": "made by estimate_drift alone",
+    "Drift().plot": "takes a figure; tests/localisations/test_drift.py",
+    "DriftStatus": "an enumeration",
     "Refinement": "made by GaussianField.refine; no methods that take arguments",
     "register.Shift": "made by register.align alone; a tuple",
     "register.DisplacementField": "made by displacement_field; no methods that take arguments",
