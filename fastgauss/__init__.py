@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .localisations import Groups as Groups
     from .localisations import estimate_drift as estimate_drift
     from .localisations import group as group
+    from .localisations import render_localisations as render_localisations
     from .models import AstigmaticModel as AstigmaticModel
     from .models import PsfModel as PsfModel
     from .models import astigmatic_model as astigmatic_model
@@ -82,7 +83,9 @@ _NAMES = {
     "fit": ("fit_profile", "fit_rois"),
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),
-    "localisations": ("Drift", "DriftStatus", "Groups", "estimate_drift", "group"),
+    "localisations": (
+        "Drift", "DriftStatus", "Groups", "estimate_drift", "group", "render_localisations",
+    ),
     "models": (
         "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
         "psf_model",

@@ -1,6 +1,8 @@
-"""What follows the fit of a movie: drift estimated, localisations of one molecule joined."""
+"""What follows the fit of a movie: drift, groups of localisations, and their picture."""
 
 from .drift import Drift, DriftStatus, estimate_drift
-from .grouping import Groups, group
+from .grouping import group
+from .groups import Groups
+from .rendering import render_localisations
 
-__all__ = ["Drift", "DriftStatus", "Groups", "estimate_drift", "group"]
+__all__ = ["Drift", "DriftStatus", "Groups", "estimate_drift", "group", "render_localisations"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..base.thread_pool import resolve_threads
 from ..results import FitResult
 from .drift_errors import frame_errors
 from .drift_stages import STAGES, Alignment, Movie, align, drift_between
+from .groups import Groups
 from .points import Points, read_points
 
 if TYPE_CHECKING:
@@ -134,13 +135,14 @@ class Drift:
 
         Parameters
         ----------
-        localisations : FitResult with frames, or tuple
+        localisations : FitResult with frames, Groups, or tuple
             As for `estimate_drift`, with the same axes; all or some of those that the drift was
-            estimated from, or others of the same movie.
+            estimated from, or others of the same movie. Groups move by the drift of their first
+            frame.
 
         Returns
         -------
-        FitResult or tuple
+        FitResult, Groups or tuple
             What was given, with other positions. Errors stay as they are: the error of the drift is
             common to all localisations of a frame.
 
@@ -161,6 +163,8 @@ class Drift:
             expected, got = (", ".join(axes) for axes in (self.axes, points.axes))
             raise ValueError(f"localisations must have the axes {expected}, got {got}")
         places = points.places - self.at(points.frames)
+        if isinstance(localisations, Groups):
+            return replace(localisations, positions=places)
         if not isinstance(localisations, FitResult):
             return (localisations[0], places, *localisations[2:])
         params = localisations.params.copy()
@@ -219,7 +223,7 @@ class Drift:
 
 
 def estimate_drift(
-    localisations: FitResult | tuple[ArrayLike, ...],
+    localisations: FitResult | Groups | tuple[ArrayLike, ...],
     *,
     segments: int | None = None,
     frames_per_segment: int | None = None,
@@ -237,7 +241,7 @@ def estimate_drift(
 
     Parameters
     ----------
-    localisations : FitResult with frames, or tuple
+    localisations : FitResult with frames, Groups, or tuple
         A tuple is (frame, positions) or (frame, positions, errors): frames (n,) of integers in any
         order, positions (n, ndim) in array-axis order, in one to three dimensions, and standard
         errors (n, ndim) or (n,). Of errors only the ratio along the axes is used. Rows that are not

@@ -8,11 +8,12 @@ import numpy as np
 
 from ..base import check, wording
 from ..results import FitResult
+from .groups import Groups
 
 _AXES = ("z", "y", "x")
 _LATEST = 2**62  # of a frame: differences of two stay integers of 64 bits
 _EXPECTED = (
-    "localisations must be a FitResult with frames, or a tuple (frame, positions) or "
+    "localisations must be a FitResult with frames, Groups, or a tuple (frame, positions) or "
     "(frame, positions, errors)"
 )
 
@@ -34,12 +35,20 @@ class Points(NamedTuple):
         return good if self.errors is None else good & np.isfinite(self.errors).all(axis=1)
 
 
-def read_points(localisations: Any, flux: Any = None) -> Points:
-    """The localisations that an argument of this name means."""
-    if isinstance(localisations, FitResult):
+def read_points(localisations: Any, flux: Any = None, *, in_frames: bool = True) -> Points:
+    """The localisations that an argument of this name means.
+
+    Without ``in_frames`` nobody looks at the frames, and a result need not have them.
+    """
+    if isinstance(localisations, FitResult | Groups):
         if flux is not None:
-            raise ValueError("flux must be None for a FitResult, which has its own")
-        return _of_result(localisations)
+            kind = type(localisations).__name__
+            raise ValueError(f"flux must be None for a {kind}, which has its own")
+        if isinstance(localisations, FitResult):
+            return _of_result(localisations, in_frames)
+        each = localisations
+        frames = _frames(each.first)
+        return Points(each.axes, frames, each.positions, each.errors, each.flux, each.flux_error)
     if not isinstance(localisations, tuple) or len(localisations) not in (2, 3):
         got = wording.shown(localisations)
         if isinstance(localisations, tuple):
@@ -48,8 +57,11 @@ def read_points(localisations: Any, flux: Any = None) -> Points:
     return _of_arrays(*localisations, flux=flux)
 
 
-def _of_result(result: FitResult) -> Points:
-    if result.frames is None:
+def _of_result(result: FitResult, in_frames: bool) -> Points:
+    numbers = result.frames
+    if numbers is None and not in_frames:
+        numbers = np.zeros(len(result), np.int64)
+    if numbers is None:
         raise ValueError(
             f"{_EXPECTED}; this FitResult has no frames: join the results of all frames by "
             "FitResult.concatenate(results, frames=...)"
@@ -58,7 +70,7 @@ def _of_result(result: FitResult) -> Points:
     places = np.ascontiguousarray(result[list(axes)])
     errors = np.ascontiguousarray(result[[f"{axis}_error" for axis in axes]])
     refuse_no_error(errors)
-    frames = _frames(result.frames)
+    frames = _frames(numbers)
     return Points(axes, frames, places, errors, result.flux, result.flux_error)
 
 

@@ -126,6 +126,10 @@ def _lines():
     return fg.fit_lines(VOLUME)
 
 
+def _render_localisations(frame, positions, errors, **options):
+    return fg.render_localisations((frame, positions, errors), **options)
+
+
 @cache
 def _drift():
     return fg.estimate_drift((FRAMES, PLACES))
@@ -221,6 +225,9 @@ CALLS = (
          ("frame", "positions", "errors", "flux"), _group),
     Call("estimate_drift", {"frame": FRAMES, "positions": PLACES, "errors": np.full((5, 2), 0.25),
                             "segments": 2}, ("frame", "positions", "errors"), _estimate_drift),
+    Call("render_localisations", {"frame": FRAMES, "positions": PLACES,
+                                  "errors": np.full((5, 2), 0.25), "pixel": 0.5, "shape": (8, 9)},
+         ("frame", "positions", "errors", "shape"), _render_localisations),
     Call("Drift().at", {"frame": FRAMES}, ("frame",)),
     Call("Drift().apply", {"frame": FRAMES, "positions": PLACES}, ("frame", "positions"),
          lambda frame, positions: _drift().apply((frame, positions))[1]),
