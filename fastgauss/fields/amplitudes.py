@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from dataclasses import field as entry
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,10 @@ class AmplitudeFit:
 
     Attributes
     ----------
-    amplitudes : ndarray (n,)
-        In the order of the positions; 0 for a particle whose support contains no valid node.
+    amplitudes : ndarray (n,) or (n, channels)
+        In the order of the positions; 0 for a particle whose support contains no valid node. Of
+        channels the other attributes tell the sum over all (``residual_norm``, ``iterations``,
+        ``nodes``) or the worst (``status``, ``kkt_residual``).
     residual_norm : float
         Square root of the weighted sum of squared residuals.
     iterations : int
@@ -91,7 +93,7 @@ class AmplitudeFit:
 
     @property
     def errors(self) -> np.ndarray:
-        """Standard error of each amplitude (n,), computed when it is first used.
+        """Standard error of each amplitude, shaped like these, computed when it is first used.
 
         The square root of the diagonal of the inverse of the normal equations. With weights (1 /
         variance) these are used as they are, else they are scaled by the variance of the residuals.
@@ -116,13 +118,21 @@ class AmplitudeFit:
         >>> fit.errors.round(4)  # 0.1 / sqrt(sum of squared profile)
         array([0.0613])
         """
-        if isinstance(self._errors, _Uncertainty):
+        if isinstance(self._errors, (_Uncertainty, _OfChannels)):
             object.__setattr__(self, "_errors", self._errors.compute())
         return self._errors
 
     def to_dict(self) -> dict[str, np.ndarray]:
-        """Amplitudes and their errors by the names that a table of spots has."""
-        return {"amplitude": self.amplitudes, "amplitude_error": self.errors}
+        """Amplitudes and their errors by the names that a table of spots has.
+
+        Those of channels are ``amplitude_0``, ``amplitude_0_error`` and so on.
+        """
+        if self.amplitudes.ndim == 1:
+            return {"amplitude": self.amplitudes, "amplitude_error": self.errors}
+        columns: dict[str, np.ndarray] = {}
+        for c, (own, error) in enumerate(zip(self.amplitudes.T, self.errors.T, strict=True)):
+            columns |= {f"amplitude_{c}": own.copy(), f"amplitude_{c}_error": error.copy()}
+        return columns
 
     def to_dataframe(self) -> pd.DataFrame:
         """The columns of `to_dict` as a pandas DataFrame, one row for each particle."""
@@ -171,6 +181,25 @@ class _Uncertainty:
         return part.exact_variances() if len(free) <= _EXACT else part.variances(_BLOCK)
 
 
+@dataclass
+class _OfChannels:
+    """The errors of the fits of several channels."""
+
+    fits: list[AmplitudeFit]
+
+    def compute(self) -> np.ndarray:
+        return np.stack([one.errors for one in self.fits], axis=1)
+
+
+class Options(NamedTuple):
+    """How amplitudes are fitted."""
+
+    nonnegative: bool
+    ridge: float
+    tol: float
+    max_iter: int
+
+
 def fit(
     field: LinearMap,
     data: Data,
@@ -181,15 +210,48 @@ def fit(
     report: Progress | None = None,
 ) -> AmplitudeFit:
     """``GaussianField.fit_amplitudes`` of a map; ``report`` gets hundredths."""
-    check.flag("nonnegative", nonnegative)
-    ridge = check.number("regularization", regularization, at_least=0.0)
-    least = check.number("tol", tol, above=0.0)
-    most = check.integer("max_iter", max_iter, at_least=1)
+    options = Options(
+        check.flag("nonnegative", nonnegative),
+        check.number("regularization", regularization, at_least=0.0),
+        check.number("tol", tol, above=0.0),
+        check.integer("max_iter", max_iter, at_least=1),
+    )
+    if data.channels is None:
+        return _fit_channel(field, data, options, report)[0]
+    fits: list[AmplitudeFit] = []
+    parts = data.split()
+    system: normal_equations.GramSystem | normal_equations.SweepSystem | None = None
+    for c, part in enumerate(parts):
+        known = system if c and part.weights is parts[c - 1].weights else None
+        tell = report_part(report, 100, 100 * c // len(parts), 100 * (c + 1) // len(parts))
+        own, system = _fit_channel(field, part, options, tell, known)
+        fits.append(own)
+    return AmplitudeFit(
+        np.stack([one.amplitudes for one in fits], axis=1),
+        math.hypot(*(one.residual_norm for one in fits)),
+        sum(one.iterations for one in fits),
+        max(one.status for one in fits),
+        max(one.kkt_residual for one in fits),
+        fits[0].method,
+        data.nodes,
+        _OfChannels(fits),
+    )
+
+
+def _fit_channel(
+    field: LinearMap,
+    data: Data,
+    options: Options,
+    report: Progress | None,
+    known: normal_equations.GramSystem | normal_equations.SweepSystem | None = None,
+) -> tuple[AmplitudeFit, normal_equations.GramSystem | normal_equations.SweepSystem]:
+    """The fit of one channel and its system, which may be ``known`` from another channel."""
+    nonnegative, ridge, least, most = options
     w = data.weights
     heaviest = 1.0 if w is None else float(w.max(initial=0.0)) or 1.0
     if w is not None:
         w = w / heaviest
-    system = normal_equations.make_system(
+    system = known or normal_equations.make_system(
         field.plan,
         w,
         min(ridge / heaviest, _HEAVIEST),
@@ -212,7 +274,7 @@ def fit(
     if not data.absolute:
         free = data.nodes - int(np.count_nonzero((system.scale > 0.0) & ~at_bound))
         deviation *= length / math.sqrt(free) if free > 0 else np.nan
-    return AmplitudeFit(
+    result = AmplitudeFit(
         system.outer(misfit.in_units(system.scale * x)),
         length,
         found.products,
@@ -222,6 +284,7 @@ def fit(
         data.nodes,
         _Uncertainty(system, at_bound, deviation, found.orthogonal),
     )
+    return result, system
 
 
 def update(

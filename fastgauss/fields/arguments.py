@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from ..base.grid import Grid
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def amplitudes_of(value: ArrayLike, n: int) -> np.ndarray:
-    """Amplitudes (n,) from one number or n."""
+def amplitudes_of(value: ArrayLike, n: int, channels: int | None = None) -> np.ndarray:
+    """Amplitudes (n,) or (n, channels) from one number or so many."""
     array = check.finite_array("amplitudes", value)
-    if array.shape not in ((), (n,)):
-        raise ValueError(f"amplitudes must be one number or of shape ({n},), got {array.shape}")
-    return np.ascontiguousarray(np.broadcast_to(array, (n,)))
+    shape = (n,) if channels is None else (n, channels)
+    if array.shape not in ((), shape):
+        raise ValueError(f"amplitudes must be one number or of shape {shape}, got {array.shape}")
+    return np.ascontiguousarray(np.broadcast_to(array, shape))
 
 
 def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.ndarray:
@@ -29,11 +30,56 @@ def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.nd
     return check.out_array("out", out, grid.shape, KINDS)
 
 
+class Drawing(NamedTuple):
+    """What particles are drawn on: the grid, or a plane of it for each channel, (channels, ...)."""
+
+    planes: np.ndarray
+    heights: np.ndarray  # (n,) or (n, channels)
+    out: np.ndarray | None
+
+    def finish(self) -> np.ndarray:
+        """What the caller gave, or the new array with its channels last."""
+        if self.out is not None:
+            return self.out
+        if self.heights.ndim == 1:
+            return self.planes
+        return np.ascontiguousarray(np.moveaxis(self.planes, 0, -1))
+
+
+def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -> Drawing:
+    """Amplitudes and what they are drawn on; amplitudes (n, channels) are those of channels."""
+    if out is None:
+        shape = check.finite_array("amplitudes", amplitudes).shape
+        channels = shape[1] if len(shape) == 2 and shape[0] == n and shape[1] else None
+    else:
+        shape = check.target("out", out).shape
+        channels = shape[-1] if len(shape) == grid.ndim + 1 else None
+    if channels is None:
+        whole = target(out, grid)
+        return Drawing(whole, amplitudes_of(amplitudes, n), out)
+    heights = amplitudes_of(amplitudes, n, channels)
+    if out is None:
+        return Drawing(np.zeros((channels, *grid.shape)), heights, None)
+    whole = check.out_array("out", out, (*grid.shape, channels), KINDS)
+    return Drawing(np.moveaxis(whole, -1, 0), heights, out)
+
+
+def _shape_of(name: str, array: np.ndarray, grid: Grid) -> tuple[int, ...]:
+    """The grid's shape, or that and an axis of channels."""
+    extra = array.shape[grid.ndim :]
+    if array.shape[: grid.ndim] != grid.shape or len(extra) > 1 or 0 in extra:
+        raise ValueError(
+            f"{name} must have the grid's shape {grid.shape}, or that and a last axis of channels, "
+            f"got {array.shape}"
+        )
+    return array.shape
+
+
 def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
-    """An array of real numbers of the grid's shape."""
+    """An array of real numbers of the grid's shape; of channels the planes (channels, ...)."""
     array = check.real_array("volume", value)
-    if array.shape != grid.shape:
-        raise ValueError(f"volume must have the grid's shape {grid.shape}, got {array.shape}")
+    if len(_shape_of("volume", array, grid)) > grid.ndim:
+        array = np.moveaxis(array, -1, 0)
     if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
         return array.astype(np.float32 if array.itemsize < 4 else np.float64)
     return array
@@ -41,46 +87,82 @@ def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Data:
-    """The volume, 0 at missing nodes, and the weights of its nodes."""
+    """The volume, 0 at missing nodes, and the weights of its nodes; planes of channels."""
 
     volume: np.ndarray
     weights: np.ndarray | None  # None: all nodes have the same weight
     nodes: int  # number of valid nodes
     absolute: bool  # whether weights are inverse variances
+    channels: int | None = None
+
+    def split(self) -> list[Data]:
+        """The data of each channel; weights that are alike are one array."""
+        parts: list[Data] = []
+        for c, plane in enumerate(self.volume):
+            if self.weights is None:
+                parts.append(Data(plane, None, plane.size, self.absolute))
+                continue
+            own = self.weights[c]
+            for earlier in range(c):
+                if np.array_equal(self.weights[earlier], own):
+                    own = parts[earlier].weights
+                    break
+            parts.append(Data(plane, own, int(np.count_nonzero(own)), self.absolute))
+        return parts
 
 
-def measured(volume: Any, weights: Any, mask: Any, grid: Grid) -> Data:
+def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volume") -> Data:
     """Check a volume with its weights and mask; NaN, mask True and weight 0 are missing nodes."""
-    volume, mask, weights, _ = check.measured("volume", volume, mask, weights)
-    array = _shaped("volume", volume, grid)
+    volume, mask, weights, _ = check.measured(name, volume, mask, weights)
+    array = check.real_array(name, volume)
+    shape = _shape_of(name, array, grid)
+    several = len(shape) > grid.ndim
     kind = array.dtype if array.dtype in KINDS else np.dtype(np.float64)
-    good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(grid.shape, dtype=bool)
+    good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(shape, dtype=bool)
     each = None
     if weights is not None:
-        each = np.array(_shaped("weights", weights, grid), dtype=np.float64)
+        each = np.array(_shaped("weights", weights, grid, shape), dtype=np.float64)
         if not np.isfinite(each).all():
             raise ValueError("weights must be finite")
         if each.size and each.min() < 0:
             raise ValueError(f"weights must not be negative, got {each.min()}")
         good &= each > 0
     if mask is not None:
-        good &= ~_shaped("mask", check.boolean_array("mask", mask), grid)
+        good &= ~_shaped("mask", check.boolean_array("mask", mask), grid, shape)
     infinite = np.isinf(array) & good
     if infinite.any():
         where = tuple(np.argwhere(infinite)[0].tolist())
-        raise ValueError(f"volume must not be infinite, got {array[where]} at index {where}")
+        raise ValueError(f"{name} must not be infinite, got {array[where]} at index {where}")
     nodes = int(np.count_nonzero(good))
-    whole = nodes == grid.size
+    whole = nodes == good.size
     if each is None and not whole:
         each = good.astype(np.float64)
     elif each is not None:
         each *= good
     clean = array if whole else np.where(good, array, 0)
-    return Data(np.ascontiguousarray(clean, dtype=kind), each, nodes, weights is not None)
+    if several:
+        clean = np.moveaxis(clean, -1, 0)
+        each = None if each is None else np.ascontiguousarray(np.moveaxis(each, -1, 0))
+    channels = shape[-1] if several else None
+    clean = np.ascontiguousarray(clean, dtype=kind)
+    return Data(clean, each, nodes, weights is not None, channels)
 
 
-def _shaped(name: str, value: Any, grid: Grid) -> np.ndarray:
+def refuse_channels(data: Data) -> None:
+    """For what knows volumes without channels alone."""
+    if data.channels is not None:
+        raise ValueError(
+            f"volume must have the grid's shape {data.volume.shape[1:]}, got one more axis of "
+            f"{wording.plural(data.channels, 'channel')}"
+        )
+
+
+def _shaped(name: str, value: Any, grid: Grid, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of this shape; one of the grid's shape is that of every channel."""
     array = check.real_array(name, value)
+    if array.shape == shape:
+        return array
     if array.shape != grid.shape:
-        raise ValueError(f"{name} must have the grid's shape {grid.shape}, got {array.shape}")
-    return array
+        own = "" if shape == grid.shape else f" or the volume's {shape}"
+        raise ValueError(f"{name} must have the grid's shape {grid.shape}{own}, got {array.shape}")
+    return np.broadcast_to(array[..., np.newaxis], shape)

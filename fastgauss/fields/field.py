@@ -115,6 +115,7 @@ class GaussianField(LinearMap):
         check_progress(progress)
         names = gradients.parameters(known if wrt is None else wrt, self.plan)
         data = arguments.measured(volume, weights, mask, self.grid)
+        arguments.refuse_channels(data)
         if amplitudes is None:
             found = self.fit_amplitudes(volume, weights=weights, mask=mask, tol=1e-3)
             amplitudes = found.amplitudes
@@ -141,7 +142,8 @@ class GaussianField(LinearMap):
         Parameters
         ----------
         volume : array of the grid's shape
-            NaN marks a missing node.
+            NaN marks a missing node. A last axis of channels gives amplitudes (n, channels), from
+            one matrix if the same nodes of all channels are valid.
         nonnegative : bool
             True: no amplitude may be negative.
         weights : array of the grid's shape, optional
@@ -259,5 +261,6 @@ class GaussianField(LinearMap):
         array([3., 2.])
         """
         data = arguments.measured(volume, weights, None, self.grid)
+        arguments.refuse_channels(data)
         heights = arguments.amplitudes_of(amplitudes, len(self))
         return update(self, data, heights, rule, relaxation)

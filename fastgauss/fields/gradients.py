@@ -7,6 +7,11 @@ with S_p = sum v f_p
 
     d/da_p sum v F = S_p,     d/dq_p sum v F = a_p dS_p/dq_p    for any other parameter q.
 
+With several channels the derivatives by q are summed over the channels. With M = a_p sum v f u u'
+and the Cholesky factor L of a covariance C = L L'
+
+    d/dC sum v F = L'**-1 M L**-1 / 2,     d/dL sum v F = L'**-1 M, its lower triangle.
+
 One position or width in index units is ``spacing`` in the caller's.
 """
 
@@ -25,17 +30,24 @@ from .plan import Plan, layout_of
 _CHUNK = 1 << 16  # nodes
 
 
-def parameters(wrt: str | Sequence[str], plan: Plan) -> tuple[str, ...]:
-    """The parameters that ``wrt`` names."""
-    known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas")
+ALIASES = {"covariances": "covariance"}
+
+
+def parameters(
+    wrt: str | Sequence[str], plan: Plan, turned_only: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The parameters that ``wrt`` names; ``turned_only`` are further ones of covariances."""
+    widths = ("covariance", *turned_only) if plan.turned else ("sigmas",)
+    known = ("amplitudes", "positions", *widths)
     if not isinstance(wrt, Iterable):
         raise TypeError(f"wrt must be one or more of {known}, got {wording.shown(wrt)}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     if not names:
         raise ValueError(f"wrt must name one or more of {known}, got none")
+    aliases = ALIASES if plan.turned else {}
     for name in names:
-        check.choice("wrt", name, known)
-    return names
+        check.choice("wrt", name, (*known, *aliases))
+    return tuple(aliases.get(name, name) for name in names)
 
 
 def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
@@ -72,35 +84,47 @@ def factors(plan: Plan) -> np.ndarray:
     return sorted_back(plan, np.linalg.cholesky(plan.particles.widths))
 
 
-def _by_position(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+def _solve_transposed(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """L'**-1 times right (n, d, k), for all n at once."""
+    out = np.empty_like(right)
+    ndim = lower.shape[1]
+    for i in range(ndim - 1, -1, -1):
+        row = right[:, i]
+        for j in range(i + 1, ndim):
+            row = row - lower[:, j, i, np.newaxis] * out[:, j]
+        out[:, i] = row / lower[:, i, i, np.newaxis]
+    return out
+
+
+def _by_position(plan: Plan, sums: np.ndarray, lower: np.ndarray | None) -> np.ndarray:
     """Derivatives (n, d) by positions."""
     ndim = plan.grid.ndim
     by_centre = sums[:, 4 - ndim : 4]
-    if plan.turned:
-        back = np.linalg.inv(factors(plan)).swapaxes(1, 2)
-        by_centre = (back @ by_centre[:, :, np.newaxis])[:, :, 0]
-    return by_centre * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
+    if lower is not None:
+        by_centre = _solve_transposed(lower, by_centre[:, :, np.newaxis])[:, :, 0]
+    return by_centre / np.array(plan.grid.spacing)
 
 
-def _by_sigma(plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple) -> np.ndarray:
+def _by_sigma(plan: Plan, sums: np.ndarray, shape: tuple) -> np.ndarray:
     """Derivatives by sigmas, in the shape that the caller gave: for a common sigma their sum."""
     ndim = plan.grid.ndim
-    each = sums[:, 7 - ndim : 7] * amplitudes[:, np.newaxis] / np.array(plan.grid.spacing)
+    each = sums[:, 7 - ndim : 7] / np.array(plan.grid.spacing)
     if len(shape) == 2:
         rows = each if shape[0] == len(each) else each.sum(axis=0, keepdims=True)
         return rows if shape[1] == ndim else rows.sum(axis=1, keepdims=True)
     return each.sum(axis=0) if shape else each.sum(axis=0).sum()
 
 
-def _by_covariance(
-    plan: Plan, sums: np.ndarray, amplitudes: np.ndarray, shape: tuple
-) -> np.ndarray:
-    """Derivatives by covariances, symmetric: each element of the matrix counts separately."""
-    back = np.linalg.inv(factors(plan))
-    inner = sums[:, packed(plan.grid.ndim)] * (0.5 * amplitudes[:, np.newaxis, np.newaxis])
+def _by_covariance(plan: Plan, sums: np.ndarray, lower: np.ndarray, name: str) -> np.ndarray:
+    """Derivatives (n, d, d) by covariances or by their Cholesky factors.
+
+    Those by covariances are symmetric: each element of the matrix counts separately.
+    """
     spacing = np.array(plan.grid.spacing)
-    each = back.swapaxes(1, 2) @ inner @ back / np.outer(spacing, spacing)
-    return each if shape == each.shape else each.sum(axis=0).reshape(shape)
+    half = _solve_transposed(lower, sums[:, packed(plan.grid.ndim)])
+    if name == "cholesky":
+        return np.tril(half) / spacing[:, np.newaxis]
+    return 0.5 * _solve_transposed(lower, half.swapaxes(1, 2)) / np.outer(spacing, spacing)
 
 
 def derivatives(
@@ -112,15 +136,23 @@ def derivatives(
     threads: int | None,
 ) -> dict[str, np.ndarray]:
     """Derivatives of sum(volume * field) by each of the named parameters, in their shapes."""
-    sums = sweeps.gather(plan, volume, threads, derivatives=names != ("amplitudes",))
+    plain = names == ("amplitudes",)
+    heights = None if plain else amplitudes
+    sums = sweeps.gather(plan, volume, threads, not plain, heights)
+    channels = amplitudes.shape[1] if amplitudes.ndim > 1 else 1
+    moments = sums[:, channels - 1 :]
+    lower = factors(plan) if plan.turned and not plain else None
     result = {}
     for name in names:
         if name == "amplitudes":
-            value = sums[:, 0].copy()
+            value = sums[:, :channels].reshape(amplitudes.shape)
         elif name == "positions":
-            value = _by_position(plan, sums, amplitudes).reshape(shapes[name])
+            value = _by_position(plan, moments, lower).reshape(shapes[name])
+        elif lower is not None:
+            shape = shapes["covariance"]
+            value = _by_covariance(plan, moments, lower, name)
+            value = value if shape == value.shape else value.sum(axis=0).reshape(shape)
         else:
-            convert = _by_covariance if plan.turned else _by_sigma
-            value = convert(plan, sums, amplitudes, shapes[name])
+            value = _by_sigma(plan, moments, shapes[name])
         result[name] = value
     return result

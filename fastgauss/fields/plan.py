@@ -16,7 +16,13 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.grid import Grid
-from ..kernels.fields.axis_aligned import ROOM, SLOTS, TABLES_AT, Support
+from ..kernels.fields.axis_aligned import (
+    ROOM,
+    SLOTS,
+    TABLES_AT,
+    Support,
+    channel_room,
+)
 from ..kernels.fields.windows import TILE, Layout, Particles, layer_reach, sort_by_tile, to_indices
 from ..kernels.simd.lane_types import REGISTER_BITS
 
@@ -285,7 +291,7 @@ def contiguous_layout(grid: Grid) -> Layout:
     """The layout of a C-ordered array of the grid's shape, for any alignment."""
     steps = [math.prod(grid.shape[k + 1 :]) for k in range(grid.ndim)]
     shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
-    return Layout(shape, _three(steps, 0), -1, periodic, (0, 0, 0), shape, 0)
+    return Layout(shape, _three(steps, 0), -1, periodic, (0, 0, 0), shape, 0, 1, 0)
 
 
 def layout_of(
@@ -293,13 +299,20 @@ def layout_of(
 ) -> tuple[np.ndarray, Layout]:
     """An array's memory as one axis, and where its nodes lie there.
 
-    The array holds the grid, or the box of it whose first node is ``begin``.
+    The array holds the grid, or the box of it whose first node is ``begin``; one axis more is that
+    of channels, the first.
     """
     item = array.itemsize
+    channels, plane = 1, 0
+    whole = array
+    if array.ndim > grid.ndim:
+        channels, plane = array.shape[0], array.strides[0] // item
+        array = array[0]
     outer = [s // item if n > 1 else 0 for n, s in zip(array.shape, array.strides, strict=True)]
     steps = [*outer[:-1], 1]
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True))
-    flat = np.lib.stride_tricks.as_strided(array, (extent,), (item,))
+    extent += (channels - 1) * plane
+    flat = np.lib.stride_tricks.as_strided(whole, (extent,), (item,))
     low = _three(begin or (0,) * grid.ndim, 0)
     high = _three([b + n for b, n in zip(low[3 - grid.ndim :], array.shape, strict=True)], 1)
     strides = _three(steps, 0)
@@ -308,11 +321,11 @@ def layout_of(
     alike = all(s % width == 0 for s in steps[:-1])
     phase = (array.__array_interface__["data"][0] // item + start) % width if alike else -1
     shape, periodic = _three(grid.shape, 1), _three(grid.periodic, False)
-    return flat, Layout(shape, strides, phase, periodic, low, high, start)
+    return flat, Layout(shape, strides, phase, periodic, low, high, start, channels, plane)
 
 
-def scratch(plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+def scratch(plan: Plan, dtype: Any, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """A thread's memory for tables: see ``Support`` of ``kernels/fields/axis_aligned.py``."""
     stride = plan.support.stride
-    table = np.zeros(TABLES_AT + 2 * SLOTS * stride)
+    table = np.zeros(TABLES_AT + 2 * SLOTS * stride + channel_room(channels))
     return table, np.zeros(SLOTS * stride, dtype=dtype)

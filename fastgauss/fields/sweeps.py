@@ -58,7 +58,7 @@ def _over_slabs(
     begin: tuple[int, ...] | None = None,
     report: Progress | None = None,
 ) -> None:
-    """Run a kernel that writes slabs of ``out``; ``numbers`` are the caller's particles'."""
+    """Run a kernel that writes slabs of ``out``; ``numbers`` (n, K) are the caller's particles'."""
     flat, layout = layout_of(out, plan.grid, begin)
     team = _team(plan, threads)
     lead = 3 - plan.grid.ndim
@@ -68,7 +68,7 @@ def _over_slabs(
     stages = _stages(plan)
 
     def make_task() -> thread_pool.Task:
-        own = scratch(plan, out.dtype)
+        own = scratch(plan, out.dtype, layout.channels)
 
         def task(start: int, stop: int) -> None:
             low, high = bounds[start], bounds[stop]
@@ -91,7 +91,10 @@ def scatter(
     begin: tuple[int, ...] | None = None,
     report: Progress | None = None,
 ) -> None:
-    """Combine all particles with ``out``: the grid, or the box of it whose first node is begin."""
+    """Combine all particles with ``out``: the grid, or the box of it whose first node is begin.
+
+    For several channels, amplitudes are (n, channels) and ``out`` (channels, ...).
+    """
     if not out.size or not plan.n:
         if report is not None:
             report(SLABS, SLABS)
@@ -102,25 +105,34 @@ def scatter(
         out[...] = own
         return
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
-    _over_slabs(plan, out, threads, kernel, amplitudes, begin, report)
+    numbers = amplitudes.reshape(plan.n, -1)
+    _over_slabs(plan, out, threads, kernel, numbers, begin, report)
 
 
 def columns(plan: Plan) -> int:
-    """Columns of a particle: its value and its derivatives."""
+    """Columns of a particle of one channel: its value and its derivatives."""
     return kernels.sums_of(plan.turned)
 
 
 def gather(
-    plan: Plan, volume: np.ndarray, threads: int | None, derivatives: bool = False
+    plan: Plan,
+    volume: np.ndarray,
+    threads: int | None,
+    derivatives: bool = False,
+    amplitudes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Products of each particle with the volume (n, 1), or with its derivatives too (n, K).
 
-    The volume is read in place, for any dtype, unless its last axis is not contiguous.
+    The volume is read in place, for any dtype, unless its last axis is not contiguous. One of
+    several channels is (channels, ...): a particle has one product with each, (n, channels), and
+    its derivatives' are with the sum of the channels times its ``amplitudes`` (n, channels), by
+    default 1.
 
     Columns are those of ``kernels/fields/axis_aligned.py`` or of
     ``kernels/fields/full_covariance.py``, in index units.
     """
-    out = np.zeros((plan.n, columns(plan) if derivatives else 1))
+    channels = len(volume) if volume.ndim > plan.grid.ndim else 1
+    out = np.zeros((plan.n, channels + (columns(plan) - 1 if derivatives else 0)))
     if not volume.size or not plan.n:
         return out
     if volume.dtype == bool:
@@ -129,12 +141,14 @@ def gather(
         volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
     flat, layout = layout_of(volume, plan.grid)
     kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
+    heights = np.ones((1, channels)) if amplitudes is None else amplitudes.reshape(plan.n, -1)
 
     def make_task() -> thread_pool.Task:
-        own = scratch(plan, np.float32 if volume.dtype == np.float32 else np.float64)
+        kind = np.float32 if volume.dtype == np.float32 else np.float64
+        own = scratch(plan, kind, channels)
 
         def task(start: int, stop: int) -> None:
-            kernel(flat, layout, plan.support, plan.particles, out, *own, start, stop)
+            kernel(flat, layout, plan.support, plan.particles, heights, out, *own, start, stop)
 
         return task
 

@@ -190,23 +190,40 @@ class Field:
             matrix[flat, p] += values
         return matrix
 
-    def loss(self, volume, amplitudes, **moved):
-        """0.5 |render - volume|**2 of the same truncated sum."""
-        return ((self.render(amplitudes, **moved) - volume) ** 2).sum() / 2
+    def loss(self, volume, amplitudes, weights=1.0, **moved):
+        """0.5 |render - volume|**2 of the same truncated sum, weighted; over channels the sum.
 
-    def gradient(self, volume, amplitudes, name):
+        ``cholesky`` may be moved in place of the covariance.
+        """
+        if "cholesky" in moved:
+            lower = moved.pop("cholesky")
+            moved["covariance"] = lower @ lower.swapaxes(-1, -2)
+        if np.ndim(amplitudes) == 2:
+            each = np.broadcast_to(weights, volume.shape)
+            return sum(
+                self.loss(volume[..., c], amplitudes[:, c], each[..., c], **moved)
+                for c in range(amplitudes.shape[1])
+            )
+        seen = np.where(np.isnan(volume), 0.0, weights)
+        left = self.render(amplitudes, **moved) - np.nan_to_num(volume)
+        return (seen * left**2).sum() / 2
+
+    def gradient(self, volume, amplitudes, name, weights=1.0):
         """Derivative of the loss to each number of an argument.
 
         To an entry of a covariance as if its mirror image were another number. By a complex
         step where all functions are analytic in numpy, else by differences of 40 digits.
         """
         given = {**self.given, "amplitudes": np.asarray(amplitudes, dtype=float)}
+        if name == "cholesky":
+            given[name] = np.linalg.cholesky(given["covariance"])
         result = np.zeros(given[name].shape)
         for entry in np.ndindex(result.shape):
             if self.pixel == "sample":
                 moved = {name: given[name].astype(complex)}
                 moved[name][entry] += 1e-30j
-                loss = self.loss(volume, **{"amplitudes": given["amplitudes"], **moved})
+                moved = {"amplitudes": given["amplitudes"], "weights": weights, **moved}
+                loss = self.loss(volume, **moved)
                 result[entry] = loss.imag / 1e-30
                 continue
             with mp.workdps(DIGITS):

@@ -12,6 +12,9 @@ contiguous axis.
 The box support is the product of the windows. The sphere is the nodes among them whose
 squared distance in sigmas, the sum of the axes' tables of squares, is within a limit.
 
+A node may have several numbers, its channels, and a particle an amplitude for each. Tables serve
+all channels; the derivatives in ``project`` are those of the channels' sum by amplitudes.
+
 The order of sums in ``project`` depends on nodes alone, not on where the array lies in memory.
 """
 
@@ -40,13 +43,25 @@ ROOM = 5 * REGISTER_BITS // 32  # of a table beside its nodes, for registers tha
 class Support(NamedTuple):
     """What a particle covers and how a node sees it, and the scratch of one thread.
 
-    Scratch is two flat arrays: ``table`` of float64, 80 + 2 SLOTS stride long, and ``row`` in the
-    grid's dtype, SLOTS stride long, for the contiguous axis.
+    Scratch is two flat arrays: ``table`` of float64, 80 + 2 SLOTS stride long and
+    ``channel_room`` more, and ``row`` in the grid's dtype, SLOTS stride long, for the contiguous
+    axis.
     """
 
     radius: float  # in sigmas
     integrate: bool  # a node is the mean over its pixel
     stride: int  # length of a table
+
+
+@device
+def weights_at(support):
+    """Where in ``table`` the channels' amplitudes begin; their sums follow, then their lanes."""
+    return TABLES_AT + 2 * SLOTS * support.stride
+
+
+def channel_room(channels: int) -> int:
+    """Length of what ``weights_at`` begins."""
+    return channels * (2 + WIDTH)
 
 
 @device
@@ -167,7 +182,7 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         store_some(flat, at, combine(load_some(flat, at, mask), e * weight), mask)
 
     @device
-    def paint(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+    def paint(flat, layout, support, axes, sigma, first, count, centre, table, row):
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
@@ -179,37 +194,39 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         limit = _limit(support, axes, sigma)
         end = first[2] + count[2] - start
         across = layout.strides[1]
-        base = address(layout, first[0], first[1], start)
-        for k in range(0, end, 2 * width):  # two registers a turn: half the work for weights
-            e, e_next = load(row, k), load(row, k + width)
-            mask = lanes_within(zero, first[2] - start - k, end - k)
-            mask_next = lanes_within(zero, 0, end - k - width)
-            two = end - k > width
-            for z in range(count[0]):
-                weight_z = amplitude * item(table, TABLES_AT + z)
-                at = base + z * layout.strides[0] + k
-                for y in range(count[1]):
-                    weight = kind(weight_z * item(table, of_y + y))
-                    left = kind(remaining(sphere, limit, table, stride, z, y))
-                    update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
-                    if two:
-                        within = inside(sphere, mask_next, row, squares + k + width, left)
-                        update(flat, at + width, e_next, weight, within)
-                    at += across
+        for c in range(layout.channels):
+            amplitude = table[weights_at(support) + c]
+            base = address(layout, first[0], first[1], start) + c * layout.plane
+            for k in range(0, end, 2 * width):  # two registers a turn: half the work for weights
+                e, e_next = load(row, k), load(row, k + width)
+                mask = lanes_within(zero, first[2] - start - k, end - k)
+                mask_next = lanes_within(zero, 0, end - k - width)
+                two = end - k > width
+                for z in range(count[0]):
+                    weight_z = amplitude * item(table, TABLES_AT + z)
+                    at = base + z * layout.strides[0] + k
+                    for y in range(count[1]):
+                        weight = kind(weight_z * item(table, of_y + y))
+                        left = kind(remaining(sphere, limit, table, stride, z, y))
+                        update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
+                        if two:
+                            within = inside(sphere, mask_next, row, squares + k + width, left)
+                            update(flat, at + width, e_next, weight, within)
+                        at += across
 
     return paint
 
 
 def make_project(derivatives: bool, sphere: bool) -> Callable:
-    """The building block that adds to the first of ``table`` the sums of particle times grid.
+    """The building block that adds to ``table`` the sums of particle times grid.
 
-    That of the value alone, or all ``SUMS``. ``row`` is float32 for a grid of
-    float32, else float64.
+    The value's goes to its channel's place, the derivatives' to the first of ``table``, from 1 to
+    ``SUMS``. ``row`` is float32 for a grid of float32, else float64.
     """
     tables = make_tables(3 if derivatives else 1, sphere)
 
     @device
-    def project(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+    def project(flat, layout, support, axes, sigma, first, count, centre, table, row):
         kind = row.dtype.type
         zero = kind(0.0)
         width = lane_count(row)
@@ -219,39 +236,42 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
         limit = _limit(support, axes, sigma)
         across = layout.strides[1]
-        base = address(layout, first[0], first[1], first[2])
-        for k in range(0, count[2], width):
-            mask = lanes_within(zero, 0, count[2] - k)
-            none = broadcast(zero)
-            plain, by_z, by_y, wide_z, wide_y = none, none, none, none, none
-            for z in range(count[0]):
-                f, slope, growth = none, none, none
-                at = base + z * layout.strides[0] + k
-                for y in range(count[1]):
-                    left = kind(remaining(sphere, limit, table, stride, z, y))
-                    within = inside(sphere, mask, row, squares + k, left)
-                    value = load_some(flat, at, within)
-                    f = f + value * kind(item(table, of_y + y))
+        for c in range(layout.channels):
+            base = address(layout, first[0], first[1], first[2]) + c * layout.plane
+            own = weights_at(support) + c
+            amplitude = table[own]
+            for k in range(0, count[2], width):
+                mask = lanes_within(zero, 0, count[2] - k)
+                none = broadcast(zero)
+                plain, by_z, by_y, wide_z, wide_y = none, none, none, none, none
+                for z in range(count[0]):
+                    f, slope, growth = none, none, none
+                    at = base + z * layout.strides[0] + k
+                    for y in range(count[1]):
+                        left = kind(remaining(sphere, limit, table, stride, z, y))
+                        within = inside(sphere, mask, row, squares + k, left)
+                        value = load_some(flat, at, within)
+                        f = f + value * kind(item(table, of_y + y))
+                        if derivatives:
+                            slope = slope + value * kind(item(table, of_y + stride + y))
+                            growth = growth + value * kind(item(table, of_y + 2 * stride + y))
+                        at += across
+                    outer = kind(item(table, TABLES_AT + z))
+                    plain = plain + f * outer
                     if derivatives:
-                        slope = slope + value * kind(item(table, of_y + stride + y))
-                        growth = growth + value * kind(item(table, of_y + 2 * stride + y))
-                    at += across
-                outer = kind(item(table, TABLES_AT + z))
-                plain = plain + f * outer
+                        by_y = by_y + slope * outer
+                        wide_y = wide_y + growth * outer
+                        by_z = by_z + f * kind(item(table, TABLES_AT + stride + z))
+                        wide_z = wide_z + f * kind(item(table, TABLES_AT + 2 * stride + z))
+                e = load(row, k)
+                table[own + layout.channels] += total(plain * e)
                 if derivatives:
-                    by_y = by_y + slope * outer
-                    wide_y = wide_y + growth * outer
-                    by_z = by_z + f * kind(item(table, TABLES_AT + stride + z))
-                    wide_z = wide_z + f * kind(item(table, TABLES_AT + 2 * stride + z))
-            e = load(row, k)
-            table[0] += total(plain * e)
-            if derivatives:
-                table[1] += total(by_z * e)
-                table[2] += total(by_y * e)
-                table[3] += total(plain * load(row, stride + k))
-                table[4] += total(wide_z * e)
-                table[5] += total(wide_y * e)
-                table[6] += total(plain * load(row, 2 * stride + k))
+                    table[1] += amplitude * total(by_z * e)
+                    table[2] += amplitude * total(by_y * e)
+                    table[3] += amplitude * total(plain * load(row, stride + k))
+                    table[4] += amplitude * total(wide_z * e)
+                    table[5] += amplitude * total(wide_y * e)
+                    table[6] += amplitude * total(plain * load(row, 2 * stride + k))
 
     return project
 
@@ -264,7 +284,7 @@ def make_tangent(sphere: bool) -> Callable:
     tables = make_tables(3, sphere)
 
     @device
-    def tangent(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+    def tangent(flat, layout, support, axes, sigma, first, count, centre, table, row):
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
@@ -325,7 +345,7 @@ def make_blocks(sphere: bool) -> Callable:
         return ff, fs, ss, fg, sg, gg
 
     @device
-    def blocks(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+    def blocks(flat, layout, support, axes, sigma, first, count, centre, table, row):
         stride = support.stride
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
         z = sums(table, TABLES_AT, stride, count[0], 0.0)
@@ -357,7 +377,7 @@ def make_collect(sphere: bool) -> Callable:
     tables = make_tables(1, sphere)
 
     @device
-    def collect(flat, layout, support, axes, sigma, first, count, centre, amplitude, table, row):
+    def collect(flat, layout, support, axes, sigma, first, count, centre, table, row):
         nodes, values = flat
         stride = support.stride
         of_y = TABLES_AT + SLOTS * stride

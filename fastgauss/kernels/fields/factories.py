@@ -26,7 +26,8 @@ from .windows import Layout
 
 _SUMS = axis_aligned.SUMS
 _STRIDE = 60 + axis_aligned.ROOM  # of tables on the stack
-_TABLE = axis_aligned.TABLES_AT + 2 * axis_aligned.SLOTS * _STRIDE
+_TABLES = axis_aligned.TABLES_AT + axis_aligned.channel_room(1)
+_TABLE = _TABLES + 2 * axis_aligned.SLOTS * _STRIDE
 _ROW = axis_aligned.SLOTS * _STRIDE
 _MOST_PERIODS = 32.0  # largest half window on a periodic axis, so that the loop ends
 _DOUBLE, _SINGLE = np.zeros(1), np.zeros(1, dtype=np.float32)  # arrays whose dtype is used
@@ -72,19 +73,19 @@ def _make_visitor(ndim: int, act: Callable, pixel: str, periodic: Any) -> Callab
         stride = _STRIDE
         if wide > stride:
             stride = wide
-            table = np.empty(axis_aligned.TABLES_AT + 2 * axis_aligned.SLOTS * stride)
+            table = np.empty(_TABLES + 2 * axis_aligned.SLOTS * stride)
             row = np.empty(axis_aligned.SLOTS * stride, dtype=like.dtype)
         for k in range(axis_aligned.SUMS):
             table[k] = 0.0
         strides = shape[1] * shape[2], shape[2], 1
-        layout = Layout(shape, strides, -1, wraps, (0, 0, 0), shape, 0)
+        layout = Layout(shape, strides, -1, wraps, (0, 0, 0), shape, 0, 1, 0)
         support = axis_aligned.Support(radius, integrate, stride)
+        at = axis_aligned.weights_at(support)
+        table[at], table[at + 1] = amplitude, 0.0
         low, high = 0, grid.shape[0]
-        visit(
-            flat, layout, support, row_view(centres), row_view(widths), 0, low, high,
-            amplitude, table, row,
-        )  # fmt: skip
-        for k in range(axis_aligned.SUMS):
+        visit(flat, layout, support, row_view(centres), row_view(widths), 0, low, high, table, row)
+        sums[0] = table[at + 1]
+        for k in range(1, axis_aligned.SUMS):
             sums[k] = table[k]
 
     return one

@@ -10,6 +10,8 @@ long and turned the ellipsoid is. With m = sum v f u and M = sum v f u u' over a
 
     d/dcentre sum v f = L**-T m,    d/dcovariance sum v f = L**-T M L**-1 / 2.
 
+A value at a node costs two products (``kernels/fields/ellipsoid_columns.py``).
+
 The mean over a pixel is exact along x (``kernels/models/profiles.py``) and a sum over
 Gauss-Legendre points along y and z, whose derivatives are those of the sum.
 
@@ -20,157 +22,103 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from .._compile import device
-from ..models import profiles
-from ..numeric.special import exp_flushed
 from ..simd.lane_types import WIDTH
-from ..simd.lanes import broadcast, select
-from ..simd.masked import lanes_within, load_double, ramp, store_double, total
-from .axis_aligned import BLOCK_AT
+from ..simd.lanes import broadcast, load, select, store
+from ..simd.masked import (
+    lanes_within,
+    load_double,
+    ramp,
+    store_double,
+    store_rounded,
+    total,
+)
+from . import ellipsoid_columns
+from .axis_aligned import BLOCK_AT, weights_at
+from .ellipsoid_rows import (
+    along,
+    averaged,
+    half_widths,
+    inside,
+    limit_of,
+    make_along_rows,
+    make_over,
+    outer_of,
+    point_of,
+    points_of,
+    shape_of,  # noqa: F401  (every family has one)
+)
 from .windows import address
 
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx
 
 
-@device
-def shape_of(widths, q):
-    """The factor L of particle q: zz, yz, yy, xz, xy, xx."""
-    at = q if widths.shape[0] > 1 else 0
-    axes = widths.shape[1]
-    x, y, z = axes - 1, axes - 2, axes - 3
-    zz = np.sqrt(widths[at, z, z]) if axes == 3 else 1.0
-    yz = widths[at, y, z] / zz if axes == 3 else 0.0
-    yy = np.sqrt(widths[at, y, y] - yz * yz) if axes >= 2 else 1.0
-    xz = widths[at, x, z] / zz if axes == 3 else 0.0
-    xy = (widths[at, x, y] - yz * xz) / yy if axes >= 2 else 0.0
-    return zz, yz, yy, xz, xy, np.sqrt(widths[at, x, x] - xz * xz - xy * xy)
+def make_multiply(derivatives: bool) -> Callable:
+    """The numbers of a register's nodes: that of the first channel times f, added to ``plain``.
 
-
-@device
-def half_widths(support, axes, factor):
-    """Half width of the window along each of three axes: that of the ellipsoid's bounding box."""
-    zz, yz, yy, xz, xy, xx = factor
-    pad = 0.5 if support.integrate else 0.0
-    z = support.radius * zz + pad if axes == 3 else 0.0
-    y = support.radius * np.sqrt(yz * yz + yy * yy) + pad if axes >= 2 else 0.0
-    return z, y, support.radius * np.sqrt(xz * xz + xy * xy + xx * xx) + pad
-
-
-@device
-def _limit(support, axes, factor):
-    """Squared radius in sigmas of the ellipsoid that counts under a spherical support.
-
-    A mean over a pixel reaches further than its node by half a diagonal, which is at most
-    sqrt(d trace of the inverse covariance) / 2.
-    """
-    if not support.integrate:
-        return support.radius * support.radius
-    zz, yz, yy, xz, xy, xx = factor
-    x_y = xy / (yy * xx)
-    y_z = yz / (zz * yy)
-    x_z = (xz - xy * yz / yy) / (zz * xx)
-    curve = 1.0 / (xx * xx) + x_y * x_y + y_z * y_z + x_z * x_z
-    if axes >= 2:
-        curve += 1.0 / (yy * yy)
-    if axes == 3:
-        curve += 1.0 / (zz * zz)
-    return (support.radius + 0.5 * np.sqrt(axes * curve)) ** 2
-
-
-@device
-def _outer(factor, dz, dy):
-    """u_z, u_y and how far the row's middle is moved along x."""
-    zz, yz, yy, xz, xy, _ = factor
-    u_z = dz / zz
-    u_y = (dy - yz * u_z) / yy
-    return u_z, u_y, xz * u_z + xy * u_y
-
-
-@device
-def _values(integrate, axes, factor, dz, dy, dx):
-    """The ``SUMS`` values at the nodes dz, dy and the lanes dx from the centre."""
-    xx = factor[5]
-    f = broadcast(0.0)
-    fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx = f, f, f, f, f, f, f, f, f
-    points_z = profiles.POINTS if integrate and axes == 3 else 1
-    points_y = profiles.POINTS if integrate and axes >= 2 else 1
-    for i in range(points_z):
-        to_z = profiles.NODES[i] if points_z > 1 else 0.0
-        weight_z = profiles.WEIGHTS[i] if points_z > 1 else 1.0
-        for j in range(points_y):
-            to_y = profiles.NODES[j] if points_y > 1 else 0.0
-            weight = weight_z * (profiles.WEIGHTS[j] if points_y > 1 else 1.0)
-            u_z, u_y, shift = _outer(factor, dz + to_z, dy + to_y)
-            across = u_z * u_z + u_y * u_y
-            if integrate:
-                g, slope, growth = profiles.integrated(dx, broadcast(shift), broadcast(xx))
-                weight *= exp_flushed(across * -0.5)
-                g = g * weight
-                gx = slope * (weight * xx)
-                gxx = growth * (weight * xx)
-            else:
-                u = (dx - shift) * (1.0 / xx)
-                g = exp_flushed((u * u + across) * -0.5)
-                gx = g * u
-                gxx = gx * u
-            f = f + g
-            fz = fz + g * u_z
-            fy = fy + g * u_y
-            fx = fx + gx
-            fzz = fzz + g * (u_z * u_z)
-            fzy = fzy + g * (u_z * u_y)
-            fzx = fzx + gx * u_z
-            fyy = fyy + g * (u_y * u_y)
-            fyx = fyx + gx * u_y
-            fxx = fxx + gxx
-    return f, fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx
-
-
-def _make_over(sphere: bool, act: Callable) -> Callable:
-    """Visit a particle's window register by register.
-
-    ``act`` gets where a register lies, how many of its lanes are in the window, which count,
-    and the ``SUMS`` values there; what it returns is its state at the next.
+    The other channels' go to ``table``. With derivatives the channels' sum by amplitudes as well.
     """
 
     @device
-    def over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, state):
-        limit = _limit(support, axes, factor)
-        for z in range(first[0], first[0] + count[0]):
-            dz = float(z) - centre[0]
-            for y in range(first[1], first[1] + count[1]):
-                dy = float(y) - centre[1]
-                at = address(layout, z, y, first[2])
-                for k in range(0, count[2], WIDTH):
-                    dx = ramp(float(first[2] + k)) - centre[2]
-                    mask = lanes_within(0.0, 0, count[2] - k)
-                    if sphere:
-                        u_z, u_y, shift = _outer(factor, dz, dy)
-                        u = (dx - shift) * (1.0 / factor[5])
-                        mask = mask & (u * u + (u_z * u_z + u_y * u_y) <= limit)
-                    columns = _values(support.integrate, axes, factor, dz, dy, dx)
-                    state = act(flat, at + k, count[2] - k, mask, columns, amplitude, table, state)
-        return state
+    def multiply(flat, layout, support, at, mask, f, table, plain):
+        weights = weights_at(support)
+        lanes = weights + 2 * layout.channels
+        value = load_double(flat, at, mask)
+        plain = plain + value * f
+        if derivatives:
+            value = value * table[weights]
+        for c in range(1, layout.channels):
+            own = load_double(flat, at + c * layout.plane, mask)
+            store(table, lanes + c * WIDTH, load(table, lanes + c * WIDTH) + own * f)
+            if derivatives:
+                value = value + own * table[weights + c]
+        return plain, value
 
-    return over
+    return multiply
 
 
 def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid."""
 
     @device
-    def combine_with(flat, at, left, mask, columns, amplitude, table, state):
-        old = load_double(flat, at, mask)
-        store_double(flat, at, combine(old, columns[0] * amplitude), mask)
-        return state
-
-    over = _make_over(sphere, combine_with)
+    def put(flat, layout, support, at, left, mask, f, table):
+        weights = weights_at(support)
+        for c in range(layout.channels):
+            old = load_double(flat, at, mask)
+            new = combine(old, f * table[weights + c])
+            if sphere or left < WIDTH:
+                store_double(flat, at, new, mask)
+            else:  # some processors take long over masks
+                store_rounded(flat, at, new)
+            at += layout.plane
 
     @device
-    def paint(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
+    def put_averaged(flat, layout, support, at, left, mask, columns, table, state):
+        put(flat, layout, support, at, left, mask, columns[0], table)
+        return state
+
+    @device
+    def put_sampled(flat, layout, support, at, left, mask, f, u_y, table, column):
+        put(flat, layout, support, at, left, mask, f, table)
+        return column
+
+    @device
+    def fold(sums, column, u_z, u_x):
+        return sums
+
+    over_rows = make_along_rows(averaged, sphere, put_averaged)
+    over_columns = ellipsoid_columns.make_over(sphere, put_sampled, fold)
+
+    @device
+    def paint(flat, layout, support, axes, factor, first, count, centre, table, row):
+        limit = limit_of(support, axes, factor)
+        if support.integrate:
+            over_rows(flat, layout, support, axes, factor, limit, first, count, centre, table, 0)
+        else:
+            half = half_widths(support, axes, factor)[1]
+            over_columns(
+                flat, layout, support, factor, half, limit, first, count, centre, table, 0, 0
+            )
 
     return paint
 
@@ -179,7 +127,7 @@ def make_collect(sphere: bool) -> Callable:
     """The building block that lists a particle's nodes and values; ``flat`` is the lists."""
 
     @device
-    def append(flat, at, left, mask, columns, amplitude, table, end):
+    def append(flat, layout, support, at, left, mask, columns, table, end):
         nodes, values = flat
         part = min(WIDTH, left)
         inside = lanes_within(0.0, 0, part)
@@ -188,14 +136,12 @@ def make_collect(sphere: bool) -> Callable:
             nodes[end + lane] = at + lane
         return end + part
 
-    over = _make_over(sphere, append)
+    over = make_over(sphere, append)
 
     @device
-    def collect(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+    def collect(flat, layout, support, axes, factor, first, count, centre, table, row):
         end = int(table[0])
-        table[0] = over(
-            flat, layout, support, axes, factor, first, count, centre, amplitude, table, end
-        )
+        table[0] = over(flat, layout, support, axes, factor, first, count, centre, table, end)
 
     return collect
 
@@ -207,18 +153,18 @@ def make_tangent(sphere: bool) -> Callable:
     """
 
     @device
-    def add(flat, at, left, mask, columns, amplitude, table, state):
+    def add(flat, layout, support, at, left, mask, columns, table, state):
         value = load_double(flat, at, mask)
         for c in range(SUMS):
             value = value + columns[c] * table[c]
         store_double(flat, at, value, mask)
         return state
 
-    over = _make_over(sphere, add)
+    over = make_over(sphere, add)
 
     @device
-    def tangent(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
+    def tangent(flat, layout, support, axes, factor, first, count, centre, table, row):
+        over(flat, layout, support, axes, factor, first, count, centre, table, 0)
 
     return tangent
 
@@ -227,7 +173,7 @@ def make_blocks(sphere: bool) -> Callable:
     """The building block that adds to ``table`` the products of the ``SUMS`` columns, packed."""
 
     @device
-    def multiply(flat, at, left, mask, columns, amplitude, table, state):
+    def multiply(flat, layout, support, at, left, mask, columns, table, state):
         entry = BLOCK_AT
         for i in range(SUMS):
             for j in range(i + 1):
@@ -235,51 +181,171 @@ def make_blocks(sphere: bool) -> Callable:
                 entry += 1
         return state
 
-    over = _make_over(sphere, multiply)
+    over = make_over(sphere, multiply)
 
     @device
-    def blocks(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
-        over(flat, layout, support, axes, factor, first, count, centre, amplitude, table, 0)
+    def blocks(flat, layout, support, axes, factor, first, count, centre, table, row):
+        over(flat, layout, support, axes, factor, first, count, centre, table, 0)
 
     return blocks
 
 
-def make_project(derivatives: bool, sphere: bool) -> Callable:
-    """The building block that adds to the first of ``table`` the sums of particle times grid.
+def _make_sum_row(derivatives: bool, sphere: bool) -> Callable:
+    """Sums over a row of the grid times f, f u_x and f u_x u_x at a point of its pixels.
 
-    That of f alone, or all ``SUMS``.
+    And that of the first channel times f alone, added to ``plain``; those of the other channels are
+    in ``table``.
     """
+    multiply = make_multiply(derivatives)
 
     @device
-    def sum_all(flat, at, left, mask, columns, amplitude, table, sums):
-        value = load_double(flat, at, mask)
-        s, sz, sy, sx, szz, szy, szx, syy, syx, sxx = sums
-        f, fz, fy, fx, fzz, fzy, fzx, fyy, fyx, fxx = columns
-        if not derivatives:
-            return s + value * f, sz, sy, sx, szz, szy, szx, syy, syx, sxx
-        return (
-            s + value * f,
-            sz + value * fz,
-            sy + value * fy,
-            sx + value * fx,
-            szz + value * fzz,
-            szy + value * fzy,
-            szx + value * fzx,
-            syy + value * fyy,
-            syx + value * fyx,
-            sxx + value * fxx,
-        )
-
-    over = _make_over(sphere, sum_all)
-
-    @device
-    def project(flat, layout, support, axes, factor, first, count, centre, amplitude, table, row):
+    def sum_row(flat, layout, support, factor, where, far, point, plain, table):
+        at, first, count, centre = where
+        u_z, u_y, shift, weight = point
+        limit, outer = far
         s = broadcast(0.0)
-        sums = s, s, s, s, s, s, s, s, s, s
-        sums = over(
-            flat, layout, support, axes, factor, first, count, centre, amplitude, table, sums
-        )
-        for c in range(SUMS if derivatives else 1):
-            table[c] += total(sums[c])
+        sx, sxx = s, s
+        for k in range(0, count, WIDTH):
+            dx = ramp(float(first + k)) - centre
+            mask = lanes_within(0.0, 0, count - k)
+            if sphere:
+                mask = mask & inside(factor, outer, dx, limit)
+            f, fx, fxx = along(True, factor, u_z, u_y, shift, weight, dx)
+            plain, value = multiply(flat, layout, support, at + k, mask, f, table, plain)
+            if derivatives:
+                s = s + value * f
+                sx = sx + value * fx
+                sxx = sxx + value * fxx
+        return plain, (s, sx, sxx)
+
+    return sum_row
+
+
+@device
+def _add_row(sums, row, u_y):
+    """Sums of f, f u_y, f u_y u_y, f u_x, f u_x u_y and f u_x u_x with those of a row."""
+    f, fy, fyy, fx, fyx, fxx = sums
+    s, sx, sxx = row
+    s_y = s * u_y
+    return f + s, fy + s_y, fyy + s_y * u_y, fx + sx, fyx + sx * u_y, fxx + sxx
+
+
+@device
+def _add_layer(sums, layer, u_z):
+    """The ``SUMS`` with those of a layer of rows."""
+    f, fy, fyy, fx, fyx, fxx = layer
+    fz = f * u_z
+    return (
+        sums[0] + f, sums[1] + fz, sums[2] + fy, sums[3] + fx, sums[4] + fz * u_z,
+        sums[5] + fy * u_z, sums[6] + fx * u_z, sums[7] + fyy, sums[8] + fyx, sums[9] + fxx,
+    )  # fmt: skip
+
+
+def _make_averaged_sums(derivatives: bool, sphere: bool) -> Callable:
+    """What ``make_project`` sums, of means over pixels: of the first channel, and of moments."""
+    sum_row = _make_sum_row(derivatives, sphere)
+
+    @device
+    def averaged_sums(flat, layout, support, axes, factor, limit, first, count, centre, table):
+        plain = broadcast(0.0)
+        sums = plain, plain, plain, plain, plain, plain, plain, plain, plain, plain
+        none = plain, plain, plain, plain, plain, plain
+        points_z, points_y = points_of(axes)
+        for z in range(first[0], first[0] + count[0]):
+            dz = float(z) - centre[0]
+            for i in range(points_z):
+                to_z, weight_z = point_of(points_z, i)
+                layer = none
+                for y in range(first[1], first[1] + count[1]):
+                    dy = float(y) - centre[1]
+                    where = address(layout, z, y, first[2]), first[2], count[2], centre[2]
+                    far = limit, outer_of(factor, dz, dy)
+                    for j in range(points_y):
+                        to_y, weight_y = point_of(points_y, j)
+                        u_z, u_y, shift = outer_of(factor, dz + to_z, dy + to_y)
+                        point = u_z, u_y, shift, weight_z * weight_y
+                        plain, part = sum_row(
+                            flat, layout, support, factor, where, far, point, plain, table
+                        )
+                        layer = _add_row(layer, part, u_y)
+                if derivatives:
+                    sums = _add_layer(sums, layer, (dz + to_z) * factor[6])
+        return plain, sums
+
+    return averaged_sums
+
+
+@device
+def _turned_back(sums, factor):
+    """Moments in the order (z, x, y), those of y in the place of y, as moments in L's u."""
+    c, s = factor[12], factor[13]
+    f, z, y, x, zz, zy, zx, yy, yx, xx = sums
+    return (
+        f, z, y * c + x * s, x * c - y * s, zz, zy * c + zx * s, zx * c - zy * s,
+        yy * (c * c) + yx * (2.0 * c * s) + xx * (s * s),
+        yx * (c * c - s * s) + (xx - yy) * (c * s),
+        xx * (c * c) - yx * (2.0 * c * s) + yy * (s * s),
+    )  # fmt: skip
+
+
+def make_project(derivatives: bool, sphere: bool) -> Callable:
+    """The building block that adds to ``table`` the sums of particle times grid.
+
+    That of f goes to its channel's place, those of the moments, which are of the channels' sum by
+    their amplitudes, to the first of ``table``, from 1 to ``SUMS``.
+    """
+    multiply = make_multiply(derivatives)
+    averaged_sums = _make_averaged_sums(derivatives, sphere)
+
+    @device
+    def add_node(flat, layout, support, at, left, mask, f, u_y, table, column):
+        plain, s, sy, syy = column
+        plain, value = multiply(flat, layout, support, at, mask, f, table, plain)
+        if derivatives:
+            value = value * f
+            s = s + value
+            value = value * u_y
+            sy = sy + value
+            syy = syy + value * u_y
+        return plain, s, sy, syy
+
+    @device
+    def fold(state, column, u_z, u_x):
+        plain, sums = state
+        own, s, sy, syy = column
+        if derivatives:
+            sx = s * u_x
+            sums = _add_layer(sums, (s, sy, syy, sx, sy * u_x, sx * u_x), u_z)
+        return plain + own, sums
+
+    over_columns = ellipsoid_columns.make_over(sphere, add_node, fold)
+
+    @device
+    def project(flat, layout, support, axes, factor, first, count, centre, table, row):
+        sums_at = weights_at(support) + layout.channels
+        lanes = sums_at + layout.channels
+        none = broadcast(0.0)
+        for c in range(1, layout.channels):
+            store(table, lanes + c * WIDTH, none)
+        limit = limit_of(support, axes, factor)
+        if support.integrate:
+            plain, sums = averaged_sums(
+                flat, layout, support, axes, factor, limit, first, count, centre, table
+            )
+        else:
+            blank = none, none, none, none
+            sums = none, none, none, none, none, none, none, none, none, none
+            half = half_widths(support, axes, factor)[1]
+            plain, sums = over_columns(
+                flat, layout, support, factor, half, limit, first, count, centre, table,
+                blank, (none, sums),
+            )  # fmt: skip
+            sums = _turned_back(sums, factor)
+        table[sums_at] += total(plain)
+        for c in range(1, layout.channels):
+            table[sums_at + c] += total(load(table, lanes + c * WIDTH))
+        if derivatives:
+            for m in range(1, SUMS):
+                table[m] += total(sums[m])
 
     return project

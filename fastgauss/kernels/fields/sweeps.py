@@ -23,7 +23,7 @@ def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Call
     """Call ``act`` for each image of a particle that meets nodes [low, high) of the first axis."""
 
     @device
-    def visit(flat, layout, support, centres, widths, q, low, high, amplitude, table, row):
+    def visit(flat, layout, support, centres, widths, q, low, high, table, row):
         axes = centres.shape[1]
         n, wraps = layout.shape, layout.periodic
         shape = shape_of(widths, q)
@@ -55,19 +55,7 @@ def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Call
                         begin = begin_z, begin_y, begin_x
                         count = count_z, count_y, count_x
                         place = z, y, x
-                        act(
-                            flat,
-                            layout,
-                            support,
-                            axes,
-                            shape,
-                            begin,
-                            count,
-                            place,
-                            amplitude,
-                            table,
-                            row,
-                        )
+                        act(flat, layout, support, axes, shape, begin, count, place, table, row)
 
     return visit
 
@@ -78,7 +66,7 @@ def _family(turned: bool) -> Any:
 
 
 def sums_of(turned: bool) -> int:
-    """Columns of ``make_gather`` with derivatives."""
+    """Columns of ``make_gather`` with derivatives, for one channel."""
     return _family(turned).SUMS
 
 
@@ -86,7 +74,8 @@ def sums_of(turned: bool) -> int:
 def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
     """The kernel that combines particles with nodes [low, high) of the first axis.
 
-    Amplitudes are in the order of the particles, because reading from random places would be slow.
+    Amplitudes (n, channels) are in the order of the particles, because reading from random places
+    would be slow.
     """
     family = _family(turned)
     paint = family.make_paint(axis_aligned.COMBINE[combine], sphere)
@@ -97,32 +86,47 @@ def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
         centres, widths = particles.centres, particles.widths
         lead = 3 - centres.shape[1]
         n, wraps = layout.shape[lead], layout.periodic[lead]
+        weights = axis_aligned.weights_at(support)
         for layer in range(particles.reach.size):
             begin, end = layer_range(particles, n, wraps, low, high, layer)
             for q in range(begin, end):
-                amplitude = amplitudes[q]
-                visit(flat, layout, support, centres, widths, q, low, high, amplitude, table, row)
+                for c in range(layout.channels):
+                    table[weights + c] = amplitudes[q, c]
+                visit(flat, layout, support, centres, widths, q, low, high, table, row)
 
     return scatter
 
 
 @cache
 def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
-    """The kernel that writes the sums of particles [begin, end) to their rows of ``out``."""
+    """The kernel that writes the sums of particles [begin, end) to their rows of ``out``.
+
+    Those of each channel, then of the derivatives; the latter are of the channels' sum by the
+    particle's amplitudes (n or 1, channels), which are in the order of ``out``.
+    """
     family = _family(turned)
+    size = family.SUMS
     project = family.make_project(derivatives, sphere)
     visit = make_visit(family.shape_of, family.half_widths, project)
 
     @kernel
-    def gather(flat, layout, support, particles, out, table, row, begin, end):
+    def gather(flat, layout, support, particles, amplitudes, out, table, row, begin, end):
         centres, widths, order = particles.centres, particles.widths, particles.order
-        n = layout.shape[3 - centres.shape[1]]
+        n, channels = layout.shape[3 - centres.shape[1]], layout.channels
+        weights = axis_aligned.weights_at(support)
         for q in range(begin, end):
-            for k in range(out.shape[1]):
+            to = order[q]
+            own = to if amplitudes.shape[0] > 1 else 0
+            for c in range(channels):
+                table[weights + c] = amplitudes[own, c]
+                table[weights + channels + c] = 0.0
+            for k in range(1, size):
                 table[k] = 0.0
-            visit(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
-            for k in range(out.shape[1]):
-                out[order[q], k] = table[k]
+            visit(flat, layout, support, centres, widths, q, 0, n, table, row)
+            for c in range(channels):
+                out[to, c] = table[weights + channels + c]
+            for k in range(channels, out.shape[1]):
+                out[to, k] = table[k - channels + 1]
 
     return gather
 
@@ -146,7 +150,7 @@ def make_tangent(turned: bool, sphere: bool) -> Callable:
             for q in range(begin, end):
                 for k in range(coefficients.shape[1]):
                     table[k] = coefficients[q, k]
-                visit(flat, layout, support, centres, widths, q, low, high, 1.0, table, row)
+                visit(flat, layout, support, centres, widths, q, low, high, table, row)
 
     return tangent
 
@@ -164,7 +168,7 @@ def make_blocks(turned: bool) -> Callable:
         for q in range(begin, end):
             for k in range(out.shape[1]):
                 table[axis_aligned.BLOCK_AT + k] = 0.0
-            visit(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            visit(flat, layout, support, centres, widths, q, 0, n, table, row)
             for k in range(out.shape[1]):
                 out[order[q], k] = table[axis_aligned.BLOCK_AT + k]
 
@@ -177,7 +181,7 @@ def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
     family = _family(turned)
 
     @device
-    def tally(flat, layout, support, axes, shape, first, count, centre, amplitude, table, row):
+    def tally(flat, layout, support, axes, shape, first, count, centre, table, row):
         table[0] += float(count[0] * count[1] * count[2])
 
     measure = make_visit(family.shape_of, family.half_widths, tally)
@@ -189,7 +193,7 @@ def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
         n = layout.shape[3 - centres.shape[1]]
         for q in range(order.size):
             table[0] = 0.0
-            measure(flat, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            measure(flat, layout, support, centres, widths, q, 0, n, table, row)
             counts[order[q]] = int(table[0])
 
     @kernel
@@ -198,7 +202,7 @@ def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
         n = layout.shape[3 - centres.shape[1]]
         for q in range(order.size):
             table[0] = float(starts[order[q]])
-            visit(lists, layout, support, centres, widths, q, 0, n, 1.0, table, row)
+            visit(lists, layout, support, centres, widths, q, 0, n, table, row)
 
     return count, collect
 

@@ -35,6 +35,8 @@ class Layout(NamedTuple):
     low: tuple[int, int, int]  # the box is the nodes [low, high)
     high: tuple[int, int, int]
     start: int  # where node 0 lies, or would lie: negative unless the box begins there
+    channels: int  # numbers of a node, one plane of memory after another
+    plane: int  # elements from one of these to the next
 
 
 class Particles(NamedTuple):

@@ -1,0 +1,88 @@
+"""Particles with a full covariance, sampled at nodes: two products a node along columns of y.
+
+With the Cholesky factor of the covariance in the order (z, x, y) and u = (u_z, u_x, u_y) the
+whitened distance from the centre, u_y grows along y by the same p from node to node, so that
+
+    f = exp(-(u_z**2 + u_x**2 + u_y**2) / 2),   f(y + 1) = f(y) r(y),   r(y + 1) = r(y) exp(-p**2).
+
+f and r begin anew from exponentials every ``_LONGEST`` nodes, or sooner where the particle is
+narrow: then f has 14 digits, and nothing underflows on the way that is not small at its end. Where
+they begin depends on the particle alone, not on the part of the grid that a task owns. A register
+holds nodes of neighbouring columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._compile import device
+from ..numeric.special import exp_flushed, exp_negative
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import floor, minimum
+from ..simd.masked import lanes_within, ramp
+from .windows import address
+
+_LONGEST = 16  # nodes of a run
+_FAR = 20.0  # sigmas that a run may reach over
+_MOST = 1e9  # nodes: runs of wider or farther particles begin at node 0
+
+
+@device
+def _runs(half, centre, per_yy):
+    """Where the first run begins and how long runs are."""
+    longest = min(max(int(_FAR / per_yy), 1), _LONGEST) if per_yy > 1.0 / _MOST else _LONGEST
+    if not (half < _MOST and abs(centre) < _MOST):
+        return 0, longest
+    nodes = int(2.0 * half) + 1
+    count = -(-nodes // longest)
+    return int(-floor(half - centre)), -(-nodes // count)
+
+
+def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
+    """Visit a particle's window column by column.
+
+    ``act`` gets where a register lies, how many lanes are in the window, which count, f and u_y
+    there, and what it returned at the node before, at first ``blank``. ``fold`` adds what it
+    returned last in a column, whose u_z and u_x it gets, to ``sums``.
+    """
+
+    @device
+    def over(
+        flat, layout, support, factor, half, limit, first, count, centre, table, blank, sums
+    ):  # fmt: skip
+        yz, xz, per_zz = factor[1], factor[3], factor[6]
+        per_xx, yx, per_yy = factor[9], factor[10], factor[11]
+        begin, length = _runs(half, centre[1], per_yy)
+        step = layout.strides[1]
+        stop = first[1] + count[1]
+        shrink = exp_flushed(-(per_yy * per_yy))
+        for z in range(first[0], first[0] + count[0]):
+            u_z = (float(z) - centre[0]) * per_zz
+            for k in range(0, count[2], WIDTH):
+                left = count[2] - k
+                dx = ramp(float(first[2] + k)) - centre[2]
+                u_x = (dx - xz * u_z) * per_xx
+                middle = u_x * yx + (yz * u_z + centre[1])
+                across = u_x * u_x + u_z * u_z
+                mask = lanes_within(0.0, 0, left)
+                column = blank
+                y = first[1] - (first[1] - begin) % length
+                while y < stop:
+                    end = min(y + length, stop)
+                    u_y = (float(y) - middle) * per_yy
+                    f = exp_flushed((u_y * u_y + across) * -0.5)
+                    rate = exp_negative(minimum(700.0, u_y * -per_yy - 0.5 * per_yy * per_yy))
+                    while y < first[1]:
+                        f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
+                    at = address(layout, z, y, first[2] + k)
+                    while y < end:
+                        within = mask
+                        if sphere:
+                            within = mask & (u_y * u_y + across <= limit)
+                        column = act(flat, layout, support, at, left, within, f, u_y, table, column)
+                        f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
+                        at += step
+                sums = fold(sums, column, u_z, u_x)
+        return sums
+
+    return over
