@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .density import kde as kde
     from .fields import AmplitudeFit as AmplitudeFit
     from .fields import GaussianField as GaussianField
+    from .fields import ImageFit as ImageFit
     from .fields import Refinement as Refinement
+    from .fields import fit_image as fit_image
     from .fields import render as render
     from .filters import difference_of_gaussians as difference_of_gaussians
     from .filters import gaussian_filter as gaussian_filter
@@ -74,7 +76,7 @@ _NAMES = {
     "base.thread_pool": ("get_num_threads", "set_num_threads"),
     "cameras": ("Camera",),
     "density": ("KernelDensity", "kde"),
-    "fields": ("AmplitudeFit", "GaussianField", "Refinement", "render"),
+    "fields": ("AmplitudeFit", "GaussianField", "ImageFit", "Refinement", "fit_image", "render"),
     "filters": (
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",

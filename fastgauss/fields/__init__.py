@@ -2,12 +2,16 @@
 
 from .amplitudes import AmplitudeFit
 from .field import GaussianField
+from .image_fit import fit_image
+from .image_result import ImageFit
 from .refinement import Refinement
 from .rendering import render
 
 __all__ = [
     "AmplitudeFit",
     "GaussianField",
+    "ImageFit",
     "Refinement",
+    "fit_image",
     "render",
 ]

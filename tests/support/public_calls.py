@@ -80,6 +80,11 @@ def _field():
 
 
 @cache
+def _image_fit():
+    return fg.fit_image(VOLUME, 2, max_iter=1)
+
+
+@cache
 def _result():
     return fg.fit_rois(ROIS)
 
@@ -137,6 +142,7 @@ def _drift():
 
 OWNERS = {
     "GaussianField()": _field,
+    "ImageFit()": _image_fit,
     "FitResult()": _result,
     "KernelDensity()": _density,
     "PCA()": _pca,
@@ -253,6 +259,10 @@ CALLS = (
     Call("GaussianField().multiplicative_update",
          {"volume": VOLUME, "amplitudes": np.arange(1.0, 4.0), "weights": np.ones((8, 9))},
          ("volume", "amplitudes", "weights")),
+    Call("fit_image", {"image": VOLUME, "components": 2, "init": POINTS[:2], "max_iter": 2,
+                       "weights": np.ones((8, 9)), "mask": np.zeros((8, 9), bool)},
+         ("image", "init", "weights", "mask")),
+    Call("ImageFit().render", {}, (), out="out"),
     Call("GaussianField().moved", {"positions": POINTS, "widths": np.array(1.25)},
          ("positions", "widths")),
     Call("Grid", {"shape": (4, 5), "spacing": (2.0, 0.5), "origin": (-1.0, 0.0)},
@@ -353,7 +363,7 @@ CALLS = (
 
 SLOW = {  # as plain Python
     "fit_rois, mle", "fit_rois, held", "fit_spots", "fit_spots, found", "fit_joint",
-    "calibrate_astigmatism", "GaussianField().refine", "register.align",
+    "calibrate_astigmatism", "GaussianField().refine", "fit_image", "register.align",
     "register.displacement_field", "register.plot_displacements", "register.chi2_shift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
@@ -395,6 +405,7 @@ EXEMPT = {  # public names without a call above, and why
     "Camera().lost": "takes a frame that is checked",
     "FitResult().sort": "takes names of columns; tests/results/test_results.py",
     "FitResult().save": "takes a path; tests/results/test_results.py",
+    "ImageFit().save": "takes a path; tests/fields/test_fit_image.py",
     "plot.plot_displacements": "is register's",
     "plot.save_plot": "takes a path and a figure; tests/plot/test_plot.py",
 }

@@ -1,0 +1,339 @@
+"""An image as a sum of Gaussians: `fit_image`.
+
+The number of Gaussians grows in stages. A stage removes those that do nothing, splits those under
+which much of the residual lies, and places round ones where the residual has most of its energy.
+Then the amplitudes are solved for exactly (`GaussianField.fit_amplitudes`), and all parameters
+descend together (``fields/image_descent.py``), from the solution for what else there is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..base import check, thread_pool
+from ..base.grid import Grid
+from ..base.progress import Progress, check_progress, reporting
+from ..base.scaling import unit_of
+from ..base.status import Status
+from . import arguments, placement, sweeps
+from .field import GaussianField
+from .image_descent import Descent, State, field_of
+from .image_result import HISTORY, ImageFit, decibels
+
+_STAGES = (0.5, 0.75, 1.0)  # parts of the components that a stage has
+_SHARE = 0.35  # of the iterations that are left: those of a stage that is not the last
+_SPLIT = 0.3  # part of the new Gaussians that come from splits
+_RIDGE = 1e-5  # of the mean diagonal of the normal equations of amplitudes
+_SOLVED, _PRODUCTS = 1e-6, 300  # tolerance and largest number of products of their solution
+_SIDES = 8  # pixels: an image with 3 or 4 planes of longer sides has colours
+_AGAIN = 40  # iterations after which amplitudes are solved for again
+MOST = 10_000_000
+
+
+def _channel_axis(value: Any, shape: tuple[int, ...]) -> int | None:
+    """The axis of channels that the option means."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        check.choice("channel_axis", value, ("auto",))
+        coloured = len(shape) == 4 or (
+            len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > _SIDES
+        )
+        return -1 if coloured else None
+    return check.integer("channel_axis", value, at_least=-len(shape), at_most=len(shape) - 1)
+
+
+def _planes(
+    image: Any, weights: Any, mask: Any, channel_axis: Any
+) -> tuple[np.ndarray, Any, Any, int | None]:
+    """The image with channels last, its weights and mask likewise, and whether it has channels."""
+    image, mask, weights, _ = check.measured("image", image, mask, weights)
+    array = check.real_array("image", image)
+    axis = _channel_axis(channel_axis, array.shape)
+    ndim = array.ndim - (axis is not None)
+    if axis is not None:
+        whole = array.ndim
+        array = np.moveaxis(array, axis, -1)
+        if np.ndim(weights) == whole:
+            weights = np.moveaxis(check.real_array("weights", weights), axis, -1)
+        if np.ndim(mask) == whole:
+            mask = np.moveaxis(check.boolean_array("mask", mask), axis, -1)
+    if ndim not in (1, 2, 3) or not array.size:
+        raise ValueError(
+            "image must be a profile, an image or a volume, with or without an axis of channels, "
+            f"and not empty, got shape {array.shape} with channel_axis={channel_axis!r}"
+        )
+    return array, weights, mask, axis
+
+
+def _peak(array: np.ndarray) -> float:
+    """The range of values that a PSNR is relative to."""
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
+        return float(np.iinfo(array.dtype).max)
+    finite = array[np.isfinite(array)]
+    return float(finite.max() - finite.min()) if finite.size else 0.0
+
+
+@dataclass
+class _Job:
+    """The data of a fit and what has been done."""
+
+    data: arguments.Data  # scaled by ``unit``
+    pattern: GaussianField  # whose options fields have
+    nonnegative: bool
+    rng: np.random.Generator
+    unit: float
+    peak: float
+    max_iter: int
+    tol: float
+    report: Progress | None
+    history: list[tuple[int, int, float, float]]
+
+    @property
+    def done(self) -> int:
+        """Iterations so far."""
+        return self.history[-1][0] if self.history else 0
+
+    def note(self, components: int, half: float, iteration: int) -> None:
+        """A line of the history."""
+        square = 2.0 * half / self.unit**2
+        self.history.append(
+            (iteration, components, square, decibels(square, self.data.nodes, self.peak))
+        )
+        if self.report is not None:
+            self.report(min(iteration, self.max_iter), self.max_iter)
+
+    def heights(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Amplitudes as the field takes them."""
+        return amplitudes[:, 0] if self.data.channels is None else amplitudes
+
+    def residual(self, state: State) -> np.ndarray:
+        """A a - v in planes (channels, ...), 0 at missing nodes."""
+        left = np.negative(self.data.volume)
+        plan = field_of(self.pattern, state.shapes).plan
+        sweeps.scatter(plan, left, self.heights(state.amplitudes), "sum", self.pattern.threads)
+        if self.data.weights is not None:
+            left *= np.sqrt(self.data.weights)
+        return left if self.data.channels is not None else left[np.newaxis]
+
+    def half_square(self, state: State) -> float:
+        """Half the weighted square of the residual."""
+        return 0.5 * float(np.add.reduce(self.residual(state) ** 2, axis=None))
+
+    def solved(self, state: State) -> State:
+        """The state with the best amplitudes for its Gaussians, or with its own if these are."""
+        from .amplitudes import fit
+
+        field = field_of(self.pattern, state.shapes)
+        area = np.prod(np.diagonal(state.shapes.lower, axis1=1, axis2=2), axis=1)
+        ridge = _RIDGE * float(area.mean()) * math.pi ** (field.grid.ndim / 2)
+        found = fit(field, self.data, self.nonnegative, ridge, _SOLVED, _PRODUCTS)
+        new = State(state.shapes, found.amplitudes.reshape(state.amplitudes.shape))
+        return new if self.half_square(new) < self.half_square(state) else state
+
+    def descend(self, state: State, most: int) -> tuple[State, bool]:
+        """The state after so many iterations at most; whether these were enough."""
+        end = self.done + most
+        while True:
+            state = self.solved(state)
+            before, first = self.half_square(state), self.done
+
+            def tell(half: float, count: int = len(state.amplitudes)) -> None:
+                self.note(count, half, self.done + 1)
+
+            few = min(end - first, _AGAIN)
+            if few <= 0:
+                return state, False
+            descent = Descent(self.pattern, self.data, state, self.nonnegative)
+            state, half, used = descent.minimise(few, self.tol, tell)
+            if used < few and not half < before * (1.0 - self.tol * max(used, 1) * 2.0):
+                return self.solved(state), True
+            if used == 0:
+                return state, True
+
+    def grown(self, state: State, n: int) -> State:
+        """The state with n Gaussians; some of its own may have been removed."""
+        shape = self.pattern.grid.shape
+        stay = ~placement.idle(state.shapes, state.amplitudes, shape)
+        shapes, amplitudes = state.shapes.chosen(stay), state.amplitudes[stay]
+        energy = (self.residual(State(shapes, amplitudes)) ** 2).sum(axis=0)
+        missing = n - len(amplitudes)
+        doubled = min(int(_SPLIT * missing), len(amplitudes))
+        if doubled:
+            plan = field_of(self.pattern, shapes).plan
+            under = sweeps.gather(plan, energy, self.pattern.threads)[:, 0]
+            value = np.linalg.eigvalsh(shapes.covariance)[:, -1]
+            under[np.sqrt(value) < 3.0 * placement.LEAST] = -1.0
+            which = np.argsort(-under, kind="stable")[:doubled]
+            which = which[under[which] > 0.0]
+            rest = np.ones(len(amplitudes), dtype=bool)
+            rest[which] = False
+            shapes = shapes.chosen(rest).joined(placement.split(shapes, which))
+            amplitudes = np.concatenate([amplitudes[rest], *[0.8 * amplitudes[which]] * 2])
+        more = placement.added(energy, shapes, n - len(amplitudes), self.rng)
+        blank = np.zeros((len(more.positions), amplitudes.shape[1]))
+        return State(shapes.joined(more), np.concatenate([amplitudes, blank]))
+
+
+def _first(job: _Job, init: Any, n: int, counts: list[int]) -> State:
+    """Where the fit begins: places by the image's edges, or those that were given."""
+    planes = job.data.volume if job.data.channels is not None else job.data.volume[np.newaxis]
+    channels, grid = len(planes), job.pattern.grid
+    if isinstance(init, str):
+        check.choice("init", init, ("gradient",))
+        weights = job.data.weights
+        valid = np.ones(grid.shape, dtype=bool)
+        if weights is not None:
+            valid = np.any(weights.reshape(-1, *grid.shape) > 0.0, axis=0)
+        places = placement.first_places(planes, valid, counts[0], job.rng)
+    else:
+        places = check.finite_array("init", init, 2)
+        if places.shape[1] != grid.ndim or not 1 <= len(places) <= n:
+            raise ValueError(
+                f"init must be 'gradient' or places of shape (at most {n}, {grid.ndim}), "
+                f"got {places.shape}"
+            )
+        counts[:] = [len(places), *(k for k in counts if k > len(places))]
+    shapes = placement.round_shapes(places, places, grid.shape)
+    return State(shapes, np.zeros((len(places), channels)))
+
+
+def fit_image(
+    image: ArrayLike,
+    components: int,
+    *,
+    init: str | ArrayLike = "gradient",
+    nonnegative: bool = False,
+    channel_axis: int | str | None = "auto",
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    max_iter: int = 200,
+    tol: float = 1e-5,
+    radius: float = 3.5,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool | Progress = False,
+) -> ImageFit:
+    """Represent an image or a volume by a sum of turned Gaussians.
+
+    Parameters
+    ----------
+    image : array
+        Real numbers: an image (y, x), a volume (z, y, x), each also with an axis of channels; a
+        profile (x,). NaN marks a missing pixel.
+    components : int
+        Largest number of Gaussians.
+    init : "gradient" or array (m, ndim)
+        Where Gaussians begin: at random, more of them where the image has edges, half of
+        `components` at first; or at these places, at most `components`.
+    nonnegative : bool
+        True: no amplitude may be negative.
+    channel_axis : "auto", int or None
+        The axis of channels; None if there is none. "auto": the last axis of an array of four
+        axes, or of one of three if it has 3 or 4 elements and the others more than 8.
+    weights : array, optional
+        Weight of each pixel, not negative, of the image's shape, or of that without channels.
+    mask : array of bool, optional
+        True where a pixel is missing, of the same shapes.
+    max_iter : int
+        Largest number of iterations of the descent, over all stages.
+    tol : float
+        The fit ends when an iteration with all Gaussians lowers the sum of squares by less than
+        this part of it.
+    radius : float
+        Radius in sigmas at which Gaussians are cut off.
+    seed : int
+        Of the random places. The same seed gives the same result for any number of threads.
+    threads : int, optional
+        Largest number of threads.
+    progress : bool or callable
+        True shows a tqdm bar; a callable gets ``(done, max_iter)``.
+
+    Returns
+    -------
+    ImageFit
+        The field, its amplitudes, and the history of the descent.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+
+    Notes
+    -----
+    Gaussians are added in three stages: where the residual has most of its energy, and by splits
+    of those under which much of it lies; those without energy are removed. In a stage, amplitudes
+    are solved for exactly every 40 iterations (variable projection), and positions, Cholesky
+    factors of the covariances and amplitudes descend together by L-BFGS-B. An iteration costs
+    some 1.1 times ``loss_and_gradient`` for all parameters. The minimum is a local one.
+
+    References
+    ----------
+    Golub & Pereyra 1973, SIAM J. Numer. Anal. 10, 413 (variable projection); Byrd, Lu, Nocedal &
+    Zhu 1995, SIAM J. Sci. Comput. 16, 1190 (L-BFGS-B); Kerbl et al. 2023, ACM Trans. Graph. 42,
+    139 (adding and splitting).
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> y, x = np.mgrid[:20, :24]
+    >>> image = np.exp(-((y - 9) ** 2 + (x - y) ** 2) / 20)
+    >>> fit = fg.fit_image(image, 3, max_iter=100)
+    >>> bool(fit.psnr > 40), fit.render().shape
+    (True, (20, 24))
+    """
+    array, weights, mask, axis = _planes(image, weights, mask, channel_axis)
+    n = check.integer("components", components, at_least=1, at_most=MOST)
+    most = check.integer("max_iter", max_iter, at_least=0)
+    least = check.number("tol", tol, above=0.0)
+    reach = check.number("radius", radius, at_least=1.0, at_most=1e3)
+    check.flag("nonnegative", nonnegative)
+    rng = np.random.default_rng(check.integer("seed", seed, at_least=0))
+    thread_pool.resolve_threads(threads)
+    check_progress(progress)
+    shape = array.shape if axis is None else array.shape[:-1]
+    grid = Grid(shape)
+    data = _scaled(arguments.measured(array, weights, mask, grid, "image"))
+    pattern = GaussianField(
+        grid, np.zeros((0, grid.ndim)), covariance=np.eye(grid.ndim), radius=reach, threads=threads
+    )
+    with reporting(progress, most, "iteration") as report:
+        job = _Job(
+            data[0], pattern, nonnegative, rng, data[1], _peak(array), most, least, report, []
+        )
+        counts = [max(1, math.ceil(part * n)) for part in _STAGES]
+        state = _first(job, init, n, counts)
+        job.note(len(state.amplitudes), job.half_square(state), 0)
+        status = Status.MAX_ITERATIONS
+        for k, count in enumerate(counts):
+            if k:
+                state = job.grown(state, count)
+            last = k == len(counts) - 1
+            left = most - job.done
+            state, enough = job.descend(state, left if last else int(_SHARE * left))
+            status = Status.CONVERGED if enough and last else Status.MAX_ITERATIONS
+        if report is not None:
+            report(most, most)
+    return _result(job, state, status)
+
+
+def _scaled(data: arguments.Data) -> tuple[arguments.Data, float]:
+    """The data in float64 times a power of 2 near its reciprocal, and this power."""
+    unit = unit_of(float(np.abs(data.volume).max(initial=0.0)))
+    return replace(data, volume=data.volume.astype(np.float64) * unit), unit
+
+
+def _result(job: _Job, state: State, status: Status) -> ImageFit:
+    stay = ~placement.idle(state.shapes, state.amplitudes, job.pattern.grid.shape)
+    state = State(state.shapes.chosen(stay), state.amplitudes[stay])
+    half = job.half_square(state)
+    job.note(len(state.amplitudes), half, job.done)
+    field = field_of(job.pattern, state.shapes)
+    amplitudes = job.heights(state.amplitudes) / job.unit
+    history = np.array(job.history, dtype=HISTORY)
+    return ImageFit(field, amplitudes, history, status, job.peak, job.data.nodes)
