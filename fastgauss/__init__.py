@@ -53,6 +53,9 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .models import image as image
     from .models import jacobian as jacobian
     from .models import psf_model as psf_model
+    from .movies import MovieError as MovieError
+    from .movies import fit_movie as fit_movie
+    from .movies import iter_movie as iter_movie
     from .results import FitResult as FitResult
     from .results import ProfileFit as ProfileFit
     from .spots import calibrate_astigmatism as calibrate_astigmatism
@@ -92,6 +95,7 @@ _NAMES = {
         "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
         "psf_model",
     ),
+    "movies": ("MovieError", "fit_movie", "iter_movie"),
     "results": ("FitResult", "ProfileFit"),
     "spots": ("calibrate_astigmatism", "fit_spots"),
     "sums": (

@@ -19,15 +19,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from typing import Any, TypeVar
 
 from . import check
 from .log import logger
 from .progress import Progress
 
 Task = Callable[[int, int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_AHEAD = 3  # items in work for each thread, at most, in ``ordered``
 
 
 _pool: ThreadPoolExecutor | None = None
@@ -281,3 +286,65 @@ def _run_together(
     for error in errors:
         if error is not None:
             raise error
+
+
+# -- items that arrive one after the other -----------------------------------------------------
+
+
+def ordered(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[Result, None, None]:
+    """``work(item)`` of each item, in their order, several at a time.
+
+    Items are read in the caller's thread, a few ahead of the result that is given: there may be any
+    number of them. One thread reads no item ahead. An error of an item, or of reading, comes after
+    the results of all items before.
+    """
+    if threads == 1:
+        yield from map(work, items)
+        return
+    stop = threading.Event()
+
+    def task(item: Item) -> Result:
+        outer, _own.stop = getattr(_own, "stop", None), stop
+        try:
+            return work(item)
+        finally:
+            _own.stop = outer
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="fastgauss-items")
+    waiting: deque[Future[Result]] = deque()
+    failed: Exception | None = None
+    source = iter(items)
+    try:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failed = error
+                break
+            waiting.append(_begin(pool, task, item))
+            while waiting and (waiting[0].done() or len(waiting) >= _AHEAD * threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        if failed is not None:
+            raise failed
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(pool: ThreadPoolExecutor, task: Callable[[Any], Result], item: Any) -> Future[Result]:
+    """Work given to a thread, or done in the caller's where none can be started."""
+    try:
+        return pool.submit(task, item)
+    except RuntimeError:
+        done: Future[Result] = Future()
+        try:
+            done.set_result(task(item))
+        except Exception as error:
+            done.set_exception(error)
+        return done

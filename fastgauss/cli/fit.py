@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,14 @@ from ..base import optional
 from ..base.thread_pool import resolve_threads
 from ..fit.windows import box_sides
 from ..io import axes, files, images, tables
+from ..io.frames import Frames
 from ..kernels.fit.estimators import METHODS
 from ..kernels.models.profiles import PIXELS
 from ..models.model import MODELS
-from ..results import table
+from ..movies.frame_fits import MovieError
 from ..results.fit_result import FitResult
-from ..spots import frame_fits
 from ..tools.compilation import no_fit_is_compiled, shared_fit
-from . import camera, hints, options, report, source, units
+from . import camera, hints, options, report, source, summary, units
 
 _STDOUT = "-"
 
@@ -132,46 +130,43 @@ class _Job:
 
     result: FitResult  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
+    frames: int
     seconds: float
     told: str  # what the file was taken for
     hint: str  # where there is no spot, or most did not converge
+    failed: MovieError | None  # a frame that could not be read
 
 
 class _Fits:
-    """Fits of pictures of one file, one after the other."""
+    """Fits of the pictures of one file."""
 
     def __init__(self, args: argparse.Namespace, arranged: axes.Arranged) -> None:
-        self.args, self.arranged = args, arranged
-        self.known: camera.Settings | None = None
-        self.where: tuple[slice, ...] = ()
-        self.told = ""
-        self.shown = np.empty(0)
-        self.searched: tuple[np.ndarray, np.ndarray | None] = (np.empty(0), None)  # the first
+        self.args, self.pictures = args, arranged.pictures
+        self.first = self.pictures[0]
+        self.where = _part(args.roi, self.first.shape)
+        facts = self.pictures.facts
+        self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
+        self.told = _told(args, arranged, self.first)
+        self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
+        self.searched = np.empty(0)  # the part of it that was fitted
 
-    def __call__(self, _: int, picture: np.ndarray) -> FitResult:
-        if self.known is not None:
-            return self.fit(self.known, picture)
-        facts = self.arranged.pictures.facts
-        self.where = _part(self.args.roi, picture.shape)
-        whole = camera.settings_of(self.args, facts, picture.shape)
-        self.known = known = whole.part(self.where)
-        self.told = _told(self.args, self.arranged, picture)
-        if self.told:
-            print(f"fastgauss: {self.told}", file=sys.stderr, flush=True)
-        part = known.photons(picture[self.where])
-        self.shown = _shown(part, self.where, picture.shape)
-        self.searched = part, known.mask
-        with _telling_of_compilation(self.args, picture.ndim, picture.dtype):
-            return self.fit(known, picture)
+    def read(self, number: int) -> np.ndarray:
+        """The part of a picture that is fitted."""
+        picture = self.first if number == 0 else self.pictures[number]
+        part = picture[self.where]
+        if self.shown is None and (picture.dtype.kind != "f" or np.isfinite(picture).any()):
+            self.searched = self.known.photons(part)
+            self.shown = number, _shown(self.searched, self.where, picture.shape)
+        return part
 
-    def fit(self, known: camera.Settings, picture: np.ndarray) -> FitResult:
-        from ..spots.image_fits import fit_spots
+    def results(self, progress: Any) -> Generator[FitResult, None, None]:
+        """The results of all pictures, in coordinates and units of the fit."""
+        from ..movies import iter_movie
 
-        args = self.args
-        first = tuple(each.start for each in self.where)
-        found = fit_spots(
-            picture[self.where],
-            model=_model(args, picture.ndim),
+        args, known, first = self.args, self.known, self._origin()
+        yield from iter_movie(
+            Frames(len(self.pictures), self.read),
+            model=_model(args, self.first.ndim),
             method=args.method,
             pixel=args.pixel,
             box=args.box,
@@ -188,8 +183,17 @@ class _Fits:
             camera=known.camera,
             mask=known.mask,
             threads=args.threads,
+            progress=progress,
         )
-        return camera.moved(camera.multiplied(found, known.excess), first)
+
+    def _origin(self) -> tuple[int, ...]:
+        return tuple(each.start for each in self.where)
+
+    def finished(self, result: FitResult, frames: bool) -> FitResult:
+        """A result in the coordinates of the file, in photons, with or without its frames."""
+        if not frames:
+            result = result.with_rows(result.rows._replace(frames=None))
+        return camera.moved(camera.multiplied(result, self.known.excess), self._origin())
 
 
 def _model(args: argparse.Namespace, ndim: int) -> str:
@@ -227,34 +231,42 @@ def _told(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray
 
 def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     begin = time.perf_counter()
-    numbers, results = [], []
-    fits = _Fits(args, arranged)
-    pictures = arranged.pictures
+    fits, pictures = _Fits(args, arranged), arranged.pictures
     sizes = units.sizes_of(args.pixel_size, pictures.facts, arranged.ndim)
-    for number, _, spots in frame_fits.fit_frames(_with_bar(pictures), fits):
-        numbers.append(number)
-        results.append(spots)
-    if not results:
+    if fits.told:
+        print(f"fastgauss: {fits.told}", file=sys.stderr, flush=True)
+    results, failed = [], None
+    with _bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
+        try:
+            with _telling_of_compilation(args, fits.first.ndim, fits.first.dtype):
+                results.append(next(found))
+            for result in found:
+                results.append(result)
+        except MovieError as error:
+            failed = error
+    if fits.shown is None:
         raise ValueError("the image has no finite pixel")
     seconds = time.perf_counter() - begin
-    whole = results[0] if len(pictures) == 1 else FitResult.concatenate(results, numbers)
+    whole = fits.finished(FitResult.concatenate(results), frames=len(pictures) > 1)
+    number, picture = fits.shown
+    shown = fits.finished(results[number], frames=False) if number < len(results) else whole[:0]
     located = units.Located(whole, sizes, pictures.facts.wcs)
     hint = _hint(args, whole, fits)
-    return _Job(located, (fits.shown, results[0]), seconds, fits.told, hint)
+    return _Job(located, (picture, shown), len(results), seconds, fits.told, hint, failed)
 
 
 def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
     """What to try where no spot was found, in the first picture, or where most fits failed."""
     if len(result):
         return hints.of_statuses(result)
-    data, mask = fits.searched
+    data = fits.searched
     return hints.of_no_spots(
         data,
         _sigmas(args, data.ndim),
         threshold=args.threshold,
         false_alarms=args.false_alarms,
         dark=args.dark,
-        mask=mask,
+        mask=fits.known.mask,
     )
 
 
@@ -270,40 +282,44 @@ def _telling_of_compilation(args: argparse.Namespace, ndim: int, dtype: np.dtype
         yield
 
 
-def _with_bar(frames: images.Frames) -> Iterable[np.ndarray]:
-    """The frames, with a progress bar if there are several, tqdm, and a terminal to show it."""
-    if len(frames) < 2:
-        return frames
+@contextmanager
+def _bar(count: int) -> Iterator[Any]:
+    """A progress bar if there are several frames, tqdm, and a terminal to show it."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return frames
-    return tqdm(frames, unit="frame", disable=None)
+        count = 1
+    if count < 2:
+        yield False
+        return
+    with tqdm(total=count, unit="frame", disable=None) as bar:
+        yield lambda done, _: bar.update(done - bar.n)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     _check(args)
     with _open(args) as arranged:
-        count = len(arranged.pictures)
         job = _fit_frames(arranged, args)
-    summary = _summary(args, job.result, count, job.seconds)
+    told = summary.summary(_name(args), job.result, job.frames, job.seconds)
     if args.output == _STDOUT:
-        _print_table(job.result)
+        summary.print_table(job.result)
     elif args.output:
         job.result.save(args.output)
-    _draw(args, job, summary)
+    _draw(args, job, told)
     targets = (args.output, args.plot, args.report)
     wrote = [f"wrote {target}" for target in targets if target not in (None, _STDOUT)]
     out = sys.stderr if args.output == _STDOUT else sys.stdout
-    print(*summary, *wrote, sep="\n", file=out, flush=True)
+    print(*told, *wrote, sep="\n", file=out, flush=True)
     if job.hint:
         print(f"fastgauss: hint: {job.hint}", file=sys.stderr, flush=True)
     if not args.output:
-        _print_rows(job.result)
+        summary.print_rows(job.result)
+    if job.failed is not None:
+        raise ValueError(f"{job.failed}; the frames before it were fitted") from job.failed
 
 
-def _draw(args: argparse.Namespace, job: _Job, summary: list[str]) -> None:
+def _draw(args: argparse.Namespace, job: _Job, told: list[str]) -> None:
     """Write the plot and the report."""
     if args.plot:
         from ..plot import save_plot
@@ -313,7 +329,7 @@ def _draw(args: argparse.Namespace, job: _Job, summary: list[str]) -> None:
         content = report.Content(
             title=f"Spots in {_name(args)}",
             call=args.call,
-            summary="\n".join(summary),
+            summary="\n".join(told),
             taken_for=job.told,
             hint=job.hint,
             result=job.result,
@@ -345,42 +361,5 @@ def _sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
     return args.sigma if isinstance(args.sigma, tuple) else (args.sigma,) * ndim
 
 
-def _print_table(result: FitResult) -> None:
-    """Print the table as CSV."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "spots.csv")
-        result.save(path)
-        with path.open(encoding="utf-8", newline="") as text:
-            shutil.copyfileobj(text, sys.stdout)
-
-
 def _name(args: argparse.Namespace) -> str:
     return "the example image" if args.example else Path(args.image).name
-
-
-def _summary(args: argparse.Namespace, result: FitResult, count: int, seconds: float) -> list[str]:
-    """Lines: how many spots there are, and the medians of those that converged."""
-    frames = f", {count} frames" if count > 1 else ""
-    spots, rest = table.summary(result).split(", ", 1)
-    lines = [f"{spots} in {_name(args)}{frames}, {rest}, {seconds:.2f} s"]
-    good = result[result.converged]
-    if len(good):
-        names = [name for name in result.names if name not in "xyz"]
-        medians = (f"{name} {np.median(getattr(good, name)):.4g}" for name in (*names, "flux"))
-        lines.append(f"medians: {', '.join(medians)}")
-    return lines
-
-
-def _print_rows(result: FitResult) -> None:
-    """Print the first rows in pixels, without columns that only programs need."""
-    if not len(result):
-        return
-    shown = table.preview(FitResult.to_dict(result))
-    columns = [[name, *cells] for name, cells in shown.items()]
-    widths = [max(map(len, column)) for column in columns]
-    print()
-    for row in zip(*columns, strict=True):
-        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
-    more = len(result) - table.ROWS
-    if more > 0:
-        print(f"and {more} more; -o TABLE writes all, with errors and statuses")

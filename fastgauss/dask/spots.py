@@ -18,8 +18,8 @@ from ..find.detection import find_spots
 from ..fit.rois import fit_rois as fit_rows
 from ..io import images
 from ..models.model import Model
+from ..movies.frame_fits import fit_frames
 from ..results.fit_result import FitResult
-from ..spots import frame_fits
 from ..spots.image_fits import fit_spots as fit_frame
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
@@ -51,13 +51,14 @@ def _fit_frames(
     same = {name: value for name, value in maps.items() if value.ndim < frames.ndim}
 
     def fit(number: int, frame: np.ndarray) -> FitResult:
+        if frame.dtype.kind == "f" and not np.isfinite(frame).any():
+            return none
         here = {name: value[number - first] for name, value in each.items()}
         return fit_frame(frame, **here, **same, **options)
 
-    numbers, results = [first], [none]
-    for number, _, spots in frame_fits.fit_frames(frames, fit, first):
-        numbers.append(number)
-        results.append(spots)
+    results = list(fit_frames(frames, fit, first))
+    numbers = np.arange(first, first + len(results))
+    results, numbers = [none, *results], np.append(first, numbers)
     columns = FitResult.concatenate(results, numbers).to_dict()
     columns["id"] = np.concatenate([each.id for each in results])  # as if there were no chunks
     return _table(columns)

@@ -141,16 +141,18 @@ def file_reader(path: Path, dtype: np.dtype, offset: int, shape: Sequence[int]) 
     """Reads frames that lie in a file one after the other.
 
     The frames are read, not mapped, because pages of a mapped file count as memory of the process.
+    Of a file that ends too early the frames that are there can be read.
     """
     check_shape(shape)
-    check_size(path, offset + math.prod(shape) * dtype.itemsize)
+    if math.prod(shape):
+        check_size(path, offset + math.prod(shape[-2:]) * dtype.itemsize)
 
     def read(index: int) -> np.ndarray:
         pixels = math.prod(shape[-2:])
         start = offset + index * pixels * dtype.itemsize
         frame = np.fromfile(path, dtype, pixels, offset=start)
         if frame.size < pixels:
-            raise ValueError(f"frame {index} is cut short")
+            raise ValueError(f"it is cut short in frame {index} of {math.prod(shape[:-2])}")
         return frame.reshape(shape[-2:])
 
     return read

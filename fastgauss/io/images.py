@@ -120,12 +120,13 @@ def _open_picture(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
 
 def _open_npy(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     with path.open("rb") as file:
-        *_, size = read_header(file)
-        check_size(path, file.tell() + size)
+        shape, fortran, dtype, size = read_header(file)
+        start = file.tell()
+    if len(shape) >= 2 and not fortran:
+        return unnamed(shape), file_reader(path, dtype, start, shape)
+    check_size(path, start + size)
     array = np.lib.format.open_memmap(path, mode="r")
-    if array.ndim < 2 or not array.flags.c_contiguous:
-        return unnamed(array.shape), array_reader(array, array.shape)
-    return unnamed(array.shape), file_reader(path, array.dtype, array.offset, array.shape)
+    return unnamed(shape), array_reader(array, shape)
 
 
 _OPENERS: dict[str, Callable[[Path, ExitStack], tuple[Facts, Reader]]] = {

@@ -39,6 +39,13 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     def grey(pixels: np.ndarray, axes: str) -> np.ndarray:
         return luminance(np.moveaxis(pixels, axes.index("S"), -1)) if colour else pixels
 
+    declared = int((tiff.imagej_metadata or {}).get("images", 1))
+    short = declared > math.prod(series.shape) // max(math.prod(page.shape), 1)
+    if short and not colour and page.compression == 1:  # ends too early: frames follow the first
+        kind = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+        shape = (declared, *page.shape)
+        facts = _facts(tifffile, tiff, declared)
+        return facts, file_reader(path, kind, page.dataoffsets[0], shape)
     if series.dataoffset is None:  # compressed or scattered: page by page
         check_growth(path, page.shape, page.dtype)
 

@@ -1,0 +1,50 @@
+"""What the command prints of a result: a summary, the first rows, or the whole table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..results import table
+from ..results.fit_result import FitResult
+
+
+def print_table(result: FitResult) -> None:
+    """Print the table as CSV."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "spots.csv")
+        result.save(path)
+        with path.open(encoding="utf-8", newline="") as text:
+            shutil.copyfileobj(text, sys.stdout)
+
+
+def summary(name: str, result: FitResult, count: int, seconds: float) -> list[str]:
+    """Lines: how many spots there are, and the medians of those that converged."""
+    frames = f", {count} frames" if count > 1 else ""
+    spots, rest = table.summary(result).split(", ", 1)
+    lines = [f"{spots} in {name}{frames}, {rest}, {seconds:.2f} s"]
+    good = result[result.converged]
+    if len(good):
+        names = [each for each in result.names if each not in "xyz"]
+        medians = (f"{each} {np.median(getattr(good, each)):.4g}" for each in (*names, "flux"))
+        lines.append(f"medians: {', '.join(medians)}")
+    return lines
+
+
+def print_rows(result: FitResult) -> None:
+    """Print the first rows in pixels, without columns that only programs need."""
+    if not len(result):
+        return
+    shown = table.preview(FitResult.to_dict(result))
+    columns = [[name, *cells] for name, cells in shown.items()]
+    widths = [max(map(len, column)) for column in columns]
+    print()
+    for row in zip(*columns, strict=True):
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+    more = len(result) - table.ROWS
+    if more > 0:
+        print(f"and {more} more; -o TABLE writes all, with errors and statuses")

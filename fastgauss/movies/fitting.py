@@ -1,0 +1,195 @@
+"""Fits of movies: `fit_movie` and `iter_movie`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..base.progress import Progress, reporting
+from ..base.thread_pool import resolve_threads
+from ..cameras.camera import Camera, check_camera
+from ..io.movies import checked_frames, open_movie
+from ..models.model import Model
+from ..results.fit_result import FitResult
+from ..spots.image_fits import fit_spots
+from .frame_fits import MovieError, fit_frames
+
+_OWN = ("image", "positions", "model", "camera", "threads", "progress")
+_OPTIONS = frozenset(inspect.signature(fit_spots).parameters).difference(_OWN)
+
+
+def fit_movie(
+    frames: Any,
+    positions: ArrayLike | None = None,
+    model: str | Model = "symmetric",
+    *,
+    camera: Camera | None = None,
+    threads: int | None = None,
+    progress: bool | Progress = False,
+    **options: Any,
+) -> FitResult:
+    """Find and fit the spots of every frame of a movie.
+
+    Parameters
+    ----------
+    frames : array (t, y, x) or (t, z, y, x), path, or iterable of arrays
+        A numpy array or memmap; an array of dask, Zarr, h5py or xarray, which is read a chunk of
+        frames at a time; the path of a file that ``fastgauss fit`` reads (TIFF, Zarr, NPY, FITS); a
+        list; or any iterator, such as a camera. Every frame is read once, in the caller's thread,
+        and has the shape of the first.
+    positions : array (n, ndim) or table, optional
+        (z,) row and column of spots, the same in all frames; by default every frame is searched.
+    model : {"symmetric", "elliptic", "rotated"} or Model
+        As in `fit_spots`.
+    camera : Camera, optional
+        The camera that wrote the frames: counts become photons, as in `fit_spots`.
+    threads : int, optional
+        Frames that are fitted at a time; by default `get_num_threads`. The result does not depend
+        on it.
+    progress : bool or callable
+        True shows a tqdm bar of frames; a callable gets ``(done, total)``; total is 0 where the
+        number of frames is not known.
+    **options
+        All other options of `fit_spots`. `weights`, `error`, `variance`, `mask` and an array as
+        `background` are maps of a frame, the same for all frames. `shared` parameters are shared
+        within a frame.
+
+    Returns
+    -------
+    FitResult
+        The rows of ``fit_spots(frame, ...)`` of one frame after the other, to the bit, with the
+        number of the frame, from 0, in ``frames`` and in the column ``frame``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value, or if there is no frame.
+    MovieError
+        If a frame after the first cannot be read or fitted: one of another shape, a file that is
+        cut short, an iterator that raises. Its ``result`` has the spots of the frames before.
+
+    See Also
+    --------
+    iter_movie : Gives the result of each frame as soon as there is one.
+
+    Notes
+    -----
+    The memory is that of the result and of three frames for each thread (and of a chunk of an
+    array in chunks), whatever the length of the movie. A frame costs what `fit_spots` costs with
+    one thread. Where there are fewer frames than threads, each frame is fitted by all threads.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> spots = [[200.0, 20.3 + k, 30.7, 1.3, 10.0] for k in range(3)]
+    >>> movie = np.random.default_rng(1).poisson(fg.image(spots, (64, 64), model="symmetric"))
+    >>> result = fg.fit_movie(movie, method="mle")
+    >>> result.frames, result.x.round()
+    (array([0, 1, 2]), array([20., 21., 22.]))
+    """
+    results: list[FitResult] = []
+    fits = _fits(frames, positions, model, camera, threads, progress, options)
+    try:
+        with closing(fits):
+            for result in fits:
+                results.append(result)
+    except MovieError as error:
+        kept = FitResult.concatenate(results)
+        raise MovieError(error.frame, error.reason, kept) from error.__cause__
+    if not results:
+        raise ValueError("frames must hold at least one frame, got none")
+    return FitResult.concatenate(results)
+
+
+def iter_movie(
+    frames: Any,
+    positions: ArrayLike | None = None,
+    model: str | Model = "symmetric",
+    *,
+    camera: Camera | None = None,
+    threads: int | None = None,
+    progress: bool | Progress = False,
+    **options: Any,
+) -> Iterator[FitResult]:
+    """The spots of each frame of a movie, one result after the other, while frames arrive.
+
+    Parameters
+    ----------
+    frames, positions, model, camera, threads, progress, **options
+        As in `fit_movie`. `frames` may be without end.
+
+    Returns
+    -------
+    iterator of FitResult
+        A result for each frame, in their order, with the number of the frame in ``frames``; one
+        without rows for a frame without spots. The first frame is read when the first result is
+        asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value.
+    MovieError
+        If a frame after the first cannot be read or fitted, after the results of all frames before.
+
+    Notes
+    -----
+    Frames that arrive more slowly than they are fitted: a result is given when the next frame has
+    arrived; with ``threads=1`` at once, before the next frame is asked for. Frames that are there
+    already: reading stops while three frames for each thread are in work, so the memory is bounded,
+    and no result waits for more than these.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> def camera():
+    ...     while True:
+    ...         yield fg.image([100.0, 20.3, 30.7, 1.3, 10.0], (64, 64), model="symmetric")
+    >>> for spots in fg.iter_movie(camera()):
+    ...     print(spots.frames, spots.x.round(1), spots.y.round(1))
+    ...     if spots.frames[0] == 1:
+    ...         break
+    [0] [20.3] [30.7]
+    [1] [20.3] [30.7]
+    """
+    return _fits(frames, positions, model, camera, threads, progress, options)
+
+
+def _fits(
+    frames: Any, positions: Any, model: Any, camera: Any, threads: Any, progress: Any,
+    options: dict[str, Any],
+) -> Generator[FitResult, None, None]:  # fmt: skip
+    """The results of all frames; options are checked now, frames read later."""
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise TypeError(f"{unknown[0]} is no option of fit_movie, nor of fit_spots")
+    check_camera("camera", camera)
+    team = resolve_threads(threads)
+    known = {"positions": positions, "model": model, "camera": camera, **options}
+
+    def results() -> Generator[FitResult, None, None]:
+        with open_movie("frames", frames) as movie:
+            alone = team == 1 or 0 < movie.length < team
+            inner = team if alone else 1
+
+            def fit(number: int, frame: Any) -> FitResult:
+                found = fit_spots(frame, threads=inner, **known)
+                numbers = np.full(len(found), number, np.intp)
+                return found.with_rows(found.rows._replace(frames=numbers))
+
+            pictures = checked_frames("frames", movie)
+            with (
+                reporting(progress, movie.length, "frame") as report,
+                closing(fit_frames(pictures, fit, threads=1 if alone else team)) as fits,
+            ):
+                for done, result in enumerate(fits, 1):
+                    yield result
+                    if report is not None:
+                        report(done, movie.length)
+
+    return results()

@@ -1,0 +1,92 @@
+"""Frame by frame: fits of frames that are read once, several at a time, their results in order.
+
+`fit_movie`, `iter_movie`, the command ``fastgauss fit`` and ``fastgauss.dask`` all work by this
+function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TypeVar
+
+from ..base import wording
+from ..base.thread_pool import ordered
+from ..results.fit_result import FitResult
+
+Result = TypeVar("Result")
+
+
+class MovieError(ValueError):
+    """A movie ended before its last frame: a frame could not be read, or not be fitted.
+
+    What was fitted before is kept. The error that was the reason is ``__cause__``.
+
+    Attributes
+    ----------
+    frame : int
+        Number of the frame that failed; it and all later frames are not in the result.
+    result : FitResult or None
+        The spots of the frames before, of `fit_movie`. None of `iter_movie`, which has given them
+        already.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> image = fg.image([100.0, 20.3, 30.7, 1.3, 10.0], (64, 64), model="symmetric")
+    >>> try:
+    ...     result = fg.fit_movie([image, image, image[:50]])
+    ... except fg.MovieError as error:
+    ...     print(error)
+    ...     result = error.result
+    frame 2: frames[2] must have the shape (64, 64), got (50, 64); the attribute "result" of this \
+error has the 2 spots of the frames before it
+    >>> result.frames
+    array([0, 1])
+    """
+
+    def __init__(self, frame: int, reason: str, result: FitResult | None = None) -> None:
+        super().__init__(frame, reason, result)
+        self.frame, self.reason, self.result = frame, reason, result
+
+    def __str__(self) -> str:
+        kept = ""
+        if self.result is not None:
+            spots = wording.plural(len(self.result), "spot")
+            kept = f'; the attribute "result" of this error has the {spots} of the frames before it'
+        return f"frame {self.frame}: {self.reason}{kept}"
+
+
+def fit_frames(
+    frames: Iterable[Any],
+    fit: Callable[[int, Any], Result],
+    first: int = 0,
+    threads: int = 1,
+) -> Generator[Result, None, None]:
+    """What ``fit`` makes of number and pixels of each frame, in the order of the frames.
+
+    Frames are read in the caller's thread, at most three for each thread ahead of the result that
+    is given. An error in the first frame comes as it is; one in a later frame as MovieError, after
+    the results of the frames before.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> frames = fg.image([[9.0, 6.0, 7.0, 1.3, 0.0]] * 2, (15, 15), model="symmetric")
+    >>> for spots in fit_frames(frames, lambda number, frame: fg.fit_spots(frame)):
+    ...     print(spots.x.round(3))
+    [6.]
+    [6.]
+    """
+    number = first
+    results = ordered(lambda each: fit(*each), enumerate(frames, first), threads)
+    try:
+        for result in results:
+            yield result
+            number += 1
+    except Exception as error:
+        if number == first:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MovieError(number, reason) from error
+    finally:
+        results.close()
