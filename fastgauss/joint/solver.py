@@ -14,11 +14,13 @@ A round of a group of spots that overlap, or have something in common:
 
 Damping belongs to a cluster, a few spots that overlap most, so that one difficult pair does not
 slow down ten thousand spots. Without second derivatives (Gauss-Newton) pairs within half a
-sigma do not converge in hundreds of rounds: the residual, not the model, decides there.
+sigma do not converge in hundreds of rounds: the residual, not the model, decides there. Near the
+minimum, clusters that *lead*, by their long steps, move their neighbours with them, and only they
+are damped where the way is bent or a round fails: damping would keep the others from rest.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
-of it and what it has in common (``joint/stopping.py``). Shortly before the last round the few
-clusters that are far from that are held, so that the others come to rest beside them.
+of it and what it has in common (``joint/stopping.py``). In the last rounds the few clusters that
+are farthest from that are held, one after the other, so that the others come to rest beside them.
 All groups advance together; those that are done drop out.
 """
 
@@ -32,19 +34,19 @@ import numpy as np
 from ..kernels.joint.arrays import Vector
 from .equations import NormalEquations, Shared, clusters_of, spots_of
 from .scene import JointImage, State
-from .stopping import distance_left, rounding, step_lengths
+from .stopping import clusters_to_hold, distance_left, may_hold, rounding, step_lengths
 
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-10, 1e10, 1e7
 _SETTLED_DAMPING = 1e-5  # above it a step may be much shorter than the way that is left
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
 _STAGES = ("amplitude", "centre")  # what moves in the first rounds of a crowd
-_TRIES, _TIRED = 4, 5  # steps tried in a round; rounds without any, after which a group ends
+_TRIES, _FAILURES = 4, 5  # steps tried in a round; rounds in turn without one that end a group
 _BENT = 0.75  # twice the correction beside the step, at which a step is shortened
 _STRAIGHT = 1e-3  # longest step in standard errors, from which there is no correction
+_LEADS, _FALL = 0.03, 1e-3  # least part of a group's longest step; of its objective, in a round
 _LOST, _POOR, _GOOD = 0.0, 0.25, 0.6  # gain of a move in units of the expected
 _COUNTS = 1e-3  # part of a group's expected gain, from which a cluster's counts
 _SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
-_LAST, _FEW, _FAR = 0.25, 0.3, 3.0  # rounds after holding; spots held at most; how far they are
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 _TOLERANCES = (2e-2, 1e-3)  # of the conjugate gradients, in the first rounds and later
 
@@ -83,6 +85,7 @@ class Solver:
         g, c = len(self.crowd.members.group_spots) - 1, terms + len(shared.columns)
         self._steps = [Vector(np.zeros((n, p)), np.zeros((g, c))) for _ in range(2)]
         self._pixels = np.zeros(n)
+        self.failures, self.close = np.zeros(g, np.int32), np.zeros(g, bool)
 
     # -- groups --------------------------------------------------------------------------------
 
@@ -197,7 +200,9 @@ class Solver:
             move[np.ix_(member, columns)] = together[member]
         return move
 
-    def _bend(self, state: State, move: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _bend(
+        self, state: State, move: np.ndarray, groups: np.ndarray, leads: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """The step and its correction as one, and clusters (k,) too bent for all of the step."""
         equations, crowd, image = self.equations, self.crowd, self.image
         spots, (step, correction) = spots_of(crowd, groups), self._steps
@@ -217,10 +222,11 @@ class Solver:
             ]
             ratio = 2 * np.sqrt(squares[0] / squares[1])
         ratio = np.where(np.isfinite(ratio) & groups[crowd.cluster_groups], ratio, 0.0)
-        part = np.clip(_BENT / np.maximum(ratio, _BENT), 0.1, 1.0)[crowd.cluster_of][:, None]
-        both = move * part + correction.spots * part**2
+        part = np.clip(_BENT / np.maximum(ratio, _BENT), 0.1, 1.0)
+        of_step = np.where(leads, part, 1.0)[crowd.cluster_of][:, None]
+        both = move * of_step + correction.spots * part[crowd.cluster_of][:, None] ** 2
         rigid = self.tied | ~groups[crowd.group_of][:, None]
-        return np.where(rigid, move, both), ratio > _BENT
+        return np.where(rigid, move, both), leads & (ratio > _BENT)
 
     def _crossing(self, state: State, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of a move (n, p) at which a parameter reaches its bound, and that bound."""
@@ -295,11 +301,13 @@ class Solver:
             self._solve(state, pending, equations.right, step)
             if attempt == 0:
                 length, common = step_lengths(equations, state, step, active, self.noise(state))
+                most = np.maximum.reduceat(length, crowd.members.group_clusters[:-1])
+                leads = length >= (_LEADS * most * self.close)[crowd.cluster_groups]
             move, bent = self._trust(state, step), np.zeros(len(length), bool)
             ground_step = step.common[:, : self.terms].copy()
             far = pending & self._any(length > _STRAIGHT)
             if stage == "shape" and far.any():
-                move, bent = self._bend(state, move, far)
+                move, bent = self._bend(state, move, far, leads)
             crosses = (self._crossing(state, move)[0] < 1.0).any(axis=1)
             if attempt:  # else parameters that leave their bounds alone are clipped
                 move = self._within(state, move)
@@ -315,7 +323,8 @@ class Solver:
             pending &= ~good
             if not pending.any():
                 break
-            blame = self._blame(ratio, counts, loses) & pending[crowd.cluster_groups]
+            blame = self._blame(np.where(leads, ratio, 1.0), counts, loses)
+            blame &= pending[crowd.cluster_groups]
             if attempt == 0:
                 blame[crowd.cluster_of[crosses]] = False
             self._damp(blame, _SLOWER, 1e-4)
@@ -326,8 +335,11 @@ class Solver:
             better = self.per_group(trial.sums[:, 0]) <= old + slack
             take(pending & better, trial)
             failed = (pending & ~better)[crowd.cluster_groups]
-            equations.damping[failed] = damping[failed]  # as it was: then all slow down alike
-            self._damp(failed, _SLOWER**2, 1e-2)
+            equations.damping[failed] = damping[failed]
+            again = (self.failures > 0)[crowd.cluster_groups]  # then all slow down alike
+            self._damp(failed & (blame | leads | again), _SLOWER**2, 1e-2)
+        self.failures = np.where(moved, 0, self.failures + active)
+        self.close = np.where(moved, self.per_group(sums[:, 0]) >= (1 - _FALL) * old, self.close)
         return State(u, ground, sums), moved, length, common
 
     def _look(
@@ -343,16 +355,6 @@ class Solver:
 
     # -- all rounds ----------------------------------------------------------------------------
 
-    def _hold(self, rest: np.ndarray, active: np.ndarray, tol: float) -> None:
-        """Hold clusters that are far from rest beside others of their group, where they are few."""
-        crowd, far = self.crowd, rest > 100 * tol
-        sizes = np.diff(crowd.members.cluster_spots)
-        for group in np.flatnonzero(active & self._any(far)).tolist():
-            mine = slice(*crowd.members.group_clusters[group : group + 2])
-            away = far[mine] & (rest[mine] > _FAR * np.quantile(rest[mine], 1 - _FEW))
-            if sizes[mine][away].sum() <= _FEW * sizes[mine].sum():
-                self.held[mine] |= away
-
     def run(
         self, u: np.ndarray, ground: np.ndarray, tol: float, most: int, staged: bool
     ) -> Progress:
@@ -366,9 +368,9 @@ class Solver:
         self._pixels = state.sums[:, 1]
         active = (self.freedom() >= 0) & np.isfinite(self.per_group(state.sums[:, 0]))
         near, at_rest = np.zeros(len(crowd.boxes), bool), np.zeros(len(active), bool)
-        before = np.full((2, len(near)), np.inf)  # longest steps of the last rounds
-        before_common = np.full((2, len(active)), np.inf)
-        rounds, took, tired = 0, np.zeros(len(u), np.int32), np.zeros(len(active), np.int32)
+        steps = np.full((3, len(near)), np.inf)  # lengths in the last rounds, the latest first
+        common_steps = np.full((3, len(active)), np.inf)
+        rounds, took = 0, np.zeros(len(u), np.int32)
         for turn in range(most):
             if not active.any():
                 break
@@ -377,24 +379,22 @@ class Solver:
             self._precision = _TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
             took[spots_of(crowd, active)] += 1
             state, moved, length, common = self._round(state, active, stage)
-            tired = np.where(moved, 0, tired + active)
             if stage != "shape":
                 continue
-            rest = distance_left(length, before, tol)
-            rest_common = distance_left(common, before_common, tol)
-            before = np.stack([length, before[0]])
-            before_common = np.stack([common, before_common[0]])
-            mine = active[crowd.cluster_groups]
+            steps = np.stack([length, *steps[:2]])
+            common_steps = np.stack([common, *common_steps[:2]])
+            rest = distance_left(steps[0], steps[1:], tol)
+            rest_common = distance_left(common_steps[0], common_steps[1:], tol)
             calm = self.equations.damping <= _SETTLED_DAMPING
-            near = np.where(mine, (rest <= tol) & calm & ~self.held, near)
+            near = np.where(active[crowd.cluster_groups], (rest <= tol) & calm & ~self.held, near)
             at_rest = np.where(active, rest_common <= tol, at_rest)
             done = moved & (rest_common <= tol) & ~self._any(~near & ~self.held)
             stuck = ~self._any(~near & ~self.held & (self.equations.damping < _STUCK))
-            done |= (tired > _TIRED) | (stuck & ~done & (rest_common <= tol))
+            done |= (self.failures > _FAILURES) | (stuck & ~done & (rest_common <= tol))
             if self.report is not None:
                 self.report(int(near[crowd.cluster_of].sum()))
             active = active & ~done
-            if turn == most - 1 - max(3, int(_LAST * most)):
-                self._hold(np.where(self.held, 0.0, rest), active, tol)
+            if may_hold(left := most - 1 - turn, most):
+                self.held |= clusters_to_hold(crowd, steps, self.held, active, tol, left)
         settled = near[crowd.cluster_of] & at_rest[crowd.group_of]
         return Progress(state, settled, rounds, took)

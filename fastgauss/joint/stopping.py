@@ -6,8 +6,12 @@ import numpy as np
 
 from ..kernels.joint.arrays import Vector
 from .equations import NormalEquations, clusters_of
+from .neighbours import Crowd
 from .scene import State
 
+_LAST, _PAUSE = 0.25, 3  # part of all rounds in which clusters are held; rounds between
+_AWAY, _FEW = 100.0, 0.3  # tolerances from which a cluster is far; part of the spots held at most
+_PARTS = 0.0, 0.3, 1.0  # of the farthest cluster's steps, from which others are held with it
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _EPSILON = 1e-14  # of the image
 
@@ -49,3 +53,32 @@ def step_lengths(
 def rounding(light: np.ndarray, objective: np.ndarray) -> np.ndarray:
     """What rounding may change of objectives of images whose squares, weighted, are ``light``."""
     return 1e-13 * objective + _EPSILON * np.sqrt(light * objective) + _EPSILON**2 * light
+
+
+def clusters_to_hold(
+    crowd: Crowd, steps: np.ndarray, held: np.ndarray, active: np.ndarray, tol: float, left: int
+) -> np.ndarray:
+    """The clusters (k,) of active groups (g,) to hold with ``left`` rounds to go, if few are held.
+
+    ``steps`` (t, k) are the lengths of the last t steps in standard errors. Their median counts,
+    for a single step may have been damped. Two spots in a flat valley move all their neighbours at
+    every step, and the neighbours come to rest when the two are held: therefore only clusters
+    with steps about as long as the longest are held at once, the last time all that are far; or
+    the farthest alone, where these are too many.
+    """
+    length, away = np.median(steps, axis=0), np.zeros_like(held)
+    for group in np.flatnonzero(active).tolist():
+        mine = slice(*crowd.members.group_clusters[group : group + 2])
+        rest = np.where(held[mine], 0.0, length[mine])
+        sizes = np.diff(crowd.members.cluster_spots[mine.start : mine.stop + 1])
+        for part in _PARTS[left > _PAUSE :]:
+            far = (rest > _AWAY * tol) & (rest >= part * rest.max())
+            if sizes[far | held[mine]].sum() <= _FEW * sizes.sum():
+                away[mine] = far
+                break
+    return away
+
+
+def may_hold(left: int, most: int) -> bool:
+    """Whether clusters may be held with ``left`` of ``most`` rounds to go: in the last quarter."""
+    return _PAUSE <= left <= max(_PAUSE, int(_LAST * most)) and left % _PAUSE == 0
