@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .filters import gaussian_gradient_magnitude as gaussian_gradient_magnitude
     from .filters import gaussian_kernel as gaussian_kernel
     from .filters import gaussian_laplace as gaussian_laplace
+    from .find import FoundSpots as FoundSpots
     from .find import find_spots as find_spots
     from .fit import fit_profile as fit_profile
     from .fit import fit_rois as fit_rois
@@ -84,7 +85,7 @@ _NAMES = {
         "difference_of_gaussians", "gaussian_filter", "gaussian_gradient_magnitude",
         "gaussian_kernel", "gaussian_laplace",
     ),
-    "find": ("find_spots",),
+    "find": ("FoundSpots", "find_spots"),
     "fit": ("fit_profile", "fit_rois"),
     "joint": ("fit_joint",),
     "linear": ("LineFit", "LineStatus", "PCA", "fit_lines", "level", "pca"),

@@ -83,6 +83,7 @@ def _add_fit_options(group: argparse._ActionsContainer) -> None:
     add("--sigma", type=options.lengths, default=1.3, help="expected width, px (1.3)", **many)
     add("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
     add("--false-alarms", type=float, help="instead: false spots to expect in an image")
+    add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
     add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)
     add("--fixed", type=options.fixed, metavar="VALUES", help="not fitted: sigma=1.3,offset=0")
     add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
@@ -173,6 +174,7 @@ class _Fits:
             sigma=args.sigma,
             threshold=None if args.threshold is None else args.threshold / known.excess,
             false_alarms=args.false_alarms,
+            shape_level=args.shape_level,
             min_distance=args.min_distance,
             fixed=camera.in_part(args.fixed, known.excess, first),
             bounds=camera.in_part(args.bounds, known.excess, first),

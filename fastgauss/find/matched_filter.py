@@ -23,8 +23,10 @@ from . import cells, log_filter
 from .background import Background, measure_background
 from .maxima_counts import least_significance
 from .noise import Noise, measure_noise
+from .options import Search
 from .peaks import PROOF, candidates, contrast_noise, curvatures, stand_out
 from .response import Picture, correlate_picture
+from .shapes import Seen, judge_shapes
 from .significance import Gains, correlations, gains_at, shares, significance
 
 _KNOWN = 0.02  # part of a spot's squares that must be valid
@@ -82,6 +84,13 @@ class Found(NamedTuple):
     amplitude: np.ndarray
     significance: np.ndarray
     ground: np.ndarray  # background, in the picture's unit
+    ring: np.ndarray  # median of the ring around each
+    sharpness: np.ndarray  # NaN if the shape is not judged
+    p_value: np.ndarray
+
+    def those(self, chosen: np.ndarray) -> Found:
+        """Some of the maxima."""
+        return Found(self.response, *(column[chosen] for column in self[1:]))
 
 
 class Matched(NamedTuple):
@@ -90,6 +99,7 @@ class Matched(NamedTuple):
     response: np.ndarray
     background: Background
     share: np.ndarray | None  # of a spot's squares that lie in valid pixels; None: by the border
+    weights: np.ndarray | None = None  # of pixels; None: all alike
 
     def share_at(self, points: np.ndarray, sigmas: tuple[float, float, float]) -> np.ndarray:
         """What a spot's pixels know of it, as a part of what all would, at points (n, 3)."""
@@ -128,14 +138,13 @@ def matched_response(
     share /= np.float32(math.prod(2 * p.half.sum() - p.half[0] for p in squares))
     np.divide(response, np.sqrt(share), out=response, where=share > _KNOWN)
     response[share <= _KNOWN] = 0.0
-    return Matched(response, background, share)
+    return Matched(response, background, share, weights)
 
 
 def significant_spots(
     picture: Picture,
     sigmas: tuple[float, float, float],
-    level: float | None,
-    false_alarms: float,
+    search: Search,
     pixels: float,
     least: float,
     variance: np.ndarray | None,
@@ -148,37 +157,104 @@ def significant_spots(
     """
     weights, usual = _weights(picture, variance, sigmas, threads)
     matched = matched_response(picture, sigmas, weights, threads, report)
+    level = search.significance
     if level is None:
-        level = least_significance(false_alarms, pixels, correlations(sigmas))
-    found = _above(picture, matched, max(level, _STRONG), usual, least, sigmas, threads)
+        level = least_significance(search.false_alarms, pixels, correlations(sigmas))
+    found, noise = _above(picture, matched, max(level, _STRONG), usual, least, sigmas, threads)
     if len(found.points):
         matched = _without_light(matched, found, sigmas, threads)
     if len(found.points) or level < _STRONG:
-        found = _above(picture, matched, level, usual, least, sigmas, threads)
-    order = np.lexsort((-found.amplitude, -found.significance))
-    return Found(found.response, *(column[order] for column in found[1:]))
+        found, noise = _above(picture, matched, level, usual, least, sigmas, threads)
+    found = found.those(np.lexsort((-found.amplitude, -found.significance)))
+    return _with_shapes(picture, matched, found, noise, search, sigmas, threads)
+
+
+def described_spots(
+    picture: Picture, response: np.ndarray, points: np.ndarray,
+    sigmas: tuple[float, float, float], search: Search, least: float, threads: int | None,
+) -> Found:  # fmt: skip
+    """What is asked for of points (n, 3) that another response has found."""
+    if search.shape_level == 0.0 and not search.details:
+        return Found(response, points, *np.full((6, len(points)), np.nan))
+    weights, usual = _weights(picture, None, sigmas, threads)
+    matched = matched_response(picture, sigmas, weights, threads)
+    for light_is_out in (False, True):
+        noise = _noise(picture, matched, usual, least, sigmas)
+        found, deviation = _judged(
+            picture, matched, points, matched.response[tuple(points.T)], noise, sigmas
+        )
+        found = _surroundings(picture, matched, found, deviation, noise, sigmas)
+        strong = found.those(found.significance >= _STRONG)
+        if light_is_out or not len(strong.points):
+            break
+        matched = _without_light(matched, strong, sigmas, threads)
+    found = _with_shapes(picture, matched, found, noise, search, sigmas, threads)
+    return found._replace(response=response)
+
+
+def _noise(
+    picture: Picture, matched: Matched, usual: float | None, least: float,
+    sigmas: tuple[float, float, float],
+) -> Noise:  # fmt: skip
+    """The noise of a picture by its response."""
+    response = matched.response
+    factor = float(_inner(response.shape, sigmas).deviation[0])
+    division = cells.divide(response.shape, sigmas)
+    return measure_noise(picture, response, matched.background, division, factor, least, usual)
 
 
 def _above(
     picture: Picture, matched: Matched, level: float, usual: float | None, least: float,
     sigmas: tuple[float, float, float], threads: int | None,
-) -> Found:  # fmt: skip
-    """Spots above a significance."""
+) -> tuple[Found, Noise]:  # fmt: skip
+    """Spots above a significance, and the noise."""
     response = matched.response
     factor = float(_inner(response.shape, sigmas).deviation[0])
-    division = cells.divide(response.shape, sigmas)
-    noise = measure_noise(picture, response, matched.background, division, factor, least, usual)
+    noise = _noise(picture, matched, usual, least, sigmas)
     lowest = float((noise.centre + _SLACK * level * factor * noise.deviation).min())
     points, strength = candidates(picture, response, lowest, sigmas[0], threads)
     found, deviation = _judged(picture, matched, points, strength, noise, sigmas)
     good = found.significance >= level
-    found = Found(response, *(column[good] for column in found[1:]))
-    around = _surroundings(picture, matched, found, deviation[good], noise, sigmas)
-    good = around.significance >= level
-    found = Found(response, *(column[good] for column in around[1:]))
+    around = _surroundings(picture, matched, found.those(good), deviation[good], noise, sigmas)
+    found = around.those(around.significance >= level)
     _, deviation = noise.at(found.points, picture.pixels(found.ground))
     good = _have_shape(picture.volume, found.points, found.amplitude, deviation, sigmas, threads)
-    return Found(response, *(column[good] for column in found[1:]))
+    return found.those(good), noise
+
+
+def _with_shapes(
+    picture: Picture, matched: Matched, found: Found, noise: Noise, search: Search,
+    sigmas: tuple[float, float, float], threads: int | None,
+) -> Found:  # fmt: skip
+    """Maxima with their shape, without those whose shape is not that of a spot."""
+    if search.shape_level == 0.0 and not search.details:
+        return found
+    seen = _seen(picture, matched, found, noise, sigmas)
+    shapes = judge_shapes(picture.volume, matched.response, found.points, seen, sigmas, threads)
+    found = found._replace(sharpness=shapes.sharpness, p_value=shapes.chance)
+    return found.those(found.p_value >= search.shape_level)
+
+
+def _seen(
+    picture: Picture, matched: Matched, found: Found, noise: Noise,
+    sigmas: tuple[float, float, float],
+) -> Seen:  # fmt: skip
+    """What is known of maxima whose shape is judged."""
+    points = found.points
+    level, deviation = noise.at(points, picture.pixels(found.ground))
+    gain = _gain(picture, matched, points, found.ground, noise) * picture.sign
+    gain = np.broadcast_to(np.maximum(gain, 0.0), len(points))
+    inner = _inner(matched.response.shape, sigmas)
+    cubes = math.prod(2 * math.pi * s**2 / 3 for s in sigmas if s > 0) ** 0.5
+    squares = math.prod(2 * math.pi * s**2 for s in sigmas if s > 0)
+    light = gain * np.maximum(found.amplitude, 0.0) * cubes / squares
+    error = np.sqrt((deviation * inner.deviation[0]) ** 2 + light)
+    own = None
+    if noise.usual > 0.0 and matched.weights is not None:
+        weights = matched.weights
+        own = np.divide(1.0, weights, out=np.ones_like(weights), where=weights > 0)
+    ground = np.minimum(found.ground, found.ring)
+    return Seen(ground, level, deviation**2, gain, error, own)
 
 
 def _without_light(
@@ -226,7 +302,10 @@ def _surroundings(
     gain = _gain(picture, matched, points, found.ground, noise)
     lower = significance(rest / wider, deviation, gain, sigmas)
     z = np.where(above > 0, np.minimum(lower, found.significance), found.significance)
-    return found._replace(amplitude=amplitude, significance=z, ground=found.ground + above)
+    ring = np.where(count > 0, median, found.ground)
+    return found._replace(
+        amplitude=amplitude, significance=z, ground=found.ground + above, ring=ring
+    )
 
 
 def _have_shape(
@@ -263,4 +342,7 @@ def _judged(
     scaled = (strength - centre) * (inner.deviation[0] / gains.deviation)
     gain = _gain(picture, matched, points, ground, noise)
     z = significance(scaled, deviation, gain, sigmas)
-    return Found(matched.response, points, amplitude, z, ground), deviation
+    unknown = np.full(len(points), np.nan)
+    return Found(
+        matched.response, points, amplitude, z, ground, ground, unknown, unknown
+    ), deviation

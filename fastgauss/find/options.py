@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
-from ..base.widths import LEAST
+from ..base.widths import LEAST, read_width
 
 
 def _margin(exclude_border: Any) -> int:
@@ -19,6 +19,26 @@ def _margin(exclude_border: Any) -> int:
 
 
 FALSE_ALARMS = 1.0  # expected in an image where only a variance is given
+SHAPE_LEVEL = 0.01  # of a spot's chance to be left out by its shape, by likelihood ratio
+
+
+class Given(NamedTuple):
+    """The options of `find_spots` as they are given."""
+
+    sigma: Any = 1.3
+    fwhm: Any = None
+    false_alarms: Any = None
+    significance: Any = None
+    threshold: Any = None
+    shape_level: Any = None
+    details: Any = False
+    min_distance: Any = None
+    exclude_border: Any = True
+    polarity: Any = "bright"
+    variance: Any = None
+    mask: Any = None
+    saturation: Any = None
+    factor: float | None = None  # noise of the Laplacian's response that a spot exceeds
 
 
 class Search(NamedTuple):
@@ -30,6 +50,8 @@ class Search(NamedTuple):
     margin: int
     false_alarms: float = FALSE_ALARMS
     significance: float | None = None
+    shape_level: float = 0.0
+    details: bool = False
 
 
 def check_search(
@@ -40,6 +62,7 @@ def check_search(
     exclude_border: Any = True,
     false_alarms: Any = None,
     significance: Any = None,
+    shape_level: Any = None,
 ) -> Search:
     """Check the options that define a spot; callers that search nothing use this too."""
     sigmas = check.per_axis("sigma", sigma, ndim, at_least=LEAST)
@@ -59,4 +82,42 @@ def check_search(
     several = [name for name, value in given.items() if value is not None]
     if len(several) > 1:
         raise ValueError(f"{several[0]} and {several[1]} must not be given together")
-    return Search(sigmas, threshold, distances, _margin(exclude_border), expected, significance)
+    stated = false_alarms is not None or significance is not None
+    level = SHAPE_LEVEL if stated else 0.0
+    if shape_level is not None:
+        level = check.number("shape_level", shape_level, at_least=0.0, at_most=1.0)
+    return Search(
+        sigmas, threshold, distances, _margin(exclude_border), expected, significance, level
+    )
+
+
+def check_given(given: Given, ndim: int) -> Search:
+    """The options of `find_spots`, checked."""
+    search = check_search(
+        ndim, read_width(given.sigma, given.fwhm, ndim), given.threshold, given.min_distance,
+        given.exclude_border, given.false_alarms, given.significance, given.shape_level,
+    )  # fmt: skip
+    if given.variance is not None and given.shape_level is None:
+        search = search._replace(shape_level=SHAPE_LEVEL)
+    return search._replace(details=check.flag("details", given.details))
+
+
+def check_pixels(
+    given: Given, search: Search, array: np.ndarray, mask: Any
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Where pixels are missing, and the variances of the camera."""
+    holes = None if mask is None else check.mask("mask", mask, array.shape)
+    if given.saturation is not None:
+        full = array >= check.number("saturation", given.saturation)
+        holes = full if holes is None else holes | full
+    if given.variance is None:
+        return holes, None
+    if search.threshold is not None:
+        raise ValueError("variance must be None with a threshold")
+    camera = check.real_array("variance", given.variance)
+    if camera.shape != array.shape or not np.all(camera >= 0):
+        raise ValueError(f"variance must be not negative and of the image's shape {array.shape}")
+    wild = np.isinf(camera)
+    if wild.any():
+        holes = wild if holes is None else holes | wild
+    return holes, camera

@@ -37,6 +37,7 @@ def fit_spots(
     false_alarms: float | None = None,
     significance: float | None = None,
     threshold: float | None = None,
+    shape_level: float | None = None,
     min_distance: float | None = None,
     exclude_border: bool | int = True,
     polarity: str = "bright",
@@ -69,7 +70,7 @@ def fit_spots(
     positions : array (n, ndim) or table, optional
         (z,) row and column of each spot, or a table with columns (z,) y and x. By default
         `find_spots` finds them, with the options `sigma`, `false_alarms`, `significance`,
-        `threshold`, `min_distance` and `exclude_border`.
+        `threshold`, `shape_level`, `min_distance` and `exclude_border`.
     model : {"symmetric", "elliptic", "rotated"} or Model
         Parameters of an image: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in place
         of sigma; or ``sigma_x, sigma_y, theta``. A volume has a z, and a sigma_z if elliptic.
@@ -94,9 +95,10 @@ def fit_spots(
     polarity : {"bright", "dark"}
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
-    false_alarms, significance, threshold, min_distance, exclude_border
-        How strong, how far from each other and how far from the border the spots are that
-        `find_spots` finds; not used with `positions`.
+    false_alarms, significance, threshold, shape_level, min_distance, exclude_border
+        How strong, of which shape, how far from each other and how far from the border the spots
+        are that `find_spots` finds; not used with `positions`. No `shape_level` with
+        ``joint=True``.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: give a
         `camera`, or convert the image yourself.
@@ -203,12 +205,13 @@ def fit_spots(
     sigma = read_width(sigma, fwhm, picture.ndim, chosen.own_sigma)
     find: dict[str, Any] = {
         "sigma": sigma, "false_alarms": false_alarms, "significance": significance,
-        "threshold": threshold, "min_distance": min_distance,
+        "threshold": threshold, "shape_level": shape_level, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
     }  # fmt: skip
     sigmas = check_search(
-        picture.ndim, sigma, threshold, min_distance, exclude_border, false_alarms, significance
-    ).sigmas
+        picture.ndim, sigma, threshold, min_distance, exclude_border, false_alarms, significance,
+        shape_level,
+    ).sigmas  # fmt: skip
     mask = without_saturated(picture, mask, saturation)
     fit: dict[str, Any] = {
         "box": box_sides(box, picture.ndim, sigmas), "method": method, "pixel": pixel,

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import check
+from ..base import check, wording
 from ..base.progress import reporting
 from ..base.status import Status
 from ..find.detection import factor_in_crowd, find_in_crowd
@@ -51,6 +51,9 @@ def pursue(
     fit: dict[str, Any],
 ) -> FitResult:
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
+    if find["shape_level"] is not None:
+        level = wording.shown(find["shape_level"])
+        raise ValueError(f"shape_level must be None with joint=True, got {level}")
     if positions is None:
         refuse_rows(fit)
         places = np.empty((0, picture.ndim))

@@ -221,6 +221,8 @@ CALLS = (
     Call("fit_joint", {"image": IMAGE, "positions": CENTRES, "box": 7}, ("image", "positions")),
     Call("find_spots", {"image": IMAGE, "mask": np.zeros((14, 15), bool),
                         "variance": np.ones((14, 15))}, ("image", "mask", "variance")),
+    Call("find_spots", {"image": IMAGE, "false_alarms": 1.0, "details": True}, ("image",),
+         label="details"),
     Call("astigmatic_model", {"curve_x": np.array([1.3, -250.0, 400.0]),
                               "curve_y": np.array([1.4, 250.0, 400.0, 0.0, 0.0]),
                               "z_range": (-400.0, 400.0)}, ("curve_x", "curve_y", "z_range")),

@@ -178,6 +178,8 @@ def stands_out(volume, points, strength, core, ring, keep, start, stop):
 @device
 def _mirrored(i, n):
     """The index of an element of an axis that is mirrored beyond its ends."""
+    if 0 <= i < n:
+        return i
     i %= 2 * n
     return i if i < n else 2 * n - 1 - i
 

@@ -1,0 +1,74 @@
+"""What `find_spots` tells of the spots that it finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..base.data_frames import data_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AXES = ("z", "y", "x")
+_ABOUT = {
+    "z": ("pixel", "position along the first axis of a volume"),
+    "y": ("pixel", "row"),
+    "x": ("pixel", "column"),
+    "significance": ("", "standard deviations of a normal distribution with the same tail"),
+    "amplitude": ("value", "height above the background, negative for dark spots"),
+    "background": ("value", "local background"),
+    "sharpness": ("", "height of the middle pixel by the amplitude"),
+    "p_value": ("", "chance that a spot looks as little like one"),
+}
+
+
+class FoundSpots(NamedTuple):
+    """What `find_spots` returns with ``details=True``: one row for each spot.
+
+    Attributes
+    ----------
+    positions : ndarray (n, D)
+        As `find_spots` returns them without details.
+    significance : ndarray (n,)
+        Standard deviations of a normal distribution whose tail is that of the response.
+    amplitude, background : ndarray (n,)
+        In units of the image: the height of a spot of this sigma above its local background, which
+        is negative for dark spots, and that background. `fit_spots` measures them better.
+    sharpness : ndarray (n,)
+        Height of the middle pixel above the background by the amplitude: about 1 for a spot of
+        this sigma, more for narrower ones. A single pixel has the largest sharpness, which is the
+        sum of the squares of the spot's profile (5.3 in an image at sigma 1.3).
+    p_value : ndarray (n,)
+        The chance, at most, that a spot of 0.6 to three times the sigma looks as little like a
+        spot. Hot pixels, columns, tracks, lines and plateaus have small values.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> image = fg.render((40, 50), [[12.0, 30.0]], 200.0, sigma=1.3)
+    >>> image[30, 20] = 900.0  # a hot pixel
+    >>> image = np.random.default_rng(0).poisson(image + 50.0)
+    >>> spots = fg.find_spots(image, false_alarms=0.01, details=True, shape_level=0)
+    >>> spots.positions.round()
+    array([[12., 30.],
+           [30., 20.]])
+    >>> spots.sharpness.round(), spots.p_value > 0.01
+    (array([1., 5.]), array([ True, False]))
+    """
+
+    positions: np.ndarray
+    significance: np.ndarray
+    amplitude: np.ndarray
+    background: np.ndarray
+    sharpness: np.ndarray
+    p_value: np.ndarray
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """These columns as a pandas DataFrame, one row for each spot."""
+        names = _AXES[len(_AXES) - self.positions.shape[1] :]
+        places = dict(zip(names, self.positions.T, strict=True))
+        columns = self._asdict()
+        del columns["positions"]
+        return data_frame(places | columns, _ABOUT)

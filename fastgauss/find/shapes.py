@@ -1,0 +1,384 @@
+"""The shape of maxima: whether the data around one are a spot, a hot pixel, a line or a plateau.
+
+Sums of the pixels with separable weights around a maximum are compared with those of the extreme
+spots that still count as one. Widths are in those of the filter, whose profile is g. Each test is a
+statistic that is 0 or less for such spots, with the variance and the skewness that the noise and
+the spot's own light give it.
+
+- sharp: the middle pixel, or the middle column, row or plane, is higher above the amplitude than
+  in a spot of width 0.6 (hot pixels, columns and rows);
+- narrow: the smallest second moment of g d is below that of a spot of width 0.6 (tracks);
+- wide: it is above that of a spot of width 3 (plateaus);
+- long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments).
+
+The light of neighbours makes spots neither sharper nor narrower, and long only where neighbours
+stand in a row on both sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..base import thread_pool
+from ..kernels.find import local_maxima
+from .response import CHUNK
+
+NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
+_REACH = 3.0  # widths from the maximum within which pixels are seen
+_LIMITS = 2.0  # that a spot can be at, at once
+_LONGEST = 1.6  # width of a spot in the direction in which it is longest
+_RADII = 3.0, 5.0, 7.0  # of the arms
+_ARMS = 0.33, 0.25, 0.2  # of the amplitude: what the arms of a line have at least
+_LINE, _SURELY = 0.9, 1.5  # least moment of a line; errors by which another one is below
+_CROSSED = 0.75  # cosine between lines that cross, at most
+_WIDER = 0.15  # of the amplitude: by what an arm is above the sides
+_DIRECTIONS = {1: 0, 2: 18, 3: 60}
+_TRIED = 2.0  # pixels that may be the middle
+_TRIES = {1: 1.0, 2: 3.0, 3: 6.0}  # independent directions
+
+
+class Seen(NamedTuple):
+    """What is known of maxima (n,), in the unit of the volume."""
+
+    ground: np.ndarray  # the background that the shape is compared with
+    level: np.ndarray  # of the responses
+    variance: np.ndarray  # of a pixel
+    gain: np.ndarray  # third moment by variance of a pixel
+    error: np.ndarray  # of the response
+    own: np.ndarray | None = None  # variances of all pixels by the usual; None: all 1
+
+    def those(self, chosen: np.ndarray | slice) -> Seen:
+        """Some of the maxima."""
+        return Seen(
+            self.ground[chosen], self.level[chosen], self.variance[chosen], self.gain[chosen],
+            self.error[chosen], self.own,
+        )  # fmt: skip
+
+
+class Shapes(NamedTuple):
+    """The shape of maxima (n,)."""
+
+    sharpness: np.ndarray  # middle pixel above the background, by the amplitude
+    chance: np.ndarray  # that a spot looks as extreme
+
+
+class _Statistic(NamedTuple):
+    """A sum with some weights, for noise and for the light of a spot of amplitude 1."""
+
+    limit: float
+    variance: tuple[float, float]
+    third: tuple[float, float]
+
+
+class _Template(NamedTuple):
+    """The sums around a maximum: their weights along the axes, and the statistics made of them."""
+
+    slices: tuple[tuple[int, ...], ...]  # sets of axes on which only the middle counts
+    profiles: np.ndarray  # (terms, 3, side): of g, the slices, the first and second moments
+    radii: np.ndarray
+    flat: np.ndarray  # (terms,) sums of a background of 1
+    squares: np.ndarray  # (1 + slices,) sums of squares of the first weights
+    sharp: tuple[_Statistic, ...]
+    narrow: _Statistic
+    wide: _Statistic
+
+
+def _profile(sigma: float, width: float) -> np.ndarray:
+    """A spot's profile of height 1 along an axis."""
+    radius = max(1, math.ceil(_REACH * sigma))
+    return np.exp(-0.5 * (np.arange(-radius, radius + 1) / (width * sigma)) ** 2)
+
+
+def _product(parts: list[np.ndarray]) -> np.ndarray:
+    """The outer product, flat."""
+    whole = np.ones(1)
+    for part in parts:
+        whole = (whole[:, None] * part).ravel()
+    return whole
+
+
+def _statistic(weights: np.ndarray, light: np.ndarray, limit: float) -> _Statistic:
+    """The noise of a sum, and what a spot whose light has this shape adds to it."""
+    square, cube = weights**2, weights**3
+    return _Statistic(
+        limit,
+        (float(square.sum()), float(square @ light)),
+        (float(cube.sum()), float(cube @ light)),
+    )
+
+
+@lru_cache(maxsize=8)
+def _template(sigmas: tuple[float, float, float]) -> _Template:
+    """The sums for spots of these sigmas; 0: an axis without extent."""
+    active = [axis for axis in range(3) if sigmas[axis] > 0]
+    widths = [sigmas[axis] for axis in active]
+    places = [np.arange(-(len(g) // 2), len(g) // 2 + 1) / s for g, s in
+              ((_profile(s, 1.0), s) for s in widths)]  # fmt: skip
+    narrow, usual, wide = ([_profile(s, w) for s in widths] for w in (NARROWEST, 1.0, WIDEST))
+    middle = [np.where(x == 0, 1.0, 0.0) for x in places]
+    axes = range(len(active))
+    slices = tuple(k for m in range(1, len(active) + 1) for k in itertools.combinations(axes, m))
+    terms = [usual]
+    terms += [[middle[a] if a in k else usual[a] for a in axes] for k in slices]
+    terms += [[usual[a] * (places[a] if a == b else 1.0) for a in axes] for b in axes]
+    terms += [
+        [usual[a] * places[a] ** ((a == b) + (a == c)) for a in axes]
+        for b, c in itertools.combinations_with_replacement(axes, 2)
+    ]
+    radii = np.zeros(3, np.int64)
+    radii[active] = [len(g) // 2 for g in usual]
+    profiles = np.zeros((len(terms), 3, 2 * radii.max() + 1))
+    profiles[:, :, radii.max()] = 1.0
+    for term, rows in zip(terms, profiles, strict=True):
+        for a, part in zip(active, term, strict=True):
+            rows[a, radii.max() - radii[a] : radii.max() + radii[a] + 1] = part
+    flat = np.array([math.prod(float(part.sum()) for part in term) for term in terms])
+    whole = _product(usual)
+    squares = [float(whole @ whole)]
+    sharp = []
+    for k, term in zip(slices, terms[1:], strict=False):
+        weights = _product(term)
+        squares.append(float(weights @ weights))
+        light = _product([narrow[a] if a in k else usual[a] for a in axes])
+        limit = squares[0] / float(whole @ light)
+        weights = weights / squares[-1] - limit * whole / squares[0]
+        sharp.append(_statistic(weights, limit * light, limit))
+    return _Template(
+        slices, profiles, radii, flat, np.array(squares), tuple(sharp),
+        _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0),
+    )  # fmt: skip
+
+
+def _moment(
+    usual: list[np.ndarray], spot: list[np.ndarray], places: list[np.ndarray], sign: float
+) -> _Statistic:
+    """By what a second moment is below that of an extreme spot, or above it for a sign of -1."""
+    values = [(g * h) @ x**2 / (g @ h) for g, h, x in zip(usual, spot, places, strict=True)]
+    limit = float(sign * min(sign * value for value in values))
+    axis = values.index(limit)
+    parts = [
+        sign * g * (limit - x**2) if a == axis else g
+        for a, (g, x) in enumerate(zip(usual, places, strict=True))
+    ]
+    return _statistic(_product(parts), _product(spot), limit)
+
+
+def _variance(
+    amplitude: np.ndarray, seen: Seen, variance: np.ndarray, known: _Statistic
+) -> np.ndarray:
+    """The variance of a statistic."""
+    light = np.maximum(amplitude, 0.0) * seen.gain
+    return np.maximum(known.variance[0] * variance + known.variance[1] * light, 1e-300)
+
+
+def _tail(
+    value: np.ndarray, amplitude: np.ndarray, seen: Seen, variance: np.ndarray, known: _Statistic
+) -> np.ndarray:
+    """The chance of a larger value, by the gamma distribution of these moments.
+
+    Its cube root is nearly normal (Wilson and Hilferty 1931).
+    """
+    square = _variance(amplitude, seen, variance, known)
+    light = np.maximum(amplitude, 0.0) * seen.gain
+    cube = (known.third[0] * variance + known.third[1] * light) * seen.gain
+    half = 0.5 * np.clip(cube / square / np.sqrt(square), 1e-3, 20.0)  # of the skewness
+    root = np.cbrt(np.maximum(1.0 + half * value / np.sqrt(square), 0.0))
+    return special.ndtr(-3.0 / half * (root - 1.0 + half**2 / 9.0))
+
+
+def _sums(
+    volume: np.ndarray, points: np.ndarray, profiles: np.ndarray, radii: np.ndarray,
+    threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Sums of pixels around points with separable weights."""
+    sums = np.empty((len(points), len(profiles)))
+
+    def task(start: int, stop: int) -> None:
+        local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
+
+    size = len(profiles) * int(np.prod(2 * radii + 1))
+    thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
+    return sums
+
+
+def judge_shapes(
+    volume: np.ndarray, response: np.ndarray, points: np.ndarray, seen: Seen,
+    sigmas: tuple[float, float, float], threads: int | None,
+) -> Shapes:  # fmt: skip
+    """The shape of maxima (n, 3) of a response to spots."""
+    known = _template(sigmas)
+    count, ndim = 1 + len(known.slices), len(known.slices[-1])
+    sums = _sums(volume, points, known.profiles, known.radii, threads)
+    sums = sums - seen.ground[:, None] * known.flat
+    noise = _noise(points, seen, known, threads)
+    amplitude = sums[:, 0] / known.squares[0]
+    tails = [_sharp(sums, noise, seen, known)]
+    near = _brightest(volume, points)  # noise may move the maximum away from a hot pixel
+    rows = np.flatnonzero((near != points).any(axis=1))
+    others = _sums(volume, near[rows], known.profiles[:count], known.radii, threads)
+    there = seen.those(rows)
+    others -= there.ground[:, None] * known.flat[:count]
+    other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
+    tails[0][rows] = np.minimum(tails[0][rows], _TRIED * other)
+    moments = _moments(sums, count, ndim)
+    total = np.maximum(sums[:, 0], 0.0)  # where it is 0 the moments say nothing
+    smallest = np.linalg.eigvalsh(moments)[:, 0] * total
+    value = known.narrow.limit * total - smallest
+    tails.append(ndim * _tail(value, amplitude, seen, noise[:, 0], known.narrow))
+    value = smallest - known.wide.limit * total
+    tails.append(_tail(value, amplitude, seen, noise[:, 0], known.wide))
+    error = np.full(len(points), np.inf)
+    deviation = np.sqrt(_variance(amplitude, seen, noise[:, 0], known.wide))
+    np.divide(deviation, total, out=error, where=total > 0)
+    tails.append(_long(response, points, seen, moments, error, sigmas))
+    chance = np.minimum(_LIMITS * np.min(tails, axis=0), 1.0)
+    sharpness = np.divide(
+        sums[:, count - 1], amplitude, out=np.full(len(points), np.inf), where=amplitude > 0
+    )
+    return Shapes(sharpness, chance)
+
+
+def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None) -> np.ndarray:
+    """The variance of a pixel in each of the first sums."""
+    count = 1 + len(known.slices)
+    if seen.own is None:
+        return np.tile(seen.variance[:, None], count)
+    own = _sums(seen.own, points, known.profiles[:count] ** 2, known.radii, threads)
+    return own / known.squares * seen.variance[:, None]
+
+
+def _sharp(sums: np.ndarray, noise: np.ndarray, seen: Seen, known: _Template) -> np.ndarray:
+    """The chance that the middle pixel, column, row or plane of a spot is as high."""
+    amplitude = sums[:, 0] / known.squares[0]
+    tails = [
+        _tail(
+            sums[:, k] / known.squares[k] - statistic.limit * amplitude, amplitude, seen,
+            noise[:, k], statistic,
+        )
+        for k, statistic in enumerate(known.sharp, 1)
+    ]  # fmt: skip
+    return np.min(tails, axis=0)
+
+
+def _brightest(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The brightest pixel among each point and its neighbours."""
+    last = np.array(volume.shape) - 1
+    best, highest = points.copy(), volume[tuple(points.T)]
+    for step in itertools.product(*((-1, 0, 1) if n > 1 else (0,) for n in volume.shape)):
+        near = np.clip(points + np.array(step), 0, last)
+        value = volume[tuple(near.T)]
+        higher = value > highest
+        best[higher], highest[higher] = near[higher], value[higher]
+    return best
+
+
+def _moments(sums: np.ndarray, count: int, ndim: int) -> np.ndarray:
+    """The central second moments (n, ndim, ndim)."""
+    total = np.where(sums[:, 0] > 0, sums[:, 0], 1.0)
+    mean = sums[:, count : count + ndim] / total[:, None]
+    matrix = np.empty((len(sums), ndim, ndim))
+    pairs = itertools.combinations_with_replacement(range(ndim), 2)
+    for column, (a, b) in enumerate(pairs, count + ndim):
+        matrix[:, a, b] = matrix[:, b, a] = sums[:, column] / total - mean[:, a] * mean[:, b]
+    return matrix
+
+
+class _Arms(NamedTuple):
+    """Directions, and where the response is looked at along them."""
+
+    units: np.ndarray  # (directions, ndim)
+    offsets: np.ndarray  # (directions, radii, 2 sides, 3)
+    limits: np.ndarray  # (directions, radii) of a response by that in the middle
+    apart: np.ndarray  # (directions, directions) whether they are
+
+
+@lru_cache(maxsize=8)
+def _arms(sigmas: tuple[float, float, float]) -> _Arms:
+    """The arms of lines for spots of these sigmas."""
+    active = [axis for axis in range(3) if sigmas[axis] > 0]
+    number = _DIRECTIONS[len(active)]
+    if len(active) == 2:
+        angle = math.pi / number * np.arange(number)
+        units = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    else:
+        z = (np.arange(number) + 0.5) / max(number, 1)
+        turn = math.pi * (1 + math.sqrt(5.0)) * np.arange(number)
+        flat = np.sqrt(1 - z**2)
+        units = np.stack([z, flat * np.sin(turn), flat * np.cos(turn)], axis=1)[:, -len(active) :]
+    widths = np.array([sigmas[axis] for axis in active])
+    steps = np.rint(units[:, None] * np.array(_RADII)[:, None] * widths).astype(np.int64)
+    offsets = np.zeros((number, len(_RADII), 2, 3), np.int64)
+    offsets[:, :, 0, active], offsets[:, :, 1, active] = steps, -steps
+    own = np.exp(-0.5 * np.sum((steps / widths) ** 2, axis=2) / (1.0 + _LONGEST**2))
+    return _Arms(units, offsets, np.maximum(own, _ARMS), np.abs(units @ units.T) < _CROSSED)
+
+
+def _long(
+    response: np.ndarray, points: np.ndarray, seen: Seen, moments: np.ndarray, error: np.ndarray,
+    sigmas: tuple[float, float, float],
+) -> np.ndarray:  # fmt: skip
+    """The chance that a spot has arms on both sides that are as high.
+
+    Neighbours on both sides may look like arms. Between them and the spot there is a gap: the
+    moment in that direction is smaller than that of a line. Where two lines cross it is smaller,
+    too, but arms are seen in both directions.
+    """
+    arms = _arms(sigmas)
+    chance = np.ones(len(points))
+    if not len(arms.units):
+        return chance
+    doubtful = _have_arms(response, points, seen, arms)
+    rows = max(1, CHUNK // (arms.offsets.size + arms.apart.size))
+    for begin in range(0, len(doubtful), rows):
+        some = doubtful[begin : begin + rows]
+        tails = _tails_of_arms(response, points[some], seen.those(some), arms)
+        along = np.einsum("da,nab,db->nd", arms.units, moments[some], arms.units)
+        gap = along < _LINE - _SURELY * error[some, None]
+        other = np.where(arms.apart, tails[:, None, :], 1.0).min(axis=2)
+        tails = np.where(gap, np.maximum(tails, other), tails)
+        chance[some] = tails.min(axis=1)
+    return np.minimum(_TRIES[len(arms.units[0])] * chance, 1.0)
+
+
+def _have_arms(response: np.ndarray, points: np.ndarray, seen: Seen, arms: _Arms) -> np.ndarray:
+    """The rows of points that may have arms: the chance of all others is 1.
+
+    Both sides of a direction at the nearest radius are less than one error below the limit.
+    """
+    near = arms.offsets[:, 0]
+    reach, size = np.abs(near).max(axis=(0, 1)), np.array(response.shape)
+    inside = np.all((points >= reach) & (points < size - reach), axis=1)
+    flat = np.ravel_multi_index(tuple(points[inside].T), response.shape)
+    steps = near @ np.array([size[1] * size[2], size[2], 1])
+    level, values = seen.level[inside], response.reshape(-1)
+    height = np.maximum(values[flat] - level, 1e-300)
+    lower = np.minimum(*(values[flat[:, None] + side] for side in steps.T)) - level[:, None]
+    limit = arms.limits[:, 0]
+    allowed = limit * height[:, None] - np.sqrt(1.0 + limit**2) * seen.error[inside, None]
+    doubtful = ~inside
+    doubtful[inside] = np.any(lower > allowed, axis=1)
+    return np.flatnonzero(doubtful)
+
+
+def _tails_of_arms(response: np.ndarray, points: np.ndarray, seen: Seen, arms: _Arms) -> np.ndarray:
+    """The chances (n, directions) that a spot has such arms, as far as the image reaches."""
+    at = points[:, None, None, None] + arms.offsets
+    there = np.all((at >= 0) & (at < response.shape), axis=-1)
+    at = np.clip(at, 0, np.array(response.shape) - 1)
+    height = response[tuple(points.T)] - seen.level
+    height = np.maximum(height, 1e-300)[:, None, None, None]
+    high = (response[tuple(np.moveaxis(at, -1, 0))] - seen.level[:, None, None, None]) / height
+    sides = np.where(there, high, 0.0).mean(axis=3).min(axis=1)  # (n, radii)
+    limit = np.maximum(arms.limits, sides[:, None] + _WIDER)
+    error = np.maximum(seen.error[:, None, None] / height[..., 0], 1e-9) * np.sqrt(1.0 + limit**2)
+    z = (high - limit[..., None]) / error[..., None]
+    number = there.sum(axis=(2, 3))
+    lowest = np.where(there, z, np.inf).min(axis=(2, 3))
+    enough = number >= len(_RADII)
+    return np.where(enough, special.ndtr(-lowest) ** np.maximum(number, 1), 1.0)
