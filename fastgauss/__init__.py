@@ -53,6 +53,8 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .models import evaluate as evaluate
     from .models import image as image
     from .models import jacobian as jacobian
+    from .models import moffat_psf as moffat_psf
+    from .models import psf_from_image as psf_from_image
     from .models import psf_model as psf_model
     from .movies import MovieError as MovieError
     from .movies import fit_movie as fit_movie
@@ -94,7 +96,7 @@ _NAMES = {
     ),
     "models": (
         "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
-        "psf_model",
+        "moffat_psf", "psf_from_image", "psf_model",
     ),
     "movies": ("MovieError", "fit_movie", "iter_movie"),
     "results": ("FitResult", "ProfileFit"),

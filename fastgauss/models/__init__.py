@@ -4,6 +4,7 @@ from .astigmatic import AstigmaticModel, astigmatic_model
 from .evaluation import evaluate, image, jacobian
 from .model import get_model
 from .psf import PsfModel, psf_model
+from .psf_approximations import moffat_psf, psf_from_image
 
 __all__ = [
     "AstigmaticModel",
@@ -13,5 +14,7 @@ __all__ = [
     "get_model",
     "image",
     "jacobian",
+    "moffat_psf",
+    "psf_from_image",
     "psf_model",
 ]
