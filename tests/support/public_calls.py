@@ -374,8 +374,8 @@ CALLS = (
 SLOW = {  # as plain Python
     "fit_rois, mle", "fit_rois, held", "fit_spots", "fit_spots, found", "fit_joint",
     "calibrate_astigmatism", "GaussianField().refine", "fit_image", "register.align",
-    "fit_movie", "iter_movie", "calibrate_astigmatism", "GaussianField().refine", "register.align",
-    "register.displacement_field", "register.plot_displacements", "register.chi2_shift",
+    "fit_movie", "iter_movie", "register.displacement_field", "register.plot_displacements",
+    "register.chi2_shift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
 }  # fmt: skip
