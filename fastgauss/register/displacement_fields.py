@@ -134,7 +134,8 @@ def displacement_field(
                 bounded=bound < math.inf and number == passes - 1,
             )  # fmt: skip
             out, status = window_matching.refine(
-                both, windows, starts, brightness, _TOL, _LEAST * larger[0] * larger[1], team,
+                both.equations, windows, starts, brightness, _TOL, _LEAST * larger[0] * larger[1],
+                team,
                 report_part(report, total, middle, end),
             )  # fmt: skip
             _bound(out, status, bound)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..base import check
 
-_LEAST = 12  # pixels, the shortest side of an image
+LEAST = 12  # pixels, the shortest side of an image
 _SAMPLE = 64  # pixels of a side that tell level and size of an image
 _WILD = 1024.0  # typical deviations
 _ALONE = 0.03  # of a wild pixel: what its neighbours deviate
@@ -55,8 +55,8 @@ class Pixels:
 def image(name: str, value: Any) -> np.ndarray:
     """A two-dimensional image that is large enough."""
     array = check.real_array(name, value, 2)
-    if min(array.shape) < _LEAST:
-        raise ValueError(f"{name} must have {_LEAST} rows and columns or more, got {array.shape}")
+    if min(array.shape) < LEAST:
+        raise ValueError(f"{name} must have {LEAST} rows and columns or more, got {array.shape}")
     return array
 
 
@@ -177,7 +177,7 @@ def _known(
     return None if known.all() else known
 
 
-def _fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Give missing pixels the mean of those around, in place.
 
     Returns
@@ -248,7 +248,7 @@ def read(
     if known is None:
         return Pixels(values, np.ones(array.shape, bool), None, 0.0, *about)
     values[~known] = 0.0
-    valid, guessed, doubt = _fill(values, known)
+    valid, guessed, doubt = fill(values, known)
     return Pixels(values, valid, guessed if guessed.any() else None, doubt, *about)
 
 

@@ -67,7 +67,7 @@ def _mean_variance(pixels: Pixels) -> float | None:
 # -- the filters -------------------------------------------------------------------------------
 
 
-def _spline(k: np.ndarray) -> np.ndarray:
+def spline_response(k: np.ndarray) -> np.ndarray:
     """Response of quintic spline coefficients: what the image has of them."""
     return (66.0 + 52.0 * np.cos(k) + 2.0 * np.cos(2 * k)) / 120.0
 
@@ -88,10 +88,10 @@ def _half(spectrum: np.ndarray, least: float) -> np.ndarray:
 def _low_pass(index: int) -> LowPass:
     """The filter of one shape, and what its noise does."""
     k = np.linspace(0, np.pi, 129)
-    taps = _half(_response(SHAPES[index], k) / _spline(k), _CUT)
+    taps = _half(_response(SHAPES[index], k) / spline_response(k), _CUT)
     taps = taps / (2.0 * taps.sum() - taps[0])
     response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(taps)))) @ taps[1:]
-    smooth = response * _spline(k)  # of A
+    smooth = response * spline_response(k)  # of A
     slope = response * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0  # of its derivative
     blur = np.fft.irfft(smooth)[: len(k) - 1]
     tails = np.cumsum(np.abs(blur)[::-1])[::-1]
@@ -112,11 +112,11 @@ def _low_pass(index: int) -> LowPass:
     return LowPass(taps, squares / squares.sum(), margin, inner)
 
 
-def _phase(k: np.ndarray) -> np.ndarray:
+def phase_error(k: np.ndarray) -> np.ndarray:
     """By how much a quarter of a pixel's shift by splines is off: Im(I exp(-i k / 4)) of mode k."""
     weights = quintic_spline.spline_weights(0.25)
     shifted = sum(w * np.exp(1j * k * (j - 2.25)) for j, w in enumerate(weights))
-    return np.imag(shifted) / _spline(k)
+    return np.imag(shifted) / spline_response(k)
 
 
 class _Modes(NamedTuple):
@@ -138,12 +138,12 @@ def _modes(shape: tuple[int, int]) -> _Modes:
     columns = []
     for form in SHAPES:
         g = _response(form, kx) ** 2
-        columns += [g, kx**2 * g, kx * _phase(kx) * g, g**2, kx**2 * g**2]
+        columns += [g, kx**2 * g, kx * phase_error(kx) * g, g**2, kx**2 * g**2]
     gains = np.array([_response(form, ky) ** 2 for form in SHAPES])
     lines = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in shape]
     taper = np.multiply.outer(*lines)
     taper /= np.sqrt(np.mean(taper**2) * taper.size)
-    return _Modes(ky, kx, np.array(columns), gains, ky * _phase(ky), taper)
+    return _Modes(ky, kx, np.array(columns), gains, ky * phase_error(ky), taper)
 
 
 def _power(pixels: Pixels, cut: tuple[slice, ...], taper: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def _rings(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return ring, np.maximum(np.bincount(ring.ravel(), many.ravel()), 1)
 
 
-def _radial(power: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def radial(power: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The mean of a spectrum over rings a quarter of an octave wide, at every mode; not negative.
 
     Narrower rings would follow the noise, and with them the weights.
@@ -164,7 +164,7 @@ def _above_noise(
     powers: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]
 ) -> tuple[np.ndarray, float]:
     """The power of two images that stands out of white noise, and the variance of that."""
-    mean = _radial(np.sqrt(powers[0] * powers[1]), shape)
+    mean = radial(np.sqrt(powers[0] * powers[1]), shape)
     ky, kx = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
     corner = mean[np.ix_(np.abs(ky) > _HIGHEST, kx > _HIGHEST)]
     noise = float(corner.mean()) if corner.size else 0.0
@@ -323,7 +323,7 @@ def register(
     known = len(given) == 2
     v1, v2 = given if known else measured
     least = 1e-14 * scale
-    shared = _radial(straight, shape)
+    shared = radial(straight, shape)
     scene = shared if prior is None else np.minimum(prior, shared)
     weight = scene / (scene * (v1 + v2 + least) + v1 * v2 + least**2)
     again = best.place if best.found and prior is None else begin

@@ -1,4 +1,4 @@
-"""A picture of a displacement field, with matplotlib, which is imported when it is drawn."""
+"""Pictures of a displacement field and of a drift; matplotlib is imported when they are drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from ..base.figures import (
     stretch,
     style,
 )
+from ..base.optional import require
 from .results import DisplacementField
+from .stack_results import StackAlignment
 
 _LONGEST = 0.9  # of the distance of two nodes: the arrow of a large displacement
 _SIDE = 6.0  # inches, the longer side of the image
@@ -101,6 +103,64 @@ def plot_displacements(
     frame_image(axes, image.shape)
     axes.set(xlabel="x (px)", ylabel="y (px)")
     axes.set_title(_title(field, found, scale), fontsize="medium")
+    return figure
+
+
+def plot_drift(alignment: StackAlignment, *, figure: Any = None) -> Any:
+    """Draw the displacements of a stack by frame, with a standard error on either side.
+
+    A cross at 0 marks a frame without a displacement, and open circles mark those that did not
+    converge.
+
+    Parameters
+    ----------
+    alignment : StackAlignment
+        What `align_stack` returned.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw; by default a new figure, not registered with pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or SubFigure
+        The figure, with one axes. `fastgauss.plot.save_plot` writes it.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not as described.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> scene = np.random.default_rng(0).normal(size=(80, 80)).cumsum(0).cumsum(1)
+    >>> drift = fg.register.align_stack([scene[k : 64 + k, 5:69] for k in range(4)])
+    >>> fg.register.plot_drift(drift).axes[0].get_ylabel()
+    'displacement (px)'
+    """
+    if not isinstance(alignment, StackAlignment):
+        raise TypeError(f"alignment must be a StackAlignment, got {type(alignment).__name__}")
+    require("matplotlib.figure", "plotting", "plot")
+    if figure is None:
+        figure = new_figure(_SIDE, 0.6 * _SIDE)
+    axes = figure.subplots()
+    frame = np.arange(len(alignment))
+    sure = alignment.converged
+    for axis, name, colour in ((1, "dx", FITTED), (0, "dy", FAILED)):
+        place, error = alignment.displacements[:, axis], alignment.errors[:, axis]
+        axes.plot(frame, np.where(sure, place, np.nan), color=colour, label=name)
+        known = sure & np.isfinite(error)
+        low, high = (np.where(known, place + sign * error, np.nan) for sign in (-1, 1))
+        axes.fill_between(frame, low, high, color=colour, alpha=0.3, linewidth=0)
+        doubtful = ~sure & np.isfinite(place)
+        axes.plot(frame[doubtful], place[doubtful], "o", color=colour, fillstyle="none")
+    lost = np.isnan(alignment.displacements).any(axis=1)
+    axes.plot(frame[lost], np.zeros(np.count_nonzero(lost)), "x", color=FAILED)
+    axes.set(xlabel="frame", ylabel="displacement (px)")
+    axes.set_title(f"{wording.plural(len(alignment), 'frame')}, {int(sure.sum())} converged",
+                   fontsize="medium")  # fmt: skip
+    axes.legend()
     return figure
 
 

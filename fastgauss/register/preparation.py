@@ -13,7 +13,7 @@ import numpy as np
 
 from ..filters import taps
 from ..filters.separable import Source, correlate
-from ..kernels.register import block_matching, window_columns
+from ..kernels.register import block_matching, quintic_spline, window_columns
 from .inputs import Pixels
 from .low_pass import LowPass
 
@@ -31,13 +31,23 @@ class Field:
     precision: np.ndarray
 
 
-def _flat(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def flat(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     size = shape[0] * shape[1]
     flat = np.zeros(size + window_columns.ROOM, dtype=np.float32)
     return flat, flat[:size].reshape(shape)
 
 
-def _grow(holes: np.ndarray, margin: int) -> np.ndarray:
+def sample(
+    coefficients: np.ndarray, shape: tuple[int, ...], move: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The image and its derivatives along x and y at the pixels (y, x) + move, as flat arrays."""
+    value, slope_x, slope_y = np.zeros((3, coefficients.size), dtype=np.float32)
+    lines = np.empty((2, shape[1] + 2 * window_columns.ROOM), dtype=np.float32)
+    quintic_spline.sample(coefficients, *shape, *move, value, slope_x, slope_y, *lines)
+    return value, slope_x, slope_y
+
+
+def grow(holes: np.ndarray, margin: int) -> np.ndarray:
     """Pixels within ``margin`` of a hole along both axes."""
     from scipy.ndimage import maximum_filter
 
@@ -77,17 +87,17 @@ def field(
 ) -> Field:
     """Coefficients, and precisions; ``extra`` more pixels of margin are lost."""
     shape = pixels.values.shape
-    coefficients, out = _flat(shape)
+    coefficients, out = flat(shape)
     term = taps.Profile(low.taps), taps.Profile(low.taps)
     smooth = np.empty((1, *shape), dtype=np.float32)
     source = Source(pixels.values[np.newaxis])
     correlate(source, [(taps.NOTHING, *term)], ("reflect",) * 3, 0.0, smooth, threads)
     out[:] = smooth[0]
-    precision, map_ = _flat(shape)
+    precision, map_ = flat(shape)
     map_[:] = _precision(pixels, noise, unit, low)
     margin = low.margin + extra
     if not pixels.valid.all():
-        map_[_grow(~pixels.valid, margin)] = 0.0
+        map_[grow(~pixels.valid, margin)] = 0.0
     map_[:margin] = map_[-margin:] = map_[:, :margin] = map_[:, -margin:] = 0.0
     return Field(coefficients, precision)
 

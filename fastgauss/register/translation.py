@@ -176,7 +176,9 @@ def _overlap(
     else:
         starts, reach = np.array([begin]), min(reach, _NEAR)
     fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
-    out, status = window_matching.refine(both, windows, starts, brightness, _TOL, fewest, threads)
+    out, status = window_matching.refine(
+        both.equations, windows, starts, brightness, _TOL, fewest, threads
+    )
     significance.judge(both, windows, out, status, reach)
     row = out[0]
     covariance = row[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,15 @@ _MATCHED = 1 << 18  # pixels of the windows of a task
 _RESOLVED = 4.0  # pixels of a level, at least, in a period of the scene
 
 
+class Equations(NamedTuple):
+    """What determines displacements: images, filter, and variances of their noise."""
+
+    views: window_columns.Views
+    filter: window_columns.Filter
+    unit: float  # variance of the difference of typical pixels; 0 if that was not given
+    noise_ratio: float  # of the second image's noise by the first's
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two images ready for registration."""
@@ -35,6 +45,10 @@ class Pair:
     noise_ratio: float  # of the second image's noise by the first's
 
     @property
+    def equations(self) -> Equations:
+        return Equations(self.views, self.spectra.low.kernel, self.unit, self.noise_ratio)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.first.values.shape
 
@@ -43,6 +57,7 @@ def pair(
     first: inputs.Pixels, second: inputs.Pixels, count: int, reach: float, threads: int
 ) -> Pair:
     """Filter both images, for windows of ``count`` pixels."""
+    shape = first.values.shape
     spectra = low_pass.choose(first, second, count, reach)
     means = [float(np.mean(p.variance)) for p in (first, second) if p.variance is not None]
     # precisions are relative to this, so that float32 holds them
@@ -53,8 +68,9 @@ def pair(
         for pixels, extra, noise in ((first, 0, noises[0]), (second, 1, noises[1]))
     )
     views = window_columns.Views(
-        a.coefficients, a.precision, b.coefficients, b.precision, *first.values.shape
-    )
+        a.coefficients, *preparation.sample(a.coefficients, shape, (0.0, 0.0)), a.precision,
+        b.coefficients, b.precision, *shape,
+    )  # fmt: skip
     return Pair(first, second, spectra, views, unit, low_pass.noise_ratio(noises))
 
 
@@ -96,7 +112,7 @@ def chunk(windows: np.ndarray) -> int:
 
 
 def refine(
-    both: Pair,
+    equations: Equations,
     windows: np.ndarray,
     starts: np.ndarray,
     brightness: str,
@@ -112,15 +128,15 @@ def refine(
     out = np.empty((len(windows), window_columns.COLUMNS))
     status = np.empty(len(windows), dtype=np.int64)
     rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
+    views, low, unit, ratio = equations
     rules = window_columns.Rules(
-        BRIGHTNESS[brightness], _MAX_ITER, tol, fewest, _REACH, both.unit, both.noise_ratio
+        BRIGHTNESS[brightness], _MAX_ITER, tol, fewest, _REACH, unit, ratio
     )
-    low = both.spectra.low.kernel
 
     def make_task() -> thread_pool.Task:
         scratch = window_columns.make_scratch(rows, columns, low.smooth.size)
         return lambda begin, end: kernel.refine(
-            both.views, windows, starts, low, rules, scratch, out, status, begin, end
+            views, windows, starts, low, rules, scratch, out, status, begin, end
         )
 
     thread_pool.run(make_task, len(windows), chunk(windows), threads, report)

@@ -41,6 +41,9 @@ JOBS = {
             SCENE[5:37, 5:37], SCENE[7:39, 2:34], 16, 16, multipass=2, progress=p
         ).dx
     ),
+    "align_stack": lambda p: (
+        fg.register.align_stack([SCENE[k : 32 + k, 5:37] for k in range(3)], progress=p).dx
+    ),
     "kde": lambda p: fg.kde(SAMPLES[:, 0], MANY, progress=p),
     "kde, few": lambda p: fg.kde(SAMPLES[:, 0]).evaluate([0.5, np.nan], progress=p),
     "kde, linear": lambda p: fg.kde(SAMPLES, bounds=(0, None), boundary="linear")(

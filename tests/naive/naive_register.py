@@ -128,3 +128,14 @@ def score(a, b, taps, box, dx, dy):
     fields = [f - centred * np.vdot(f, centred) / np.vdot(centred, centred) for f in fields]
     right = np.array([np.vdot(f, value - moved) for f in fields])
     return right, np.array([[np.vdot(f, s) for s in slopes] for f in fields])
+
+
+def joint_bound(slopes, count, noise):
+    """Cramer-Rao bound (2, 2) of a displacement from the mean of a stack of an unknown scene.
+
+    The scene's pixels are as many unknowns, which cost one frame's share of the information.
+    """
+    fisher = (
+        np.array([[np.vdot(p, q) for q in slopes] for p in slopes]) / noise**2 if noise else None
+    )
+    return (1 - 1 / count) * np.linalg.inv(fisher) if noise else np.zeros((2, 2))

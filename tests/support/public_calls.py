@@ -36,6 +36,7 @@ ROIS = np.rint([10 + _spot(80, 2.8, 3.2, 1.2, (6, 7)), 8 + _spot(50, 3.3, 2.7, 1
 CENTRES = np.array([[4.9, 4.3], [8.1, 9.2]])
 SCENE = np.rint(20 * RNG.normal(size=(30, 30)).cumsum(0).cumsum(1))
 FIRST, SECOND = SCENE[3:23, 3:23].copy(), SCENE[4:24, 2:22].copy()
+STACK = np.stack([FIRST, SECOND, FIRST + 1])
 VOLUME = np.rint(20 * _spot(1, 3.0, 2.5, 1.5, (8, 9))) / 4
 SPOT = np.array([8.0, 1.0, 1.5, 1.0, 0.5])
 DARK = np.rint(20 + 2 * RNG.normal(size=(6, 4, 5)))
@@ -120,6 +121,11 @@ def _camera():
 
 def _properties(camera):
     return camera.offset, camera.gain, camera.photon_variance, camera.saturation
+
+
+@cache
+def _drift():
+    return register.align_stack(STACK)
 
 
 def _grid():
@@ -335,6 +341,12 @@ CALLS = (
          lambda rows: _result()[rows], errors=(IndexError,)),
     Call("register.align", {"im1": FIRST, "im2": SECOND, "err1": np.ones((20, 20)),
                             "mask": np.zeros((20, 20), bool)}, ("im1", "im2", "err1", "mask")),
+    Call("register.align_stack", {"frames": STACK, "err": np.ones((20, 20)),
+                                  "mask": np.zeros((3, 20, 20), bool)}, ("frames", "err", "mask")),
+    Call("register.shift_stack", {"frames": STACK, "displacements": np.full((3, 2), 0.25)},
+         ("frames", "displacements")),
+    Call("register.plot_drift", {}, (),
+         lambda **options: _plot(register.plot_drift, alignment=_drift(), **options)),
     Call("register.chi2_shift", {"im1": FIRST, "im2": SECOND, "err": np.ones((20, 20))},
          ("im1", "im2", "err")),
     Call("register.chi2_shift_iterzoom", {"im1": FIRST, "im2": SECOND, "rezoom_shape": (20, 20)},
@@ -376,6 +388,7 @@ SLOW = {  # as plain Python
     "calibrate_astigmatism", "GaussianField().refine", "fit_image", "register.align",
     "fit_movie", "iter_movie", "register.displacement_field", "register.plot_displacements",
     "register.chi2_shift",
+    "register.align_stack", "register.plot_drift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
 }  # fmt: skip
@@ -398,6 +411,7 @@ EXEMPT = {  # public names without a call above, and why
     "DriftStatus": "an enumeration",
     "Refinement": "made by GaussianField.refine; no methods that take arguments",
     "register.Shift": "made by register.align alone; a tuple",
+    "register.StackAlignment": "made by align_stack; its method apply calls shift_stack",
     "register.DisplacementField": "made by displacement_field; no methods that take arguments",
     "AstigmaticModel().widths": "called by fits with parameters of their own",
     "AstigmaticModel().from_start": "called by fits with parameters of their own",

@@ -32,8 +32,10 @@ from .window_columns import (
     DX,
     DY,
     FLUSH,
+    GAIN,
     LIKENESS,
     LINEAR,
+    OFFSET,
     PIXELS,
     RESIDUAL,
     SPREAD,
@@ -341,4 +343,6 @@ def measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch
     result[RESIDUAL] = noise / (rules.unit * change) if rules.unit > 0.0 else noise
     result[CORRELATION] = _correlation(sums, at, gain)
     result[PIXELS] = count
+    result[GAIN] = gain
+    result[OFFSET] = at.r / sums.w if rules.brightness == LINEAR else 0.0
     _likeness(sums, at, rules, result)

@@ -12,6 +12,9 @@ interpolated B: the noises of P and B are independent, and a filtered noise is n
 its own derivative. The slope H_ij = sum P_i B_j is free of the bias that noise in both factors
 would give, and is used as it is. ``covariance`` has the errors.
 
+The derivatives A_i may come from another filter than A, as they do where A is the scene of a stack
+(``register/scene_filter.py``): then G is no filter at all, and P alone is smooth.
+
 The gain g is the slope of a line through (B, A) with noise in both (Deming's regression). The
 solution does not depend on g, because P is orthogonal to A where the gain is free; the residual
 does depend on it.
@@ -27,7 +30,7 @@ from .._compile import device, kernel
 from ..simd.lanes import broadcast, floor, load, store
 from ..simd.masked import lane_count, total
 from .covariance import measure
-from .quintic_spline import spline_slopes, spline_weights, weigh_six
+from .quintic_spline import spline_slopes, spline_weights, weigh_rows, weigh_six
 from .window_columns import (
     CONVERGED,
     FLUSH,
@@ -51,20 +54,6 @@ _ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by roun
 _ALIKE = 0.01  # by how much the gain of equal images may seem to differ from 1
 _TIMES = 256.0  # by how much the gain may change at once
 _GAIN = 0.1  # of the residual's standard deviation: what an error of the gain may add to it
-
-
-@device
-def _across(c, columns, at, length, weights, slopes, value, slope):
-    """One row of the image and of its derivative along y, from six rows of coefficients."""
-    for x in range(0, length + 6, lane_count(c)):
-        store(value, x, weigh_six(c, at + x, columns, weights))
-        store(slope, x, weigh_six(c, at + x, columns, slopes))
-
-
-@device
-def _along(row, x, weights):
-    """Registers of the image, or of its derivative, from a row that ``_across`` made."""
-    return weigh_six(row, x, 1, weights)
 
 
 @device
@@ -92,20 +81,18 @@ def _weigh(views, box, move, scratch):
 def _prepare(views, box, scratch):
     """A and its derivatives at the pixels of a window; their sums."""
     stride = -(-box.columns // 16) * 16
-    weights, slopes = spline_weights(0.0), spline_slopes(0.0)
     zero = broadcast(np.float32(0.0))
     w0 = a0 = aa0 = x0 = y0 = ax0 = ay0 = xx0 = yy0 = 0.0
     for y in range(box.rows):
-        at = (box.top + y - 2) * views.columns + box.left - 2
+        at = (box.top + y) * views.columns + box.left
         base = y * stride
-        _across(views.a, views.columns, at, stride, weights, slopes, scratch.value, scratch.slope)
         sw, sa, saa, sx, sy = zero, zero, zero, zero, zero
         sax, say, sxx, syy = zero, zero, zero, zero
-        for x in range(0, stride, lane_count(views.a)):
+        for x in range(0, stride, lane_count(views.value)):
             w = load(scratch.w, base + x)
-            a = _along(scratch.value, x, weights)
-            ax = _along(scratch.value, x, slopes)
-            ay = _along(scratch.slope, x, weights)
+            a = load(views.value, at + x)
+            ax = load(views.slope_x, at + x)
+            ay = load(views.slope_y, at + x)
             store(scratch.a, base + x, a)
             store(scratch.px, base + x, ax)
             store(scratch.py, base + x, ay)
@@ -163,12 +150,12 @@ def _normal(views, box, dx, dy, gain, scratch):
         sr, srr, sbb, slopes, spread = zero, zero, zero, zero, zero
         for y in range(first, min(first + FLUSH, box.rows)):
             start = at + y * views.columns
-            _across(views.b, views.columns, start, stride, wy, sy, scratch.value, scratch.slope)
+            weigh_rows(views.b, views.columns, start, stride, wy, sy, scratch.value, scratch.slope)
             base = y * stride
             for x in range(0, stride, lanes):
-                b = _along(scratch.value, x, wx)
-                bx = _along(scratch.value, x, sx)
-                by = _along(scratch.slope, x, wx)
+                b = weigh_six(scratch.value, x, 1, wx)
+                bx = weigh_six(scratch.value, x, 1, sx)
+                by = weigh_six(scratch.slope, x, 1, wx)
                 r = load(scratch.a, base + x) - b * g
                 store(scratch.r, base + x, r)
                 px, py = load(scratch.px, base + x), load(scratch.py, base + x)

@@ -1,9 +1,13 @@
-"""The quintic B-spline: weights of the six nodes around a point, and their derivatives."""
+"""The quintic B-spline: weights of the six nodes around a point, and their derivatives.
+
+``sample`` gives a moved image and its derivatives from flat arrays of coefficients.
+"""
 
 from __future__ import annotations
 
-from .._compile import device
-from ..simd.lanes import load
+from .._compile import device, kernel
+from ..simd.lanes import floor, load, store
+from ..simd.masked import lane_count
 
 
 @device
@@ -71,3 +75,45 @@ def weigh_six(array, at, step, weights):
     inner = load(array, at + 2 * step) * w2 + load(array, at + 3 * step) * w3
     middle = load(array, at + step) * w1 + load(array, at + 4 * step) * w4
     return inner + (middle + (load(array, at) * w0 + load(array, at + 5 * step) * w5))
+
+
+@device
+def weigh_rows(c, columns, at, length, weights, slopes, value, slope):
+    """One row of the image and of its derivative along y, from six rows of coefficients."""
+    for x in range(0, length + 6, lane_count(c)):
+        store(value, x, weigh_six(c, at + x, columns, weights))
+        store(slope, x, weigh_six(c, at + x, columns, slopes))
+
+
+@kernel
+def sample(c, rows, columns, dy, dx, value, slope_x, slope_y, line, across):
+    """An image at the pixels x + d, and its derivatives there.
+
+    Pixels whose six nodes along each axis do not all exist are left as they are, or get a value
+    without a meaning.
+
+    Parameters
+    ----------
+    c : ndarray (rows * columns + ROOM,) float32
+        Coefficients.
+    rows, columns : int
+    dy, dx : float
+    value, slope_x, slope_y : ndarray (rows * columns + ROOM,) float32
+        Written to.
+    line, across : ndarray (columns + 2 * ROOM,) float32
+        Scratch.
+    """
+    step_y, step_x = int(floor(dy)), int(floor(dx))
+    part_y, part_x = dy - floor(dy), dx - floor(dx)
+    wx, sx = spline_weights(part_x), spline_slopes(part_x)
+    wy, sy = spline_weights(part_y), spline_slopes(part_y)
+    left, right = max(0, 2 - step_x), min(columns, columns - 3 - step_x)
+    lanes = lane_count(c)
+    for y in range(max(0, 2 - step_y), min(rows, rows - 3 - step_y)):
+        at = (y + step_y - 2) * columns + left + step_x - 2
+        weigh_rows(c, columns, at, right - left, wy, sy, line, across)
+        base = y * columns + left
+        for x in range(0, right - left, lanes):
+            store(value, base + x, weigh_six(line, x, 1, wx))
+            store(slope_x, base + x, weigh_six(line, x, 1, sx))
+            store(slope_y, base + x, weigh_six(across, x, 1, wx))

@@ -16,13 +16,17 @@ SAME, LINEAR = range(2)  # how the brightness of b may differ from that of a
 
 # columns of the result of a window
 DX, DY, VAR_X, COV, VAR_Y, RESIDUAL, CORRELATION, PIXELS, LIKENESS, SPREAD = range(10)
-COLUMNS = 10
+GAIN, OFFSET = 10, 11  # of the line gain b + offset that is a
+COLUMNS = 12
 
 
 class Views(NamedTuple):
     """Two images as splines: flat arrays with room after the last pixel."""
 
     a: np.ndarray  # float32 spline coefficients of the smoothed first image
+    value: np.ndarray  # float32 the first image at its pixels
+    slope_x: np.ndarray  # its derivatives, perhaps of another filter
+    slope_y: np.ndarray
     precision_a: np.ndarray  # float32 1 / variance of its pixels; 0 where missing
     b: np.ndarray  # the same of the second image
     precision_b: np.ndarray
