@@ -51,9 +51,8 @@ def pursue(
     fit: dict[str, Any],
 ) -> FitResult:
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
-    if find["shape_level"] is not None:
-        level = wording.shown(find["shape_level"])
-        raise ValueError(f"shape_level must be None with joint=True, got {level}")
+    if (level := find["shape_level"]) is not None:
+        raise ValueError(f"shape_level must be None with joint=True, got {wording.shown(level)}")
     if positions is None:
         refuse_rows(fit)
         places = np.empty((0, picture.ndim))
@@ -73,9 +72,8 @@ def pursue(
         if report is not None:
             report(len(result), len(result))
     result = result.with_rows(result.rows._replace(ids=None))  # numbered as they are returned
-    return in_callers_unit(
-        result, search.fits.unit, fit["method"] == "mle", fit["weights"] is not None
-    )
+    counts, weighted = fit["method"] == "mle", fit["weights"] is not None
+    return in_callers_unit(result, search.fits.unit, counts, weighted)
 
 
 class _Search:
@@ -89,9 +87,8 @@ class _Search:
         self.model, self.threads = self.fits.plain, fit["threads"]
         options = "sigma", "threshold", "min_distance", "exclude_border", "polarity", "threads"
         self.find = {name: find[name] for name in options}
-        self.dark, self.threshold = self.fits.dark, find["threshold"]
-        if self.threshold is not None:
-            self.threshold = self.threshold * self.fits.unit
+        self.dark, threshold = self.fits.dark, find["threshold"]
+        self.threshold = None if threshold is None else threshold * self.fits.unit
         self.sigma = np.broadcast_to(np.asarray(find["sigma"], float), picture.ndim)
         self.gain = response_gain(self.sigma)
         expected = find["false_alarms"], find["significance"]
