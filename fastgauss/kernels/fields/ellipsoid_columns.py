@@ -41,9 +41,9 @@ def _runs(half, centre, per_yy):
 def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
     """Visit a particle's window column by column.
 
-    ``act`` gets where a register lies, how many lanes are in the window, which count, f and u_y
-    there, and what it returned at the node before, at first ``blank``. ``fold`` adds what it
-    returned last in a column, whose u_z and u_x it gets, to ``sums``.
+    ``act`` gets where a register lies, whether the task owns the memory of all its lanes, which of
+    them count, f and u_y there, and what it returned at the node before, at first ``blank``.
+    ``fold`` adds what it returned last in a column, whose u_z and u_x it gets, to ``sums``.
     """
 
     @device
@@ -56,15 +56,17 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
         step = layout.strides[1]
         stop = first[1] + count[1]
         shrink = exp_flushed(-(per_yy * per_yy))
+        shares_rows = layout.shape[0] * layout.shape[1] == 1  # with other tasks: one axis
+        row_end = first[2] + count[2] if shares_rows else layout.high[2]
         for z in range(first[0], first[0] + count[0]):
             u_z = (float(z) - centre[0]) * per_zz
             for k in range(0, count[2], WIDTH):
-                left = count[2] - k
+                own = first[2] + k + WIDTH <= row_end
                 dx = ramp(float(first[2] + k)) - centre[2]
                 u_x = (dx - xz * u_z) * per_xx
                 middle = u_x * yx + (yz * u_z + centre[1])
                 across = u_x * u_x + u_z * u_z
-                mask = lanes_within(0.0, 0, left)
+                mask = lanes_within(0.0, 0, count[2] - k)
                 column = blank
                 y = first[1] - (first[1] - begin) % length
                 while y < stop:
@@ -79,7 +81,7 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
                         within = mask
                         if sphere:
                             within = mask & (u_y * u_y + across <= limit)
-                        column = act(flat, layout, support, at, left, within, f, u_y, table, column)
+                        column = act(flat, layout, support, at, own, within, f, u_y, table, column)
                         f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
                         at += step
                 sums = fold(sums, column, u_z, u_x)

@@ -53,26 +53,41 @@ from .windows import address
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx
 
 
-def make_multiply(derivatives: bool) -> Callable:
-    """The numbers of a register's nodes: that of the first channel times f, added to ``plain``.
+_HELD = 3  # channels whose sums are in registers; those of more are in ``table``
 
-    The other channels' go to ``table``. With derivatives the channels' sum by amplitudes as well.
+
+def make_multiply(derivatives: bool) -> Callable:
+    """The numbers of a register's nodes times f, those of a channel added to its own sums.
+
+    ``plain`` holds the sums of the first channels. The second result, for derivatives, is the sum
+    of the channels by their amplitudes.
     """
 
     @device
     def multiply(flat, layout, support, at, mask, f, table, plain):
-        weights = weights_at(support)
-        lanes = weights + 2 * layout.channels
+        channels, weights = layout.channels, weights_at(support)
+        lanes = weights + 2 * channels
+        a, b, c = plain
         value = load_double(flat, at, mask)
-        plain = plain + value * f
+        a = a + value * f
         if derivatives:
             value = value * table[weights]
-        for c in range(1, layout.channels):
-            own = load_double(flat, at + c * layout.plane, mask)
-            store(table, lanes + c * WIDTH, load(table, lanes + c * WIDTH) + own * f)
+        if channels > 1:
+            second = load_double(flat, at + layout.plane, mask)
+            b = b + second * f
             if derivatives:
-                value = value + own * table[weights + c]
-        return plain, value
+                value = value + second * table[weights + 1]
+        if channels > 2:
+            third = load_double(flat, at + 2 * layout.plane, mask)
+            c = c + third * f
+            if derivatives:
+                value = value + third * table[weights + 2]
+        for k in range(_HELD, channels):
+            more = load_double(flat, at + k * layout.plane, mask)
+            store(table, lanes + k * WIDTH, load(table, lanes + k * WIDTH) + more * f)
+            if derivatives:
+                value = value + more * table[weights + k]
+        return (a, b, c), value
 
     return multiply
 
@@ -81,25 +96,26 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid."""
 
     @device
-    def put(flat, layout, support, at, left, mask, f, table):
+    def put(flat, layout, support, at, own, mask, f, table):
         weights = weights_at(support)
         for c in range(layout.channels):
-            old = load_double(flat, at, mask)
-            new = combine(old, f * table[weights + c])
-            if sphere or left < WIDTH:
-                store_double(flat, at, new, mask)
-            else:  # some processors take long over masks
-                store_rounded(flat, at, new)
+            if own:  # some processors take long over masked stores
+                old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
+                new = combine(old, f * table[weights + c])
+                store_rounded(flat, at, select(mask, new, old))
+            else:
+                old = load_double(flat, at, mask)
+                store_double(flat, at, combine(old, f * table[weights + c]), mask)
             at += layout.plane
 
     @device
     def put_averaged(flat, layout, support, at, left, mask, columns, table, state):
-        put(flat, layout, support, at, left, mask, columns[0], table)
+        put(flat, layout, support, at, left >= WIDTH, mask, columns[0], table)
         return state
 
     @device
-    def put_sampled(flat, layout, support, at, left, mask, f, u_y, table, column):
-        put(flat, layout, support, at, left, mask, f, table)
+    def put_sampled(flat, layout, support, at, own, mask, f, u_y, table, column):
+        put(flat, layout, support, at, own, mask, f, table)
         return column
 
     @device
@@ -193,8 +209,7 @@ def make_blocks(sphere: bool) -> Callable:
 def _make_sum_row(derivatives: bool, sphere: bool) -> Callable:
     """Sums over a row of the grid times f, f u_x and f u_x u_x at a point of its pixels.
 
-    And that of the first channel times f alone, added to ``plain``; those of the other channels are
-    in ``table``.
+    And those of each channel times f alone (``make_multiply``).
     """
     multiply = make_multiply(derivatives)
 
@@ -242,14 +257,15 @@ def _add_layer(sums, layer, u_z):
 
 
 def _make_averaged_sums(derivatives: bool, sphere: bool) -> Callable:
-    """What ``make_project`` sums, of means over pixels: of the first channel, and of moments."""
+    """What ``make_project`` sums, of means over pixels: of channels, and of moments."""
     sum_row = _make_sum_row(derivatives, sphere)
 
     @device
     def averaged_sums(flat, layout, support, axes, factor, limit, first, count, centre, table):
-        plain = broadcast(0.0)
-        sums = plain, plain, plain, plain, plain, plain, plain, plain, plain, plain
-        none = plain, plain, plain, plain, plain, plain
+        zero = broadcast(0.0)
+        plain = zero, zero, zero
+        sums = zero, zero, zero, zero, zero, zero, zero, zero, zero, zero
+        none = zero, zero, zero, zero, zero, zero
         points_z, points_y = points_of(axes)
         for z in range(first[0], first[0] + count[0]):
             dz = float(z) - centre[0]
@@ -298,7 +314,7 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
     averaged_sums = _make_averaged_sums(derivatives, sphere)
 
     @device
-    def add_node(flat, layout, support, at, left, mask, f, u_y, table, column):
+    def add_node(flat, layout, support, at, own, mask, f, u_y, table, column):
         plain, s, sy, syy = column
         plain, value = multiply(flat, layout, support, at, mask, f, table, plain)
         if derivatives:
@@ -312,11 +328,11 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
     @device
     def fold(state, column, u_z, u_x):
         plain, sums = state
-        own, s, sy, syy = column
+        more, s, sy, syy = column
         if derivatives:
             sx = s * u_x
             sums = _add_layer(sums, (s, sy, syy, sx, sy * u_x, sx * u_x), u_z)
-        return plain + own, sums
+        return (plain[0] + more[0], plain[1] + more[1], plain[2] + more[2]), sums
 
     over_columns = ellipsoid_columns.make_over(sphere, add_node, fold)
 
@@ -325,7 +341,7 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         sums_at = weights_at(support) + layout.channels
         lanes = sums_at + layout.channels
         none = broadcast(0.0)
-        for c in range(1, layout.channels):
+        for c in range(_HELD, layout.channels):
             store(table, lanes + c * WIDTH, none)
         limit = limit_of(support, axes, factor)
         if support.integrate:
@@ -333,16 +349,18 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
                 flat, layout, support, axes, factor, limit, first, count, centre, table
             )
         else:
-            blank = none, none, none, none
+            plain = none, none, none
+            blank = plain, none, none, none
             sums = none, none, none, none, none, none, none, none, none, none
             half = half_widths(support, axes, factor)[1]
             plain, sums = over_columns(
                 flat, layout, support, factor, half, limit, first, count, centre, table,
-                blank, (none, sums),
+                blank, (plain, sums),
             )  # fmt: skip
             sums = _turned_back(sums, factor)
-        table[sums_at] += total(plain)
-        for c in range(1, layout.channels):
+        for c in range(min(_HELD, layout.channels)):
+            table[sums_at + c] += total(plain[c])
+        for c in range(_HELD, layout.channels):
             table[sums_at + c] += total(load(table, lanes + c * WIDTH))
         if derivatives:
             for m in range(1, SUMS):
