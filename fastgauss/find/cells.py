@@ -71,6 +71,14 @@ class Cells(NamedTuple):
         where = (points + 0.5) * scale - 0.5 + pads
         return map_coordinates(padded, where.T, order=1, mode="nearest")
 
+    def range_at(self, values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and the largest value of the cells around points (n, 3)."""
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        grid = values.reshape(self.counts)
+        at = tuple((points * np.array(self.counts) // np.array(self.shape)).T)
+        return minimum_filter(grid, 3)[at], maximum_filter(grid, 3)[at]
+
 
 @lru_cache(maxsize=8)
 def divide(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Cells:

@@ -10,6 +10,7 @@ better. Other noise gets its skewness from the pixels, each compared with its ne
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -35,8 +36,12 @@ _LOCAL = 5.0  # mean counts from which the background around a pixel tells its n
 _FEW_VALUES = 1.0  # deviation of whole numbers below which they take few values
 _LOOKED = 100  # pixels of a cell that tell whether values are clipped
 _MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside others
-_FAR, _CUTS = 10.0, 6  # deviations from the mean of few values that are spots; rounds
+_FAR, _CUTS = 25.0, 6  # deviations from the mean of few values that are spots; rounds
+_HEAVIER = 1.5  # ratio of two estimates of a gain, at most
 _SKEW_SAMPLES = 1 << 15
+_JUMP = 2.0  # ratio of the deviations of cells side by side, between which none lies
+_ROWS = 1 << 12  # points at once
+_BESIDE = 169  # pixels around a point that tell on which side of a jump it is
 
 
 class Noise(NamedTuple):
@@ -48,10 +53,16 @@ class Noise(NamedTuple):
     gain: float  # third central moment by variance of a pixel
     excess: np.ndarray | None = None  # of counts: deviation by that of counts
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
+    volume: np.ndarray | None = None  # pixels that tell the noise where that of cells jumps
 
     def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
         deviation = self.cells.at(self.deviation, points)
+        if self.volume is not None:
+            low, high = self.cells.range_at(self.deviation, points)
+            rows = np.flatnonzero(high > _JUMP * low)
+            beside = _deviation_around(self.volume, points[rows])
+            deviation[rows] = np.maximum(deviation[rows], np.minimum(beside, high[rows]))
         if self.excess is not None:
             near = np.sqrt(np.maximum(ground, 0.0)) * self.cells.at(self.excess, points)
             deviation = np.where(ground >= _LOCAL, near, deviation)
@@ -93,7 +104,29 @@ def measure_noise(
         if np.median(deviations) < _FEW_VALUES or _are_clipped(picture, cells):
             return _of_few_values(picture, cells, centres, deviations)
     deviations = np.maximum(deviations, least)
-    return Noise(cells, centres, deviations, _gain(picture, cells, deviations))
+    gain = _gain(picture, cells, deviations)
+    return Noise(cells, centres, deviations, gain, volume=picture.volume)
+
+
+def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The deviation of the pixels on that side of points where it is largest.
+
+    It is told by the median absolute deviation.
+    """
+    axes = [axis for axis in range(3) if volume.shape[axis] > 1]
+    half = int(0.5 * _BESIDE ** (1.0 / max(1, len(axes))))
+    steps = np.meshgrid(*(np.arange(-half, half + 1) if n > 1 else [0] for n in volume.shape))
+    offsets = np.stack([step.ravel() for step in steps], axis=1)
+    largest = np.zeros(len(points))
+    for begin in range(0, len(points), _ROWS):
+        some = slice(begin, begin + _ROWS)
+        near = np.clip(points[some, None] + offsets, 0, np.array(volume.shape) - 1)
+        values = volume[tuple(np.moveaxis(near, 2, 0))].astype(np.float64)
+        for axis, sign in itertools.product(axes, (-1, 1)):
+            side = values[:, sign * offsets[:, axis] >= 0]
+            away = np.abs(side - np.median(side, axis=1, keepdims=True))
+            largest[some] = np.maximum(largest[some], np.median(away, axis=1))
+    return local_maxima.MAD_TO_SIGMA * largest
 
 
 class CellNoise(NamedTuple):
@@ -198,9 +231,12 @@ def _of_few_values(
         there &= away <= _FAR * np.sqrt(square)
     square = square[:, 0]
     whole = float(square.mean())
-    skew = float((away**3).sum() / max(there.sum(), 1)) / whole if whole > 0 else 0.0
-    # A whole number is at least one step away from the next one.
-    gain = max(skew, 1.0)
+    third, fourth = (float((away**k).sum() / max(there.sum(), 1)) for k in (3, 4))
+    gain = 1.0  # a whole number is at least one step away from the next one
+    if whole > 0 and third > 0:
+        # Shot noise has the same ratio of higher cumulants, which far tails depend on.
+        higher = (fourth - 3.0 * float(np.mean(square**2))) / third
+        gain = max(gain, third / whole, min(higher, _HEAVIER * third / whole))
     return Noise(cells, centres, np.sqrt(np.maximum(square, deviations**2)), gain)
 
 
