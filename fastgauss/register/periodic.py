@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import fourier_series, inputs, significance
+from .few_objects import same_objects
 from .results import Shift, Status
 
 _RINGS = 4  # an octave
@@ -348,9 +349,13 @@ def register(
     correlation = total(straight, shape) / math.sqrt(own[0] * own[1])
     phases = _agreement(straight, powers, scene, math.sqrt(v1 * v2) + least, shape)
     certain = phases > _CERTAIN[0] and correlation > _CERTAIN[1]
-    if not certain and not significance.related(first, second, (one, two), best.place, searched):
+    related = certain or significance.related(first, second, (one, two), best.place, searched)
+    dx, dy = best.place.tolist()
+    same = begin is not None or status != Status.CONVERGED or (
+        same_objects(first, second, (dx, dy), wrap=True)
+    )  # fmt: skip
+    if not (related and same):
         status = Status.AMBIGUOUS
         covariance = covariance + np.diag([min(reach, 0.5 * n) ** 2 / 3.0 for n in shape[::-1]])
     noise = sum(measured) / (v1 + v2) if known else sum(measured) / first.scale / first.scale
-    dx, dy = best.place.tolist()
     return Shift(dx, dy, covariance, int(status), correlation, noise, size)

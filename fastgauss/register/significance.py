@@ -88,13 +88,18 @@ def judge(
     deformed = many & (explained > _DEFORMED[0]) & (beyond > _DEFORMED[1])
     accident[doubtful] = ~(same | deformed | _holds(beyond, explained))
     unsure = found & (~firm | accident)
-    _mark(out, status, unsure, np.diag([reach**2 / 3.0] * 2))
+    mark_ambiguous(out, status, unsure, reach)
     if both.spectra.period:
         for n in np.flatnonzero(found & ~unsure):
             across = np.isfinite(variance[n])  # along a texture of one direction all fits
             away = _rivals(both, windows[n], out[n, [kernel.DX, kernel.DY]], reach, across)
             if len(away):
                 _mark(out, status, np.array([n]), away.T @ away / (len(away) + 1))
+
+
+def mark_ambiguous(out: np.ndarray, status: np.ndarray, which: np.ndarray, reach: float) -> None:
+    """Say that a displacement may be any within reach."""
+    _mark(out, status, which, np.diag([reach**2 / 3.0] * 2))
 
 
 def _mark(out: np.ndarray, status: np.ndarray, which: np.ndarray, more: np.ndarray) -> None:

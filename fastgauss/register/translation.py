@@ -17,6 +17,7 @@ from ..base import check
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
 from . import inputs, periodic, significance, window_matching
+from .few_objects import same_objects
 from .results import Shift, Status
 
 BOUNDARIES = ("overlap", "wrap")
@@ -113,9 +114,11 @@ def align(
     lens) draws the result towards 0: mask it, or divide both images by it.
 
     Images of which another displacement may be the right one, or that have nothing in common, are
-    `Status.AMBIGUOUS`, and their errors include the other displacements. Where the images have
-    structure along one direction only, the displacement is that across it, 0 along it, the error
-    infinite along it (of both dx and dy if the structure is oblique), and the status
+    `Status.AMBIGUOUS`, and their errors include the other displacements. Of images with few
+    objects, such as stars, most objects must be in both, and two at least. Where each image shows a
+    single object, nothing tells whether it is the same one, and it is taken for the same. Where the
+    images have structure along one direction only, the displacement is that across it, 0 along it,
+    the error infinite along it (of both dx and dy if the structure is oblique), and the status
     `Status.ONE_DIRECTION`.
 
     Single missing pixels are guessed from their neighbours and count little. A wild pixel (or a
@@ -180,6 +183,9 @@ def _overlap(
         both.equations, windows, starts, brightness, _TOL, fewest, threads
     )
     significance.judge(both, windows, out, status, reach)
+    place = float(out[0, window_columns.DX]), float(out[0, window_columns.DY])
+    if begin is None and status[0] == Status.CONVERGED and not same_objects(first, second, place):
+        significance.mark_ambiguous(out, status, np.array([0]), reach)
     row = out[0]
     covariance = row[
         [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
