@@ -360,14 +360,15 @@ def _translate(
     pre, post = powers**own, powers ** (axes - 1 - own) // WIDTH
     rows = powers**axes // WIDTH
     kernel = kernels.make_translate(axes, plan.registers)
+    along = tuple(kernels.Axis(n, inner, pre, post))
 
     def make_task() -> thread_pool.Task:
         scratch, marks = np.empty(((n + 1) * rows, WIDTH)), np.empty(n, dtype=np.bool_)
 
         def task(start: int, stop: int) -> None:
             kernel(
-                array, alive, matrices, plan.reach, what == "integral",
-                n, inner, pre, post, scratch, marks, start, stop,
+                array, alive, matrices, plan.reach, what == "integral", along, scratch, marks,
+                start, stop,
             )  # fmt: skip
 
         return task

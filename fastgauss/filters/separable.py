@@ -100,9 +100,7 @@ class _Extent(NamedTuple):
 class Filter(NamedTuple):
     """The profiles of all terms as the kernel reads them."""
 
-    taps: np.ndarray
-    radii: np.ndarray  # (terms, 3)
-    odd: np.ndarray  # (terms, 3)
+    profiles: tuple[np.ndarray, ...]  # the fields of kernels.Profiles
     extent: _Extent
     cost: float  # additions for each element and 8 bytes
 
@@ -135,7 +133,8 @@ def _pack(terms: tuple[Term, ...], dtype: np.dtype) -> Filter:
     rows = _rows(taps.size, dtype)
     rows[...] = taps.reshape(-1, 1)
     cost = float((radii + _LINE_COST).sum())
-    return Filter(rows, radii, odd, _Extent(len(terms), (z, y, x), half, deep), cost)
+    profiles = kernels.Profiles(rows, radii, odd)
+    return Filter(tuple(profiles), _Extent(len(terms), (z, y, x), half, deep), cost)
 
 
 def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int) -> kernels.Plan:
@@ -174,15 +173,15 @@ def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int
 _memory = threading.local()  # the scratch that a thread used last: new memory costs page faults
 
 
-def _scratch(plan: kernels.Plan, dtype: np.dtype) -> list[np.ndarray]:
-    """Scratch memory of one thread."""
+def _scratch(plan: kernels.Plan, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Scratch memory of one thread: the fields of kernels.Scratch."""
     each = plan.planes * plan.groups * plan.length
     strips = plan.planes * plan.tile * plan.height * (plan.terms if plan.deep else 1)
     counts = [plan.tile * plan.depth if plan.deep else 1, strips, plan.terms * each]
     key = dtype, *counts
     if getattr(_memory, "key", None) != key:
         _memory.key = _memory.arrays = None
-        arrays = [_rows(count, dtype) for count in (*counts, 2 * _lanes(dtype))]
+        arrays = tuple(_rows(count, dtype) for count in (*counts, 2 * _lanes(dtype)))
         if sum(counts) > _KEPT:
             return arrays
         _memory.key, _memory.arrays = key, arrays
@@ -221,7 +220,7 @@ class _Job(NamedTuple):
     counts: tuple[int, ...]  # units along each axis
     in_place: bool
 
-    def unit(self, index: int, scratch: list[np.ndarray]) -> None:
+    def unit(self, index: int, scratch: tuple[np.ndarray, ...]) -> None:
         """Filter one unit."""
         shape, work, plan = self.out.shape, self.work, self.plan
         step = plan.shape
@@ -242,8 +241,8 @@ class _Job(NamedTuple):
             plan = plan._replace(source=flat.shape[1:], shift=shift)
         at = (begin[0] * shape[1] + begin[1]) * shape[2] + begin[2]
         out = self.out.reshape(-1)[at:]
-        filters = work.taps, work.radii, work.odd
-        kernels.correlate(flat.reshape(-1), *filters, plan, z, y, x, self.fill, out, *scratch)
+        maps = z, y, x, self.fill
+        kernels.correlate(flat.reshape(-1), work.profiles, tuple(plan), maps, out, scratch)
 
 
 def correlate(

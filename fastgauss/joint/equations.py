@@ -8,7 +8,7 @@ import numpy as np
 
 from ..base import thread_pool
 from ..kernels.joint import block_cg
-from ..kernels.joint.arrays import Damped, Equations, Factors, Vector
+from ..kernels.joint.arrays import Damped, Equations, Factors, Scratch, Vector
 from .neighbours import Crowd
 from .scene import JointImage, State
 
@@ -21,11 +21,11 @@ class Shared(NamedTuple):
     """Parameters that have one value for several spots."""
 
     columns: np.ndarray  # (s,)
-    member: np.ndarray  # (n,) bool: whose parameters they are
+    member: np.ndarray  # (n,) bool: spots that have these parameters
 
 
 def start_damping(clusters: int) -> np.ndarray:
-    """Of clusters that nothing is known of."""
+    """Damping of clusters before the first round."""
     return np.full(clusters, 1e-3)
 
 
@@ -52,7 +52,8 @@ class NormalEquations:
         self.factors = Factors(starts, np.zeros(starts[-1]), np.zeros((g, c, c)))
         self.right = Vector(np.zeros((n, size)), np.zeros((g, c)))
         self._ground = np.zeros((g, terms, terms))
-        self._scratch = [Vector(np.zeros((n, size)), np.zeros((g, c))) for _ in range(4)]
+        vectors = (Vector(np.zeros((n, size)), np.zeros((g, c))) for _ in range(4))
+        self._scratch = Scratch(*vectors)
 
     @property
     def damping(self) -> np.ndarray:
@@ -150,11 +151,13 @@ class NormalEquations:
         """The step of these groups; those whose matrix is found not to be positive."""
         crowd, equations = self.crowd, self.equations
         definite = np.ones(len(crowd.members.group_spots) - 1, np.bool_)
+        blocks, stop = (equations.pairs, equations.border), (tolerance, _MOST)
+        scratch = tuple(self._scratch)
 
         def task(first: int, last: int) -> None:
             block_cg.solve(
-                groups[first:last], crowd.members, crowd.links, equations.pairs, equations.border,
-                self.system, self.factors, right, tolerance, _MOST, step, *self._scratch, definite,
+                groups[first:last], crowd.members, crowd.links, blocks, self.system, self.factors,
+                right, stop, step, scratch, definite,
             )  # fmt: skip
 
         thread_pool.run(lambda: task, len(groups), _GROUPS, self.image.threads)
@@ -166,8 +169,8 @@ class NormalEquations:
 
     def indefinite(self, groups: np.ndarray) -> np.ndarray:
         """Clusters for which the last solution found that the matrix of a group is not positive."""
-        clusters, (_, _, x, product) = self.of_groups(groups), self._scratch
-        part = (x.spots * product.spots).sum(axis=1)
+        clusters, scratch = self.of_groups(groups), self._scratch
+        part = (scratch.direction.spots * scratch.product.spots).sum(axis=1)
         part = np.bincount(self.crowd.cluster_of, part, len(self.damping))
         found = clusters[self.newton[clusters] & (part[clusters] < 0)]
         return found if len(found) else clusters

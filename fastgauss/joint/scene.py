@@ -11,6 +11,7 @@ from ..base import thread_pool
 from ..kernels.joint import curvature, normal_equations
 from ..kernels.joint import image as kernels
 from ..kernels.joint.arrays import Equations, Fitted, Ground, Lights, Pixels
+from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.simd.lane_types import WIDTH
 from ..kernels.simd.lanes import lane_rows
 from ..results.pixel_owners import each_slab
@@ -33,7 +34,7 @@ class Scene(NamedTuple):
 
 
 class State(NamedTuple):
-    """A point in parameter space and what the image says there."""
+    """A point in parameter space, and the sums of the image at this point."""
 
     u: np.ndarray  # (n, p)
     ground: np.ndarray  # (g, t) terms of each group's background
@@ -92,7 +93,7 @@ class JointImage:
         """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
         scene, at = self.scene, self._ground(ground)
         terms = ground.shape[1]
-        sums = np.zeros((len(scene.boxes), kernels.TERMS + terms * (terms + 3) // 2))
+        sums = np.zeros((len(scene.boxes), kernels.TERMS + terms + packed_size(terms)))
 
         def make() -> Call:
             m = lane_rows(kernels.MEASURE_ROWS)
@@ -116,19 +117,20 @@ class JointImage:
         ))  # fmt: skip
 
     def gains(self, before: np.ndarray, after: State, clusters: np.ndarray) -> np.ndarray:
-        """By how much the objective would be larger had a cluster not moved; 0 for others."""
+        """By how much the objective would be larger if a cluster had not moved; 0 for others."""
         scene, crowd = self.scene, self.crowd
         old, new, ground = self._lights(before), self._lights(after.u), self._ground(after.ground)
         kernel = kernels.make_gain(self.coordinates.light)
         gains = np.zeros(len(crowd.boxes))
+        where = crowd.members.cluster_spots, crowd.boxes
         room = int(crowd.boxes[clusters, 3:].prod(axis=1).max(initial=1)) + WIDTH
 
         def make() -> Call:
             box, table = np.empty(room), np.empty(9 * self._table)
-            m = lane_rows(kernels.MEASURE_ROWS)
+            scratch = box, table, lane_rows(kernels.MEASURE_ROWS)
             return lambda some: kernel(
-                some, crowd.members.cluster_spots, crowd.boxes, old, new, scene.counts,
-                scene.pixels, self.trial.model, ground, gains, box, table, m,
+                some, where, old, new, scene.counts, scene.pixels, self.trial.model, ground, gains,
+                scratch,
             )  # fmt: skip
 
         self._each(clusters, make)
@@ -164,9 +166,10 @@ class JointImage:
         def make() -> Call:
             m = lane_rows(normal_equations.SCRATCH_ROWS)
             table, sums = np.zeros(18 * self._table), np.zeros(normal_equations.SUMS)
+            scratch = m, table, sums
             return lambda some: kernel(
                 lights, lever, some, scene.pixels.extent, residual, self.fitted.weight,
-                self.scale, terms, of, equations, m, table, sums,
+                self.scale, terms, of, equations, scratch,
             )  # fmt: skip
 
         self._each(spots, make)
@@ -189,7 +192,7 @@ class JointImage:
         self._each(spots, make)
 
     def bend(self, u: np.ndarray, step: np.ndarray, spots: np.ndarray) -> np.ndarray:
-        """Half the second derivative of the model along a step, weighted; the trial is lost."""
+        """Half the second derivative of the model along a step, weighted; overwrites the trial."""
         pixels, boxes = self.scene.pixels, self.scene.boxes
         plus, minus, out = self.trial.model, self.trial.residual, self.trial.weight
         self.paint(u + _BEND * step, spots, plus)

@@ -161,10 +161,13 @@ def _fit_own(problem: Problem, block: np.ndarray, weights: Any, sums: Sums, at: 
     """Fit rows with their own weights or missing numbers."""
     scratch = np.empty(5 * len(problem.x))
     where, per_row = weights
+    fits = (
+        sums.alphas[at], sums.betas[at], sums.norms[at], sums.coefficients[at],
+        sums.squares[at], sums.counts[at],
+    )  # fmt: skip
     kernels.fit_own(
         block.reshape(-1), where, per_row, problem.x, problem.rows.n, problem.order, scratch,
-        sums.alphas[at], sums.betas[at], sums.norms[at], sums.coefficients[at],
-        sums.squares[at], sums.counts[at], 0, at.stop - at.start,
+        fits, 0, at.stop - at.start,
     )  # fmt: skip
 
 

@@ -97,11 +97,11 @@ def solved(made, right, damping, curvature=None, common_free=None, most=500):
         np.arange(clusters), members, made.links, made.pairs, made.diagonal, curved, newton, damped,
         factors,
     )  # fmt: skip
-    x, *scratch = (Vector(np.zeros((n, P)), np.zeros((2, T))) for _ in range(5))
+    x, *vectors = (Vector(np.zeros((n, P)), np.zeros((2, T))) for _ in range(5))
     definite = np.ones(2, np.bool_)
     block_cg.solve(
-        np.arange(2), members, made.links, made.pairs, made.border, damped, factors, right, 1e-12,
-        most, x, *scratch, definite,
+        np.arange(2), members, made.links, (made.pairs, made.border), damped, factors, right,
+        (1e-12, most), x, tuple(vectors), definite,
     )  # fmt: skip
     return x, definite, newton
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 from .._compile import device, kernel
 from ..simd.lane_types import WIDTH
@@ -29,6 +30,15 @@ from ..simd.masked import total
 
 _OCTET = 8  # rows of a matrix whose products are formed together
 _LATER = divmod(4, WIDTH)  # register and lane of the fifth number of eight
+
+
+class Axis(NamedTuple):
+    """An axis along which moments become polynomials, and the axes beside it."""
+
+    n: int  # its cells
+    inner: int  # cells of all later axes together: the distance of neighbours along this one
+    pre: int  # powers of the axes before, together
+    post: int  # rows of the powers of the axes after; 0 for the last axis
 
 
 @device
@@ -229,16 +239,16 @@ def make_translate(axes: int, registers: int) -> Callable:
     A line is the n cells of the axis at one place of the others: line (o, s) begins at cell
     o n inner + s and steps by ``inner``. ``matrices`` has rows of ``WIDTH`` numbers B[j, k] for
     each cell of the window (2 reach + 1), each k, all j. With ``whole`` cells below the window
-    count with their moment of order 0. ``alive`` says which cells are not all 0. The axes before
-    have ``pre`` powers together, those after ``post`` rows of them, 0 for the last axis.
+    count with their moment of order 0. ``alive`` says which cells are not all 0. ``axis`` has
+    the fields of Axis, as a plain tuple, at less cost. ``scratch`` has
+    room for the rows of n + 1 cells, ``marks`` for n cells.
     """
     powers = WIDTH * registers
     rows = powers ** (axes - 1) * registers
 
     @kernel
-    def translate(
-        moments, alive, matrices, reach, whole, n, inner, pre, post, scratch, marks, begin, end
-    ):
+    def translate(moments, alive, matrices, reach, whole, axis, scratch, marks, begin, end):
+        n, inner, pre, post = axis
         step = powers if post > 0 else registers
         line, below = scratch[: n * rows], scratch[n * rows :]
         for which in range(begin, end):

@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .._compile import device, kernel
 from ..simd.lanes import broadcast, load, sqrt, store
 from ..simd.masked import lane_count, lanes_within, load_some, store_some
@@ -60,6 +62,32 @@ class Plan(NamedTuple):
     depth: int  # registers of a line along z
     height: int  # of a strip
     length: int  # of a line along x
+
+
+class Profiles(NamedTuple):
+    """The profiles of all terms."""
+
+    taps: np.ndarray  # (terms * 3 * half, WIDTH): halves of them, first those of a term; in lanes
+    radii: np.ndarray  # (terms, 3) int64: of each profile
+    odd: np.ndarray  # (terms, 3) bool: whether it is antisymmetric
+
+
+class Maps(NamedTuple):
+    """Which elements of the source lie at the places of a unit."""
+
+    z: np.ndarray  # int64, from ``-reach`` of the unit's first element on
+    y: np.ndarray
+    x: np.ndarray
+    fill: float  # the constant that negative entries mean
+
+
+class Scratch(NamedTuple):
+    """Rows of WIDTH lanes for one thread, see `Plan`."""
+
+    depths: np.ndarray
+    strips: np.ndarray
+    lines: np.ndarray
+    block: np.ndarray
 
 
 @device
@@ -141,15 +169,15 @@ def _first(like, count):
 
 
 @device
-def _filter(source, begin, taps, radii, odd, plan, term, axis, out, to, count):
+def _filter(source, begin, profiles, plan, term, axis, out, to, count):
     """One line by the profile of a term along an axis; results begin at begin + reach."""
     half = (term * 3 + axis) * plan.half
-    radius = radii[term, axis]
+    radius = profiles.radii[term, axis]
     begin += plan.reach[axis] - radius
-    if odd[term, axis]:
-        _line_odd(source, begin, taps, half, radius, out, to, count)
+    if profiles.odd[term, axis]:
+        _line_odd(source, begin, profiles.taps, half, radius, out, to, count)
     else:
-        _line_even(source, begin, taps, half, radius, out, to, count)
+        _line_even(source, begin, profiles.taps, half, radius, out, to, count)
 
 
 @device
@@ -171,49 +199,48 @@ def _copy_row(flat, at, fill, plan, x, count, out, to, stride):
 
 
 @device
-def _at(from_z, from_y, z, y, plan):
+def _at(maps, z, y, plan):
     """Where a row of the source begins; negative for a row of constants."""
-    from_plane, from_row = from_z[z], from_y[y]
+    from_plane, from_row = maps.z[z], maps.y[y]
     if from_plane < 0 or from_row < 0:
         return -1
     return (from_plane * plan.source[0] + from_row) * plan.source[1]
 
 
 @device
-def _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count):
+def _gather(flat, plan, maps, strips, y, ny, x, count):
     """Fill the strips of rows y .. y + ny - 1 with the source as it is."""
     for z in range(plan.shape[0]):
         to = z * plan.tile * plan.height
         for j in range(ny + 2 * plan.reach[1]):
-            at = _at(from_z, from_y, z, y + j, plan)
-            _copy_row(flat, at, fill, plan, x, count, strips, to + j, plan.height)
+            at = _at(maps, z, y + j, plan)
+            _copy_row(flat, at, maps.fill, plan, x, count, strips, to + j, plan.height)
 
 
 @device
-def _gather_deep(
-    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block, y, ny, x,
-    count,
-):  # fmt: skip
+def _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count):
     """Fill the strips of rows y .. y + ny - 1, for each term, with rows filtered along z."""
+    depths, strips, block = scratch.depths, scratch.strips, scratch.block
     each = plan.tile * plan.height
     nz = plan.shape[0]
     for j in range(ny + 2 * plan.reach[1]):
-        outside = from_y[y + j] < 0
+        outside = maps.y[y + j] < 0
         for k in range(nz + 2 * plan.reach[0]):
-            at = _at(from_z, from_y, k, y + j, plan)
-            _copy_row(flat, at, fill, plan, x, count, depths, k, plan.depth)
+            at = _at(maps, k, y + j, plan)
+            _copy_row(flat, at, maps.fill, plan, x, count, depths, k, plan.depth)
         for t in range(plan.terms):
             to = t * plan.planes * each + j
             for v in range(count):
-                _filter(depths, v * plan.depth, taps, radii, odd, plan, t, 0, block, 0, nz)
+                _filter(depths, v * plan.depth, profiles, plan, t, 0, block, 0, nz)
                 for k in range(nz):
-                    value = broadcast(fill) if outside else load(block, k)
+                    value = broadcast(maps.fill) if outside else load(block, k)
                     store(strips, to + k * each + v * plan.height, value)
 
 
 @device
-def _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count):
+def _filter_y(profiles, plan, scratch, ny, x, count):
     """Filter strips along y and lay the results out in lines along x, for each term."""
+    strips, lines, block = scratch.strips, scratch.lines, scratch.block
     width = lane_count(lines)
     nz = plan.shape[0]
     for t in range(plan.terms):
@@ -223,30 +250,31 @@ def _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count):
             for v in range(count):
                 for g in range(0, ny, width):
                     at = begin + v * plan.height + g
-                    _filter(strips, at, taps, radii, odd, plan, t, 1, block, 0, min(width, ny - g))
+                    _filter(strips, at, profiles, plan, t, 1, block, 0, min(width, ny - g))
                     line = (t * plan.planes + z) * plan.groups + g // width
                     transpose(block, 0, lines, line * plan.length + plan.shift + x + v * width)
 
 
 @device
-def _extend(plan, from_x, fill, lines, begin):
+def _extend(plan, maps, lines, begin):
     """Fill the ends of a line along x."""
     nx, reach = plan.shape[2], plan.reach[2]
     for i in range(reach):
         for k in (i, reach + nx + i):
-            inside = from_x[k] >= 0
-            value = load(lines, begin + plan.shift + from_x[k]) if inside else broadcast(fill)
+            at = maps.x[k]
+            value = load(lines, begin + plan.shift + at) if at >= 0 else broadcast(maps.fill)
             store(lines, begin + k, value)
 
 
 @device
-def _filter_x(taps, radii, odd, plan, lines, block, line, x, count):
+def _filter_x(profiles, plan, scratch, line, x, count):
     """Sum over the terms of one block of results along x."""
+    lines, block = scratch.lines, scratch.block
     width = lane_count(lines)
     for t in range(plan.terms):
         begin = (t * plan.planes * plan.groups + line) * plan.length + x
         to = width if t > 0 else 0
-        _filter(lines, begin, taps, radii, odd, plan, t, 2, block, to, count)
+        _filter(lines, begin, profiles, plan, t, 2, block, to, count)
         if plan.squares:
             for k in range(to, to + count):
                 value = load(block, k)
@@ -275,7 +303,7 @@ def _write(out, plan, block, z, y, x, rows, columns):
 
 
 @device
-def _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny):
+def _finish(profiles, plan, maps, scratch, out, z, y, ny):
     """Filter the rows y .. y + ny - 1 of a plane along x and write them."""
     width = lane_count(out)
     nx = plan.shape[2]
@@ -283,47 +311,48 @@ def _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny):
         line = z * plan.groups + g // width
         for t in range(plan.terms):
             of_term = t * plan.planes * plan.groups
-            _extend(plan, from_x, fill, lines, (of_term + line) * plan.length)
+            _extend(plan, maps, scratch.lines, (of_term + line) * plan.length)
         for x in range(0, nx, width):
             some = min(width, nx - x)
-            _filter_x(taps, radii, odd, plan, lines, block, line, x, some)
-            _write(out, plan, block, z, y + g, x, min(width, ny - g), some)
+            _filter_x(profiles, plan, scratch, line, x, some)
+            _write(out, plan, scratch.block, z, y + g, x, min(width, ny - g), some)
 
 
-@kernel
-def correlate(
-    flat, taps, radii, odd, plan, from_z, from_y, from_x, fill, out, depths, strips, lines, block
-):  # fmt: skip
-    """One unit of a sum of separable filters.
-
-    Parameters
-    ----------
-    flat, out : ndarray, float32 or float64
-        Elements of the source, and of the result from those of the unit on; no memory shared.
-    taps : ndarray (terms * 3 * half, WIDTH) of the same dtype
-        Halves of the profiles, first those of a term; the same in all lanes.
-    radii, odd : ndarray (terms, 3) int64, bool
-        Radius of each profile, and whether it is antisymmetric.
-    plan : Plan
-    from_z, from_y, from_x : ndarray int64
-        The axes' maps to the source, from ``-reach`` of the unit's first element on.
-    fill : float
-        The constant that negative entries of a map mean.
-    depths, strips, lines, block : ndarray (rows, WIDTH)
-        Scratch of one thread, see `Plan`.
-    """
+@device
+def _correlate(flat, profiles, plan, maps, out, scratch):
+    """One unit of a sum of separable filters."""
     rows = plan.groups * lane_count(flat)
     for y in range(0, plan.shape[1], rows):
         ny = min(rows, plan.shape[1] - y)
         for x in range(0, plan.source[1], plan.tile * lane_count(flat)):
             count = min(plan.tile, -(-(plan.source[1] - x) // lane_count(flat)))
             if plan.deep:
-                _gather_deep(
-                    flat, taps, radii, odd, plan, from_z, from_y, fill, depths, strips, block,
-                    y, ny, x, count,
-                )  # fmt: skip
+                _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count)
             else:
-                _gather(flat, plan, from_z, from_y, fill, strips, y, ny, x, count)
-            _filter_y(taps, radii, odd, plan, strips, lines, block, ny, x, count)
+                _gather(flat, plan, maps, scratch.strips, y, ny, x, count)
+            _filter_y(profiles, plan, scratch, ny, x, count)
         for z in range(plan.shape[0]):
-            _finish(taps, radii, odd, plan, from_x, fill, lines, block, out, z, y, ny)
+            _finish(profiles, plan, maps, scratch, out, z, y, ny)
+
+
+@kernel
+def correlate(flat, profiles, plan, maps, out, scratch):
+    """One unit of a sum of separable filters.
+
+    Numba takes plain tuples from Python several times as fast as named ones, which counts for
+    small images: here all four are plain.
+
+    Parameters
+    ----------
+    flat, out : ndarray, float32 or float64
+        Elements of the source, and of the result from those of the unit on; no memory shared.
+    profiles : tuple
+        The fields of Profiles. Taps, the constant of ``maps`` and scratch have the dtype of flat.
+    plan : tuple
+        Those of Plan.
+    maps : tuple
+        Those of Maps.
+    scratch : tuple
+        Those of Scratch.
+    """
+    _correlate(flat, Profiles(*profiles), Plan(*plan), Maps(*maps), out, Scratch(*scratch))

@@ -101,3 +101,12 @@ class Factors(NamedTuple):
     starts: np.ndarray  # (k + 1,) where the factor of a cluster begins
     values: np.ndarray  # flat: a square matrix for each cluster
     common: np.ndarray  # (g, c, c)
+
+
+class Scratch(NamedTuple):
+    """What conjugate gradients keep from one iteration to the next."""
+
+    residual: Vector
+    preconditioned: Vector  # the residual, by the blocks of clusters
+    direction: Vector
+    product: Vector  # of the matrix and the direction

@@ -159,14 +159,18 @@ def _precondition(g, members, factors, system, r, z):
 
 @kernel
 def solve(
-    groups, members, links, pairs, border, system, factors, right, tolerance, most,
-    x, r, z, d, y, definite,
+    groups, members, links, blocks, system, factors, right, stop, x, scratch, definite
 ):  # fmt: skip
-    """x = A**-1 right for some groups, to ``tolerance`` in the norm of the preconditioner.
+    """x = A**-1 right for some groups.
 
-    ``most`` iterations at most. ``r``, ``z``, ``d`` and ``y`` are scratch. Where A is found not to
-    be positive, ``definite[g]`` becomes False and x is as good as it was before.
+    ``blocks`` are the blocks of pairs and the border, ``stop`` the tolerance in the norm of the
+    preconditioner and the largest number of iterations, ``scratch`` the fields of Scratch: plain
+    tuples, which numba takes from Python several times as fast as named ones. Where A is found not
+    to be positive, ``definite[g]`` becomes False and x is as good as it was before.
     """
+    r, z, d, y = scratch
+    pairs, border = blocks
+    tolerance, most = stop
     size, terms = right.spots.shape[1], right.common.shape[1]
     for s in range(groups.size):
         g = groups[s]

@@ -1,26 +1,27 @@
 """Spots whose light overlaps, in one image: model, residuals, normal equations.
 
-The image is  m = background + sum over spots i of a_i f_i,  each f_i counted on a *window*, a box
-of pixels outside which its light is nothing beside the noise. A pixel that takes part has an
-*owner*, the spot nearest to it among those whose fitted box covers it; owners are what sums over
-pixels are split by, so that every pixel counts once.
+The image is  m = background + sum over spots i of a_i f_i.  The light f_i of a spot is counted in
+its *window*, a box of pixels; outside the window the light is negligible beside the noise. Each
+fitted pixel has an *owner*: the nearest spot among those whose fitted box covers the pixel. Sums
+over pixels are sums over the pixels of each owner, so that every pixel counts once.
 
 With C_i the derivatives of spot i by its parameters, as columns over the pixels, W the weights
 and r the weighted residuals of the estimator (``estimators``), Gauss-Newton needs
 
     g_i = C_i' r,   H_ii = C_i' W C_i,   H_ij = C_i' W C_j
 
-for spots whose windows share pixels; no matrix of the image's size appears. Columns are formed
-for a few rows of pixels at a time, a register holding pixels along x, and multiplied with all
-entries of a block in registers (``contract``). Profiles are separable products (``products``), or
-turned: with P the sigma matrix and d the distance from the centre,
+for spots whose windows share pixels. No matrix of the size of the image is formed. Columns are
+formed for a few rows of pixels at a time, a register holding pixels along x, and multiplied with
+all entries of a block in registers (``contract``). Profiles are separable products (``products``),
+or turned: with P the sigma matrix and d the distance from the centre,
 
     u = P**-1 d,  q = P**-1 u,  f = exp(-u'u / 2),  df = f (q' d(centre) + q' dP u),
 
 the mean over a pixel being a sum over Gauss-Legendre points.
 
-The parameters of a fit move these columns by a *lever*, one matrix (p, k) a spot or for all: one
-for two sigmas that are the same, a fixed angle, and so on.
+The *lever*, a matrix (p, k) for each spot or one for all spots, holds the derivatives of these k
+numbers of a spot by the p parameters of the fit. So two sigmas can be one parameter, an angle can
+be fixed, and so on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from functools import cache
 from .._compile import device, kernel
 from ..fit.estimators import ESTIMATORS, make_terms
 from ..models.spot_profiles import Light
+from ..numeric.packed_cholesky import packed_size
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, maximum, select, store
@@ -41,7 +43,7 @@ LOSS, PIXELS, TERMS = 0, 1, 2  # columns of ``measure``'s sums
 
 _DATUM, _SECOND, _PHI = 0, 1, 2  # lane rows of ``measure``'s scratch
 _SUMS = _PHI + MOST_TERMS
-MEASURE_ROWS = _SUMS + MOST_TERMS * (MOST_TERMS + 3) // 2
+MEASURE_ROWS = _SUMS + MOST_TERMS + packed_size(MOST_TERMS)
 
 _loss_squares = make_terms(ESTIMATORS["residual"])
 _loss_counts = make_terms(ESTIMATORS["camera"])
@@ -108,9 +110,10 @@ def _judge(m, d, v, counts, value):
 def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
     """Residuals and weights of pixels at the model, and their sums over each spot's pixels.
 
-    With ``own`` over the pixels that a spot owns, whose residual and weight are written: sums[i]
-    holds ``LOSS``, ``PIXELS``, then for the terms of the background the sums of r phi and the
-    packed ones of w phi phi. Without it over all that exist in its box, of the first two alone.
+    With ``own`` the sums are over the pixels that a spot owns, and the kernel writes the residual
+    and the weight of these pixels: sums[i] holds ``LOSS``, ``PIXELS``, then for the terms of the
+    background the sums of r phi and the packed sums of w phi phi. Without ``own`` the sums are over
+    all existing pixels of the box, and only ``LOSS`` and ``PIXELS`` are formed.
     """
     height, width = pixels.extent[1], pixels.extent[2]
     terms = ground.terms.shape[1]
@@ -120,7 +123,7 @@ def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
         first, count = box_of(boxes, i)
         loss = broadcast(0.0)
         number = broadcast(0.0)
-        for e in range(MOST_TERMS * (MOST_TERMS + 3) // 2):
+        for e in range(MOST_TERMS + packed_size(MOST_TERMS)):
             store(m, _SUMS + e, broadcast(0.0))
         for z in range(count[0]):
             for y in range(count[1]):
@@ -155,7 +158,7 @@ def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
         sums[i, LOSS] = total(loss)
         sums[i, PIXELS] = total(number)
         if own:
-            for e in range(terms * (terms + 3) // 2):
+            for e in range(terms + packed_size(terms)):
                 sums[i, TERMS + e] = total(load(m, _SUMS + e))
 
 
@@ -177,10 +180,12 @@ def bend(boxes, spots, owner, extent, plus, model, minus, weight, factor, out):
 
 @cache
 def make_gain(light: Light) -> Callable:
-    """The kernel that tells what each cluster's own move is worth.
+    """The kernel that tells what the own move of each cluster is worth, for some of them.
 
-    The move led to ``after``, and the model is that of all moves. A cluster's gain is by how much
-    the loss would be larger had it stayed at ``before`` while all others moved.
+    The move led to ``after``, and the model is that of all moves. The gain of a cluster is by how
+    much the loss would be larger if it had stayed at ``before`` while all others moved.
+    ``clusters`` are the first spots (k + 1,) and the boxes (k, 6) of all clusters, ``scratch``
+    room for a box, a table of profiles and lane rows.
     """
     prepare, values = light.prepare, light.values
 
@@ -199,18 +204,17 @@ def make_gain(light: Light) -> Callable:
                     store_some(box, at + k, load_some(box, at + k, mask) + value * sign, mask)
 
     @kernel
-    def gain(
-        clusters, cluster_spots, cluster_boxes, before, after, counts, pixels, model, ground,
-        gains, box, table, m,
-    ):  # fmt: skip
+    def gain(some, clusters, before, after, counts, pixels, model, ground, gains, scratch):
+        spots, boxes = clusters
+        box, table, m = scratch
         height, width = pixels.extent[1], pixels.extent[2]
         terms = ground.terms.shape[1]
         second = pixels.second
-        for s in range(clusters.size):
-            c = clusters[s]
-            corner, reach = box_of(cluster_boxes, c)
+        for s in range(some.size):
+            c = some[s]
+            corner, reach = box_of(boxes, c)
             box[: reach[0] * reach[1] * reach[2]] = 0.0
-            low, high = cluster_spots[c], cluster_spots[c + 1]
+            low, high = spots[c], spots[c + 1]
             for i in range(low, high):
                 add(box, corner, reach, after, i, 1.0, table)
                 add(box, corner, reach, before, i, -1.0, table)
@@ -245,7 +249,7 @@ def make_gain(light: Light) -> Callable:
 
 @kernel
 def keep(boxes, spots, owner, extent, trial, fitted):
-    """Copy what a trial says of the pixels that some spots own."""
+    """Copy model, residual and weight of a trial for the pixels that some spots own."""
     height, width = extent[1], extent[2]
     for s in range(spots.size):
         i = spots[s]

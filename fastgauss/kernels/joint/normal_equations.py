@@ -8,7 +8,7 @@ from functools import cache
 from .._compile import device, kernel
 from ..models.spot_profiles import Light
 from ..numeric.contraction import CROSS, DENSE, contract
-from ..numeric.packed_cholesky import packed_size
+from ..numeric.packed_cholesky import packed, packed_size
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import load, store
@@ -28,7 +28,10 @@ SUMS = 2 * MOST_COLUMNS * MOST_COLUMNS + MOST_COLUMNS * MOST_TERMS
 
 @cache
 def make_normal(light: Light) -> Callable:
-    """The kernel of gradients, diagonal blocks, blocks of pairs and those with the background."""
+    """The kernel of gradients, diagonal blocks, blocks of pairs and those with the background.
+
+    Its ``scratch`` are lane rows, tables of profiles for two spots, and sums.
+    """
     size, prepare, derive = light.columns, light.prepare, light.derive
     triangle = packed_size(size)
     own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1
@@ -60,9 +63,9 @@ def make_normal(light: Light) -> Callable:
 
     @kernel
     def normal(
-        lights, lever, spots, extent, residual, weight, scale, terms, pairs, equations, m, table,
-        sums,
-    ):  # fmt: skip
+        lights, lever, spots, extent, residual, weight, scale, terms, pairs, equations, scratch
+    ):
+        m, table, sums = scratch
         plain, windows, integrate = lights.plain, lights.windows, lights.integrate
         stride = table.size // 18
         height, width = extent[1], extent[2]
@@ -124,8 +127,7 @@ def make_normal(light: Light) -> Callable:
                     continue
                 for a in range(size):
                     for b in range(size):
-                        high, low = max(a, b), min(a, b)
-                        sums[square + size * a + b] = sums[high * (high + 1) // 2 + low]
+                        sums[square + size * a + b] = sums[packed(max(a, b), min(a, b))]
                 shrink(sums, square, lever, i, i, equations.diagonal[i])
                 at = i if lever.shape[0] > 1 else 0
                 for p in range(lever.shape[1]):

@@ -165,17 +165,16 @@ def _norm(scratch, size, k):
 
 
 @kernel
-def fit_own(
-    rows, weights, per_row, x, n, order, scratch, alphas, betas, norms, coefficients,
-    squares, counts, begin, end,
-):  # fmt: skip
+def fit_own(rows, weights, per_row, x, n, order, scratch, fits, begin, end):
     """Fit rows [begin, end) of n with weights of their own; NaN and weight 0 count as missing.
 
-    ``weights`` (rows * n or n) and ``per_row`` whether each row has its own. Writes a_k, b_k, g_k,
-    the coefficients to p_k, the sum of w r^2 and the number of points: if these are too few for the
-    order, the g_k that would be 0 and all later ones are NaN. An infinity makes all results NaN.
-    ``scratch`` holds five rows: x, w, data, and two polynomials.
+    ``weights`` (rows * n or n) and ``per_row`` whether each row has its own. ``fits`` is a tuple
+    of arrays to write to: a_k, b_k, g_k, the coefficients to p_k, the sums of w r^2 and the numbers
+    of points. If these are too few for the order, the g_k that would be 0 and all later ones are
+    NaN. An infinity makes all results NaN. ``scratch`` holds five rows: x, w, data, and two
+    polynomials.
     """
+    alphas, betas, norms, coefficients, squares, counts = fits
     size = -(-n // WIDTH) * WIDTH
     for row in range(begin, end):
         count = 0

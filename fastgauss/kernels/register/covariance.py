@@ -13,7 +13,7 @@ Where the errors of both images are given, v follows from them. Otherwise the re
 r = A - g B tells it, in two ways of which the larger covariance counts: v(x) = r(x)^2 / (what G
 keeps of white noise), the sandwich of White (Econometrica 48 (1980) 817), and v(x) = alpha + beta
 times the brightness at x, fitted to r^2, which is the noise of photons and of a detector. The first
-knows any noise and is too small where few pixels decide, the second is exact there.
+holds for any noise, but is too small where few pixels decide; there the second is exact.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _less_own(v, scale, own):
 
 @device
 def _own_share(precision, columns, box, scratch):
-    """sum (w / precision)^2 of a: how much of the variance of the difference is its; the count."""
+    """sum (w / precision)^2 of a, its part of the variance of the difference; the count."""
     stride = -(-box.columns // 16) * 16
     share = 0.0
     count = 0
@@ -281,7 +281,7 @@ def _propagate(at, v, across):
 
 @device
 def _likeness(sums, at, rules, result):
-    """How alike the gradients of the two images are."""
+    """Write the likeness of the gradients of the two images."""
     energy = sums.xx + sums.yy
     if rules.brightness == LINEAR:
         energy -= (sums.x * sums.x + sums.y * sums.y) / sums.w
@@ -293,7 +293,7 @@ def _likeness(sums, at, rules, result):
 
 @device
 def _correlation(sums, at, gain):
-    """Of A and B."""
+    """The correlation coefficient of A and B."""
     mean_b = (sums.a - at.r) / sums.w
     spread_a = sums.aa - sums.a * sums.a / sums.w
     spread_b = gain * gain * at.bb - mean_b * mean_b * sums.w
@@ -303,8 +303,9 @@ def _correlation(sums, at, gain):
 
 
 @device
-def measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch, result):
+def measure(views, box, move, across, sums, at, low_pass, rules, scratch, result):
     """Write the displacement of a window, its covariance and its quality."""
+    dx, dy, gain = move
     share, count = _own_share(views.precision_a, views.columns, box, scratch)
     # the part of a in the variance of the difference, and how that changes with the gain
     part = np.sqrt(share / count)

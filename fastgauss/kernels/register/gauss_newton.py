@@ -42,6 +42,7 @@ from .window_columns import (
     TOO_FEW_PIXELS,
     Box,
     Moments,
+    Move,
     Normal,
 )
 
@@ -197,7 +198,7 @@ def _clip(window, move, views):
 
 @device
 def _regress(sums, at, gain, rules):
-    """The factor that the gain lacks, whether the residual would notice, and the residual then."""
+    """The correction factor of the gain, whether it changes the residual, and the new residual."""
     saa = sums.aa - sums.a * sums.a / sums.w
     mean_b = (sums.a - at.r) / sums.w
     sbb = gain * gain * at.bb - mean_b * mean_b * sums.w
@@ -229,7 +230,7 @@ def _one_axis(sums, at, residual, pixels, gain, rules, low_pass):
     share = share / (1.0 + share) ** 2
     variance = residual / (pixels * low_pass.kept)
     least = _UNSURE * variance * np.sqrt(pixels * low_pass.slopes * share) / gain
-    # of one direction to the last digit, or as far as the noise lets see
+    # of one direction exactly, or within the noise
     if abs(small) > flat and (small > least or large < _FLATTER * max(abs(small), least)):
         return 0.0, 0.0
     turn = 0.5 * np.arctan2(side, half)
@@ -324,7 +325,8 @@ def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
             status = ONE_DIRECTION
             along = dx * across[0] + dy * across[1]
             dx, dy = along * across[0], along * across[1]
-    measure(views, box, dx, dy, gain, across, sums, at, low_pass, rules, scratch, result)
+    move = Move(dx, dy, gain)
+    measure(views, box, move, across, sums, at, low_pass, rules, scratch, result)
     return status
 
 

@@ -1,4 +1,4 @@
-"""What the kernels of a window share: statuses, columns of results, inputs, sums, scratch."""
+"""Windows in kernels: statuses, columns of results, inputs, sums, scratch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rules(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """What the kernel knows of the low-pass filter G."""
+    """The low-pass filter G, as the kernels take it."""
 
     smooth: np.ndarray  # (r + 1,) float32, half of G along an axis
     correlation: np.ndarray  # (6,) autocorrelation of the filter of the coefficients
@@ -64,6 +64,14 @@ class Box(NamedTuple):
     left: int
     rows: int
     columns: int
+
+
+class Move(NamedTuple):
+    """Where a window of the first image lies in the second."""
+
+    dx: float
+    dy: float
+    gain: float  # by which the second image is multiplied
 
 
 class Moments(NamedTuple):
