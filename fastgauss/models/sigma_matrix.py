@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels.numeric.packed_cholesky import packed as packed_index
+
 _SIGMA_X, _SIGMA_Y, _THETA, _SIZE = 3, 4, 5, 7
 
 
@@ -46,8 +48,7 @@ def make_canonical(params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -
     order = np.arange(_SIZE)
     order[[_SIGMA_X, _SIGMA_Y]] = _SIGMA_Y, _SIGMA_X
     i, j = np.tril_indices(_SIZE)
-    a, b = np.maximum(order[i], order[j]), np.minimum(order[i], order[j])
-    entries = a * (a + 1) // 2 + b
+    entries = packed_index(np.maximum(order[i], order[j]), np.minimum(order[i], order[j]))
     packed[swap] = packed[swap][:, entries]
     params[swap] = params[swap][:, order]
     params[swap, _THETA] += 0.5 * np.pi

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..base.widths import FWHM
+from ..kernels.numeric.packed_cholesky import packed
 from .rows import roots
 
 
@@ -83,7 +84,7 @@ def propagated(gradient: np.ndarray, rows: Any) -> np.ndarray:
         for i in range(size):
             for j in range(i):
                 both = steps[:, i] * steps[:, j]
-                shared = rows.packed[:, i * (i + 1) // 2 + j] / (errors[:, i] * errors[:, j])
+                shared = rows.packed[:, packed(i, j)] / (errors[:, i] * errors[:, j])
                 total += np.where(both == 0.0, 0.0, 2.0 * both * shared)
         found = largest * np.sqrt(np.maximum(total, 0.0))
     if rows.errors is not None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.numeric.packed_cholesky import packed as packed_index
+
 
 class Rows(NamedTuple):
     """The columns of n fitted spots of P parameters."""
@@ -75,7 +77,7 @@ class Rows(NamedTuple):
 def roots(packed: np.ndarray, size: int) -> np.ndarray:
     """Standard errors from packed covariances, (n, P)."""
     i = np.arange(size)
-    return np.sqrt(packed[:, i * (i + 3) // 2])
+    return np.sqrt(packed[:, packed_index(i, i)])
 
 
 def join(several: Sequence[Rows]) -> Rows:

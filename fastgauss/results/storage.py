@@ -24,6 +24,8 @@ from ..base.status import Status
 from ..io import tables
 from ..io.npy import read_array
 from ..kernels.models.profiles import PIXELS
+from ..kernels.numeric.packed_cholesky import packed as packed_index
+from ..kernels.numeric.packed_cholesky import packed_size
 from ..models import astigmatic, psf
 from ..models.model import Model, find_model, get_model
 from .background import Background
@@ -211,7 +213,7 @@ def _whole(name: str, column: np.ndarray) -> np.ndarray:
 def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     """Packed covariances: the saved ones, or the squared errors with NaN off the diagonal."""
     size = model.size
-    width = size * (size + 1) // 2
+    width = packed_size(size)
     if _COVARIANCE in table:
         packed = table[_COVARIANCE]
         if packed.ndim != 2 or packed.shape[1] != width or packed.dtype != np.float64:
@@ -221,7 +223,7 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     packed = np.full((len(errors), width), np.nan)
     i = np.arange(size)
     with np.errstate(over="ignore", under="ignore"):
-        packed[:, i * (i + 3) // 2] = errors**2
+        packed[:, packed_index(i, i)] = errors**2
     return packed
 
 
