@@ -1,4 +1,4 @@
-"""What a joint fit is given, checked."""
+"""Arguments of a joint fit, checked."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_picture(
 def read_background(
     background: Any, shape: tuple[int, ...], fixed: dict[str, Any] | None
 ) -> tuple[str, np.ndarray]:
-    """Its kind, "known" if nothing of it is fitted, and what is known of it."""
+    """The kind of the background, "known" if none of it is fitted, and its known part."""
     held = None if fixed is None else fixed.get("offset")
     if isinstance(background, str):
         check.choice("background", background, BACKGROUNDS)

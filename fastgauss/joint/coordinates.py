@@ -1,9 +1,9 @@
-"""The parameters of a joint fit: what the kernels see of them, and what is reported.
+"""The parameters of a joint fit, as the fit, the kernels and the result have them.
 
-A fit moves *coordinates* u (n, p), the parameters of the model without its offset; for the
-rotated model, unless its widths or angle are bound, the sigma matrix in their place. The
-kernels see *plain* numbers (n, k), amplitude, centre, widths of each axis or the sigma
-matrix; the *lever* (n or 1, p, k) is d plain / d u.
+A fit changes *coordinates* u (n, p), the parameters of the model without its offset. For the
+rotated model, unless widths or angle have bounds, the sigma matrix takes their place. Kernels
+take *plain* numbers (n, k): amplitude, centre, and the widths of each axis or the sigma matrix.
+The *lever* (n or 1, p, k) is d plain / d u.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Coordinates(NamedTuple):
         return (sigma_matrix.to_sigma_matrix(params) if self._matrix else params)[:, :-1].copy()
 
     def plain(self, u: np.ndarray) -> np.ndarray:
-        """What the kernels see, (n, k)."""
+        """The plain numbers of kernels, (n, k)."""
         ndim, full = self.model.ndim, np.column_stack([u, np.zeros(len(u))])
         if self.model.turned:
             return u if self._matrix else sigma_matrix.to_sigma_matrix(full)[:, :-1]

@@ -7,11 +7,12 @@ background's terms, shared parameters), H that of the spots and E that of the co
     Var(spots) = H**-1 + H**-1 B C B' H**-1.
 
 H**-1 B is formed by conjugate gradients. The block of H**-1 that belongs to a spot is taken from
-the spot, its neighbours and theirs, a dozen in all; spots further off count as known. In a
-group of a dozen that is exact, else what is neglected is of a high order in overlaps.
+the system of the spot, its neighbours and their neighbours, a dozen spots in all; spots further
+away are taken as known. In a group of a dozen spots this is exact. In larger groups the neglected
+terms are of a high order in overlaps.
 
-A spot that the image does not determine, two at one place or one without light, has no
-errors; to the others it is known.
+A spot that the image does not determine (two spots at one place, or a spot without light) has no
+errors. For the errors of other spots it is taken as known.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from .scene import State
 from .solver import Solver
 
 _TOLERANCE = 1e-8  # of the conjugate gradients
-_DAMPING = 1e-10  # of what the image hardly determines
-_NEAR_SPOTS = 11  # whose parameters an error knows, beside the spot's own
+_DAMPING = 1e-10  # makes the matrix positive where the image hardly determines a spot
+_NEAR_SPOTS = 11  # other spots in the system of a spot
 
 
 def _levers(equations: NormalEquations, free: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Windows laid, groups solved, the result built."""
+"""A joint fit from start to result: windows are laid, groups are solved, rows are built."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _LEAST_OFFSET = 1e-4  # counts a pixel: a likelihood has no model of none at all
 
 
 class _At(NamedTuple):
-    """Where a fit stands, in the caller's order."""
+    """The state of a fit between two plans, in the order of the caller."""
 
     u: np.ndarray  # (n, p)
     offsets: np.ndarray  # (n,) the background at the centres
     noise: np.ndarray  # (n,) its sigma at the spots
     damping: np.ndarray  # (n,)
-    member: np.ndarray  # (n,) bool: whose shared parameters are the common ones
+    member: np.ndarray  # (n,) bool: spots that have the shared parameters
 
 
 def solve(
@@ -44,7 +44,7 @@ def solve(
 ) -> FitResult:
     """The joint fit of spots at these places (n, d), the frame first in a stack.
 
-    ``member`` (n,) tells whose the shared parameters are, as far as it is known.
+    ``member`` (n,) tells which spots have the shared parameters, where this is known before.
     """
     start, known = chosen.guess, np.ones(len(places), bool)
     if start is None:
@@ -91,13 +91,13 @@ class _Fit:
         return bool(len(self.tied)) or self.chosen.model.size - 1 in self.chosen.shared
 
     def _zones(self) -> np.ndarray | None:
-        """What belongs together besides overlaps."""
+        """The zone of each spot: spots of a zone form one group; None where only overlaps count."""
         if self._together():
             return np.zeros(len(self.frames), np.intp)
         return None if self.kind in ("local", "known") else self.frames.astype(np.intp)
 
     def _offset_limits(self) -> tuple[float, float]:
-        """Bounds of the background; a likelihood has none at all, or below."""
+        """Bounds of the background; for a likelihood the model must stay positive."""
         low, high = self._asked_offset_limits()
         if self.chosen.method == "mle" and self.kind in ("local", "constant"):
             floor = _LEAST_OFFSET - float(self.picture.second.min(initial=np.inf))
@@ -248,13 +248,13 @@ class _Fit:
     # -- the fit -------------------------------------------------------------------------------
 
     def _report(self, settled: int) -> None:
-        """Tell how many spots are there; never fewer than before."""
+        """Report how many spots are at rest; never fewer than before."""
         self.told = max(self.told, min(settled, self.chosen.spots - 1))
         if self.chosen.progress is not None:
             self.chosen.progress(self.told, self.chosen.spots)
 
     def _ground(self, solver: Solver, offsets: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-        """Where the terms of the backgrounds start: where they were, if groups are the same."""
+        """Starting values of the backgrounds' terms: the last ones, if the groups are the same."""
         sizes = np.diff(solver.crowd.members.group_spots)
         ground = np.zeros((len(sizes), self.terms))
         if before is not None and before.shape == ground.shape and self._zones() is not None:
@@ -310,7 +310,7 @@ class _Fit:
         )  # fmt: skip
 
     def _remember(self, solver: Solver, state: State) -> Background | None:
-        """What the result shall know of the background; without a spot, that of all pixels."""
+        """The background as the result keeps it; that of all pixels where there is no spot."""
         if self.kind == "local" and len(self.frames):
             return None
         shape, extent = self.picture.shape, self.picture.extent

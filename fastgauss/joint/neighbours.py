@@ -53,7 +53,7 @@ def _pairs(windows: np.ndarray) -> np.ndarray:
 
 
 def _coupling(centres: np.ndarray, widths: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """How much of their light pairs share, between 0 and 1, taken as if not turned."""
+    """The overlap of the light of pairs, 0 to 1; rotated spots count as unrotated."""
     i, j = pairs.T
     squares = widths[i] ** 2 + widths[j] ** 2
     return np.exp(-0.5 * ((centres[i] - centres[j]) ** 2 / squares).sum(axis=1))
@@ -90,7 +90,7 @@ def _starts(*labels: np.ndarray) -> np.ndarray:
 def gather(
     centres: np.ndarray, widths: np.ndarray, windows: np.ndarray, zones: np.ndarray | None
 ) -> tuple[np.ndarray, Crowd]:
-    """The order in which spots are worked on, and who is near whom.
+    """The order in which spots are solved, and which spots are neighbours.
 
     ``centres`` and ``widths`` are (n, 3) along z, y, x; ``zones`` (n,) puts spots that have
     something in common into one group, whether they overlap or not; None: those that overlap.

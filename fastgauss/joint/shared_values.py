@@ -1,4 +1,4 @@
-"""What each spot alone would make of the parameters that spots share."""
+"""Shared parameters as each spot alone would have them."""
 
 from __future__ import annotations
 

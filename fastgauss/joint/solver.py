@@ -60,7 +60,7 @@ class Limits(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a fit came."""
+    """The state of a fit after its last round."""
 
     state: State
     settled: np.ndarray  # (n,) spots whose step is within the tolerance
@@ -142,7 +142,7 @@ class Solver:
         gradient = equations.gradient
         free = ((u > lower) | (gradient > 0)) & ((u < upper) | (gradient < 0)) & (lower < upper)
         free &= open_ & ~self.held[self.crowd.cluster_of][:, None]
-        free[u[:, 0] == 0, 1:] = False  # no light has no shape
+        free[u[:, 0] == 0, 1:] = False  # without light a spot has no shape
         system.free[:] = free & ~self.tied
         columns, t = self.shared.columns, self.terms
         system.common_free[:] = True
@@ -328,7 +328,7 @@ class Solver:
             if attempt == 0:
                 blame[crowd.cluster_of[crosses]] = False
             self._damp(blame, _SLOWER, 1e-4)
-        if pending.any():  # those that are to blame stay where they were
+        if pending.any():  # the blamed clusters stay where they were
             still = blame[crowd.cluster_of][:, None] & ~self.tied
             still |= ~pending[crowd.group_of][:, None]
             trial = self._look(state, np.where(still, 0.0, trial.u - state.u), ground_step, pending)

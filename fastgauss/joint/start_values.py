@@ -1,4 +1,4 @@
-"""Where a joint fit starts, and how far it may go."""
+"""Starting values and bounds of a joint fit."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _of_frame(value: Any, frame: int, shape: tuple[int, ...]) -> Any:
 def alone(problem: Problem, places: np.ndarray, chosen: Options) -> tuple[np.ndarray, np.ndarray]:
     """Starting values (n, P), each spot fitted alone and replaced where that is odd.
 
-    Also which spots (n,) have the shared parameters: not those whose own, with their errors, are
-    far from those of the others.
+    Also which spots (n,) have the shared parameters: all but spots whose own values are, beside
+    their errors, far from those of the others.
     """
     picture, model, dark = problem.image, chosen.model, problem.dark
     settings: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _fixed(chosen: Options, rows: np.ndarray) -> dict[str, Any] | None:
 def _mend(
     params: np.ndarray, good: np.ndarray, places: np.ndarray, model: Model, dark: bool
 ) -> np.ndarray:
-    """Put the usual in place of what a neighbour's light has spoilt.
+    """Replace starting values that the light of a neighbour has made wrong.
 
     The usual widths are the medians of spots that stand alone, if there are some; spots with
     a neighbour within four sigmas start from them, and so do odd ones.

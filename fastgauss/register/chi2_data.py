@@ -1,4 +1,4 @@
-"""Two images of which chi-squared is asked, and what is known of their pixels."""
+"""Input of chi-squared of a shift: two images, their missing pixels and errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _USUAL = 1e15  # the size of pixels that need no scale
 
 
 class Data(NamedTuple):
-    """Two images and what is known of their pixels."""
+    """Two images, their missing pixels and their errors."""
 
     images: tuple[np.ndarray, np.ndarray]  # float64, 0 where missing
     valid: tuple[np.ndarray, np.ndarray]
     weight: float | np.ndarray  # 1 / err^2
-    given: bool  # whether err was
+    given: bool  # whether err was given
     unit: float  # of chi-squared, in which the images' own would be 1
 
     @property
@@ -30,7 +30,7 @@ class Data(NamedTuple):
 
 
 def _mean(array: np.ndarray, exists: np.ndarray) -> np.float64:
-    """The mean of what exists."""
+    """The mean of the existing pixels."""
     if exists.all():
         return array.mean(dtype=np.float64)
     return array[exists].mean(dtype=np.float64) if exists.any() else np.float64(0.0)

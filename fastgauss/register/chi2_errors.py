@@ -45,7 +45,7 @@ def covariance(
 
 
 def _offset(data: Data) -> float:
-    """What the images' means alone make of chi2, for an error of 1."""
+    """The part of chi2 that the means of the images make, for an error of 1."""
     first, second = (float(image.sum()) for image in data.images)
     return (first - second) ** 2 / data.images[0].size
 
@@ -60,7 +60,7 @@ def _sandwich(slope: np.ndarray, v1: float, v2: float, shape: tuple[int, ...]) -
 def _local_covariance(
     data: Data, both: tuple[np.ndarray, np.ndarray] | None, best: fourier_series.Minimum
 ) -> np.ndarray:
-    """From the curvature, or from both images' noise where that is known."""
+    """The covariance from the curvature, or from the noise of both images where it is known."""
     shape = data.images[0].shape
     size = data.images[0].size
     least, _, hessian = best.around
@@ -87,7 +87,7 @@ def _local_covariance(
 def _from_pixels(
     both: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...], place: np.ndarray
 ) -> np.ndarray:
-    """From each pixel's residual."""
+    """The covariance from the residual of each pixel."""
     one, two = (spectrum.copy() for spectrum in both)
     one[0, 0] = two[0, 0] = 0.0
     # of size 1: the covariance does not depend on the unit

@@ -38,7 +38,7 @@ def _window(name: Any, shape: tuple[int, ...]) -> np.ndarray | float:
 
 
 def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Values, 0 where missing, and what exists."""
+    """Values, 0 where missing, and which exist."""
     masks = mask if isinstance(mask, tuple) else (mask, mask)
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
@@ -61,13 +61,13 @@ def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 def _centred(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The mean of what exists taken away, and 0 elsewhere."""
+    """Existing values less their mean; 0 where values are missing."""
     count = valid.sum()
     return np.where(valid, values - values.sum() / max(count, 1), 0.0)
 
 
 def _lags(values: np.ndarray, shape: tuple[int, ...], fftshift: bool) -> np.ndarray:
-    """Of a map of more lags, those of the shape, in the order that fftshift means."""
+    """The lags of this shape of a larger map, in the order that ``fftshift`` says."""
     order = [
         np.arange(n) - n // 2 if fftshift else np.rint(np.fft.fftfreq(n, 1 / n)).astype(int)
         for n in shape

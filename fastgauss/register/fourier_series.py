@@ -87,7 +87,7 @@ def weights(columns: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _derivatives(n: int, half: bool) -> np.ndarray:
-    """What takes exp(i k d) to its value, its slope and its curvature: (3, 1, modes)."""
+    """Factors of exp(i k d) for its value, slope and curvature: (3, 1, modes)."""
     ik = 1j * frequencies(n, half)
     return np.stack([np.ones_like(ik), ik, ik**2])[:, np.newaxis]
 
@@ -171,7 +171,7 @@ def minimise(
         if not curvature[1] > 0:
             return Minimum(at, False, around, None)
         across = axes[:, 1] if abs(curvature[0]) < _VALLEY * curvature[1] else None
-        # where the map bends down, go down all the same
+        # a negative curvature counts as a positive one, so that the step goes down
         bend = np.maximum(np.abs(curvature), 1e-9 * curvature[1])
         slopes = axes.T @ around.gradient
         if across is not None:
@@ -192,7 +192,7 @@ def minimise(
 
 
 def one_direction(variance: float, across: np.ndarray) -> np.ndarray:
-    """The covariance of (dx, dy) that is known along a unit vector alone."""
+    """The covariance of (dx, dy) where the displacement is known along one unit vector only."""
     x, y = across
     if x == 0.0 or y == 0.0:
         return np.diag([variance if x else np.inf, variance if y else np.inf])

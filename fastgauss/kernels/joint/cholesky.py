@@ -12,7 +12,7 @@ _LEAST_PIVOT = 1e-13  # relative to the diagonal entry, of a matrix that is posi
 
 @device
 def is_pivot(part, entry):
-    """Whether a pivot is positive beside rounding of the diagonal entry that it is left of."""
+    """Whether a pivot is positive, by more than the rounding of its diagonal entry ``entry``."""
     return part > _LEAST_PIVOT * abs(entry) and part > _TINY
 
 

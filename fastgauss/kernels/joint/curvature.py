@@ -2,15 +2,15 @@
 
 With m the model, r the weighted residual and C the columns of derivatives, the Hessian of half
 the objective is  C'WC - sum over pixels of r d2m.  Spots add up, so that the second term is one
-block for each spot. It is small where the residual is noise and the spots are well apart; where
-two hardly differ from one, it is what tells a minimum from a slope.
+block for each spot. This block is small where the residual is noise and the spots are far apart.
+Where two spots hardly differ from one, only this block distinguishes a minimum from a slope.
 
 A separable spot is a product of profiles f of the axes, and along an axis there are six numbers,
 
     f,  df/dx0,  df/ds,  d2f/dx0**2,  d2f/dx0 ds,  d2f/ds**2,
 
-in this order below. A second derivative of the product takes one of them of each axis, of total
-order two. For points, with u = (x - x0) / s, the last three are
+in this order below. A second derivative of the product is a product of one of these numbers for
+each axis, whose orders sum to two. For points, with u = (x - x0) / s, the last three are
 
     f (u**2 - 1) / s**2,   f (u**3 - 2 u) / s**2,   f (u**4 - 3 u**2) / s**2,
 
@@ -37,7 +37,7 @@ from ..simd.masked import lanes_within, load_some, ramp, store_rounded, total
 NUMBERS = 6  # along an axis
 _ORDERS = ((), (0,), (1,), (0, 0), (0, 1), (1, 1))  # of each: 0 by the centre, 1 by the width
 
-# Which number of x and which of y meet in each sum over a plane.
+# The number of x and the number of y whose products each sum over a plane adds.
 _PLANE = (
     (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2),
     (0, 3), (0, 4), (0, 5),

@@ -10,9 +10,9 @@ from .cholesky import factorise
 def invert_local(low, high, diagonal, pairs, links, free, most, matrix, members, out, sound):
     """Block (p, p) of spot i of the inverse, from the system of i and ``most`` others at most.
 
-    These are linked to i, or to those that are; spots further off are taken as known, and so
-    are parameters of the others that the rest does not determine. ``sound`` tells whether
-    the spot's own are determined. ``matrix`` and ``members`` are scratch.
+    The others are spots linked to i, then spots linked to these. Spots further away are taken as
+    known; so are parameters of the others that the system does not determine. ``sound`` tells
+    whether the system determines the parameters of spot i. ``matrix`` and ``members`` are scratch.
     """
     size = diagonal.shape[1]
     for i in range(low, high):

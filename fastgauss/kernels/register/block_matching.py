@@ -1,7 +1,7 @@
 """Block matching: where a window of one image is in another, from coarse pixels to fine.
 
-The images are compared by their gradients, which know no offset and weigh coarse and fine structure
-alike, on pyramids whose levels halve the pixels. The score of a lag is
+The images are compared by their gradients, which do not depend on an offset and weigh coarse and
+fine structure alike, on pyramids whose levels halve the pixels. The score of a lag is
 
     sum (z_a . z_b) / sqrt(sum |z_a|^2 sum |z_b|^2) * sqrt(share of the window that overlaps)
 
@@ -107,7 +107,7 @@ def _score(levels, level, box, move_y, move_x):
 
 @device
 def _vertex(before, here, after):
-    """Where a parabola through three values has its top, -0.5 to 0.5."""
+    """The place of the maximum of a parabola through three values, -0.5 to 0.5."""
     bend = 2.0 * here - before - after
     at = 0.5 * (after - before) / bend if bend > 0.0 else 0.0
     return min(max(at, -0.5), 0.5)
@@ -121,7 +121,7 @@ def _bounds(guess, bound, size):
 
 @device
 def _climb(levels, level, box, move_y, move_x, rows, columns, around):
-    """From a lag to the best one next to it, some times; the scores around it."""
+    """Move a lag to its best neighbour, at most ``_CLIMBS`` times; the scores around the last."""
     for _ in range(_CLIMBS):
         best, at_y, at_x = -1.0, move_y, move_x
         for j in range(3):
