@@ -12,6 +12,7 @@ from .base.version import __version__ as __version__
 
 if TYPE_CHECKING:  # the same table for type checkers
     from . import register as register
+    from . import simulate as simulate
     from .base.grid import Grid as Grid
     from .base.status import Status as Status
     from .base.thread_pool import get_num_threads as get_num_threads
@@ -109,15 +110,17 @@ _NAMES = {
 }  # fmt: skip
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 
-__all__ = sorted([*_ROOM_OF, "register"])  # noqa: PLE0605
+_ROOMS = ("register", "simulate")  # public themselves
+
+__all__ = sorted([*_ROOM_OF, *_ROOMS])  # noqa: PLE0605
 
 
 if not TYPE_CHECKING:  # with it, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
         """A public name, imported when it is first used."""
-        if name == "register":
-            return import_module(".register", __name__)
+        if name in _ROOMS:
+            return import_module(f".{name}", __name__)
         if name not in _ROOM_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)

@@ -277,6 +277,7 @@ def test_any_option_is_understood_or_refused(call):
 def public_names():
     yield from fg.__all__
     yield from (f"register.{name}" for name in fg.register.__all__)
+    yield from (f"simulate.{name}" for name in fg.simulate.__all__)
     yield from (f"plot.{name}" for name in fastgauss.plot.__all__)
     for owner in OWNERS:
         for name, value in vars(getattr(fg, owner[:-2])).items():
