@@ -193,7 +193,7 @@ def align_stack(
 
     Notes
     -----
-    About 15 ms a frame of 256 x 256 pixels on two threads. Memory: 16 frames and the scene.
+    About 20 ms a frame of 256 x 256 pixels on two threads. Memory: 16 frames and the scene.
 
     The frames are placed one after the other against the mean of those before, each near the
     frames next to it; then in rounds each is aligned with the mean of all others. The modes of the
