@@ -10,6 +10,7 @@ from fastgauss.kernels._compile import JIT_DISABLED
 
 PSF = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.9, 4.5])
 SKEW = fg.psf_model([0.8, 0.2], [[1.0, 1.3], [2.1, 1.8]], offsets=[[0.0, 0.1], [0.4, -0.3]])
+TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.6], [3.0, 2.0]], theta=[0.6, -0.3])
 KINDS = {  # method, pixel, and options by the row
     "plain": ("lsq", "sample", lambda _: {}),
     "weights": (
@@ -31,7 +32,7 @@ def stars(rng, count, psf, peak=200.0, shape=(11, 11), pixel="sample"):
     return rng.poisson(fg.image(truth, shape, psf, pixel)).astype(np.float64), truth
 
 
-@pytest.mark.parametrize("psf", [PSF, SKEW], ids=["round", "skew"])
+@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_is_what_its_twin_finds(kind, psf):
     method, pixel, options = KINDS[kind]

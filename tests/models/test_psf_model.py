@@ -19,17 +19,22 @@ ALONE = [(1.0, 0, 0, 1.4, 1.4)]
 MANY = [(0.125, 0.05 * k, 0.0, 0.8 + 0.3 * k, 1.0 + 0.2 * k) for k in range(8)]
 
 
+TURNED = [(0.7, 0, 0, 1.9, 1.2, 0.5), (0.2, 0.3, -0.2, 3.0, 3.0, 0), (0.1, 0, 0, 2.0, 4.0, -1.1)]
+
+
 def psf_of(parts):
-    weights, x, y, sigma_x, sigma_y = np.array(parts, float).T
+    weights, x, y, sigma_x, sigma_y, *theta = np.array(parts, float).T
     sigmas, offsets = np.column_stack([sigma_y, sigma_x]), np.column_stack([y, x])
-    return fg.psf_model(weights, sigmas, offsets=offsets)
+    return fg.psf_model(weights, sigmas, offsets=offsets, theta=theta[0] if theta else None)
 
 
 # -- values ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
-@pytest.mark.parametrize("parts", [ALONE, ROUND, SKEW, MANY], ids=["1", "3", "skew", "8"])
+@pytest.mark.parametrize(
+    "parts", [ALONE, ROUND, SKEW, MANY, TURNED], ids=["1", "3", "skew", "8", "turned"]
+)
 def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
     psf = psf_of(parts)
     y, x = np.indices((9, 11)).astype(float)
@@ -101,6 +106,46 @@ def test_a_model_is_a_value(tmp_path):
         psf.constants = ()
     psf.save(tmp_path / "psf.json")
     assert fg.PsfModel.load(tmp_path / "psf.json") == psf
+
+
+def test_covariances_are_turned_sigmas(tmp_path):
+    psf, parts = psf_of(TURNED), []
+    for _, _, _, sigma_x, sigma_y, theta in TURNED:
+        along, across = (
+            np.array([np.sin(theta), np.cos(theta)]),
+            np.array([np.cos(theta), -np.sin(theta)]),
+        )  # y before x
+        parts.append(sigma_x**2 * np.outer(along, along) + sigma_y**2 * np.outer(across, across))
+    offsets = [part[2:0:-1] for part in TURNED]
+    other = fg.psf_model([7, 2, 1], covariances=parts, offsets=offsets)
+    for pixel in ("sample", "integrate"):
+        expected = fg.image(PARAMS, (9, 11), psf, pixel)
+        assert_allclose(fg.image(PARAMS, (9, 11), other, pixel), expected, rtol=1e-12)
+    assert_allclose(other.fwhm, psf.fwhm, rtol=1e-9)
+    along = fg.psf_model([1.0], covariances=[np.diag([4.0, 9.0])])
+    assert along == fg.psf_model([1.0], [[2.0, 3.0]])
+    psf.save(tmp_path / "psf.json")
+    assert fg.PsfModel.load(tmp_path / "psf.json") == psf
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"theta": [0.1]}, r"theta must have shape \(2,\), got \(1,\)"),
+        ({"theta": [0.1, np.nan]}, "theta must be finite"),
+        ({"covariances": np.ones((2, 2, 2))}, "must be None with covariances"),
+        ({"sigmas": None}, "sigmas must hold real numbers"),
+        ({"sigmas": None, "covariances": np.ones((2, 2))}, "covariances must have 3 dimensions"),
+        ({"sigmas": None, "covariances": np.ones((1, 2, 2))}, r"covariances must have shape \(2"),
+        ({"sigmas": None, "covariances": np.ones((2, 2, 2))}, "must be positive definite"),
+        ({"sigmas": None, "covariances": [[[2, 1], [0, 2]]] * 2}, "must be symmetric"),
+        ({"sigmas": None, "covariances": [1e-9 * np.eye(2)] * 2}, "must be between 0.001"),
+    ],
+)
+def test_bad_angles_and_covariances_are_named(options, reason):
+    given = {"sigmas": [[1.0, 2.0]] * 2} | options
+    with pytest.raises((ValueError, TypeError), match=reason):
+        fg.psf_model([1.0, 1.0], **given)
 
 
 @settings(deadline=None, max_examples=30)

@@ -6,13 +6,17 @@ With the normalised Gaussian G of each component k,
 
 so that the integral of f is 1 and its factor is the flux. Each component is a product of two tables
 (``axis_profiles.py``), also where it is integrated over pixels; the sums over components are formed
-at each pixel. The basis of a fit is f, its derivatives by x0 and y0 times the *unit*, a length, and
-1. The number of components is data, as their numbers are: all functions of up to ``MOST``
-components are one kernel.
+at each pixel. A component that is turned out of the axes is no such product: it is computed at each
+pixel, and its mean over a pixel is a sum over 5 x 5 Gauss-Legendre points, as that of the rotated
+model (``profiles.py``). The basis of a fit is f, its derivatives by x0 and y0 times the *unit*, a
+length, and 1. The number of components is data, as their numbers are: all functions of up to
+``MOST`` components are one kernel.
 
-The constants are the number of components, the unit (the sigma of the Gaussian with the same full
-width at half maximum), the highest value of f, and how far f falls below 0; then, for each
-component, w / (2 pi sigma_x sigma_y), dx, dy, sigma_x and sigma_y.
+The constants are the number of components along the axes, the unit (the sigma of the Gaussian with
+the same full width at half maximum), the highest value of f, how far f falls below 0, and the
+number of turned components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and three
+numbers of its shape: sigma_x, sigma_y and 0, or xx, yy and xy of the inverse covariance if it is
+turned.
 """
 
 from __future__ import annotations
@@ -23,8 +27,10 @@ from functools import cache, partial
 from .._compile import device
 from ..models import points
 from ..models.model_kernels import ModelKernels
+from ..models.profiles import NODES, POINTS, WEIGHTS
 from ..numeric.contraction import DENSE, FACTOR_ROWS, contract
 from ..numeric.packed_cholesky import packed_size
+from ..numeric.special import exp_negative
 from ..simd.lanes import broadcast, load, maximum, select, store
 from . import covariances, darkest_pixel, second_starts, separable_steps, start_moments
 from .axis_profiles import fill_integrated, fill_sampled
@@ -33,10 +39,11 @@ from .estimators import HEAVIEST, Estimator
 from .row_terms import SEEN, make_row_terms
 
 MOST = 8  # components
-UNIT, PEAK, DIP, FIRST = 1, 2, 3, 4  # constants; the number of components is the one before
-NUMBERS = 5  # constants of a component
+UNIT, PEAK, DIP, TURNED, FIRST = 1, 2, 3, 4, 5  # constants; the number along the axes is before
+NUMBERS = 6  # constants of a component; those along the axes come first
 CONSTANTS = FIRST + MOST * NUMBERS
 _X, _Y, _SIGMA_X, _SIGMA_Y = 1, 2, 3, 4  # of a component, after its height
+_XX, _YY, _XY = 3, 4, 5  # of a turned one
 _SIZE = 4  # flux, x, y, offset
 _ROW = _SIZE + 1  # lane rows a pixel: the basis, then the weighted residual
 _SUMS = packed_size(_SIZE) + _SIZE
@@ -117,13 +124,61 @@ def _fill_row(m, count, nx, along, across, columns) -> None:
         _put(m, columns + _ROW * i3, f3, x3, y3)
 
 
+@cache
+def _make_turned(pixel: str) -> Callable:
+    """A turned component at a pixel: its value, and minus its derivatives along x and y."""
+    points = POINTS if pixel == "integrate" else 1
+
+    @device
+    def turned(m, at, x, y):
+        xx, yy, xy = load(m, at + _XX), load(m, at + _YY), load(m, at + _XY)
+        total = broadcast(0.0)
+        by_x = total
+        by_y = total
+        for n in range(points * points):
+            u, v, weight = x, y, load(m, at)
+            if points > 1:
+                u, v = u + NODES[n % points], v + NODES[n // points]
+                weight = weight * (WEIGHTS[n % points] * WEIGHTS[n // points])
+            slope_x, slope_y = xx * u + xy * v, xy * u + yy * v
+            f = exp_negative((u * slope_x + v * slope_y) * -0.5) * weight
+            total = total + f
+            by_x = by_x + f * slope_x
+            by_y = by_y + f * slope_y
+        return total, by_x, by_y
+
+    return turned
+
+
+@cache
+def _make_add_turned(pixel: str) -> Callable:
+    """The turned components, added to the basis at the pixels of one row."""
+    turned = _make_turned(pixel)
+
+    @device
+    def add_turned(m, nx, j, p, columns) -> None:
+        first, unit = int(m[0, 0]), load(m, UNIT)
+        for k in range(first, first + int(m[TURNED, 0])):
+            at = FIRST + NUMBERS * k
+            y = float(j) - (load(m, p + 2) + load(m, at + _Y))
+            for i in range(nx):
+                x = float(i) - (load(m, p + 1) + load(m, at + _X))
+                f, by_x, by_y = turned(m, at, x, y)
+                row = columns + _ROW * i
+                by_x = load(m, row + 1) + by_x * unit
+                _put(m, row, load(m, row) + f, by_x, load(m, row + 2) + by_y * unit)
+
+    return add_turned
+
+
 # -- normal equations --------------------------------------------------------------------------
 
 
 @cache
-def _make_sums(fill: Callable, estimator: Estimator) -> Callable:
+def _make_sums(pixel: str, estimator: Estimator) -> Callable:
     """Gram matrix, data sums and objective."""
-    tables, row_terms = _make_tables(fill), make_row_terms(estimator, _ROW, 0)
+    tables, add_turned = _make_tables(_FILLS[pixel]), _make_add_turned(pixel)
+    row_terms = make_row_terms(estimator, _ROW, 0)
     uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
     pattern = DENSE + _SIZE
 
@@ -155,6 +210,7 @@ def _make_sums(fill: Callable, estimator: Estimator) -> Callable:
         heaviest = broadcast(0.0)
         for j in range(ny):
             _fill_row(m, count, nx, along, across + FACTOR_ROWS * count * j, columns)
+            add_turned(m, nx, j, p, columns)
             if uniform:
                 for i in range(nx):
                     store(m, columns + _ROW * i + _SIZE, load(m, pixels + j * nx + i))
@@ -186,6 +242,7 @@ def _make_sums(fill: Callable, estimator: Estimator) -> Callable:
 @cache
 def _make_darkest(pixel: str) -> Callable:
     profile = darkest_pixel.integrated if pixel == "integrate" else darkest_pixel.sampled
+    turned = _make_turned(pixel)
 
     @device
     def darkest(m, p, work, places, nz, ny, nx):
@@ -202,6 +259,9 @@ def _make_darkest(pixel: str) -> Callable:
             by_x = profile(x - load(m, at + _X), load(m, at + _SIGMA_X))
             by_y = profile(y - load(m, at + _Y), load(m, at + _SIGMA_Y))
             total = total + load(m, at) * by_x * by_y
+        for k in range(int(m[0, 0]), int(m[0, 0]) + int(m[TURNED, 0])):
+            at = FIRST + NUMBERS * k
+            total = total + turned(m, at, x - load(m, at + _X), y - load(m, at + _Y))[0]
         return total
 
     return darkest
@@ -228,7 +288,7 @@ def _span(known):
 @cache
 def make_blocks(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     """The building blocks of a fit."""
-    sums, settle = _make_sums(_FILLS[pixel], estimator), make_settle(_SIZE, estimator, bounded)
+    sums, settle = _make_sums(pixel, estimator), make_settle(_SIZE, estimator, bounded)
     return Blocks(
         size=_SIZE,
         evaluate=separable_steps.make_evaluate(sums, settle, _unit, _SIZE, bounded),
