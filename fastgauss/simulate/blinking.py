@@ -35,7 +35,8 @@ def blink(
         left = left[now[left] < frames]
     if not emitters:
         return Blinks(*(np.empty(0, kind) for kind in (np.intp, np.intp, np.float64)))
-    return _by_frame(*map(np.concatenate, (emitters, begins, ends)), count)
+    emitter, begin, end = (np.concatenate(parts) for parts in (emitters, begins, ends))
+    return _by_frame(emitter, begin, end, count)
 
 
 def _by_frame(emitter: np.ndarray, begin: np.ndarray, end: np.ndarray, count: int) -> Blinks:

@@ -111,8 +111,8 @@ def movie(
     >>> frames.shape, frames.dtype, truth.dtype.names
     ((20, 48, 48), dtype('uint16'), ('frame', 'emitter', 'y', 'x', 'photons'))
     >>> result = fg.fit_movie(frames, camera=camera, method="mle", pixel="integrate")
-    >>> len(result), int((truth["photons"] > 300).sum())  # doctest: +SKIP
-    (20, 19)
+    >>> bool(abs(len(result) - (truth["photons"] > 300).sum()) < 10)
+    True
     """
     sides = check.shape("shape", shape, (2,))
     count = check.integer("frames", frames, at_least=1)

@@ -124,7 +124,7 @@ def _properties(camera):
 
 
 @cache
-def _drift():
+def _aligned_stack():
     return register.align_stack(STACK)
 
 
@@ -356,7 +356,7 @@ CALLS = (
     Call("register.shift_stack", {"frames": STACK, "displacements": np.full((3, 2), 0.25)},
          ("frames", "displacements")),
     Call("register.plot_drift", {}, (),
-         lambda **options: _plot(register.plot_drift, alignment=_drift(), **options)),
+         lambda **options: _plot(register.plot_drift, alignment=_aligned_stack(), **options)),
     Call("register.chi2_shift", {"im1": FIRST, "im2": SECOND, "err": np.ones((20, 20))},
          ("im1", "im2", "err")),
     Call("register.chi2_shift_iterzoom", {"im1": FIRST, "im2": SECOND, "rezoom_shape": (20, 20)},
@@ -417,6 +417,7 @@ EXEMPT = {  # public names without a call above, and why
     "AmplitudeFit": "made by fit_amplitudes alone; no methods that take arguments",
     "ProfileFit": "made by fit_profile alone; a FitResult",
     "BinStatistics": "made by bin_statistics alone; a tuple",
+    "FoundSpots": "made by find_spots alone; no methods that take arguments",
     "Groups": "made by group alone; no methods that take arguments",
     "Drift": "made by estimate_drift alone",
     "Drift().plot": "takes a figure; tests/localisations/test_drift.py",
