@@ -3,8 +3,10 @@
 A spot may be
 
 * TOO_WIDE: a sigma, or a sigma and ``_SURE`` of its errors, exceed ``_MOST_EXTENT`` of the pixels'
-  extent along its axis. The pixels see no more than the top of such a spot; its reported errors,
-  which take the model for linear, do not hold. A width that is fixed, or on a bound, is not judged.
+  extent along its axis, or 1 / sigma**2 is not ``_BENT`` of its errors above that of this extent.
+  The pixels see no more than the top of such a spot, and the bend of a top is proportional to
+  1 / sigma**2: the reported errors, which take the model for linear in sigma, do not hold. A width
+  that is fixed, or on a bound, is not judged.
 * SINGULAR: no pixel sees ``_LEAST_SEEN`` of its height, as of a spike between pixels.
 * OUTSIDE: an astigmatic spot beyond the calibrated range.
 * OUTLIER: one pixel holds ``_MOST_SHARE`` of the objective and is off by ``_MISSED`` of the height:
@@ -38,7 +40,7 @@ from ..status import (
 )
 from .estimators import DEVIANCE, OTHER_LOSS
 
-_SURE, _MOST_EXTENT = 4.0, 0.75
+_SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
 _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STANDS_OUT = 1.6  # heights of the spot by which a pixel must stand out to be looked at
@@ -185,7 +187,10 @@ def make_verdicts(
                 continue
             left = room - sigma
             error = errors[item, packed(i, i)] * scale
+            bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2)  # that of 1 / sigma**2, in sigmas
             if left < 0.0 or error * (_SURE * _SURE) > left * left:
+                return True
+            if error * (_BENT * _BENT) > bend * bend:
                 return True
         return False
 
