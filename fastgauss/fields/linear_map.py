@@ -205,7 +205,7 @@ class LinearMap:
         This is the exact derivative of the truncated sum, without the jumps at the border of a
         support. It needs a copy of the volume for the residual, and the time of a `render` and an
         `adjoint`; all parameters together cost one and a half times the adjoint. Three channels
-        cost some 1.8 times one if the field has covariances.
+        cost 1.8 to 2.1 times one if the field has covariances.
 
         A step along the gradient by a covariance may leave the positive definite matrices. Any
         lower triangular L with a positive diagonal gives a positive definite L L': optimise L by
