@@ -128,6 +128,7 @@ def test_the_scene_without_a_frame_is_the_mean_of_the_others():
 # -- covariances -------------------------------------------------------------------------------
 
 
+@compiled
 @pytest.mark.parametrize("reference", ["mean", "first", 2, "image"])
 def test_covariances_are_those_of_the_errors_against_the_reference(reference):
     frames, moves, _ = stack(np.random.default_rng(4), 4, 32, 0.05)
@@ -176,6 +177,7 @@ def test_frames_of_other_brightness_and_with_holes():
     assert np.std(view - first) < 0.2 * np.std(first)
 
 
+@compiled
 def test_errors_of_pixels_tell_the_noise():
     frames, _, _ = stack(np.random.default_rng(6), 6, 48, 0.1)
     known, own = align_stack(frames, err=0.1), align_stack(frames)
@@ -189,6 +191,7 @@ def test_errors_of_pixels_tell_the_noise():
     assert again.errors[3].mean() > known.errors[3].mean()
 
 
+@compiled
 def test_a_frame_of_another_scene_is_no_part_of_this_one():
     rng = np.random.default_rng(7)
     frames, moves, _ = stack(rng, 6, 48, 0.05)
@@ -201,6 +204,7 @@ def test_a_frame_of_another_scene_is_no_part_of_this_one():
         assert_allclose(found.displacements[found.converged], rest - rest.mean(axis=0), atol=0.03)
 
 
+@compiled
 @pytest.mark.parametrize("kind", ["noise", "scenes", "blank"])
 def test_unrelated_frames_do_not_converge(kind):
     rng = np.random.default_rng(8)
@@ -213,6 +217,7 @@ def test_unrelated_frames_do_not_converge(kind):
     assert np.count_nonzero(found.converged) <= (2 if kind == "scenes" else 0)
 
 
+@compiled
 def test_frames_that_drift_away_from_the_first():
     rng = np.random.default_rng(9)
     big = naive.scene(spots(256, rng, 900), 256)
@@ -246,6 +251,7 @@ def test_the_same_bits_for_any_threads_and_any_kind_of_array():
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
+@compiled
 def test_dask_and_files_are_read_frame_by_frame(tmp_path):
     array = pytest.importorskip("dask.array")
     frames, _, _ = stack(np.random.default_rng(11), 5, 32, 0.1)
@@ -312,6 +318,7 @@ def test_other_channels_are_moved_back():
         shift_stack(frames, moves, "cubic")
 
 
+@compiled
 def test_the_table_and_the_picture_have_a_row_for_each_frame():
     pytest.importorskip("pandas")
     pytest.importorskip("matplotlib")
