@@ -117,7 +117,7 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volu
     array = check.real_array(name, volume)
     shape = _shape_of(name, array, grid)
     several = len(shape) > grid.ndim
-    kind = array.dtype if array.dtype in KINDS else np.dtype(np.float64)
+    kind = np.float32 if array.dtype.kind == "f" and array.itemsize <= 4 else np.float64
     good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(shape, dtype=bool)
     each = None
     if weights is not None:

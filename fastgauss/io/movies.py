@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, wording
+from ..base import check, wording, wrappers
 from .axes import arrange
 from .images import open_image
 
@@ -46,6 +46,8 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
             yield Movie(pictures, len(pictures))
     elif hasattr(frames, "shape") and hasattr(frames, "__getitem__"):
         yield _of_array(name, frames)
+    elif wrappers.is_array(frames):
+        yield _of_array(name, _opened(name, frames))
     elif isinstance(frames, Mapping | bytes) or not isinstance(frames, Iterable):
         got = wording.shown(frames)
         raise TypeError(f"{name} must be an array, a path or an iterable of frames, got {got}")
@@ -58,6 +60,14 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
 def _own(frame: Any) -> Any:
     """A copy: a camera may write the next frame into the same memory."""
     return frame.copy() if isinstance(frame, np.ndarray) else frame
+
+
+def _opened(name: str, array: Any) -> np.ndarray:
+    """The numbers of an array of its own kind, masked where that has a mask."""
+    values, mask, variance = wrappers.open_array(name, array)
+    if variance is not None:
+        raise ValueError(f"{name} must have no uncertainty: a camera tells the noise of its pixels")
+    return values if mask is None else np.ma.MaskedArray(values, mask)
 
 
 def _of_array(name: str, array: Any) -> Movie:

@@ -52,7 +52,7 @@ class _Stack:
 
     def _full_shape(self, name: str, value: Any, count: int) -> tuple[int, ...]:
         """The shape that an array for all frames has, or one for each."""
-        shape = () if value is None else np.shape(value)
+        shape = () if value is None else wrappers.open_array(name, value).values.shape
         one, many = self.shape, (count, *self.shape)
         if len(shape) and shape not in (one, many):
             raise ValueError(f"{name} must have shape {one} or {many}, got {shape}")
@@ -107,9 +107,13 @@ def _frames(frames: Any, axes: Any) -> tuple[Any, int, tuple[int, ...]]:
     lazy = not isinstance(frames, np.ndarray) and all(
         hasattr(frames, name) for name in ("shape", "dtype", "__getitem__")
     )
-    array = frames if lazy else wrappers.open_array("frames", frames).values
-    if isinstance(frames, np.ma.MaskedArray):
-        array = frames
+    array = frames
+    if not lazy:
+        array, hidden, variance = wrappers.open_array("frames", frames)
+        if variance is not None:
+            raise ValueError("frames must have no uncertainty: give it as err")
+        if hidden is not None:
+            array = np.ma.MaskedArray(array, hidden)
     if len(array.shape) != 3:
         got = wording.dimensions(len(array.shape), tuple(array.shape))
         raise ValueError(f"frames must have 3 dimensions, got {got}")

@@ -104,7 +104,7 @@ def sample(c, rows, columns, dy, dx, value, slope_x, slope_y, line, across):
         Scratch.
     """
     step_y, step_x = int(floor(dy)), int(floor(dx))
-    part_y, part_x = dy - floor(dy), dx - floor(dx)
+    part_y, part_x = float(dy - step_y), float(dx - step_x)
     wx, sx = spline_weights(part_x), spline_slopes(part_x)
     wy, sy = spline_weights(part_y), spline_slopes(part_y)
     left, right = max(0, 2 - step_x), min(columns, columns - 3 - step_x)
