@@ -374,7 +374,7 @@ def test_amplitudes_and_sigmas_may_be_of_any_real_kind():
         assert_array_equal(fg.render((9, 9), WHERE, heights, sigma), expected)
         covariance = np.array([[4, 0], [0, 1]], dtype)
         again = fg.render((9, 9), WHERE, heights, covariance=covariance)
-        assert_allclose(again, expected, rtol=0, atol=1e-15)
+        assert_allclose(again, expected, rtol=0, atol=1e-14)
     assert_array_equal(fg.render((9, 9), WHERE, [3, 1], [(2, 1)]), expected)
     assert_array_equal(fg.render((9, 9), WHERE, [3, 1], [[2, 1], [2, 1]]), expected)
 
