@@ -239,9 +239,7 @@ def test_spots_of_a_volume():
             assert (abs(pull) < 5).all()
     image = image.astype(np.uint16)
     found = fg.fit_spots(image, box=7, sigma=1.2)
-    expected = fg.fit_spots(
-        image, fg.find_spots(image, 1.2, exclude_border=False), box=7, sigma=1.2
-    )
+    expected = fg.fit_spots(image, fg.find_spots(image, 1.2), box=7, sigma=1.2)
     assert_array_equal(found.params, expected.params)
     assert sorted(found.x[:3].round().tolist()) == [9.0, 17.0, 25.0]
     ends = fg.fit_spots(image, [[5.2, 12.3, 8.6], [-40.0, 0.0, 0.0]], box=7)

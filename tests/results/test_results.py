@@ -74,7 +74,7 @@ def test_a_result_comes_back_to_the_bit(tmp_path, model, suffix):
     ):
         result = made(model, **options)
         if model is ASTIGMATIC and not whole:
-            with pytest.raises(ValueError, match="cannot hold the curves"):
+            with pytest.raises(ValueError, match="cannot hold the constants"):
                 result.save(tmp_path / "spots.csv")
             continue
         assert_same(back(tmp_path, result, suffix), result, covariance=whole)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.simulate.blinking import blink
+
+compiled = pytest.mark.skipif(JIT_DISABLED, reason="many pixels")
 
 
 @pytest.mark.parametrize(("on_time", "off_time"), [(2.0, 20.0), (0.2, 3.0), (30.0, 5.0)])
@@ -32,6 +35,7 @@ def test_emitters_that_never_rest_and_none_at_all():
         assert len(truth) == 0 and abs(frames.mean() - 10) < 0.5
 
 
+@compiled
 def test_light_and_noise_of_a_camera_by_maps():
     rng = np.random.default_rng(2)
     shape = (12, 14)
@@ -65,6 +69,7 @@ def test_saturation_cuts_counts_off():
         assert frames.max() == top
 
 
+@compiled
 def test_drift_moves_everything():
     way = np.array([[0.0, 0.0], [1.5, -2.0], [3.0, -4.0]])
     frames, truth, drift = fg.simulate.movie(
@@ -81,6 +86,7 @@ def test_drift_moves_everything():
     assert abs(np.diff(walk, axis=0).std() / 0.1 - 1) < 0.05
 
 
+@compiled
 def test_astigmatic_emitters_have_a_z():
     lens = fg.astigmatic_model((1.3, -250, 400), (1.3, 250, 400), (-500, 500))
     frames, truth, drift = fg.simulate.movie(
