@@ -20,6 +20,7 @@ from ..numeric.special import exp_flushed, exp_negative
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import floor, minimum
 from ..simd.masked import lanes_within, ramp
+from .ellipsoid_rows import inside, outer_of
 from .windows import address
 
 _LONGEST = 16  # nodes of a run
@@ -59,7 +60,8 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
         shares_rows = layout.shape[0] * layout.shape[1] == 1  # with other tasks: one axis
         row_end = first[2] + count[2] if shares_rows else layout.high[2]
         for z in range(first[0], first[0] + count[0]):
-            u_z = (float(z) - centre[0]) * per_zz
+            dz = float(z) - centre[0]
+            u_z = dz * per_zz
             for k in range(0, count[2], WIDTH):
                 own = first[2] + k + WIDTH <= row_end
                 dx = ramp(float(first[2] + k)) - centre[2]
@@ -79,8 +81,9 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
                     at = address(layout, z, y, first[2] + k)
                     while y < end:
                         within = mask
-                        if sphere:
-                            within = mask & (u_y * u_y + across <= limit)
+                        if sphere:  # as ``ellipsoid_rows`` decides: u_y is rounded otherwise
+                            outer = outer_of(factor, dz, float(y) - centre[1])
+                            within = mask & inside(factor, outer, dx, limit)
                         column = act(flat, layout, support, at, own, within, f, u_y, table, column)
                         f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
                         at += step
