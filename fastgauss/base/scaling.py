@@ -23,3 +23,16 @@ def unit_of(largest: float, kind: Any = np.float64) -> float:
         return 1.0
     bound = np.finfo(kind).maxexp - 2
     return 2.0 ** min(max(-math.frexp(largest)[1], -bound), bound)
+
+
+def power_of_two(size: float) -> float:
+    """What brings a size to 1 to 2; 1 for 0, for infinity and for NaN.
+
+    Examples
+    --------
+    >>> power_of_two(3.0), power_of_two(3e-200) * 3e-200
+    (0.5, 1.1481757759353146)
+    """
+    if not 0.0 < size < math.inf:
+        return 1.0
+    return math.ldexp(1.0, min(1 - math.frexp(size)[1], 1023))

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..base.scaling import power_of_two
 from ..results.background import Background
 from ..results.fit_result import FitResult
 from .options import Options
 from .pixel_maps import PixelMap
 
 _MODERATE = 1e-6, 1e12  # the usual magnitude of pixels that are fitted as they are
-_COUNTS = 6  # binary digits of a usual pixel of a likelihood in another unit
+_COUNTS = 32.0  # photons of a usual pixel of a likelihood in another unit, at least
 _SAMPLES = 1 << 16  # pixels that are looked at, about
 
 
@@ -35,8 +36,7 @@ def unit_of_picture(array: np.ndarray, exists: np.ndarray | None, counts: bool) 
     size = float(np.partition(values, values.size // 2)[values.size // 2])
     if _MODERATE[0] < size < _MODERATE[1]:
         return 1.0
-    digits = _COUNTS if counts else 1
-    return float(np.ldexp(1.0, int(np.clip(digits - np.frexp(size)[1], -1021, 1022))))
+    return power_of_two(size / _COUNTS if counts else size)
 
 
 def _sizes(array: np.ndarray, exists: np.ndarray | None, step: int) -> np.ndarray:

@@ -80,14 +80,7 @@ class Drift:
 
     Examples
     --------
-    >>> import numpy as np, fastgauss as fg
-    >>> rng = np.random.default_rng(0)
-    >>> frame = np.sort(rng.integers(0, 500, 4000))
-    >>> places = rng.uniform(0, 60, (40, 2))[rng.integers(0, 40, 4000)]
-    >>> places += rng.normal(0, 0.05, places.shape) + frame[:, np.newaxis] * [0.002, -0.001]
-    >>> drift = fg.estimate_drift((frame, places), segments=5)
-    >>> (drift.positions[400] - drift.positions[100]).round(1)
-    array([ 0.6, -0.3])
+    See `estimate_drift`.
     """
 
     frames: np.ndarray

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
+from ..base.scaling import power_of_two
 from . import fourier_series, inputs
-from .inputs import power_of_two
 
 _ERRORS = 1e-30, 1e30  # of images of usual size: beyond, no digit of an error matters
 _USUAL = 1e15  # the size of pixels that need no scale

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.scaling import power_of_two
 from . import fourier_series, peaks
-from .inputs import missing, power_of_two
+from .inputs import missing
 
 WINDOWS = ("hann",)
 BOUNDARIES = ("wrap", "overlap")

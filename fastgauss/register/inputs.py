@@ -13,13 +13,13 @@ brighter than the sky, and is never wild.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..base import check
+from ..base.scaling import power_of_two
 
 LEAST = 12  # pixels, the shortest side of an image
 _SAMPLE = 64  # pixels of a side that tell level and size of an image
@@ -87,13 +87,6 @@ def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 # -- level and size ----------------------------------------------------------------------------
-
-
-def power_of_two(size: float) -> float:
-    """What brings a size to 1 to 2; 1 for 0."""
-    if not 0.0 < size < math.inf:
-        return 1.0
-    return math.ldexp(1.0, min(1 - math.frexp(size)[1], 1023))
 
 
 def _sample(array: np.ndarray, exists: np.ndarray | None) -> np.ndarray:
