@@ -123,10 +123,13 @@ def axes_named(value: Any) -> int:
 
 
 def places(name: str, value: Any, ndim: int) -> np.ndarray:
-    """Places (n, ndim) as they are; tables by the columns (z,) y, x; nothing is (0, ndim)."""
+    """Places (n, ndim) as they are; tables by the columns (z,) y, x; nothing is (0, ndim).
+
+    Places along one axis may be (n,).
+    """
     array = real_array(name, value, columns=axis_names(ndim))
-    if array.shape == (0,):
-        array = array.reshape(0, ndim)
+    if array.shape == (0,) or (array.ndim == 1 and ndim == 1):
+        array = array.reshape(-1, ndim)
     if array.ndim != 2 or array.shape[1] != ndim:
         raise ValueError(f"{name} must have shape (n, {ndim}), got {array.shape}")
     return array

@@ -30,6 +30,7 @@ def error_weights(
 ) -> Any:
     """The option ``weights``, or the weights of the option ``error``, one standard deviation.
 
+    An error is a map or one number for all pixels.
     ``several``: the first axis of the image counts ROIs.
     """
     if error is None:
@@ -44,6 +45,8 @@ def error_weights(
     array = np.asarray(check.real_array("error", error), np.float64)
     shape = wrappers.open_array(name, image).values.shape
     roi, count = (shape[1:], shape[0]) if several and shape else (shape, None)
+    if not array.ndim:
+        array = np.broadcast_to(array, roi)  # the same of all pixels
     check_map("error", array.shape, roi, count, numbers=True)
     if not (array > 0).all():
         raise ValueError(f"error must be positive, got {array[~(array > 0)].flat[0]}")

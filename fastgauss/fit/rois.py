@@ -87,9 +87,9 @@ def fit_rois(
     weights : array (n, ...), (...) or (n,), optional
         For least squares: inverse variances of the pixels, for each ROI, one array for all ROIs, or
         one number for each ROI. A pixel of weight 0 is missing.
-    error : array (n, ...), (...) or (n,), optional
-        In place of `weights`: one standard deviation of each pixel, ``weights = 1 / error**2``. A
-        pixel of infinite error is missing.
+    error : float or array (n, ...), (...) or (n,), optional
+        In place of `weights`: one standard deviation of each pixel, ``weights = 1 / error**2``, or
+        one number for all. A pixel of infinite error is missing.
     variance : array (n, ...) or (...), optional
         For ``method="mle"``: the variance of the camera's read-out noise in each pixel, in photons
         squared (sCMOS). It is added to the data and to the model. A pixel of infinite variance is

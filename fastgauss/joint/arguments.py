@@ -16,6 +16,11 @@ BACKGROUNDS = ("local", "constant", "plane")
 LARGEST = 1e150  # of a pixel in units of the usual: its square is finite
 
 
+def in_three(extents: tuple[int, ...]) -> np.ndarray:
+    """Extents along z, y and x of those of an image: a profile is one row, an image one plane."""
+    return np.array((1, 1, *extents)[-3:])
+
+
 class Picture(NamedTuple):
     """An image as the fit takes it."""
 
@@ -30,14 +35,16 @@ class Picture(NamedTuple):
     @property
     def extent(self) -> np.ndarray:
         """Pixels along z (frames of a stack), y and x."""
-        return np.array((1, *self.shape)[-3:])
+        if self.stack and len(self.shape) == 2:  # of profiles
+            return np.array((self.shape[0], 1, self.shape[1]))
+        return in_three(self.shape)
 
 
 def read_picture(
     image: Any, positions: Any, frames: Any, method: Any, weights: Any, variance: Any, mask: Any
 ) -> tuple[Picture, np.ndarray]:
     """The image and the places (n, d) of spots in it, with the frame first in a stack."""
-    array = check.real_array("image", image, 3 if frames is not None else (2, 3))
+    array = check.real_array("image", image, (2, 3) if frames is not None else (1, 2, 3))
     shape = array.shape
     missing = pixel_mask(mask, shape, None)
     second = pixel_map("weights", weights, shape, None)

@@ -2,7 +2,8 @@
 
 A fit changes *coordinates* u (n, p), the parameters of the model without its offset. For the
 rotated model, unless widths or angle have bounds, the sigma matrix takes their place. Kernels
-take *plain* numbers (n, k): amplitude, centre, and the widths of each axis or the sigma matrix.
+take *plain* numbers (n, k): amplitude, centre, and the widths of each axis or the sigma matrix. A
+profile is a row of an image whose spots are constant along y.
 The *lever* (n or 1, p, k) is d plain / d u.
 """
 
@@ -15,6 +16,8 @@ import numpy as np
 from ..kernels.models.spot_profiles import Light
 from ..models import sigma_matrix
 from ..models.model import Model
+
+_ALL_ROWS = 1e8  # pixels: the width along y of the peaks of a profile
 
 
 class Coordinates(NamedTuple):
@@ -49,6 +52,9 @@ class Coordinates(NamedTuple):
         if self.model.turned:
             return u if self._matrix else sigma_matrix.to_sigma_matrix(full)[:, :-1]
         widths = self.model.widths(full)
+        if ndim == 1:  # a row of an image: at y = 0, and as high as all rows
+            row = np.broadcast_to([0.0, _ALL_ROWS], (len(u), 2))
+            return np.concatenate([u[:, :2], row[:, :1], widths, row[:, 1:]], axis=1)
         return np.concatenate([u[:, : 1 + ndim], widths], axis=1)
 
     def lever(self, u: np.ndarray) -> np.ndarray:
@@ -62,10 +68,11 @@ class Coordinates(NamedTuple):
             units = np.broadcast_to(np.eye(plain.size), (len(u), plain.size, plain.size))
             by = self.model.from_plain(units, full[:, np.newaxis])
             return np.ascontiguousarray(by[:, : plain.size - 1, : self.size].transpose(0, 2, 1))
-        lever = np.zeros((1, self.size, 2 * ndim + 1))
+        axes = max(ndim, 2)
+        lever = np.zeros((1, self.size, 2 * axes + 1))
         lever[0, range(1 + ndim), range(1 + ndim)] = 1.0
         for axis, column in enumerate(self.model.sigmas):
-            lever[0, column, 1 + ndim + axis] = 1.0
+            lever[0, column, 1 + axes + axis] = 1.0
         return lever
 
     def widths(self, u: np.ndarray) -> np.ndarray:

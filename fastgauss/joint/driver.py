@@ -13,7 +13,7 @@ from ..results import pixel_owners
 from ..results.background import Background
 from ..results.fit_result import FitResult
 from . import neighbours, start_values
-from .arguments import Problem
+from .arguments import Problem, in_three
 from .background import complete
 from .coordinates import Coordinates
 from .equations import Shared
@@ -63,7 +63,7 @@ class _Fit:
         self.ndim = model.ndim
         self.frames = places[:, 0] if picture.stack else np.zeros(len(places))
         self.three = self._three(places[:, -self.ndim :])
-        extents = np.array((1, *box)[-3:])
+        extents = in_three(box)
         self.boxes = pixel_owners.boxes_around(self.three, extents // 2, extents, picture.extent)
         self.owner = pixel_owners.claim(
             picture.extent, picture.exists, self.three, self.boxes, chosen.threads
@@ -82,9 +82,17 @@ class _Fit:
 
     def _three(self, centres: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Centres along z (or frames), y and x."""
-        if self.ndim == 3:
-            return centres.copy()
-        return np.column_stack([self.frames[rows], centres])
+        return self._beside(self.frames[rows], centres)
+
+    def _beside(self, first: np.ndarray | float, values: np.ndarray) -> np.ndarray:
+        """Values along z, y and x, (n, 3), of those along the model's axes, in array-axis order.
+
+        ``first`` is what an image has along frames; a profile has 0 along y.
+        """
+        three = np.zeros((len(values), 3))
+        three[:, 0] = first
+        three[:, 3 - self.ndim :] = values
+        return three
 
     def _together(self) -> bool:
         """Whether all spots have something in common, whatever their frames."""
@@ -218,8 +226,8 @@ class _Fit:
 
     def _widths(self, u: np.ndarray) -> np.ndarray:
         """Sigmas along z, y and x; none along frames."""
-        widths = self.coordinates.widths(u)[:, ::-1]
-        return widths if self.ndim == 3 else np.column_stack([np.full(len(u), 1e-3), widths])
+        widths = self._beside(1e-3, self.coordinates.widths(u)[:, ::-1])
+        return np.maximum(widths, 1e-3) if self.ndim == 1 else widths
 
     def _half(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half windows (n, 3) of spots with these coordinates."""
@@ -227,9 +235,9 @@ class _Fit:
 
     def _noise(self, count: int) -> np.ndarray:
         """A first idea of the noise's sigma at each spot: from neighbouring pixels."""
-        data = self.picture.data.reshape(self.picture.shape)
+        data = self.picture.data.reshape(self.picture.extent)
         with np.errstate(invalid="ignore"):
-            apart = np.abs(np.diff(data[..., ::7, :], axis=-1))
+            apart = np.abs(np.diff(data[:, ::7], axis=-1))
         apart = apart[np.isfinite(apart)]
         return np.full(count, np.median(apart) / 0.954 if apart.size else 0.0)
 
@@ -272,10 +280,7 @@ class _Fit:
         return np.column_stack([np.ones(len(u)), x, y, z])[:, : self.terms]
 
     def _three_of(self, solver: Solver, u: np.ndarray) -> np.ndarray:
-        centres = u[:, 1 : 1 + self.ndim][:, ::-1]
-        if self.ndim == 3:
-            return centres
-        return np.column_stack([solver.crowd.windows[:, 0], centres])
+        return self._beside(solver.crowd.windows[:, 0], u[:, 1 : 1 + self.ndim][:, ::-1])
 
     def _offsets(self, solver: Solver, state: State) -> np.ndarray:
         """The background at the centres, (n,), sorted as the fit."""

@@ -47,11 +47,12 @@ def fit_joint(
 
     Parameters
     ----------
-    image : array (y, x), (z, y, x), or (t, y, x) with `frames`
+    image : array (y, x), (z, y, x) or (x,), or with `frames` (t, y, x) or (t, x)
         Of any real dtype and in any unit. Pixels that are NaN or infinite are missing, and so are
         those beyond 1e150, or 1e150 times the usual pixel of an image of such numbers.
     positions : array (n, ndim) or table
-        (z,) row and column of each spot, or a table with columns (z,) y and x.
+        (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
+        of a profile.
     model : {"symmetric", "elliptic", "rotated"} or Model
         As in `fit_rois`.
     box : int or tuple of ints

@@ -180,7 +180,7 @@ class JointImage:
             return
         extent = self.scene.pixels.extent
         lights, lever = self._lights(u), self.coordinates.lever(u)
-        kernel = curvature.make_curvature(self.coordinates.model.ndim)
+        kernel = curvature.make_curvature(max(self.coordinates.model.ndim, 2))
 
         def make() -> Call:
             m, table = lane_rows(curvature.CURVATURE_ROWS), np.zeros(18 * self._table)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..results.pixel_owners import boxes_around
+from .arguments import in_three
 
 MOST_REACH = 6.5  # sigmas; the light beyond is 7e-10 of the peak
 _FAINT = 0.02  # of the noise's sigma: light below it is not counted
@@ -30,12 +31,11 @@ def half_windows(
     """Half windows (n, 3) along z (or frames), y and x: the reach of the light, at least the box.
 
     ``widths`` (n, 3) are sigmas along these axes, of any value along frames; ``box`` is the extent
-    of the fitted box along the axes of the image, 2 or 3.
+    of the fitted box along the axes of the image, 1 to 3.
     """
     half = reach_of(widths, amplitude, noise)
-    half = np.maximum(half, (np.array((1, *box)[-3:]) + 1) // 2)
-    if len(box) < 3:
-        half[:, 0] = 0
+    half = np.maximum(half, (in_three(box) + 1) // 2)
+    half[:, : 3 - len(box)] = 0
     return half
 
 

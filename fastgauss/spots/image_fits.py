@@ -59,16 +59,17 @@ def fit_spots(
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> FitResult:
-    """Fit the spots of an image or volume, which are found first or given by their positions.
+    """Fit the spots of an image, volume or profile, found first or given by their positions.
 
     Parameters
     ----------
-    image : array (y, x) or (z, y, x)
-        One image or volume, of any real dtype; call the function for each frame of a movie and for
-        each colour of a photograph. A NaN is a missing pixel; an infinity gives its spots the
-        status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
+    image : array (y, x), (z, y, x) or (x,)
+        One image, volume or profile, of any real dtype; call the function for each frame of a
+        movie and for each colour of a photograph. A NaN is a missing pixel; an infinity gives its
+        spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
     positions : array (n, ndim) or table, optional
-        (z,) row and column of each spot, or a table with columns (z,) y and x. By default
+        (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
+        of a profile, whose coordinate is the index of its points. By default
         `find_spots` finds them, with the options `sigma`, `false_alarms`, `significance`,
         `threshold`, `shape_level`, `min_distance` and `exclude_border`.
     model : {"symmetric", "elliptic", "rotated"} or Model
@@ -107,8 +108,9 @@ def fit_spots(
     guess : array (P,) or (n, P), optional
         Starting values in the image's coordinates.
     weights, error : array of the image's shape, optional
-        For least squares: inverse variances of the pixels, or one standard deviation of each. A
-        pixel of weight 0 or infinite error is missing. Each fit uses the part in its window.
+        For least squares: inverse variances of the pixels, or one standard deviation of each,
+        which may be one number for all. A pixel of weight 0 or infinite error is missing. Each fit
+        uses the part in its window.
     variance : array of the image's shape, optional
         For ``method="mle"``: the variance of the camera's read-out noise in each pixel, in photons
         squared (sCMOS).
@@ -157,6 +159,10 @@ def fit_spots(
     TypeError, ValueError
         If an argument is of the wrong kind, shape or value.
 
+    See Also
+    --------
+    fit_profile : Peaks of a profile with any abscissae, without an expected width.
+
     Notes
     -----
     Without ``joint=True`` each spot is fitted alone, and the light of a neighbour in its window
@@ -195,12 +201,7 @@ def fit_spots(
     )
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image)
-    if picture.ndim == 1:
-        raise ValueError(
-            f"image must have 2 or 3 dimensions, got shape {picture.shape}: fit_profile finds and "
-            "fits the peaks of a profile"
-        )
-    check.real_array("image", picture, (2, 3))
+    check.real_array("image", picture, (1, 2, 3))
     chosen = get_model(model, picture.ndim)
     sigma = read_width(sigma, fwhm, picture.ndim, chosen.own_sigma)
     find: dict[str, Any] = {

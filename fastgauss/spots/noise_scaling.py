@@ -6,14 +6,14 @@ import numpy as np
 
 from ..find import log_filter
 from ..find.noise import NOISE_FACTOR
+from ..find.response import as_three
 
 _WINDOW = 24.0  # sigmas: over so much of the image the level is averaged
 
 
 def response_gain(sigma: np.ndarray) -> float:
     """The noise of a response to independent noise of 1, for spots of these sigmas."""
-    z, y, x = {2: (sigma[0], 0.0, sigma[-1])}.get(len(sigma), tuple(sigma))
-    return log_filter.spot_filter((z, y, x))[1]
+    return log_filter.spot_filter(as_three(tuple(sigma.tolist()), 0.0))[1]
 
 
 def local_level(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:

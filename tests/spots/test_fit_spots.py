@@ -172,9 +172,3 @@ def test_dark_spots_start_dark_beside_a_brighter_neighbour():
     assert (found.amplitude < 0).all() and len(found) == 2
     with pytest.raises(ValueError, match="polarity"):
         fg.fit_spots(image, centres, polarity="grey")
-
-
-@pytest.mark.parametrize("options", [{}, {"joint": True}, {"positions": [[3.0]]}])
-def test_a_profile_is_for_fit_profile(options):
-    with pytest.raises(ValueError, match=r"2 or 3 dimensions, got shape \(40,\): fit_profile"):
-        fg.fit_spots(np.ones(40), **options)

@@ -192,7 +192,7 @@ def _unrotated(shape: tuple[str, ...], axes: int, widths: _Widths) -> ModelKerne
         partial(points.make_separable, axes, sigmas),
         partial(_separable, axes, widths),
         _volume(axes),
-        {1: None, 2: PLANE, 3: VOLUME}[axes],
+        VOLUME if axes == 3 else PLANE,
     )
 
 
