@@ -1,10 +1,10 @@
 """The command ``fastgauss``: fit, register, info, warmup, bench.
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image, a volume or a stack, ``fastgauss
-register A B`` finds the displacement of windows between two images, ``fastgauss info`` shows
-versions, processor and settings, ``fastgauss warmup JOB`` compiles what a job needs, and
-``fastgauss bench`` measures speeds beside other packages. An error is one line on stderr and exit
-code 2.
+register STACK`` finds the displacements of a stack's frames and ``fastgauss register A B`` those of
+windows between two images, ``fastgauss info`` shows versions, processor and settings, ``fastgauss
+warmup JOB`` compiles what a job needs, and ``fastgauss bench`` measures speeds beside other
+packages. An error is one line on stderr and exit code 2.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from ..movies.frame_fits import MovieError
 from ..results.fit_result import FitResult
 from ..tools.compilation import no_fit_is_compiled, shared_fit
 from . import camera, hints, options, report, source, summary, units
+from .progress_bar import bar
 
 _STDOUT = "-"
 
@@ -238,7 +239,7 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     if fits.told:
         print(f"fastgauss: {fits.told}", file=sys.stderr, flush=True)
     results, failed = [], None
-    with _bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
+    with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
         try:
             with _telling_of_compilation(args, fits.first.ndim, fits.first.dtype):
                 results.append(next(found))
@@ -282,20 +283,6 @@ def _telling_of_compilation(args: argparse.Namespace, ndim: int, dtype: np.dtype
     print(f"fastgauss: {told}", file=sys.stderr, flush=True)
     with shared_fit(_model(args, 2), args.method, args.pixel, dtype.str):
         yield
-
-
-@contextmanager
-def _bar(count: int) -> Iterator[Any]:
-    """A progress bar if there are several frames, tqdm, and a terminal to show it."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        count = 1
-    if count < 2:
-        yield False
-        return
-    with tqdm(total=count, unit="frame", disable=None) as bar:
-        yield lambda done, _: bar.update(done - bar.n)
 
 
 def run(args: argparse.Namespace) -> None:

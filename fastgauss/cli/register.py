@@ -1,4 +1,4 @@
-"""The command ``fastgauss register A B``: the displacement field of two images."""
+"""The command ``fastgauss register``: the displacement field of two images, or those of a stack."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import numpy as np
 from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
-from ..register import DisplacementField, Status, displacement_field, plot_displacements
+from ..register import DisplacementField, displacement_field, plot_displacements
 from ..register.results import COLUMNS
-from . import source
+from . import register_stack, source
+
+# options of one of both, and their defaults
+_OF_PAIRS = {"window": 64, "step": 32, "passes": 1}
+_OF_STACKS = {"reference": "mean", "write": None}
 
 
 def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -22,36 +26,64 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "register",
         parents=parents,
-        help="find the displacement of every window between two images",
-        description="Find how the windows of image A are displaced in image B, with errors.",
+        help="find the displacements of a stack's frames, or of windows between two images",
+        description="Find how the frames of a STACK are displaced, or how the windows of image A "
+        "are displaced in image B, with errors.",
     )
-    parser.add_argument("first", metavar="A", help="TIFF, PNG, JPEG, NPY or FITS")
-    parser.add_argument("second", metavar="B", help="an image of the same shape")
+    parser.add_argument("first", metavar="STACK | A", help="TIFF, PNG, JPEG, NPY, FITS or Zarr")
+    parser.add_argument("second", metavar="B", nargs="?", help="an image of the same shape as A")
     parser.add_argument(
         "-o",
         "--output",
-        metavar="FIELD",
-        help="write arrays (.npz), or a row for each window (.csv, .parquet, .ecsv, .fits)",
+        metavar="TABLE",
+        help="write arrays (.npz), or a row for each frame or window (.csv, .parquet, .ecsv, "
+        ".fits)",
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw arrows: .png, .pdf or .svg")
-    parser.add_argument("--window", type=int, default=64, help="side of a window, px (64)")
-    parser.add_argument("--step", type=int, default=32, help="distance of windows, px (32)")
-    parser.add_argument("--search", type=float, help="largest displacement, px (window / 4)")
-    parser.add_argument("--passes", type=int, default=1, help="passes, from larger windows (1)")
-    parser.add_argument("--noise", type=float, help="standard deviation of both images' noise")
-    source.add_part(parser)
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the drift or arrows: .png, .pdf or .svg"
+    )
+    parser.add_argument("--mask", metavar="FILE", help="an image; its pixels above 0 are missing")
+    parser.add_argument("--noise", type=float, help="standard deviation of the images' noise")
+    parser.add_argument(
+        "--search", type=float, help="largest displacement, px (side of an image or window / 4)"
+    )
     parser.add_argument("--threads", type=int, help="default: one a core")
+    source.add_part(parser)
+    stack = parser.add_argument_group("a stack")
+    stack.add_argument(
+        "--reference", help="mean, first, the number of a frame from 0, or an image (mean)"
+    )
+    stack.add_argument(
+        "--write", metavar="FILE", help="write the frames moved onto it: .tif, .fits or .npy"
+    )
+    pair = parser.add_argument_group("two images")
+    pair.add_argument("--window", type=int, help="side of a window, px (64)")
+    pair.add_argument("--step", type=int, help="distance of windows, px (32)")
+    pair.add_argument("--passes", type=int, help="passes, from larger windows (1)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    alone = args.second is None
+    for name in _OF_PAIRS if alone else _OF_STACKS:
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} is an option of {'two images A B' if alone else 'a stack'}")
+    for name, value in (_OF_STACKS if alone else _OF_PAIRS).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if args.output:
         tables.check_table(args.output)
     if args.plot:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
+    (register_stack.run if alone else _run_pair)(args)
+
+
+def _run_pair(args: argparse.Namespace) -> None:
+    """Register two images."""
     first, second = (_only_image(path, args) for path in (args.first, args.second))
+    mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None
     begin = time.perf_counter()
     field = displacement_field(
         first,
@@ -59,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
         args.window,
         args.step,
         args.noise,
+        mask=mask,
         search=args.search,
         multipass=args.passes,
         threads=args.threads,
@@ -88,7 +121,7 @@ def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:
         count = len(arranged.pictures)
         if count != 1:
             raise ValueError(
-                f"{path} must hold one image, got a stack of {count} frames: "
+                f"{path} must hold one image, got a stack of {count} frames: give it alone, or "
                 "write the two frames to be compared to files of their own"
             )
         return arranged.pictures[0]
@@ -97,11 +130,7 @@ def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:
 def _print_summary(field: DisplacementField, seconds: float) -> None:
     count = field.dx.size
     good = ~field.outlier
-    codes, counts = np.unique(field.status[~field.converged], return_counts=True)
-    others = "".join(
-        f", {n} {Status(int(code)).name.lower().replace('_', ' ')}"
-        for code, n in zip(codes, counts, strict=True)
-    )
+    others = register_stack.status_counts(field.status[~field.converged])
     doubtful = int((field.outlier & field.converged).sum())
     others += f", {doubtful} against their neighbours" if doubtful else ""
     print(f"{wording.plural(count, 'window')}, {int(good.sum())} good{others}, {seconds:.2f} s")

@@ -183,7 +183,7 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     from scipy.ndimage import binary_opening, gaussian_filter, maximum_filter
 
     holes = ~known
-    large = binary_opening(holes, np.ones((_SMALL_HOLE,) * 2))
+    large = binary_opening(holes, np.ones((_SMALL_HOLE,) * holes.ndim))
     guessed = holes & ~maximum_filter(large, _SMALL_HOLE)
     given = np.where(known, values, np.float32(0.0))
     left, doubt = holes, 0.0
@@ -191,7 +191,7 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         weight = gaussian_filter(known.astype(np.float32), sigma)
         mean = gaussian_filter(given, sigma)
         if sigma == 1.0 and guessed.any():
-            own = _own_weight(sigma)
+            own = _own_weight(sigma, holes.ndim)
             sure = known & (weight > 2.0 * own)
             miss = (weight * given - mean)[sure] / (weight[sure] - own)
             doubt = float(np.mean(miss.astype(np.float64) ** 2)) if miss.size else 0.0
@@ -202,11 +202,11 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return known | guessed, guessed, doubt
 
 
-def _own_weight(sigma: float) -> float:
+def _own_weight(sigma: float, ndim: int) -> float:
     """Weight of a pixel in its own mean under scipy's Gaussian."""
     k = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
     line = np.exp(-0.5 * (k / sigma) ** 2)
-    return float((1.0 / line.sum()) ** 2)
+    return float((1.0 / line.sum()) ** ndim)
 
 
 def read(

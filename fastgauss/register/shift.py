@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from . import fourier_series
+from .inputs import fill, missing
 from .results import Shift
 from .stack_results import StackAlignment
 
 METHODS = ("fourier", "spline")
+_WHOLE = 1.0 - 1e-9  # of the weight of the pixels around: what exists
 
 
 def shift_image(
@@ -28,7 +30,8 @@ def shift_image(
     Parameters
     ----------
     image : array_like
-        Of any real dtype and any number of axes; finite.
+        Of any real dtype and any number of axes; finite, or for splines NaN, infinity and masked
+        where a pixel is missing.
     displacement : float or tuple
         Pixels along each axis, **in array-axis order**: (dy, dx) for an image.
     method : {"fourier", "spline"}
@@ -37,7 +40,7 @@ def shift_image(
     order : int, optional
         0 to 5, of the splines.
     cval : float, optional
-        The value of pixels that come from outside, for splines.
+        The value of pixels that come from outside or from missing pixels, for splines.
 
     Returns
     -------
@@ -52,7 +55,9 @@ def shift_image(
     Notes
     -----
     Of an even axis, the mode of Nyquist becomes its cosine: the result is real and shifts back and
-    forth lose that mode alone. Noise stays white under "fourier"; splines smooth it.
+    forth lose that mode alone. Noise stays white under "fourier"; splines smooth it. Splines get a
+    guess of missing pixels from those around; what lies between a missing pixel and those next to
+    it is `cval`.
 
     Examples
     --------
@@ -61,7 +66,8 @@ def shift_image(
     >>> fg.register.shift_image(image, (0, 1)).round(12)[0]
     array([ 0.,  1., -0.,  0.])
     """
-    array = check.finite_array("image", image)
+    order, outside = _options(method, order, cval)
+    array, exists = _pixels("image", image, None, method)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
     if isinstance(displacement, Shift):
@@ -70,13 +76,57 @@ def shift_image(
             "or (-shift.dy, -shift.dx) to move the second image onto the first"
         )
     move = check.per_axis("displacement", displacement, array.ndim)
-    check.choice("method", method, METHODS)
-    order = check.integer("order", order, at_least=0, at_most=5)
-    fill = check.any_number("cval", cval)
     if method == "spline":
-        from scipy.ndimage import shift
+        return _by_splines(array, exists, move, order, outside)
+    return _by_waves(array, move)
 
-        return shift(array, move, order=order, mode="constant", cval=fill, prefilter=True)
+
+def _options(method: str, order: Any, cval: Any) -> tuple[int, float]:
+    check.choice("method", method, METHODS)
+    return check.integer("order", order, at_least=0, at_most=5), check.any_number("cval", cval)
+
+
+def _pixels(
+    name: str, value: Any, mask: Any, method: str, frames: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers, and which of them exist; None if all do, as they must for periodic images.
+
+    The mask of ``frames`` may be one for all of them.
+    """
+    if method != "spline":
+        if mask is not None:
+            raise ValueError(f"mask must be None with method={method!r}, whose frames are whole")
+        return check.finite_array(name, value), None
+    values, hidden = check.masked(name, value, mask)
+    array = check.real_array(name, values)
+    exists = np.isfinite(array)
+    if hidden is not None:
+        one = frames and np.ndim(hidden) == array.ndim - 1
+        gone = missing("mask", hidden, array.shape[1:] if one else array.shape)
+        exists = exists if gone is None else exists & ~gone
+    return array.astype(np.float64, copy=False), None if exists.all() else exists
+
+
+def _by_splines(
+    array: np.ndarray, exists: np.ndarray | None, move: tuple[float, ...], order: int, cval: float
+) -> np.ndarray:
+    from scipy.ndimage import shift
+
+    if exists is None:
+        return shift(array, move, order=order, mode="constant", cval=cval)
+    values = np.where(exists, array, 0.0)
+    if exists.any():
+        level = values[exists].mean()
+        values = np.where(exists, values - level, 0.0)
+        fill(values, exists)
+        values += level
+    moved = shift(values, move, order=order, mode="constant", cval=cval)
+    known = shift(exists.astype(np.float64), move, order=min(order, 1), mode="constant", cval=0.0)
+    moved[known < _WHOLE] = cval
+    return moved
+
+
+def _by_waves(array: np.ndarray, move: tuple[float, ...]) -> np.ndarray:
     spectrum = fourier_series.transform(array)
     for axis, (n, d) in enumerate(zip(array.shape, move, strict=True)):
         half = axis == array.ndim - 1
@@ -90,6 +140,7 @@ def shift_stack(
     displacements: ArrayLike,
     method: str = "spline",
     *,
+    mask: ArrayLike | None = None,
     order: int = 5,
     cval: float = np.nan,
     threads: int | None = None,
@@ -99,17 +150,19 @@ def shift_stack(
     Parameters
     ----------
     frames : array_like (n, Y, X)
-        Of any real dtype; finite.
+        Of any real dtype; finite, or for splines NaN, infinity and masked where a pixel is missing.
     displacements : array_like (n, 2)
         Of each frame along axis 0 and axis 1. Minus the displacements of `align_stack` move the
         frames onto the reference, which is what `StackAlignment.apply` does.
     method : {"fourier", "spline"}
         Periodic and band-limited, or by splines of the order `order`, with `cval` where nothing is
         known.
+    mask : array_like (Y, X) or (n, Y, X) of bool, optional
+        True where a pixel is missing, for splines.
     order : int, optional
         0 to 5, of the splines.
     cval : float, optional
-        The value of pixels that come from outside, for splines.
+        The value of pixels that come from outside or from missing pixels, for splines.
     threads : int, optional
         Largest number of threads. Results do not depend on it, to the bit.
 
@@ -130,7 +183,8 @@ def shift_stack(
     >>> fg.register.shift_stack(frames, [(0, 0), (0, 1)]).round(9)[1, 0] + 0.0
     array([nan,  1.,  0.,  0.])
     """
-    array = check.finite_array("frames", frames)
+    order, cval = _options(method, order, cval)
+    array, exists = _pixels("frames", frames, mask, method, frames=True)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"frames must hold pixels in 3 dimensions, got shape {array.shape}")
     if isinstance(displacements, StackAlignment):
@@ -143,14 +197,17 @@ def shift_stack(
         raise ValueError(f"displacements must have shape {(len(array), 2)}, got {moves.shape}")
     if np.isinf(moves).any():
         raise ValueError("displacements must be finite or NaN, got infinity")
-    options: dict[str, Any] = {"method": method, "order": order, "cval": cval}
-    shift_image(array[0, :1, :1], 0.0, **options)  # are the options right?
     out = np.full(array.shape, np.nan)
 
     def move(begin: int, end: int) -> None:
         for k in range(begin, end):
             if not np.isnan(moves[k]).any():
-                out[k] = shift_image(array[k], tuple(moves[k].tolist()), **options)
+                move = tuple(moves[k].tolist())
+                if method == "spline":
+                    here = None if exists is None or exists[k].all() else exists[k]
+                    out[k] = _by_splines(array[k], here, move, order, cval)
+                else:
+                    out[k] = _by_waves(array[k], move)
 
     thread_pool.run(lambda: move, len(array), 1, thread_pool.resolve_threads(threads))
     return out

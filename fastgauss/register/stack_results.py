@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,15 +117,17 @@ class StackAlignment:
         count = int(np.count_nonzero(self.converged))
         return f"<StackAlignment of {len(self)} frames, {count} converged>"
 
-    def apply(self, frames: Any, *, cval: float = np.nan) -> np.ndarray:
+    def apply(self, frames: Any, *, mask: Any = None, cval: float = np.nan) -> np.ndarray:
         """Move the frames of a stack, another channel for example, onto the reference.
 
         Parameters
         ----------
         frames : array_like (n, Y, X)
-            As many frames as were registered; finite.
+            As many frames as were registered; NaN and infinity are missing.
+        mask : array_like (Y, X) or (n, Y, X) of bool, optional
+            True where a pixel is missing.
         cval : float, optional
-            The value of pixels that come from outside.
+            The value of pixels that come from outside or from missing pixels.
 
         Returns
         -------
@@ -148,7 +150,11 @@ class StackAlignment:
         """
         from .shift import shift_stack
 
-        return shift_stack(frames, -self.displacements, cval=cval)
+        return shift_stack(frames, -self.displacements, mask=mask, cval=cval)
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as the command line writes them to .npz."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def to_columns(self) -> dict[str, np.ndarray]:
         """One number for each frame: displacement, errors, brightness, verdict."""

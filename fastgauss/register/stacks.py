@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ..base import check, duck_arrays, wording, wrappers
 from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
+from ..io.frames import Frames
 from . import inputs, joint_registration, stack_tasks, window_matching
 from .stack_results import StackAlignment
 
@@ -91,10 +92,10 @@ def _of_one(value: Any, number: int) -> Any:
 
 def _frames(frames: Any, axes: Any) -> tuple[Any, int, tuple[int, ...]]:
     """A function that reads frames by their numbers, how many there are, and their shape."""
-    if isinstance(frames, list | tuple):
+    if isinstance(frames, list | tuple | Frames):
         if axes is not None:
             raise ValueError("axes must be None where frames is a list of images")
-        many = list(frames)
+        many = frames if isinstance(frames, Frames) else list(frames)
         if len(many) < 2:
             raise ValueError(f"frames must hold 2 images or more, got {len(many)}")
         shape = np.shape(many[0])
@@ -143,7 +144,7 @@ def _order(axes: Any) -> tuple[int, int, int]:
 
 
 def align_stack(
-    frames: ArrayLike,
+    frames: ArrayLike | Frames,
     *,
     reference: str | int | ArrayLike = "mean",
     err: ArrayLike | None = None,
