@@ -16,12 +16,13 @@ import numpy as np
 from ..base import optional
 from ..base.thread_pool import resolve_threads
 from ..fit.windows import box_sides
-from ..io import axes, files, images, tables
+from ..io import axes, files, images
 from ..io.frames import Frames
 from ..kernels.fit.estimators import METHODS
 from ..kernels.models.profiles import PIXELS
 from ..models.model import MODELS
 from ..movies.frame_fits import MovieError
+from ..results.exchange import check_target
 from ..results.fit_result import FitResult
 from ..tools.compilation import no_fit_is_compiled, shared_fit
 from . import camera, hints, options, report, source, summary, units
@@ -47,7 +48,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "-o",
         "--output",
         metavar="TABLE",
-        help="write .csv, .parquet, .npz, .ecsv or .fits; - prints a CSV",
+        help="write .csv, .parquet, .npz, .ecsv, .fits or .hdf5 (picasso); - prints a CSV",
     )
     fit.add_argument(
         "--plot",
@@ -111,7 +112,7 @@ def _check(args: argparse.Namespace) -> None:
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
     if args.output and args.output != _STDOUT:
-        tables.check_table(args.output)
+        check_target(args.output)
     if args.plot:
         files.check_plot(args.plot)
     if args.report:

@@ -36,9 +36,16 @@ _ASTROPY_UNITS = {"px": "pix", "rad": "rad"}
 
 
 def _write_csv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:
+    _write_rows(file, table, [list(table)], csv.QUOTE_MINIMAL)
+
+
+def _write_rows(
+    file: IO[bytes], table: Table, heads: Sequence[Sequence[str]], quoting: Any
+) -> None:
+    """Lines of words, then the columns."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerows(heads)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
     columns = list(table.values())
     for start in range(0, len(columns[0]), _CSV_ROWS):
         part = [column[start : start + _CSV_ROWS].tolist() for column in columns]
@@ -134,7 +141,8 @@ def room(size: int) -> int:
     return _ROOM + _GROWTH * size
 
 
-def _check_room(path: Path, size: int) -> None:
+def check_room(path: Path, size: int) -> None:
+    """Refuse a file of which much more memory is asked than it has bytes."""
     there = path.stat().st_size
     if size > room(there):
         raise ValueError(f"its {there} bytes would become {size}, more than tables compress")
@@ -169,7 +177,7 @@ def _read_npz(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], 
     table = {}
     with zipfile.ZipFile(path) as archive:
         entries = [each for each in archive.infolist() if each.filename.endswith(".npy")]
-        _check_room(path, sum(each.file_size for each in entries))
+        check_room(path, sum(each.file_size for each in entries))
         for each in entries:
             with archive.open(each) as file:
                 table[each.filename.removesuffix(".npy")] = read_array(file, each.file_size)
@@ -185,7 +193,7 @@ def _read_parquet(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarra
     widths = {field.name: _bytes_a_row(types, field.type) for field in file.schema_arrow}
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
     pages = sum(group.total_byte_size for group in groups)
-    _check_room(path, pages + file.metadata.num_rows * sum(widths.values()))
+    check_room(path, pages + file.metadata.num_rows * sum(widths.values()))
     words = [field.name for field in file.schema_arrow if _is_word(types, field.type)]
     file = parquet.ParquetFile(path, read_dictionary=words, **options)
     table = file.read(columns=[name for name, width in widths.items() if width])
@@ -252,7 +260,7 @@ def _read_fits(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray],
             raise ValueError("it ends before its metadata")
         own = next((unit for unit in units if unit.name == _HDU), None)
         for unit in filter(None, (rows, own)):
-            _check_room(path, unit.size)
+            check_room(path, unit.size)
             place = unit.fileinfo()
             if not place["file"].compression and place["datLoc"] + unit.size > path.stat().st_size:
                 raise ValueError("it ends before its table does")
@@ -332,6 +340,15 @@ def write_table(
     writer = by_suffix(Path(path), _WRITERS, "table")
     with replacing(path) as file:
         writer(file, table, metadata, columns or {})
+
+
+def write_csv(
+    path: str | os.PathLike, table: Table, heads: Sequence[Sequence[str]], quoted: bool = False
+) -> None:
+    """Write columns (n,) as CSV under one or more lines of words, which may be in quotes."""
+    by_suffix(Path(path), {".csv": None}, "table")
+    with replacing(path) as file:
+        _write_rows(file, table, heads, csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
 
 
 def read_table(

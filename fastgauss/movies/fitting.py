@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..base import check
 from ..base.progress import Progress, reporting
 from ..base.thread_pool import resolve_threads
 from ..cameras.camera import Camera, check_camera
@@ -29,6 +30,7 @@ def fit_movie(
     model: str | Model = "symmetric",
     *,
     camera: Camera | None = None,
+    pixel_size: float | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
     **options: Any,
@@ -48,6 +50,9 @@ def fit_movie(
         As in `fit_spots`.
     camera : Camera, optional
         The camera that wrote the frames: counts become photons, as in `fit_spots`.
+    pixel_size : float, optional
+        Side of a pixel in nm, which the result keeps for tables in nm (`FitResult.save`); lengths
+        of the result are in pixels all the same.
     threads : int, optional
         Frames that are fitted at a time; by default `get_num_threads`. The result does not depend
         on it.
@@ -93,7 +98,7 @@ def fit_movie(
     (array([0, 1, 2]), array([20., 21., 22.]))
     """
     results: list[FitResult] = []
-    fits = _fits(frames, positions, model, camera, threads, progress, options)
+    fits = _fits(frames, positions, model, camera, pixel_size, threads, progress, options)
     try:
         with closing(fits):
             for result in fits:
@@ -112,6 +117,7 @@ def iter_movie(
     model: str | Model = "symmetric",
     *,
     camera: Camera | None = None,
+    pixel_size: float | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
     **options: Any,
@@ -120,7 +126,7 @@ def iter_movie(
 
     Parameters
     ----------
-    frames, positions, model, camera, threads, progress, **options
+    frames, positions, model, camera, pixel_size, threads, progress, **options
         As in `fit_movie`. `frames` may be without end.
 
     Returns
@@ -157,18 +163,20 @@ def iter_movie(
     [0] [20.3] [30.7]
     [1] [20.3] [30.7]
     """
-    return _fits(frames, positions, model, camera, threads, progress, options)
+    return _fits(frames, positions, model, camera, pixel_size, threads, progress, options)
 
 
 def _fits(
-    frames: Any, positions: Any, model: Any, camera: Any, threads: Any, progress: Any,
-    options: dict[str, Any],
+    frames: Any, positions: Any, model: Any, camera: Any, pixel_size: Any, threads: Any,
+    progress: Any, options: dict[str, Any],
 ) -> Generator[FitResult, None, None]:  # fmt: skip
     """The results of all frames; options are checked now, frames read later."""
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
         raise TypeError(f"{unknown[0]} is no option of fit_movie, nor of fit_spots")
     check_camera("camera", camera)
+    if pixel_size is not None:
+        pixel_size = check.number("pixel_size", pixel_size, above=0.0)
     team = resolve_threads(threads)
     known = {"positions": positions, "model": model, "camera": camera, **options}
 
@@ -180,7 +188,9 @@ def _fits(
             def fit(number: int, frame: Any) -> FitResult:
                 found = fit_spots(frame, threads=inner, **known)
                 numbers = np.full(len(found), number, np.intp)
-                return found.with_rows(found.rows._replace(frames=numbers))
+                framed = found.with_rows(found.rows._replace(frames=numbers))
+                framed.pixel_size = pixel_size
+                return framed
 
             pictures = checked_frames("frames", movie)
             with (

@@ -45,6 +45,7 @@ FACTS: dict[str, tuple[str, str]] = {
     "pixel": ("", "whether the model was sampled or integrated over pixels"),
     "absolute": ("", "whether the objective has a known scale"),
     "length": ("", "unit of lengths; only if it is not the pixel"),
+    "pixel_size": ("nm", "side of a pixel; only if it is known"),
 }
 
 

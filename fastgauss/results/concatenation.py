@@ -14,7 +14,7 @@ from .rows import Rows, join
 if TYPE_CHECKING:
     from .fit_result import FitResult
 
-_SAME = ("model", "pixel", "length", "absolute")
+_SAME = ("model", "pixel", "length", "absolute", "pixel_size")
 
 
 def concatenate(results: Sequence[FitResult], frames: Any) -> tuple[Rows, Background | None]:

@@ -1,8 +1,7 @@
-"""Exports of a result: columns by name, tables, files, text and HTML."""
+"""Exports of a result: columns by name, tables, layers, text and HTML."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,6 +137,42 @@ class Exports:
 
         return to_table(self, pixel_size, wcs, zero_point)
 
+    def to_napari(self: Any, name: str = "spots") -> tuple[np.ndarray, dict[str, Any], str]:
+        """The spots as a layer of points for napari.
+
+        Parameters
+        ----------
+        name : str
+            Name of the layer.
+
+        Returns
+        -------
+        data : ndarray (n, ndim) or (n, 1 + ndim)
+            Positions in array-axis order, after the frame where frames are known. Spots whose
+            position is not finite are left out.
+        options : dict
+            ``name``, ``size`` (the full width at half maximum of each spot) and ``features`` (the
+            columns of `to_dict`), as ``viewer.add_points(data, **options)`` takes them.
+        kind : str
+            "points".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the name is no string, or the result is of profiles.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> image = fg.image([50.0, 20.1, 24.6, 1.5, 8.0], (48, 48), model="symmetric")
+        >>> data, options, kind = fg.fit_spots(image).to_napari()
+        >>> data.round(3), options["size"].round(3), kind
+        (array([[24.6, 20.1]]), array([3.532]), 'points')
+        """
+        from .table import napari_layer
+
+        return napari_layer(self, name)
+
     def plot(self: Any, data: Any, *, frame: int | None = None, **options: Any) -> Any:
         """Draw these spots over their data.
 
@@ -238,39 +273,3 @@ class Exports:
                 if name not in ("x", "y", "z")
             )
         return text + ")"
-
-    def save(self: Any, path: str | os.PathLike) -> None:
-        """Write this result to a file, completely or not at all; `load` reads it.
-
-        Parameters
-        ----------
-        path : path-like
-            Ends in .parquet, .npz, .ecsv, .fits or .csv. All but CSV keep everything, to the bit:
-            the columns of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as
-            metadata, the model, the background and (not in NPZ) units and meanings. CSV holds the
-            columns of `to_dict` exactly, and model, pixel and absolute as text; correlations and
-            the background of a joint fit are lost.
-
-        Raises
-        ------
-        ValueError
-            If the name has another ending, or a result of an astigmatic model is to be written as
-            CSV, which cannot hold its curves.
-        OSError, ImportError
-            If the file cannot be written, or a library is missing: Parquet needs pyarrow, ECSV
-            and FITS need astropy.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, fastgauss as fg
-        >>> image = fg.image([50.0, 20.1, 24.6, 1.5, 8.0], (48, 48), model="symmetric")
-        >>> result = fg.fit_spots(image)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     result.save(pathlib.Path(folder, "spots.npz"))
-        ...     again = fg.FitResult.load(pathlib.Path(folder, "spots.npz"))
-        >>> bool((again.covariance == result.covariance).all())
-        True
-        """
-        from .storage import save
-
-        save(self, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -14,11 +13,12 @@ from ..base.status import Status
 from ..models.model import Model
 from .background import Background
 from .exports import Exports
+from .files import Files
 from .measures import Measures
 from .rows import Rows
 
 
-class FitResult(Measures, Exports):
+class FitResult(Measures, Exports, Files):
     """Fitted spots: parameters, uncertainties and statuses, one row for each spot.
 
     Every parameter and its error is also an attribute: ``result.x``, ``result.x_error``. A mask, a
@@ -93,6 +93,9 @@ class FitResult(Measures, Exports):
         Whether the objective has a known scale: weights were given, or the data are counts.
     background : Background or None
         The background of a joint fit; None if it is an offset for each group of spots.
+    pixel_size : float or None
+        Side of a pixel in nm, if it is known; `save` and `load` need it for formats in nm. Lengths
+        here are in pixels all the same. It can be set.
 
     Examples
     --------
@@ -114,12 +117,14 @@ class FitResult(Measures, Exports):
         pixel: str = "sample",
         length: str = "px",
         background: Background | None = None,
+        pixel_size: float | None = None,
     ) -> None:
         self.model = model
         self.pixel = pixel
         self.length = length
         self.absolute = absolute
         self.background = background
+        self.pixel_size = pixel_size
         (
             self.params,
             self._packed,
@@ -232,6 +237,7 @@ class FitResult(Measures, Exports):
             pixel=self.pixel,
             length=self.length,
             background=self.background,
+            pixel_size=self.pixel_size,
         )
 
     def render(
@@ -334,7 +340,7 @@ class FitResult(Measures, Exports):
         Parameters
         ----------
         results : iterable of FitResult
-            At least one result; all with the same model, pixel and `absolute`.
+            At least one result; all with the same model, pixel, `absolute` and `pixel_size`.
         frames : int array, optional
             The frame of each result. If it is not given, either all results have frames or none
             has.
@@ -373,28 +379,5 @@ class FitResult(Measures, Exports):
             pixel=first.pixel,
             length=first.length,
             background=background,
+            pixel_size=first.pixel_size,
         )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> FitResult:
-        """Read a result that `save` or the command ``fastgauss fit`` wrote.
-
-        From a CSV, covariances of two different parameters are NaN. A table that `save` did not
-        write is read as a result of the model whose parameters are among its columns; without
-        the columns of `to_dataframe` that say more, pixel is "sample" and absolute is False.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If there is no such file, or the file holds no result.
-        ImportError
-            If pyarrow (for Parquet) or astropy (for ECSV and FITS) is missing.
-
-        Examples
-        --------
-        See `save`.
-        """
-        from .storage import load
-
-        saved = load(path)
-        return cls(*saved[:2], **saved[2])

@@ -43,7 +43,7 @@ def to_table(result: FitResult, pixel_size: Any, wcs: Any, zero_point: Any) -> A
         _add_sky(made, result, sky, units)
     if zero is not None:
         _add_magnitudes(made, result, zero, units)
-    made.meta.update(facts(result))
+    made.meta.update(facts(result, None))  # the lengths have their unit
     return made
 
 

@@ -13,7 +13,8 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from .fit_result import FitResult
 
 _FORMAT = 1
+PLAIN_FACTS = {  # of a table that tells none
+    "format": _FORMAT, "pixel": "sample", "absolute": False, "constants": [], "background": None,
+}  # fmt: skip
 _COVARIANCE = "covariance"
 _HELD = "at_bound"  # bit k: parameter k is on a bound
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
@@ -93,7 +97,7 @@ class _Inflated(io.RawIOBase):
 # -- saving ------------------------------------------------------------------------------------
 
 
-def _facts(result: FitResult) -> dict[str, Any]:
+def _facts(result: FitResult, pixel_size: float | None) -> dict[str, Any]:
     ground = result.background
     return {
         "format": _FORMAT,
@@ -103,14 +107,15 @@ def _facts(result: FitResult) -> dict[str, Any]:
         "pixel": result.pixel,
         "length": result.length,
         "absolute": bool(result.absolute),
+        "pixel_size": pixel_size,
         "background": None if ground is None else [_to_text(part) for part in ground],
     }
 
 
-def save(result: FitResult, path: str | os.PathLike) -> None:
-    """See `FitResult.save`."""
+def save(result: FitResult, path: str | os.PathLike, pixel_size: float | None) -> None:
+    """Write a result in a format of ours, with this size of a pixel."""
     tables.check_table(path)
-    table, facts = result.to_dict(), _facts(result)
+    table, facts = result.to_dict(), _facts(result, pixel_size)
     held = result.rows.at_bound
     if held is not None:
         table[_HELD] = held @ (1 << np.arange(held.shape[1]))
@@ -120,7 +125,8 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
                 f"a CSV table cannot hold the constants of the model {result.model.name!r}: save "
                 "as .parquet or .npz, or write result.to_dataframe()"
             )
-        words = {name: np.full(len(result), fact) for name, fact in same_facts(result).items()}
+        same = same_facts(result, pixel_size)
+        words = {name: np.full(len(result), fact) for name, fact in same.items()}
         tables.write_table(path, {**table, **words})
         return
     table[_COVARIANCE] = result.rows.packed
@@ -139,15 +145,19 @@ def save(result: FitResult, path: str | os.PathLike) -> None:
 # -- loading -----------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
-    """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
-    table, text = tables.read_table(path, tuple(FACTS))
+def is_own(table: Mapping[str, np.ndarray]) -> bool:
+    """Whether a table has the columns that every saved result has."""
+    return all(name in table for name in _REQUIRED)
+
+
+@contextmanager
+def content_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turn every error of a file's content into one kind of error: a file can hold anything."""
     try:
-        facts = _told(table) if text is None else json.loads(text)
-        return _build(table, facts)
+        yield
     except MemoryError:
         raise
-    except Exception as error:  # a file can hold anything
+    except Exception as error:
         reason: Any = error
         if isinstance(error, KeyError):
             reason = f"it has no {error}"
@@ -156,9 +166,18 @@ def load(path: str | os.PathLike) -> tuple[Model, Rows, dict[str, Any]]:
         raise ValueError(f"{Path(path)} holds no result of a fit: {reason}") from error
 
 
+def load(
+    path: str | os.PathLike, table: Mapping[str, np.ndarray], text: str | None
+) -> tuple[Model, Rows, dict[str, Any]]:
+    """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
+    with content_errors(path):
+        facts = _told(table) if text is None else json.loads(text)
+        return build(table, facts)
+
+
 def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The facts of a table without metadata, read from its columns."""
-    facts: dict[str, Any] = {"format": _FORMAT, "pixel": "sample", "absolute": False}
+    facts: dict[str, Any] = dict(PLAIN_FACTS)
     for name in FACTS:
         words = sorted({str(word) for word in table[name].tolist()}) if name in table else []
         if len(words) > 1:
@@ -166,10 +185,11 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
         facts.update((name, word) for word in words)
     facts["absolute"] = str(facts["absolute"]) == "True"
     model = find_model(table, facts.get("model"))
-    return facts | {"model": model.name, "ndim": model.ndim, "constants": [], "background": None}
+    return facts | {"model": model.name, "ndim": model.ndim}
 
 
-def _model(facts: Mapping[str, Any]) -> Model:
+def model_of(facts: Mapping[str, Any]) -> Model:
+    """The model that facts tell."""
     constants = facts["constants"]
     if constants:
         makers = {"astigmatic": astigmatic.from_constants, "psf": psf.from_constants}
@@ -177,18 +197,18 @@ def _model(facts: Mapping[str, Any]) -> Model:
     return get_model(facts["model"], facts["ndim"])
 
 
-def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """A column of numbers."""
-    column = table[name]
+    values = table[name]
     kind = np.int64 if name in _INTEGERS else np.float64
-    if column.ndim != 1:
-        raise ValueError(f"its column {name!r} has the shape {column.shape}")
-    if column.dtype.kind in "iuf" and np.can_cast(column.dtype, kind, "same_kind"):
-        return _whole(name, column) if kind is np.int64 else column.astype(np.float64, copy=False)
-    if column.dtype.kind not in "UTO":
-        raise ValueError(f"its column {name!r} is of dtype {column.dtype}")
+    if values.ndim != 1:
+        raise ValueError(f"its column {name!r} has the shape {values.shape}")
+    if values.dtype.kind in "iuf" and np.can_cast(values.dtype, kind, "same_kind"):
+        return _whole(name, values) if kind is np.int64 else values.astype(np.float64, copy=False)
+    if values.dtype.kind not in "UTO":
+        raise ValueError(f"its column {name!r} is of dtype {values.dtype}")
     read: Any = int if kind is np.int64 else float
-    words = column.tolist()
+    words = values.tolist()
     if kind is np.float64:
         words = [word or "nan" for word in words]  # as pandas writes NaN
     try:
@@ -219,7 +239,7 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
         if packed.ndim != 2 or packed.shape[1] != width or packed.dtype != np.float64:
             raise ValueError(f"its column {_COVARIANCE!r} is not of {width} numbers for each spot")
         return np.ascontiguousarray(packed)
-    errors = np.stack([_column(table, f"{name}_error") for name in model.names], axis=1)
+    errors = np.stack([column(table, f"{name}_error") for name in model.names], axis=1)
     packed = np.full((len(errors), width), np.nan)
     i = np.arange(size)
     with np.errstate(over="ignore", under="ignore"):
@@ -232,7 +252,7 @@ def _errors(table: Mapping[str, np.ndarray], model: Model, packed: np.ndarray) -
     names = [f"{name}_error" for name in model.names]
     if any(name not in table for name in names):
         return None
-    errors = np.stack([_column(table, name) for name in names], axis=1)
+    errors = np.stack([column(table, name) for name in names], axis=1)
     derived = roots(packed, model.size) if len(packed) == len(errors) else errors
     return None if np.array_equal(derived, errors, equal_nan=True) else errors
 
@@ -240,34 +260,35 @@ def _errors(table: Mapping[str, np.ndarray], model: Model, packed: np.ndarray) -
 def _numbers(table: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """The numbers of the rows; None if they count from 0, or if the column is of another kind."""
     try:
-        ids = _column(table, "id").astype(np.intp)
+        ids = column(table, "id").astype(np.intp)
     except (KeyError, ValueError):  # others may mean something else by this name
         return None
     return None if np.array_equal(ids, np.arange(len(ids))) else ids
 
 
-def _build(
+def build(
     table: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 ) -> tuple[Model, Rows, dict[str, Any]]:
+    """The arguments of a `FitResult` from columns and facts."""
     if not isinstance(facts, dict) or facts["format"] != _FORMAT:
         raise ValueError("it was written by another version of fastgauss")
-    model = _model(facts)
-    params = np.stack([_column(table, name) for name in model.names], axis=1)
-    objective, status, iterations, pixels, dof = (_column(table, name) for name in _REQUIRED)
-    frames = _column(table, "frame") if "frame" in table else None
+    model = model_of(facts)
+    params = np.stack([column(table, name) for name in model.names], axis=1)
+    objective, status, iterations, pixels, dof = (column(table, name) for name in _REQUIRED)
+    frames = column(table, "frame") if "frame" in table else None
     packed = _covariance(table, model)
     held = None
     if _HELD in table:
-        held = (_column(table, _HELD)[:, np.newaxis] >> np.arange(model.size)) & 1 == 1
+        held = (column(table, _HELD)[:, np.newaxis] >> np.arange(model.size)) & 1 == 1
     errors = _errors(table, model, packed)
     fluxes = None
     if _COVARIANCE not in table and "flux_error" in table:
-        fluxes = _column(table, "flux_error")
+        fluxes = column(table, "flux_error")
     rows = Rows(
         params, packed, objective, status, iterations, pixels, dof, frames, held, errors,
         _numbers(table), fluxes,
     )  # fmt: skip
-    if any(column is not None and len(column) != len(params) for column in rows):
+    if any(each is not None and len(each) != len(params) for each in rows):
         raise ValueError("its columns differ in length")
     if not np.isin(status, list(Status)).all():
         raise ValueError("its column 'status' has unknown codes")
@@ -276,8 +297,15 @@ def _build(
         "pixel": check.choice("pixel", facts["pixel"], PIXELS),
         "length": check.choice("length", facts.get("length", LENGTHS[0]), LENGTHS),
         "background": _background(facts["background"]),
+        "pixel_size": _pixel_size(facts.get("pixel_size")),
     }
     return model, rows, shared
+
+
+def _pixel_size(told: Any) -> float | None:
+    if told is None:
+        return None
+    return check.number("pixel_size", float(told) if isinstance(told, str) else told, above=0.0)
 
 
 def _background(told: Any) -> Background | None:

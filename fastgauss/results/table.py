@@ -1,4 +1,4 @@
-"""Text, HTML and DataFrame views of a table of spots, and its order."""
+"""Text, HTML, DataFrame and layer views of a table of spots, and its order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..base import check, wording
 from ..base.data_frames import data_frame
 from ..base.status import Status
+from ..base.widths import FWHM
 from .columns import LENGTHS, describe
 
 if TYPE_CHECKING:
@@ -53,24 +54,47 @@ def summary(result: FitResult) -> str:
     return ", ".join([*parts, *others])
 
 
-def facts(result: FitResult) -> dict[str, str | bool]:
+def facts(result: FitResult, pixel_size: float | None) -> dict[str, str | bool | float]:
     """What is the same for all spots, and a table without metadata has as columns."""
-    known: dict[str, str | bool] = {
+    known: dict[str, str | bool | float] = {
         "model": result.model.name, "pixel": result.pixel, "absolute": bool(result.absolute),
     }  # fmt: skip
-    return known if result.length == LENGTHS[0] else known | {"length": result.length}
+    if result.length != LENGTHS[0]:
+        known["length"] = result.length
+    if pixel_size is not None:
+        known["pixel_size"] = pixel_size
+    return known
 
 
 def dataframe(result: FitResult) -> pd.DataFrame:
     """The columns as a DataFrame, with units and meanings among its attributes."""
     columns: dict[str, Any] = result.to_dict()
-    for name, fact in facts(result).items():
+    known = facts(result, result.pixel_size)
+    for name, fact in known.items():
         columns[name] = np.full(len(result), fact)
     table = data_frame(columns, describe(result.model, result.absolute, result.length))
-    words = [name for name, fact in facts(result).items() if isinstance(fact, str)]
+    words = [name for name, fact in known.items() if isinstance(fact, str)]
     for name in words:
         table[name] = table[name].astype("category")  # a byte a row
     return table
+
+
+def napari_layer(result: FitResult, name: Any) -> tuple[np.ndarray, dict[str, Any], str]:
+    """See `FitResult.to_napari`."""
+    name = check.text("name", name)
+    if result.model.ndim == 1:
+        raise ValueError(
+            "a layer of points needs spots of images or volumes, this result is of profiles"
+        )
+    good = np.isfinite(result.positions).all(axis=1)
+    data = result.positions[good]
+    if result.frames is not None:
+        data = np.column_stack([result.frames[good], data])
+    widths = result.model.widths(result.params[good])
+    size = FWHM * np.sqrt(np.mean(widths**2, axis=1))
+    features = {column: values[good] for column, values in result.to_dict().items()}
+    options = {"name": name, "size": np.nan_to_num(size, nan=1.0), "features": features}
+    return data, options, "points"
 
 
 def html(result: FitResult) -> str:
