@@ -3,67 +3,80 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from ..base.progress import Progress, check_progress, report_part, reporting
+from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import significance, window_matching
+from . import window_matching, window_passes
 from .results import DisplacementField, Status
 from .translation import read_pair
+from .window_passes import Sizes
 
-_COARSE = 16  # pixels of a window on the coarsest level
-_TOL = 1e-3  # pixels; Newton's last step leaves its square
-_LEAST = 0.25  # share of a window that must be in both images
 _SMALLEST = 8  # pixels of a window's side
-_AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
+_STEP = 32  # pixels between windows of a single pass
 _PASSES = 16  # of windows twice as wide each: more than any image has
-_NOISE = 0.1  # pixels: what neighbours may differ by, in the median test
-_LIMIT = 2.0  # of the median test
 
 
 def displacement_field(
     a: ArrayLike,
     b: ArrayLike,
-    window: int | tuple[int, int] = 64,
-    step: int | tuple[int, int] = 32,
+    window: int | tuple[int, int] | Sequence[int | tuple[int, int]] = 64,
+    step: int | tuple[int, int] | None = None,
     err: ArrayLike | tuple | None = None,
     mask: ArrayLike | tuple | None = None,
     *,
+    overlap: float | tuple[float, float] | Sequence[float | tuple[float, float]] | None = None,
     search: float | None = None,
     multipass: int = 1,
+    deformation: str = "symmetric",
     brightness: str = "linear",
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> DisplacementField:
     """Displacements of all windows of an image, each with its covariance.
 
-    Every window of `a` is searched in the whole of `b`, so that no pixel is lost at the window's
-    edge.
+    With one size of windows, every window of `a` is searched in the whole of `b`, so that no pixel
+    is lost at the window's edge. With several sizes this is the first pass. Before each further
+    pass both images are deformed by the field found so far, so that a window sees no shear and may
+    be small, as in particle image velocimetry.
 
     Parameters
     ----------
     a, b : array_like (Y, X)
         Two images of one scene, of any real dtype; NaN and infinity are missing.
-    window, step : int or (rows, columns), optional
-        Side of the windows and distance of their centres, in pixels; a window has 8 rows and
-        columns or more.
+    window : int, (rows, columns), or a sequence with one of these for each pass
+        Side of the windows in pixels, 8 or more. ``(64, 32, 16)`` are three passes. Two numbers
+        are rows and columns; two passes are written ``((64, 64), (32, 32))``.
+    step : int or (rows, columns), optional
+        Distance of the centres of the windows of the last pass, in pixels. By default 32 of a
+        single pass, else half of the window. The windows of earlier passes overlap by half.
     err : float or array_like (Y, X), or a tuple of two, optional
         Standard deviation of the noise of both images, or of each; 0 in an array is a missing
         pixel. Without it the noise of each pixel is estimated from its residual.
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
+    overlap : float or (rows, columns), or a sequence with one of these for each pass, optional
+        What neighbouring windows have in common, instead of `step`: a share of the window if it is
+        below 1, else whole pixels.
     search : float, optional
         Largest displacement along each axis, in pixels: a larger one is no result. By default
-        displacements up to a quarter of the window are looked for, and those a little larger are
-        results.
+        displacements up to a quarter of the first window are looked for, and those a little larger
+        are results.
     multipass : int, optional
-        Number of passes. Each pass begins at the result of the pass before it, whose windows are
-        twice as large. A window that fails the median test begins at the median of its neighbours.
+        Number of passes within the first, without deformation. Each begins at the result of the one
+        before it, whose windows are twice as large. A window that fails the median test begins at
+        the median of its neighbours.
+    deformation : {"symmetric", "second"}
+        How the images are deformed before the passes after the first: each by half of the field, or
+        `b` by all of it. With "symmetric" the displacement at x is that of what is at x - dx / 2 in
+        `a` and at x + dx / 2 in `b`; with "second", and with a single pass, that of what is at x in
+        `a`.
     brightness : {"linear", "offset", "same"}
         How a window of `b` may differ: by a constant and a factor, or not at all. "offset" means
         "linear": a factor is found, too.
@@ -76,6 +89,8 @@ def displacement_field(
     -------
     DisplacementField
         Centres x, y; dx (axis 1), dy (axis 0), covariance, status, correlation, noise, outlier.
+        After several passes, an outlier among at least three good neighbours is their median, with
+        the status `Status.REPLACED`.
 
     Raises
     ------
@@ -89,89 +104,140 @@ def displacement_field(
     The notes of `align` about errors, statuses, structure that does not move, and missing and wild
     pixels hold for every window.
 
+    Between two passes, outliers of the median test become the median of their neighbours and gaps
+    become the nearest vector. The field is smoothed by parabolas through the nodes within a
+    window's side (or two nodes) on either side, and interpolated by bicubic splines; the images are
+    interpolated by quintic splines. Each further pass looks 2 px around the field of the one
+    before. The errors contain the noise of the field that deformed the images. Two passes with the
+    last window, as in ``(64, 32, 16, 16)``, leave less of a curved flow's bias than one.
+
     References
     ----------
     J. Westerweel and F. Scarano, "Universal outlier detection for PIV data", Experiments in Fluids
-    39 (2005) 1096, eq. 2: the median test, with 0.1 px and a threshold of 2.
+    39 (2005) 1096, eq. 2: the median test, with 0.1 px and a threshold of 2. F. Scarano, "Iterative
+    image deformation methods in PIV", Measurement Science and Technology 13 (2002) R1.
 
     Examples
     --------
     >>> import numpy as np, fastgauss as fg
     >>> scene = np.random.default_rng(0).normal(size=(140, 140)).cumsum(0).cumsum(1)
-    >>> field = fg.register.displacement_field(scene[5:133, 5:133], scene[7:135, 2:130], 32, 32)
+    >>> a, b = scene[5:133, 5:133], scene[7:135, 2:130]
+    >>> field = fg.register.displacement_field(a, b, 32, 32)
     >>> field.dx.shape, np.median(field.dx).round(3), np.median(field.dy).round(3)
     ((4, 4), np.float64(3.0), np.float64(-2.0))
+    >>> fg.register.displacement_field(a, b, (64, 32, 16)).dx.shape
+    (15, 15)
     """
     errors = err if isinstance(err, tuple) else (err, err)
     if len(errors) != 2:
         raise ValueError(f"err must be one value or a tuple of two, got {len(errors)}")
     check.choice("brightness", brightness, window_matching.BRIGHTNESS)
-    sides = _pair("window", window, _SMALLEST)
-    steps = _pair("step", step, 1)
-    passes = check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
+    check.choice("deformation", deformation, window_passes.SHARES)
+    passes = _passes(window, step, overlap)
+    before = check.integer("multipass", multipass, at_least=1, at_most=_PASSES)
     team = resolve_threads(threads)
     check_progress(progress)
     bound = math.inf if search is None else check.number("search", search, above=0)
-    reach = 0.25 * min(sides) if search is None else bound
+    reach = 0.25 * min(passes[0].sides) if search is None else bound
     first, second = read_pair(a, b, *errors, mask, ("a", "b", "err", "err"), brightness)
     shape = first.values.shape
-    if sides[0] > shape[0] or sides[1] > shape[1]:
-        raise ValueError(f"window must fit into images of shape {shape}, got {sides}")
-    grid = [np.arange(0, n - side + 1, s) for n, side, s in zip(shape, sides, steps, strict=True)]
-    both = window_matching.pair(first, second, sides[0] * sides[1], reach, team)
-    nodes = len(grid[0]), len(grid[1])
-    guesses = np.zeros((nodes[0] * nodes[1], 2))
-    total = passes * len(guesses)
-    with reporting(progress, total, "window") as report:
-        for number in range(passes - 1, -1, -1):
-            larger = [min(side << number, n) for side, n in zip(sides, shape, strict=True)]
-            windows = _around(grid, sides, larger, shape)
-            begin = total - (number + 1) * len(guesses)
-            middle, end = begin + len(guesses) // 2, begin + len(guesses)
-            starts = window_matching.search(
-                both, windows, guesses, reach if number == passes - 1 else _AGAIN, _COARSE, team,
-                report_part(report, total, begin, middle),
-                bounded=bound < math.inf and number == passes - 1,
-            )  # fmt: skip
-            out, status = window_matching.refine(
-                both.equations, windows, starts, brightness, _TOL, _LEAST * larger[0] * larger[1],
-                team,
-                report_part(report, total, middle, end),
-            )  # fmt: skip
-            _bound(out, status, bound)
-            if not number:
-                significance.judge(both, windows, out, status, reach)
-            moves = out[:, [window_columns.DX, window_columns.DY]].reshape(*nodes, 2)
-            known = (status != Status.AMBIGUOUS).reshape(*nodes, 1)
-            outlier, median = median_test(np.where(known, moves, np.nan))
-            guesses = np.where(outlier[..., np.newaxis], median, moves).reshape(-1, 2)
-            guesses[np.isnan(guesses)] = 0.0
+    for sizes in passes:
+        if sizes.sides[0] > shape[0] or sizes.sides[1] > shape[1]:
+            raise ValueError(f"window must fit into images of shape {shape}, got {sizes.sides}")
+    counts = [math.prod(map(len, sizes.corners(shape))) for sizes in passes]
+    total = (before - 1) * counts[0] + sum(counts)
+    images = window_passes.Images(first, second, brightness, bound, reach, team)
+    with reporting(progress, total, "window") as tell:
+        report = window_passes.Report(tell, total)
+        result, both = window_passes.search_whole(images, passes[0], before, report)
+        if len(passes) > 1:
+            shares = window_passes.SHARES[deformation]
+            result = window_passes.search_rest(images, passes[1:], result, shares, report)
+            window_passes.replace(result)
+    return _field(result, shape, 0.0 if both.unit else first.scale)
+
+
+def _field(result: window_passes.Result, shape: tuple[int, ...], scale: float) -> DisplacementField:
+    """What the user gets; ``scale`` is that of the pixels if their noise was not given, else 0."""
+    nodes, out, status = result.outlier.shape, result.out, result.status
     noise = np.maximum(out[:, window_columns.RESIDUAL], 0.0)
-    if not both.unit:
+    if scale:
         with np.errstate(over="ignore"):
-            noise = noise / first.scale / first.scale
+            noise = noise / scale / scale
     covariance = out[
         :, [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]
     ]
+    moves = result.moves
+    y, x = result.sizes.centres(shape)
     return DisplacementField(
-        grid[1] + 0.5 * (sides[1] - 1),
-        grid[0] + 0.5 * (sides[0] - 1),
+        x,
+        y,
         moves[..., 0].copy(),
         moves[..., 1].copy(),
         covariance.reshape(*nodes, 2, 2),
         status.reshape(nodes),
         out[:, window_columns.CORRELATION].reshape(nodes).copy(),
         noise.reshape(nodes),
-        outlier | (status.reshape(nodes) != Status.CONVERGED),
+        result.outlier | (status.reshape(nodes) != Status.CONVERGED),
     )
 
 
-def _bound(out: np.ndarray, status: np.ndarray, bound: float) -> None:
-    """Displacements beyond a bound are none; in place."""
-    with np.errstate(invalid="ignore"):
-        far = np.abs(out[:, [window_columns.DX, window_columns.DY]]).max(axis=1) > bound
-    out[far] = np.nan
-    status[far] = Status.LOST
+# -- the windows that are asked for -------------------------------------------------------------
+
+
+def _passes(window: Any, step: Any, overlap: Any) -> list[Sizes]:
+    """Windows of each pass."""
+    given = check.entries("window", window)
+    if given is None or (
+        len(given) == 2 and all(check.entries("window", w) is None for w in given)
+    ):
+        given = [window]
+    if not given:
+        raise ValueError("window must be one number, 2 numbers, or one of these a pass, got none")
+    sides = [_pair("window", w, _SMALLEST) for w in given]
+    if overlap is not None:
+        if step is not None:
+            raise ValueError("step and overlap exclude each other: give one of them")
+        each = _each_pass(overlap, len(sides))
+        return [Sizes(side, _apart(side, share)) for side, share in zip(sides, each, strict=True)]
+    if step is None:
+        step = _STEP if len(sides) == 1 else _half(sides[-1])
+    steps = [_half(side) for side in sides[:-1]] + [_pair("step", step, 1)]
+    return [Sizes(*both) for both in zip(sides, steps, strict=True)]
+
+
+def _half(sides: tuple[int, int]) -> tuple[int, int]:
+    return sides[0] // 2, sides[1] // 2
+
+
+def _each_pass(overlap: Any, count: int) -> list[Any]:
+    """The overlap of each pass."""
+    given = check.entries("overlap", overlap)
+    if given is None or count == 1:
+        return [overlap] * count
+    if len(given) != count:
+        raise ValueError(f"overlap must be one number or one a pass, {count}, got {len(given)}")
+    return given
+
+
+def _apart(sides: tuple[int, int], overlap: Any) -> tuple[int, int]:
+    """Distance of windows that overlap by a share or by so many pixels."""
+    given = check.entries("overlap", overlap)
+    items = [overlap, overlap] if given is None else given
+    if len(items) != 2:
+        raise ValueError(f"overlap must be one number or 2 numbers a pass, got {len(items)}")
+    steps = []
+    for side, item in zip(sides, items, strict=True):
+        common = check.number("overlap", item, at_least=0)
+        if common < 1:
+            common = round(common * side)
+        if common != int(common) or common >= side:
+            raise ValueError(
+                f"overlap must be a share below 1 or whole pixels below the window's {side}, "
+                f"got {item}"
+            )
+        steps.append(side - int(common))
+    return steps[0], steps[1]
 
 
 def _pair(name: str, value: Any, at_least: int) -> tuple[int, int]:
@@ -182,53 +248,3 @@ def _pair(name: str, value: Any, at_least: int) -> tuple[int, int]:
         raise ValueError(f"{name} must be one number or 2 numbers, got {len(items)}")
     rows, columns = (check.integer(name, item, at_least=at_least) for item in items)
     return rows, columns
-
-
-def _around(
-    grid: list[np.ndarray], sides: tuple[int, int], larger: list[int], shape: tuple[int, ...]
-) -> np.ndarray:
-    """Windows with the same centres and other sides, pushed into the image: (n, 4)."""
-    corners = [
-        np.clip(first - (big - side) // 2, 0, n - big)
-        for first, side, big, n in zip(grid, sides, larger, shape, strict=True)
-    ]
-    top, left = np.meshgrid(*corners, indexing="ij")
-    out = np.empty((top.size, 4), dtype=np.int64)
-    out[:, 0], out[:, 1] = top.ravel(), left.ravel()
-    out[:, 2:] = larger
-    return out
-
-
-def median_test(moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the vectors (R, C, 2) their neighbours contradict, and the neighbours' median.
-
-    A vector without neighbours passes; a NaN fails.
-    """
-    rows, columns = moves.shape[:2]
-    frame = np.full((rows + 2, columns + 2, 2), np.nan)
-    frame[1:-1, 1:-1] = moves
-    around = np.stack(
-        [
-            frame[1 + i : 1 + i + rows, 1 + j : 1 + j + columns]
-            for i in (-1, 0, 1)
-            for j in (-1, 0, 1)
-            if i or j
-        ]
-    )
-    median = _median(around)
-    spread = _median(np.abs(around - median))
-    residual = np.abs(moves - median) / (spread + _NOISE)
-    excess = np.hypot(residual[..., 0], residual[..., 1])
-    return np.isnan(moves).any(axis=-1) | (excess > _LIMIT), median
-
-
-def _median(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis of what is not NaN; NaN where nothing is."""
-    ordered = np.sort(values, axis=0)  # NaN last
-    count = np.isfinite(values).sum(axis=0)
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    pick = [
-        np.take_along_axis(ordered, np.minimum(i, len(values) - 1)[np.newaxis], 0)[0]
-        for i in (low, high)
-    ]
-    return 0.5 * (pick[0] + pick[1])

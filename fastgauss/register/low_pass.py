@@ -77,7 +77,7 @@ def _response(shape: tuple[float, float], k: np.ndarray) -> np.ndarray:
     return np.exp(-0.5 * (np.abs(k) / cutoff) ** order)
 
 
-def _half(spectrum: np.ndarray, least: float) -> np.ndarray:
+def half(spectrum: np.ndarray, least: float) -> np.ndarray:
     """Half of the symmetric filter of this response, cut where it stays below ``least``."""
     full = np.fft.irfft(spectrum)
     inner = full[: len(spectrum) - 1]
@@ -88,7 +88,7 @@ def _half(spectrum: np.ndarray, least: float) -> np.ndarray:
 def _low_pass(index: int) -> LowPass:
     """The filter of one shape, and what its noise does."""
     k = np.linspace(0, np.pi, 129)
-    taps = _half(_response(SHAPES[index], k) / spline_response(k), _CUT)
+    taps = half(_response(SHAPES[index], k) / spline_response(k), _CUT)
     taps = taps / (2.0 * taps.sum() - taps[0])
     response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(taps)))) @ taps[1:]
     smooth = response * spline_response(k)  # of A
@@ -101,7 +101,7 @@ def _low_pass(index: int) -> LowPass:
         return float(np.fft.irfft(spectrum)[0])
 
     inner = window_columns.Filter(
-        _half(smooth, _CUT).astype(np.float32),
+        half(smooth, _CUT).astype(np.float32),
         np.fft.irfft(response**2)[:6].copy(),
         mean(smooth**2) ** 2,
         mean((slope * smooth) ** 2) * mean(smooth**4),

@@ -32,6 +32,7 @@ class Status(IntEnum):
     LOST = window_columns.LOST
     AMBIGUOUS = 5
     ONE_DIRECTION = window_columns.ONE_DIRECTION
+    REPLACED = 7
 
     @property
     def message(self) -> str:
@@ -47,6 +48,7 @@ _MESSAGES = {
     Status.LOST: "the refinement left the neighbourhood of the correlation's peak, or the search",
     Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
     Status.ONE_DIRECTION: "the pixels determine the displacement across their structure alone",
+    Status.REPLACED: "the median of the neighbours, in place of an outlier",
 }
 
 
@@ -147,6 +149,11 @@ class DisplacementField:
         """Where status is ``Status.CONVERGED``."""
         return self.status == Status.CONVERGED
 
+    @property
+    def replaced(self) -> np.ndarray:
+        """Where status is ``Status.REPLACED``: not measured there, but the neighbours' median."""
+        return self.status == Status.REPLACED
+
     def __repr__(self) -> str:
         rows, columns = self.dx.shape
         doubtful = int(np.count_nonzero(self.outlier))
@@ -174,6 +181,7 @@ class DisplacementField:
             "status": self.status,
             "converged": self.converged,
             "outlier": self.outlier,
+            "replaced": self.replaced,
             "correlation": self.correlation,
             "noise": self.noise,
         }
@@ -195,6 +203,7 @@ COLUMNS = {  # of a table: unit and meaning
     "status": ("", "code of `Status`"),
     "converged": ("", "whether the registration converged"),
     "outlier": ("", "whether the displacement differs from those of the eight neighbours"),
+    "replaced": ("", "whether the displacement is the median of the neighbours"),
     "correlation": ("", "of the smoothed pixels of both images, -1 to 1"),
     "noise": ("", "see `Shift`"),
 }

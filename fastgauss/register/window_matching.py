@@ -57,8 +57,14 @@ def pair(
     first: inputs.Pixels, second: inputs.Pixels, count: int, reach: float, threads: int
 ) -> Pair:
     """Filter both images, for windows of ``count`` pixels."""
+    return filtered(first, second, low_pass.choose(first, second, count, reach), threads)
+
+
+def filtered(
+    first: inputs.Pixels, second: inputs.Pixels, spectra: low_pass.Spectra, threads: int
+) -> Pair:
+    """Both images after the low-pass filter of ``spectra``."""
     shape = first.values.shape
-    spectra = low_pass.choose(first, second, count, reach)
     means = [float(np.mean(p.variance)) for p in (first, second) if p.variance is not None]
     # precisions are relative to this, so that float32 holds them
     unit = sum(means) if len(means) == 2 else 0.0

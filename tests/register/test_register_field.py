@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgauss.cli.command import main
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import Status, align, displacement_field
-from fastgauss.register.displacement_fields import median_test
+from fastgauss.register.vector_validation import median_test
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="many large windows")
 
@@ -115,7 +115,7 @@ def test_median_test_is_the_twin():
 BAD = [
     (ValueError, "window must be at least 8", {"window": 7}),
     (TypeError, "window must be an integer", {"window": 16.0}),
-    (ValueError, "window must be one number or 2", {"window": (16, 16, 16)}),
+    (ValueError, "window must be one number or 2", {"window": (16, (16, 16, 16))}),
     (ValueError, "window must fit into images", {"window": (16, 99)}),
     (ValueError, "step must be at least 1", {"step": 0}),
     (ValueError, "multipass must be at least 1", {"multipass": 0}),

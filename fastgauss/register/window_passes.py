@@ -1,0 +1,328 @@
+"""Passes of windows over a pair of images that are deformed by the field of the pass before.
+
+The first pass compares the images as they are, from large windows to smaller ones. Before every
+further pass the field is checked by the median test, filled, smoothed and interpolated, and the
+images are deformed by it, so that only the rest of the displacement is between them: a window sees
+no shear then, and may be small. Its displacement is the field at its centre + the rest.
+
+A window's match is taken for certain if that of the pass before was, at this place, for there is
+little room left to be wrong; else it must be beyond chance by itself (``significance``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base.progress import Progress, report_part
+from ..kernels.register import window_columns
+from . import image_deformation, inputs, low_pass, significance, window_matching
+from .image_deformation import FlowSpline
+from .results import Status
+from .vector_validation import fill, median_test, neighbours_say, parabola_weights, smooth
+
+COARSE = 16  # pixels of a window on the coarsest level
+AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
+_TOL = 1e-3  # pixels; Newton's last step leaves its square
+_LEAST = 0.25  # share of a window that must be in both images
+_FIRM = 12.0  # -n log(1 - r^2) of a match beyond the chance of those within AGAIN, or
+_SMALL = 0.2  # pixels: an error that is small
+_MEASURED = (Status.ONE_DIRECTION, Status.TOO_FEW_PIXELS)  # nothing stands for these
+SHARES = {  # of the flow: where the first and the second image are read
+    "symmetric": (-0.5, 0.5),
+    "second": (0.0, 1.0),
+}
+_MOVES = [window_columns.DX, window_columns.DY]
+_WAVES = 96  # frequencies of each axis in the sum over the noise of passes
+
+
+class Sizes(NamedTuple):
+    """Windows of a pass, rows and columns."""
+
+    sides: tuple[int, int]
+    steps: tuple[int, int]
+
+    @property
+    def halves(self) -> tuple[int, int]:
+        """Nodes on either side over which the field is smoothed: within a window's side, or two."""
+        rows, columns = (
+            max(2, round(side / step)) for side, step in zip(self.sides, self.steps, strict=True)
+        )
+        return rows, columns
+
+    def corners(self, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """First pixels of the windows along each axis."""
+        return [
+            np.arange(0, n - side + 1, step)
+            for n, side, step in zip(shape, self.sides, self.steps, strict=True)
+        ]
+
+    def centres(self, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """Centres of the windows along each axis."""
+        return [
+            first + 0.5 * (side - 1)
+            for first, side in zip(self.corners(shape), self.sides, strict=True)
+        ]
+
+
+@dataclass
+class Result:
+    """Windows of a pass; N of R rows and C columns."""
+
+    sizes: Sizes
+    out: np.ndarray  # (N, COLUMNS), displacements whole
+    status: np.ndarray  # (N,)
+    outlier: np.ndarray  # (R, C)
+    median: np.ndarray  # (R, C, 2) of the neighbours
+
+    @property
+    def moves(self) -> np.ndarray:
+        """dx, dy (R, C, 2)."""
+        return self.out[:, _MOVES].reshape(*self.outlier.shape, 2)
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Where a displacement is one, and its neighbours agree (R, C)."""
+        return (self.status == Status.CONVERGED).reshape(self.outlier.shape) & ~self.outlier
+
+    @property
+    def guesses(self) -> np.ndarray:
+        """The displacements, of which outliers are the neighbours' median; NaN without any."""
+        return np.where(self.outlier[..., np.newaxis], self.median, self.moves)
+
+
+class Images(NamedTuple):
+    """A pair as it was given."""
+
+    first: inputs.Pixels
+    second: inputs.Pixels
+    brightness: str
+    bound: float  # pixels along an axis beyond which a displacement is none
+    reach: float  # pixels within which the first pass looks
+    threads: int
+
+
+class Report(NamedTuple):
+    """Progress of the passes."""
+
+    tell: Progress | None
+    total: int  # windows of all passes
+
+    def part(self, begin: int, end: int) -> Progress | None:
+        """Of the windows from ``begin`` to ``end``."""
+        return report_part(self.tell, self.total, begin, end)
+
+
+def around(sizes: Sizes, larger: list[int], shape: tuple[int, ...]) -> np.ndarray:
+    """Windows with the same centres and other sides, pushed into the image: (n, 4)."""
+    corners = [
+        np.clip(first - (big - side) // 2, 0, n - big)
+        for first, side, big, n in zip(
+            sizes.corners(shape), sizes.sides, larger, shape, strict=True
+        )
+    ]
+    top, left = np.meshgrid(*corners, indexing="ij")
+    out = np.empty((top.size, 4), dtype=np.int64)
+    out[:, 0], out[:, 1] = top.ravel(), left.ravel()
+    out[:, 2:] = larger
+    return out
+
+
+def bound(out: np.ndarray, status: np.ndarray, limit: float) -> None:
+    """Displacements beyond a limit are none; in place."""
+    with np.errstate(invalid="ignore"):
+        far = np.abs(out[:, _MOVES]).max(axis=1) > limit
+    out[far] = np.nan
+    status[far] = Status.LOST
+
+
+def test(sizes: Sizes, nodes: tuple[int, int], out: np.ndarray, status: np.ndarray) -> Result:
+    """The windows of a pass after the median test."""
+    moves = out[:, _MOVES].reshape(*nodes, 2)
+    known = (status != Status.AMBIGUOUS).reshape(*nodes, 1)
+    return Result(sizes, out, status, *median_test(np.where(known, moves, np.nan)))
+
+
+def search_whole(
+    images: Images, sizes: Sizes, multipass: int, report: Report
+) -> tuple[Result, window_matching.Pair]:
+    """The first pass, from windows that are ``2 ** (multipass - 1)`` times as large."""
+    shape, sides = images.first.values.shape, sizes.sides
+    both = window_matching.pair(
+        images.first, images.second, sides[0] * sides[1], images.reach, images.threads
+    )
+    rows, columns = (len(c) for c in sizes.corners(shape))
+    count = rows * columns
+    guesses = np.zeros((count, 2))
+    for number in range(multipass - 1, -1, -1):
+        larger = [min(side << number, n) for side, n in zip(sides, shape, strict=True)]
+        windows = around(sizes, larger, shape)
+        begin = (multipass - 1 - number) * count
+        middle, end = begin + count // 2, begin + count
+        first = number == multipass - 1
+        starts = window_matching.search(
+            both, windows, guesses, images.reach if first else AGAIN, COARSE, images.threads,
+            report.part(begin, middle), bounded=images.bound < np.inf and first,
+        )  # fmt: skip
+        out, status = window_matching.refine(
+            both.equations, windows, starts, images.brightness, _TOL,
+            _LEAST * larger[0] * larger[1], images.threads, report.part(middle, end),
+        )  # fmt: skip
+        bound(out, status, images.bound)
+        if not number:
+            significance.judge(both, windows, out, status, images.reach)
+        result = test(sizes, (rows, columns), out, status)
+        guesses = result.guesses.reshape(-1, 2)
+        guesses[np.isnan(guesses)] = 0.0
+    return result, both
+
+
+def search_rest(
+    images: Images,
+    passes: list[Sizes],
+    before: Result,
+    shares: tuple[float, float],
+    report: Report,
+) -> Result:
+    """All further passes, after the result of the one before."""
+    shape = images.first.values.shape
+    pixels = images.first, images.second
+    splines = [image_deformation.coefficients(p, images.threads) for p in pixels]
+    done = before.outlier.size
+    sizes = [before.sizes]
+    for current in passes:
+        y, x = before.sizes.centres(shape)
+        moves = smooth(fill(before.guesses), before.sizes.halves)
+        spline = FlowSpline(y, x, moves, shape)
+        flow = spline.everywhere(shape)
+        first, second = (
+            image_deformation.deform(p, c, flow, share, images.threads)
+            for p, c, share in zip(pixels, splines, shares, strict=True)
+        )
+        # the noise of the images as they were given says which filter is best
+        spectra = low_pass.choose(*pixels, current.sides[0] * current.sides[1], images.reach)
+        both = window_matching.filtered(first, second, spectra, images.threads)
+        sizes.append(current)
+        before = _pass(images, both, current, before, spline, report, done)
+        before.out[:, [window_columns.VAR_X, window_columns.COV, window_columns.VAR_Y]] *= (
+            noise_of_passes(sizes)
+        )
+        done += before.outlier.size
+    return before
+
+
+def _pass(
+    images: Images,
+    both: window_matching.Pair,
+    sizes: Sizes,
+    before: Result,
+    spline: FlowSpline,
+    report: Report,
+    done: int,
+) -> Result:
+    """A pass over images that are deformed."""
+    shape = both.shape
+    windows = around(sizes, list(sizes.sides), shape)
+    begin = done
+    middle, end = begin + len(windows) // 2, begin + len(windows)
+    starts = window_matching.search(
+        both, windows, np.zeros((len(windows), 2)), AGAIN, COARSE, images.threads,
+        report.part(begin, middle), bounded=True,
+    )  # fmt: skip
+    out, status = window_matching.refine(
+        both.equations, windows, starts, images.brightness, _TOL,
+        _LEAST * sizes.sides[0] * sizes.sides[1], images.threads, report.part(middle, end),
+    )  # fmt: skip
+    places = sizes.centres(shape)
+    known = nearest(before, places, shape).ravel()
+    _judge_rest(both, out, status, known)
+    alone = np.flatnonzero(~known)
+    rows, verdicts = out[alone], status[alone]
+    significance.judge(both, windows[alone], rows, verdicts, images.reach)
+    out[alone], status[alone] = rows, verdicts
+    out[:, _MOVES] += spline.at(*places).reshape(-1, 2)
+    bound(out, status, images.bound)
+    return test(sizes, (len(places[0]), len(places[1])), out, status)
+
+
+def nearest(before: Result, places: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Whether the pass before is sure at places (R, C)."""
+    index = [
+        np.clip(np.rint((place - nodes[0]) / step), 0, len(nodes) - 1).astype(int)
+        for place, nodes, step in zip(
+            places, before.sizes.centres(shape), before.sizes.steps, strict=True
+        )
+    ]
+    return before.sure[np.ix_(*index)]
+
+
+def _judge_rest(
+    both: window_matching.Pair, out: np.ndarray, status: np.ndarray, known: np.ndarray
+) -> None:
+    """Matches near a displacement that is known must be beyond the chance of its neighbourhood."""
+    with np.errstate(all="ignore"):
+        alike = np.clip(out[:, window_columns.LIKENESS], 0.0, 1.0)
+        samples = out[:, window_columns.PIXELS] * both.spectra.independent
+        evidence = -samples * np.log1p(-(alike**2))
+        variance = out[:, [window_columns.VAR_X, window_columns.VAR_Y]].max(axis=1)
+        firm = (evidence >= _FIRM) | (np.sqrt(variance) < _SMALL)
+    found = (status == Status.CONVERGED) & known
+    significance.mark_ambiguous(out, status, np.flatnonzero(found & ~firm), AGAIN)
+
+
+def replace(result: Result) -> None:
+    """Put the neighbours' median in the place of outliers; in place."""
+    nodes = result.outlier.shape
+    median, variance, enough = neighbours_say(
+        np.where(result.sure[..., np.newaxis], result.moves, np.nan)
+    )
+    status = result.status.reshape(nodes)
+    wrong = ~result.sure & enough & ~np.isin(status, _MEASURED)
+    rows = np.flatnonzero(wrong)
+    own = [window_columns.VAR_X, window_columns.VAR_Y]
+    usual = np.median(result.out[result.sure.ravel()][:, own], axis=0) if len(rows) else 0.0
+    result.out[rows[:, np.newaxis], _MOVES] = median[wrong]
+    result.out[rows[:, np.newaxis], own] = variance[wrong] + usual
+    result.out[rows, window_columns.COV] = 0.0
+    result.status[rows] = Status.REPLACED
+
+
+# -- the noise of the passes before ------------------------------------------------------------
+
+
+def noise_of_passes(passes: list[Sizes]) -> float:
+    """Variance of the last pass by that of its windows alone.
+
+    The noise of the field that deformed the images is in the result where a window does not see
+    it: at wavelengths shorter than a window. Let xi be the noise of a displacement at every pixel,
+    W the mean over a window, S the smoothing and interpolation between the nodes; then the error
+    is e = W xi + (1 - W) S e', with e' that of the pass before.
+    """
+    k = (np.arange(_WAVES) + 0.5) / (2 * _WAVES)  # cycles by pixel
+    error, own = np.zeros((_WAVES, _WAVES)), np.ones((_WAVES, _WAVES))
+    before = passes[0]
+    for number, sizes in enumerate(passes):
+        own = np.multiply.outer(*(_box(k, side) for side in sizes.sides))
+        if number:
+            kept = np.multiply.outer(
+                *(_between(k, *axis) for axis in zip(before.steps, before.halves, strict=True))
+            )
+            error = own + (1.0 - own) * kept * error
+        else:
+            error = own
+        before = sizes
+    return max(1.0, float((error**2).sum() / (own**2).sum()))
+
+
+def _box(k: np.ndarray, side: int) -> np.ndarray:
+    """Response of the mean over so many pixels."""
+    return np.sin(np.pi * k * side) / (side * np.sin(np.pi * k))
+
+
+def _between(k: np.ndarray, step: int, half: int) -> np.ndarray:
+    """Response of the smoothing of nodes and of the cubic spline between them."""
+    turn = 2.0 * np.pi * k * step
+    smoothed = np.cos(np.outer(turn, np.arange(-half, half + 1))) @ parabola_weights(half)
+    return smoothed * np.sinc(k * step) ** 4 * 3.0 / (2.0 + np.cos(turn))
