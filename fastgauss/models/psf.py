@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +17,13 @@ from ..base.widths import FWHM
 from ..kernels.fit import psf as kernels
 from ..kernels.fit.models import MODELS
 from ..kernels.models.model_kernels import ModelKernels
+from ..kernels.models.profiles import PIXELS
 from .evaluation import image
 from .model import Model, get_model
+from .psf_astropy import star_model
 from .psf_components import NAMES, read_components
+from .psf_files import not_readable, read_rows, write_components
 from .psf_outline import Outline, outline_of
-
-_FORMAT = "fastgauss point spread function"
 
 
 @dataclass(frozen=True)
@@ -230,9 +229,7 @@ class PsfModel(Model):
         >>> fg.PsfModel.load(path) == psf
         True
         """
-        every = [dict(zip(NAMES, part, strict=True)) for part in self.components.tolist()]
-        text = json.dumps({"format": _FORMAT, "components": every}, indent=1)
-        _file(path).write_text(text + "\n", encoding="utf-8")
+        write_components(path, self.components)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> PsfModel:
@@ -256,23 +253,41 @@ class PsfModel(Model):
         --------
         See `save`.
         """
-        source = _file(path)
-        text = source.read_bytes()
+        source, rows = read_rows(path)
         try:
-            told = json.loads(text)
-            if not isinstance(told, dict) or told.get("format") != _FORMAT:
-                raise ValueError(f"it is not of the format {_FORMAT!r}")
-            rows = [[part[name] for name in NAMES] for part in told["components"]]
             return from_constants(number for row in rows for number in row)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{source} holds no point spread function: {reason}") from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise not_readable(source, error) from error
 
+    def to_astropy(self, pixel: str = "sample") -> Any:
+        """The model as astropy's and photutils' ``Fittable2DModel``.
 
-def _file(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be the name of a file, got {wording.shown(path)}")
-    return Path(path)
+        Parameters
+        ----------
+        pixel : {"sample", "integrate"}
+            Its value at a point, or its mean over the pixel around the point.
+
+        Returns
+        -------
+        astropy.modeling.Fittable2DModel
+            With the parameters ``flux``, ``x_0`` and ``y_0``, and exact derivatives. photutils'
+            ``PSFPhotometry`` takes it as its ``psf_model``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `pixel` is none of the two.
+        ImportError
+            If astropy is missing.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> star = fg.psf_model([0.7, 0.3], [1.1, 2.0]).to_astropy()
+        >>> star.param_names, round(star(0.0, 0.0), 4)
+        (('flux', 'x_0', 'y_0'), 0.104)
+        """
+        return star_model()(self, check.choice("pixel", pixel, PIXELS))
 
 
 # -- making ------------------------------------------------------------------------------------

@@ -342,6 +342,7 @@ CALLS = (
     Call("PCA().transform", {"data": POINTS}, ("data",)),
     Call("PCA().inverse_transform", {"scores": POINTS}, ("scores",)),
     Call("AstigmaticModel().sigmas_at", {"z": np.arange(3.0)}, ("z",)),
+    Call("PsfModel().to_astropy", {"pixel": "sample"}, ()),
     Call("PsfModel().image", {"shape": (4, 5), "position": (1.5, 2.25)}, ("shape", "position")),
     Call("fit_profile", {"x": np.arange(15.0), "y": IMAGE[5], "yerr": np.ones(15)},
          ("x", "y", "yerr")),
