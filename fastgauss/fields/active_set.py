@@ -43,18 +43,18 @@ def minimise(
     """
     n = system.rows.size
     face = kernels.Face(
-        np.zeros(n),
-        np.empty(n),
-        np.empty(n, dtype=np.int64),
-        np.full(n, -1, dtype=np.int64),
-        np.empty(packed_size(min(n, MOST_FREE))),
-        np.zeros(4, dtype=np.int64),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n, dtype=bool),
+        x=np.zeros(n),
+        gradient=np.empty(n),
+        members=np.empty(n, dtype=np.int64),
+        place=np.full(n, -1, dtype=np.int64),
+        factor=np.empty(packed_size(min(n, MOST_FREE))),
+        counts=np.zeros(4, dtype=np.int64),
+        before=np.empty(n),
+        slope=np.empty(n),
+        step=np.empty(n),
+        cosine=np.empty(n),
+        sine=np.empty(n),
+        passed=np.empty(n, dtype=bool),
     )
     noise = _NOISE * float(np.abs(misfit.zero.gradient).max())
     most = 20 * n + 200

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -114,14 +115,13 @@ class GramSystem:
             changed = old != free
             if not changed.any():
                 return
-        out = free.copy(), sizes, columns, values, pivots
+        free, inverse = free.copy(), (sizes, columns, values, pivots)
         self._blocks(
-            kernels.approximate_inverse, _BLOCK, _RIDGE, out[0], changed, sizes, columns, values,
-            pivots, report=report,
-        )  # fmt: skip
+            kernels.approximate_inverse, _BLOCK, _RIDGE, free, changed, inverse, report=report
+        )
         if self._pivots is None and free.all():
             self._pivots = pivots.copy()
-        self._blocks_of = out
+        self._blocks_of = free, *inverse
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         lower = gram_matrix.Rows(starts, columns[used], values[used])
@@ -136,9 +136,8 @@ class GramSystem:
         return chosen
 
     def _blocks(
-        self, kernel: Callable, size: int, ridge: float, *out: np.ndarray,
-        report: Progress | None = None,
-    ) -> None:  # fmt: skip
+        self, kernel: Callable, size: int, ridge: float, *out: Any, report: Progress | None = None
+    ) -> None:
         """Run a kernel on the block of each row."""
 
         def make_task() -> thread_pool.Task:
@@ -148,7 +147,8 @@ class GramSystem:
                 np.full(self.rows.size, -1, dtype=np.int64),
                 np.empty(packed_size(size)),
             )
-            return lambda low, high: kernel(*self.rows, ridge, *out, scratch, low, high)
+            matrix = tuple(self.rows)
+            return lambda low, high: kernel(matrix, ridge, *out, scratch, low, high)
 
         thread_pool.run(make_task, self.rows.size, _BLOCK_CHUNK, self.threads, report)
 

@@ -152,21 +152,21 @@ def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int
     height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # odd: for the cache
     tile = min(_DEEP_TILE if extent.deep else _TILE, -(-longest // width), _STRIPS // height)
     return kernels.Plan(
-        (planes, min(rows, ny), columns),
-        (ny * nx, nx),
-        (ny, nx),
-        reach_x,
-        extent.reach,
-        extent.terms,
-        extent.half,
-        extent.deep,
-        False,
-        planes,
-        groups,
-        max(tile, 1),
-        (planes + kernels.ROWS + 2 * reach_z) | 1,
-        height,
-        (longest + 2 * width + kernels.ROWS) | 1,
+        shape=(planes, min(rows, ny), columns),
+        strides=(ny * nx, nx),
+        source=(ny, nx),
+        shift=reach_x,
+        reach=extent.reach,
+        terms=extent.terms,
+        half=extent.half,
+        deep=extent.deep,
+        squares=False,
+        planes=planes,
+        groups=groups,
+        tile=max(tile, 1),
+        depth=(planes + kernels.ROWS + 2 * reach_z) | 1,
+        height=height,
+        length=(longest + 2 * width + kernels.ROWS) | 1,
     )
 
 

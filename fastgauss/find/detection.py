@@ -225,8 +225,10 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     array([[41., 62.]])
     """
     given = Given(
-        sigma, fwhm, false_alarms, significance, threshold, shape_level, details, min_distance,
-        exclude_border, polarity, variance, mask, saturation,
+        sigma=sigma, fwhm=fwhm, false_alarms=false_alarms, significance=significance,
+        threshold=threshold, shape_level=shape_level, details=details, min_distance=min_distance,
+        exclude_border=exclude_border, polarity=polarity, variance=variance, mask=mask,
+        saturation=saturation,
     )  # fmt: skip
     spots = _find(image, given, threads, progress)
     return spots if given.details else spots.positions

@@ -232,13 +232,11 @@ class Job:
         """Fit from these starts, in the fit's own units; tells which spots are doubtful."""
         options, kernels = self.options, work.kernels
         pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
-        lower, upper = work.lower, work.upper
         params, objective, packed, _, counts, status, _, grams, _ = outputs
         known = options.model.known
-        kernels.fit(
-            pixels, second, places, *shape, known, start, lower, upper, options.tol,
-            options.max_iter, *outputs[:_WRITTEN],
-        )  # fmt: skip
+        data, bounds = (pixels, second, places), (work.lower, work.upper)
+        stop, out = (options.tol, options.max_iter), tuple(outputs[:_WRITTEN])
+        kernels.fit(data, shape, known, start, bounds, stop, out)
         if len(grams):
             grams[:] = packed
         spreads = np.empty((0, packed.shape[1]))
@@ -252,15 +250,12 @@ class Job:
         scaled = options.covariance == "residual"
         freedom = (counts - work.free).astype(np.float64)
         extent = tuple(n if k >= 3 - options.model.ndim else 0 for k, n in enumerate(shape))
-        kernels.finish(
-            params, packed, spreads, objective, freedom if scaled else np.full(len(counts), -1.0),
-            status, lower, upper, known, places, *extent,
-        )  # fmt: skip
+        results = params, packed, objective, status
+        variance_of = freedom if scaled else np.full(len(counts), -1.0)
+        kernels.finish(results, spreads, variance_of, bounds, known, places, extent)
         doubtful = np.empty(len(counts), np.bool_)
-        kernels.verdicts(
-            pixels, second, places, *extent, known, params, packed, objective, freedom, scaled,
-            self.loss, status, standing, lower, upper, work.guides, work.sigmas, doubtful,
-        )  # fmt: skip
+        noise, told = (freedom, scaled, self.loss), (standing, work.guides, work.sigmas)
+        kernels.verdicts(data, extent, known, results, noise, bounds, told, doubtful)
         return doubtful
 
     def _try_again(

@@ -145,7 +145,8 @@ class FitResult(Measures, Exports, Files):
         """The arrays of this result."""
         return Rows(
             self.params, self._packed, self.objective, self.status, self.iterations, self.pixels,
-            self.dof, self.frames, self._at_bound, self._errors, self._ids, self._flux_errors,
+            self.dof, self.frames, at_bound=self._at_bound, errors=self._errors, ids=self._ids,
+            flux_errors=self._flux_errors,
         )  # fmt: skip
 
     @property

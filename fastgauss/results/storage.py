@@ -285,8 +285,8 @@ def build(
     if _COVARIANCE not in table and "flux_error" in table:
         fluxes = column(table, "flux_error")
     rows = Rows(
-        params, packed, objective, status, iterations, pixels, dof, frames, held, errors,
-        _numbers(table), fluxes,
+        params, packed, objective, status, iterations, pixels, dof, frames, at_bound=held,
+        errors=errors, ids=_numbers(table), flux_errors=fluxes,
     )  # fmt: skip
     if any(each is not None and len(each) != len(params) for each in rows):
         raise ValueError("its columns differ in length")

@@ -42,15 +42,17 @@ def _runs(half, centre, per_yy):
 def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
     """Visit a particle's window column by column.
 
-    ``act`` gets where a register lies, whether the task owns the memory of all its lanes, which of
-    them count, f and u_y there, and what it returned at the node before, at first ``blank``.
-    ``fold`` adds what it returned last in a column, whose u_z and u_x it gets, to ``sums``.
+    The window is ``first, count, centre``, and ``reach`` half of its length along y and the limit
+    of ``inside``. ``act`` gets where a register lies, whether the task owns the memory of all its
+    lanes, which of them count, f and u_y there, and what it returned at the node before, at first
+    ``blank``. ``fold`` adds what it returned last in a column, whose u_z and u_x it gets, to
+    ``sums``.
     """
 
     @device
-    def over(
-        flat, layout, support, factor, half, limit, first, count, centre, table, blank, sums
-    ):  # fmt: skip
+    def over(flat, layout, support, factor, reach, window, table, blank, sums):
+        half, limit = reach
+        first, count, centre = window
         yz, xz, per_zz = factor[1], factor[3], factor[6]
         per_xx, yx, per_yy = factor[9], factor[10], factor[11]
         begin, length = _runs(half, centre[1], per_yy)

@@ -131,10 +131,8 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         if support.integrate:
             over_rows(flat, layout, support, axes, factor, limit, first, count, centre, table, 0)
         else:
-            half = half_widths(support, axes, factor)[1]
-            over_columns(
-                flat, layout, support, factor, half, limit, first, count, centre, table, 0, 0
-            )
+            reach, window = (half_widths(support, axes, factor)[1], limit), (first, count, centre)
+            over_columns(flat, layout, support, factor, reach, window, table, 0, 0)
 
     return paint
 
@@ -352,11 +350,10 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
             plain = none, none, none
             blank = plain, none, none, none
             sums = none, none, none, none, none, none, none, none, none, none
-            half = half_widths(support, axes, factor)[1]
+            reach, window = (half_widths(support, axes, factor)[1], limit), (first, count, centre)
             plain, sums = over_columns(
-                flat, layout, support, factor, half, limit, first, count, centre, table,
-                blank, (plain, sums),
-            )  # fmt: skip
+                flat, layout, support, factor, reach, window, table, blank, (plain, sums)
+            )
             sums = _turned_back(sums, factor)
         for c in range(min(_HELD, layout.channels)):
             table[sums_at + c] += total(plain[c])

@@ -127,15 +127,15 @@ def _touched(starts, columns, values, changed, i):
 
 
 @kernel
-def approximate_inverse(
-    starts, columns, values, ridge, free, changed, sizes, of_inverse, inverse, pivots, scratch,
-    low, high,
-):  # fmt: skip
+def approximate_inverse(matrix, ridge, free, changed, inverse, scratch, low, high):
     """Rows [low, high) of G for the free rows and columns of K, where a block has changed.
 
-    Row i has ``sizes[i]`` columns ``of_inverse`` and values ``inverse`` from i times the room, and
-    ``pivots[i]`` is what the others of its block leave of its diagonal entry.
+    ``matrix`` are the starts, columns and values of K. ``inverse`` are the numbers of columns of
+    the rows of G, these columns and their values, from i times the room of a block on, and what
+    the others of its block leave of the diagonal entry of each row.
     """
+    starts, columns, values = matrix
+    sizes, columns_of_inverse, values_of_inverse, pivots = inverse
     members, weights, place, block = scratch
     room = members.size
     for i in range(low, high):
@@ -156,13 +156,14 @@ def approximate_inverse(
         at = i * room
         sizes[i] = size
         for a in range(size):
-            of_inverse[at + a] = members[a]
-            inverse[at + a] = weights[a]
+            columns_of_inverse[at + a] = members[a]
+            values_of_inverse[at + a] = weights[a]
 
 
 @kernel
-def variances(starts, columns, values, ridge, free, out, scratch, low, high):
+def variances(matrix, ridge, free, out, scratch, low, high):
     """The diagonal of the inverse of each row's own block, for rows [low, high)."""
+    starts, columns, values = matrix
     members, weights, place, block = scratch
     for i in range(low, high):
         size = _strongest(starts, columns, values, free, i, False, members, weights)

@@ -221,16 +221,18 @@ def make_finish(
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def finish(
-        params, covariances, spread_sums, objectives, freedoms, status, lowest, highest, known,
-        places, nz, ny, nx,
-    ) -> None:  # fmt: skip
+    def finish(results, spread_sums, freedoms, bounds, known, places, extent) -> None:
         """Turn what the fit wrote into results, in place.
 
-        ``covariances[n, P (P + 1) / 2]`` comes as the Gram matrices and leaves as packed
-        covariances, times ``objectives / freedoms`` where ``freedoms`` is positive;
-        ``status`` may become SINGULAR or OUTSIDE. An axis that the model has not is 0 long.
+        ``results`` are parameters [n, P], Gram matrices [n, P (P + 1) / 2], objectives and
+        statuses. The Gram matrices become packed covariances, times the objectives over
+        ``freedoms`` where these are positive; a status may become SINGULAR or OUTSIDE.
+        ``bounds`` and ``known`` are those of the fit, ``extent`` its shape with the length 0 for
+        an axis that the model has not.
         """
+        params, covariances, objectives, status = results
+        lowest, highest = bounds
+        nz, ny, nx = extent
         m = lane_rows(rows)
         m[:] = 1.0
         for k in range(constants):

@@ -195,10 +195,9 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
         status = np.empty(count, np.int32)
         iterations = np.empty(count, np.int32)
         nothing = np.empty((0, size))
-        solve(
-            y, weights, x, 1, 1, points, nothing[:, 0], start, nothing, nothing, tol, max_iter,
-            params, objectives, grams, nothing, counts, status, iterations,
-        )  # fmt: skip
+        data, shape, bounds = (y, weights, x), (1, 1, points), (nothing, nothing)
+        out = params, objectives, grams, nothing, counts, status, iterations
+        solve(data, shape, nothing[:, 0], start, bounds, (tol, max_iter), out)
         covariances = np.empty((count, size, size))
         finish(grams, objectives, counts, status, covariances)
         return params, covariances, objectives, status, iterations

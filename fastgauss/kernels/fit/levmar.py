@@ -307,16 +307,20 @@ def make_fit(
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def fit(
-        pixels, second, coords, nz, ny, nx, known, start, lowest, highest, tol, max_iter,
-        params, objectives, grams, gradients, counts, status, iterations,
-    ):  # fmt: skip
-        """Fit spots ``pixels[n, nz * ny * nx]`` from ``start[n, P]`` into the output arrays.
+    def fit(data, shape, known, start, bounds, stop, out):
+        """Fit spots from ``start[n, P]`` into the arrays of ``out``, which are named below.
 
-        ``second`` holds the estimator's other number of each pixel and ``coords`` the places
-        of the pixels, if any, each for all spots or for each; ``known`` the constants;
-        ``lowest`` and ``highest`` the bounds [n, P], where there are any.
+        ``data`` are the pixels [n, nz * ny * nx], the estimator's other number of each pixel, and
+        the places of the pixels, if any, each for all spots or for each; ``shape`` is
+        (nz, ny, nx) and ``known`` the constants. ``bounds`` are the lowest and the highest values
+        [n, P], where there are any; ``stop`` is (tol, max_iter). All are plain tuples, which cost
+        less than named ones where Python calls.
         """
+        pixels, second, coords = data
+        nz, ny, nx = shape
+        lowest, highest = bounds
+        tol, max_iter = stop
+        params, objectives, grams, gradients, counts, status, iterations = out
         first = work + fixed_rows + axis_rows * (nz + ny + nx) + row_rows * nz * ny + HEADER
         m = lane_rows(first + kinds * nz * ny * nx + coords.shape[1])
         m[q : q + size] = 1.0

@@ -270,17 +270,21 @@ def make_verdicts(
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def verdicts(
-        pixels, second, places, nz, ny, nx, known, params, errors, objectives, freedoms, scaled,
-        kind, status, standing, lowest, highest, guides, sigmas, doubtful,
-    ) -> None:  # fmt: skip
-        """Refine ``status[n]``, and tell which spots are ``doubtful[n]``.
+    def verdicts(data, extent, known, results, noise, bounds, told, doubtful) -> None:
+        """Refine the statuses, and tell which spots are ``doubtful[n]``.
 
-        ``errors`` are packed covariances, those of spots that turn out SINGULAR become NaN;
-        ``freedoms[n]`` the degrees of freedom; ``scaled``: the residuals are part of the errors
-        already; ``kind`` is the ``loss`` of the estimator. ``standing``, ``guides`` and ``sigmas``
-        are those of ``start_moments``.
+        ``data``, ``known`` and ``bounds`` are those of the fit, ``extent`` and ``results`` those
+        of ``finish``, which has written packed covariances; those of spots that turn out SINGULAR
+        become NaN. ``noise`` are the degrees of freedom [n], whether the residuals are part of the
+        errors already, and the ``loss`` of the estimator. ``told`` are ``standing``, ``guides``
+        and ``sigmas`` of ``start_moments``.
         """
+        pixels, second, places = data
+        nz, ny, nx = extent
+        params, errors, objectives, status = results
+        freedoms, scaled, kind = noise
+        lowest, highest = bounds
+        standing, guides, sigmas = told
         for item in range(len(status)):
             how = status[item]
             ended = how in (CONVERGED, AT_BOUND, AT_EDGE)

@@ -101,26 +101,20 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         counts = np.empty(count, np.int32)
         status = np.empty(count, np.int32)
         iterations = np.empty(count, np.int32)
-        solve(
-            pixels, second, places, nz, ny, nx, known, guess, nothing, nothing, tol, max_iter,
-            params, objectives, packed, nothing, counts, status, iterations,
-        )  # fmt: skip
+        data, shape, bounds = (pixels, second, places), (nz, ny, nx), (nothing, nothing)
+        out = params, objectives, packed, nothing, counts, status, iterations
+        solve(data, shape, known, guess, bounds, (tol, max_iter), out)
         freedoms = np.empty(count)
         scale = np.empty(count)
         for item in range(count):
             freedoms[item] = counts[item] - size
             scale[item] = freedoms[item] if scaled else -1.0
-        ny, nz = ny if ndim > 1 else 0, nz if ndim > 2 else 0
-        finish(
-            params, packed, nothing, objectives, scale, status, nothing, nothing, known, places,
-            nz, ny, nx,
-        )  # fmt: skip
+        extent = nz if ndim > 2 else 0, ny if ndim > 1 else 0, nx
+        results = params, packed, objectives, status
+        finish(results, nothing, scale, bounds, known, places, extent)
         doubtful = np.empty(count, np.bool_)
-        verdicts(
-            pixels, second, places, nz, ny, nx, known, params, packed, objectives, freedoms,
-            scaled, loss, status, standing, nothing, nothing, np.empty((0, ndim)),
-            np.ones(ndim), doubtful,
-        )  # fmt: skip
+        noise, told = (freedoms, scaled, loss), (standing, np.empty((0, ndim)), np.ones(ndim))
+        verdicts(data, extent, known, results, noise, bounds, told, doubtful)
         return params, packed, objectives, status, iterations, doubtful
 
     # -- the better of two fits ----------------------------------------------------------------
