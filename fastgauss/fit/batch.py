@@ -27,9 +27,10 @@ from ..kernels.status import (
     UNSCALED,
 )
 from ..results.fit_result import FitResult
-from ..results.rows import Rows
+from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
+from .units import Numbers
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
@@ -299,8 +300,9 @@ class Job:
         axes = slice(1, 1 + model.ndim)
         held = [params[:, axes] == side[:, axes] for side in (work.lower, work.upper) if len(side)]
         if factors is not None and chunk.unit is not None:
-            results = params, objective, packed, gradient, grams
-            errors = chunk.unit.leave(factors, options.covariance, self.least_squares, *results)
+            errors = roots(packed, model.size)
+            numbers = Numbers(params, errors, packed, objective, gradient, grams)
+            chunk.unit.leave(factors, options.covariance, self.least_squares, numbers)
             if chunk.unit.extreme:
                 self.extreme.append((rows, errors))
         if chunk.origin is not None:

@@ -80,7 +80,10 @@ class Chunk(NamedTuple):
         each = (slice(None), *(np.newaxis,) * len(self.shape))
         second = self.second
         if second is not None:
-            second = second * (unit.weight if least_squares else unit.data)[each]
+            if least_squares:
+                second = second * unit.root[each] * unit.root[each]
+            else:
+                second = second * unit.data[each]
         pixels = self.pixels.astype(np.float64) * unit.data[each]
         return self._replace(pixels=pixels, second=second, unit=unit)
 

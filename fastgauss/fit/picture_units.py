@@ -16,6 +16,7 @@ from ..results.background import Background
 from ..results.fit_result import FitResult
 from .options import Options
 from .pixel_maps import PixelMap
+from .units import Numbers, Unit
 
 _MODERATE = 1e-6, 1e12  # the usual magnitude of pixels that are fitted as they are
 _COUNTS = 32.0  # photons of a usual pixel of a likelihood in another unit, at least
@@ -82,38 +83,40 @@ def scaled_options(chosen: Options, unit: float) -> Options:
     """The options with starting values and bounds in this unit."""
     if unit == 1.0:
         return chosen
-    factors = np.ones(chosen.model.size)
-    factors[[0, -1]] = unit
+    factors = _unit_of_all(unit, False).factors(chosen.model)
     return chosen._replace(
         guess=None if chosen.guess is None else chosen.guess * factors,
         bounds=None if chosen.bounds is None else chosen.bounds * factors,
     )
 
 
+def _unit_of_all(unit: float, weighted: bool) -> Unit:
+    """The unit of all spots; weights have the inverse square of that of the data."""
+    data, one = np.array([unit]), np.ones(1)
+    return Unit(data, one / data if weighted else one, one)
+
+
 def in_callers_unit(result: FitResult, unit: float, counts: bool, weighted: bool) -> FitResult:
     """A result of data in this unit in that of the caller."""
     if unit == 1.0:
         return result
-    rows, size = result.rows, result.model.size
-    factors = np.ones(size)
-    factors[[0, -1]] = unit
-    i, j = np.tril_indices(size)
-    known = unit if counts else 1.0  # what a likelihood takes for the variance of its data
-    with np.errstate(all="ignore"):  # of what float64 does not hold
-        errors = rows.standard_errors() / factors * np.sqrt(known)
-        packed = rows.packed / factors[i] * known / factors[j]
-        objective = rows.objective
-        if counts:
-            objective = objective / unit
-        elif not weighted:
-            objective = objective / unit / unit
-        moved = rows._replace(
-            params=rows.params / factors, packed=packed, objective=objective, errors=errors
-        )
-        ground = result.background
-        if ground is not None:
-            known_ground = None if ground.known is None else ground.known / unit
-            ground = Background(known_ground, ground.terms / unit, ground.scale)
+    rows, none = result.rows, result.params[:0]
+    numbers = Numbers(
+        rows.params.copy(), rows.standard_errors().copy(), rows.packed.copy(),
+        rows.objective.copy(), none, none,
+    )  # fmt: skip
+    whole = _unit_of_all(unit, weighted)
+    covariance = "absolute" if result.absolute else "residual"
+    whole.leave(whole.factors(result.model), covariance, not counts, numbers)
+    moved = rows._replace(
+        params=numbers.params, packed=numbers.packed, objective=numbers.objective,
+        errors=numbers.errors,
+    )  # fmt: skip
+    ground = result.background
+    if ground is not None:
+        with np.errstate(all="ignore"):  # of what float64 does not hold
+            known = None if ground.known is None else ground.known / unit
+            ground = Background(known, ground.terms / unit, ground.scale)
     again = result.with_rows(moved)
     again.background = ground
     return again

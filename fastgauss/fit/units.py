@@ -5,9 +5,9 @@ a hundredth of a day at a Julian date has lost nine digits. Data are multiplied 
 two, which changes no digit, and abscissae are counted from the middle of theirs, in units
 of a power of two near their spacing.
 
-With u_i what a parameter is multiplied by, d for amplitude and offset, w what weights are
-multiplied by and d what data are, least squares has S' = w d**2 S, and a likelihood S' = d S; the
-other quantities follow.
+With u_i what a parameter is multiplied by, d for amplitude and offset, r what the roots of weights
+are multiplied by and d what data are, least squares has S' = (r d)**2 S, and a likelihood S' = d S;
+the other quantities follow.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ import numpy as np
 
 from ..kernels.fit.whole_fits import COUNTS
 from ..models.model import Model
-from ..results.rows import roots
 
 _MOST_EXPONENT = 400  # of a power of two, in which squares are surely in the range of float64
 
 
+class Numbers(NamedTuple):
+    """Results of a fit that have units, of n spots."""
+
+    params: np.ndarray  # (n, P)
+    errors: np.ndarray  # (n, P), which float64 may hold where it does not hold variances
+    packed: np.ndarray  # (n, P (P + 1) / 2), of covariances
+    objective: np.ndarray  # (n,)
+    gradient: np.ndarray  # (n or 0, P)
+    grams: np.ndarray  # (n or 0, P (P + 1) / 2)
+
+
 class Unit(NamedTuple):
-    """What the fit's own numbers are multiplied by, of m spots."""
+    """What the fit's own numbers are multiplied by, of m spots or (m = 1) of all."""
 
     data: np.ndarray  # (m,)
-    weight: np.ndarray  # (m,)
+    root: np.ndarray  # (m,): square roots of weights, which float64 holds where weights are not
     length: np.ndarray  # (m,)
 
     def take(self, members: np.ndarray) -> Unit:
@@ -50,50 +60,33 @@ class Unit(NamedTuple):
         return bool((np.abs(exponents) > _MOST_EXPONENT).any())
 
     def leave(
-        self,
-        factors: np.ndarray,
-        covariance: str,
-        least_squares: bool,
-        params: np.ndarray,
-        objective: np.ndarray,
-        packed: np.ndarray,
-        gradient: np.ndarray,
-        grams: np.ndarray,
-    ) -> np.ndarray:
-        """Bring results, in place, back to the caller's units; ``factors`` are those above.
-
-        Returns the errors, which float64 may hold where it does not hold variances.
-        """
-        size = params.shape[1]
-        i, j = np.tril_indices(size)
-        data, weight = self.data[:, np.newaxis], self.weight[:, np.newaxis]
-        absolute = least_squares and covariance == "absolute"
+        self, factors: np.ndarray, covariance: str, least_squares: bool, numbers: Numbers
+    ) -> None:
+        """Bring results, in place, back to the caller's units; ``factors`` are those above."""
+        i, j = np.tril_indices(factors.shape[1])
+        data = self.data[:, np.newaxis]
+        params, errors, packed, objective, gradient, grams = numbers
         with np.errstate(all="ignore"):  # in steps, none of which leaves the range of the result
-            left, right, rest = 1.0 / factors, 1.0 / factors, np.ones_like(weight)
-            errors = roots(packed, size)
-            if covariance != "residual":
-                left = data / factors
-                errors = errors * np.sqrt(weight) * left if absolute else (
-                    errors * np.sqrt(data) * right
-                )  # fmt: skip
-            else:
-                errors = errors * right
-            if absolute:
-                right, rest = data / factors, weight
+            deviation = data * self.root[:, np.newaxis] if least_squares else data
+            left, right, root = 1.0 / factors, 1.0 / factors, np.ones(1)
+            if covariance == "absolute" and least_squares:
+                left = right = deviation / factors
+            elif covariance != "residual":
+                left, root = data / factors, np.sqrt(data)
+            rates = factors / deviation
+            others = rates if least_squares else factors
             params /= factors
+            errors *= right * root
             packed *= left[:, i]
-            packed *= right[:, j] * rest
-            objective /= self.data
-            rates, others = factors / data, factors
-            if least_squares:
-                objective /= self.data * self.weight
-                others = factors / (data * weight)
+            packed *= right[:, j]
+            for _ in range(2 if least_squares else 1):
+                objective /= deviation[:, 0]
             if len(gradient):
-                gradient *= rates if not least_squares else rates / (data * weight)
+                gradient *= others
+                gradient /= deviation
             if len(grams):
                 grams *= rates[:, i]
                 grams *= others[:, j]
-        return errors
 
 
 def _power_of_two(size: np.ndarray) -> np.ndarray:
@@ -126,9 +119,9 @@ def data_unit(
         return np.max(np.where(np.isfinite(flat), flat, 0.0), axis=1, initial=0.0)
 
     one = np.ones(len(pixels))
-    data, weight = _power_of_two(largest(pixels)), one
+    data, root = _power_of_two(largest(pixels)), one
     if not least_squares:
         data = data * 2.0**COUNTS
     elif weights is not None:
-        weight = np.broadcast_to(_power_of_two(largest(weights)), len(pixels))
-    return Unit(data, weight, one if before is None else before.length)
+        root = np.broadcast_to(_power_of_two(np.sqrt(largest(weights))), len(pixels))
+    return Unit(data, root, one if before is None else before.length)

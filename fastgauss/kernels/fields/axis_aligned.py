@@ -27,7 +27,7 @@ import numpy as np
 
 from .._compile import device
 from ..models.axis_tables import make_fill
-from ..numeric.packed_cholesky import packed
+from ..numeric.packed_cholesky import packed_symmetric
 from ..simd.lane_types import REGISTER_BITS, WIDTH
 from ..simd.lanes import broadcast, load, maximum
 from ..simd.masked import lane_count, lanes_within, load_some, store_some, total
@@ -366,7 +366,7 @@ def _entry(sums, i, j, axis):
     """One axis' factor of the product of columns i and j (value; slope and growth of each axis)."""
     a = (1 if i == 1 + axis else 0) + (2 if i == 4 + axis else 0)
     b = (1 if j == 1 + axis else 0) + (2 if j == 4 + axis else 0)
-    return sums[packed(max(a, b), min(a, b))]
+    return sums[packed_symmetric(a, b)]
 
 
 def make_collect(sphere: bool) -> Callable:

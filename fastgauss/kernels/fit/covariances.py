@@ -35,7 +35,7 @@ from functools import cache
 import numpy as np
 
 from .._compile import device, kernel
-from ..numeric.packed_cholesky import invert, packed, packed_size
+from ..numeric.packed_cholesky import invert, packed, packed_size, packed_symmetric
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
 from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTSIDE, SINGULAR, STALLED
@@ -55,20 +55,14 @@ _NO_ANGLE = 1e-12  # relative difference of the sigmas below which theta is nois
 
 
 @device
-def _index(i, j):
-    """Where entry (i, j) of a symmetric matrix stands."""
-    return packed(i, j) if i >= j else packed(j, i)
-
-
-@device
 def _sandwich(m, inverse, spread, size, work) -> None:
     """inverse becomes inverse spread inverse."""
     for i in range(size):
         for j in range(size):
             total = broadcast(0.0)
             for k in range(size):
-                left = load(m, inverse + _index(i, k))
-                total = total + left * load(m, spread + _index(k, j))
+                left = load(m, inverse + packed_symmetric(i, k))
+                total = total + left * load(m, spread + packed_symmetric(k, j))
             store(m, work + size * i + j, total)
     right = work + size * size
     for e in range(packed_size(size)):
@@ -77,7 +71,9 @@ def _sandwich(m, inverse, spread, size, work) -> None:
         for j in range(i + 1):
             total = broadcast(0.0)
             for k in range(size):
-                total = total + load(m, work + size * i + k) * load(m, right + _index(k, j))
+                total = total + load(m, work + size * i + k) * load(
+                    m, right + packed_symmetric(k, j)
+                )
             store(m, inverse + packed(i, j), total)
 
 

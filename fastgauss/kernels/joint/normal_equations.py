@@ -8,7 +8,7 @@ from functools import cache
 from .._compile import device, kernel
 from ..models.spot_profiles import Light
 from ..numeric.contraction import CROSS, DENSE, contract
-from ..numeric.packed_cholesky import packed, packed_size
+from ..numeric.packed_cholesky import packed_size, packed_symmetric
 from ..results.pixel_owners import box_of
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import load, store
@@ -127,7 +127,7 @@ def make_normal(light: Light) -> Callable:
                     continue
                 for a in range(size):
                     for b in range(size):
-                        sums[square + size * a + b] = sums[packed(max(a, b), min(a, b))]
+                        sums[square + size * a + b] = sums[packed_symmetric(a, b)]
                 shrink(sums, square, lever, i, i, equations.diagonal[i])
                 at = i if lever.shape[0] > 1 else 0
                 for p in range(lever.shape[1]):

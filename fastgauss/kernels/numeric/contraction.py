@@ -32,6 +32,7 @@ from numba.extending import type_callable
 
 from ..simd.lane_types import FLAGS, lane_type
 from ..simd.lanes import element
+from .packed_cholesky import packed_symmetric
 
 GRAM = (0, 10, 20, 30)  # pattern of a Gram matrix, by the number of axes
 MOMENTS = (0, 11, 21, 31)  # pattern of sums over data
@@ -41,11 +42,6 @@ FACTOR_ROWS = 3  # of f, x, s
 TABLE_ROWS = 10  # of their packed products with each other and 1
 
 Pairs = list[tuple[int, int]]
-
-
-def _triangle(i: int, j: int) -> int:
-    """Index of entry (i, j) of a symmetric matrix in its packed lower triangle."""
-    return max(i, j) * (max(i, j) + 1) // 2 + min(i, j)
 
 
 def _columns(axes: int) -> Pairs:
@@ -70,7 +66,7 @@ def _pairs(pattern: int) -> Pairs:
     if pattern in MOMENTS:
         return columns[:-1]
     return [
-        (_triangle(a, b), _triangle(k, h))
+        (packed_symmetric(a, b), packed_symmetric(k, h))
         for i, (a, k) in enumerate(columns)
         for b, h in columns[: i + 1]
     ]

@@ -38,10 +38,16 @@ def packed(i: int, j: int) -> int:
 
 
 @device
+def packed_symmetric(i: int, j: int) -> int:
+    """Index of entries (i, j) and (j, i), which are one."""
+    return packed(max(i, j), min(i, j))
+
+
+@device
 def scale_packed(m, matrix, size, k, factor) -> None:
     """Multiply row and column k of a packed matrix by a factor."""
     for i in range(size):
-        at = matrix + (packed(i, k) if i >= k else packed(k, i))
+        at = matrix + packed_symmetric(i, k)
         scaled = load(m, at) * factor
         store(m, at, scaled * factor if i == k else scaled)
 
@@ -146,12 +152,12 @@ def _factorise(do, matrix, damping, size):
         scaled: list[Any] = []  # row i of L D
         row: list[Any] = []
         for j in range(i):
-            s = do.load(do.row(matrix, i * (i + 1) // 2 + j))
+            s = do.load(do.row(matrix, packed(i, j)))
             for k in range(j):
                 s = do.sub(s, do.mul(scaled[k], below[j][k]))
             scaled.append(s)
             row.append(do.mul(s, pivots[j]))
-        diagonal = do.load(do.row(matrix, i * (i + 1) // 2 + i))
+        diagonal = do.load(do.row(matrix, packed(i, i)))
         s = do.add(diagonal, do.mul(diagonal, damping))
         for k in range(i):
             s = do.sub(s, do.mul(scaled[k], row[k]))
@@ -198,7 +204,7 @@ def _smallest_pivot(do, matrix, pivots, size):
     """The smallest of D_i / A_ii; 1 / D_i is what ``pivots`` holds."""
     worst = None
     for i in range(size):
-        diagonal = do.load(do.row(matrix, i * (i + 1) // 2 + i))
+        diagonal = do.load(do.row(matrix, packed(i, i)))
         ratio = do.inverse(do.mul(diagonal, pivots[i]))
         worst = ratio if worst is None else do.smaller(ratio, worst)
     return worst
