@@ -60,6 +60,8 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .movies import MovieError as MovieError
     from .movies import fit_movie as fit_movie
     from .movies import iter_movie as iter_movie
+    from .psf import PsfMeasurement as PsfMeasurement
+    from .psf import measure_psf as measure_psf
     from .results import FitResult as FitResult
     from .results import ProfileFit as ProfileFit
     from .spots import calibrate_astigmatism as calibrate_astigmatism
@@ -100,6 +102,7 @@ _NAMES = {
         "moffat_psf", "psf_from_image", "psf_model",
     ),
     "movies": ("MovieError", "fit_movie", "iter_movie"),
+    "psf": ("PsfMeasurement", "measure_psf"),
     "results": ("FitResult", "ProfileFit"),
     "spots": ("calibrate_astigmatism", "fit_spots"),
     "sums": (

@@ -27,7 +27,7 @@ def without_saturated(image: np.ndarray, mask: Any, saturation: Any) -> Any:
     return full | hidden
 
 
-def _plateau(image: np.ndarray, mask: PixelMap | None) -> np.ndarray | None:
+def plateau(image: np.ndarray, mask: PixelMap | None) -> np.ndarray | None:
     """Pixels at the largest value of an integer image, beside another one; None: there are none."""
     if image.dtype.kind not in "iu" or not image.size:
         return None
@@ -60,11 +60,11 @@ def mark_plateaus(
 
     Windows begin at pixels ``first`` and are ``extent`` long, both (n, ndim).
     """
-    plateau = _plateau(image, mask)
-    if plateau is None:
+    top = plateau(image, mask)
+    if top is None:
         return
     sums = np.zeros(np.array(image.shape) + 1, np.intp)
-    sums[(slice(1, None),) * image.ndim] = plateau
+    sums[(slice(1, None),) * image.ndim] = top
     for axis in range(image.ndim):
         np.cumsum(sums, axis=axis, out=sums)
     inside = np.zeros(len(first), np.intp)

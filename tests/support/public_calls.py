@@ -41,6 +41,7 @@ VOLUME = np.rint(20 * _spot(1, 3.0, 2.5, 1.5, (8, 9))) / 4
 SPOT = np.array([8.0, 1.0, 1.5, 1.0, 0.5])
 DARK = np.rint(20 + 2 * RNG.normal(size=(6, 4, 5)))
 BRIGHT = np.rint(90 + 9 * RNG.normal(size=(6, 4, 5)))
+STARS = np.rint(12 + 2 * RNG.normal(size=(17, 16)) + _spot(900, 7.3, 8.2, 1.2, (17, 16)))
 ANGLES = np.array([0.25, 1.5, 3.0, 2.0])
 
 
@@ -249,6 +250,10 @@ CALLS = (
     Call("psf_from_image", {"array": np.exp(-0.1 * np.hypot(*np.indices((7, 8)) - 3.5) ** 2),
                             "oversampling": (2.0, 2.0), "components": 1, "tol": 1.0},
          ("array", "oversampling")),
+    Call("measure_psf", {"image": STARS, "components": 1, "box": 9}, ("image",)),
+    Call("measure_psf", {"image": STARS, "positions": np.array([[8.0, 7.0]]), "components": 1,
+                         "box": 9, "error": np.full((17, 16), 2.0), "mask": STARS < 7},
+         ("image", "positions", "error", "mask"), label="positions"),
     Call("calibrate_astigmatism", {"stack": BEADS, "z": np.arange(7.0), "box": 9,
                                    "positions": np.array([[6.8, 7.2]])},
          ("stack", "z", "positions")),
@@ -403,6 +408,7 @@ SLOW = {  # as plain Python
     "register.align_stack", "register.plot_drift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
+    "measure_psf", "measure_psf, positions",
 }  # fmt: skip
 
 EXEMPT = {  # public names without a call above, and why
@@ -421,6 +427,7 @@ EXEMPT = {  # public names without a call above, and why
     "BinStatistics": "made by bin_statistics alone; a tuple",
     "FoundSpots": "made by find_spots alone; no methods that take arguments",
     "Groups": "made by group alone; no methods that take arguments",
+    "PsfMeasurement": "made by measure_psf alone; no methods that take arguments",
     "Drift": "made by estimate_drift alone",
     "Drift().plot": "takes a figure; tests/localisations/test_drift.py",
     "DriftStatus": "an enumeration",

@@ -1,0 +1,359 @@
+"""Point spread functions measured from the stars of an image: `measure_psf`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..base import check
+from ..base.pixel_errors import error_weights
+from ..base.widths import read_width
+from ..find.detection import find_spots
+from ..fit.saturation import plateau, without_saturated
+from ..kernels.fit.psf import MOST
+from ..kernels.models.profiles import PIXELS
+from .noise import pixel_noise
+from .picture import Picture, read_picture
+from .profiles import SHAPES, Form, free_of, numbers_of
+from .result import PsfMeasurement, measured
+from .scene import Scene
+from .star_choice import UNLIKE, Catalogue, choose, none_left, rough_fluxes
+
+_LADDER = (0.85, 1.8)  # sigmas from which two components start, relative to one Gaussian's
+_LEAST_BOX, _MOST_BOX = 7, 301
+_BOX, _NARROW = 14.0, 4.0  # sigmas from the middle to the edge of a box: for the wings, the core
+_ROUNDS, _LAST_ROUNDS = 2, 2
+_SEARCHES = 3
+_ALIKE = 1.4  # ratio of sigmas of the search and of the stars
+_SAME = 2.0  # sigmas within which a found star is a given one
+_WIDER, _SHARE = 2.0, 0.1  # of a further component: its sigma and weight by those of another
+_AUTO = 6  # components at most
+
+
+def measure_psf(
+    image: ArrayLike,
+    positions: ArrayLike | None = None,
+    *,
+    components: int | str = "auto",
+    shape: str = "round",
+    pixel: str = "sample",
+    box: int | None = None,
+    sigma: float = 1.3,
+    fwhm: float | None = None,
+    error: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    saturation: float | None = None,
+    threads: int | None = None,
+) -> PsfMeasurement:
+    """The point spread function of an image as a sum of Gaussians, from its stars.
+
+    Stars are found; bright ones without near neighbours are chosen, up to a hundred; their fluxes,
+    centres and backgrounds and the one shape that they share are fitted together.
+
+    Parameters
+    ----------
+    image : array (y, x)
+        An image of stars or other points, of any real dtype. NaN and infinity are missing pixels.
+        Masked arrays and NDData as in `fit_rois`.
+    positions : array (n, 2) or table, optional
+        Row and column of the stars that may show the shape, or a table with columns y and x. By
+        default all stars that are found. The others are found in any case, for their light is
+        taken away.
+    components : "auto" or int
+        The number of Gaussians, at most 8. "auto" takes 2, and further ones, up to 6, as
+        long as the image shows them (Bayes' information criterion).
+    shape : {"round", "elliptic", "rotated"}
+        Round Gaussians; or ellipses of one axis ratio along the axes of the image, or turned by
+        one angle.
+    pixel : {"sample", "integrate"}
+        The option `pixel` of the fits that will take the model: "sample" measures the profile that
+        pixels show, with the pixel in it; "integrate" that before the light falls on pixels.
+    box : int, optional
+        Odd number of rows and columns of the box around each star, within which the shape is
+        measured; by default fourteen sigma to either side. The light beyond is not known.
+    sigma : float
+        Expected width of the stars in pixels, with which they are searched for; it is measured
+        where it is wrong.
+    fwhm : float, optional
+        In place of `sigma`: the full width at half maximum.
+    error : array (y, x), optional
+        One standard deviation of each pixel. By default the noise is measured: a constant, and
+        a part that grows with the light, by the residuals of the stars.
+    mask : bool array (y, x), optional
+        True where a pixel is missing.
+    saturation : float, optional
+        A pixel of this value or more is missing. In an integer image, adjacent pixels that have the
+        largest value of the image, of 255 or more, are missing in any case.
+    threads : int, optional
+        Largest number of threads of the search. The result does not depend on it.
+
+    Returns
+    -------
+    PsfMeasurement
+        The model with its covariance, the stars that were used, those that were refused with the
+        reason, the residuals and the growth curve.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or value, if a position is outside of the image,
+        or if no star can be used; the message counts the reasons.
+
+    See Also
+    --------
+    psf_model, moffat_psf, psf_from_image : Models of known numbers, profiles and pictures.
+
+    Notes
+    -----
+    A star is refused if pixels of its core (2 sigma) do not exist or are beyond the border, if it
+    is fainter than 15 deviations of the noise, if it has another shape, as a hot pixel has, if a
+    neighbour within 6 sigma has more than 2 percent of its flux or one within 14 sigma twice its
+    flux, or if in the end its chi2 is far above that of most stars: 1.5 times the median, and
+    6 deviations.
+
+    Flux, centre and a plane for each star, and weights, sigmas and ellipse for all, are found by
+    damped least squares, in which the six numbers of each star are eliminated. The light of other
+    stars is subtracted; these are fitted with the shape in turn, in rounds. Pixels whose residual
+    exceeds 5 deviations are left out: those of cosmic rays and of unknown stars.
+
+    The flux is that of all light of the Gaussians, some of which is beyond the box. If stars have
+    wide wings, as a Moffat profile of beta 2.5, part of them is taken for sky: see the growth
+    curve.
+
+    The time is about that of the search and some seconds for a hundred stars.
+
+    References
+    ----------
+    .. [1] P. Stetson, PASP 99, 191 (1987): DAOPHOT, point spread functions of crowded fields.
+    .. [2] E. Bendinelli, ApJ 366, 599 (1991); M. Cappellari, MNRAS 333, 400 (2002): sums of
+       Gaussians.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> rng = np.random.default_rng(5)
+    >>> psf = fg.psf_model([0.7, 0.3], [1.2, 2.4])
+    >>> y, x = np.meshgrid(np.arange(25.0, 200, 50), np.arange(25.0, 200, 50), indexing="ij")
+    >>> stars = np.stack([np.full(16, 2e4), x.ravel(), y.ravel(), np.zeros(16)], axis=1)
+    >>> image = rng.poisson(fg.image(stars, (200, 200), psf).sum(axis=0) + 20.0)
+    >>> found = fg.measure_psf(image, components=2)
+    >>> found
+    <PsfMeasurement: 2 Gaussians, FWHM 2.98 px, 16 stars, 0 refused>
+    >>> found.model.components["sigma_x"].round(1)
+    array([1.2, 2.4])
+    """
+    check.picture("image", image)
+    weights = error_weights(None, error, "lsq", "image", image)
+    image, mask, weights, _ = check.measured("image", image, mask, weights)
+    array = check.real_array("image", image, 2)
+    form, automatic = _form(components, shape, pixel)
+    width = _width(sigma, fwhm)
+    side = None if box is None else _box(box)
+    given = None if positions is None else _inside(check.positions(positions, 2), array.shape)
+    if mask is not None:
+        mask = check.mask("mask", mask, array.shape)
+    if weights is not None:
+        weights = np.asarray(check.real_array("error", weights), np.float64)
+    full = plateau(array, None)
+    if full is not None:
+        mask = full if mask is None else full | mask
+    mask = without_saturated(array, mask, saturation)
+    picture, known, candidates, width = _stars(array, mask, weights, given, width, side, threads)
+    half = _half(side, width, _BOX, array.shape)
+    scene, refused = _scene(picture, known, candidates, half, width)
+    _measure(scene, form, automatic, refused)
+    return measured(scene, refused)
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+
+def _form(components: Any, shape: Any, pixel: Any) -> tuple[Form, bool]:
+    automatic = isinstance(components, str)
+    if automatic:
+        check.choice("components", components, ("auto",))
+        count = len(_LADDER)
+    else:
+        count = check.integer("components", components, at_least=1, at_most=MOST)
+    kind = check.choice("shape", shape, SHAPES)
+    return Form(count, kind, check.choice("pixel", pixel, PIXELS)), automatic
+
+
+def _width(sigma: Any, fwhm: Any) -> float:
+    both = check.per_axis("sigma", read_width(sigma, fwhm, 2), 2, at_least=0.3, at_most=50.0)
+    return math.sqrt(both[0] * both[1])
+
+
+def _box(box: Any) -> int:
+    side = check.integer("box", box, at_least=_LEAST_BOX, at_most=_MOST_BOX)
+    if side % 2 == 0:
+        raise ValueError(f"box must be odd, got {side}")
+    return side
+
+
+def _inside(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Positions, none of which may be outside of the image; x before y."""
+    if not len(places):
+        raise ValueError("positions must hold a star, got none")
+    outside = ((places < -0.5) | (places > np.array(shape) - 0.5)).any(axis=1)
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"positions must be inside of the image of shape {shape}, got "
+            f"{tuple(places[row].tolist())} at index {row}"
+        )
+    return places[:, ::-1].copy()
+
+
+def _half(side: int | None, sigma: float, reach: float, shape: tuple[int, ...]) -> int:
+    """Pixels from the middle to the edge of a box."""
+    if side is not None:
+        return side // 2
+    most = min(max(min(shape) // 2, _LEAST_BOX // 2), _MOST_BOX // 2)
+    return int(np.clip(round(reach * sigma), _LEAST_BOX // 2, most))
+
+
+# -- stars -------------------------------------------------------------------------------------
+
+
+def _search(
+    array: np.ndarray, mask: Any, given: np.ndarray | None, sigma: float, threads: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of all stars, x before y, and which of them may show the shape."""
+    found = find_spots(array, sigma, mask=mask, threads=threads)[:, ::-1]
+    if given is None:
+        if not len(found):
+            lost = 0 if mask is None else int(mask.sum())
+            told = f", of whose pixels {lost} are masked or saturated" if lost else ""
+            raise ValueError(
+                f"image must show stars, but none of sigma {sigma:.3g} pixels was found in shape "
+                f"{array.shape}{told}; give their sigma or fwhm, or positions"
+            )
+        return found, np.ones(len(found), bool)
+    from scipy.spatial import KDTree
+
+    distances = KDTree(given).query(found)[0] if len(found) else np.empty(0)
+    further = found[distances > _SAME * sigma]
+    candidates = np.arange(len(given) + len(further)) < len(given)
+    return np.concatenate([given, further]), candidates
+
+
+def _stars(
+    array: np.ndarray, mask: Any, weights: np.ndarray | None, given: np.ndarray | None,
+    sigma: float, side: int | None, threads: int | None,
+) -> tuple[Picture, Catalogue, np.ndarray, float]:  # fmt: skip
+    """The picture, its stars, which of them may be used, and the sigma of one Gaussian."""
+    searched = sigma
+    places, candidates = _search(array, mask, given, searched, threads)
+    for _ in range(_SEARCHES):
+        margin = max(_half(side, 2.0 * searched, _BOX, array.shape), round(8.0 * searched)) + 4
+        picture = read_picture(array, mask, weights, margin)
+        noise = max(pixel_noise(picture.values, picture.good), 1e-14)
+        known = rough_fluxes(picture, places, searched, noise)
+        half = _half(side, searched, _NARROW, array.shape)
+        scene, _ = _scene(picture, known, candidates, half, searched)
+        scene.level()
+        stack = scene.boxes(scene.own, scene.chosen, half, scene.drawn())
+        scene.fit(stack)
+        measured_sigma = float(numbers_of(scene.form, scene.shape).sigmas[0])
+        ratio = measured_sigma / searched
+        if 1.0 / _ALIKE < ratio < _ALIKE:
+            break
+        searched = float(np.clip(measured_sigma, 0.3, 50.0))
+        places, candidates = _search(array, mask, given, searched, threads)
+    return picture, rough_fluxes(picture, places, searched, noise), candidates, searched
+
+
+def _scene(
+    picture: Picture, known: Catalogue, candidates: np.ndarray, half: int, sigma: float
+) -> tuple[Scene, dict[int, str]]:
+    """The chosen stars, of one Gaussian, and the reasons why others are refused."""
+    chosen, refused = choose(picture, known, candidates, sigma)
+    if not len(chosen):
+        raise none_left(refused)
+    form = Form(1, "round", "sample")
+    noise = max(pixel_noise(picture.values, picture.good), 1e-14)
+    shape = free_of(form, np.ones(1), np.array([sigma]), np.zeros(2))
+    return Scene(picture, known, chosen, half, sigma, form, shape, noise), refused
+
+
+# -- the shape ---------------------------------------------------------------------------------
+
+
+def _measure(scene: Scene, form: Form, automatic: bool, refused: dict[int, str]) -> None:
+    """Fit in rounds, with as many components as are asked for."""
+    scene.level()
+    stack = scene.boxes(scene.own, scene.chosen, scene.half, scene.drawn())
+    scene.fit(stack)
+    first = float(numbers_of(scene.form, scene.shape).sigmas[0])
+    ladder = (
+        np.array(_LADDER[: form.components]) * first if form.components > 1 else np.array([first])
+    )
+    scene.form = form._replace(components=min(form.components, len(_LADDER)))
+    scene.shape = free_of(scene.form, _start_weights(len(ladder)), ladder, np.zeros(2))
+    _settle(scene)
+    _rounds(scene, _ROUNDS, refused)
+    _grow(scene, form.components, automatic)
+    _rounds(scene, _LAST_ROUNDS, refused)
+
+
+def _settle(scene: Scene) -> None:
+    """A first round, after which neighbours have the shape of stars."""
+    total = scene.drawn()
+    stack = scene.stack(total)
+    scene.fit(stack)
+    scene.judge(stack, total)
+    scene.wild[:] = False
+    scene.fit_others(total)
+
+
+def _start_weights(count: int) -> np.ndarray:
+    weights = np.array([0.75, 0.25])[:count]
+    return weights / weights.sum()
+
+
+def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
+    for _ in range(count):
+        total = scene.drawn()
+        stack = scene.stack(total)
+        scene.fit(stack)
+        scene.judge(stack, total)
+        scene.fit_others(total)
+        refused |= dict.fromkeys(map(int, scene.refuse(stack)), UNLIKE)
+
+
+def _grow(scene: Scene, count: int, automatic: bool) -> None:
+    """Add components: as many as asked for, or as the pixels show."""
+    stack = scene.stack(scene.drawn())
+    pixels = int((stack.weights > 0).sum())
+    best = scene.fit(stack)
+    most = _AUTO if automatic else count
+    while scene.form.components < most:
+        form, shape, own = scene.form, scene.shape, scene.own
+        weights, sigmas, ellipse = numbers_of(form, shape)
+        scene.form = form._replace(components=form.components + 1)
+        scene.shape = free_of(scene.form, *_with_another(weights, sigmas, scene.widest), ellipse)
+        found = scene.fit(stack)
+        if automatic and best.chi2.sum() - found.chi2.sum() < 2.0 * math.log(max(pixels, 2)):
+            scene.form, scene.shape, scene.own = form, shape, own
+            return
+        best = found
+
+
+def _with_another(
+    weights: np.ndarray, sigmas: np.ndarray, widest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and sigmas with one component more: a wider one, or one in the largest gap."""
+    at, sigma = len(sigmas), _WIDER * sigmas[-1]
+    if sigma > widest:
+        steps = sigmas / np.append(sigmas[0] / _WIDER, sigmas[:-1])
+        at = int(steps.argmax())
+        sigma = sigmas[at] / math.sqrt(steps[at])
+    other = min(at, len(sigmas) - 1)
+    part = _SHARE * abs(weights[other])
+    less = weights.copy()
+    less[other] -= part
+    return np.insert(less, at, part), np.insert(sigmas, at, sigma)

@@ -1,0 +1,220 @@
+"""The shape that stars share: its parameters, its profile on pixels, and the derivatives.
+
+The profile is a sum of K Gaussians with one centre, weights w_k whose sum is 1, and sigmas
+
+    s_k = exp(t_1) + ... + exp(t_k),      w_K = 1 - w_1 - ... - w_(K-1),
+
+so that the parameters w_1 ... w_(K-1), t_1 ... t_K are free numbers. Elliptic components have the
+covariances s_k**2 exp(E) with a common symmetric matrix E of trace 0, whose numbers are further
+parameters:
+
+    E = [[e, 0], [0, -e]]  along the axes,    E = [[e, d], [d, -e]]  turned  (x before y),
+
+without a singularity where the star is round. Derivatives are formed by the *natural* parameters
+w_k, s_k, e, d first; the matrix of ``chain`` takes them to the free ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.models.profiles import NODES, WEIGHTS
+
+SHAPES = ("round", "elliptic", "rotated")
+_FURTHER = {"round": 0, "elliptic": 1, "rotated": 2}
+_LEAST_SIGMA, _MOST_TURN = 0.05, 2.0  # pixels; log of the squared axis ratio, at most
+_LEAST_WEIGHT, _MOST_WEIGHT = -0.5, 1.5  # of a component: two that cancel each other are none
+_LEAST_RATIO = 1.15  # of a sigma by the next smaller one
+_DIP = 1e-3  # how far below 0 a profile may fall, relative to its peak
+_FAR = 37.0  # sigmas beyond which a Gaussian is 0
+_ROOT = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+class Form(NamedTuple):
+    """Which parameters the shape has."""
+
+    components: int
+    shape: str
+    pixel: str
+
+    @property
+    def further(self) -> int:
+        """The number of parameters of the ellipse."""
+        return _FURTHER[self.shape]
+
+    @property
+    def size(self) -> int:
+        """The number of free parameters."""
+        return 2 * self.components - 1 + self.further
+
+
+class Numbers(NamedTuple):
+    """The natural parameters."""
+
+    weights: np.ndarray  # (K,)
+    sigmas: np.ndarray  # (K,), increasing
+    ellipse: np.ndarray  # e and d, (2,)
+
+
+class Spread(NamedTuple):
+    """Profiles of flux 1 on the pixels of boxes, (S, y, x), and their derivatives."""
+
+    values: np.ndarray
+    by_x: np.ndarray
+    by_y: np.ndarray
+    by_natural: np.ndarray  # (S, 2 K + further, y, x)
+
+
+def numbers_of(form: Form, q: np.ndarray) -> Numbers:
+    """The natural parameters of free ones."""
+    count = form.components
+    first = q[: count - 1]
+    ellipse = np.zeros(2)
+    ellipse[: form.further] = q[2 * count - 1 :]
+    sigmas = np.cumsum(np.exp(q[count - 1 : 2 * count - 1]))
+    return Numbers(np.append(first, 1.0 - first.sum()), sigmas, ellipse)
+
+
+def free_of(form: Form, weights: np.ndarray, sigmas: np.ndarray, ellipse: np.ndarray) -> np.ndarray:
+    """The free parameters of natural ones."""
+    steps = np.log(np.diff(sigmas, prepend=0.0))
+    return np.concatenate([weights[:-1], steps, ellipse[: form.further]])
+
+
+def chain(form: Form, q: np.ndarray) -> np.ndarray:
+    """Derivatives of the natural parameters (2 K + further) by the free ones."""
+    count, size = form.components, form.size
+    matrix = np.zeros((size + 1, size))
+    matrix[: count - 1, : count - 1] = np.eye(count - 1)
+    matrix[count - 1, : count - 1] = -1.0
+    steps = np.exp(q[count - 1 : 2 * count - 1])
+    matrix[count : 2 * count, count - 1 : 2 * count - 1] = np.tril(np.tile(steps, (count, 1)))
+    matrix[2 * count :, 2 * count - 1 :] = np.eye(form.further)
+    return matrix
+
+
+def is_sound(form: Form, q: np.ndarray, widest: float) -> bool:
+    """Whether a star can have this profile: numbers in range, components apart, no dark ring."""
+    if not np.isfinite(q).all() or np.abs(q).max() > 50.0:
+        return False
+    weights, sigmas, ellipse = numbers_of(form, q)
+    if sigmas[0] < _LEAST_SIGMA or sigmas[-1] > widest or math.hypot(*ellipse) > _MOST_TURN:
+        return False
+    if weights.min() < _LEAST_WEIGHT or weights.max() > _MOST_WEIGHT:
+        return False
+    if (sigmas[1:] < _LEAST_RATIO * sigmas[:-1]).any():
+        return False
+    radii = np.linspace(0.0, 5.0 * sigmas[-1], 64)[:, np.newaxis]
+    profile = np.exp(-0.5 * np.minimum(radii / sigmas, _FAR) ** 2) @ (weights / sigmas**2)
+    return bool(profile[0] > 0.0 and profile.min() >= -_DIP * profile[0] and weights[-1] >= 0.0)
+
+
+# -- along the axes ----------------------------------------------------------------------------
+
+
+def _sampled(d: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A normal density at distances, and its derivatives by the centre and by sigma."""
+    z = np.clip(d / s, -_FAR, _FAR)
+    f = np.exp(-0.5 * z * z) * (_ROOT / s)
+    return f, f * z / s, f * (z * z - 1.0) / s
+
+
+def _integrated(d: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same, integrated over pixels: differences of error functions."""
+    from scipy.special import ndtr
+
+    away = np.abs(d)
+    f = ndtr((0.5 - away) / s) - ndtr((-0.5 - away) / s)
+    a, b = (np.clip((d + edge) / s, -_FAR, _FAR) for edge in (-0.5, 0.5))
+    at_a, at_b = (np.exp(-0.5 * z * z) * _ROOT for z in (a, b))
+    return f, (at_a - at_b) / s, (a * at_a - b * at_b) / s
+
+
+_TABLES = {"sample": _sampled, "integrate": _integrated}
+
+
+def _outer(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Products of tables (S, side, K): (S, K, y, x)."""
+    return y.transpose(0, 2, 1)[:, :, :, np.newaxis] * x.transpose(0, 2, 1)[:, :, np.newaxis, :]
+
+
+def _along(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
+    """Profiles whose axes are those of the image."""
+    weights, sigmas, (e, _) = numbers
+    long, short = math.exp(0.5 * e), math.exp(-0.5 * e)
+    table = _TABLES[form.pixel]
+    x, x_by, x_wide = table(dx[:, :, np.newaxis], sigmas * long)
+    y, y_by, y_wide = table(dy[:, :, np.newaxis], sigmas * short)
+    parts, wide_x, wide_y = _outer(y, x), _outer(y, x_wide) * long, _outer(y_wide, x) * short
+    by = [parts, (wide_x + wide_y) * weights[:, np.newaxis, np.newaxis]]
+    if form.further:
+        by.append(0.5 * np.einsum("k,skyx->syx", weights * sigmas, wide_x - wide_y)[:, np.newaxis])
+    across = (y * weights).astype(np.float64)
+    slopes = np.matmul(y_by * weights, x.transpose(0, 2, 1))
+    return Spread(
+        np.matmul(across, x.transpose(0, 2, 1)),
+        np.matmul(across, x_by.transpose(0, 2, 1)),
+        slopes,
+        np.concatenate(by, axis=1),
+    )
+
+
+# -- turned ------------------------------------------------------------------------------------
+
+
+def _turned(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
+    """Profiles with any axes: means over 5 x 5 points of a pixel, or values at its centre."""
+    points = [(0.0, 0.0, 1.0)]
+    if form.pixel == "integrate":
+        points = [
+            (v, u, wv * wu)
+            for v, wv in zip(NODES, WEIGHTS, strict=True)
+            for u, wu in zip(NODES, WEIGHTS, strict=True)
+        ]
+    shape = (len(dx), 2 * form.components + 2, dy.shape[1], dx.shape[1])
+    by = np.zeros(shape)
+    total, by_x, by_y = (np.zeros((shape[0], *shape[2:])) for _ in range(3))
+    weights, sigmas, (e, d) = numbers
+    h = math.hypot(e, d)
+    c = math.cosh(h)
+    t = math.sinh(h) / h if h > 1e-4 else 1.0 + h * h / 6.0
+    r = (c - t) / h**2 if h > 1e-4 else 1.0 / 3.0 + h * h / 30.0  # of the derivatives of t
+    for v, u, share in points:
+        y, x = dy[:, :, np.newaxis] + v, dx[:, np.newaxis, :] + u
+        xx, yy, xy = x * x, y * y, 2.0 * x * y
+        form_of = xx * (c - t * e) + yy * (c + t * e) - xy * (t * d)
+        along, up = x * (c - t * e) - y * (t * d), y * (c + t * e) - x * (t * d)
+        q_e = xx * (t * e - t - r * e * e) + yy * (t * e + t + r * e * e) - xy * (r * d * e)
+        q_d = (xx + yy) * (t * d) + (yy - xx) * (r * d * e) - xy * (t + r * d * d)
+        for k, (w, s) in enumerate(zip(weights, sigmas, strict=True)):
+            q = form_of / (s * s)
+            f = np.exp(-0.5 * np.minimum(q, _FAR * _FAR)) * (share / (2.0 * math.pi * s * s))
+            wf = w * f
+            total += wf
+            by_x += wf * along / (s * s)
+            by_y += wf * up / (s * s)
+            by[:, k] += f
+            by[:, form.components + k] += wf * (q - 2.0) / s
+            by[:, -2] -= 0.5 * wf * q_e / (s * s)
+            by[:, -1] -= 0.5 * wf * q_d / (s * s)
+    return Spread(total, by_x, by_y, by)
+
+
+def spread(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> Spread:
+    """Profiles at the distances of rows (S, y) and columns (S, x) from the centres of stars."""
+    by_shape = _turned if form.shape == "rotated" else _along
+    return by_shape(form, numbers_of(form, q), dy, dx)
+
+
+def values(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    """The profiles alone, (S, y, x)."""
+    if form.shape == "rotated":
+        return spread(form, q, dy, dx).values
+    weights, sigmas, (e, _) = numbers_of(form, q)
+    table = _TABLES[form.pixel]
+    x = table(dx[:, :, np.newaxis], sigmas * math.exp(0.5 * e))[0]
+    y = table(dy[:, :, np.newaxis], sigmas * math.exp(-0.5 * e))[0]
+    return np.matmul(y * weights, x.transpose(0, 2, 1))

@@ -1,0 +1,162 @@
+"""An image of stars with one profile: chosen stars show the shape, the others are subtracted.
+
+In rounds, all stars are drawn; the shape and the chosen stars are fitted together to the image
+without the light of the others (``shared_shape.py``); the others are fitted with this shape, each
+to the image without all but itself; and the noise, the wild pixels and the stars that are unlike
+the others are found in the residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import noise as noises
+from .picture import Picture
+from .profiles import Form, values
+from .shared_shape import OWN, Solution, Stack, chi2_of, fit_stars, leverages, models, solve
+from .star_choice import Catalogue, window_half
+
+_CHUNK = 128  # stars drawn at a time
+_REACH = 1.0  # pixels, or half a sigma: how far a chosen star may be from where it was found
+_EDGE, _LEAST_WIDEST = 3.0, 2.5  # a wider component is sky: sigmas in half a box; in sigmas
+_MOST_FOLLOWED = 0.9  # of the noise of a pixel
+_WILD_PART = 0.2  # of the middle of a star, beyond which it is none
+_TINY = 1e-7  # least standard deviation of a pixel in units of the contrast
+
+
+@dataclass
+class Scene:
+    """The stars of a picture, and what is known of them so far."""
+
+    picture: Picture
+    known: Catalogue
+    chosen: np.ndarray  # rows of the stars that show the shape
+    half: int  # of their boxes
+    sigma: float
+    form: Form
+    shape: np.ndarray  # the shape's free parameters
+    constant: float  # variance of the sky
+    own: np.ndarray = field(init=False)  # of the chosen stars (S, 6)
+    others: np.ndarray = field(init=False)  # of all stars (n, 6); those of the chosen follow `own`
+    wild: np.ndarray = field(init=False)  # (S, y, x)
+    reach: float = field(init=False)
+    widest: float = field(init=False)
+    near: np.ndarray = field(init=False)
+    noise: noises.Noise | None = None
+
+    def __post_init__(self) -> None:
+        stars = np.zeros((len(self.known.flux), OWN))
+        stars[:, 0] = np.maximum(self.known.flux, 0.0)
+        stars[:, 1:3] = self.known.places
+        self.others, self.own = stars, stars[self.chosen].copy()
+        side = 2 * self.half + 1
+        self.wild = np.zeros((len(self.chosen), side, side), bool)
+        self.reach = max(_REACH, 0.5 * self.sigma)
+        self.widest = max(self.half / _EDGE, _LEAST_WIDEST * self.sigma)
+        self.near = self._near()
+
+    def _near(self) -> np.ndarray:
+        """Rows of the chosen stars, and of those whose light may reach their boxes."""
+        from scipy.spatial import KDTree
+
+        tree = KDTree(self.known.places[self.chosen])
+        distances = tree.query(self.known.places, p=np.inf)[0]
+        return np.flatnonzero(distances <= 2 * self.half + 2)
+
+    # -- light -------------------------------------------------------------------------------------
+
+    def _light(self, stars: np.ndarray, first: np.ndarray, side: int) -> np.ndarray:
+        """The light of stars in boxes that begin at ``first``."""
+        step = np.arange(side)
+        dy = (first[:, :1] - stars[:, 2:3]) + step
+        dx = (first[:, 1:] - stars[:, 1:2]) + step
+        return values(self.form, self.shape, dy, dx) * stars[:, :1, np.newaxis]
+
+    def drawn(self) -> np.ndarray:
+        """All stars, on the pixels of the picture and its frame."""
+        self.others[self.chosen, :3] = self.own[:, :3]
+        total = np.zeros(self.picture.values.shape)
+        for start in range(0, len(self.near), _CHUNK):
+            part = self.near[start : start + _CHUNK]
+            rows, columns, first = self.picture.windows(self.known.places[part], self.half)
+            light = self._light(self.others[part], first, 2 * self.half + 1)
+            np.add.at(total, (rows, columns), light)
+        return total
+
+    def boxes(self, stars: np.ndarray, rows: np.ndarray, half: int, total: np.ndarray) -> Stack:
+        """Pixels around stars without the light of the others."""
+        y, x, first = self.picture.windows(self.known.places[rows], half)
+        light = self._light(stars, first, 2 * half + 1)
+        crowd = total[y, x] - light
+        good = self.picture.good[y, x]
+        if self.picture.variance is not None:
+            variance = self.picture.variance[y, x]
+        elif self.noise is not None:
+            level = crowd + light + stars[:, 3, np.newaxis, np.newaxis]
+            variance = self.noise.variance(level)
+        else:
+            variance = np.full(good.shape, self.constant)
+        return Stack(self.picture.values[y, x] - crowd, good / variance, first)
+
+    # -- rounds ------------------------------------------------------------------------------------
+
+    def stack(self, total: np.ndarray) -> Stack:
+        """The boxes of the chosen stars without their wild pixels."""
+        found = self.boxes(self.own, self.chosen, self.half, total)
+        return found._replace(weights=np.where(self.wild, 0.0, found.weights))
+
+    def level(self) -> None:
+        """Set the planes of chosen stars, at the start, to the sky of their boxes."""
+        y, x, _ = self.picture.windows(self.known.places[self.chosen], self.half)
+        shown = np.where(self.picture.good[y, x], self.picture.values[y, x], np.nan)
+        self.own[:, 3] = np.nanmedian(shown.reshape(len(self.chosen), -1), axis=1)
+
+    def fit(self, stack: Stack) -> Solution:
+        """The shape and the chosen stars together."""
+        found = solve(self.form, self.shape, self.own, stack, self.reach, self.widest)
+        self.shape, self.own = found.shape, found.own
+        return found
+
+    def judge(self, stack: Stack, total: np.ndarray) -> None:
+        """Measure the noise by the residuals, and find wild pixels."""
+        model = models(self.form, self.shape, self.own, stack)
+        residual = stack.data - model
+        y, x, _ = self.picture.windows(self.known.places[self.chosen], self.half)
+        level = model + total[y, x] - self._light(self.own, stack.first, 2 * self.half + 1)
+        exists = self.picture.good[y, x]
+        used = exists & ~self.wild
+        followed = np.minimum(leverages(self.form, self.shape, self.own, stack), _MOST_FOLLOWED)
+        free = residual / np.sqrt(1.0 - followed)  # as large as the noise is
+        self.noise = noises.measure_noise(level[used], free[used], _TINY**2)
+        variance = self.noise.variance(level)
+        if self.picture.variance is not None:
+            variance = np.maximum(variance, self.picture.variance[y, x])
+        self.wild = exists & noises.is_wild(residual, variance)
+
+    def fit_others(self, total: np.ndarray) -> None:
+        """The stars that were not chosen, each without the light of all others."""
+        rest = np.setdiff1d(self.near, self.chosen)
+        for start in range(0, len(rest), _CHUNK):
+            rows = rest[start : start + _CHUNK]
+            stack = self.boxes(self.others[rows], rows, window_half(self.sigma), total)
+            stars = self.others[rows]
+            stars[:, 1:3] = self.known.places[rows]
+            self.others[rows] = fit_stars(self.form, self.shape, stars, stack, 3)
+
+    def refuse(self, stack: Stack) -> np.ndarray:
+        """Leave out chosen stars that are unlike the others; their rows in the catalogue."""
+        weights = np.where(self.wild, 0.0, stack.weights)
+        chi2 = chi2_of(self.form, self.shape, self.own, stack._replace(weights=weights))
+        away = np.abs(self.own[:, 1:3] - self.known.places[self.chosen]).max(axis=1)
+        wrong = noises.unlike_others(chi2, (weights > 0).sum(axis=(1, 2)))
+        wrong |= ~(self.own[:, 0] > 0) | (away >= 0.999 * self.reach)
+        middle = slice(self.half - window_half(self.sigma), self.half + window_half(self.sigma) + 1)
+        wrong |= self.wild[:, middle, middle].mean(axis=(1, 2)) > _WILD_PART
+        if wrong.all():
+            return self.chosen[:0]
+        gone = self.chosen[wrong]
+        self.others[self.chosen, :4] = self.own[:, :4]
+        self.own, self.wild, self.chosen = self.own[~wrong], self.wild[~wrong], self.chosen[~wrong]
+        return gone

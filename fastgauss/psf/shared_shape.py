@@ -1,0 +1,236 @@
+"""Many stars and one shape: least squares whose equations of single stars are eliminated.
+
+Each star has six parameters of its own: flux, centre, and a plane below it. In the normal equations
+
+    [ A_1            B_1 ] [ star 1 ]   [ g_1 ]
+    [      A_2       B_2 ] [ star 2 ] = [ g_2 ]
+    [ B_1^T  B_2^T    C  ] [ shape  ]   [  g  ]
+
+the blocks A_i of six rows are solved alone, and what is left for the shape is the Schur complement
+C - sum B_i^T A_i^-1 B_i. Steps are damped (Levenberg and Marquardt) in units of the diagonal.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .profiles import Form, chain, is_sound, spread, values
+
+OWN = 6  # flux, x, y, and the plane: its value in the middle, its rise to the edge along y and x
+_STEPS, _TRIALS = 60, 12
+_GAIN = 1e-3  # of chi2 below which the search ends
+_LEAST, _MOST = 1e-9, 1e9  # damping
+_PLACE = 0.3  # pixels: how far a neighbour's found place is off
+
+
+class Stack(NamedTuple):
+    """Boxes of pixels around stars."""
+
+    data: np.ndarray  # (S, y, x), without the light of neighbours
+    weights: np.ndarray  # inverse variances, 0 where a pixel does not exist
+    first: np.ndarray  # (S, 2): row and column of the first pixel
+
+    def distances(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances of rows and columns from the centres."""
+        side = np.arange(self.data.shape[1])
+        dy = (self.first[:, :1] - own[:, 2:3]) + side
+        return dy, (self.first[:, 1:] - own[:, 1:2]) + side
+
+    def part(self, rows: np.ndarray) -> Stack:
+        """Some of the stars."""
+        return Stack(self.data[rows], self.weights[rows], self.first[rows])
+
+
+class Solution(NamedTuple):
+    """The best parameters, and chi2 of each star."""
+
+    shape: np.ndarray  # free parameters (P,)
+    own: np.ndarray  # (S, 6)
+    chi2: np.ndarray  # (S,)
+
+
+def planes(side: int) -> np.ndarray:
+    """The three columns of a plane, (3, side, side)."""
+    rise = np.linspace(-1.0, 1.0, side)
+    ones = np.ones((side, side))
+    return np.stack([ones, ones * rise[:, np.newaxis], ones * rise])
+
+
+def models(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
+    """Stars on their planes, (S, y, x)."""
+    star = values(form, shape, *stack.distances(own)) * own[:, :1, np.newaxis]
+    return star + np.tensordot(own[:, 3:], planes(stack.data.shape[1]), 1)
+
+
+def chi2_of(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
+    """chi2 of each star (S,)."""
+    residual = stack.data - models(form, shape, own, stack)
+    return np.einsum("syx,syx,syx->s", stack.weights, residual, residual)
+
+
+def _columns(
+    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives by all parameters (S, 6 + P, pixels), and residuals, by standard deviations."""
+    count, side = stack.data.shape[:2]
+    found = spread(form, shape, *stack.distances(own))
+    flux = own[:, 0][:, np.newaxis, np.newaxis]
+    columns = np.empty((count, OWN + form.size, side * side))
+    columns[:, 0] = found.values.reshape(count, -1)
+    columns[:, 1] = (flux * found.by_x).reshape(count, -1)
+    columns[:, 2] = (flux * found.by_y).reshape(count, -1)
+    columns[:, 3:OWN] = planes(side).reshape(3, -1)
+    natural = found.by_natural.reshape(count, form.size + 1, -1)
+    np.matmul(chain(form, shape).T, natural, out=columns[:, OWN:])
+    columns[:, OWN:] *= flux
+    model = found.values * flux + np.tensordot(own[:, 3:], planes(side), 1)
+    root = np.sqrt(stack.weights).reshape(count, -1)
+    columns *= root[:, np.newaxis]
+    return columns, (stack.data - model).reshape(count, -1) * root
+
+
+def _equations(
+    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack
+) -> tuple[np.ndarray, np.ndarray]:
+    """The normal matrix of each star, (S, 6 + P, 6 + P), and the right sides."""
+    columns, residual = _columns(form, shape, own, stack)
+    matrix = np.matmul(columns, columns.transpose(0, 2, 1))
+    return matrix, np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
+
+
+def leverages(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
+    """The part of each pixel's noise that its star's six parameters follow, (S, y, x)."""
+    columns = _columns(form, shape, own, stack)[0][:, :OWN]
+    unit = 1.0 / np.sqrt(np.maximum((columns**2).sum(axis=2), 1e-300))
+    columns *= unit[:, :, np.newaxis]
+    matrix = np.matmul(columns, columns.transpose(0, 2, 1)) + 1e-9 * np.eye(OWN)
+    part = (np.linalg.solve(matrix, columns) * columns).sum(axis=1)
+    return part.reshape(stack.data.shape)
+
+
+class _Reduced(NamedTuple):
+    """The equations with the stars eliminated, in units of the diagonal."""
+
+    left: np.ndarray  # A^-1 B, (S, 6, P)
+    right: np.ndarray  # A^-1 g, (S, 6)
+    inverse: np.ndarray  # A^-1, (S, 6, 6)
+    matrix: np.ndarray  # the Schur complement, (P, P)
+    rest: np.ndarray  # (P,)
+    units: tuple[np.ndarray, np.ndarray]  # of the stars' parameters (S, 6), of the shape's (P,)
+
+
+def _reduce(matrix: np.ndarray, right: np.ndarray, damping: float) -> _Reduced:
+    diagonal = np.einsum("sii->si", matrix)
+    own = 1.0 / np.sqrt(np.where(diagonal[:, :OWN] > 0, diagonal[:, :OWN], 1.0))
+    whole = diagonal[:, OWN:].sum(axis=0)
+    common = 1.0 / np.sqrt(np.where(whole > 0, whole, 1.0))
+    a = matrix[:, :OWN, :OWN] * own[:, :, np.newaxis] * own[:, np.newaxis, :]
+    a = a + damping * np.eye(OWN)
+    b = matrix[:, :OWN, OWN:] * own[:, :, np.newaxis] * common
+    inverse = np.linalg.inv(a)
+    left = np.matmul(inverse, b)
+    g = right[:, :OWN] * own
+    solved = np.einsum("sij,sj->si", inverse, g)
+    c = matrix[:, OWN:, OWN:].sum(axis=0) * np.outer(common, common)
+    c = c + damping * np.eye(len(c)) - np.einsum("sij,sik->jk", b, left)
+    rest = right[:, OWN:].sum(axis=0) * common - np.einsum("sij,si->j", b, solved)
+    return _Reduced(left, solved, inverse, c, rest, (own, common))
+
+
+def _step(
+    matrix: np.ndarray, right: np.ndarray, damping: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The step of the shape and those of the stars; None where the equations have no solution."""
+    try:
+        reduced = _reduce(matrix, right, damping)
+        by = np.linalg.solve(reduced.matrix, reduced.rest)
+    except np.linalg.LinAlgError:
+        return None
+    own, common = reduced.units
+    return by * common, (reduced.right - reduced.left @ by) * own
+
+
+def solve(
+    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack, reach: float, widest: float
+) -> Solution:
+    """The least chi2, from a start.
+
+    Centres stay within ``reach`` of where they start, and no sigma is above ``widest``.
+    """
+    start, damping = own[:, 1:3], 1e-3
+    chi2 = chi2_of(form, shape, own, stack)
+    for _ in range(_STEPS):
+        matrix, right = _equations(form, shape, own, stack)
+        before = chi2.sum()
+        for _ in range(_TRIALS):
+            step = _step(matrix, right, damping)
+            damping *= 6.0
+            if step is None:
+                continue
+            tried, moved = shape + step[0], own + step[1]
+            moved[:, 1:3] = np.clip(moved[:, 1:3], start - reach, start + reach)
+            if not is_sound(form, tried, widest):
+                continue
+            found = chi2_of(form, tried, moved, stack)
+            if found.sum() <= before:
+                shape, own, chi2 = tried, moved, found
+                damping = max(damping / 60.0, _LEAST)
+                break
+        gain = before - chi2.sum()
+        if not gain > max(_GAIN, 1e-10 * before) or damping > _MOST:
+            break
+    return Solution(shape, own, chi2)
+
+
+class Covariances(NamedTuple):
+    """What the data say of the parameters."""
+
+    shape: np.ndarray  # of the free parameters (P, P)
+    own: np.ndarray  # of each star's (S, 6, 6)
+
+
+def covariances(form: Form, solution: Solution, stack: Stack) -> Covariances:
+    """The inverse of the normal matrix: the block of the shape, and those of the stars."""
+    matrix, right = _equations(form, solution.shape, solution.own, stack)
+    reduced = _reduce(matrix, right, _LEAST * 1e-3)
+    own, common = reduced.units
+    shared = np.linalg.pinv(reduced.matrix, rcond=1e-12, hermitian=True)
+    each = reduced.inverse + np.einsum("sij,jk,slk->sil", reduced.left, shared, reduced.left)
+    each = each * own[:, :, np.newaxis] * own[:, np.newaxis, :]
+    return Covariances(shared * np.outer(common, common), each)
+
+
+# -- stars of known shape ----------------------------------------------------------------------
+
+
+def fit_stars(
+    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack, steps: int
+) -> np.ndarray:
+    """Flux, place and level of stars of a known shape, near the places where they were found.
+
+    The place is known to some tenths of a pixel; it counts as a measurement, which holds faint
+    stars where they are.
+    """
+    found, side = own.copy(), stack.data.shape[1]
+    prior = np.array([0.0, _PLACE**-2, _PLACE**-2, 0.0])
+    for _ in range(steps):
+        each = spread(form, shape, *stack.distances(found))
+        flux = found[:, 0][:, np.newaxis, np.newaxis]
+        model = each.values * flux + found[:, 3][:, np.newaxis, np.newaxis]
+        columns = np.stack(
+            [each.values, flux * each.by_x, flux * each.by_y, np.ones_like(each.values)], axis=1
+        ).reshape(len(own), 4, side * side)
+        weighted = columns * stack.weights.reshape(len(own), 1, -1)
+        matrix = np.matmul(weighted, columns.transpose(0, 2, 1)) + np.diag(prior)
+        right = np.einsum("sip,sp->si", weighted, (stack.data - model).reshape(len(own), -1))
+        right[:, 1:3] += (own[:, 1:3] - found[:, 1:3]) * _PLACE**-2
+        unit = 1.0 / np.sqrt(np.maximum(np.einsum("sii->si", matrix), 1e-300))
+        matrix = matrix * unit[:, :, np.newaxis] * unit[:, np.newaxis, :] + 1e-6 * np.eye(4)
+        step = np.linalg.solve(matrix, (right * unit)[:, :, np.newaxis])[:, :, 0] * unit
+        step[:, 1:3] = np.clip(step[:, 1:3], -_PLACE, _PLACE)
+        found[:, :4] += step
+        found[:, 1:3] = np.clip(found[:, 1:3], own[:, 1:3] - 1.0, own[:, 1:3] + 1.0)
+        found[:, 0] = np.maximum(found[:, 0], 0.0)
+    return found

@@ -1,0 +1,239 @@
+"""Point spread functions measured from images of stars whose profile is known."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial import KDTree
+
+import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.psf.profiles import Form, free_of, values
+
+pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="the search of spots is slow")
+SIDE = 115
+PLACES = np.stack(np.meshgrid(np.arange(22.0, SIDE, 35), np.arange(22.0, SIDE, 35)), axis=-1)
+PLACES = PLACES.reshape(-1, 2) + np.random.default_rng(1).uniform(-0.5, 0.5, (9, 2))  # x, y
+FLUX = np.geomspace(6e3, 9e4, 9)
+NUMBERS = np.array([0.65, 0.35]), np.array([1.2, 2.3]), np.array([0.15, 0.1])
+
+
+def light(places, flux, shape="round", pixel="sample", numbers=NUMBERS, side=SIDE):
+    """Stars without sky."""
+    form = Form(len(numbers[0]), shape, pixel)
+    grid = np.arange(float(side))
+    x, y = (grid - place[:, None] for place in np.asarray(places, float).T)
+    return np.tensordot(flux, values(form, free_of(form, *numbers), y, x), 1)
+
+
+def counts(shape="round", pixel="sample", seed=0):
+    sky = 30.0 + 0.1 * np.arange(SIDE)
+    return np.random.default_rng(seed).poisson(light(PLACES, FLUX, shape, pixel) + sky)
+
+
+def near(found, places):
+    return KDTree(places).query(np.stack([found["x"], found["y"]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel"), [("round", "sample"), ("elliptic", "integrate"), ("rotated", "sample")]
+)
+def test_the_shape_and_its_errors_are_right(shape, pixel):
+    found = fg.measure_psf(counts(shape, pixel), components=2, shape=shape, pixel=pixel)
+    size = np.hypot(*NUMBERS[2])
+    further = {
+        "round": [], "elliptic": [np.exp(-NUMBERS[2][0])],
+        "rotated": [np.exp(-size), 0.5 * np.arctan2(NUMBERS[2][1], NUMBERS[2][0])],
+    }  # fmt: skip
+    truth = np.concatenate([*NUMBERS[:2], further[shape]])
+    assert len(found.stars) >= 8
+    pulls = (found.params - truth) / found.errors
+    assert np.abs(pulls).max() < 4.0, dict(zip(found.names, pulls, strict=True))
+    assert (found.errors < 0.1 * truth).all()
+    assert 0.9 < found.reduced_chi2 < 1.1
+    assert found.pixel == pixel and found.names[-1] in ("sigma_2", "ratio", "theta")
+    side = np.arange(-8.0, 9.0)[None]
+    form = Form(2, shape, pixel)
+    wanted = values(form, free_of(form, *NUMBERS), side, side)[0]
+    assert_allclose(found.model.image((17, 17), pixel=pixel), wanted, atol=0.01 * wanted.max())
+
+
+def test_stars_have_fluxes_and_places_with_errors():
+    found = fg.measure_psf(counts(), components=2)
+    assert (np.diff(found.stars["flux"]) < 0).all()
+    _, row = near(found.stars, PLACES)
+    assert len(set(row)) == len(row) >= 8
+    for name, truth in (("x", PLACES[row, 0]), ("y", PLACES[row, 1]), ("flux", FLUX[row])):
+        pulls = (found.stars[name] - truth) / found.stars[f"{name}_error"]
+        assert np.abs(pulls).max() < 4.5 and 0.5 < pulls.std() < 1.6, name
+    assert_allclose(found.stars["offset"], 30 + 0.1 * PLACES[row, 0], atol=1.5)
+    assert found.residuals.shape == (len(row), *found.residuals.shape[1:])
+    assert_allclose(found.growth["data"], found.growth["model"], atol=0.01)
+    assert (np.diff(found.growth["model"]) > 0).all()
+    profile = found.profile
+    assert_allclose(profile["data"], profile["model"], atol=6 * profile["error"].max())
+
+
+def test_the_wings_of_a_moffat_profile_need_several_gaussians():
+    psf = fg.moffat_psf(3.0, 3.0, tol=1e-4)
+    parts = psf.components
+    numbers = parts["weight"], parts["sigma_x"], np.zeros(2)
+    image = np.random.default_rng(2).poisson(light(PLACES, 5 * FLUX, numbers=numbers) + 50.0)
+    biases = []
+    for components in ("auto", 1):
+        found = fg.measure_psf(image, components=components)
+        ratio = found.stars["flux"] / (5 * FLUX)[near(found.stars, PLACES)[1]]
+        biases.append(abs(np.median(ratio) - 1.0))
+        wings = (found.profile["radius"] > 6) & (found.profile["radius"] < 15)
+        misses = found.profile["data"] - found.profile["model"]
+        biases.append(np.sqrt(np.mean(misses[wings] ** 2)))
+    assert biases[0] < 0.01 < 0.05 < biases[2]
+    assert biases[1] < 0.15 * biases[3]
+
+
+# -- what disturbs -----------------------------------------------------------------------------
+
+
+def test_neighbours_in_the_boxes_do_no_harm():
+    rng = np.random.default_rng(7)
+    beside = PLACES + 11.0 * np.stack([np.cos(a := rng.uniform(0, 6, 9)), np.sin(a)], axis=1)
+    scene = light(np.concatenate([PLACES, beside]), np.concatenate([FLUX, 0.3 * FLUX]))
+    found = fg.measure_psf(rng.poisson(scene + 40.0), PLACES[:, ::-1], components=2)
+    assert len(found.stars) >= 8
+    pulls = (found.params - np.concatenate(NUMBERS[:2])) / found.errors
+    assert np.abs(pulls).max() < 5.0
+
+
+def test_pixels_that_do_not_exist_have_no_say():
+    image = counts().astype(float)
+    rng = np.random.default_rng(4)
+    missing = rng.random(image.shape) < 0.02
+    found = fg.measure_psf(np.where(missing, np.nan, image), components=2)
+    other = fg.measure_psf(np.where(missing, 1e9, image), components=2, mask=missing)
+    masked = fg.measure_psf(np.ma.array(image, mask=missing), components=2)
+    for again in (other, masked):
+        assert_allclose(again.params, found.params, rtol=1e-9)
+        assert_array_equal(again.stars["pixels"], found.stars["pixels"])
+    assert "saturated or missing pixels in the core" in found.refused["reason"]
+    assert_allclose(found.params, np.concatenate(NUMBERS[:2]), atol=5 * found.errors.max())
+
+
+def test_saturated_stars_are_refused_with_and_without_being_told():
+    image = counts()
+    top = int(np.sort(image.ravel())[-6])
+    flat = np.minimum(image, top)
+    alone, told = (
+        fg.measure_psf(flat, components=2),
+        fg.measure_psf(flat, saturation=top, components=2),
+    )
+    for found in (alone, told):
+        assert "saturated or missing pixels in the core" in found.refused["reason"]
+        assert_allclose(found.params, np.concatenate(NUMBERS[:2]), atol=5 * found.errors.max())
+
+
+def test_wild_pixels_and_a_galaxy_are_left_out():
+    image = counts(seed=6).astype(float)
+    hit = np.random.default_rng(5).integers(0, SIDE, (2, 40))
+    image[tuple(hit)] += 3000.0
+    places = np.array([[74.0, 74.0]])
+    image += light(places, [3e4], numbers=(np.ones(1), np.array([2.6]), np.zeros(2)))
+    found = fg.measure_psf(image, components=2)
+    reasons = found.refused["reason"][near(found.refused, places)[0] < 2]
+    assert set(reasons) & {"unlike the other stars", "a neighbour too near or too bright"}
+    assert near(found.stars, places)[0].min() > 5
+    assert np.abs((found.params - np.concatenate(NUMBERS[:2])) / found.errors).max() < 5.0
+
+
+def test_the_unit_of_the_pixels_does_not_matter():
+    image = counts().astype(float)
+    found = fg.measure_psf(image, components=2)
+    other = fg.measure_psf(3e-7 * image - 5e-3, components=2)
+    assert_allclose(other.params, found.params, rtol=1e-3)
+    assert_allclose(other.stars["flux"], 3e-7 * found.stars["flux"], rtol=1e-3)
+    assert_allclose(other.stars["offset"], 3e-7 * found.stars["offset"] - 5e-3, rtol=1e-3)
+
+
+def test_threads_and_a_wrong_width_of_the_search_change_nothing():
+    image = counts()
+    found = fg.measure_psf(image, components=2, threads=1)
+    other = fg.measure_psf(image, components=2, threads=3)
+    assert_allclose(other.params, found.params, rtol=1e-12)
+    for option in ({"sigma": 0.7}, {"fwhm": 8.0}):
+        assert_allclose(
+            fg.measure_psf(image, components=2, **option).params, found.params, rtol=0.1
+        )
+
+
+def test_known_errors_are_used():
+    rng = np.random.default_rng(9)
+    error = np.where(np.arange(SIDE) < 65, 3.0, 30.0) * np.ones((SIDE, 1))
+    image = light(PLACES, FLUX) + 10 + error * rng.normal(size=error.shape)
+    found = fg.measure_psf(image, components=2, error=error)
+    assert 0.9 < found.reduced_chi2 < 1.1
+    ratio = found.stars["flux_error"] / 3.0
+    right = found.stars["x"] > 85
+    assert ratio[right].min() > 5 * np.median(ratio[found.stars["x"] < 50])
+    assert np.abs((found.params - np.concatenate(NUMBERS[:2])) / found.errors).max() < 4.0
+
+
+def test_a_single_star_and_a_small_image_do():
+    image = light([[14.2, 15.7]], [5e4], side=31)
+    image = image + np.random.default_rng(0).normal(0, 2, image.shape)
+    found = fg.measure_psf(image, components=2)
+    assert len(found.stars) == 1 and len(found.refused) == 0
+    assert np.abs((found.params - np.concatenate(NUMBERS[:2])) / found.errors).max() < 4.0
+    assert "1 star, 0 refused" in repr(found)
+
+
+@pytest.mark.parametrize("components", [1, 3, 8])
+def test_as_many_components_as_are_asked_for(components):
+    found = fg.measure_psf(counts(), components=components)
+    assert len(found.model.components) == components
+    assert_allclose(found.model.components["weight"].sum(), 1.0, rtol=1e-12)
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"components": 0}, "components must be at least 1, got 0"),
+        ({"components": 9}, "components must be at most 8"),
+        ({"components": "many"}, "components must be one of"),
+        ({"shape": "square"}, "shape must be one of"),
+        ({"pixel": "whole"}, "pixel must be one of"),
+        ({"box": 10}, "box must be odd, got 10"),
+        ({"box": 3}, "box must be at least 7"),
+        ({"positions": [[9.0, 500.0]]}, r"positions must be inside .* \(9.0, 500.0\) at index 0"),
+        ({"positions": np.empty((0, 2))}, "positions must hold a star"),
+        ({"positions": [[np.nan, 3.0]]}, "positions must be finite"),
+        ({"sigma": 0.0}, "sigma must be .* at least 0.3"),
+        ({"mask": np.zeros((3, 3), bool)}, "mask must have the image's shape"),
+        ({"error": np.zeros((SIDE, SIDE))}, "error must be positive"),
+        ({"mask": np.ones((SIDE, SIDE), bool)}, "image must"),
+        ({"saturation": 0.0}, "image must"),
+        ({"saturation": 60.0}, "of whose pixels .* are masked or saturated"),
+        ({"saturation": 600.0, "positions": PLACES[-3:, ::-1]},
+         "of 3 stars, 3 with the reason 'saturated or missing pixels in the core'"),
+        ({"positions": [[3.0, 75.0]]}, r"of 1 star, 1 with the reason 'too faint'"),
+        ({"positions": [[0.0, 70.0]]}, r"of 1 star, 1 with the reason 'too near the border'"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        fg.measure_psf(counts(), **options)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.full((40, 40), np.nan), "image must"),
+        (np.zeros((40, 40)), "image must show stars"),
+        (np.random.default_rng(0).normal(size=(60, 60)), "image must"),
+        (np.zeros((3, 40, 40)), "image must have 2 dimensions"),
+        (np.zeros((0, 40)), "image must"),
+    ],
+)
+def test_images_without_stars_are_told(image, reason):
+    with pytest.raises(ValueError, match=reason):
+        fg.measure_psf(image)

@@ -1,0 +1,157 @@
+"""Profiles of stars that share a shape, and the solver that eliminates single stars."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import least_squares
+
+import fastgauss as fg
+from fastgauss.psf import shared_shape as shared
+from fastgauss.psf.profiles import (
+    SHAPES,
+    Form,
+    chain,
+    free_of,
+    is_sound,
+    numbers_of,
+    spread,
+    values,
+)
+
+WEIGHTS, SIGMAS = np.array([0.6, 0.3, 0.1]), np.array([1.0, 1.8, 4.0])
+ELLIPSE = np.array([0.3, 0.2])
+DY = np.arange(9) - np.array([[4.2], [3.7]])
+DX = np.arange(11) - np.array([[5.2], [4.7]])
+FORMS = [Form(3, shape, pixel) for shape in SHAPES for pixel in ("sample", "integrate")]
+by_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.shape}-{form.pixel}")
+
+
+def slope(function, at):
+    """A derivative by differences of the fourth order."""
+    h = 1e-3
+    near, far = (function(at + s * h) - function(at - s * h) for s in (1.0, 2.0))
+    return (8.0 * near - far) / (12.0 * h)
+
+
+@by_form
+def test_slopes_are_those_of_the_values(form):
+    q = free_of(form, WEIGHTS, SIGMAS, ELLIPSE)
+    found = spread(form, q, DY, DX)
+    assert_allclose(found.values, values(form, q, DY, DX), rtol=1e-12)
+    by_free = np.einsum("nf,snyx->fsyx", chain(form, q), found.by_natural)
+    for k, column in enumerate(by_free):
+        unit = np.eye(form.size)[k]
+        wanted = slope(lambda t, u=unit: values(form, q + t * u, DY, DX), 0.0)
+        assert_allclose(column, wanted, atol=3e-11)
+    assert_allclose(found.by_x, slope(lambda t: values(form, q, DY, DX - t), 0.0), atol=3e-11)
+    assert_allclose(found.by_y, slope(lambda t: values(form, q, DY - t, DX), 0.0), atol=3e-11)
+
+
+@by_form
+def test_numbers_come_back_and_the_flux_is_1(form):
+    q = free_of(form, WEIGHTS, SIGMAS, ELLIPSE)
+    weights, sigmas, ellipse = numbers_of(form, q)
+    assert_allclose(weights, WEIGHTS, rtol=1e-14)
+    assert_allclose(sigmas, SIGMAS, rtol=1e-14)
+    assert_allclose(ellipse[: form.further], ELLIPSE[: form.further])
+    side = np.arange(-40.0, 41.0)[np.newaxis]
+    assert_allclose(values(form, q, side - 0.3, side + 0.1).sum(), 1.0, rtol=1e-6)
+
+
+def test_a_turned_shape_without_a_turn_is_the_elliptic_one():
+    straight, turned = Form(3, "elliptic", "sample"), Form(3, "rotated", "sample")
+    for e in (0.0, 0.4, -0.7):
+        ellipse = np.array([e, 0.0])
+        one = values(straight, free_of(straight, WEIGHTS, SIGMAS, ellipse), DY, DX)
+        other = values(turned, free_of(turned, WEIGHTS, SIGMAS, ellipse), DY, DX)
+        assert_allclose(other, one, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sigmas", "sound"),
+    [
+        ([0.7, 0.3], [1.0, 2.0], True), ([1.1, -0.1], [1.0, 2.0], False), # a dark ring
+        ([-0.2, 1.2], [1.0, 2.0], True), ([-0.9, 1.9], [1.0, 2.0], False),
+        ([0.7, 0.3], [1.0, 1.1], False), ([0.7, 0.3], [1.0, 9.0], False),
+        ([0.7, 0.3], [0.01, 2.0], False),
+    ],
+)  # fmt: skip
+def test_what_no_star_is_like_is_told(weights, sigmas, sound):
+    form = Form(2, "round", "sample")
+    q = free_of(form, np.array(weights), np.array(sigmas), np.zeros(2))
+    assert is_sound(form, q, 8.0) == sound
+    assert not is_sound(form, q * np.nan, 8.0)
+
+
+# -- the solver --------------------------------------------------------------------------------
+
+FORM = Form(2, "elliptic", "integrate")
+TRUTH = free_of(FORM, np.array([0.7, 0.3]), np.array([1.1, 2.3]), np.array([0.2, 0.0]))
+OWN = np.array([
+    [900.0, 20.2, 30.4, 5.0, 0.5, -0.3], [500.0, 51.7, 9.9, 4.0, 0.0, 0.2],
+    [700.0, 80.0, 70.5, 6.0, -0.4, 0.1],
+])  # fmt: skip
+
+
+def noisy_stack(seed=3, side=13):
+    """Boxes around three stars, with missing pixels."""
+    rng = np.random.default_rng(seed)
+    first = np.rint(OWN[:, 2:0:-1]) - side // 2
+    empty = shared.Stack(np.zeros((3, side, side)), np.zeros((3, side, side)), first)
+    light = shared.models(FORM, TRUTH, OWN, empty)
+    data = light + rng.normal(0.0, 1.5, light.shape)
+    weights = np.full(data.shape, 1.5**-2)
+    weights[rng.random(data.shape) < 0.1] = 0.0
+    return empty._replace(data=np.where(weights > 0, data, 1e6), weights=weights)
+
+
+def test_the_solution_is_that_of_all_parameters_at_once():
+    stack = noisy_stack()
+
+    def residuals(p):
+        light = shared.models(FORM, p[: FORM.size], p[FORM.size :].reshape(3, 6), stack)
+        return (np.sqrt(stack.weights) * (stack.data - light)).ravel()
+
+    start = np.concatenate([TRUTH, OWN.ravel()])
+    best = least_squares(residuals, start, x_scale="jac", xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    begin = TRUTH + np.array([0.1, -0.1, 0.1, -0.2])
+    found = shared.solve(FORM, begin, OWN * 1.01, stack, 2.0, 20.0)
+    assert_allclose(found.chi2.sum(), 2.0 * best.cost, rtol=1e-5)
+    whole = np.linalg.inv(best.jac.T @ best.jac)
+    errors = np.sqrt(np.diagonal(whole))
+    p = np.concatenate([found.shape, found.own.ravel()])
+    assert (np.abs(p - best.x) < 0.05 * errors).all()
+    known = shared.covariances(
+        FORM, found._replace(shape=best.x[:4], own=best.x[4:].reshape(3, 6)), stack
+    )
+    assert_allclose(known.shape, whole[:4, :4], rtol=1e-4, atol=1e-6 * errors[:4].max() ** 2)
+    for k in range(3):
+        part = slice(4 + 6 * k, 10 + 6 * k)
+        scale = np.outer(errors[part], errors[part])
+        assert_allclose(known.own[k] / scale, whole[part, part] / scale, atol=1e-4)
+
+
+def test_stars_of_known_shape_are_measured_near_their_places():
+    stack = noisy_stack(4)
+    start = OWN.copy()
+    start[:, 0], start[:, 1:3], start[:, 4:] = 0.0, OWN[:, 1:3] + 0.2, 0.0
+    found = shared.fit_stars(FORM, TRUTH, start, stack, 6)
+    assert_allclose(found[:, 0], OWN[:, 0], rtol=0.1)
+    assert_allclose(found[:, 1:3], OWN[:, 1:3], atol=0.1)
+    empty = stack._replace(data=np.zeros_like(stack.data))
+    none = shared.fit_stars(FORM, TRUTH, start, empty, 3)
+    assert_allclose(none[:, :3], np.column_stack([np.zeros(3), start[:, 1:3]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_profiles_are_those_of_the_model(shape):
+    form = Form(3, shape, "sample")
+    q = free_of(form, WEIGHTS, SIGMAS, ELLIPSE)
+    _, _, (e, d) = numbers_of(form, q)
+    matrix = np.array([[e, d], [d, -e]])  # x before y
+    size = max(np.hypot(e, d), 1e-9)
+    whole = np.cosh(size) * np.eye(2) + np.sinh(size) / size * matrix
+    psf = fg.psf_model(WEIGHTS, covariances=[s**2 * whole[::-1, ::-1] for s in SIGMAS])
+    rows, columns = np.broadcast_arrays(DY[0][:, None], DX[0])
+    wanted = fg.evaluate((columns, rows), [1.0, 0.0, 0.0, 0.0], psf)
+    assert_allclose(values(form, q, DY[:1], DX[:1])[0], wanted, rtol=1e-11)
