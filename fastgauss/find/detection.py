@@ -14,23 +14,21 @@ response
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from ..base import check, thread_pool
-from ..base.progress import Progress, check_progress, report_part, reporting
+from ..base.progress import Progress, check_progress, reporting
+from . import size_estimates
 from .found_spots import FoundSpots
-from .laplacian import curved_spots, noise_factor
-from .matched_filter import described_spots, significant_spots
+from .laplacian import noise_factor
 from .noise import NOISE_FACTOR
-from .options import Given, check_given, check_pixels
-from .peaks import refine_peaks, thin_peaks
-from .response import as_three, as_volume, prepare
+from .options import Given, check_given, check_pixels, read_scales
+from .response import as_three
+from .searches import Frame, find_at_scales
 
 POLARITIES = ("bright", "dark")
-_PREPARED, _FILTERED = 15, 70  # hundredths of the work done after each
 
 
 # -- the public function -----------------------------------------------------------------------
@@ -46,15 +44,15 @@ def find_spots(
 ) -> np.ndarray: ...
 def find_spots(  # type: ignore[misc]  # the options above are these
     image: Any,
-    sigma: float | Sequence[float] = 1.3,
+    sigma: Any = 1.3,
     *,
-    fwhm: float | Sequence[float] | None = None,
+    fwhm: Any = None,
     false_alarms: float | None = None,
     significance: float | None = None,
     threshold: float | None = None,
     shape_level: float | None = None,
     details: bool = False,
-    min_distance: float | Sequence[float] | None = None,
+    min_distance: Any = None,
     exclude_border: bool | int = True,
     polarity: str = "bright",
     variance: Any = None,
@@ -72,10 +70,14 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         farther than 1e30 from the median are missing pixels (or 1e30 times the usual deviation from
         it, where that is above 1e25), and so are the masked pixels of masked arrays and of
         astropy's NDData.
-    sigma : float or sequence of D floats, default 1.3
+    sigma : float, sequence of D floats, array (K, 1) or (K, D), or None; default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times this width are found too, with a weaker response.
-    fwhm : float or sequence of D floats, optional
+        Several sizes are rows, ``[[1.3], [3.5]]``, of one number or of one for each axis: each spot
+        is found at the one that it resembles most. A range is a ladder of them,
+        ``np.geomspace(1, 4, 5)[:, None]``; a spot between two that differ by a factor of 1.5 loses
+        2 % of its signal by noise in an image. None takes the sizes that the image shows (Notes).
+    fwhm : as `sigma`, optional
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     false_alarms : float, optional
         Number of false spots that are expected in the image: of maxima of its noise that are as
@@ -95,7 +97,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         Laplacian.
     details : bool, default False
         Whether to return a `FoundSpots`: the positions, and the significance, amplitude,
-        background, sharpness and p-value of the shape of each spot.
+        background, sharpness, p-value of the shape and size of each spot.
     min_distance : float or sequence of D floats, optional
         If two maxima are closer than this many pixels (one number, or the semi-axes of an
         ellipsoid), the weaker one is dropped. Default 2 `sigma`.
@@ -157,6 +159,18 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     on it was found to hold within 35 %; on a curved background, and in structured noise, the local
     deviation holds, not the number.
 
+    With several sizes each is searched for, by likelihood ratio with one false alarm by default, or
+    above a `threshold`. One significance holds for all, above which noise is expected to have
+    `false_alarms` maxima over places and sizes: the sizes are one more axis of that field, with the
+    correlations of the filters. Of the maxima that belong together the one of the largest signal by
+    noise is the spot. A weaker one at another size is none if it is closer than `min_distance` (2
+    sigma of the smaller one), or if it is not significant without the light of the others.
+
+    With ``sigma=None`` bright spots (0.001 false alarms) are found at the sizes 0.7, 1, 1.4 ... 8,
+    at most an eighth of the image, and the ratio of its signal by noise at two sizes tells that
+    of each. Sizes that are alike are one, their median; those that spread by more than a factor of
+    1.5 are a ladder. Where fewer than three spots are bright all these sizes are searched.
+
     A maximum is a spot if it is significant, also beside the median of the ring around it (2 to 4
     sigma) where that is above the background, and if the mean of its core (up to 1 sigma) exceeds
     that median by half of the difference that a noiseless spot of its curvature has, less twice
@@ -193,7 +207,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     The computation is in float32, after the median is subtracted. In an image at sigma 1.3 it takes
     about 7 ns a pixel on one thread, more at larger sigma, and two to three times as long by
     likelihood ratio; the shape of a spot takes some 10 microseconds. It needs 12 bytes a pixel
-    beyond the image, about 24 with missing pixels.
+    beyond the image, about 24 with missing pixels, and 8 for each further size.
 
     References
     ----------
@@ -223,6 +237,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
            [20., 30.]])
     >>> find_spots(image, threshold=70.0).round(2)
     array([[41., 62.]])
+    >>> image += 40.0 * np.exp(-((y - 20) ** 2 + (x - 62) ** 2) / (2 * 4.0**2))
+    >>> spots = find_spots(image, [[1.3], [4.0]], threshold=30.0, details=True)
+    >>> spots.positions.round(), spots.sigma
+    (array([[41., 62.],
+           [20., 30.],
+           [20., 62.]]), array([1.3, 1.3, 4. ]))
     """
     given = Given(
         sigma=sigma, fwhm=fwhm, false_alarms=false_alarms, significance=significance,
@@ -273,44 +293,17 @@ def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
     check.picture("image", image)
     image, mask = check.masked("image", image, given.mask)
     array = check.real_array("image", image, (1, 2, 3))
-    search = check_given(given, array.ndim)
-    margin = min(search.margin, max(array.shape))
+    scales = read_scales(given.sigma, given.fwhm, array.ndim)
+    sizes = scales.rows or size_estimates.ladder(array.shape)
+    searches = [check_given(given, sigmas, len(sizes) > 1) for sigmas in sizes]
     dark = check.choice("polarity", given.polarity, POLARITIES) == "dark"
-    holes, camera = check_pixels(given, search, array, mask)
+    holes, camera = check_pixels(given, searches[0], array, mask)
     threads = thread_pool.resolve_threads(threads)
     check_progress(progress)
-    if any(n < s for n, s in zip(array.shape, search.sigmas, strict=True)):
-        return FoundSpots(np.empty((0, array.ndim)), *(np.empty(0) for _ in range(5)))
-
+    frame = Frame(array, holes, camera, dark, threads)
     with reporting(progress, 100, "%") as report:
-        widths = as_three(search.sigmas, 0.0)
-        picture = prepare(array, holes, dark, widths, threads)
-        filtering = report_part(report, 100, _PREPARED, _FILTERED)
-        least = math.sqrt(1.0 / 12.0) if array.dtype.kind in "iu" else 0.0
-        least /= picture.unit
-        if given.false_alarms is None and given.significance is None and camera is None:
-            factor = NOISE_FACTOR if given.factor is None else given.factor
-            response, points = curved_spots(
-                picture, widths, search.threshold, factor, least, threads, filtering
-            )
-            found = described_spots(picture, response, points, widths, search, least, threads)
-        else:
-            possible = math.prod(float(max(n - 2 * margin, 0)) for n in array.shape)
-            if picture.gap is not None:
-                possible *= 1.0 - float(picture.gap.mean())
-            found = significant_spots(
-                picture, widths, search, possible, least,
-                None if camera is None else as_volume(camera), threads, filtering,
-            )  # fmt: skip
-        distances = np.array(as_three(search.distances, 1.0))
-        found = found.those(thin_peaks(found.points, found.response.shape, distances))
-        axes = np.flatnonzero(widths)
-        lengths, points = np.array(found.response.shape)[axes], found.points[:, axes]
-        found = found.those(np.all((points >= margin) & (points < lengths - margin), axis=1))
-        places = refine_peaks(found.response, found.points)[:, axes]
-        if report is not None:
-            report(100, 100)
-        return FoundSpots(
-            places, found.significance, picture.sign * picture.unit * found.amplitude,
-            picture.unit * picture.pixels(found.ground), found.sharpness, found.p_value,
-        )  # fmt: skip
+        if not scales.rows:
+            sizes = size_estimates.estimate(frame, searches)
+            searches = [check_given(given, sigmas, True) for sigmas in sizes]
+        found = find_at_scales(frame, searches, given.factor, report)
+        return found if not scales.round else found._replace(sigma=found.sigma[:, 0])

@@ -21,7 +21,8 @@ _ABOUT = {
     "background": ("value", "local background"),
     "sharpness": ("", "height of the middle pixel by the amplitude"),
     "p_value": ("", "chance that a spot looks as little like one"),
-}
+    "sigma": ("pixel", "size at which the spot was found"),
+} | {f"sigma_{axis}": ("pixel", f"size along {axis} at which the spot was found") for axis in _AXES}
 
 
 class FoundSpots(NamedTuple):
@@ -43,6 +44,9 @@ class FoundSpots(NamedTuple):
     p_value : ndarray (n,)
         The chance, at most, that a spot of 0.6 to three times the sigma looks as little like a
         spot. Hot pixels, columns, tracks, lines and plateaus have small values.
+    sigma : ndarray (n,) or (n, D)
+        The `sigma` of `find_spots` at which the spot is most significant: one number if each
+        `sigma` was one, else one for each axis.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class FoundSpots(NamedTuple):
     background: np.ndarray
     sharpness: np.ndarray
     p_value: np.ndarray
+    sigma: np.ndarray
 
     def to_dataframe(self) -> pd.DataFrame:
         """These columns as a pandas DataFrame, one row for each spot."""
@@ -71,4 +76,7 @@ class FoundSpots(NamedTuple):
         places = dict(zip(names, self.positions.T, strict=True))
         columns = self._asdict()
         del columns["positions"]
+        if self.sigma.ndim > 1:
+            del columns["sigma"]
+            columns |= {f"sigma_{name}": self.sigma[:, k] for k, name in enumerate(names)}
         return data_frame(places | columns, _ABOUT)

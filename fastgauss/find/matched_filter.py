@@ -21,13 +21,12 @@ from ..filters.taps import Profile
 from ..kernels.find import local_maxima
 from . import cells, log_filter
 from .background import Background, measure_background
-from .maxima_counts import least_significance
 from .noise import Noise, measure_noise
 from .options import Search
 from .peaks import PROOF, candidates, contrast_noise, curvatures, stand_out
 from .response import Picture, correlate_picture
 from .shapes import Seen, judge_shapes
-from .significance import Gains, correlations, gains_at, shares, significance
+from .significance import Gains, gains_at, shares, significance
 
 _KNOWN = 0.02  # part of a spot's squares that must be valid
 _HEAVIEST = 1e3  # weight of a pixel, by the usual
@@ -35,7 +34,7 @@ _DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
 _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 _WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring around it
 _SURELY = 2.7  # errors by which the ring around a spot is above its background
-_STRONG = 8.0  # significance of spots whose light is taken out of the background
+STRONG = 8.0  # significance of spots whose light is taken out of the background
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
 
 
@@ -141,32 +140,52 @@ def matched_response(
     return Matched(response, background, share, weights)
 
 
-def significant_spots(
-    picture: Picture,
-    sigmas: tuple[float, float, float],
-    search: Search,
-    pixels: float,
-    least: float,
-    variance: np.ndarray | None,
-    threads: int | None,
-    report: Progress | None,
-) -> Found:
-    """Spots above a significance, or above that which gives so many false alarms.
+class Scale(NamedTuple):
+    """A picture filtered for spots of one size."""
 
-    ``pixels`` is the number of pixels where a spot may be, ``least`` the least deviation of one.
-    """
+    picture: Picture
+    matched: Matched
+    usual: float | None  # variance of a pixel of weight 1, if it is known
+    least: float  # deviation of a pixel
+    sigmas: tuple[float, float, float]
+    threads: int | None
+
+    def without_light(self, points: np.ndarray, fluxes: np.ndarray) -> Scale:
+        """The response above a background in which spots (n, 3) of these fluxes have no part."""
+        light = self.matched.background.light_of(points, fluxes, self.threads)
+        background = self.matched.background
+        background = background._replace(means=background.means + light.means)
+        response = light.subtracted(self.matched.response, self.threads)
+        matched = self.matched._replace(response=response, background=background)
+        return self._replace(matched=matched)
+
+
+def filtered(
+    picture: Picture, sigmas: tuple[float, float, float], least: float,
+    variance: np.ndarray | None, threads: int | None, report: Progress | None = None,
+) -> Scale:  # fmt: skip
+    """A picture filtered for spots of these sigmas."""
     weights, usual = _weights(picture, variance, sigmas, threads)
     matched = matched_response(picture, sigmas, weights, threads, report)
-    level = search.significance
-    if level is None:
-        level = least_significance(search.false_alarms, pixels, correlations(sigmas))
-    found, noise = _above(picture, matched, max(level, _STRONG), usual, least, sigmas, threads)
-    if len(found.points):
-        matched = _without_light(matched, found, sigmas, threads)
-    if len(found.points) or level < _STRONG:
-        found, noise = _above(picture, matched, level, usual, least, sigmas, threads)
+    return Scale(picture, matched, usual, least, sigmas, threads)
+
+
+def strong_spots(scale: Scale, level: float) -> Found:
+    """Spots whose light is to be taken out of the background."""
+    return _above(scale, max(level, STRONG))[0]
+
+
+def fluxes(amplitude: np.ndarray, sigmas: np.ndarray | tuple[float, ...]) -> np.ndarray:
+    """The light of spots of these sigmas, 0 along axes without extent."""
+    rows = np.atleast_2d(sigmas)
+    return amplitude * np.where(rows > 0, math.sqrt(2 * math.pi) * rows, 1.0).prod(axis=1)
+
+
+def significant_spots(scale: Scale, search: Search, level: float) -> Found:
+    """Spots above the significance ``level``."""
+    found, noise = _above(scale, level)
     found = found.those(np.lexsort((-found.amplitude, -found.significance)))
-    return _with_shapes(picture, matched, found, noise, search, sigmas, threads)
+    return _with_shapes(scale, found, noise, search)
 
 
 def described_spots(
@@ -176,70 +195,64 @@ def described_spots(
     """What is asked for of points (n, 3) that another response has found."""
     if search.shape_level == 0.0 and not search.details:
         return Found(response, points, *np.full((6, len(points)), np.nan))
-    weights, usual = _weights(picture, None, sigmas, threads)
-    matched = matched_response(picture, sigmas, weights, threads)
+    scale = filtered(picture, sigmas, least, None, threads)
     for light_is_out in (False, True):
-        noise = _noise(picture, matched, usual, least, sigmas)
-        found, deviation = _judged(
-            picture, matched, points, matched.response[tuple(points.T)], noise, sigmas
-        )
-        found = _surroundings(picture, matched, found, deviation, noise, sigmas)
-        strong = found.those(found.significance >= _STRONG)
+        noise = _noise(scale)
+        found, deviation = _judged(scale, points, scale.matched.response[tuple(points.T)], noise)
+        found = _surroundings(scale, found, deviation, noise)
+        strong = found.those(found.significance >= STRONG)
         if light_is_out or not len(strong.points):
             break
-        matched = _without_light(matched, strong, sigmas, threads)
-    found = _with_shapes(picture, matched, found, noise, search, sigmas, threads)
+        scale = scale.without_light(strong.points, fluxes(strong.amplitude, sigmas))
+    found = _with_shapes(scale, found, noise, search)
     return found._replace(response=response)
 
 
-def _noise(
-    picture: Picture, matched: Matched, usual: float | None, least: float,
-    sigmas: tuple[float, float, float],
-) -> Noise:  # fmt: skip
+def _noise(scale: Scale) -> Noise:
     """The noise of a picture by its response."""
-    response = matched.response
-    factor = float(_inner(response.shape, sigmas).deviation[0])
-    division = cells.divide(response.shape, sigmas)
-    return measure_noise(picture, response, matched.background, division, factor, least, usual)
+    response = scale.matched.response
+    factor = float(_inner(response.shape, scale.sigmas).deviation[0])
+    division = cells.divide(response.shape, scale.sigmas)
+    return measure_noise(
+        scale.picture, response, scale.matched.background, division, factor, scale.least,
+        scale.usual,
+    )  # fmt: skip
 
 
-def _above(
-    picture: Picture, matched: Matched, level: float, usual: float | None, least: float,
-    sigmas: tuple[float, float, float], threads: int | None,
-) -> tuple[Found, Noise]:  # fmt: skip
+def _above(scale: Scale, level: float) -> tuple[Found, Noise]:
     """Spots above a significance, and the noise."""
-    response = matched.response
+    picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
     factor = float(_inner(response.shape, sigmas).deviation[0])
-    noise = _noise(picture, matched, usual, least, sigmas)
+    noise = _noise(scale)
     lowest = float((noise.centre + _SLACK * level * factor * noise.deviation).min())
-    points, strength = candidates(picture, response, lowest, sigmas[0], threads)
-    found, deviation = _judged(picture, matched, points, strength, noise, sigmas)
+    points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
+    found, deviation = _judged(scale, points, strength, noise)
     good = found.significance >= level
-    around = _surroundings(picture, matched, found.those(good), deviation[good], noise, sigmas)
+    around = _surroundings(scale, found.those(good), deviation[good], noise)
     found = around.those(around.significance >= level)
     _, deviation = noise.at(found.points, picture.pixels(found.ground))
-    good = _have_shape(picture.volume, found.points, found.amplitude, deviation, sigmas, threads)
+    good = _have_shape(
+        picture.volume, found.points, found.amplitude, deviation, sigmas, scale.threads
+    )
     return found.those(good), noise
 
 
-def _with_shapes(
-    picture: Picture, matched: Matched, found: Found, noise: Noise, search: Search,
-    sigmas: tuple[float, float, float], threads: int | None,
-) -> Found:  # fmt: skip
+def _with_shapes(scale: Scale, found: Found, noise: Noise, search: Search) -> Found:
     """Maxima with their shape, without those whose shape is not that of a spot."""
     if search.shape_level == 0.0 and not search.details:
         return found
-    seen = _seen(picture, matched, found, noise, sigmas)
-    shapes = judge_shapes(picture.volume, matched.response, found.points, seen, sigmas, threads)
+    seen = _seen(scale, found, noise)
+    shapes = judge_shapes(
+        scale.picture.volume, scale.matched.response, found.points, seen, scale.sigmas,
+        scale.threads,
+    )  # fmt: skip
     found = found._replace(sharpness=shapes.sharpness, p_value=shapes.chance)
     return found.those(found.p_value >= search.shape_level)
 
 
-def _seen(
-    picture: Picture, matched: Matched, found: Found, noise: Noise,
-    sigmas: tuple[float, float, float],
-) -> Seen:  # fmt: skip
+def _seen(scale: Scale, found: Found, noise: Noise) -> Seen:
     """What is known of maxima whose shape is judged."""
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     points = found.points
     level, deviation = noise.at(points, picture.pixels(found.ground))
     gain = _gain(picture, matched, points, found.ground, noise) * picture.sign
@@ -257,25 +270,12 @@ def _seen(
     return Seen(ground, level, deviation**2, gain, error, own)
 
 
-def _without_light(
-    matched: Matched, found: Found, sigmas: tuple[float, float, float], threads: int | None
-) -> Matched:
-    """The response above a background in which the light of these spots has no part."""
-    sizes = [math.sqrt(2 * math.pi) * sigma for sigma in sigmas if sigma > 0]
-    light = matched.background.light_of(found.points, found.amplitude * math.prod(sizes), threads)
-    response = light.subtracted(matched.response, threads)
-    means = matched.background.means + light.means
-    return matched._replace(response=response, background=matched.background._replace(means=means))
-
-
-def _surroundings(
-    picture: Picture, matched: Matched, found: Found, deviation: np.ndarray, noise: Noise,
-    sigmas: tuple[float, float, float],
-) -> Found:  # fmt: skip
+def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Noise) -> Found:
     """Spots beside the median of the ring around each, where this is surely above the background.
 
     The wide window sees the dark side of an edge from the bright one; the ring does not.
     """
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     points = found.points
     if not len(points):
         return found
@@ -300,7 +300,8 @@ def _surroundings(
     amplitude = found.amplitude - above / inner.height[0]
     rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
     gain = _gain(picture, matched, points, found.ground, noise)
-    lower = significance(rest / wider, deviation, gain, sigmas)
+    own = np.sqrt(deviation**2 + np.maximum(gain, 0.0) * above)  # counts of that light are noise
+    lower = significance(rest / wider, own, gain, sigmas)
     z = np.where(above > 0, np.minimum(lower, found.significance), found.significance)
     ring = np.where(count > 0, median, found.ground)
     return found._replace(
@@ -327,10 +328,10 @@ def _inner(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Gains:
 
 
 def _judged(
-    picture: Picture, matched: Matched, points: np.ndarray, strength: np.ndarray, noise: Noise,
-    sigmas: tuple[float, float, float],
-) -> tuple[Found, np.ndarray]:  # fmt: skip
+    scale: Scale, points: np.ndarray, strength: np.ndarray, noise: Noise
+) -> tuple[Found, np.ndarray]:
     """Amplitudes and significances of maxima, and the deviations of pixels there."""
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     shape = matched.response.shape
     gains, inner = gains_at(points, shape, sigmas), _inner(shape, sigmas)
     around = matched.background.at(points)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
-from ..base.widths import LEAST, read_width
+from ..base import check, wording
+from ..base.widths import FWHM, LEAST, read_width
 
 
 def _margin(exclude_border: Any) -> int:
@@ -52,6 +52,7 @@ class Search(NamedTuple):
     significance: float | None = None
     shape_level: float = 0.0
     details: bool = False
+    curved: bool = False  # by curvature, not by likelihood ratio
 
 
 def check_search(
@@ -91,15 +92,59 @@ def check_search(
     )
 
 
-def check_given(given: Given, ndim: int) -> Search:
-    """The options of `find_spots`, checked."""
+class Scales(NamedTuple):
+    """The sizes of spots: sigmas along the axes of the image, the smallest first."""
+
+    rows: tuple[tuple[float, ...], ...]  # none: the image tells them
+    round: bool  # each is one number
+
+
+def read_scales(sigma: Any, fwhm: Any, ndim: int, own: float | None = None) -> Scales:
+    """The sizes that ``sigma`` or ``fwhm`` names: one, several as rows, or None for those that the
+    image has.
+
+    A number or a sequence of numbers, one for each axis, is one size. Several are rows of one
+    number or of one for each axis, as an array (K, 1) or (K, D). ``own`` is the sigma of a model.
+    """
+    if sigma is None and fwhm is None:
+        return Scales((), True)
+    name, value = ("sigma", sigma) if fwhm is None else ("fwhm", fwhm)
+    rows = [
+        check.entries(f"{name}[{i}]", row) for i, row in enumerate(check.entries(name, value) or ())
+    ]
+    if not rows or rows[0] is None:
+        width = read_width(sigma, fwhm, ndim, own)
+        return Scales((check.per_axis("sigma", width, ndim, at_least=LEAST),), np.ndim(value) == 0)
+    if fwhm is not None:
+        read_width(sigma, rows[0][0] if rows[0] else fwhm, ndim)  # not beside a sigma
+    least = LEAST if fwhm is None else LEAST * FWHM
+    sizes, lengths = set(), set()
+    for i, row in enumerate(rows):
+        if row is None:
+            raise ValueError(f"{name} must have rows of numbers, got {wording.shown(value)}")
+        one = row[0] if len(row) == 1 else row
+        widths = check.per_axis(f"{name}[{i}]", one, ndim, at_least=least)
+        sizes.add(widths if fwhm is None else tuple(max(w / FWHM, LEAST) for w in widths))
+        lengths.add(len(row))
+    ordered = sorted(sizes, key=lambda widths: (math.prod(widths), widths))
+    return Scales(tuple(ordered), lengths == {1})
+
+
+def check_given(given: Given, sigmas: tuple[float, ...], several: bool) -> Search:
+    """The options of `find_spots`, checked, for spots of one size, or of one of several."""
+    ndim = len(sigmas)
+    stated = given.false_alarms, given.significance, given.threshold
+    if several and all(value is None for value in stated):
+        given = given._replace(false_alarms=FALSE_ALARMS)
     search = check_search(
-        ndim, read_width(given.sigma, given.fwhm, ndim), given.threshold, given.min_distance,
+        ndim, sigmas, given.threshold, given.min_distance,
         given.exclude_border, given.false_alarms, given.significance, given.shape_level,
     )  # fmt: skip
     if given.variance is not None and given.shape_level is None:
         search = search._replace(shape_level=SHAPE_LEVEL)
-    return search._replace(details=check.flag("details", given.details))
+    stated = given.false_alarms, given.significance, given.variance
+    curved = given.factor is not None or all(value is None for value in stated)
+    return search._replace(details=check.flag("details", given.details), curved=curved)
 
 
 def check_pixels(

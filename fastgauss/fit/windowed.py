@@ -41,8 +41,8 @@ def fit_each(
     positions: ArrayLike,
     model: Model,
     *,
-    box: tuple[int, ...],
-    sigma: tuple[float, ...] | None = None,
+    box: tuple[int, ...] | np.ndarray,
+    sigma: tuple[float, ...] | np.ndarray | None = None,
     polarity: str = "bright",
     method: str = "lsq",
     weights: ArrayLike | None = None,
@@ -55,7 +55,8 @@ def fit_each(
     """`fit_spots` at known positions; ``rest`` holds further options of the fit.
 
     ``sigma`` is the expected width of spots in array-axis order; by default it follows from the
-    box. ``counts`` is the picture as the camera wrote it, if the picture is of photons.
+    box. Both are (ndim,), or (n, ndim) for spots of several sizes. ``counts`` is the picture as the
+    camera wrote it, if the picture is of photons.
     """
     ndim, shape = picture.ndim, picture.shape
     centres = check.positions(positions, ndim)
@@ -74,16 +75,19 @@ def fit_each(
     maps = image, second, pixel_mask(mask, shape, None)
     zeros = weights is not None and second is not None and second.zeros
     first, extent = windows(centres, box, shape)
-    wide = np.array((sigmas_of(box) if sigma is None else sigma)[::-1])
+    wide = np.array(sigmas_of(tuple(box)) if sigma is None else sigma)[..., ::-1]
+    wide = np.broadcast_to(wide, extent.shape)
 
     def fill(job: Job) -> None:
         empty = extent.prod(axis=1) == 0
         job.leave_out(empty, TOO_FEW_PIXELS)
         for window in np.unique(extent[~empty], axis=0):
-            rows = np.flatnonzero((extent == window).all(axis=1))
-            _fit_windows(
-                job, maps, centres, wide, first, rows, tuple(window.tolist()), zeros
-            )  # fmt: skip
+            same = (extent == window).all(axis=1)
+            for widths in np.unique(wide[same], axis=0):
+                rows = np.flatnonzero(same & (wide == widths).all(axis=1))
+                _fit_windows(
+                    job, maps, centres, widths, first, rows, tuple(window.tolist()), zeros
+                )  # fmt: skip
 
     result = solve(chosen, fill, progress)
     result = in_callers_unit(result, unit, method == "mle", weights is not None)

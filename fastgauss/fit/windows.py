@@ -34,13 +34,14 @@ def sigmas_of(box: tuple[int, ...]) -> tuple[float, ...]:
 
 
 def windows(
-    positions: np.ndarray, box: tuple[int, ...], shape: tuple[int, ...]
+    positions: np.ndarray, box: tuple[int, ...] | np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """First pixel and extent, both (n, ndim), of the boxes around positions.
 
-    A box ends at the border of the image, and half-way to the next position.
+    A box, of all or one of each (n, ndim), ends at the border of the image, and half-way to the
+    next position.
     """
-    limit, reach = np.array(shape), max(box)
+    limit, reach = np.array(shape), int(np.max(box, initial=1))
     centre = np.rint(np.clip(positions, -limit - reach, 2 * limit + reach)).astype(np.intp)
     first = centre - np.array(box) // 2
     last = first + box

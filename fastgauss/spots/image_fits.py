@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 from ..base import check, wording
 from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
-from ..base.widths import read_width
+from ..base.widths import DEFAULT
 from ..cameras.camera import Camera
 from ..cameras.exposures import in_photons
 from ..find.detection import find_spots
-from ..find.options import check_search
+from ..find.options import Scales, check_search, read_scales
 from ..fit.pixel_maps import pixel_map, pixel_mask
 from ..fit.saturation import without_saturated
 from ..fit.windowed import fit_each
@@ -32,7 +32,7 @@ def fit_spots(
     joint: bool = False,
     background: str | ArrayLike | None = None,
     box: int | tuple[int, ...] | None = None,
-    sigma: float | tuple[float, ...] = 1.3,
+    sigma: float | tuple[float, ...] | ArrayLike | None = 1.3,
     fwhm: float | tuple[float, ...] | None = None,
     false_alarms: float | None = None,
     significance: float | None = None,
@@ -87,10 +87,12 @@ def fit_spots(
         position; by default four `sigma` to either side, ``2 * round(4 * sigma) + 1`` pixels along
         each axis, and at least 7. The window is cut at the border of the image, and half-way to a
         neighbouring position along the axis that separates the two most.
-    sigma : float or tuple of floats
+    sigma : float, tuple of floats, array (K, 1) or (K, ndim), or None
         Expected width of the spots in pixels, of all axes or in array-axis order. The search uses
         it, the default of `box`, and the start of each fit, which is at the position. The default
-        is 1.3, or the width of a `psf_model`.
+        is 1.3, or the width of a `psf_model`. Rows are several sizes, and None takes those that
+        the image shows, as in `find_spots`: each spot has the box and the start of its own size.
+        These need a search, not `positions`, and no ``joint=True``.
     fwhm : float or tuple of floats, optional
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     polarity : {"bright", "dark"}
@@ -203,16 +205,20 @@ def fit_spots(
     picture = check.real_array("image", image)
     check.real_array("image", picture, (1, 2, 3))
     chosen = get_model(model, picture.ndim)
-    sigma = read_width(sigma, fwhm, picture.ndim, chosen.own_sigma)
+    joint = check.flag("joint", joint)
+    scales = _read_scales(sigma, fwhm, chosen, joint, positions is not None)
+    several = len(scales.rows) != 1
+    sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
     find: dict[str, Any] = {
-        "sigma": sigma, "false_alarms": false_alarms, "significance": significance,
-        "threshold": threshold, "shape_level": shape_level, "min_distance": min_distance,
+        "sigma": (np.array(scales.rows) if scales.rows else None) if several else sigmas,
+        "false_alarms": false_alarms, "significance": significance, "threshold": threshold,
+        "shape_level": shape_level, "min_distance": min_distance,
         "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
     }  # fmt: skip
-    sigmas = check_search(
-        picture.ndim, sigma, threshold, min_distance, exclude_border, false_alarms, significance,
+    check_search(
+        picture.ndim, sigmas, threshold, min_distance, exclude_border, false_alarms, significance,
         shape_level,
-    ).sigmas  # fmt: skip
+    )  # fmt: skip
     mask = without_saturated(picture, mask, saturation)
     fit: dict[str, Any] = {
         "box": box_sides(box, picture.ndim, sigmas), "method": method, "pixel": pixel,
@@ -221,21 +227,45 @@ def fit_spots(
         "shared": shared, "covariance": covariance, "max_iter": max_iter, "tol": tol,
         "threads": threads, "progress": progress,
     }  # fmt: skip
-    if check.flag("joint", joint):
+    if joint:
         from .iterative_search import pursue
 
         return pursue(picture, positions, chosen, find, fit | {"background": background})
     if background is not None:
         raise ValueError(f"background needs joint=True, got {wording.shown(background)}")
     if positions is None:
-        positions = _find(picture, find, fit)
+        positions, sizes = _find(picture, find | {"details": several}, fit, sigmas)
+        if several:
+            fit["box"], sigmas = _boxes(box, sizes), sizes
     return fit_each(
         picture, positions, chosen, sigma=sigmas, polarity=polarity, counts=counts, **fit
     )
 
 
-def _find(picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any]) -> np.ndarray:
-    """Positions of the spots of a picture, with what the fit knows of its pixels."""
+def _read_scales(sigma: Any, fwhm: Any, model: Model, joint: bool, placed: bool) -> Scales:
+    """The sizes of the spots; several are for a search, and for separate fits."""
+    scales = read_scales(sigma, fwhm, model.ndim, model.own_sigma)
+    if len(scales.rows) != 1 and (joint or placed):
+        name, value = ("sigma", sigma) if fwhm is None else ("fwhm", fwhm)
+        given = "joint=True" if joint else "positions"
+        raise ValueError(f"{name} must be one size with {given}, got {wording.shown(value)}")
+    return scales
+
+
+def _boxes(box: int | tuple[int, ...] | None, sizes: np.ndarray) -> np.ndarray:
+    """The box of each spot of a size (n, ndim)."""
+    ndim = sizes.shape[1]
+    sides = [box_sides(box, ndim, tuple(size)) for size in sizes.tolist()]
+    return np.array(sides, np.intp).reshape(-1, ndim)
+
+
+def _find(
+    picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any], sigmas: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the spots of a picture, with what the fit knows of its pixels, and their sizes.
+
+    There are no sizes where all spots have that of ``sigmas``.
+    """
     missing, weights, variance = (
         None if known is None else known.array[0]
         for known in (
@@ -247,13 +277,15 @@ def _find(picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any]) -> np.
     if weights is not None:
         missing = weights == 0 if missing is None else missing | (weights == 0)
     shown = picture if missing is None else np.where(missing, np.nan, picture)
-    if weights is None and variance is None:
-        return find_spots(shown, **find)
     stated = find["false_alarms"] is not None or find["significance"] is not None
-    if weights is None and stated:
-        return find_spots(shown, variance=variance, **find)
-    sigma = np.array(check.per_axis("sigma", find["sigma"], picture.ndim, at_least=0.3))
-    scaled, threshold = in_units_of_noise(
-        shown, sigma, weights, variance, find["threshold"], known=False
-    )
-    return find_spots(scaled, **find | {"threshold": threshold})
+    threshold = find["threshold"]
+    if weights is not None or (variance is not None and not stated):
+        shown, threshold = in_units_of_noise(
+            shown, np.array(sigmas), weights, variance, threshold, known=False
+        )
+        variance = None
+    found = find_spots(shown, variance=variance, **find | {"threshold": threshold})
+    if isinstance(found, np.ndarray):
+        return found, np.empty((0, picture.ndim))
+    sizes = found.sigma.reshape(len(found.positions), -1)
+    return found.positions, np.broadcast_to(sizes, found.positions.shape)

@@ -161,7 +161,7 @@ def test_details_of_spots_that_the_laplacian_finds():
     )
     table = spots.to_dataframe()
     assert list(table) == [
-        "y", "x", "significance", "amplitude", "background", "sharpness", "p_value",
+        "y", "x", "significance", "amplitude", "background", "sharpness", "p_value", "sigma",
     ]  # fmt: skip
     assert_array_equal(table["y"], spots.positions[:, 0])
 

@@ -234,6 +234,8 @@ CALLS = (
                         "variance": np.ones((14, 15))}, ("image", "mask", "variance")),
     Call("find_spots", {"image": IMAGE, "false_alarms": 1.0, "details": True}, ("image",),
          label="details"),
+    Call("find_spots", {"image": IMAGE, "sigma": np.array([[1.0], [1.5]])}, ("image", "sigma"),
+         label="sizes"),
     Call("astigmatic_model", {"curve_x": np.array([1.3, -250.0, 400.0]),
                               "curve_y": np.array([1.4, 250.0, 400.0, 0.0, 0.0]),
                               "z_range": (-400.0, 400.0)}, ("curve_x", "curve_y", "z_range")),
