@@ -194,7 +194,7 @@ def test_nothing_to_find():
         ({"threshold": -1.0}, ValueError, "threshold"),
         ({"positions": [[1.0, np.nan]]}, ValueError, "positions"),
         ({"positions": [[1.0, 2.0, 3.0]]}, ValueError, "positions"),
-        ({"image": np.zeros(5)}, ValueError, "image"),
+        ({"image": np.zeros((2, 2, 5, 5))}, ValueError, "image"),
         ({"tol": 0.0}, ValueError, "tol"),
         ({"shared": "width"}, ValueError, "shared"),
         ({"method": "mle", "weights": np.ones(SHAPE)}, ValueError, "weights"),
