@@ -35,9 +35,11 @@ _SMALL_HOLE = 3  # pixels of a side: what is narrower gets a guess that counts
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image of registration."""
+    """An image or a volume of registration."""
 
-    values: np.ndarray  # (Y, X) float32, (the image - level) * scale, missing pixels filled
+    values: (
+        np.ndarray
+    )  # (Y, X) or (Z, Y, X) float32, (the image - level) * scale, missing pixels filled
     valid: np.ndarray  # (Y, X) bool: exists, or guessed from close by
     guessed: np.ndarray | None  # (Y, X) bool, None if none is
     doubt: float  # variance of a guess
@@ -52,11 +54,12 @@ class Pixels:
         return self.guessed is None and bool(self.valid.all())
 
 
-def image(name: str, value: Any) -> np.ndarray:
-    """A two-dimensional image that is large enough."""
-    array = check.real_array(name, value, 2)
+def image(name: str, value: Any, ndim: int | tuple[int, ...] = 2) -> np.ndarray:
+    """An image, or a volume where ``ndim`` allows one, that is large enough."""
+    array = check.real_array(name, value, ndim)
     if min(array.shape) < LEAST:
-        raise ValueError(f"{name} must have {LEAST} rows and columns or more, got {array.shape}")
+        sides = "rows and columns" if array.ndim == 2 else "planes, rows and columns"
+        raise ValueError(f"{name} must have {LEAST} {sides} or more, got {array.shape}")
     return array
 
 
@@ -92,7 +95,7 @@ def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 def _sample(array: np.ndarray, exists: np.ndarray | None) -> np.ndarray:
     """Some of the pixels that exist, float64."""
     steps = tuple(slice(None, None, max(1, n // _SAMPLE)) for n in array.shape)
-    for where in (steps, (slice(None),) * 2):
+    for where in (steps, (slice(None),) * array.ndim):
         some = array[where].astype(np.float64)
         known = np.isfinite(some) if exists is None else np.isfinite(some) & exists[where]
         if known.any():
@@ -143,11 +146,11 @@ def _wild(away: np.ndarray, size: float) -> np.ndarray | None:
     far = away > _WILD * size
     if not far.any():
         return None
-    labels, count = ndimage.label(far, np.ones((3, 3)))
+    labels, count = ndimage.label(far, np.ones((3,) * far.ndim))
     index = np.arange(1, count + 1)
     least = ndimage.minimum(away, labels, index)
     most = ndimage.maximum(away, labels, index)
-    around = np.where(far, 0, ndimage.grey_dilation(labels, size=(3, 3)))
+    around = np.where(far, 0, ndimage.grey_dilation(labels, size=(3,) * far.ndim))
     beside = ndimage.maximum(away, around, index)
     pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     alone = beside < _ALONE * least

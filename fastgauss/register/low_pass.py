@@ -26,7 +26,7 @@ SHAPES = (
     *((cut * math.pi, 4.0) for cut in (0.6, 0.45)),
     *((1.0 / sigma, 2.0) for sigma in (1.0, 1.4, 2.0, 2.8)),
 )
-_PLAIN = 2  # the one without any signal
+PLAIN = 2  # the one without any signal
 _CUT = 3e-3  # of the middle tap, where a filter ends
 _MIXED = 0.02  # share of the smoothed image that may come from beyond the margin
 _SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
@@ -56,7 +56,7 @@ class Spectra(NamedTuple):
     period: float  # pixels after which the scene repeats itself; 0 if it does not
 
 
-def _mean_variance(pixels: Pixels) -> float | None:
+def mean_variance(pixels: Pixels) -> float | None:
     if isinstance(pixels.variance, np.ndarray):
         if pixels.valid.all():
             return float(pixels.variance.mean())
@@ -72,7 +72,7 @@ def spline_response(k: np.ndarray) -> np.ndarray:
     return (66.0 + 52.0 * np.cos(k) + 2.0 * np.cos(2 * k)) / 120.0
 
 
-def _response(shape: tuple[float, float], k: np.ndarray) -> np.ndarray:
+def filter_response(shape: tuple[float, float], k: np.ndarray) -> np.ndarray:
     cutoff, order = shape
     return np.exp(-0.5 * (np.abs(k) / cutoff) ** order)
 
@@ -85,10 +85,10 @@ def half(spectrum: np.ndarray, least: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=len(SHAPES))
-def _low_pass(index: int) -> LowPass:
+def low_pass_of(index: int) -> LowPass:
     """The filter of one shape, and what its noise does."""
     k = np.linspace(0, np.pi, 129)
-    taps = half(_response(SHAPES[index], k) / spline_response(k), _CUT)
+    taps = half(filter_response(SHAPES[index], k) / spline_response(k), _CUT)
     taps = taps / (2.0 * taps.sum() - taps[0])
     response = taps[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(taps)))) @ taps[1:]
     smooth = response * spline_response(k)  # of A
@@ -137,9 +137,9 @@ def _modes(shape: tuple[int, int]) -> _Modes:
     kx = 2 * np.pi * np.fft.rfftfreq(shape[1])
     columns = []
     for form in SHAPES:
-        g = _response(form, kx) ** 2
+        g = filter_response(form, kx) ** 2
         columns += [g, kx**2 * g, kx * phase_error(kx) * g, g**2, kx**2 * g**2]
-    gains = np.array([_response(form, ky) ** 2 for form in SHAPES])
+    gains = np.array([filter_response(form, ky) ** 2 for form in SHAPES])
     lines = [np.sin(np.pi * (np.arange(n) + 0.5) / n, dtype=np.float32) for n in shape]
     taper = np.multiply.outer(*lines)
     taper /= np.sqrt(np.mean(taper**2) * taper.size)
@@ -163,7 +163,7 @@ def _noises(
 ) -> tuple[float, float]:
     """Variances of the noise: as given, or the power of the corners of the spectrum."""
     corner = np.ix_(modes.ky > _CORNER * np.pi, modes.kx > _CORNER * np.pi)
-    known = [_mean_variance(p) for p in pixels]
+    known = [mean_variance(p) for p in pixels]
     first, second = (
         float(p[corner].mean()) if v is None else v for v, p in zip(known, powers, strict=True)
     )
@@ -187,7 +187,7 @@ def choose(first: Pixels, second: Pixels, count: int, reach: float) -> Spectra:
     table = table.reshape(len(SHAPES), 5, -1)
     ends = modes.columns.reshape(len(SHAPES), 5, -1).sum(axis=2)
     share = sides[0] * sides[1] / count
-    best, least, bias = _PLAIN, math.inf, np.zeros(2)
+    best, least, bias = PLAIN, math.inf, np.zeros(2)
     ky2 = modes.ky**2
     for i, (rows, gain, end) in enumerate(zip(table, modes.gains, ends, strict=True)):
         smooth, bent, off_x = rows[:3]
@@ -200,7 +200,7 @@ def choose(first: Pixels, second: Pixels, count: int, reach: float) -> Spectra:
         total = share * score / slope.sum() ** 2 + 0.25 * (off / slope) @ (off / slope)
         if total < least:
             best, least, bias = i, total, np.abs(off / slope)
-    low = _low_pass(best)
+    low = low_pass_of(best)
     low = replace(low, kernel=low.kernel._replace(bias=bias))
     independent, period = _texture(powers, modes, best, reach)
     return Spectra(low, noises, independent, period)

@@ -58,12 +58,12 @@ def _smoothed(variance: np.ndarray, low: LowPass) -> np.ndarray:
     """Variances of the smoothed image in units of what uniform noise keeps."""
     from scipy.ndimage import correlate1d
 
-    for axis in (0, 1):
+    for axis in range(variance.ndim):
         variance = correlate1d(variance, low.squares, axis, mode="reflect")
     return variance
 
 
-def _precision(pixels: Pixels, noise: float, unit: float, low: LowPass) -> float | np.ndarray:
+def precision_of(pixels: Pixels, noise: float, unit: float, low: LowPass) -> float | np.ndarray:
     """1 / variance of smoothed pixels times ``unit``; without a unit, 2 where nothing is guessed.
 
     ``noise`` is the variance of pixels whose error is not given.
@@ -78,7 +78,7 @@ def _precision(pixels: Pixels, noise: float, unit: float, low: LowPass) -> float
         return unit / _smoothed(variance, low)
     if not isinstance(variance, np.ndarray):
         variance = np.full(pixels.values.shape, max(variance, _SURE * pixels.doubt, _TINY))
-    scale = unit if known else 2.0 * float(variance[0, 0])
+    scale = unit if known else 2.0 * float(variance.flat[0])
     return scale / _smoothed(variance + np.where(pixels.guessed, pixels.doubt, 0.0), low)
 
 
@@ -94,7 +94,7 @@ def field(
     correlate(source, [(taps.NOTHING, *term)], ("reflect",) * 3, 0.0, smooth, threads)
     out[:] = smooth[0]
     precision, map_ = flat(shape)
-    map_[:] = _precision(pixels, noise, unit, low)
+    map_[:] = precision_of(pixels, noise, unit, low)
     margin = low.margin + extra
     if not pixels.valid.all():
         map_[grow(~pixels.valid, margin)] = 0.0

@@ -53,15 +53,16 @@ _MESSAGES = {
 
 
 class Shift(NamedTuple):
-    """The displacement of one image relative to another.
+    """The displacement of one image or volume relative to another.
 
     Attributes
     ----------
     dx, dy : float
-        Displacement along axis 1 and axis 0, in pixels: what is at x in the first image is
-        at x + dx in the second. NaN without a solution.
-    covariance : ndarray (2, 2)
-        Of (dx, dy), in square pixels; infinite where the pixels determine no displacement.
+        Displacement along the last axis and the one before, in pixels: what is at x in the first
+        image is at x + dx in the second. NaN without a solution.
+    covariance : ndarray (2, 2) or (3, 3)
+        Of (dx, dy) or (dx, dy, dz), in square pixels; infinite where the pixels determine no
+        displacement.
     status : int
         A code of `Status`.
     correlation : float
@@ -72,6 +73,8 @@ class Shift(NamedTuple):
         brightness of the first.
     pixels : int
         Pixels that were compared.
+    dz : float or None
+        Displacement of a volume along axis 0; None for images.
 
     Examples
     --------
@@ -89,10 +92,17 @@ class Shift(NamedTuple):
     correlation: float
     noise: float
     pixels: int
+    dz: float | None = None
+
+    @property
+    def displacement(self) -> np.ndarray:
+        """**In array-axis order**: (dy, dx), or (dz, dy, dx) of a volume."""
+        along = [self.dx, self.dy] if self.dz is None else [self.dx, self.dy, self.dz]
+        return np.array(along[::-1])
 
     @property
     def errors(self) -> np.ndarray:
-        """One standard error of dx and of dy, in pixels, (2,)."""
+        """One standard error of dx, of dy, and of dz for volumes, in pixels."""
         return np.sqrt(np.diag(self.covariance))
 
     @property

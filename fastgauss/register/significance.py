@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -76,8 +76,7 @@ def judge(
         variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
         error = np.sqrt(np.where(np.isfinite(variance), variance, 0.0).max(axis=1))
         firm = (evidence >= _FIRM) | (error < _SMALL)
-        sure = (one_sign >= _SURER) | ((one_sign >= _SURE[0]) & (evidence >= _SURE[1]))
-        sure |= (one_sign >= _TWINS[0]) & (evidence >= _TWINS[1]) & (alike >= _TWINS[2])
+        sure = beyond_doubt(one_sign, evidence, alike)
         doubtful = np.flatnonzero(found & firm & ~sure)
     accident = np.zeros(len(out), dtype=bool)
     agree, explained = agreement(both, windows[doubtful], out[doubtful])
@@ -95,6 +94,16 @@ def judge(
             away = _rivals(both, windows[n], out[n, [kernel.DX, kernel.DY]], reach, across)
             if len(away):
                 _mark(out, status, np.array([n]), away.T @ away / (len(away) + 1))
+
+
+def beyond_doubt(one_sign: Any, evidence: Any, alike: Any) -> Any:
+    """Whether gradients alone prove a match.
+
+    ``one_sign`` is the sum of their products over its deviation, squared, ``evidence`` is
+    -n log(1 - r^2), and ``alike`` the correlation r.
+    """
+    sure = (one_sign >= _SURER) | ((one_sign >= _SURE[0]) & (evidence >= _SURE[1]))
+    return sure | ((one_sign >= _TWINS[0]) & (evidence >= _TWINS[1]) & (alike >= _TWINS[2]))
 
 
 def mark_ambiguous(out: np.ndarray, status: np.ndarray, which: np.ndarray, reach: float) -> None:

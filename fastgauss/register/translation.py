@@ -1,8 +1,8 @@
-"""One displacement between two images, as exact as their noise allows.
+"""One displacement between two images or volumes, as exact as their noise allows.
 
 With ``boundary="overlap"`` the images are two views of a larger scene, of which only what both show
 counts: ``kernels/register/gauss_newton.py`` has the mathematics. With ``boundary="wrap"`` they are
-periodic: ``register/periodic.py``.
+periodic: ``register/periodic.py``. Volumes are views of a larger scene: ``register/volumes.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import inputs, periodic, significance, window_matching
+from . import inputs, periodic, significance, volumes, window_matching
 from .few_objects import same_objects
 from .results import Shift, Status
 
@@ -28,7 +28,14 @@ _NEAR = 4.0  # pixels from a given start within which another match would be a m
 
 
 def read_pair(
-    im1: Any, im2: Any, err1: Any, err2: Any, mask: Any, names: tuple[str, ...], brightness: str
+    im1: Any,
+    im2: Any,
+    err1: Any,
+    err2: Any,
+    mask: Any,
+    names: tuple[str, ...],
+    brightness: str,
+    ndim: int | tuple[int, ...] = 2,
 ) -> tuple[inputs.Pixels, inputs.Pixels]:
     """Both images, checked before anything is computed; ``names`` of the four arguments.
 
@@ -39,7 +46,7 @@ def read_pair(
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     im1, hidden1, err1 = check.with_errors(names[0], im1, masks[0], err1)
     im2, hidden2, err2 = check.with_errors(names[1], im2, masks[1], err2)
-    first, second = inputs.image(names[0], im1), inputs.image(names[1], im2)
+    first, second = inputs.image(names[0], im1, ndim), inputs.image(names[1], im2, ndim)
     if first.shape != second.shape:
         raise ValueError(
             f"{names[1]} must have the shape of {names[0]}, {first.shape}, got {second.shape}"
@@ -61,31 +68,33 @@ def align(
     mask: ArrayLike | tuple | None = None,
     *,
     model: str = "shift",
-    start: str | tuple[float, float] = "correlation",
+    start: str | tuple[float, ...] = "correlation",
     boundary: str = "overlap",
     brightness: str = "linear",
     search: float | None = None,
 ) -> Shift:
-    """Displacement of one image relative to another, with its covariance.
+    """Displacement of one image or volume relative to another, with its covariance.
 
     Parameters
     ----------
-    im1, im2 : array_like (Y, X)
-        Images of any real dtype with 12 rows and columns or more; NaN and infinity are missing.
+    im1, im2 : array_like (Y, X) or (Z, Y, X)
+        Images of any real dtype with 12 rows and columns (and planes) or more; NaN and infinity are
+        missing.
         Images of 12 or 13 rows or columns have too few pixels away from the border for
         ``boundary="overlap"`` and get the status `Status.TOO_FEW_PIXELS`.
-    err1, err2 : float or array_like (Y, X), optional
+    err1, err2 : float or array_like of the images' shape, optional
         Standard deviation of the noise of each image; 0 in an array is a missing pixel. Unless both
         are given, the residual of each pixel tells its noise.
-    mask : array_like (Y, X) of bool, or a tuple of two, optional
+    mask : array_like of bool of the images' shape, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
     model : {"shift"}
         What moves: the whole image.
-    start : "correlation" or (dx, dy)
+    start : "correlation", (dx, dy) or (dx, dy, dz)
         Where to begin: at the best match of gradients from coarse to fine, or at a place that is
         right to about a pixel.
     boundary : {"overlap", "wrap"}
-        Views of a larger scene, or periodic images without missing pixels and with uniform errors.
+        Views of a larger scene, or periodic images without missing pixels and with uniform errors;
+        volumes are views of a larger scene.
     brightness : {"linear", "offset", "same"}
         How the second image may differ: by a constant and a factor, or not at all. "offset" means
         "linear": a factor is found, too.
@@ -97,7 +106,8 @@ def align(
     Returns
     -------
     Shift
-        dx (axis 1), dy (axis 0), covariance, status, correlation, noise, pixels.
+        dx (the last axis), dy (the one before), dz (axis 0 of volumes), covariance, status,
+        correlation, noise, pixels.
 
     Raises
     ------
@@ -106,8 +116,8 @@ def align(
 
     Notes
     -----
-    About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels. Neither the unit of the pixels nor a
-    constant added to them changes the result.
+    About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels, 0.4 s for 64 x 64 x 64. Neither the unit
+    of the pixels nor a constant added to them changes the result.
 
     The errors contain the noise and the interpolation of the splines, but not changes of the scene.
     Anything that does not move between the images (hot pixels, dust, a border, the shade of the
@@ -139,24 +149,35 @@ def align(
     >>> shift = fg.register.align(scene[5:69, 5:69], scene[7:71, 2:66])
     >>> round(shift.dx, 3), round(shift.dy, 3)
     (3.0, -2.0)
+    >>> volume = np.random.default_rng(0).normal(size=(40, 40, 40)).cumsum(0).cumsum(1).cumsum(2)
+    >>> shift = fg.register.align(volume[5:35, 5:35, 5:35], volume[4:34, 7:37, 2:32])
+    >>> shift.displacement.round(2)
+    array([ 1., -2.,  3.])
     """
     check.choice("model", model, ("shift",))
     check.choice("boundary", boundary, BOUNDARIES)
     check.choice("brightness", brightness, window_matching.BRIGHTNESS)
     wrap = boundary == "wrap"
     first, second = read_pair(
-        im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"), brightness
+        im1, im2, err1, err2, mask, ("im1", "im2", "err1", "err2"), brightness, (2, 3)
     )
+    ndim = first.values.ndim
+    if ndim == 3 and wrap:
+        raise ValueError("boundary must be 'overlap' for volumes, got 'wrap'")
     bound = math.inf if search is None else check.number("search", search, above=0)
     begin = None
     if not isinstance(start, str):
-        begin = check.per_axis("start", start, 2)
+        begin = check.per_axis("start", start, ndim)
     else:
         check.choice("start", start, ("correlation",))
-    shift = (periodic.register if wrap else _overlap)(first, second, begin, bound, brightness)
-    if max(abs(shift.dx), abs(shift.dy)) > bound:
-        nan = math.nan
-        return Shift(nan, nan, np.full((2, 2), nan), int(Status.LOST), nan, nan, shift.pixels)
+    method = volumes.register if ndim == 3 else periodic.register if wrap else _overlap
+    shift = method(first, second, begin, bound, brightness)
+    if np.abs(shift.displacement).max() > bound:
+        nan = np.full(3, np.nan).tolist()
+        return Shift(
+            nan[0], nan[1], np.full((ndim, ndim), np.nan), int(Status.LOST), nan[0], nan[1],
+            shift.pixels, nan[2] if ndim == 3 else None,
+        )  # fmt: skip
     return shift
 
 

@@ -238,7 +238,7 @@ def test_start_search_and_pickle():
 
 
 BAD = [
-    (ValueError, "im1 must have 2 dimensions", {"im1": np.ones(30)}),
+    (ValueError, "im1 must have 2 or 3 dimensions", {"im1": np.ones(30)}),
     (ValueError, "im1 must have 12 rows and columns or more", {"im1": np.ones((5, 30))}),
     (ValueError, "im2 must have the shape of im1", {"im2": np.ones((30, 31))}),
     (TypeError, "im1 must hold real numbers", {"im1": np.ones((30, 30), complex)}),

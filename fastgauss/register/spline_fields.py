@@ -1,0 +1,187 @@
+"""Volumes as smoothed quintic splines at pixels moved by a displacement.
+
+These are the arrays that the equations of ``kernels/register/gauss_newton.py`` need.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.register import quintic_spline
+from . import fourier_series, low_pass, preparation
+from .inputs import Pixels
+
+_SIDE = 64  # pixels, the longest side of the part whose spectrum is looked at
+_CORNER = 0.8  # of the highest frequency, beyond which there is little else than noise
+_BEFORE, _AFTER = 2, 3  # nodes of a spline on either side of a pixel
+_LEAST = 0.25  # of the pixels, that a filter may leave away from the border
+_NARROW = 2  # pixels of a margin that every volume has
+_BEYOND = 6  # nodes beyond the border, so that splines are known there
+
+
+class Filter(NamedTuple):
+    """The low-pass filter for two volumes."""
+
+    low: low_pass.LowPass
+    noises: tuple[float, float]  # variances of the pixels' noise
+    independent: float  # samples of the gradients that are, by pixel
+    bias: np.ndarray  # largest error of interpolation along each axis
+    kept: float  # of the variance of white noise, in A
+    own: float  # power of the noise of A_i times that of A
+
+
+def _product(lines: list[np.ndarray]) -> np.ndarray:
+    out = np.ones(())
+    for line in lines:
+        out = np.multiply.outer(out, line)
+    return out
+
+
+def _power(pixels: Pixels) -> np.ndarray:
+    """Power of the middle, tapered; white noise has its variance everywhere."""
+    sides = [(n, min(n, _SIDE)) for n in pixels.values.shape]
+    part = pixels.values[tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in sides)]
+    taper = _product([np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in part.shape])
+    spectrum = fourier_series.transform((part - part.mean()) * taper)
+    return (spectrum.real**2 + spectrum.imag**2) / float((taper**2).sum())
+
+
+def choose(first: Pixels, second: Pixels) -> Filter:
+    """The filter with which the error, noise and interpolation, is least (see ``low_pass``)."""
+    ndim = first.values.ndim
+    powers = [_power(p) for p in (first, second)]
+    sides = [min(n, _SIDE) for n in first.values.shape]
+    k = [fourier_series.frequencies(n, axis == ndim - 1) for axis, n in enumerate(sides)]
+    along = [
+        line.reshape([-1 if i == axis else 1 for i in range(ndim)]) for axis, line in enumerate(k)
+    ]
+    many = np.broadcast_to(fourier_series.weights(sides[-1]), powers[0].shape) / math.prod(sides)
+    corner = _product([np.abs(line) > _CORNER * np.pi for line in k]) > 0
+    known = [low_pass.mean_variance(p) for p in (first, second)]
+    v1, v2 = (
+        float(p[corner].mean()) if v is None else v for v, p in zip(known, powers, strict=True)
+    )
+    signal = 0.5 * (powers[0] + powers[1]) - 0.5 * (v1 + v2)
+    off = [low_pass.phase_error(np.abs(line)) * np.sign(line) for line in along]
+    best, least, bias = low_pass.PLAIN, math.inf, np.zeros(ndim)
+    gains = [
+        _product([low_pass.filter_response(shape, line) ** 2 for line in k])
+        for shape in low_pass.SHAPES
+    ]
+    for index, gain in enumerate(gains):
+        useful, noise = gain * signal * many, gain**2 * ((v1 + v2) * signal + v1 * v2) * many
+        slope = np.array([float((line**2 * useful).sum()) for line in along])
+        wrong = np.array([float((a * e * useful).sum()) for a, e in zip(along, off, strict=True)])
+        score = sum(float((line**2 * noise).sum()) for line in along)
+        margin = low_pass.low_pass_of(index).margin
+        inner = math.prod(max(n - 2 * margin - 1, 1) for n in first.values.shape)
+        thin = inner < _LEAST * first.values.size and margin > _NARROW
+        if not (slope > 0).all() or score < 0 or thin:
+            continue
+        ratio = np.abs(wrong / slope)
+        total = score / slope.sum() ** 2 / inner + ratio @ ratio / ndim**2
+        if total < least:
+            best, least, bias = index, total, ratio
+    weight = gains[best] * sum(line**2 for line in along)
+    shares = [float((many * weight * p).sum()) for p in powers]
+    common = float((many * weight**2 * powers[0] * powers[1]).sum())
+    independent = shares[0] * shares[1] / common if common > 0 else 1.0
+    low = low_pass.low_pass_of(best)
+    return Filter(low, (v1, v2), independent, bias, *_own_noise(low.taps, ndim))
+
+
+def _own_noise(half: np.ndarray, ndim: int) -> tuple[float, float]:
+    """What the filter of these taps keeps of white noise, and `Filter.own`."""
+    k = np.linspace(0, np.pi, 129)
+    gain = half[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(half)))) @ half[1:]
+    smooth = gain * low_pass.spline_response(k)
+    slope = gain * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0
+
+    def mean(spectrum: np.ndarray) -> float:
+        return float(np.fft.irfft(spectrum)[0])
+
+    return mean(smooth**2) ** ndim, mean((slope * smooth) ** 2) * mean(smooth**4) ** (ndim - 1)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A smoothed volume as splines, and 1 / variance of its pixels."""
+
+    coefficients: np.ndarray  # with some beyond the border
+    precision: np.ndarray
+
+
+def field(pixels: Pixels, low: low_pass.LowPass, extra: int, noise: float, unit: float) -> Field:
+    """Coefficients and precisions; ``extra`` more pixels of margin are lost."""
+    coefficients = separable(pixels.values, low.taps, "reflect")
+    shape = pixels.values.shape
+    precision = np.zeros(shape, dtype=np.float32)
+    margin = low.margin + extra
+    inner = tuple(slice(margin, n - margin) for n in shape)
+    given = preparation.precision_of(pixels, noise, unit, low)
+    precision[inner] = given[inner] if isinstance(given, np.ndarray) else given
+    if not pixels.valid.all():
+        precision[preparation.grow(~pixels.valid, margin)] = 0.0
+    return Field(np.pad(coefficients, _BEYOND, mode="symmetric"), precision)
+
+
+def separable(values: np.ndarray, half: np.ndarray, mode: str) -> np.ndarray:
+    """Correlation along all axes with a symmetric filter of which half is given."""
+    from scipy.ndimage import correlate1d
+
+    line = np.concatenate([half[:0:-1], half]).astype(np.float64)
+    for axis in range(values.ndim):
+        values = correlate1d(values, line, axis, mode=mode)
+    return values
+
+
+def inside(shape: tuple[int, ...], move: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The box of pixels x that are in both volumes, the second at x + move."""
+    low, high = np.maximum(0, -move), np.minimum(shape, shape - move)
+    return (low, high) if (high > low).all() else None
+
+
+def sample(
+    coefficients: np.ndarray, low: np.ndarray, high: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The spline at the pixels x + place of the box, and its derivatives along all axes."""
+    step = np.floor(place).astype(int)
+    rest = (place - step).tolist()
+    block = coefficients[
+        tuple(
+            slice(i + s + _BEYOND - _BEFORE, j + s + _BEYOND + _AFTER)
+            for i, j, s in zip(low.tolist(), high.tolist(), step.tolist(), strict=True)
+        )
+    ]
+    values = block
+    slopes: list[np.ndarray] = []
+    for axis, fraction in enumerate(rest):
+        sloped = _along(values, axis, quintic_spline.spline_slopes(fraction))
+        weights = quintic_spline.spline_weights(fraction)
+        slopes = [_along(slope, axis, weights) for slope in slopes] + [sloped]
+        values = _along(values, axis, weights)
+    return values, slopes
+
+
+def _along(values: np.ndarray, axis: int, weights: tuple[float, ...]) -> np.ndarray:
+    """Six neighbours along an axis, weighted; five fewer."""
+    lines = np.moveaxis(values, axis, 0)
+    count = len(lines) - len(weights) + 1
+    out = np.float32(weights[0]) * lines[:count]
+    for k in range(1, len(weights)):
+        out += np.float32(weights[k]) * lines[k : k + count]
+    return np.moveaxis(out, 0, axis)
+
+
+def kept_at(correlation: np.ndarray, place: np.ndarray) -> float:
+    """Variance of white noise that the filter and the splines leave at a displacement."""
+    lags = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    kept = 1.0
+    for fraction in (place - np.floor(place)).tolist():
+        weights = np.array(quintic_spline.spline_weights(fraction))
+        kept *= float(np.einsum("i,ij,j->", weights, correlation[lags], weights))
+    return kept

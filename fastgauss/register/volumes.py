@@ -1,0 +1,296 @@
+"""The displacement between two volumes: the equations of ``kernels/register/gauss_newton.py``.
+
+They are the same with any number of axes, and are solved here with arrays instead of kernels: a
+volume is one large window. All sums are over the box of pixels that both volumes show.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from . import low_pass, significance, spline_fields, volume_search
+from .inputs import Pixels
+from .results import Shift, Status
+
+_MAX_ITER = 20
+_TOL = 1e-6  # pixels
+_ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by rounding
+_REACH = 4.0  # pixels that a solution may be away from where it began
+_LEAST = 0.1  # share of the pixels of a volume that must be in both
+_FEWEST = 64
+_FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
+_THIN = 1e-6  # of the largest slope: what there may be in a direction without structure
+_PART = 0.1  # of a unit vector: what an axis has no part in
+_ALIKE = 0.9, 30.0  # correlation of gradients, and evidence, that need no other proof
+_NOTHING = 1e-30  # variance of the noise of equal volumes
+_FAINT = 0.05  # of the mean variance: the least of a pixel on the line through r^2
+
+
+class _Window(NamedTuple):
+    """The pixels that both volumes show at a displacement by whole pixels."""
+
+    low: np.ndarray
+    high: np.ndarray
+    w: np.ndarray  # weights, 0 where a pixel is missing
+    share: float  # sum of (w / precision of the first)^2
+    a: np.ndarray
+    p: list[np.ndarray]  # P_i
+
+
+class _Point(NamedTuple):
+    """What holds at a displacement."""
+
+    r: np.ndarray  # A - g B
+    step: np.ndarray
+    slope: np.ndarray  # H
+    flat: np.ndarray  # (m, ndim) unit vectors along which nothing is determined
+    peak: bool  # whether the correlation has a maximum near, along all others
+    saa: float  # spreads of A, of g B, and of r
+    sbb: float
+    srr: float
+    alike: float  # correlation of the gradients
+    spread: float  # the sum of their products over its deviation, squared
+
+
+def _window(fields: list[spline_fields.Field], move: np.ndarray, linear: bool) -> _Window | None:
+    """Weights, A and P; None where too few pixels are in both."""
+    box = spline_fields.inside(fields[0].precision.shape, move)
+    if box is None:
+        return None
+    low, high = box
+    own = fields[0].precision[_cut(low, high)]
+    other = fields[1].precision[_cut(low + move, high + move)]
+    both = own + other
+    w = np.divide(own * other, both, out=np.zeros_like(both), where=(own > 0) & (other > 0))
+    if np.count_nonzero(w) < _FEWEST:
+        return None
+    a, slopes = spline_fields.sample(fields[0].coefficients, low, high, np.zeros(move.size))
+    part = np.divide(w, own, out=np.zeros_like(w), where=w > 0)
+    if linear:
+        mean = _mean(w, a)
+        spread = _sum(w * (a - mean), a)
+        for i, slope in enumerate(slopes):
+            level = _mean(w, slope)
+            gain = _sum(w * (a - mean), slope) / spread if spread > 0 else 0.0
+            slopes[i] = slope - np.float32(level) - (a - np.float32(mean)) * np.float32(gain)
+    return _Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes])
+
+
+def _cut(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(int(i), int(j)) for i, j in zip(low, high, strict=True))
+
+
+def _sum(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sum(np.multiply(a, b), dtype=np.float64))
+
+
+def _mean(w: np.ndarray, values: np.ndarray) -> float:
+    return _sum(w, values) / float(np.sum(w, dtype=np.float64))
+
+
+def _point(window: _Window, other: spline_fields.Field, place: np.ndarray, gain: float) -> _Point:
+    """Residual, Newton's step and sums at a displacement."""
+    b, slopes = spline_fields.sample(other.coefficients, window.low, window.high, place)
+    r = window.a - np.float32(gain) * b
+    score = np.array([_sum(p, r) for p in window.p])
+    slope = np.array([[_sum(p, s) for s in slopes] for p in window.p])
+    w = window.w
+    mean_a, mean_b, mean_r = (_mean(w, v) for v in (window.a, b, r))
+    saa, sbb = _sum(w * (window.a - mean_a), window.a), gain**2 * _sum(w * (b - mean_b), b)
+    curvature, axes = np.linalg.eigh(0.5 * (slope + slope.T))
+    none = np.abs(curvature) <= _FLAT * saa + _THIN * max(curvature[-1], 0.0)
+    kept = axes[:, ~none]
+    step = np.zeros(len(score))
+    if kept.size:
+        step = kept @ np.linalg.solve(kept.T @ slope @ kept, kept.T @ score) / gain
+    products = sum(p * s for p, s in zip(window.p, slopes, strict=True))
+    total, squares = float(np.sum(products, dtype=np.float64)), _sum(products, products)
+    energy = sum(
+        _sum(np.divide(p, w, out=np.zeros_like(p), where=w > 0), p) for p in window.p
+    ) * sum(_sum(w * s, s) for s in slopes)
+    return _Point(
+        r, step, slope, axes[:, none].T, bool((curvature[~none] > 0).all()), saa, sbb,
+        _sum(w * (r - mean_r), r),
+        total / math.sqrt(energy) if energy > 0 else 0.0,
+        total**2 / squares if squares > 0 else 0.0,
+    )  # fmt: skip
+
+
+def _gain_change(at: _Point, gain: float, ratio: float) -> float:
+    """The factor of the gain of a line with noise in both volumes (Deming)."""
+    sab = 0.5 * (at.saa + at.sbb - at.srr)
+    if not sab > 0:
+        return 1.0
+    noise = gain * gain * ratio
+    difference = at.saa * noise - at.sbb
+    return (difference + math.hypot(difference, 2.0 * math.sqrt(noise) * sab)) / (2.0 * noise * sab)
+
+
+def _noise_by_brightness(v: np.ndarray, m: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """The line through the variances of pixels by brightness, at every pixel."""
+    v, m = v[exists].astype(np.float64), m[exists].astype(np.float64)
+    mean = v.mean()
+    expected = np.full(v.shape, mean)
+    for _ in range(3):
+        u = np.maximum(expected, _FAINT * mean) ** -2.0
+        centre = np.average(m, weights=u)
+        spread = np.average((m - centre) ** 2, weights=u)
+        level = np.average(v, weights=u)
+        beta = np.average((m - centre) * (v - level), weights=u) / spread if spread > 0 else 0.0
+        expected = level + beta * (m - centre)
+    out = np.zeros(exists.shape)
+    out[exists] = np.maximum(expected, _FAINT * mean)
+    return out
+
+
+def _covariance(
+    window: _Window, at: _Point, place: np.ndarray, gain: float, filter_: spline_fields.Filter,
+    unit: float, ratio: float,
+) -> tuple[np.ndarray, float]:  # fmt: skip
+    """H^-1 V H^-T in array-axis order, and the noise as `Shift` has it."""
+    ndim, exists, kernel = place.size, window.w > 0, filter_.low.kernel
+    count = int(exists.sum())
+    part = math.sqrt(window.share / count) if unit else 1.0 / (1.0 + ratio)
+    change = part + gain * gain * (1.0 - part)
+    part = part / change
+    kept = part * filter_.kept + (1.0 - part) * spline_fields.kept_at(kernel.correlation, place)
+    noise = max(at.srr / float(np.sum(window.w, dtype=np.float64)) / kept, 0.0)
+    if unit:
+        scale = unit * change
+        known = np.divide(1.0, window.w, out=np.zeros(exists.shape), where=exists)
+        variances = [known]
+    else:
+        scale = noise
+        r = at.r - _mean(window.w, at.r)
+        v = np.where(exists, r * r / max(kept * noise, _NOTHING), 0.0)
+        level = window.a - 0.5 * at.r
+        variances = [v, _noise_by_brightness(v, level, exists)] if noise > 0 else [v]
+    radius = kernel.smooth.size - 1
+    q = [spline_fields.separable(np.pad(p, radius), kernel.smooth, "constant") for p in window.p]
+    kept_axes = _complement(at.flat, ndim)
+    inner = np.linalg.inv(kept_axes.T @ at.slope @ kept_axes)
+    inner = kept_axes @ inner @ kept_axes.T
+    best = np.zeros((ndim, ndim))
+    for number, v in enumerate(variances):
+        around = np.pad(v, radius, constant_values=float(v[exists].mean()))
+        middle = np.array([[_sum(around * s, t) for t in q] for s in q])
+        lost = filter_.own * count * part * part * scale
+        keep = np.sqrt(np.maximum(1.0 - lost / np.maximum(np.diag(middle), 1e-300), 0.1))
+        covariance = inner @ (middle * np.outer(keep, keep)) @ inner.T * scale / (gain * gain)
+        if not number or np.trace(covariance) > np.trace(best):
+            best = covariance
+    off = filter_.bias * np.sin(2.0 * np.pi * place)
+    best = best + np.diag(off**2)
+    for axis in np.flatnonzero((np.abs(at.flat) > _PART).any(axis=0)):
+        best[axis] = best[:, axis] = 0.0
+        best[axis, axis] = np.inf
+    return best, noise / (unit * change) if unit else noise
+
+
+def _complement(flat: np.ndarray, ndim: int) -> np.ndarray:
+    """Unit vectors, in columns, across the given ones."""
+    if not len(flat):
+        return np.eye(ndim)
+    return np.linalg.svd(flat)[2][len(flat) :].T
+
+
+def register(
+    first: Pixels,
+    second: Pixels,
+    begin: tuple[float, ...] | None,
+    bound: float,
+    brightness: str,
+) -> Shift:
+    """The displacement of a volume, looked for within ``bound`` along each axis."""
+    shape = first.values.shape
+    reach = 0.25 * min(shape) if math.isinf(bound) else bound
+    filter_ = spline_fields.choose(first, second)
+    means = [low_pass.mean_variance(p) for p in (first, second)]
+    unit = 0.0 if None in means else float(sum(means))  # type: ignore[arg-type]
+    noises = (means[0], means[1]) if unit else filter_.noises
+    ratio = low_pass.noise_ratio(noises)  # type: ignore[arg-type]
+    fields = [
+        spline_fields.field(pixels, filter_.low, extra, noise, unit)  # type: ignore[arg-type]
+        for pixels, extra, noise in ((first, 0, noises[0]), (second, 1, noises[1]))
+    ]
+    rivals = np.zeros((0, len(shape)))
+    if begin is None:
+        start, rivals = volume_search.start(first, second, reach, bound)
+    else:
+        start, reach = np.array(begin[::-1]), min(reach, 4.0)
+    fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
+    status, place, window, at, gain = _iterate(fields, start, brightness != "same", ratio, fewest)
+    if window is None or at is None or status not in (Status.CONVERGED, Status.MAX_ITERATIONS):
+        return _none(status, len(shape))
+    pixels = int(np.count_nonzero(window.w))
+    covariance, noise = _covariance(window, at, place, gain, filter_, unit, ratio)
+    if status == Status.CONVERGED and len(at.flat):
+        status = Status.ONE_DIRECTION
+        axes = _complement(at.flat, len(shape))
+        place = axes @ (axes.T @ place)
+    same = at.srr == 0.0
+    likeness = min(max(at.alike, 0.0), 1.0 - 1e-12)
+    samples = pixels * filter_.independent
+    chance = 2.0 * math.log(2.0 * reach + 1.0)  # a volume has so many times more displacements
+    evidence = -samples * math.log1p(-(likeness**2)) - chance
+    sure = significance.beyond_doubt(at.spread * filter_.independent - chance, evidence, likeness)
+    sure = sure or (likeness >= _ALIKE[0] and evidence >= _ALIKE[1])
+    finite = np.isfinite(np.diag(covariance))
+    rivals = rivals[(np.abs((rivals - place) * finite) > 2.0).any(axis=1)]
+    if not same and not sure:
+        status, covariance = Status.AMBIGUOUS, covariance + np.eye(len(shape)) * reach**2 / 3.0
+    elif len(rivals) and status in (Status.CONVERGED, Status.ONE_DIRECTION):
+        away = (rivals - place) * finite
+        status, covariance = Status.AMBIGUOUS, covariance + away.T @ away / (len(away) + 1)
+    product = math.sqrt(max(at.saa * at.sbb, 0.0))
+    correlation = 0.5 * (at.saa + at.sbb - at.srr) / product if product > 0 else math.nan
+    if not unit:
+        noise = noise / first.scale / first.scale
+    dz, dy, dx = place.tolist()
+    return Shift(dx, dy, covariance[::-1, ::-1].copy(), int(status), correlation, noise, pixels, dz)
+
+
+def _none(status: int, ndim: int) -> Shift:
+    nan = math.nan
+    return Shift(nan, nan, np.full((ndim, ndim), nan), int(status), nan, nan, 0, nan)
+
+
+def _iterate(
+    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, ratio: float, fewest: float
+) -> tuple[int, np.ndarray, _Window | None, _Point | None, float]:
+    """Newton's iteration: status, displacement, and what holds there."""
+    place, gain, window, at = start.astype(float), 1.0, None, None
+    move = np.full(start.size, 2**30)
+    status, before = int(Status.MAX_ITERATIONS), math.inf
+    for _ in range(_MAX_ITER):
+        if np.abs(place - move).max() > 1.0:
+            move = np.rint(place).astype(int)
+            window = _window(fields, move, linear)
+            if window is None or np.count_nonzero(window.w) < fewest:
+                return int(Status.TOO_FEW_PIXELS), place, None, None, gain
+        assert window is not None
+        at = _point(window, fields[1], place, gain)
+        if len(at.flat) == place.size or not at.peak:
+            status = int(Status.NO_TEXTURE if at.peak else Status.LOST)
+            return status, place, None, None, gain
+        size = float(np.abs(at.step).max())
+        place = place + (at.step if size <= 1.0 else at.step / size)
+        if np.abs(place - start).max() > _REACH:
+            return int(Status.LOST), place, None, None, gain
+        change = _gain_change(at, gain, ratio) if linear else 1.0
+        settled = abs(change - 1.0) <= 1e-6 or (change - 1.0) ** 2 * at.saa <= 0.01 * at.srr
+        if not settled:
+            gain *= min(max(change, 1.0 / 256.0), 256.0)
+        elif size <= _TOL or _ROUNDING >= size >= 0.5 * before:
+            status = int(Status.CONVERGED)
+            break
+        before = size
+    assert window is not None
+    if np.abs(place - np.rint(place)).max() <= 10 * _TOL and abs(gain - 1.0) < 0.01:
+        exact = _point(window, fields[1], np.rint(place), 1.0)
+        if exact.srr == 0.0:  # the same pixels, to the bit
+            return status, np.rint(place), window, exact, 1.0
+    return status, place, window, _point(window, fields[1], place, gain), gain

@@ -1,0 +1,193 @@
+"""``align`` of volumes: exactness, errors that hold, what is missing, and what is no match."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import ndimage
+
+from fastgauss.register import Status, align, shift_image
+
+NDIM = 3
+
+
+def cloud(rng, n, power=2.0):
+    """Spectrum of a periodic scene of variance 1, without the frequency of Nyquist."""
+    k = np.fft.fftfreq(n)
+    radius = n * np.sqrt(np.add.outer(np.add.outer(k**2, k**2), k**2))
+    radius[0, 0, 0] = np.inf
+    spectrum = np.fft.fftn(rng.normal(size=(n,) * NDIM)) * radius**-power
+    for axis in range(NDIM):
+        np.moveaxis(spectrum, axis, 0)[n // 2] = 0.0
+    return spectrum / np.fft.ifftn(spectrum).real.std()
+
+
+def along(n, axis, line):
+    return line.reshape([n if i == axis else 1 for i in range(NDIM)])
+
+
+def seen(spectrum, displacement=(0, 0, 0), slope=None):
+    """The scene that has moved, or its derivative along an axis."""
+    n = len(spectrum)
+    k = 2 * np.pi * np.fft.fftfreq(n)
+    for axis, d in enumerate(displacement):
+        spectrum = spectrum * along(n, axis, np.exp(-1j * k * d))
+    if slope is not None:
+        spectrum = spectrum * along(n, slope, 1j * k)
+    return np.fft.ifftn(spectrum).real
+
+
+def views(rng, noise, n=24, big=32, reach=2.0):
+    """Two noisy parts of a moving scene, its displacement, and the bound of a known scene."""
+    spectrum, move = cloud(rng, big), rng.uniform(-reach, reach, NDIM)
+    cut = (slice((big - n) // 2, (big + n) // 2),) * NDIM
+    a, b = seen(spectrum)[cut], seen(spectrum, move)[cut]
+    slopes = [seen(spectrum, slope=axis)[cut] for axis in range(NDIM)]
+    fisher = np.array([[np.vdot(p, q) for q in slopes] for p in slopes])
+    bound = 2 * noise**2 * np.diag(np.linalg.inv(fisher * np.prod(1 - np.abs(move) / n)))
+    return *(v + rng.normal(0, noise, v.shape) for v in (a, b)), move, bound
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A volume of blobs with room around."""
+    return ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(44, 46, 48)), 1.5)
+
+
+def part(scene, move=(0, 0, 0), shape=(26, 28, 30)):
+    """A view in which the scene is displaced by whole pixels."""
+    return scene[tuple(slice(9 - d, 9 - d + n) for d, n in zip(move, shape, strict=True))]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "u2", ">i4"])
+def test_whole_pixels_are_exact_in_any_unit(scene, dtype):
+    scene = (3000 + 5000 * scene).astype(dtype)
+    move = (2, -4, 3)
+    shift = align(part(scene), part(scene, move))
+    assert shift.converged and shift.covariance.shape == (3, 3)
+    assert_allclose(shift.displacement, move, rtol=0, atol=2e-3)
+    assert (shift.dz, shift.dy, shift.dx) == tuple(shift.displacement)
+    back = align(part(scene, move), part(scene), start=tuple(-shift.displacement[::-1]))
+    assert_allclose(back.displacement, -np.array(move), rtol=0, atol=2e-3)
+
+
+def test_a_volume_has_no_displacement_to_itself(scene):
+    shift = align(part(scene), part(scene))
+    assert shift.status == Status.CONVERGED and not shift.displacement.any()
+    assert shift.correlation == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("noise", "known"), [(0.1, True), (0.3, False)])
+def test_errors_hold_and_are_near_the_bound(noise, known):
+    rng = np.random.default_rng(5)
+    off, reported, bounds = [], [], []
+    for _ in range(20):
+        a, b, move, bound = views(rng, noise)
+        shift = align(a, b, *(noise, noise) if known else ())
+        assert shift.converged
+        off.append(shift.displacement - move)
+        reported.append(np.diag(shift.covariance)[::-1])
+        bounds.append(bound)
+    pulls = np.array(off) / np.sqrt(reported)
+    assert np.mean(pulls**2) == pytest.approx(1, abs=0.5)  # 60 numbers
+    # half of the pixels are next to a border, and the scene is not known
+    assert np.mean(np.square(off)) < (2.0 if noise < 0.2 else 2.5) ** 2 * np.mean(bounds)
+
+
+def test_brightness_may_differ_and_noise_is_told():
+    a, b, move, _ = views(np.random.default_rng(6), 0.1)
+    plain, changed = align(a, b, 0.1, 0.1), align(a, 3 * b + 100, 0.1, 0.3)
+    assert_allclose(changed.displacement, plain.displacement, rtol=0, atol=1e-3)
+    assert changed.noise == pytest.approx(1, abs=0.15)
+    assert align(a, b).noise == pytest.approx(2 * 0.1**2, rel=0.15)
+    same = align(a, b, brightness="same")
+    assert_allclose(same.displacement, move, rtol=0, atol=5 * same.errors.max())
+
+
+def test_missing_pixels_do_not_count():
+    a, b, move, _ = views(np.random.default_rng(7), 0.05)
+    holes = np.zeros(a.shape, bool)
+    holes[3:9, 10:18, 12:20] = holes[20, 20, 5] = True
+    whole = align(a, b)
+    results = [
+        align(np.where(holes, np.nan, a), b),
+        align(np.where(holes, 1e7, a), b, mask=(holes, None)),
+        align(np.ma.array(a, mask=holes), b),
+    ]
+    for shift in results:
+        assert shift.converged and shift.pixels < whole.pixels
+        assert_allclose(shift.displacement, move, rtol=0, atol=6 * shift.errors.max())
+        assert_allclose(shift.displacement, results[0].displacement, rtol=0, atol=1e-6)
+    errors = np.where(holes, 0.0, 0.05)
+    by_error = align(np.where(holes, 9.0, a), b, errors, np.full(a.shape, 0.05))
+    assert_allclose(by_error.displacement, move, rtol=0, atol=6 * by_error.errors.max())
+    wild = a.copy()
+    wild[12, 12, 12] = 1e9
+    assert_allclose(align(wild, b).displacement, whole.displacement, rtol=0, atol=0.01)
+
+
+def test_noisy_pixels_count_less():
+    rng = np.random.default_rng(8)
+    a, b, move, _ = views(rng, 0.05)
+    err = np.full(a.shape, 0.05)
+    err[:14] = 1.0
+    a = a + rng.normal(size=a.shape) * np.sqrt(err**2 - 0.05**2)
+    weighted = align(a, b, err, 0.05)
+    assert_allclose(weighted.displacement, move, rtol=0, atol=5 * weighted.errors.max())
+    assert weighted.errors.max() < 0.7 * align(a, b).errors.max()
+
+
+def test_what_has_nothing_in_common_does_not_converge(scene):
+    rng = np.random.default_rng(9)
+    noise = rng.normal(size=(2, 24, 24, 24))
+    assert align(*noise).status != Status.CONVERGED
+    for power in (1.5, 2.5):
+        a, b = (seen(cloud(rng, 26, power)) for _ in range(2))
+        shift = align(a, b)
+        assert shift.status != Status.CONVERGED and not shift.errors.max() < 1.0
+    z, y, x = np.indices((30, 30, 30)) * (2 * np.pi / 6)
+    lattice = np.cos(z) + np.cos(y) + np.cos(x)
+    assert align(lattice, np.roll(lattice, 1, 0)).status == Status.AMBIGUOUS
+    flat = np.ones((20, 20, 20))
+    assert align(flat, flat).status == Status.NO_TEXTURE
+    assert align(flat * np.nan, flat).status == Status.TOO_FEW_PIXELS
+    far = align(part(scene), part(scene, (0, 6, 0)), search=3)
+    assert not abs(far.dy - 6) < 0.1 and not far.converged
+
+
+def test_what_is_alike_along_an_axis_tells_nothing_of_it(scene):
+    layer = np.broadcast_to(scene[10], (20, *scene.shape[1:]))
+    a, b = layer[:, 9:37, 9:37], layer[:, 7:35, 10:38]
+    shift = align(a, b)
+    assert shift.status == Status.ONE_DIRECTION
+    assert_allclose(shift.displacement, (0, 2, -1), rtol=0, atol=2e-3)
+    assert np.isinf(shift.errors[2]) and shift.errors[:2].max() < 0.1
+
+
+def test_a_shift_moves_the_second_volume_onto_the_first(scene):
+    a = part(scene)
+    b = part(shift_image(scene, (0.4, -0.7, 1.3)))
+    shift = align(a, b)
+    back = shift_image(b, tuple(-shift.displacement), "spline")
+    inner = (slice(5, -5),) * 3
+    assert_allclose(back[inner], a[inner], rtol=0, atol=0.1 * a.std())
+
+
+BAD = [
+    (
+        ValueError,
+        "im1 must have 12 planes, rows and columns or more",
+        {"im1": np.ones((5, 30, 30))},
+    ),
+    (ValueError, "im2 must have the shape of im1", {"im2": np.ones((30, 30))}),
+    (ValueError, "start must be one number or 3 numbers", {"start": (1, 2)}),
+    (ValueError, "boundary must be 'overlap' for volumes", {"boundary": "wrap"}),
+    (ValueError, "mask must have shape", {"mask": np.zeros((14, 15), bool)}),
+    (ValueError, "err1 must be one number or have shape", {"err1": np.ones((14, 15))}),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "options"), BAD)
+def test_bad_input(error, message, options):
+    volume = np.random.default_rng(0).normal(size=(14, 15, 16))
+    with pytest.raises(error, match=message):
+        align(**{"im1": volume, "im2": volume, **options})
