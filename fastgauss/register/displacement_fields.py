@@ -108,8 +108,12 @@ def displacement_field(
     become the nearest vector. The field is smoothed by parabolas through the nodes within a
     window's side (or two nodes) on either side, and interpolated by bicubic splines; the images are
     interpolated by quintic splines. Each further pass looks 2 px around the field of the one
-    before. The errors contain the noise of the field that deformed the images. Two passes with the
-    last window, as in ``(64, 32, 16, 16)``, leave less of a curved flow's bias than one.
+    before. Two passes with the last window, as in ``(64, 32, 16, 16)``, leave less of a curved
+    flow's bias than one.
+
+    From the third pass on, pixels around which the images differ count less, such as those of
+    particles that have left the light sheet. The errors contain the noise of the field that
+    deformed the images, and a share of what the last pass added, where that is more than noise.
 
     References
     ----------

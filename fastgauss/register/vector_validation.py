@@ -36,6 +36,12 @@ def neighbours_say(moves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return median, spread**2, count >= _FEWEST
 
 
+def typical_square(moves: np.ndarray) -> np.ndarray:
+    """Square of the typical size of the vectors (R, C, 2) around each, itself included."""
+    around = np.concatenate([_neighbours(moves), moves[np.newaxis]])
+    return (_NORMAL * _median(np.abs(around))) ** 2
+
+
 def fill(moves: np.ndarray) -> np.ndarray:
     """Vectors (R, C, 2) in which each NaN is the nearest vector, or 0 where there is none."""
     from scipy.ndimage import distance_transform_edt

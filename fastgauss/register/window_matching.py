@@ -126,17 +126,19 @@ def refine(
     fewest: float,
     threads: int,
     report: Progress | None = None,
+    telling: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Columns of results (n, kernel.COLUMNS), covariances in pixels, and statuses.
 
-    ``fewest`` are the pixels of a window that must exist in both images.
+    ``fewest`` are the pixels of a window that must exist in both images, ``telling`` the weight
+    below which a pixel does not tell how the noise goes with the brightness.
     """
     out = np.empty((len(windows), window_columns.COLUMNS))
     status = np.empty(len(windows), dtype=np.int64)
     rows, columns = (int(n) for n in windows[:, 2:].max(axis=0, initial=1))
     views, low, unit, ratio = equations
     rules = window_columns.Rules(
-        BRIGHTNESS[brightness], _MAX_ITER, tol, fewest, _REACH, unit, ratio
+        BRIGHTNESS[brightness], _MAX_ITER, tol, fewest, _REACH, unit, ratio, telling
     )
 
     def make_task() -> thread_pool.Task:

@@ -11,6 +11,7 @@ little room left to be wrong; else it must be beyond chance by itself (``signifi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +21,16 @@ from ..base.progress import Progress, report_part
 from ..kernels.register import window_columns
 from . import image_deformation, inputs, low_pass, significance, window_matching
 from .image_deformation import FlowSpline
+from .match_weights import match_weights
 from .results import Status
-from .vector_validation import fill, median_test, neighbours_say, parabola_weights, smooth
+from .vector_validation import (
+    fill,
+    median_test,
+    neighbours_say,
+    parabola_weights,
+    smooth,
+    typical_square,
+)
 
 COARSE = 16  # pixels of a window on the coarsest level
 AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
@@ -35,6 +44,11 @@ SHARES = {  # of the flow: where the first and the second image are read
     "second": (0.0, 1.0),
 }
 _MOVES = [window_columns.DX, window_columns.DY]
+_TELLING = 0.25  # weight of a pixel that tells the noise of those around it
+_COVARIANCE = [window_columns.VAR_X, window_columns.COV, window_columns.VAR_Y]
+_FITTED = 2.0  # of the samples that decide a displacement: what it fits
+_UNSEEN = 0.1  # of the square of what a pass adds: that of what it misses
+_BENT = 2.0  # times the variance of a window: what a pass adds without a bent flow
 _WAVES = 96  # frequencies of each axis in the sum over the noise of passes
 
 
@@ -191,7 +205,7 @@ def search_rest(
     pixels = images.first, images.second
     splines = [image_deformation.coefficients(p, images.threads) for p in pixels]
     done = before.outlier.size
-    sizes = [before.sizes]
+    sizes, noises = [before.sizes], [_noise(before)]
     for current in passes:
         y, x = before.sizes.centres(shape)
         moves = smooth(fill(before.guesses), before.sizes.halves)
@@ -204,11 +218,18 @@ def search_rest(
         # the noise of the images as they were given says which filter is best
         spectra = low_pass.choose(*pixels, current.sides[0] * current.sides[1], images.reach)
         both = window_matching.filtered(first, second, spectra, images.threads)
+        # after a single pass what is left between the images may be a pixel, and q says little
+        telling = 0.0
+        if len(sizes) > 1:
+            side = min(current.sides)
+            weights = match_weights(first, second, spectra.noises, side, images.threads)
+            for precision in (both.views.precision_a, both.views.precision_b):
+                precision[: weights.size] *= weights.ravel()
+            telling = 0.0 if both.unit else _TELLING
         sizes.append(current)
-        before = _pass(images, both, current, before, spline, report, done)
-        before.out[:, [window_columns.VAR_X, window_columns.COV, window_columns.VAR_Y]] *= (
-            noise_of_passes(sizes)
-        )
+        before = _pass(images, both, current, before, spline, telling, report, done)
+        noises.append(_noise(before))
+        before.out[:, _COVARIANCE] *= noise_of_passes(sizes, noises)
         done += before.outlier.size
     return before
 
@@ -219,6 +240,7 @@ def _pass(
     sizes: Sizes,
     before: Result,
     spline: FlowSpline,
+    telling: float,
     report: Report,
     done: int,
 ) -> Result:
@@ -234,6 +256,7 @@ def _pass(
     out, status = window_matching.refine(
         both.equations, windows, starts, images.brightness, _TOL,
         _LEAST * sizes.sides[0] * sizes.sides[1], images.threads, report.part(middle, end),
+        telling,
     )  # fmt: skip
     places = sizes.centres(shape)
     known = nearest(before, places, shape).ravel()
@@ -242,6 +265,7 @@ def _pass(
     rows, verdicts = out[alone], status[alone]
     significance.judge(both, windows[alone], rows, verdicts, images.reach)
     out[alone], status[alone] = rows, verdicts
+    _widen(both, out, sizes, before.sizes)
     out[:, _MOVES] += spline.at(*places).reshape(-1, 2)
     bound(out, status, images.bound)
     return test(sizes, (len(places[0]), len(places[1])), out, status)
@@ -272,6 +296,28 @@ def _judge_rest(
     significance.mark_ambiguous(out, status, np.flatnonzero(found & ~firm), AGAIN)
 
 
+def _widen(both: window_matching.Pair, out: np.ndarray, sizes: Sizes, before: Sizes) -> None:
+    """Variances for few particles and for a flow that is bent within a window; in place.
+
+    A residual is smaller than the noise where few samples decide. What a pass adds to the smooth
+    field beyond the noise is bent, and the window does not see all of it; what it misses goes with
+    the square of its side.
+    """
+    samples = out[:, window_columns.SPREAD] * both.spectra.independent
+    with np.errstate(all="ignore"):
+        few = 1.0 + _FITTED / np.maximum(samples, _FITTED)
+    out[:, _COVARIANCE] *= few[:, np.newaxis]
+    own = [window_columns.VAR_X, window_columns.VAR_Y]
+    nodes = [len(corners) for corners in sizes.corners(both.shape)]
+    smaller = min(math.prod(sizes.sides) / math.prod(before.sides), 1.0)
+    rest, variance = (
+        typical_square(a.reshape(*nodes, 2)).reshape(-1, 2)
+        for a in (out[:, _MOVES], np.sqrt(out[:, own]))
+    )
+    with np.errstate(invalid="ignore"):
+        out[:, own] += _UNSEEN * smaller**2 * np.fmax(rest - _BENT * variance, 0.0)
+
+
 def replace(result: Result) -> None:
     """Put the neighbours' median in the place of outliers; in place."""
     nodes = result.outlier.shape
@@ -292,28 +338,38 @@ def replace(result: Result) -> None:
 # -- the noise of the passes before ------------------------------------------------------------
 
 
-def noise_of_passes(passes: list[Sizes]) -> float:
+def _noise(result: Result) -> float:
+    """Typical variance of a displacement by pixel; 1 where nothing is sure."""
+    own = result.out[result.sure.ravel()][:, [window_columns.VAR_X, window_columns.VAR_Y]]
+    typical = float(np.median(own)) if own.size else 0.0
+    return max(typical * result.sizes.sides[0] * result.sizes.sides[1], 1e-12)
+
+
+def noise_of_passes(passes: list[Sizes], noises: list[float]) -> float:
     """Variance of the last pass by that of its windows alone.
 
     The noise of the field that deformed the images is in the result where a window does not see
     it: at wavelengths shorter than a window. Let xi be the noise of a displacement at every pixel,
     W the mean over a window, S the smoothing and interpolation between the nodes; then the error
-    is e = W xi + (1 - W) S e', with e' that of the pass before.
+    is e = W xi + (1 - W) S e', with e' that of the pass before. ``noises`` are the variances of xi
+    of each pass. A pass has the noise of the next and, if it was larger, one of its own.
     """
     k = (np.arange(_WAVES) + 0.5) / (2 * _WAVES)  # cycles by pixel
-    error, own = np.zeros((_WAVES, _WAVES)), np.ones((_WAVES, _WAVES))
-    before = passes[0]
-    for number, sizes in enumerate(passes):
-        own = np.multiply.outer(*(_box(k, side) for side in sizes.sides))
-        if number:
-            kept = np.multiply.outer(
-                *(_between(k, *axis) for axis in zip(before.steps, before.halves, strict=True))
-            )
-            error = own + (1.0 - own) * kept * error
-        else:
-            error = own
-        before = sizes
-    return max(1.0, float((error**2).sum() / (own**2).sum()))
+    boxes = [np.multiply.outer(*(_box(k, side) for side in p.sides)) for p in passes]
+    kept = [np.multiply.outer(*map(_between, (k, k), p.steps, p.halves)) for p in passes]
+    total = 0.0
+    for last in range(len(passes)):
+        more = noises[last]
+        if last < len(passes) - 1:
+            more = max(more - noises[last + 1], 0.0)
+        error = np.zeros_like(boxes[0])
+        for number, box in enumerate(boxes):
+            if number:
+                error = (1.0 - box) * kept[number - 1] * error
+            if number <= last:
+                error = error + box
+        total += more * float((error**2).sum())
+    return max(1.0, total / (noises[-1] * float((boxes[-1] ** 2).sum())))
 
 
 def _box(k: np.ndarray, side: int) -> np.ndarray:

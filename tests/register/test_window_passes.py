@@ -10,6 +10,8 @@ from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.register import deformation as kernel
 from fastgauss.register import Status, displacement_field
 from fastgauss.register.image_deformation import FlowSpline
+from fastgauss.register.inputs import read
+from fastgauss.register.match_weights import match_weights
 from fastgauss.register.vector_validation import fill, neighbours_say, parabola_weights, smooth
 from fastgauss.register.window_passes import Sizes, noise_of_passes
 
@@ -89,10 +91,49 @@ def test_noise_of_the_passes_before_is_in_the_errors():
 
 def test_noise_of_passes():
     sizes = Sizes((32, 32), (16, 16))
-    assert noise_of_passes([sizes]) == 1
-    factors = [noise_of_passes([sizes] * n) for n in range(2, 9)]
+    assert noise_of_passes([sizes], [0.3]) == 1
+    factors = [noise_of_passes([sizes] * n, [0.3] * n) for n in range(2, 9)]
     assert 1 < factors[0] < factors[1] and factors[-1] == pytest.approx(factors[-2], rel=1e-3)
-    assert noise_of_passes([Sizes((64, 64), (32, 32)), sizes]) < factors[0]
+    larger = Sizes((64, 64), (32, 32))
+    assert noise_of_passes([larger, sizes], [1.0, 1.0]) < factors[0]
+    assert noise_of_passes([sizes] * 2, [4.0, 1.0]) > factors[0]  # the pass before had more
+
+
+@compiled
+@pytest.mark.parametrize(("density", "loss", "noise"), [(0.04, 0.2, 0.02), (0.015, 0.1, 0.05)])
+def test_particles_that_are_in_one_image_alone(density, loss, noise):
+    """They hardly move the result, and the errors hold."""
+
+    def move(points):
+        return np.broadcast_to([-1.37, 3.21], points.shape)
+
+    a, b = particles((224, 224), move, density, noise, np.random.default_rng(2), loss)
+    field = displacement_field(a, b, (64, 32, 32))
+    good = field.converged & ~field.outlier
+    error, reported = misses(field, move)[good], field.errors[good]
+    assert good.mean() > 0.97
+    standard = np.sqrt(np.mean(error**2) / (0.25 * len(error)))  # a quarter share no pixels
+    assert np.abs(error.mean(axis=0)).max() < 3 * standard
+    assert 0.58 < np.mean(np.abs(error) < reported) < 0.78
+    alone = displacement_field(a, b, 32, 16)
+    assert np.median(np.abs(misses(alone, move)[good])) > 1.4 * np.median(np.abs(error))
+
+
+def test_weights_of_what_matches():
+    """A particle in one image alone, one in both, one in both that has moved by half a pixel."""
+    shape = (40, 60)
+    first = fg.render(shape, [[20, 10], [20, 30], [20, 50]], sigma=1.0)
+    second = 3.0 * fg.render(shape, [[20, 30], [20, 50.5]], sigma=1.0)
+    rng = np.random.default_rng(0)
+    pixels = [
+        read((image + rng.normal(0, noise, shape)).astype(np.float32), None, None)
+        for image, noise in ((first, 0.02), (second, 0.06))
+    ]
+    noises = tuple((n * p.scale) ** 2 for n, p in zip((0.02, 0.06), pixels, strict=True))
+    weights = match_weights(*pixels, noises, 32, 1)
+    assert weights.shape == shape and weights.min() > 0 and weights.max() <= 1
+    assert weights[20, 10] < 0.1 and weights[20, 30] > 0.8 and weights[20, 50] > 0.6
+    assert np.median(weights) > 0.99
 
 
 @compiled

@@ -61,12 +61,12 @@ class Symmetric(NamedTuple):
 
 
 @device
-def _line_sums(size, line, kept, middle, least, scratch):
+def _line_sums(size, line, kept, middle, least, telling, scratch):
     """Sums of the fit of v = alpha + beta m to the squared residual: u, u m, u m^2, u v, u m v."""
     alpha, beta = np.float32(line[0]), np.float32(line[1])
     inverse, low = np.float32(1.0 / kept), np.float32(least)
     level, offset = np.float32(middle[0]), np.float32(middle[1])
-    half, none = np.float32(0.5), np.float32(0.0)
+    half, none, tells = np.float32(0.5), np.float32(0.0), np.float32(telling)
     s0 = sm0 = smm0 = sv0 = smv0 = 0.0
     for begin in range(0, size, _PIECE):
         zero = broadcast(none)
@@ -76,7 +76,7 @@ def _line_sums(size, line, kept, middle, least, scratch):
             m = load(scratch.a, k) - r * half - level
             v = r * r * inverse
             expected = maximum(m * beta + alpha, broadcast(low))
-            u = select(load(scratch.w, k) > none, np.float32(1.0) / (expected * expected), zero)
+            u = select(load(scratch.w, k) > tells, np.float32(1.0) / (expected * expected), zero)
             um = u * m
             s, sm, smm = s + u, sm + um, smm + um * m
             sv, smv = sv + u * v, smv + um * v
@@ -89,11 +89,13 @@ def _line_sums(size, line, kept, middle, least, scratch):
 
 
 @device
-def _noise_line(size, kept, middle, scratch):
+def _noise_line(size, kept, middle, telling, scratch):
     """alpha and beta of the noise's variance by brightness, and its mean."""
     line, mean, least = (1.0, 0.0), 0.0, 1.0
     for i in range(_ROUNDS):
-        s, sm, smm, sv, smv = _line_sums(size, line, kept, middle, least, scratch)
+        s, sm, smm, sv, smv = _line_sums(size, line, kept, middle, least, telling, scratch)
+        if not s > 0.0:
+            return (1.0, 0.0), 1.0
         if i == 0:
             mean = sv / s
             least = _LEAST * mean
@@ -106,12 +108,12 @@ def _noise_line(size, kept, middle, scratch):
 
 
 @device
-def _residual_noise(size, kept, middle, scratch):
+def _residual_noise(size, kept, middle, telling, scratch):
     """Variances of pixels by both ways, less their mean, into ``r`` and ``a``; the mean.
 
     ``kept`` is the mean of r^2, roughly, ``middle`` the means of A and of r.
     """
-    line, mean = _noise_line(size, kept, middle, scratch)
+    line, mean = _noise_line(size, kept, middle, telling, scratch)
     alpha, beta = np.float32(line[0]), np.float32(line[1])
     least, usual = np.float32(_LEAST * mean), np.float32(mean)
     level, offset = np.float32(middle[0]), np.float32(middle[1])
@@ -326,7 +328,7 @@ def measure(views, box, move, across, sums, at, low_pass, rules, scratch, result
     else:
         scale = noise
         middle = sums.a / sums.w, at.r / sums.w
-        mean = _residual_noise(size, kept * max(noise, _NOTHING), middle, scratch)
+        mean = _residual_noise(size, kept * max(noise, _NOTHING), middle, rules.telling, scratch)
     own = low_pass.own * count * part * part * scale
     first, second = _score_covariance(box, low_pass.smooth, mean, scratch)
     scale = scale / (gain * gain)

@@ -44,6 +44,7 @@ class Rules(NamedTuple):
     reach: float  # pixels that a solution may be away from where it began
     unit: float  # the variance of which the precisions are parts; 0: the residual tells it
     noise_ratio: float  # variance of the noise of b by that of a's, where it is not known
+    telling: float  # weight below which a pixel does not tell how noise goes with brightness
 
 
 class Filter(NamedTuple):
