@@ -35,6 +35,7 @@ _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 _WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring around it
 _SURELY = 2.7  # errors by which the ring around a spot is above its background
 STRONG = 8.0  # significance of spots whose light is taken out of the background
+_ROWS = 1 << 11  # maxima at once
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
 
 
@@ -280,17 +281,7 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     if not len(points):
         return found
     _, ring, _ = local_maxima.core_and_ring(sigmas)
-    near = points[:, None, :] + ring
-    there = np.all((near >= 0) & (near < picture.volume.shape), axis=2)
-    near = np.clip(near, 0, np.array(picture.volume.shape) - 1)
-    values = np.where(there, picture.volume[tuple(np.moveaxis(near, 2, 0))], np.nan)
-    if picture.gap is not None:
-        values[picture.gap[tuple(np.moveaxis(near, 2, 0))]] = np.nan
-    count = np.count_nonzero(~np.isnan(values), axis=1)
-    ordered = np.sort(values, axis=1)
-    rows = np.arange(len(points))
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
-    median = 0.5 * (ordered[rows, low] + ordered[rows, high])
+    median, count = _ring_medians(picture, points, ring)
     error = np.sqrt(0.5 * math.pi / np.maximum(count, 1))  # of the median, in deviations
     above = np.where(count > 0, median - found.ground, 0.0)
     sure = _SURELY * error * deviation + _WINGS * np.maximum(found.amplitude, 0.0)
@@ -307,6 +298,34 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     return found._replace(
         amplitude=amplitude, significance=z, ground=found.ground + above, ring=ring
     )
+
+
+def _ring_medians(
+    picture: Picture, points: np.ndarray, ring: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Medians of the valid pixels at offsets (m, 3) from points (n, 3), and their number."""
+    volume, size = picture.volume, np.array(picture.volume.shape)
+    steps = ring @ np.array([size[1] * size[2], size[2], 1])
+    reach = np.abs(ring).max(axis=0)
+    medians, counts = np.empty(len(points)), np.empty(len(points), np.int64)
+    for begin in range(0, len(points), _ROWS):
+        some = points[begin : begin + _ROWS]
+        within = np.all((some >= reach) & (some < size - reach), axis=1)
+        there = np.ones((len(some), len(ring)), bool)
+        near = np.ravel_multi_index(tuple(some.T), volume.shape)[:, None] + steps
+        at = some[~within, None, :] + ring
+        there[~within] = np.all((at >= 0) & (at < size), axis=2)
+        near[~there] = 0
+        values = np.where(there, volume.reshape(-1)[near], np.float32(np.nan))
+        if picture.gap is not None:
+            values[picture.gap.reshape(-1)[near]] = np.nan
+        values.sort(axis=1)  # NaN is sorted last
+        count = np.count_nonzero(~np.isnan(values), axis=1)
+        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(ring) - 1)
+        rows = np.arange(len(some))
+        medians[begin : begin + _ROWS] = 0.5 * (values[rows, low] + values[rows, high])
+        counts[begin : begin + _ROWS] = count
+    return medians, counts
 
 
 def _have_shape(
