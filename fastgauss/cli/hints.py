@@ -10,10 +10,14 @@ from ..base import wording
 from ..base.status import Status
 from ..filters import gaussian_filter
 from ..find import find_spots
+from ..find.maxima_counts import expected_maxima, least_significance
 from ..find.noise import NOISE_FACTOR
+from ..find.response import as_three
+from ..find.significance import correlations
 from ..results.fit_result import FitResult
 from ..results.table import status_word
 
+_FAINT = 3.0  # significance from which a maximum is a candidate
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",
     Status.STALLED: "a larger --box, or --method lsq if the values are not photons",
@@ -48,13 +52,51 @@ def of_statuses(result: FitResult) -> str:
 
 
 def _response(image: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
-    """The response of `find_spots`: the height of a spot of these sigmas at its centre."""
+    """The Laplacian of `find_spots`: the height of a spot of these sigmas at its centre."""
     axes = range(image.ndim)
     bent = sum(
         sigma**2 * gaussian_filter(image, sigmas, order=tuple(2 * (k == axis) for k in axes))
         for axis, sigma in zip(axes, sigmas, strict=True)
     )
     return -(2.0 ** (image.ndim / 2)) * (2.0 / image.ndim) * bent
+
+
+def _named(place: np.ndarray) -> str:
+    """A pixel in words."""
+    names = ("plane", "row", "column")[-len(place) :]
+    return ", ".join(f"{name} {p:.0f}" for name, p in zip(names, place, strict=True))
+
+
+def _of_insignificant(
+    image: np.ndarray, sigmas: tuple[float, ...], false_alarms: float, missing: np.ndarray,
+    options: dict[str, Any],
+) -> str:  # fmt: skip
+    """Sentences for a search by likelihood ratio: significances, and what to try."""
+    pixels = float(np.count_nonzero(~missing))
+    known = correlations(as_three(sigmas, 0.0))
+    needed = least_significance(false_alarms, pixels, known)
+    told = (
+        f"no spot was found: --false-alarms {false_alarms:g} needs a significance of {needed:.3g}"
+    )
+    spots = find_spots(
+        image, sigmas, significance=min(needed, _FAINT), shape_level=0.0, mask=missing,
+        details=True, **options,
+    )  # fmt: skip
+    if not len(spots.positions):
+        return f"{told}, and nothing in the image stands out"
+    best, place = float(spots.significance[0]), _named(spots.positions[0])
+    tried = "a --sigma nearer to the width of the spots"
+    tried += ", --dark for dark spots" if options["polarity"] == "bright" else ""
+    if best >= needed:
+        return (
+            f"{told}; the strongest candidate, at {place}, has {best:.3g} but not the shape of a "
+            f"spot. Try --shape-level 0, {tried}"
+        )
+    more = 1.5 * float(expected_maxima(np.array(best), pixels, known))
+    return (
+        f"{told}; the strongest candidate, at {place}, has {best:.3g}. Try --false-alarms "
+        f"{more:.2g}, {tried}"
+    )
 
 
 def of_no_spots(
@@ -69,6 +111,7 @@ def of_no_spots(
     """Sentences: the threshold, the noise, the strongest candidate, and what to try.
 
     Noise and default threshold are those of the whole image; `find_spots` measures them locally.
+    With ``false_alarms`` spots are found by their significance, which is told instead.
     """
     if any(n < s for n, s in zip(image.shape, sigmas, strict=True)):
         return f"no spot was found: the image is narrower than --sigma {max(sigmas):g}"
@@ -76,6 +119,8 @@ def of_no_spots(
     missing = ~np.isfinite(image)
     if mask is not None:
         missing |= mask
+    if false_alarms is not None:
+        return _of_insignificant(image, sigmas, false_alarms, missing, options)
     level = np.median(image[~missing]) if not missing.all() else 0.0
     filled = np.where(missing, level, image) - level
     response = _response(filled.astype(np.float32), sigmas) * (-1.0 if dark else 1.0)
@@ -86,8 +131,6 @@ def of_no_spots(
     used = f"the threshold was about {limit:.3g}, {NOISE_FACTOR:g} times the noise"
     if threshold is not None:
         used = f"the threshold was {threshold:g}"
-    elif false_alarms is not None:
-        used = f"none is as significant as --false-alarms {false_alarms:g} asks"
     told = f"no spot was found: {used}; the noise of the filtered image is {noise:.3g}"
     places = find_spots(image, sigmas, threshold=0.0, mask=missing, **options)
     if not len(places):
@@ -95,8 +138,7 @@ def of_no_spots(
     pixels = tuple(np.rint(places).astype(int).T)
     heights = response[pixels]
     best = int(heights.argmax())
-    names = ("plane", "row", "column")[-image.ndim :]
-    where = ", ".join(f"{name} {p:.0f}" for name, p in zip(names, places[best], strict=True))
+    where = _named(places[best])
     other = "" if dark else ", --dark for dark spots"
     return (
         f"{told}; the strongest candidate, at {where}, has a height of {heights[best]:.3g}. Try "

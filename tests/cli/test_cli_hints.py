@@ -79,6 +79,24 @@ def test_dark_spots_masks_and_saturation_in_the_search(tmp_path, capsys):
     assert (row, column) == (33, 21)
 
 
+def test_the_significance_that_false_alarms_need(tmp_path, capsys):
+    image = faint(3.2, seed=3)
+    hint = hint_of(tmp_path, capsys, image, "--false-alarms", 1e-9)
+    assert hint.startswith("no spot was found: --false-alarms 1e-09 needs a significance of ")
+    needed, row, column, best, proposed = numbers(hint.partition("needs")[2])
+    assert (row, column) == (33, 21) and 4.0 < best < needed
+    # the proposed number finds it
+    assert hint_of(tmp_path, capsys, image, "--false-alarms", proposed) == ""
+    hot = faint(0.0)
+    hot[20, 30] += 40.0
+    hint = hint_of(tmp_path, capsys, hot, "--false-alarms", 1e-4)
+    assert (
+        "at row 20, column 30," in hint and "not the shape of a spot. Try --shape-level 0" in hint
+    )
+    hint = hint_of(tmp_path, capsys, np.full((20, 30), 7, "u2"), "--false-alarms", 1)
+    assert hint.endswith("and nothing in the image stands out")
+
+
 def test_images_in_which_nothing_stands_out(tmp_path, capsys):
     hint = hint_of(tmp_path, capsys, np.full((20, 30), 7, "u2"))
     assert hint.endswith("the noise of the filtered image is 0, and nothing in it stands out")
