@@ -1,6 +1,7 @@
-"""The command ``fastgauss``: fit, register, info, warmup, bench.
+"""The command ``fastgauss``: fit, psf, register, info, warmup, bench.
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image, a volume or a stack, ``fastgauss
+psf IMAGE`` measures the point spread function of an image, ``fastgauss
 register STACK`` finds the displacements of a stack's frames and ``fastgauss register A B`` those of
 windows between two images, ``fastgauss info`` shows versions, processor and settings, ``fastgauss
 warmup JOB`` compiles what a job needs, and ``fastgauss bench`` measures speeds beside other
@@ -26,7 +27,7 @@ from ..base.thread_pool import available_cores
 from ..base.version import __version__
 from ..tools.compilation import EVERYDAY, JOBS, chosen, shared
 from ..tools.info import show_config
-from . import fit, register
+from . import fit, psf, register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -57,6 +58,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     fit.add_parser(commands, [verbose])
+    psf.add_parser(commands, [verbose])
     register.add_parser(commands, [verbose])
     info = commands.add_parser("info", help="print versions, CPU, threads, cache folder")
     info.set_defaults(run=_info)

@@ -25,7 +25,7 @@ from ..movies.frame_fits import MovieError
 from ..results.exchange import check_target
 from ..results.fit_result import FitResult
 from ..tools.compilation import no_fit_is_compiled, shared_fit
-from . import camera, hints, options, report, source, summary, units
+from . import camera, hints, options, psf, report, source, summary, units
 from .progress_bar import bar
 
 _STDOUT = "-"
@@ -78,6 +78,7 @@ def _add_fit_options(group: argparse._ActionsContainer) -> None:
         group.add_argument(name, **more)
 
     add("--model", choices=MODELS, help="default: symmetric; of a volume: elliptic")
+    add("--psf", metavar="measure|FILE", help="the model: of the first image, or of fastgauss psf")
     add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
     add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
     many: dict[str, Any] = {"metavar": "NUMBERS"}
@@ -150,6 +151,7 @@ class _Fits:
         facts = self.pictures.facts
         self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
         self.told = _told(args, arranged, self.first)
+        self.psf = psf.model_of(args, self.first[self.where], self.known)
         self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
         self.searched = np.empty(0)  # the part of it that was fitted
 
@@ -169,7 +171,7 @@ class _Fits:
         args, known, first = self.args, self.known, self._origin()
         yield from iter_movie(
             Frames(len(self.pictures), self.read),
-            model=_model(args, self.first.ndim),
+            model=self.psf or _model(args, self.first.ndim),
             method=args.method,
             pixel=args.pixel,
             box=args.box,
@@ -277,7 +279,7 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
 @contextmanager
 def _telling_of_compilation(args: argparse.Namespace, ndim: int, dtype: np.dtype) -> Iterator[None]:
     """Before the first fit of all: say why it takes a while, and compile in two processes."""
-    if not no_fit_is_compiled():
+    if args.psf or not no_fit_is_compiled():
         yield
         return
     told = "compiling for the first time, half a minute or less; later runs start at once"
@@ -295,7 +297,7 @@ def run(args: argparse.Namespace) -> None:
     if args.output == _STDOUT:
         summary.print_table(job.result)
     elif args.output:
-        job.result.save(args.output)
+        summary.write(job.result, args.output)
     _draw(args, job, told)
     targets = (args.output, args.plot, args.report)
     wrote = [f"wrote {target}" for target in targets if target not in (None, _STDOUT)]

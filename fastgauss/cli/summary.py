@@ -9,15 +9,24 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io import tables
 from ..results import table
 from ..results.fit_result import FitResult
+
+
+def write(result: FitResult, path: str | Path) -> None:
+    """Save a result; a CSV of a model with constants has the columns, without the constants."""
+    if result.model.constants and Path(path).suffix.lower() == ".csv":
+        tables.write_table(path, result.to_dict())
+    else:
+        result.save(path)
 
 
 def print_table(result: FitResult) -> None:
     """Print the table as CSV."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spots.csv")
-        result.save(path)
+        write(result, path)
         with path.open(encoding="utf-8", newline="") as text:
             shutil.copyfileobj(text, sys.stdout)
 
@@ -30,7 +39,10 @@ def summary(name: str, result: FitResult, count: int, seconds: float) -> list[st
     good = result[result.converged]
     if len(good):
         names = [each for each in result.names if each not in "xyz"]
-        medians = (f"{each} {np.median(getattr(good, each)):.4g}" for each in (*names, "flux"))
+        medians = (
+            f"{each} {np.median(getattr(good, each)):.4g}"
+            for each in dict.fromkeys((*names, "flux"))
+        )
         lines.append(f"medians: {', '.join(medians)}")
     return lines
 

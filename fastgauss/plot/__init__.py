@@ -3,6 +3,7 @@
 matplotlib is imported when a function here is called.
 """
 
+from ..psf.pictures import plot_psf
 from ..register.plot import plot_displacements
 from ..results.pictures import plot_joint, plot_spots
 from ..results.roi_pictures import plot_rois
@@ -14,6 +15,7 @@ __all__ = [
     "plot_calibration",
     "plot_displacements",
     "plot_joint",
+    "plot_psf",
     "plot_rois",
     "plot_slices",
     "plot_spots",

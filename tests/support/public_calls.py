@@ -112,6 +112,11 @@ def _psf():
 
 
 @cache
+def _measurement():
+    return fg.measure_psf(STARS, components=1, box=9)
+
+
+@cache
 def _displacements():
     return register.displacement_field(FIRST, SECOND, 16, 4)
 
@@ -394,6 +399,8 @@ CALLS = (
     Call("plot.plot_rois", {"rois": ROIS}, ("rois",),
          lambda rois, **options: _plot(
              fastgauss.plot.plot_rois, rois=rois, result=_result(), **options)),
+    Call("plot.plot_psf", {}, (),
+         lambda **options: _plot(fastgauss.plot.plot_psf, measurement=_measurement(), **options)),
     Call("plot.plot_slices", {"volume": np.stack([VOLUME] * 4)}, ("volume",),
          lambda volume, **options: _plot(fastgauss.plot.plot_slices, volume=volume, **options)),
     Call("plot.plot_calibration", {"truth": np.tile([80.0, 3, 3, 1.3, 9], (2, 1))}, ("truth",),
@@ -410,7 +417,7 @@ SLOW = {  # as plain Python
     "register.align_stack", "register.plot_drift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
-    "measure_psf", "measure_psf, positions",
+    "measure_psf", "measure_psf, positions", "plot.plot_psf",
 }  # fmt: skip
 
 EXEMPT = {  # public names without a call above, and why

@@ -1,0 +1,127 @@
+"""The command ``fastgauss psf IMAGE``: the point spread function of an image from its stars."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base import wording
+from ..base.thread_pool import resolve_threads
+from ..io import files
+from ..kernels.models.profiles import PIXELS
+from ..models import PsfModel
+from ..psf import PsfMeasurement, measure_psf
+from ..psf.profiles import SHAPES
+from . import camera, source
+
+_SUFFIXES = dict.fromkeys((".json",))
+_MEASURED = "measure"
+
+
+def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser(
+        "psf",
+        parents=parents,
+        help="measure the point spread function of an image from its stars",
+        description="Find the stars of an image and fit one sum of Gaussians to those that are "
+        "bright and alone.",
+    )
+    parser.add_argument("image", metavar="IMAGE", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the model, .json")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw profile, residual, growth: .png, .pdf or .svg"
+    )
+    parser.add_argument("--components", default="auto", help="number of Gaussians (auto)")
+    parser.add_argument("--shape", choices=SHAPES, default="round", help="of the Gaussians (round)")
+    parser.add_argument(
+        "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
+    )
+    parser.add_argument("--box", type=int, help="side of the box of a star, px (28 sigma)")
+    parser.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
+    parser.add_argument(
+        "--saturation", type=float, help="pixels of this value or more are missing (FITS: SATURATE)"
+    )
+    parser.add_argument("--mask", metavar="FILE", help="an image; its pixels above 0 are missing")
+    parser.add_argument("--threads", type=int, help="default: one a core")
+    source.add_part(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.output:
+        files.by_suffix(Path(args.output), _SUFFIXES, "model")
+        files.check_place(Path(args.output))
+    if args.plot:
+        files.check_plot(args.plot)
+    resolve_threads(args.threads)
+    begin = time.perf_counter()
+    with source.open_pictures(args.image, False, args.channel, args.hdu) as arranged:
+        if len(arranged.pictures) != 1:
+            many = len(arranged.pictures)
+            raise ValueError(f"{args.image} must hold one image, got a stack of {many} frames")
+        image, facts = arranged.pictures[0], arranged.pictures.facts
+    found = measure_psf(
+        image,
+        components=components(args.components),
+        shape=args.shape,
+        pixel=args.pixel,
+        box=args.box,
+        sigma=args.sigma,
+        mask=source.read_map(args.mask, image.shape, "--mask") > 0 if args.mask else None,
+        saturation=facts.saturation if args.saturation is None else args.saturation,
+        threads=args.threads,
+    )
+    _print(found, time.perf_counter() - begin)
+    if args.output:
+        found.model.save(args.output)
+        print("wrote", args.output)
+    if args.plot:
+        from ..plot import plot_psf, save_plot
+
+        save_plot(args.plot, plot_psf(found))
+        print("wrote", args.plot)
+
+
+def components(text: str) -> int | str:
+    """The number of components, or a word."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _print(found: PsfMeasurement, seconds: float) -> None:
+    many = wording.plural(len(found.model.components), "Gaussian")
+    used = wording.plural(len(found.stars), "star")
+    print(f"{many}, FWHM {found.model.fwhm:.4g} px, from {used}, {seconds:.2f} s")
+    for name, value, error in zip(found.names, found.params, found.errors, strict=True):
+        print(f"{name:>10} {value:9.4f} +- {error:.4f}")
+    for reason, count in Counter(found.refused["reason"].tolist()).most_common():
+        print(f"refused: {count} {reason}")
+
+
+# -- as the model of a fit ---------------------------------------------------------------------
+
+
+def model_of(
+    args: argparse.Namespace, picture: np.ndarray, known: camera.Settings
+) -> PsfModel | None:
+    """The model of ``fit --psf``: that of a file, or measured from a picture."""
+    if args.psf is None:
+        return None
+    if args.model is not None:
+        raise ValueError("--psf is a model: give it without --model")
+    if picture.ndim != 2:
+        raise ValueError("--psf is of images: a volume has none")
+    if args.psf != _MEASURED:
+        return PsfModel.load(args.psf)
+    stars = known.photons(picture)
+    options = {"pixel": args.pixel, "sigma": args.sigma, "threads": args.threads}
+    return measure_psf(stars, mask=known.mask, **options).model

@@ -1,0 +1,82 @@
+"""The command ``psf``, and point spread functions as the model of ``fit``."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss.cli import main
+from fastgauss.kernels._compile import JIT_DISABLED
+
+pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="the search of spots is slow")
+
+PLACES = np.array([[22.3, 20.8], [60.4, 25.1], [35.2, 61.7]])
+
+
+def stars():
+    """Three stars of two Gaussians, with the noise of photons."""
+    y, x = np.indices((85, 83))
+    light = np.full(y.shape, 30.0)
+    for row, column in PLACES:
+        r2 = (y - row) ** 2 + (x - column) ** 2
+        for weight, sigma in ((0.7, 1.2), (0.3, 2.4)):
+            light += 4e4 * weight / (2 * np.pi * sigma**2) * np.exp(-0.5 * r2 / sigma**2)
+    return np.random.default_rng(3).poisson(light).astype(float)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "field.npy"
+    np.save(path, stars())
+    return path
+
+
+def fails(capsys, *arguments):
+    """The line of an error."""
+    assert main([str(each) for each in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) in (1, 2)
+    return err.splitlines()[-1]
+
+
+def test_a_model_is_measured_written_and_drawn(image, tmp_path, capsys):
+    target, plot = tmp_path / "psf.json", tmp_path / "psf.svg"
+    call = ["psf", image, "-o", target, "--plot", plot, "--components", "2"]
+    assert main([str(each) for each in call]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2 Gaussians, FWHM ") and "from 3 stars" in out
+    assert f"wrote {target}" in out and plot.read_bytes()
+    found = fg.PsfModel.load(target)
+    wanted = fg.measure_psf(stars(), components=2).model
+    np.testing.assert_allclose(found.constants, wanted.constants, rtol=1e-6)
+
+
+def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, capsys):
+    target, table = tmp_path / "psf.json", tmp_path / "stars.csv"
+    fg.psf_model([0.7, 0.3], [1.2, 2.4]).save(target)
+    for psf in (target, "measure"):
+        assert main(["fit", str(image), "--psf", str(psf), "-o", str(table)]) == 0
+        assert "flux" in capsys.readouterr().out
+        with table.open() as lines:
+            rows = list(csv.DictReader(lines))
+        flux = [float(row["flux"]) for row in rows]
+        assert len(flux) >= 3 and "amplitude" not in rows[0]
+        np.testing.assert_allclose(sorted(flux)[-3:], 4e4, rtol=0.04)
+
+
+def test_errors_are_one_line(image, tmp_path, capsys):
+    stack = tmp_path / "stack.npy"
+    np.save(stack, np.stack([stars()] * 2))
+    assert "must hold one image, got a stack of 2" in fails(capsys, "psf", stack)
+    assert "must end in one of .json" in fails(capsys, "psf", image, "-o", tmp_path / "psf.txt")
+    assert "components must be at least 1" in fails(capsys, "psf", image, "--components", "0")
+    assert "components must be one of" in fails(capsys, "psf", image, "--components", "few")
+    assert "image must show stars" in fails(capsys, "psf", image, "--saturation", "31")
+    assert "without --model" in fails(
+        capsys, "fit", image, "--psf", "measure", "--model", "elliptic"
+    )
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("{}")
+    assert "holds no point spread function" in fails(capsys, "fit", image, "--psf", wrong)
