@@ -25,8 +25,8 @@ from typing import Any, NoReturn
 
 from ..base.thread_pool import available_cores
 from ..base.version import __version__
-from ..tools.compilation import EVERYDAY, JOBS, chosen, shared
 from ..tools.info import show_config
+from ..tools.job_names import EVERYDAY, JOBS, chosen
 from . import fit, psf, register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
@@ -86,6 +86,7 @@ def _info(args: argparse.Namespace) -> None:
 
 def _warmup(args: argparse.Namespace) -> None:
     from .. import warmup
+    from ..tools.compilation import shared
 
     begin = time.perf_counter()
     processes = available_cores() if args.processes is None else args.processes

@@ -6,25 +6,27 @@ import argparse
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core import event
 
 from ..base import optional
 from ..base.thread_pool import resolve_threads
 from ..fit.windows import box_sides
 from ..io import axes, files, images
 from ..io.frames import Frames
+from ..kernels._cache import PackageCache
 from ..kernels.fit.estimators import METHODS
 from ..kernels.models.profiles import PIXELS
 from ..models.model import MODELS
 from ..movies.frame_fits import MovieError
 from ..results.exchange import check_target
 from ..results.fit_result import FitResult
-from ..tools.compilation import no_fit_is_compiled, shared_fit
+from ..tools.first_fits import shared_fit
 from . import camera, hints, options, psf, report, source, summary, units
 from .progress_bar import bar
 
@@ -244,7 +246,7 @@ def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
     results, failed = [], None
     with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
         try:
-            with _telling_of_compilation(args, fits.first.ndim, fits.first.dtype):
+            with _telling_of_compilation(args, fits.first.dtype):
                 results.append(next(found))
             for result in found:
                 results.append(result)
@@ -276,16 +278,34 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
     )
 
 
+class _FirstKernel(event.Listener):
+    """Hears that a kernel is compiled: says why this takes a while, and compiles side by side."""
+
+    def __init__(self, beside: ExitStack, fit: tuple[str, ...] | None) -> None:
+        self._beside, self._fit = beside, fit
+        self._is_told = False
+
+    def on_start(self, event: Any) -> None:
+        if self._is_told or not isinstance(event.data["dispatcher"]._cache, PackageCache):
+            return
+        self._is_told = True
+        told = "compiling for the first time, half a minute or less; later runs start at once"
+        print(f"fastgauss: {told}", file=sys.stderr, flush=True)
+        if self._fit is not None:
+            self._beside.enter_context(shared_fit(*self._fit))
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
 @contextmanager
-def _telling_of_compilation(args: argparse.Namespace, ndim: int, dtype: np.dtype) -> Iterator[None]:
-    """Before the first fit of all: say why it takes a while, and compile in two processes."""
-    if args.psf or not no_fit_is_compiled():
-        yield
-        return
-    told = "compiling for the first time, half a minute or less; later runs start at once"
-    print(f"fastgauss: {told}", file=sys.stderr, flush=True)
-    with shared_fit(_model(args, 2), args.method, args.pixel, dtype.str):
-        yield
+def _telling_of_compilation(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
+    """Say before the first kernel that has to be compiled why it takes a while."""
+    with ExitStack() as beside:
+        fit = _model(args, 2), args.method, args.pixel, dtype.str
+        listener = _FirstKernel(beside, None if args.psf else fit)
+        with event.install_listener("numba:compile", listener):
+            yield
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
-from ..register import DisplacementField, displacement_field, plot_displacements
-from ..register.results import COLUMNS
-from . import register_stack, source
+from . import source
+
+if TYPE_CHECKING:
+    from ..register import DisplacementField
 
 # options of one of both, and their defaults
 _OF_PAIRS = {"window": 64, "step": 32, "passes": 1}
@@ -65,6 +66,8 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    from . import register_stack
+
     alone = args.second is None
     for name in _OF_PAIRS if alone else _OF_STACKS:
         if getattr(args, name) is not None:
@@ -82,6 +85,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _run_pair(args: argparse.Namespace) -> None:
     """Register two images."""
+    from ..register import displacement_field, plot_displacements
+
     first, second = (_only_image(path, args) for path in (args.first, args.second))
     mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None
     begin = time.perf_counter()
@@ -113,6 +118,8 @@ def _write(path: str, field: DisplacementField) -> None:
         with files.replacing(path) as file:
             np.savez(file, **field.to_dict())  # type: ignore[arg-type]
     else:
+        from ..register.results import COLUMNS
+
         tables.write_table(path, field.to_columns(), columns=COLUMNS)
 
 
@@ -128,6 +135,8 @@ def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:
 
 
 def _print_summary(field: DisplacementField, seconds: float) -> None:
+    from . import register_stack
+
     count = field.dx.size
     good = ~field.outlier
     others = register_stack.status_counts(field.status[~field.converged])

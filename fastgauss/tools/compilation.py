@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import register
-from ..base import check, thread_pool
+from ..base import check
 from ..base.progress import Progress, reporting
 from ..density.estimation import kde
 from ..fields.field import GaussianField
@@ -29,8 +29,6 @@ from ..find.detection import find_spots
 from ..fit.chunks import READ_AS_IS
 from ..fit.rois import fit_rois
 from ..joint.joint_fits import fit_joint
-from ..kernels._compile import JIT_DISABLED, cache_path
-from ..kernels.fit.stages import stages
 from ..linear.line_fits import fit_lines, level
 from ..linear.principal_components import pca
 from ..models.evaluation import evaluate, image, jacobian
@@ -41,9 +39,10 @@ from ..sums.healpix import healpix_add
 from ..sums.particle_mesh import deposit, gather
 from ..sums.scatter_add import add_at
 from . import compile_processes
+from .first_fits import AXIS, IMAGE, PLACES, PROFILE
+from .job_names import chosen
 
 METHODS = ("lsq", "weighted", "mle")
-EVERYDAY = ("find", "fit", "evaluate", "field", "scatter", "filter")
 
 
 class _Choice(NamedTuple):
@@ -56,15 +55,10 @@ class _Choice(NamedTuple):
 
 _Calls = Iterator[Callable[[], Any]]
 
-_AXIS = np.arange(32.0)
-_PROFILE = np.exp(-0.5 * ((_AXIS - 11.3) / 1.5) ** 2)
-_IMAGE = 100.0 * np.multiply.outer(_PROFILE, _PROFILE) + 10.0
-_PLACES = ((11.0, 11.0), (14.0, 12.0))
-
 
 def _images(choice: _Choice, usual: Iterable[Any] = (np.float64,)) -> Iterator[np.ndarray]:
     for dtype in choice.dtypes or usual:
-        yield _IMAGE.astype(dtype)
+        yield IMAGE.astype(dtype)
 
 
 def _find(choice: _Choice) -> _Calls:
@@ -76,8 +70,8 @@ def _fit(choice: _Choice) -> _Calls:
     models, methods = choice.models or MODELS, choice.methods or ("lsq",)
     for model, method in product(models, methods):
         options: dict[str, Any] = {"method": "mle" if method == "mle" else "lsq"}
-        weights = np.ones_like(_IMAGE) if method == "weighted" else None
-        yield partial(fit_spots, _IMAGE, _PLACES, model, weights=weights, **options)
+        weights = np.ones_like(IMAGE) if method == "weighted" else None
+        yield partial(fit_spots, IMAGE, PLACES, model, weights=weights, **options)
         for data in _images(choice, READ_AS_IS):
             rois = np.ascontiguousarray(data[np.newaxis, 6:17, 6:17])  # else it becomes float64
             weights = np.ones(rois.shape) if method == "weighted" else None
@@ -91,7 +85,7 @@ def _joint(choice: _Choice) -> _Calls:
     for model, method, data in product(models, methods, _images(choice)):
         weights = np.ones(data.shape) if method == "weighted" else None
         way = "mle" if method == "mle" else "lsq"
-        yield partial(fit_joint, data, _PLACES, model, weights=weights, method=way)
+        yield partial(fit_joint, data, PLACES, model, weights=weights, method=way)
         if method == "lsq":
             yield partial(fit_spots, data, model=model, joint=True)
 
@@ -100,14 +94,14 @@ def _evaluate(choice: _Choice) -> _Calls:
     for model in choice.models or MODELS:
         params = np.ones(get_model(model, 2).size)
         for call in (evaluate, jacobian):
-            yield partial(call, (_AXIS, _AXIS), params, model)
-            yield partial(call, (_AXIS, _AXIS), np.tile(params, (len(_AXIS), 1)), model)
+            yield partial(call, (AXIS, AXIS), params, model)
+            yield partial(call, (AXIS, AXIS), np.tile(params, (len(AXIS), 1)), model)
         yield partial(image, params, (5, 5), model)
 
 
 def _field(choice: _Choice) -> _Calls:
-    solid = np.multiply.outer(_PROFILE, _IMAGE)
-    for scene, places in ((_IMAGE, np.array(_PLACES)), (solid, np.full((2, 3), 11.0))):
+    solid = np.multiply.outer(PROFILE, IMAGE)
+    for scene, places in ((IMAGE, np.array(PLACES)), (solid, np.full((2, 3), 11.0))):
         for dtype in choice.dtypes or (np.float32, np.float64):
             data = scene.astype(dtype)
             field = GaussianField(data.shape, places, 1.5)
@@ -115,7 +109,7 @@ def _field(choice: _Choice) -> _Calls:
             yield partial(field.loss_and_gradient, data, 100.0, ("amplitudes", "positions"))
             yield partial(field.adjoint, data)
         yield partial(field.fit_amplitudes, scene)
-    small = _IMAGE[:8, :8]
+    small = IMAGE[:8, :8]
     crowd = GaussianField(small.shape, np.argwhere(small > -np.inf), 2.0)
     for nonnegative in (False, True):
         yield partial(_errors_of_fit, crowd, small, nonnegative)
@@ -170,7 +164,7 @@ def _linear(choice: _Choice) -> _Calls:
         yield partial(fit_lines, data)
         yield partial(fit_lines, data, weights=np.ones(data.shape))
         yield partial(level, data)
-    yield partial(pca, _IMAGE[:, :3])
+    yield partial(pca, IMAGE[:, :3])
 
 
 def _register(choice: _Choice) -> _Calls:
@@ -193,14 +187,6 @@ JOBS: dict[str, Callable[[_Choice], _Calls]] = {
     "linear": _linear,
     "register": _register,
 }
-
-
-def chosen(jobs: Iterable[str]) -> tuple[str, ...]:
-    """The jobs that these names mean: none the everyday ones, "all" all."""
-    names = tuple(jobs) or EVERYDAY
-    for name in names:
-        check.choice("jobs", name, (*JOBS, "all"))
-    return tuple(JOBS) if "all" in names else tuple(dict.fromkeys(names))
 
 
 def _several(name: str, value: str | Iterable[str] | None, allowed: tuple) -> tuple | None:
@@ -329,20 +315,3 @@ def share(process: int, processes: int, jobs: Iterable[str], *choice: Any) -> No
     calls = _calls(jobs, _choice(*choice))
     for call in compile_processes.order(len(calls), process, processes):
         calls[call]()
-
-
-def no_fit_is_compiled() -> bool:
-    """Whether the cache on disk holds no compiled fit yet, so that the first takes a while."""
-    fit = stages(get_model("symmetric", 2).kernels, "sample", "plain", False, False).fit
-    return not JIT_DISABLED and compile_processes.is_empty(cache_path(fit))
-
-
-def shared_fit(model: str, method: str, pixel: str, dtype: str) -> AbstractContextManager[None]:
-    """Another process that compiles the fits of spots, while the block finds them."""
-    given = [[model, method, pixel, dtype]] if thread_pool.available_cores() > 1 else []
-    return compile_processes.started(f"{__name__}:share_fit", given)
-
-
-def share_fit(model: str, method: str, pixel: str, dtype: str) -> None:
-    """Fit spots as the command does after its search."""
-    fit_spots(_IMAGE.astype(dtype), _PLACES, model, method=method, pixel=pixel)

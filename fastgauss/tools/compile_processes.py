@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from ..kernels._compile import JIT_DISABLED, cache_path
 from ..kernels.filters.separable import correlate
@@ -29,11 +28,6 @@ def order(count: int, process: int, processes: int) -> list[int]:
     """The order in which one of several processes runs ``count`` calls."""
     first = (count - 1) * process / max(processes - 1, 1)
     return sorted(range(count), key=lambda call: abs(call - first))
-
-
-def is_empty(folder: str | None) -> bool:
-    """Whether a folder of the cache holds no compiled code yet; False without a folder."""
-    return folder is not None and not any(Path(folder).glob("*.nbc"))
 
 
 @contextmanager

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from numba.core import event
+from processes import python
 
 import fastgauss as fg
 from fastgauss.cli import command as cli
 from fastgauss.cli import fit
+from fastgauss.kernels._cache import PackageCache
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.simd.lane_types import WIDTH
 
@@ -330,23 +334,38 @@ def test_warmup_tells_each_job(capsys, monkeypatch):
     assert code == 2 and "jobs must be one of" in err
 
 
-def test_the_first_fit_of_all_is_told(capsys, tmp_path, monkeypatch):
-    image = tmp_path / "image.npy"
-    np.save(image, scene())
-    assert "compiling" not in run(capsys, "fit", image)[2]
-    asked, beside = [], []
-    monkeypatch.setattr(fit, "no_fit_is_compiled", lambda: asked.append(1) or True)
+def test_the_first_kernel_that_is_compiled_is_told(capsys, monkeypatch):
+    beside = []
     monkeypatch.setattr(
         fit, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
-    np.save(image, np.stack([scene(), scene(1)]))
-    code, out, err = run(capsys, "fit", image, "--model", "elliptic")
-    assert (code, beside) == (0, [("elliptic", "lsq", "sample", "<f8")])
-    assert len(asked) == 1  # the folder of the cache is looked at once, not for each frame
-    told, compiling = err.splitlines()
-    assert told.startswith("fastgauss: image.npy: 2 images: a movie")
-    assert compiling.startswith("fastgauss: compiling for the first time")
-    assert "compiling" not in out
+    ours, other = (SimpleNamespace(_cache=cache) for cache in (PackageCache(scene), None))
+    args = SimpleNamespace(model="elliptic", method="mle", pixel="sample")
+    told = []
+    with fit._telling_of_compilation(args, np.dtype("f4")):
+        for dispatcher in (other, ours, other, ours):
+            with event.trigger_event("numba:compile", data={"dispatcher": dispatcher}):
+                told.append(capsys.readouterr().err)
+    assert beside == [("elliptic", "mle", "sample", "<f4")]
+    assert told[0] == told[2] == told[3] == ""
+    assert told[1].startswith("fastgauss: compiling for the first time")
+
+
+_LOADED = """
+import sys
+from fastgauss.cli import main
+try:
+    main(["fit", "--help"])
+except SystemExit:
+    print(sorted(name for name in sys.modules if name.startswith("fastgauss.")
+                 and name.split(".")[1] in ("density", "register", "dask", "localisations")))
+    print(sorted({"pandas", "matplotlib", "astropy", "dask", "skimage", "tifffile", "scipy.stats",
+                  "scipy.ndimage"} & set(sys.modules)))
+"""
+
+
+def test_the_command_loads_no_room_that_it_does_not_use():
+    assert python(_LOADED).splitlines()[-2:] == ["[]", "[]"]
 
 
 def command(*arguments):

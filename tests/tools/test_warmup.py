@@ -8,7 +8,8 @@ from processes import python
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.tools import compilation, compile_processes
+from fastgauss.spots import image_fits
+from fastgauss.tools import compilation, compile_processes, first_fits, job_names
 
 _FIRST_CALL = """
 import sys, numpy as np, fastgauss as fg
@@ -53,8 +54,8 @@ def test_a_first_call_of_each_job_in_a_new_process_compiles_nothing():
 
 
 def test_jobs_and_progress(monkeypatch):
-    assert compilation.chosen(()) == compilation.EVERYDAY
-    assert compilation.chosen(("find", "all")) == tuple(compilation.JOBS)
+    assert job_names.chosen(()) == job_names.EVERYDAY
+    assert job_names.chosen(("find", "all")) == job_names.JOBS == tuple(compilation.JOBS)
     told, seen = [], []
     for name in ("evaluate", "joint"):
         monkeypatch.setitem(
@@ -139,30 +140,20 @@ def test_a_process_that_cannot_start_leaves_the_work_to_the_caller(monkeypatch):
         fg.warmup("find", processes=0)
 
 
-def test_the_first_fit_of_all_is_known(monkeypatch, tmp_path):
-    monkeypatch.setattr(compilation, "JIT_DISABLED", False)
-    for folder, expected in ((str(tmp_path), True), (None, False)):
-        monkeypatch.setattr(compilation, "cache_path", lambda _, folder=folder: folder)
-        assert compilation.no_fit_is_compiled() is expected
-    (tmp_path / "levmar.fit-1.py311.nbc").touch()
-    monkeypatch.setattr(compilation, "cache_path", lambda _: str(tmp_path))
-    assert not compilation.no_fit_is_compiled()
-
-
 def test_the_process_beside_the_first_fit_fits_as_the_command(monkeypatch):
     started, fitted = [], []
     monkeypatch.setattr(compile_processes, "started", lambda *given: started.append(given))
-    monkeypatch.setattr(compilation.thread_pool, "available_cores", lambda: 2)
-    compilation.shared_fit("elliptic", "mle", "integrate", "<f4")
+    monkeypatch.setattr(first_fits.thread_pool, "available_cores", lambda: 2)
+    first_fits.shared_fit("elliptic", "mle", "integrate", "<f4")
     [(function, [given])] = started
-    assert function == "fastgauss.tools.compilation:share_fit"
+    assert function == "fastgauss.tools.first_fits:share_fit"
     monkeypatch.setattr(
-        compilation, "fit_spots", lambda *given, **options: fitted.append((*given, options))
+        image_fits, "fit_spots", lambda *given, **options: fitted.append((*given, options))
     )
-    compilation.share_fit(*given)
+    first_fits.share_fit(*given)
     [(image, _, model, options)] = fitted
     assert (image.dtype, model) == (np.float32, "elliptic")
     assert options == {"method": "mle", "pixel": "integrate"}
-    monkeypatch.setattr(compilation.thread_pool, "available_cores", lambda: 1)
-    compilation.shared_fit("elliptic", "mle", "integrate", "<f4")
+    monkeypatch.setattr(first_fits.thread_pool, "available_cores", lambda: 1)
+    first_fits.shared_fit("elliptic", "mle", "integrate", "<f4")
     assert started[-1][1] == []
