@@ -13,7 +13,7 @@ from packaging.metadata import Metadata
 
 IN_SDIST = (
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "asv.conf.json",
-    "pyproject.toml",
+    "pyproject.toml", "hatch_build.py",
     "benchmarks/", "docs/", "examples/", "fastgauss/py.typed", "tests/conftest.py",
 )  # fmt: skip
 BUILT = (".pyc", ".nbi", ".nbc", ".so")

@@ -7,6 +7,11 @@ every option that changes the code. So several versions of the package can use o
 kernel, for the same types and options, the ``KEPT`` versions that were used last are kept; older
 versions are removed when a new one is saved.
 
+A wheel can contain files for a level of processors (see ``kernels/_levels.py``). They stand in the
+folder ``precompiled`` beside this file, are made as a process makes them whose numba compiles for
+the level, and are looked for before all others. So they are loaded where the package's sources,
+Python, numba, the options and the width of the lanes agree and the processor has the level.
+
 A file begins with a checksum. A file that cannot be loaded, for whatever reason, is compiled anew
 and replaced. If no folder is writable, kernels are compiled in memory; that is never an error.
 Processes that start with an empty cache compile each kernel once (see ``kernels/_cache_lock.py``).
@@ -15,25 +20,31 @@ Processes that start with an empty cache compile each kernel once (see ``kernels
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from llvmlite import __version__ as llvmlite_version
 from numba import __version__ as numba_version
 from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
 
-from . import _sources
+from . import _levels, _sources
 from ._cache_lock import Turns
+from ._registers import register_bits
 
 KEPT = 4  # versions of each kernel; the package's sources and numba make a version
 _ABANDONED = 3600.0  # s: age of a temporary file whose writer must have been killed
+PRECOMPILED = Path(__file__).resolve().parent / "precompiled"  # filled when a wheel is built
 
 turns = Turns()
 
@@ -42,7 +53,10 @@ def _hash(*things: Any) -> str:
     return hashlib.sha256(repr(things).encode()).hexdigest()[:16]
 
 
-def _options() -> tuple:
+_width = cache(register_bits)
+
+
+def _options(processor: str | None, features: str | None) -> tuple:
     """The settings that change compiled code and are not in numba's own key."""
     return (
         config.BOUNDSCHECK,
@@ -50,11 +64,49 @@ def _options() -> tuple:
         config.LOOP_VECTORIZE,
         config.SLP_VECTORIZE,
         config.DEBUGINFO_DEFAULT,
-        config.CPU_NAME,
-        config.CPU_FEATURES,
+        config.USING_SVML,  # code that calls this library cannot be loaded without it
+        processor,
+        features,
         os.environ.get("NUMBA_ENABLE_AVX"),
-        os.environ.get("FASTGAUSS_REGISTER_BITS") or None,
+        _width(),
     )
+
+
+class Identity:
+    """What tells the code of a function from that of others and from other versions of it.
+
+    Raises
+    ------
+    OSError
+        If the sources cannot be read.
+    """
+
+    def __init__(self, function: Callable, stamp: str | None = None) -> None:
+        code = function.__code__
+        self._sources = _sources.describe(function, stamp)
+        self._line = code.co_firstlineno
+        module = Path(inspect.getfile(function)).stem
+        name = f"{module}.{function.__qualname__}".replace("<", "").replace(">", "")
+        python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+        self._name = f"{name}.{python}"
+        closure = self._sources.code
+        if closure is None:  # pickled, which differs for equal strings that are different objects
+            cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+            closure = hashlib.sha256(dumps(cells)).hexdigest()
+        self._code = hashlib.sha256(code.co_code).hexdigest(), closure
+
+    def files(self, folder: str, processor: str | None, features: str | None) -> CodeFiles:
+        """The function's files for numba's settings of a processor."""
+        return CodeFiles(
+            cache_path=folder,
+            name=self._name,
+            kind=(self._sources.closure, _options(processor, features)),
+            version=(self._sources.stamp, numba_version, llvmlite_version, self._line),
+        )
+
+    def key(self, signature: Any, target: tuple) -> tuple:
+        """The key of the code for types and for a target, as numba describes it."""
+        return signature, target, self._code
 
 
 class CodeFiles(IndexDataCacheFile):
@@ -138,23 +190,15 @@ class CodeFiles(IndexDataCacheFile):
 class _StampedCache(FunctionCache):
     """numba's file cache, with `CodeFiles` as its files."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable, identity: Identity | None) -> None:
         super().__init__(function)
-        locator = self._impl.locator
-        line = locator.get_disambiguator()
-        name, _, python = self._impl.filename_base.rpartition(f"-{line}.")
-        try:
-            stamp, closure = _sources.stamp(function)
-        except OSError:
-            if not getattr(sys, "frozen", False):
-                raise
-            stamp, closure = locator.get_source_stamp(), ""  # of the whole program
-        self._cache_file = CodeFiles(
-            cache_path=self._cache_path,
-            name=f"{name}.{python}",
-            kind=(closure, _options()),
-            version=(stamp, numba_version, line),
-        )
+        if identity is None:  # a frozen program: the stamp is that of the whole program
+            identity = Identity(function, self._impl.locator.get_source_stamp())
+        self._identity = identity
+        self._cache_file = identity.files(self._cache_path, config.CPU_NAME, config.CPU_FEATURES)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return self._identity.key(sig, codegen.magic_tuple())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -186,9 +230,18 @@ class PackageCache:
         self._function = function
 
     @cached_property
+    def _identity(self) -> Identity | None:
+        try:
+            return Identity(self._function)
+        except OSError:
+            return None
+
+    @cached_property
     def _cache(self) -> Any:
         try:
-            return _StampedCache(self._function)
+            if self._identity is None and not getattr(sys, "frozen", False):
+                return NullCache()
+            return _StampedCache(self._function, self._identity)
         except (RuntimeError, OSError):
             return NullCache()
 
@@ -196,10 +249,25 @@ class PackageCache:
     def cache_path(self) -> str | None:
         return self._cache.cache_path
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        if isinstance(self._cache, NullCache):
+    def _precompiled(self, signature: Any, target_context: Any) -> Any:
+        """The code that the wheel contains for this machine's level, if any."""
+        level = _levels.host_level() if PRECOMPILED.is_dir() else None
+        if level is None or self._identity is None:
             return None
-        return self._cache.load_in_turn(sig, target_context)
+        target_context.refresh()
+        triple, *_ = target_context.codegen().magic_tuple()
+        files = self._identity.files(str(PRECOMPILED), level, "")
+        data = files.load(self._identity.key(signature, (triple, level, "")))
+        try:
+            return data and CompileResult._rebuild(target_context, *data)
+        except Exception:  # numba cannot use the content
+            return None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._precompiled(sig, target_context)
+        if found is None and not isinstance(self._cache, NullCache):
+            found = self._cache.load_in_turn(sig, target_context)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

@@ -18,7 +18,8 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -138,7 +139,15 @@ def reach(roots: frozenset[str]) -> frozenset[str]:
 # -- kernels -----------------------------------------------------------------------------------
 
 
-_PLAIN = (str, bytes, int, float, complex, np.generic, type(None))
+_PLAIN = (str, bytes, int, float, complex, type(None))
+
+
+class Description(NamedTuple):
+    """What tells the code of a kernel from all other code."""
+
+    stamp: str  # a hash of the sources that the kernel is made of
+    closure: str  # a name of the kernel and of all that it closes over, which edits do not change
+    code: str | None  # a hash of the functions in the closure; None if it contains other things
 
 
 class _Closure:
@@ -146,32 +155,51 @@ class _Closure:
 
     def __init__(self, function: Callable) -> None:
         self.modules: set[str] = set()
+        self.is_told = True  # whether name and code tell it from every other closure
+        self._code = hashlib.sha256()
         self._known: dict[int, tuple[Any, str]] = {}  # with the object: its id stays unique
         self.name = self._name(function)
 
+    @property
+    def code(self) -> str | None:
+        return self._code.hexdigest() if self.is_told else None
+
     def _name(self, thing: Any) -> str:
         """A name that edits do not change and that differs for kernels of one factory."""
+        if isinstance(thing, FunctionType):
+            code = thing.__code__  # functions of one name can stand side by side in a file
+            self._code.update(f"{thing.__module__} {code.co_firstlineno} ".encode() + code.co_code)
         if id(thing) not in self._known:
             self._known[id(thing)] = thing, "itself"
             self._known[id(thing)] = thing, self._describe(thing)
         return self._known[id(thing)][1]
 
     def _describe(self, thing: Any) -> str:
+        kind = type(thing).__name__
+        if isinstance(thing, np.generic):
+            return f"{kind}({thing})"
         if isinstance(thing, _PLAIN):
             return repr(thing)
         if isinstance(thing, np.ndarray):
-            return hashlib.sha256(thing.tobytes()).hexdigest()
+            text = f"{thing.dtype} {thing.shape} ".encode()
+            return hashlib.sha256(text + thing.tobytes()).hexdigest()
         if isinstance(thing, tuple | list | set | frozenset):
-            return f"({','.join(map(self._name, thing))})"
+            return f"{kind}({','.join(map(self._name, thing))})"
         if isinstance(thing, dict):
             return self._describe([*thing, *thing.values()])
+        inner: list[Any] = []
+        if isinstance(thing, FunctionType):
+            inner += filter(None, (thing.__defaults__, thing.__kwdefaults__))
+            # the functions of another package can be others without a change of its file
+            self.is_told &= _within(thing.__module__, "") is not None
+        elif not isinstance(thing, type):
+            self.is_told = False
         if not hasattr(thing, "__qualname__"):
             thing = type(thing)
         if hasattr(thing, "__code__") or _within(thing.__module__, "") is not None:
             self.modules.add(thing.__module__)
-        cells = getattr(thing, "__closure__", None) or ()
-        inner = ",".join(self._name(cell.cell_contents) for cell in cells)
-        return f"{thing.__module__}.{thing.__qualname__}({inner})"
+        inner += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+        return f"{thing.__module__}.{thing.__qualname__}({','.join(map(self._name, inner))})"
 
 
 @cache
@@ -192,10 +220,17 @@ def _stamp(modules: frozenset[str]) -> str:
     return digest.hexdigest()
 
 
-def stamp(function: Callable) -> tuple[str, str]:
-    """A hash of the sources that a kernel is made of, and a name that edits do not change.
+def describe(function: Callable, stamp: str | None = None) -> Description:
+    """The sources that a kernel is made of, and what it closes over.
 
     A kernel that contains code of another package is made of all sources here and of that file.
+
+    Parameters
+    ----------
+    function : callable
+        The function that is compiled.
+    stamp : str, optional
+        In place of the hash of the sources, where there are none.
 
     Raises
     ------
@@ -203,4 +238,5 @@ def stamp(function: Callable) -> tuple[str, str]:
         If the sources cannot be read.
     """
     closure = _Closure(function)
-    return _stamp(frozenset(closure.modules)), closure.name
+    stamp = stamp or _stamp(frozenset(closure.modules))
+    return Description(stamp, closure.name, closure.code)

@@ -11,7 +11,15 @@ from numba.core import config
 from processes import python
 
 import fastgauss
-from fastgauss.kernels import _cache, _cache_lock, _compile, _inlining, _sources
+from fastgauss.kernels import (
+    _cache,
+    _cache_lock,
+    _compile,
+    _inlining,
+    _levels,
+    _registers,
+    _sources,
+)
 
 pytestmark = pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
 
@@ -58,7 +66,7 @@ def house(tmp_path):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _inlining, _sources):
+    for policy in (_compile, _cache, _cache_lock, _inlining, _levels, _registers, _sources):
         shutil.copy(Path(policy.__file__), kernels)
     (kernels / "callee.py").write_text(_CALLEE.format(value=10))
     (kernels / "caller.py").write_text(_CALLER)

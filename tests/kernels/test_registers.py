@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from fastgauss.kernels import _registers as registers
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.kernels.simd import registers
 from fastgauss.kernels.simd.lane_types import REGISTER_BITS, WIDTH
 
 _FIT = """
@@ -38,18 +38,18 @@ def _run(code, **variables):
      ("skylake-avx512", True), ("sapphirerapids", True)],
 )  # fmt: skip
 def test_the_compiler_says_which_processors_have_registers_of_512_bits(name, wide):
-    assert registers._has_512_bits(name, "") == wide
+    assert registers.has_512_bits(name, "") == wide
 
 
 def test_features_count_beside_the_name():
-    assert not registers._has_512_bits("znver4", "-avx512f")
+    assert not registers.has_512_bits("znver4", "-avx512f")
 
 
 def test_the_width_is_that_of_the_target_or_the_forced_one(monkeypatch):
     assert WIDTH == REGISTER_BITS // 64
     monkeypatch.delenv(registers.VARIABLE, raising=False)
     assert registers.register_bits() == (
-        512 if registers._has_512_bits(*registers.target()) else 256
+        512 if registers.has_512_bits(*registers.target()) else 256
     )
     for bits in registers.WIDTHS:
         monkeypatch.setenv(registers.VARIABLE, str(bits))

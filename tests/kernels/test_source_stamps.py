@@ -8,7 +8,15 @@ import pytest
 from processes import python
 
 import fastgauss.kernels
-from fastgauss.kernels import _cache, _cache_lock, _compile, _inlining, _sources
+from fastgauss.kernels import (
+    _cache,
+    _cache_lock,
+    _compile,
+    _inlining,
+    _levels,
+    _registers,
+    _sources,
+)
 
 ROOT = Path(fastgauss.kernels.__file__).parent
 MODULES = sorted(_sources._texts())
@@ -151,7 +159,7 @@ def house(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_dedent(text))
     (tmp_path / "house" / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _inlining, _sources):
+    for policy in (_compile, _cache, _cache_lock, _inlining, _levels, _registers, _sources):
         shutil.copy(policy.__file__, kernels)
     return tmp_path
 
@@ -243,14 +251,39 @@ def test_siblings_have_names_of_their_own():
     assert names == [_sources._Closure(make(value)).name for value in different]
 
 
+def _ours(function):
+    function.__module__ = "fastgauss.kernels.status"
+    return function
+
+
+def _closed(first, text, value=1):
+    inner = _ours(lambda x: x + value) if first else _ours(lambda x: x - value)
+    return _ours(lambda x: (inner(x), text))
+
+
+def test_closures_are_told_by_what_they_hold_and_not_by_which_object_holds_it():
+    def code(*given):
+        identity = _cache.Identity(_closed(*given))
+        return identity.files("", None, None)._kind, identity.key("types", ("target",))
+
+    text = "".join(["sam", "ple"])
+    assert text is not "sample"  # noqa: F632
+    assert code(True, text) == code(True, "sample")
+    different = [(True, "sample"), (False, "sample"), (True, "other"), (True, "sample", 2)]
+    assert len({str(code(*given)) for given in different}) == len(different)
+    # what is neither a value nor a function is told by its pickle
+    assert _sources.describe(_closed(True, "", slice(3))).code is None
+    assert len({str(code(True, "", slice(n))) for n in range(4)}) == 4
+
+
 def test_kernels_of_other_packages_are_made_of_their_own_file_too(tmp_path, monkeypatch):
     path = tmp_path / "stranger.py"
     monkeypatch.syspath_prepend(tmp_path)
     path.write_text("def function(x):\n    return x\n")
     import stranger
 
-    before, _ = _sources.stamp(stranger.function)
+    before, *_ = _sources.describe(stranger.function)
     path.write_text("def function(x):\n    return x + 1\n")
     _sources._stamp.cache_clear()
-    assert _sources.stamp(stranger.function)[0] != before
+    assert _sources.describe(stranger.function)[0] != before
     monkeypatch.delitem(__import__("sys").modules, "stranger")

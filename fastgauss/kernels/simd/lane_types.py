@@ -11,7 +11,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
 
-from .registers import register_bits
+from .._registers import register_bits
 
 REGISTER_BITS = register_bits()
 WIDTH = REGISTER_BITS // 64  # lanes of a float64 value

@@ -37,7 +37,7 @@ def target() -> tuple[str, str]:
     )
 
 
-def _has_512_bits(name: str, features: str) -> bool:
+def has_512_bits(name: str, features: str) -> bool:
     """Whether the compiler uses registers of 512 bits (their names begin with zmm)."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -56,7 +56,7 @@ def register_bits() -> int:
     """
     text = os.environ.get(VARIABLE)
     if not text:
-        return 512 if _has_512_bits(*target()) else 256
+        return 512 if has_512_bits(*target()) else 256
     if text.strip() not in map(str, WIDTHS):
         raise ValueError(f"{VARIABLE} must be 256 or 512, got {text!r}")
     return int(text)
