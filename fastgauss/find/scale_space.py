@@ -16,7 +16,6 @@ import itertools
 import math
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from . import maxima_counts
 from .significance import correlations
@@ -92,13 +91,15 @@ class Maxima:
 
     def _pairs(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Maxima of two scales that may have to do with each other: the stronger and the other."""
+        from scipy.spatial import KDTree
+
         ones, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         rows = [np.flatnonzero(self.scale == k) for k in range(len(self.sigmas))]
         for m, larger in enumerate(rows):
             reach = max(_NEAR * self.sigmas[m].max(), self.distances[m].max())
             if not len(larger):
                 continue
-            tree = cKDTree(self.places[larger])
+            tree = KDTree(self.places[larger])
             for smaller in rows[:m]:
                 near = tree.query_ball_point(self.places[smaller], reach)
                 counts = np.fromiter(map(len, near), np.int64, len(near))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ..base import thread_pool
 from ..kernels.find import local_maxima
@@ -46,6 +45,8 @@ def ladder(shape: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
 
 def estimate(frame: Frame, searches: list[Search]) -> tuple[tuple[float, ...], ...]:
     """The sizes of an image's spots; the ladder of the searches where too few are bright."""
+    from scipy.spatial import KDTree
+
     bright = [
         search._replace(
             threshold=None, significance=None, false_alarms=_FALSE_ALARMS,
@@ -59,7 +60,7 @@ def estimate(frame: Frame, searches: list[Search]) -> tuple[tuple[float, ...], .
         return rows
     sizes = _sizes(frame.picture(rows[0]), spots, frame.threads)
     if len(spots.positions) > 1:
-        away = cKDTree(spots.positions).query(spots.positions, k=2)[0][:, 1]
+        away = KDTree(spots.positions).query(spots.positions, k=2)[0][:, 1]
         alone = away > _APART * spots.sigma[:, 0]
         sizes = sizes[alone] if np.count_nonzero(alone) >= _FEW else sizes
     return tuple((size,) * frame.array.ndim for size in _scales(sizes))
