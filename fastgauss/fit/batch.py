@@ -33,11 +33,14 @@ from .options import Options
 from .units import Numbers
 
 _CHUNK_BYTES = 4 << 20
-_CHUNK_WORK = 1 << 24  # pixels times iterations, 0.1 s: Ctrl-C waits for a chunk
+_CHUNK_WORK = 1 << 25  # pixels times iterations, 0.1 s of least squares: Ctrl-C waits for it
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by side
 _STATUS = 5  # where the statuses stand among a job's arrays
 _EDGE = 8  # and whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of them by the fit kernel
+
+
+Which = slice | np.ndarray  # rows of a job
 
 
 class _Work(NamedTuple):
@@ -50,7 +53,7 @@ class _Work(NamedTuple):
     shape: tuple[int, int, int]
     lower: np.ndarray  # (m or 0, P)
     upper: np.ndarray
-    free: np.ndarray  # (m,)
+    free: np.ndarray  # (m or 1,)
     guides: np.ndarray  # (m or 0, ndim)
     sigmas: np.ndarray  # (ndim,)
 
@@ -66,7 +69,7 @@ class _Work(NamedTuple):
             places=part(self.places),
             lower=part(self.lower),
             upper=part(self.upper),
-            free=self.free[members],
+            free=part(self.free),
             guides=part(self.guides),
         )
 
@@ -89,7 +92,9 @@ class Job:
         self.status = np.empty(count, np.int32)
         self.iterations = np.empty(count, np.int32)
         self.edge = np.empty(count, np.bool_)  # whether the fit rests on the edge of positivity
-        self.extreme: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their errors
+        self.nothing = np.empty((0, size)), np.empty((0, packed_size(size)))
+        self.nowhere = np.empty((0, options.model.ndim)), np.ones(options.model.ndim)
+        self.extreme: list[tuple[Which, np.ndarray]] = []  # rows and their errors
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -110,33 +115,32 @@ class Job:
     def fit_chunk(self, chunk: Chunk, rows: slice | np.ndarray) -> None:
         """Fit a chunk into these rows; one without pixels is told by its status."""
         outputs = [array[rows] if len(array) else array for array in self.arrays]
-        numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        self._fit_all(chunk.sorted().centred(), numbers, outputs)
+        self._fit_all(chunk.sorted().centred(), rows, outputs)
         if not isinstance(rows, slice):  # an index gave copies
             _copy(outputs, self.arrays, rows)
 
     def _fit_all(
-        self, chunk: Chunk, rows: np.ndarray, outputs: list[np.ndarray], rescaled: bool = False
+        self, chunk: Chunk, rows: Which, outputs: list[np.ndarray], rescaled: bool = False
     ) -> None:
         """Fit a chunk, and once more in another way the spots that cannot be fitted as they are."""
         self._fit(chunk, rows, outputs)
-        if not chunk.weighted:
-            lost = np.flatnonzero(outputs[_STATUS] == NOT_FINITE)
+        status = outputs[_STATUS]
+        lost = () if chunk.weighted else (status == NOT_FINITE).nonzero()[0]
+        if len(lost):
             axes = tuple(range(1, chunk.pixels.ndim))
             lost = lost[np.isnan(chunk.pixels[lost]).any(axis=axes)]
             mask = np.zeros((1, *chunk.shape), bool)  # NaN does not exist
             self._fit_part(chunk._replace(mask=mask), rows, outputs, lost)
-        unscaled = outputs[_STATUS] == UNSCALED
         if not rescaled and self.loss != OTHER_LOSS:
-            unscaled |= vanished(chunk, outputs[1])
-            self._fit_part(chunk, rows, outputs, np.flatnonzero(unscaled), rescale=True)
-            unscaled = outputs[_STATUS] == UNSCALED
-        outputs[_STATUS][unscaled] = NOT_FINITE
+            unscaled = status == UNSCALED
+            unscaled[vanished(chunk, outputs[1])] = True
+            self._fit_part(chunk, rows, outputs, unscaled.nonzero()[0], rescale=True)
+        status[status == UNSCALED] = NOT_FINITE
 
     def _fit_part(
         self,
         chunk: Chunk,
-        rows: np.ndarray,
+        rows: Which,
         outputs: list[np.ndarray],
         members: np.ndarray,
         rescale: bool = False,
@@ -145,47 +149,50 @@ class Job:
         if not members.size:
             return
         part = chunk.take(members)
+        own = members + rows.start if isinstance(rows, slice) else rows[members]
         again = [array[members] if len(array) else array for array in outputs]
         if rescale:
             part = part.rescaled(self.least_squares)
-            self._fit_all(part, rows[members], again, rescaled=True)
+            self._fit_all(part, own, again, rescaled=True)
         else:
-            self._fit(part, rows[members], again)
+            self._fit(part, own, again)
         _copy(again, outputs, members)
 
-    def _fit(self, chunk: Chunk, rows: np.ndarray, outputs: list[np.ndarray]) -> None:
+    def _fit(self, chunk: Chunk, rows: Which, outputs: list[np.ndarray]) -> None:
         """Start, fit and finish spots ``rows`` of the job into ``outputs``."""
         options = self.options
         factors = None if chunk.unit is None else chunk.unit.factors(options.model)
         work = self._prepare(chunk, rows, factors)
-        standing = np.full(len(rows), np.inf)  # as far as nobody has looked
+        standing = np.empty(len(work.pixels))
         if options.guess is None:
             start = self._start(work, standing)
         else:
+            standing[:] = np.inf  # nobody has looked
             start = self._inside(options.guess[rows], chunk.origin, factors)
             if options.bounds is None:
                 start = options.model.to_coordinates(start)
         doubtful = self._solve(work, start, standing, outputs)
-        if options.guess is None and doubtful.any():
-            self._try_again(work, standing, outputs, np.flatnonzero(doubtful))
+        if options.guess is None:
+            self._try_again(work, standing, outputs, doubtful.nonzero()[0])
         status, edge = outputs[_STATUS], outputs[_EDGE]
-        edge[:] = status == AT_EDGE
+        np.equal(status, AT_EDGE, out=edge)
         status[edge] = AT_BOUND
         self._report(chunk, rows, work, factors, outputs)
 
-    def _prepare(self, chunk: Chunk, rows: np.ndarray, factors: np.ndarray | None) -> _Work:
+    def _prepare(self, chunk: Chunk, rows: Which, factors: np.ndarray | None) -> _Work:
         """Load a chunk."""
         options = self.options
-        model, ndim = options.model, options.model.ndim
+        model = options.model
         pixel = options.pixel if chunk.places is None else "places"
         estimator = METHODS[options.method][chunk.weighted]
         bounded, spread = options.bounds is not None, options.covariance == "sandwich"
         pixels, second = load(chunk, self.least_squares)
-        lower = upper = np.empty((0, model.size))
+        lower = upper = self.nothing[0]
         if options.bounds is not None:
             every = np.broadcast_to(options.bounds, (2, options.spots, model.size))
             lower, upper = (self._inside(side[rows], chunk.origin, factors) for side in every)
-        guides, sigmas = np.empty((0, ndim)), np.ones(ndim)
+        free = options.free[rows] if isinstance(options.free, np.ndarray) else [options.free]
+        guides, sigmas = self.nowhere
         if chunk.guides is not None and chunk.sigmas is not None:
             guides, sigmas = chunk.guides, chunk.sigmas
         return _Work(
@@ -196,7 +203,7 @@ class Job:
             (1,) * (3 - len(chunk.shape)) + chunk.shape,  # type: ignore[arg-type]
             lower,
             upper,
-            np.broadcast_to(options.free, options.spots)[rows],
+            np.array(free, np.int64),
             guides,
             sigmas,
         )
@@ -240,7 +247,7 @@ class Job:
         kernels.fit(data, shape, known, start, bounds, stop, out)
         if len(grams):
             grams[:] = packed
-        spreads = np.empty((0, packed.shape[1]))
+        spreads = self.nothing[1]
         if options.covariance == "sandwich":
             spreads = np.empty_like(packed)
             weights = second if second.size else np.ones((1, pixels.shape[1]))
@@ -248,21 +255,23 @@ class Job:
                 pixels, weights, places, *shape, known, params, spreads, spreads[:0],
                 spreads[:0, 0],
             )  # fmt: skip
-        scaled = options.covariance == "residual"
-        freedom = (counts - work.free).astype(np.float64)
+        noise = counts, work.free, options.covariance == "residual"
         extent = tuple(n if k >= 3 - options.model.ndim else 0 for k, n in enumerate(shape))
         results = params, packed, objective, status
-        variance_of = freedom if scaled else np.full(len(counts), -1.0)
-        kernels.finish(results, spreads, variance_of, bounds, known, places, extent)
+        kernels.finish(results, spreads, noise, bounds, known, places, extent)
         doubtful = np.empty(len(counts), np.bool_)
-        noise, told = (freedom, scaled, self.loss), (standing, work.guides, work.sigmas)
-        kernels.verdicts(data, extent, known, results, noise, bounds, told, doubtful)
+        told = standing, work.guides, work.sigmas
+        kernels.verdicts(
+            data, extent, known, results, noise, self.loss, bounds, told, doubtful
+        )  # fmt: skip
         return doubtful
 
     def _try_again(
         self, work: _Work, standing: np.ndarray, outputs: list[np.ndarray], members: np.ndarray
     ) -> None:
         """Fit doubtful spots from other starts, and keep what is better."""
+        if not members.size:
+            return
         model = self.options.model
         axes = slice(1, 1 + model.ndim)
         if len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all():
@@ -289,7 +298,7 @@ class Job:
     def _report(
         self,
         chunk: Chunk,
-        rows: np.ndarray,
+        rows: Which,
         work: _Work,
         factors: np.ndarray | None,
         outputs: list[np.ndarray],

@@ -125,11 +125,10 @@ def load(chunk: Chunk, least_squares: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def vanished(chunk: Chunk, objective: np.ndarray) -> np.ndarray:
-    """Spots whose squares are all 0 in float64, though the pixels are not."""
-    vanished = objective == 0.0
-    if vanished.any():
-        members = np.flatnonzero(vanished)
-        pixels = chunk.pixels[members].reshape(len(members), -1)
-        size = np.nan_to_num(np.abs(pixels, dtype=np.float64), posinf=0.0).max(axis=1)
-        vanished[members] = (size > 0.0) & (size < _LEAST_DATA)
-    return vanished
+    """Indices of spots whose squares are all 0 in float64, though the pixels are not."""
+    members = (objective == 0.0).nonzero()[0]
+    if not members.size:
+        return members
+    pixels = chunk.pixels[members].reshape(len(members), -1)
+    size = np.nan_to_num(np.abs(pixels, dtype=np.float64), posinf=0.0).max(axis=1)
+    return members[(size > 0.0) & (size < _LEAST_DATA)]

@@ -38,6 +38,8 @@ from .._compile import device, kernel
 from ..numeric.packed_cholesky import invert, packed, packed_size, packed_symmetric
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, sqrt, store
+from ..simd.stack_memory import flat_view
+from ..simd.transpose import put_rows
 from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTSIDE, SINGULAR, STALLED
 from .rotated_steps import transform
 
@@ -78,16 +80,23 @@ def _sandwich(m, inverse, spread, size, work) -> None:
 
 
 @device
+def degrees_of_freedom(counts, free, item):
+    """Pixels less free parameters, of which there may be one number for all spots."""
+    return float(counts[item] - free[min(item, len(free) - 1)])
+
+
+@device
 def _is_known(status):
     """Whether parameters, and so perhaps their covariance, mean something."""
     return CONVERGED <= status <= STALLED or status in (AT_BOUND, AT_EDGE)
 
 
 @device
-def _is_outside(m, p, lane, nz, ny, nx, places):
+def _is_outside(m, p, lane, nz, ny, nx, places, item):
     """Whether the centre lies outside the pixels, or outside the places given."""
-    if places.size:
-        return not (places.min() <= m[p + 1, lane] <= places.max())
+    if places.shape[1]:  # a view of a row is counted: none is made where there are no places
+        row = places[min(item, len(places) - 1)]
+        return not (row.min() <= m[p + 1, lane] <= row.max())
     if not -0.5 <= m[p + 1, lane] <= nx - 0.5:
         return True
     if ny and not -0.5 <= m[p + 2, lane] <= ny - 0.5:
@@ -181,17 +190,12 @@ def make_finish(
     # -- spots to lanes ------------------------------------------------------------------------
 
     @device
-    def fetch(m, lane, item, params, covariances, spread_sums, status, lowest, highest):
-        """Put a spot's numbers into a lane."""
+    def find_known(m, lane, item, params, covariances, status, lowest, highest):
+        """Tell in the rows ``keep`` which parameters of a spot are known, by 0."""
         for i in range(size):
             value = params[item, i]
-            m[p + i, lane] = value
             held = bounded and (value == lowest[item, i] or value == highest[item, i])
             m[keep + i, lane] = 0.0 if held else 1.0
-        for i in range(entries):
-            m[gram + i, lane] = covariances[item, i]
-            if spread:
-                m[spreads + i, lane] = spread_sums[item, i]
         if positive and status == AT_EDGE:
             cross = covariances[item, packed(last, 0)]
             both = covariances[item, 0] * covariances[item, packed(last, last)]
@@ -217,18 +221,22 @@ def make_finish(
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def finish(results, spread_sums, freedoms, bounds, known, places, extent) -> None:
+    def finish(results, spread_sums, noise, bounds, known, places, extent) -> None:
         """Turn what the fit wrote into results, in place.
 
         ``results`` are parameters [n, P], Gram matrices [n, P (P + 1) / 2], objectives and
-        statuses. The Gram matrices become packed covariances, times the objectives over
-        ``freedoms`` where these are positive; a status may become SINGULAR or OUTSIDE.
-        ``bounds`` and ``known`` are those of the fit, ``extent`` its shape with the length 0 for
-        an axis that the model has not.
+        statuses. The Gram matrices become packed covariances; a status may become SINGULAR or
+        OUTSIDE. ``noise`` are the numbers of pixels [n], those of free parameters [n or 1], and
+        whether the noise follows from the residuals: then covariances are multiplied by the
+        objective over the degrees of freedom, unless these are negative. ``bounds`` and ``known``
+        are those of the fit, ``extent`` its shape with the length 0 for an axis that the model has
+        not.
         """
         params, covariances, objectives, status = results
+        counts, free, scaled = noise
         lowest, highest = bounds
         nz, ny, nx = extent
+        flat_params, flat_grams = flat_view(params), flat_view(covariances)
         m = lane_rows(rows)
         m[:] = 1.0
         for k in range(constants):
@@ -236,12 +244,17 @@ def make_finish(
         count = params.shape[0]
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
+            put_rows(flat_params, first, present, size, m, p)
+            put_rows(flat_grams, first, present, entries, m, gram)
+            if spread:
+                put_rows(flat_view(spread_sums), first, present, entries, m, spreads)
             for lane in range(present):
                 item = first + lane
-                how = status[item]
-                fetch(m, lane, item, params, covariances, spread_sums, how, lowest, highest)
-                free = freedoms[item]
-                m[pivot + 1, lane] = objectives[item] / free if free >= 0.0 else 1.0
+                if holding:
+                    find_known(m, lane, item, params, covariances, status[item], lowest, highest)
+                freedom = degrees_of_freedom(counts, free, item)
+                known_noise = not scaled or freedom < 0.0
+                m[pivot + 1, lane] = 1.0 if known_noise else objectives[item] / freedom
             if holding:
                 hold(m, gram, 1.0)
             worst = invert(m, gram, cov, size)
@@ -282,7 +295,7 @@ def make_finish(
                     if angle_is_free:
                         covariances[item, packed(theta, theta)] = _ANY_ANGLE
                 if status[item] in (CONVERGED, AT_EDGE) and _is_outside(
-                    m, p, lane, nz, ny, nx, places[min(item, len(places) - 1)]
+                    m, p, lane, nz, ny, nx, places, item
                 ):
                     status[item] = OUTSIDE
 

@@ -38,6 +38,8 @@ from ..simd.lanes import (
     sqrt,
     store,
 )
+from ..simd.stack_memory import flat_view
+from ..simd.transpose import put_rows
 from .start_places import make_find, window_weight
 
 _CUT, _TOP = 0.3, 1.3
@@ -136,10 +138,14 @@ def _make_moments(axes: int, placed: bool) -> Callable:
                 row = zero
                 row_x = zero
                 row_xx = zero
+                at_x = position(m, 0, nx, places)
                 for i in range(max(nx - 1, 1) if axes > 1 else max(nx - 3, 1)):
                     w = (load(m, responses + (k * ny + j) * nx + i) - offset) * sign - least
                     w = minimum(maximum(w, zero), most) * load(m, windows + i)
-                    x = position(m, i, nx, places) - centre[0]
+                    if axes == 1:  # else neighbours are 1 apart, which takes one addition
+                        at_x = position(m, i, nx, places)
+                    x = at_x - centre[0]
+                    at_x = at_x + 1.0
                     if placed:
                         extent = load(m, places + min(i + 3, nx - 1)) - load(m, places + i)
                         w = w * absolute(extent)
@@ -279,14 +285,11 @@ def make_start(
     moments = _make_moments(axes, placed)
 
     @device
-    def fetch(m, pixels, coords, guides, item, lane, guide):
-        """Put a spot's numbers into a lane."""
-        source, target = pixels[item], m[:, lane]
-        for k in range(source.size):
-            target[k] = source[k]
-        where = coords[min(item, len(coords) - 1)]
-        for k in range(where.size):
-            m[source.size + k, lane] = where[k]
+    def fetch(m, places, coords, guides, item, lane, guide):
+        """Put what is known of a spot's places into a lane."""
+        row = min(item, len(coords) - 1)
+        for k in range(coords.shape[1]):
+            m[places + k, lane] = coords[row, k]
         if guides.shape[0]:
             for a in range(guides.shape[1]):
                 m[guide + a, lane] = guides[item, a]
@@ -303,11 +306,12 @@ def make_start(
         """
         count = pixels.shape[0]
         places = nz * ny * nx
-        guide = places + coords.shape[1]
+        guide = places + max(coords.shape[1], WIDTH)
         p = guide + 3
         responses = p + size
         windows = responses + places
         m = lane_rows(windows + nx + ny + nz + 1)
+        numbers = flat_view(pixels)
         m[guide : guide + 3] = 0.0
         guided = guides.shape[0] > 0
         expected = broadcast(1.0), broadcast(1.0), broadcast(1.0)
@@ -318,8 +322,9 @@ def make_start(
             )  # fmt: skip
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
+            put_rows(numbers, first, present, places, m, 0)
             for lane in range(present):
-                fetch(m, pixels, coords, guides, first + lane, lane, guide)
+                fetch(m, places, coords, guides, first + lane, lane, guide)
             near = load(m, guide), load(m, guide + 1), load(m, guide + 2)
             offset, height, centre, variances, cov, stand = moments(
                 m, nz, ny, nx, polarity, places, responses, windows, near, expected, guided

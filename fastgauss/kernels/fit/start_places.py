@@ -176,17 +176,18 @@ def _make_survey(axes: int) -> Callable:
                 weight = load(m, along_y + j) * load(m, along_z + k)
                 first = group(m, nz, ny, nx, k, j, 0)
                 after = group(m, nz, ny, nx, k, j, min(1, nx - 1))
+                index = broadcast(float((k * ny + j) * nx))
                 for i in range(max(nx - 1 - 2 * (apart - 1), 1)):
                     last = group(m, nz, ny, nx, k, j, min(i + apart, nx - 1))
                     whole, high, low = _join(first, last)
                     response = (whole - high - low) * scale
-                    at = (k * ny + j) * nx + i
-                    store(m, responses + at, response)
+                    store(m, responses + (k * ny + j) * nx + i, response)
                     v = (response - level) * (weight * load(m, windows + i))
                     above, below = v > highest, v < lowest
                     highest, lowest = maximum(v, highest), minimum(v, lowest)
-                    at_highest = select(above, broadcast(float(at)), at_highest)
-                    at_lowest = select(below, broadcast(float(at)), at_lowest)
+                    at_highest = select(above, index, at_highest)
+                    at_lowest = select(below, index, at_lowest)
+                    index = index + 1.0
                     most, least, total = maximum(high, most), minimum(low, least), total + whole
                     first, after = (after, last) if apart == 2 else (last, last)
         return (highest, at_highest), (lowest, at_lowest), (most, least), total

@@ -27,6 +27,11 @@ import numpy as np
 
 from .._compile import device, kernel
 from ..numeric.packed_cholesky import packed
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import absolute, broadcast, maximum, select, store
+from ..simd.mask_bits import lowest_bit, mask_bits
+from ..simd.masked import lanes_within, load_double
+from ..simd.stack_memory import flat_view, stack_rows
 from ..status import (
     AT_BOUND,
     AT_EDGE,
@@ -38,6 +43,7 @@ from ..status import (
     STALLED,
     TOO_WIDE,
 )
+from .covariances import degrees_of_freedom
 from .estimators import DEVIANCE, OTHER_LOSS
 
 _SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
@@ -116,28 +122,32 @@ def _loss(d, value, second, kind, weighted):
 
 
 @device
-def _farther(pixels, item, k, offset, most):
-    away = abs(np.float64(pixels[item, k]) - offset)
-    return away if away > most else most
+def _farthest(flat, first, n, offset):
+    """The largest distance of n pixels from the offset; -1 if no pixel exists."""
+    lanes = stack_rows(1)
+    every, rest = lanes_within(0.0, 0, WIDTH), lanes_within(0.0, 0, n % WIDTH)
+    whole = n - n % WIDTH
+    away = absolute(load_double(flat, first + whole, rest) - offset)
+    most = select(rest, maximum(away, broadcast(-1.0)), -1.0)
+    for k in range(0, whole, WIDTH):
+        most = maximum(absolute(load_double(flat, first + k, every) - offset), most)
+    store(lanes, 0, most)
+    largest = -1.0
+    for lane in range(WIDTH):
+        largest = max(largest, lanes[0, lane])
+    return largest
 
 
 @device
-def _farthest(pixels, item, offset):
-    """The largest distance of a pixel from the offset; -1 if no pixel exists."""
-    n = pixels.shape[1]
-    whole = n - n % 4  # four at a time: a maximum waits for the one before
-    a = -1.0
-    b = -1.0
-    c = -1.0
-    d = -1.0
-    for k in range(0, whole, 4):
-        a = _farther(pixels, item, k, offset, a)
-        b = _farther(pixels, item, k + 1, offset, b)
-        c = _farther(pixels, item, k + 2, offset, c)
-        d = _farther(pixels, item, k + 3, offset, d)
-    for k in range(whole, n):
-        a = _farther(pixels, item, k, offset, a)
-    return max(a, b, c, d)
+def _first_as_far(flat, first, n, offset, least):
+    """The first of n pixels that is at least so far from the offset; n if none is."""
+    for k in range(0, n, WIDTH):
+        inside = lanes_within(0.0, 0, min(n - k, WIDTH))
+        far = absolute(load_double(flat, first + k, inside) - offset) >= least
+        bits = mask_bits(far & inside)
+        if bits:
+            return k + lowest_bit(bits)
+    return n
 
 
 @cache
@@ -195,14 +205,14 @@ def make_verdicts(
         return False
 
     @device
-    def is_seen(item, params, nz, ny, nx, places, known):
+    def is_seen(item, params, nz, ny, nx, places, row, known):
         """Whether a pixel, or a point of a profile, shows the spot's height."""
         shape = extent(params, item, known)
         x = params[item, 1]
         if placed:
             nearest = np.inf
             for i in range(nx):
-                nearest = min(nearest, abs(places[i] - x))
+                nearest = min(nearest, abs(places[row, i] - x))
             return math.exp(-0.5 * (nearest / shape[0]) ** 2) > _LEAST_SEEN
         off_x = _off(x, nx)
         off_y = _off(params[item, 2], ny) if axes > 1 else 0.0
@@ -233,19 +243,18 @@ def make_verdicts(
         return int((plane * ny + row) * nx + column)
 
     @device
-    def lost(item, pixels, second, kind, params, ny, nx, places, known):
+    def lost(item, pixels, second, loss, params, ny, nx, places, row, known):
         """By how much of the height the pixel that stands out most is off, and its loss."""
         offset = params[item, size - 1]
-        where = nearest(item, params, ny, nx, pixels.shape[1])
-        most = _farthest(pixels, item, offset)
+        n, flat = pixels.shape[1], flat_view(pixels)
+        where = nearest(item, params, ny, nx, n)
+        most = _farthest(flat, item * n, n, offset)
         if not abs(np.float64(pixels[item, where]) - offset) >= most:
-            for k in range(pixels.shape[1]):
-                if abs(np.float64(pixels[item, k]) - offset) >= most:
-                    where = k
-                    break
+            first = _first_as_far(flat, item * n, n, offset, most)
+            where = first if first < n else where
         x = float(where % nx)
         if placed:
-            x = places[where]
+            x = places[row, where]
         y, z = float((where // nx) % ny), float(where // (nx * ny))
         shape = extent(params, item, known)
         by_y = y - params[item, 2] if axes > 1 else 0.0
@@ -255,7 +264,7 @@ def make_verdicts(
         value = offset + params[item, 0] * span(known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
-        return abs(d - value), _loss(d, value, other, kind, weighted)
+        return abs(d - value), _loss(d, value, other, loss, weighted)
 
     @device
     def is_far(item, params, guides, sigmas):
@@ -270,19 +279,18 @@ def make_verdicts(
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def verdicts(data, extent, known, results, noise, bounds, told, doubtful) -> None:
+    def verdicts(data, extent, known, results, noise, loss, bounds, told, doubtful) -> None:
         """Refine the statuses, and tell which spots are ``doubtful[n]``.
 
-        ``data``, ``known`` and ``bounds`` are those of the fit, ``extent`` and ``results`` those
-        of ``finish``, which has written packed covariances; those of spots that turn out SINGULAR
-        become NaN. ``noise`` are the degrees of freedom [n], whether the residuals are part of the
-        errors already, and the ``loss`` of the estimator. ``told`` are ``standing``, ``guides``
-        and ``sigmas`` of ``start_moments``.
+        ``data``, ``known`` and ``bounds`` are those of the fit, ``extent``, ``results`` and
+        ``noise`` those of ``finish``, which has written packed covariances; those of spots that
+        turn out SINGULAR become NaN. ``loss`` is that of the estimator. ``told`` are ``standing``,
+        ``guides`` and ``sigmas`` of ``start_moments``.
         """
         pixels, second, places = data
         nz, ny, nx = extent
         params, errors, objectives, status = results
-        freedoms, scaled, kind = noise
+        counts, of_spots, scaled = noise
         lowest, highest = bounds
         standing, guides, sigmas = told
         for item in range(len(status)):
@@ -291,27 +299,29 @@ def make_verdicts(
             doubtful[item] = False
             if not ended and how not in (MAX_ITERATIONS, STALLED, SINGULAR, OUTSIDE):
                 continue
-            where = places[min(item, len(places) - 1)]
+            row = min(item, len(places) - 1)  # no view of a row: that would be counted
             extents = float(nx), float(max(ny, 1)), float(max(nz, 1))
             if placed and nx > 1:
-                extents = (where[nx - 1] - where[0]) * nx / (nx - 1), 0.0, 0.0
-            rest = objectives[item] / freedoms[item] if freedoms[item] > 0.0 else 1.0
+                length = places[row, nx - 1] - places[row, 0]
+                extents = length * nx / (nx - 1), 0.0, 0.0
+            freedom = degrees_of_freedom(counts, of_spots, item)
+            rest = objectives[item] / freedom if freedom > 0.0 else 1.0
             free = is_free(1, item, lowest, highest)
             free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
-            if ended and standing[item] > _STANDS_OUT and kind != OTHER_LOSS:
-                off, loss = lost(
-                    item, pixels, second, kind, params, max(ny, 1), nx, where, known
+            if ended and standing[item] > _STANDS_OUT and loss != OTHER_LOSS:
+                off, own = lost(
+                    item, pixels, second, loss, params, max(ny, 1), nx, places, row, known
                 )  # fmt: skip
                 height = abs(params[item, 0]) * span(known)[0]
-                if off > _MISSED * height and loss > _MOST_SHARE * objectives[item]:
-                    part = max(1.0 - loss / objectives[item], 0.0)
+                if off > _MISSED * height and own > _MOST_SHARE * objectives[item]:
+                    part = max(1.0 - own / objectives[item], 0.0)
             scale = part if scaled else min(1.0, rest * part)
             if (ended or how in (MAX_ITERATIONS, STALLED)) and is_wide(
                 item, params, errors, scale, extents, known, lowest, highest, ended
             ):
                 status[item] = TOO_WIDE
-            elif ended and free and not is_seen(item, params, nz, ny, nx, where, known):
+            elif ended and free and not is_seen(item, params, nz, ny, nx, places, row, known):
                 status[item] = SINGULAR
                 errors[item] = np.nan
             elif ended and beyond(params, item, known):

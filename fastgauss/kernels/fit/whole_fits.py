@@ -104,17 +104,13 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         data, shape, bounds = (pixels, second, places), (nz, ny, nx), (nothing, nothing)
         out = params, objectives, packed, nothing, counts, status, iterations
         solve(data, shape, known, guess, bounds, (tol, max_iter), out)
-        freedoms = np.empty(count)
-        scale = np.empty(count)
-        for item in range(count):
-            freedoms[item] = counts[item] - size
-            scale[item] = freedoms[item] if scaled else -1.0
         extent = nz if ndim > 2 else 0, ny if ndim > 1 else 0, nx
         results = params, packed, objectives, status
-        finish(results, nothing, scale, bounds, known, places, extent)
+        noise = counts, np.full(1, size), scaled
+        finish(results, nothing, noise, bounds, known, places, extent)
         doubtful = np.empty(count, np.bool_)
-        noise, told = (freedoms, scaled, loss), (standing, np.empty((0, ndim)), np.ones(ndim))
-        verdicts(data, extent, known, results, noise, bounds, told, doubtful)
+        told = standing, np.empty((0, ndim)), np.ones(ndim)
+        verdicts(data, extent, known, results, noise, loss, bounds, told, doubtful)
         return params, packed, objectives, status, iterations, doubtful
 
     # -- the better of two fits ----------------------------------------------------------------

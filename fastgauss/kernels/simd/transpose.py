@@ -10,7 +10,11 @@ from numba import types
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from .lanes import array_lane, element
+from .._compile import device
+from .lane_types import WIDTH
+from .lanes import array_lane, element, store
+from .masked import lanes_within, load_double
+from .stack_memory import stack_rows
 
 _INDEX = ir.IntType(32)
 
@@ -68,3 +72,28 @@ def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     for row, pointer in zip(rows, pointers(out, args[2], args[3], j), strict=True):
         builder.store(row, pointer).align = align
     return context.get_dummy_value()
+
+
+@device
+def _put_block(flat, at, present, count, mask, m, to) -> None:
+    """Put up to ``WIDTH`` neighbouring numbers of each row into lanes."""
+    block = stack_rows(WIDTH)
+    for lane in range(WIDTH):
+        store(block, lane, load_double(flat, at + min(lane, present - 1) * count, mask))
+    transpose(block, 0, m, to)
+
+
+@device
+def put_rows(flat, first, present, count, m, to) -> None:
+    """Put rows of an array (n, count) into lanes, from row ``first`` on: m[to + k] holds number k.
+
+    ``flat`` is the array as one row, of any real dtype. Lanes beyond the ``present`` ones get the
+    last of these rows. Up to ``WIDTH - 1`` lane rows after the ``count`` are overwritten.
+    """
+    at = first * count
+    whole = count - count % WIDTH
+    every, rest = lanes_within(0.0, 0, WIDTH), lanes_within(0.0, 0, count - whole)
+    for k in range(0, whole, WIDTH):
+        _put_block(flat, at + k, present, count, every, m, to + k)
+    if whole < count:
+        _put_block(flat, at + whole, present, count, rest, m, to + whole)
