@@ -1,11 +1,12 @@
-"""The command ``fastgauss``: fit, psf, register, info, warmup, bench.
+"""The command ``fastgauss``: fit, movie, psf, register, info, warmup, bench.
 
 ``fastgauss fit IMAGE`` finds and fits the spots of an image, a volume or a stack, ``fastgauss
-psf IMAGE`` measures the point spread function of an image, ``fastgauss
-register STACK`` finds the displacements of a stack's frames and ``fastgauss register A B`` those of
-windows between two images, ``fastgauss info`` shows versions, processor and settings, ``fastgauss
-warmup JOB`` compiles what a job needs, and ``fastgauss bench`` measures speeds beside other
-packages. An error is one line on stderr and exit code 2.
+movie STACK`` localises the molecules of a movie and draws what they form, ``fastgauss psf IMAGE``
+measures the point spread function of an image, ``fastgauss register STACK`` finds the displacements
+of a stack's frames and ``fastgauss register A B`` those of windows between two images, ``fastgauss
+info`` shows versions, processor and settings, ``fastgauss warmup JOB`` compiles what a job needs,
+and ``fastgauss bench`` measures speeds beside other packages. An error is one line on stderr and
+exit code 2.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..base.thread_pool import available_cores
 from ..base.version import __version__
 from ..tools.info import show_config
 from ..tools.job_names import EVERYDAY, JOBS, chosen
-from . import fit, psf, register
+from . import fit, movie, psf, register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -58,6 +59,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     fit.add_parser(commands, [verbose])
+    movie.add_parser(commands, [verbose])
     psf.add_parser(commands, [verbose])
     register.add_parser(commands, [verbose])
     info = commands.add_parser("info", help="print versions, CPU, threads, cache folder")

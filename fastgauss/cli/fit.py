@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numba.core import event
-
 from ..base import optional
-from ..base.thread_pool import resolve_threads
 from ..fit.windows import box_sides
 from ..io import axes, files, images
-from ..io.frames import Frames
-from ..kernels._cache import PackageCache
-from ..kernels.fit.estimators import METHODS
-from ..kernels.models.profiles import PIXELS
-from ..models.model import MODELS
-from ..movies.frame_fits import MovieError
-from ..results.exchange import check_target
-from ..results.fit_result import FitResult
-from ..tools.first_fits import shared_fit
-from . import camera, hints, options, psf, report, source, summary, units
-from .progress_bar import bar
+from . import frame_fits, report, source, summary, units
 
 _STDOUT = "-"
 
@@ -62,41 +46,13 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     source.add_options(fit)
     fit.add_argument(
-        "--roi", type=options.slices, metavar="RANGES", help="rows and columns: 100:200,50:150"
-    )
-    fit.add_argument(
         "--pixel-size",
         type=units.pixel_size,
         metavar="NUMBERS",
         help="0.3,0.1,0.1um: adds columns such as x_um (that of the file; um)",
     )
-    camera.add_options(fit)
-    _add_fit_options(fit.add_argument_group("the fit"))
+    frame_fits.add_options(fit)
     fit.set_defaults(run=run)
-
-
-def _add_fit_options(group: argparse._ActionsContainer) -> None:
-    def add(name: str, **more: Any) -> None:
-        group.add_argument(name, **more)
-
-    add("--model", choices=MODELS, help="default: symmetric; of a volume: elliptic")
-    add("--psf", metavar="measure|FILE", help="the model: of the first image, or of fastgauss psf")
-    add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
-    add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
-    many: dict[str, Any] = {"metavar": "NUMBERS"}
-    add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
-    add("--sigma", type=options.lengths, default=1.3, help="expected width, px (1.3)", **many)
-    add("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
-    add("--false-alarms", type=float, help="instead: false spots to expect in an image")
-    add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
-    add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)
-    add("--fixed", type=options.fixed, metavar="VALUES", help="not fitted: sigma=1.3,offset=0")
-    add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
-    add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
-    add("--joint", action="store_true", help="fit overlapping spots together")
-    add("--background", choices=("local", "constant", "plane"), help="with --joint (local)")
-    add("--dark", action="store_true", help="dark spots on a bright background")
-    add("--threads", type=int, help="default: one a core")
 
 
 @contextmanager
@@ -114,205 +70,19 @@ def _check(args: argparse.Namespace) -> None:
     """Raise before the work the errors that would come after it."""
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
-    if args.output and args.output != _STDOUT:
-        check_target(args.output)
+    output = None if args.output == _STDOUT else args.output
+    frame_fits.check_options(args, output, (args.plot, args.report))
     if args.plot:
         files.check_plot(args.plot)
     if args.report:
         report.check_report(args.report)
-    resolve_threads(args.threads)
-    camera.check_options(args)
-    if args.background and not args.joint:
-        raise ValueError("--background is an option of --joint")
-    if args.image:
-        for target in filter(None, (args.output, args.plot, args.report)):
-            if Path(target).exists() and Path(target).samefile(args.image):
-                raise ValueError(f"{target} is the image itself, choose another name")
-
-
-@dataclass
-class _Job:
-    """The results of all frames."""
-
-    result: FitResult  # all spots, with their frames where there are several
-    shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
-    frames: int
-    seconds: float
-    told: str  # what the file was taken for
-    hint: str  # where there is no spot, or most did not converge
-    failed: MovieError | None  # a frame that could not be read
-
-
-class _Fits:
-    """Fits of the pictures of one file."""
-
-    def __init__(self, args: argparse.Namespace, arranged: axes.Arranged) -> None:
-        self.args, self.pictures = args, arranged.pictures
-        self.first = self.pictures[0]
-        self.where = _part(args.roi, self.first.shape)
-        facts = self.pictures.facts
-        self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
-        self.told = _told(args, arranged, self.first)
-        self.psf = psf.model_of(args, self.first[self.where], self.known)
-        self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
-        self.searched = np.empty(0)  # the part of it that was fitted
-
-    def read(self, number: int) -> np.ndarray:
-        """The part of a picture that is fitted."""
-        picture = self.first if number == 0 else self.pictures[number]
-        part = picture[self.where]
-        if self.shown is None and (picture.dtype.kind != "f" or np.isfinite(picture).any()):
-            self.searched = self.known.photons(part)
-            self.shown = number, _shown(self.searched, self.where, picture.shape)
-        return part
-
-    def results(self, progress: Any) -> Generator[FitResult, None, None]:
-        """The results of all pictures, in coordinates and units of the fit."""
-        from ..movies import iter_movie
-
-        args, known, first = self.args, self.known, self._origin()
-        yield from iter_movie(
-            Frames(len(self.pictures), self.read),
-            model=self.psf or _model(args, self.first.ndim),
-            method=args.method,
-            pixel=args.pixel,
-            box=args.box,
-            sigma=args.sigma,
-            threshold=None if args.threshold is None else args.threshold / known.excess,
-            false_alarms=args.false_alarms,
-            shape_level=args.shape_level,
-            min_distance=args.min_distance,
-            fixed=camera.in_part(args.fixed, known.excess, first),
-            bounds=camera.in_part(args.bounds, known.excess, first),
-            shared=args.shared or (),
-            joint=args.joint,
-            background=args.background,
-            polarity="dark" if args.dark else "bright",
-            camera=known.camera,
-            mask=known.mask,
-            threads=args.threads,
-            progress=progress,
-        )
-
-    def _origin(self) -> tuple[int, ...]:
-        return tuple(each.start for each in self.where)
-
-    def finished(self, result: FitResult, frames: bool) -> FitResult:
-        """A result in the coordinates of the file, in photons, with or without its frames."""
-        if not frames:
-            result = result.with_rows(result.rows._replace(frames=None))
-        return camera.moved(camera.multiplied(result, self.known.excess), self._origin())
-
-
-def _model(args: argparse.Namespace, ndim: int) -> str:
-    return args.model or ("symmetric" if ndim == 2 else "elliptic")
-
-
-def _part(roi: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The ranges of a picture that are fitted; of a volume all planes if none are given."""
-    given = roi or ()
-    if given and len(given) not in (2, len(shape)):
-        raise ValueError(f"--roi must have {len(shape)} ranges, got {len(given)}")
-    whole = (slice(None),) * (len(shape) - len(given)) + given
-    ranges = tuple(slice(*each.indices(n)) for each, n in zip(whole, shape, strict=True))
-    if any(each.start >= each.stop for each in ranges):
-        raise ValueError(f"--roi must hold pixels of the image, which has {axes.shape_text(shape)}")
-    return ranges
-
-
-def _shown(data: np.ndarray, where: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """A picture in the coordinates of the file; NaN outside the part that was fitted."""
-    if data.shape == shape:
-        return data
-    whole = np.full(shape, np.nan)
-    whole[where] = data
-    return whole
-
-
-def _told(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray) -> str:
-    """What the file was taken for."""
-    if args.example:
-        return ""
-    told = arranged.told(picture.shape) + camera.told(args, arranged.pictures.facts)
-    return f"{Path(args.image).name}: {told}"
-
-
-def _fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> _Job:
-    begin = time.perf_counter()
-    fits, pictures = _Fits(args, arranged), arranged.pictures
-    sizes = units.sizes_of(args.pixel_size, pictures.facts, arranged.ndim)
-    if fits.told:
-        print(f"fastgauss: {fits.told}", file=sys.stderr, flush=True)
-    results, failed = [], None
-    with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
-        try:
-            with _telling_of_compilation(args, fits.first.dtype):
-                results.append(next(found))
-            for result in found:
-                results.append(result)
-        except MovieError as error:
-            failed = error
-    if fits.shown is None:
-        raise ValueError("the image has no finite pixel")
-    seconds = time.perf_counter() - begin
-    whole = fits.finished(FitResult.concatenate(results), frames=len(pictures) > 1)
-    number, picture = fits.shown
-    shown = fits.finished(results[number], frames=False) if number < len(results) else whole[:0]
-    located = units.Located(whole, sizes, pictures.facts.wcs)
-    hint = _hint(args, whole, fits)
-    return _Job(located, (picture, shown), len(results), seconds, fits.told, hint, failed)
-
-
-def _hint(args: argparse.Namespace, result: FitResult, fits: _Fits) -> str:
-    """What to try where no spot was found, in the first picture, or where most fits failed."""
-    if len(result):
-        return hints.of_statuses(result)
-    data = fits.searched
-    return hints.of_no_spots(
-        data,
-        _sigmas(args, data.ndim),
-        threshold=args.threshold,
-        false_alarms=args.false_alarms,
-        dark=args.dark,
-        mask=fits.known.mask,
-    )
-
-
-class _FirstKernel(event.Listener):
-    """Hears that a kernel is compiled: says why this takes a while, and compiles side by side."""
-
-    def __init__(self, beside: ExitStack, fit: tuple[str, ...] | None) -> None:
-        self._beside, self._fit = beside, fit
-        self._is_told = False
-
-    def on_start(self, event: Any) -> None:
-        if self._is_told or not isinstance(event.data["dispatcher"]._cache, PackageCache):
-            return
-        self._is_told = True
-        told = "compiling for the first time, half a minute or less; later runs start at once"
-        print(f"fastgauss: {told}", file=sys.stderr, flush=True)
-        if self._fit is not None:
-            self._beside.enter_context(shared_fit(*self._fit))
-
-    def on_end(self, event: Any) -> None:
-        pass
-
-
-@contextmanager
-def _telling_of_compilation(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
-    """Say before the first kernel that has to be compiled why it takes a while."""
-    with ExitStack() as beside:
-        fit = _model(args, 2), args.method, args.pixel, dtype.str
-        listener = _FirstKernel(beside, None if args.psf else fit)
-        with event.install_listener("numba:compile", listener):
-            yield
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     _check(args)
     with _open(args) as arranged:
-        job = _fit_frames(arranged, args)
+        job = frame_fits.fit_frames(arranged, args)
     told = summary.summary(_name(args), job.result, job.frames, job.seconds)
     if args.output == _STDOUT:
         summary.print_table(job.result)
@@ -331,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"{job.failed}; the frames before it were fitted") from job.failed
 
 
-def _draw(args: argparse.Namespace, job: _Job, told: list[str]) -> None:
+def _draw(args: argparse.Namespace, job: frame_fits.Job, told: list[str]) -> None:
     """Write the plot and the report."""
     if args.plot:
         from ..plot import save_plot
@@ -350,7 +120,7 @@ def _draw(args: argparse.Namespace, job: _Job, told: list[str]) -> None:
         report.write_report(args.report, content)
 
 
-def _picture(args: argparse.Namespace, job: _Job) -> Any:
+def _picture(args: argparse.Namespace, job: frame_fits.Job) -> Any:
     """A figure of the first picture with its spots, and of an image's residual."""
     from ..plot import plot_joint, plot_spots
 
@@ -359,18 +129,14 @@ def _picture(args: argparse.Namespace, job: _Job) -> Any:
     elif args.joint:
         drawn = plot_joint(*job.shown)
     else:
-        drawn = plot_spots(*job.shown, box=box_sides(args.box, 2, _sigmas(args, 2))[0])
+        drawn = plot_spots(*job.shown, box=box_sides(args.box, 2, frame_fits.sigmas(args, 2))[0])
     if args.roi:
-        rows, columns = _part(args.roi, job.shown[0].shape)[-2:]
+        rows, columns = frame_fits.part_of(args.roi, job.shown[0].shape)[-2:]
         for panel in drawn.axes:
             if panel.images:
                 panel.set_xlim(columns.start - 0.5, columns.stop - 0.5)
                 panel.set_ylim(rows.stop - 0.5, rows.start - 0.5)
     return drawn
-
-
-def _sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
-    return args.sigma if isinstance(args.sigma, tuple) else (args.sigma,) * ndim
 
 
 def _name(args: argparse.Namespace) -> str:

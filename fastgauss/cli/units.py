@@ -17,7 +17,10 @@ Sizes = Mapping[str, tuple[float, str]]  # by axis, "X", "Y" or "Z": number and 
 _NUMBERS_AND_UNIT = re.compile(r"(?P<numbers>[\d.,eE+\-\s]*\d\.?)\s*(?P<unit>[^\W\d]*)")
 
 
-def pixel_size(text: str) -> tuple[tuple[float, ...], str]:
+_NANOMETRES = {"nm": 1.0, "um": 1e3, "mm": 1e6}
+
+
+def pixel_size(text: str, default: str = "um") -> tuple[tuple[float, ...], str]:
     """The size of a pixel, or one for each axis, and its unit: "0.1", "300,107,107nm"."""
     match = _NUMBERS_AND_UNIT.fullmatch(text.strip())
     try:
@@ -28,7 +31,7 @@ def pixel_size(text: str) -> tuple[tuple[float, ...], str]:
         raise argparse.ArgumentTypeError(
             f"write one size above 0, or one for each axis, and a unit: 0.3,0.1,0.1um; got {text!r}"
         )
-    return numbers, unit_name(match["unit"]) or "um" if match else "um"
+    return numbers, unit_name(match["unit"]) or default if match else default
 
 
 def sizes_of(given: tuple[tuple[float, ...], str] | None, facts: Facts, ndim: int) -> Sizes:
@@ -40,6 +43,15 @@ def sizes_of(given: tuple[tuple[float, ...], str] | None, facts: Facts, ndim: in
         raise ValueError(f"--pixel-size must be one number or {ndim} numbers, got {len(numbers)}")
     every = numbers * ndim if len(numbers) == 1 else numbers
     return {axis: (size, unit) for axis, size in zip("ZYX"[-ndim:], every, strict=True)}
+
+
+def nanometres(sizes: Sizes) -> float | None:
+    """The side of a pixel of an image in nm, if it is known and square."""
+    known = {sizes.get(axis) for axis in "XY"}
+    if len(known) != 1 or None in known:
+        return None
+    ((size, unit),) = known  # type: ignore[misc]
+    return size * _NANOMETRES[unit] if unit in _NANOMETRES else None
 
 
 class Located(FitResult):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,18 +47,24 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
         shape = (declared, *page.shape)
         facts = _facts(tifffile, tiff, declared)
         return facts, file_reader(path, kind, page.dataoffsets[0], shape)
-    if series.dataoffset is None:  # compressed or scattered: page by page
+    cut = _is_cut(tiff)
+    pages = tiff.pages if cut else series
+    if series.dataoffset is None or cut:  # compressed or scattered: page by page
         check_growth(path, page.shape, page.dtype)
 
         def read_page(index: int) -> np.ndarray:
+            if index >= len(pages):
+                raise ValueError(f"it is cut short after frame {len(pages) - 1}")
             try:
-                return grey(series[index].asarray(), page.axes)
+                return grey(pages[index].asarray(), page.axes)
             except Exception as error:
+                if page.compression == 1:
+                    raise
                 how = getattr(page.compression, "name", page.compression)
                 more = f"for its compression, {how}, tifffile may need imagecodecs"
                 raise ValueError(f"{error}; {more}") from error
 
-        return _facts(tifffile, tiff, len(series)), read_page
+        return _facts(tifffile, tiff, len(pages) + cut), read_page
     shape = tuple(n for n, axis in zip(series.shape, series.axes, strict=True) if axis != "S")
     facts = _facts(tifffile, tiff, math.prod(shape[:-2]))
     if not colour:
@@ -66,6 +73,20 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     pixels = np.moveaxis(series.asarray(out="memmap"), series.axes.index("S"), -1)
     read = array_reader(pixels, pixels.shape[:-1])
     return facts, lambda i: luminance(read(i))
+
+
+def _is_cut(tiff: Any) -> bool:
+    """Whether the last page names a next one, which lies beyond the end of the file."""
+    form, file = tiff.tiff, tiff.filehandle
+    start = tiff.pages[len(tiff.pages) - 1].offset
+    try:
+        file.seek(start)
+        (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+        file.seek(start + form.tagnosize + tags * form.tagsize)
+        (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    except struct.error:
+        return True
+    return bool(following >= file.size)
 
 
 def _facts(tifffile: Any, tiff: Any, count: int) -> Facts:

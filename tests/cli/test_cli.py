@@ -17,7 +17,7 @@ from processes import python
 
 import fastgauss as fg
 from fastgauss.cli import command as cli
-from fastgauss.cli import fit
+from fastgauss.cli import frame_fits
 from fastgauss.kernels._cache import PackageCache
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.simd.lane_types import WIDTH
@@ -235,7 +235,7 @@ def test_bad_images(capsys, tmp_path):
 
 
 def test_bad_outputs_are_refused_before_the_work(capsys, tmp_path, image, monkeypatch):
-    monkeypatch.setattr(fit, "_fit_frames", None)  # would fail otherwise than expected
+    monkeypatch.setattr(frame_fits, "fit_frames", None)  # would fail otherwise than expected
     assert "must end in one of" in fails(capsys, "fit", image, "-o", tmp_path / "spots.xlsx")
     assert "must end in one of" in fails(capsys, "fit", image, "--plot", tmp_path / "spots.bmp")
     assert "no directory" in fails(capsys, "fit", image, "-o", tmp_path / "no" / "spots.csv")
@@ -276,7 +276,7 @@ def test_what_happens_on_the_way(capsys, image, monkeypatch, error, code, text):
     def fit_frames(*_):
         raise error
 
-    monkeypatch.setattr(fit, "_fit_frames", fit_frames)
+    monkeypatch.setattr(frame_fits, "fit_frames", fit_frames)
     assert run(capsys, "fit", image) == (code, "", text)
 
 
@@ -337,12 +337,12 @@ def test_warmup_tells_each_job(capsys, monkeypatch):
 def test_the_first_kernel_that_is_compiled_is_told(capsys, monkeypatch):
     beside = []
     monkeypatch.setattr(
-        fit, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
+        frame_fits, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
     ours, other = (SimpleNamespace(_cache=cache) for cache in (PackageCache(scene), None))
-    args = SimpleNamespace(model="elliptic", method="mle", pixel="sample")
+    args = SimpleNamespace(model="elliptic", psf=None, method="mle", pixel="sample")
     told = []
-    with fit._telling_of_compilation(args, np.dtype("f4")):
+    with frame_fits._telling_of_compilation(args, np.dtype("f4")):
         for dispatcher in (other, ours, other, ours):
             with event.trigger_event("numba:compile", data={"dispatcher": dispatcher}):
                 told.append(capsys.readouterr().err)

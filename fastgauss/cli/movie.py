@@ -1,0 +1,188 @@
+"""The command ``fastgauss movie STACK``: localisations, drift, groups, and what they form."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..base import check, wording
+from ..io import files, images
+from ..results.fit_result import FitResult
+from . import frame_fits, source, summary, units
+
+if TYPE_CHECKING:
+    from ..localisations import Drift
+
+_FINE = 0.1  # pixels: a pixel of the picture
+_FAR = 3.0 * math.sqrt(2.0)  # errors along an axis, beyond which 1 pair of a molecule in 100 is
+
+
+def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser(
+        "movie",
+        parents=parents,
+        help="localise the molecules of a movie, take off its drift, and draw what they form",
+        description="Find and fit the spots of every frame. Those that converged are the "
+        "localisations, which are corrected, joined, saved and drawn as the options say.",
+    )
+    parser.add_argument("image", metavar="STACK", help="TIFF, Zarr, NPY or FITS")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="TABLE",
+        help="write .hdf5 (picasso), .csv, .parquet, .npz, .ecsv or .fits",
+    )
+    parser.add_argument(
+        "--render", metavar="FILE", help="write the picture that they form: .tif or .npy"
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw a report: spots of frames, picture, precision, drift; .png, .pdf or .svg",
+    )
+    parser.add_argument("--drift", action="store_true", help="estimate the drift and take it off")
+    parser.add_argument(
+        "--group", action="store_true", help="join the localisations of successive frames"
+    )
+    parser.add_argument(
+        "--radius",
+        type=float,
+        help="of --group and --drift: the largest distance of two that are joined, px (4.2 errors)",
+    )
+    parser.add_argument(
+        "--gap", type=int, help="of --group and --drift: dark frames that are bridged (1)"
+    )
+    parser.add_argument(
+        "--pixel-size",
+        type=partial(units.pixel_size, default="nm"),
+        metavar="NUMBER",
+        help="side of a pixel: 100, 0.1um (that of the file; nm)",
+    )
+    parser.add_argument(
+        "--render-pixel",
+        type=float,
+        default=_FINE,
+        metavar="NUMBER",
+        help=f"side of a pixel of the picture, in pixels of the camera ({_FINE})",
+    )
+    source.add_part(parser.add_argument_group("which part of the file"))
+    frame_fits.add_options(parser)
+    parser.set_defaults(run=run, example=False, volume=False)
+
+
+@dataclass
+class Localisations:
+    """What became of the spots of a movie."""
+
+    result: FitResult
+    shape: tuple[int, ...]  # of a frame
+    drift: Drift | None = None
+    told: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    _check(args)
+    name = Path(args.image).name
+    with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
+        job = frame_fits.fit_frames(arranged, args)
+    told = summary.summary(name, job.result, job.frames, job.seconds)
+    found = _processed(job, args)
+    if args.output:
+        _save(found, args.output)
+    if args.render:
+        from ..localisations import render_localisations
+
+        picture = render_localisations(found.result, args.render_pixel, shape=found.shape)
+        size = found.result.pixel_size
+        images.write_image(args.render, picture, size and size * args.render_pixel)
+    if args.plot:
+        from ..plot import save_plot
+        from .movie_picture import draw
+
+        save_plot(args.plot, draw(found, name, job.frames))
+    wrote = [f"wrote {target}" for target in (args.output, args.render, args.plot) if target]
+    print(*told, *found.told, *wrote, sep="\n", flush=True)
+    for hint in filter(None, (job.hint, *found.hints)):
+        print(f"fastgauss: hint: {hint}", file=sys.stderr, flush=True)
+    if job.failed is not None:
+        kept = wording.plural(job.frames, "frame")
+        raise ValueError(f"{name}: {job.failed}; the {kept} before it were fitted") from job.failed
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise before the work the errors that would come after it."""
+    frame_fits.check_options(args, args.output, (args.render, args.plot))
+    if args.render:
+        images.check_image(args.render)
+    if args.plot:
+        files.check_plot(args.plot)
+    check.number("--render-pixel", args.render_pixel, above=0.0)
+    for name, value in (("radius", args.radius), ("gap", args.gap)):
+        if value is not None and not (args.group or args.drift):
+            raise ValueError(f"--{name} is an option of --group and --drift")
+    if args.radius is not None:
+        check.number("--radius", args.radius, above=0.0)
+    if args.gap is not None:
+        check.integer("--gap", args.gap, at_least=0)
+
+
+def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
+    """The localisations without their drift, joined."""
+    from ..localisations import group
+    from ..localisations.grouped_results import grouped_result
+
+    whole = job.result
+    if whole.frames is None:  # a movie of one frame
+        rows = whole.rows._replace(frames=np.zeros(len(whole), np.intp))
+        whole = whole.with_rows(rows)
+    errors = whole[["y_error", "x_error"]]
+    placed = np.isfinite(whole.positions).all(axis=1) & (errors > 0).all(axis=1)
+    good = whole[whole.converged & placed & np.isfinite(errors).all(axis=1)]
+    found = Localisations(good, job.shape)
+    if not len(good) or not (args.drift or args.group):
+        return found
+    typical = float(np.median(good[["y_error", "x_error"]]))
+    radius = _FAR * typical if args.radius is None else args.radius
+    gap = 1 if args.gap is None else args.gap
+    if args.drift:
+        _take_off_drift(found, radius, gap, args.threads)
+    if args.group:
+        groups = group(found.result, radius, gap)
+        found.result = grouped_result(found.result, groups)
+        told = f"groups: {len(groups)} of {wording.plural(len(good), 'localisation')}"
+        found.told.append(f"{told}, radius {radius:.3g} px, gap {gap}")
+    return found
+
+
+def _take_off_drift(found: Localisations, radius: float, gap: int, threads: int | None) -> None:
+    """Estimate the drift from groups, whose errors are independent, and take it off all."""
+    from ..localisations import DriftStatus, estimate_drift, group
+
+    try:
+        drift = estimate_drift(group(found.result, radius, gap), threads=threads)
+    except ValueError as error:  # too few frames or spots
+        found.hints.append(f"no drift was estimated: {error}")
+        return
+    if drift.status == DriftStatus.NO_STRUCTURE:
+        found.hints.append(f"no drift was taken off: {drift.status.message}")
+        return
+    found.result, found.drift = drift.apply(found.result), drift
+    ranges = zip(drift.axes, np.ptp(drift.positions, axis=0), strict=True)
+    told = ", ".join(f"{axis} {size:.3g}" for axis, size in ranges)
+    found.told.append(f"drift: range {told} px, {drift.status.message}")
+
+
+def _save(found: Localisations, path: str) -> None:
+    """Write the table; that of picasso tells the shape of the frames."""
+    shape = found.shape if Path(path).suffix.lower() in (".hdf5", ".h5") else None
+    found.result.save(path, shape=shape)

@@ -1,0 +1,120 @@
+"""``fastgauss movie``: from a stack to localisations without drift, in groups, and a picture."""
+
+import numpy as np
+import pytest
+
+import fastgauss as fg
+from fastgauss.cli.command import main
+from fastgauss.kernels._compile import JIT_DISABLED
+
+SHAPE, FRAMES = (40, 36), 120
+CAMERA = fg.Camera(offset=100.0, gain=0.5, variance=6.0)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Blinking molecules that drift by (0.9, -0.6) pixels."""
+    folder = tmp_path_factory.mktemp("movie")
+    rng = np.random.default_rng(5)
+    places = rng.uniform(5, 31, (60, 2))
+    path = np.linspace(0, 1, FRAMES)[:, np.newaxis] * [0.9, -0.6]
+    frames, _, _ = fg.simulate.movie(
+        SHAPE, FRAMES, emitters=places, photons=1500.0, on_time=3.0, off_time=15.0, sigma=1.2,
+        background=2.0, camera=CAMERA, drift=path, seed=rng,
+    )  # fmt: skip
+    np.save(folder / "stack.npy", frames)
+    CAMERA.save(folder / "camera.npz")
+    return folder, frames, path
+
+
+def options(folder):
+    return ("--camera", str(folder / "camera.npz"), "--sigma", "1.2", "--pixel-size", "100")
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="fits of 120 frames")
+def test_a_movie_becomes_localisations_and_a_picture(stack, tmp_path, capsys):
+    folder, frames, path = stack
+    table, picture = tmp_path / "locs.npz", tmp_path / "image.npy"
+    drawn = ("--plot", str(tmp_path / "report.png"))
+    if not pytest.importorskip("matplotlib"):
+        drawn = ()
+    movie = ("movie", str(folder / "stack.npy"), *options(folder))
+    steps = ("--drift", "--group", "-o", str(table), "--render", str(picture))
+    assert main([*movie, *steps, *drawn]) == 0
+    out, err = capsys.readouterr()
+    assert "drift: range y 0." in out and "groups: " in out and f"wrote {picture}" in out
+    assert err.startswith("fastgauss: stack.npy: 120 images")
+
+    # the same by the calls that the command stands for
+    whole = fg.fit_movie(frames, camera=CAMERA, sigma=1.2, pixel_size=100.0)
+    good = whole[whole.converged]
+    radius = 3 * np.sqrt(2) * np.median(good[["y_error", "x_error"]])
+    drift = fg.estimate_drift(fg.group(good, radius, 1))
+    groups = fg.group(drift.apply(good), radius, 1)
+    found = fg.FitResult.load(table)
+    assert found.pixel_size == 100.0
+    np.testing.assert_array_equal(found.positions, groups.positions)
+    np.testing.assert_array_equal(found[["y_error", "x_error"]], groups.errors)
+    np.testing.assert_allclose(found.flux, groups.flux, rtol=1e-14)
+    np.testing.assert_array_equal(found.frames, groups.first)
+    np.testing.assert_allclose(found.flux.sum(), good.flux.sum(), rtol=1e-12)
+    assert abs(np.ptp(drift.positions, axis=0) - np.ptp(path, axis=0)).max() < 0.1
+    drawn = fg.render_localisations(groups, 0.1, shape=SHAPE)
+    np.testing.assert_array_equal(np.load(picture), drawn)
+    assert (tmp_path / "report.png").stat().st_size > 20_000
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="fits of 60 frames")
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_that_is_cut_short_is_fitted_as_far_as_it_goes(stack, tmp_path, capsys, compression):
+    tifffile = pytest.importorskip("tifffile")
+    folder, frames, _ = stack
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    with tifffile.TiffWriter(whole) as writer:
+        for frame in frames[:60]:
+            writer.write(frame, contiguous=False, compression=compression, metadata=None)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    table = tmp_path / "locs.npz"
+    movie = ("movie", str(cut), *options(folder), "-o", str(table))
+    assert main([*movie, "--render", str(tmp_path / "image.tif")]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert error.startswith("fastgauss: error: cut.tif: frame ")
+    count = int(error.split()[4].rstrip(":"))
+    assert 25 < count < 35 and error.endswith(f"the {count} frames before it were fitted")
+    expected = fg.fit_movie(frames[:count], camera=CAMERA, sigma=1.2)
+    found = fg.FitResult.load(table)
+    np.testing.assert_array_equal(found.x, expected[expected.converged].x)
+    with tifffile.TiffFile(tmp_path / "image.tif") as file:
+        assert file.asarray().shape == (400, 360)
+        assert file.imagej_metadata["unit"] == "um"
+        across, along = file.pages[0].tags["XResolution"].value
+    np.testing.assert_allclose(along / across, 0.01, rtol=1e-6)  # microns: a tenth of 100 nm
+
+
+def test_a_movie_without_molecules_says_so(tmp_path, capsys):
+    np.save(tmp_path / "flat.npy", np.random.default_rng(0).poisson(20.0, (3, 24, 24)))
+    table = tmp_path / "none.npz"
+    assert main(["movie", str(tmp_path / "flat.npy"), "--drift", "-o", str(table)]) == 0
+    assert len(fg.FitResult.load(table)) == 0
+    assert "hint: no spot was found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.tif",), "no such file: none.tif"),
+        (("flat.npy", "--radius", "2"), "--radius is an option of --group and --drift"),
+        (("flat.npy", "--group", "--gap", "-1"), "--gap must be at least 0"),
+        (("flat.npy", "--render", "a.gif"), "image a.gif must end in one of .tif"),
+        (("flat.npy", "-o", "flat.npy"), "flat.npy must end in one of"),
+        (("flat.npy", "--render", "flat.npy"), "flat.npy is the image itself"),
+        (("flat.npy", "--render-pixel", "0"), "--render-pixel must be finite and above 0"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    np.save("flat.npy", np.ones((3, 24, 24)))
+    assert main(["movie", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fastgauss: error: ") and message in line
