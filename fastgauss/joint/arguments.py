@@ -114,6 +114,11 @@ class Problem(NamedTuple):
         ground = np.ascontiguousarray(known, np.float64).reshape(-1)
         return self._replace(picture=self.picture._replace(ground=ground), kind="known")
 
+    def with_weights(self, weights: np.ndarray) -> Problem:
+        """The problem with these inverse variances of pixels, of the image's shape."""
+        second = np.ascontiguousarray(weights, np.float64).reshape(-1)
+        return self._replace(picture=self.picture._replace(second=second))
+
 
 def make_problem(
     picture: Picture, image: Any, maps: dict[str, Any], chosen: Options, box: tuple[int, ...],

@@ -30,8 +30,9 @@ from ..find.detection import factor_in_crowd, find_in_crowd
 from ..fit.picture_units import in_callers_unit
 from ..models.model import Model
 from ..results.fit_result import FitResult
-from .noise_scaling import in_units_of_noise, response_gain
-from .pruning import LEAST_STRENGTH, SAME_SPOT, noise_by_brightness, surplus, with_dropped
+from .noise_scaling import ResidualNoise, in_units_of_noise, response_gain
+from .pair_tests import Found, PairTests
+from .pruning import LEAST_OF_TWO, LEAST_STRENGTH, SAME_SPOT, surplus, with_dropped
 from .search_fits import SearchFits, refuse_rows
 from .width_choice import Choice, choose, common_width, fit_shapes
 
@@ -62,13 +63,13 @@ def pursue(
     search = _Search(picture, model, find, fit | {"background": background}, len(places))
     with reporting(fit["progress"], len(places), "spot") as report:
         if positions is None:
-            choice = search.search()
+            choice, paired = search.search()
             rows = np.arange(len(choice.params))
-            result, gone = search.settle(choice, search.places(choice), rows)
+            result, gone = search.settle(choice, search.places(choice), rows, paired)
             result = result[~gone & (result.status != Status.NOT_SHARED)]
         else:
             choice, rows = search.prune(places)
-            result, _ = search.settle(choice, places, rows)
+            result, _ = search.settle(choice, places, rows, np.zeros(len(rows), bool))
         if report is not None:
             report(len(result), len(result))
     result = result.with_rows(result.rows._replace(ids=None))  # numbered as they are returned
@@ -96,18 +97,12 @@ class _Search:
         self.find["factor"] = self.factor
         self.counts, self.shape = fit["method"] == "mle", picture.shape
         read = self.fits.problem.picture
-        self.shown = np.where(read.exists, read.data, np.nan).reshape(self.shape)
-        second = read.second.reshape(self.shape) if read.second.size > 1 else None
-        self.weights = None if self.counts else second
-        self.variance = second if self.counts else None
-        self.error: Any = 1.0  # of a pixel, relative
-        if self.weights is not None:
-            self.error = 1 / np.sqrt(np.where(self.weights > 0, self.weights, 1.0))
         # Rounding: of counts, or of what has no noise at all.
-        highest = np.abs(self.shown[np.isfinite(self.shown)]).max(initial=0.0)
-        rounding = self.fits.unit * 12**-0.5
-        self.least = rounding if picture.dtype.kind in "iu" else max(1e-6 * highest, 1e-300)
+        rounding = self.fits.unit * 12**-0.5 if picture.dtype.kind in "iu" else 0.0
+        self.noise = ResidualNoise(read, self.counts, rounding, self.threads)
+        self.shown = self.noise.shown
         settings = {key: fit[key] for key in ("box", "method", "pixel", "threads")}
+        self.split = fit["split"]
         self.settings = settings | self.fits.problem.maps | {"polarity": find["polarity"]}
 
     def places(self, choice: Choice) -> np.ndarray:
@@ -117,25 +112,25 @@ class _Search:
     # -- the fit as it was asked for -----------------------------------------------------------
 
     def settle(
-        self, choice: Choice, places: np.ndarray, rows: np.ndarray
+        self, choice: Choice, places: np.ndarray, rows: np.ndarray, paired: np.ndarray
     ) -> tuple[FitResult, np.ndarray]:
         """The fit as asked for, and which spots the image does not show.
 
-        ``rows`` are those of ``places`` that the choice is about. What goes is told by fits
-        that are not exact, and once more by the exact one.
+        ``rows`` are those of ``places`` that the choice is about, ``paired`` those that a test has
+        found. What goes is told by fits that are not exact, and once more by the exact one.
         """
         guess, member, exact, precise = self._asked(choice.params), ~choice.own, 0, False
         if len(rows) and self.fits.asked.guess is not None:
             guess = np.array(self.fits.asked.guess)[rows]
         for turn in range(_LAST_FITS):
             result = self.fits.fit(places[rows], guess, rows, member, precise)
-            gone = self._surplus(result)
+            gone = self._surplus(result, paired)
             exact += precise
             if exact == _EXACT_FITS or (precise and not gone.any()):
                 break
             precise |= not gone.any() or turn + 1 + _EXACT_FITS == _LAST_FITS
             guess = self._starts(result, places[rows])[~gone]
-            rows, member = rows[~gone], member[~gone]
+            rows, member, paired = rows[~gone], member[~gone], paired[~gone]
         result, rows = result[~gone], rows[~gone]  # what is left to go is too faint to matter
         dropped = np.ones(len(places), bool)
         dropped[rows] = False
@@ -154,24 +149,24 @@ class _Search:
         shapes = fit_shapes(self.fits, places, self.settings)
         width = common_width(self.fits, shapes, places, self.sigma)
         free = self.fits.fit_free(places, rows)
-        choice = choose(self.fits, free, start, None, width, self._noise_of(free))
+        choice = choose(self.fits, free, start, None, width, self.noise.of(free))
         guess = None
         for _ in range(_LAST_FITS):
             found = self.fits.fit_between(places[rows], guess, choice.hold, rows)
             guess, gone = self._starts(found, places[rows]), self._surplus(found)
             choice = Choice(guess, choice.hold, choice.own)
-            choice, guess, rows = _of(choice, ~gone), guess[~gone], rows[~gone]
+            choice, guess, rows = choice.of(~gone), guess[~gone], rows[~gone]
             if not gone.any():
                 break
         return choice, rows
 
     # -- the search ----------------------------------------------------------------------------
 
-    def search(self) -> Choice:
-        """The spots of the image."""
+    def search(self) -> tuple[Choice, np.ndarray]:
+        """The spots of the image, and which of them (n,) a test has found to be one of two."""
         choice = self._first()
         if not len(choice.params):
-            return choice
+            return choice, np.zeros(0, bool)
         result = self.fits.fit_between(self.places(choice), choice.params, choice.hold)
         given_up = np.empty((0, len(self.shape)))
         together, ground = not self.fits.holds(), None
@@ -179,10 +174,9 @@ class _Search:
             gone = self._surplus(result) | ~np.isfinite(result.params).all(axis=1)
             lost = self._given_up(result.positions[gone], self.places(choice)[gone])
             given_up = np.concatenate([given_up, lost])
-            result, choice = result[~gone], _of(choice, ~gone)
-            light = result.render(self.shape, 0.0, threads=self.threads)
-            if ground is None:
-                ground = result.render(self.shape, threads=self.threads) - light
+            result, choice = result[~gone], choice.of(~gone)
+            light, below = self.noise.parts(result)
+            ground = below if ground is None else ground
             new = self._look(light, ground, result, given_up)
             shared = False
             if len(new) <= _FEW * len(result):
@@ -196,8 +190,17 @@ class _Search:
             )
             if shared:
                 choice = self._hold_common(choice, result)
+        stays = ~self._surplus(result)
         choice = choice._replace(params=result.params)
-        return _of(choice, ~self._surplus(result))
+        return self._tested(choice.of(stays), result[stays])
+
+    def _tested(self, choice: Choice, result: FitResult) -> tuple[Choice, np.ndarray]:
+        """The spots after tests of one against two, and which are one of two."""
+        tests = PairTests(self.fits, self.noise, self.split)
+        none = np.zeros(len(result), bool)
+        found = tests.resolve(Found(choice, result, none, none), self._again, self._hold_common)
+        stays = ~self._surplus(found.result, found.paired)
+        return found.choice.of(stays), found.paired[stays]
 
     def _given_up(self, fitted: np.ndarray, found: np.ndarray) -> np.ndarray:
         """Where spots that go have been: at the end of their fit, and where that began."""
@@ -210,12 +213,12 @@ class _Search:
     def _first(self) -> Choice:
         """Spots that the image shows as it is."""
         image, threshold = self.shown, self.threshold
-        if self.counts or self.weights is not None:
+        if self.counts or self.noise.weights is not None:
             image, threshold = in_units_of_noise(
                 image,
                 self.sigma,
-                self.weights,
-                self.variance,
+                self.noise.weights,
+                self.noise.variance,
                 threshold,
                 self.counts,
                 self.factor,
@@ -232,22 +235,7 @@ class _Search:
         shapes = fit_shapes(self.fits, centres, self.settings)
         width = common_width(self.fits, shapes, centres, self.sigma)
         free = self.fits.fit_free(centres)
-        return choose(self.fits, free, start, shapes, width, self._noise_of(free))
-
-    def _noise_of(self, result: FitResult) -> np.ndarray:
-        """The noise of each pixel beside what a fit says."""
-        light = result.render(self.shape, 0.0, threads=self.threads)
-        ground = result.render(self.shape, threads=self.threads) - light
-        return self._noise(light, ground, self.shown - light - ground)
-
-    def _noise(self, light: np.ndarray, ground: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """The noise of each pixel."""
-        if self.counts:
-            variance = 0.0 if self.variance is None else self.variance
-            error = np.sqrt(np.maximum(np.abs(light) + ground + variance, 0.25))
-            return error * np.maximum(noise_by_brightness(np.abs(light), residual / error), 1.0)
-        error = self.error * noise_by_brightness(np.abs(light), residual / self.error)
-        return np.maximum(error, self.least)
+        return choose(self.fits, free, start, shapes, width, self.noise.of(free))
 
     def _look(
         self, light: np.ndarray, ground: np.ndarray, result: FitResult, given_up: np.ndarray
@@ -256,7 +244,7 @@ class _Search:
         from scipy.spatial import KDTree
 
         residual = self.shown - light - ground
-        noise = self._noise(light, ground, residual)
+        noise = self.noise(light, ground, residual)
         level, threshold = noise, None
         if self.threshold is not None:
             level, threshold = np.maximum(self.factor * self.gain * noise, self.threshold), 1.0
@@ -372,8 +360,8 @@ class _Search:
 
     # -- what goes -----------------------------------------------------------------------------
 
-    def _surplus(self, result: FitResult) -> np.ndarray:
-        """Spots that the image does not show beside the others."""
+    def _surplus(self, result: FitResult, paired: np.ndarray | None = None) -> np.ndarray:
+        """Spots that the image does not show beside the others; not those ``paired`` by a test."""
         with np.errstate(divide="ignore", invalid="ignore"):
             amplitude = result.params[:, 0] * (-1 if self.dark else 1)
             strength = amplitude / result.errors[:, 0]
@@ -385,6 +373,8 @@ class _Search:
         shown = np.flatnonzero(np.isfinite(result.params).all(axis=1))
         out = np.zeros(len(result), bool)
         out[shown] = surplus(strength[shown], result.positions[shown] / self._scale(result))
+        if paired is not None and not self.fits.own_widths():
+            out &= ~(paired & (strength > LEAST_OF_TWO))
         return out
 
     def _scale(self, result: FitResult) -> np.ndarray:
@@ -393,8 +383,3 @@ class _Search:
         if not len(shown):
             return self.sigma
         return np.median(result.model.widths(shown), axis=0)[::-1]
-
-
-def _of(choice: Choice, rows: np.ndarray) -> Choice:
-    """The choice of these spots."""
-    return Choice(*(column[rows] for column in choice))

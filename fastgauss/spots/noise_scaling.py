@@ -1,12 +1,17 @@
-"""An image in units of its noise, in which spots are searched for."""
+"""The noise of an image: of its response to a search, and of what a model leaves of it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from ..find import log_filter
 from ..find.noise import NOISE_FACTOR
 from ..find.response import as_three
+from ..joint.arguments import Picture
+from ..results.fit_result import FitResult
+from .pruning import noise_by_brightness
 
 _WINDOW = 24.0  # sigmas: over so much of the image the level is averaged
 
@@ -51,3 +56,68 @@ def in_units_of_noise(
     if threshold is None:
         return (shown - level) / noise, least if known else None
     return (shown - level) / np.maximum(least * noise, threshold), 1.0
+
+
+def deviance(data: np.ndarray, model: np.ndarray, variance: Any) -> np.ndarray:
+    """The deviance of each pixel for counts, with the camera's variance in both."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d, m = np.maximum(data + variance, 0.0), np.maximum(model + variance, 1e-9)
+        return 2 * (m - d + np.where(d > 0, d * np.log(np.maximum(d, 1e-300) / m), 0.0))
+
+
+class ResidualNoise:
+    """The noise of each pixel beside a model; measured in the residual, and with photons at least
+    that of the model.
+
+    ``rounding`` is that of the image's numbers, if they are integers.
+    """
+
+    def __init__(
+        self, picture: Picture, counts: bool, rounding: float, threads: int | None
+    ) -> None:
+        shape, second = picture.shape, picture.second
+        self.counts, self.threads = counts, threads
+        self.shown = np.where(picture.exists, picture.data, np.nan).reshape(shape)
+        known = second.reshape(shape) if second.size > 1 else None
+        self.weights = None if counts else known
+        self.variance = known if counts else None
+        self.error: Any = 1.0  # of a pixel, relative
+        if self.weights is not None:
+            self.error = 1 / np.sqrt(np.where(self.weights > 0, self.weights, 1.0))
+        highest = np.abs(self.shown[np.isfinite(self.shown)]).max(initial=0.0)
+        self.least = rounding or max(1e-6 * highest, 1e-300)
+
+    def of_photons(self, light: np.ndarray, ground: np.ndarray) -> np.ndarray:
+        """The noise of photons and camera."""
+        variance = 0.0 if self.variance is None else self.variance
+        return np.sqrt(np.maximum(np.abs(light) + ground + variance, 0.25))
+
+    def __call__(self, light: np.ndarray, ground: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """The noise of each pixel, from the light of spots and what is below them."""
+        if self.counts:
+            error = self.of_photons(light, ground)
+            return error * np.maximum(noise_by_brightness(np.abs(light), residual / error), 1.0)
+        error = self.error * noise_by_brightness(np.abs(light), residual / self.error)
+        return np.maximum(error, self.least)
+
+    def light(self, result: FitResult) -> np.ndarray:
+        """The light of the spots."""
+        return result.render(self.shown.shape, 0.0, threads=self.threads)
+
+    def parts(self, result: FitResult) -> tuple[np.ndarray, np.ndarray]:
+        """The light of the spots, and what is below them."""
+        light = self.light(result)
+        return light, result.render(self.shown.shape, threads=self.threads) - light
+
+    def of(self, result: FitResult) -> np.ndarray:
+        """The noise of each pixel beside what a fit says."""
+        light, ground = self.parts(result)
+        return self(light, ground, self.shown - light - ground)
+
+    def loss(self, model: np.ndarray, error: np.ndarray) -> np.ndarray:
+        """The objective of each pixel for this noise; 0 where there is none."""
+        if self.counts:
+            loss = deviance(self.shown, model, 0.0 if self.variance is None else self.variance)
+        else:
+            loss = ((self.shown - model) / error) ** 2
+        return np.where(np.isfinite(loss), loss, 0.0)

@@ -8,6 +8,7 @@ from ..base.status import Status
 from ..results.fit_result import FitResult
 
 LEAST_STRENGTH = 4.0  # standard errors of the amplitude that a spot must have
+LEAST_OF_TWO = 1.0  # and one of two spots that a test found to be two
 SAME_SPOT = 0.5  # sigmas, within which two are one
 _NEIGHBOURS = 3.0  # sigmas, within which weak spots may stand for one another
 _LEAST_BIN = 64  # pixels of a brightness from which noise is measured

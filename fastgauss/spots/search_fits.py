@@ -97,6 +97,14 @@ class SearchFits:
         limits = self._limits(self.between, 1 if self.between.bounds is None else np.arange(1))
         return [k for k in self.width_columns if limits[0, 0, k] < limits[1, 0, k]]
 
+    def free_columns(self) -> list[int]:
+        """Columns without the offset that each spot has its own values of."""
+        limits = self._limits(self.between, 1 if self.between.bounds is None else np.arange(1))
+        return [
+            k for k in range(self.plain.size - 1)
+            if limits[0, 0, k] < limits[1, 0, k] and k not in self.between.shared
+        ]  # fmt: skip
+
     def holds(self) -> bool:
         """Whether there are widths to hold between rounds."""
         return bool(self.free_widths)
@@ -123,11 +131,13 @@ class SearchFits:
     def fit_between(
         self, places: np.ndarray, guess: np.ndarray | None, hold: np.ndarray | None,
         rows: np.ndarray | None = None, member: np.ndarray | None = None,
-        background: np.ndarray | None = None,
+        background: np.ndarray | None = None, weights: np.ndarray | None = None,
     ) -> FitResult:  # fmt: skip
         """A loose fit of the plain model: free widths held at ``hold`` (n, w), or shared.
 
-        ``member`` (n,): whose widths are shared. ``background``: all of it, known.
+        A width is free where ``hold`` is NaN. ``member`` (n,): whose widths are shared.
+        ``background``: all of it, known; widths that are fixed are then those of ``hold``, too.
+        ``weights`` of pixels, in the place of those given.
         """
         chosen = self._loose(self.between)
         free, columns = self.free_widths, self.width_columns
@@ -137,12 +147,15 @@ class SearchFits:
             chosen = chosen._replace(shared=[k for k in chosen.shared if k not in free])
         limits = self._limits(chosen, len(places) if rows is None else rows)
         if hold is not None:
-            for k in free:
-                limits[:, :, k] = hold[:, columns.index(k)]
+            for k in free if background is None else columns:
+                held = hold[:, columns.index(k)]
+                limits[:, :, k] = np.where(np.isnan(held), limits[:, :, k], held)
         problem = self.problem
         if background is not None:
             problem = problem.with_background(background)
             limits[:, :, -1] = np.array([-np.inf, np.inf])[:, None]
+        if weights is not None:
+            problem = problem.with_weights(weights)
         chosen = chosen._replace(bounds=limits)
         return self._solve(problem, chosen, places, guess, None, member)
 

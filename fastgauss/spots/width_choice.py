@@ -19,6 +19,7 @@ from ..base.status import Status
 from ..fit.windowed import fit_each
 from ..models.model import get_model
 from ..results.fit_result import FitResult
+from .noise_scaling import deviance
 from .search_fits import SearchFits
 
 _ALONE, _ALONE_PART = 6.0, 0.1  # sigmas around an isolated spot; part of spots that must be
@@ -36,6 +37,10 @@ class Choice(NamedTuple):
     params: np.ndarray  # (n, P)
     hold: np.ndarray  # (n, w)
     own: np.ndarray  # (n,) bool: not of the common width
+
+    def of(self, rows: np.ndarray) -> Choice:
+        """The choice of these spots."""
+        return Choice(self.params[rows], self.hold[rows], self.own[rows])
 
 
 def fit_shapes(fits: SearchFits, centres: np.ndarray, settings: dict[str, Any]) -> FitResult:
@@ -195,12 +200,10 @@ class _Compared:
 
     def loss(self, model: np.ndarray) -> np.ndarray:
         """The loss of each pixel."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            if not self.counts:
-                return self.second * (self.data - model) ** 2
-            d, m = np.maximum(self.data + self.second, 0.0), model + self.second
-            m = np.maximum(m, 1e-9)
-            return 2 * (m - d + np.where(d > 0, d * np.log(np.maximum(d, 1e-300) / m), 0.0))
+        if self.counts:
+            return deviance(self.data, model, self.second)
+        with np.errstate(invalid="ignore"):
+            return self.second * (self.data - model) ** 2
 
     def only_noise(self) -> np.ndarray:
         """Boxes in which no more than noise is left."""
