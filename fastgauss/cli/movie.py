@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base import check, wording
-from ..io import files, images
+from ..io import files, stacks
 from ..results.fit_result import FitResult
 from . import frame_fits, source, summary, units
 
@@ -41,7 +41,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="write .hdf5 (picasso), .csv, .parquet, .npz, .ecsv or .fits",
     )
     parser.add_argument(
-        "--render", metavar="FILE", help="write the picture that they form: .tif or .npy"
+        "--render", metavar="FILE", help="write the picture that they form: .tif, .fits or .npy"
     )
     parser.add_argument(
         "--plot",
@@ -104,7 +104,9 @@ def run(args: argparse.Namespace) -> None:
 
         picture = render_localisations(found.result, args.render_pixel, shape=found.shape)
         size = found.result.pixel_size
-        images.write_image(args.render, picture, size and size * args.render_pixel)
+        fine = {} if size is None else dict.fromkeys("XY", (size * args.render_pixel, "nm"))
+        layout = stacks.Layout(picture.shape, np.dtype(np.float32), fine)
+        stacks.write_stack(args.render, [picture], layout)
     if args.plot:
         from ..plot import save_plot
         from .movie_picture import draw
@@ -123,7 +125,7 @@ def _check(args: argparse.Namespace) -> None:
     """Raise before the work the errors that would come after it."""
     frame_fits.check_options(args, args.output, (args.render, args.plot))
     if args.render:
-        images.check_image(args.render)
+        stacks.check_stack(args.render)
     if args.plot:
         files.check_plot(args.plot)
     check.number("--render-pixel", args.render_pixel, above=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import warnings
@@ -10,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from ..base.optional import MissingLibraryError, require
-from .files import by_suffix, check_place, existing, replacing
+from .files import by_suffix, existing
 from .fits import open_fits
 from .frames import (
     Facts,
@@ -140,50 +139,3 @@ _OPENERS: dict[str, Callable[[Path, ExitStack], tuple[Facts, Reader]]] = {
     ".npy": _open_npy,
     **dict.fromkeys(_FITS, partial(open_fits, part=None)),
 }
-
-
-# -- writing -----------------------------------------------------------------------------------
-
-
-def _write_tiff(file: IO[bytes], image: np.ndarray, pixel_size: float | None) -> None:
-    """As ImageJ writes it, float32, with the size of a pixel."""
-    tifffile = require("tifffile", "writing TIFF", "io")
-    told: dict[str, Any] = {"metadata": {"axes": "YX"}}
-    if pixel_size is not None:
-        told = {"metadata": {"axes": "YX", "unit": "um"}, "resolution": (1e3 / pixel_size,) * 2}
-    whole = io.BytesIO()  # the file may have no name, which tifffile asks for
-    tifffile.imwrite(whole, image.astype(np.float32), imagej=True, **told)
-    file.write(whole.getbuffer())
-
-
-def _write_npy(file: IO[bytes], image: np.ndarray, pixel_size: float | None) -> None:
-    np.save(file, image)
-
-
-_IMAGE_WRITERS = {".tif": _write_tiff, ".tiff": _write_tiff, ".npy": _write_npy}
-
-
-def check_image(path: str | os.PathLike) -> None:
-    """Raise unless an image can be written there."""
-    if by_suffix(Path(path), _IMAGE_WRITERS, "image") is _write_tiff:
-        require("tifffile", "writing TIFF", "io")
-    check_place(Path(path))
-
-
-def write_image(
-    path: str | os.PathLike, image: np.ndarray, pixel_size: float | None = None
-) -> None:
-    """Write an image (y, x), completely or not at all; the ending of the name selects the format.
-
-    Parameters
-    ----------
-    path : path-like
-        Ends in .tif or .tiff (float32), or .npy.
-    image : ndarray (y, x)
-        What to write.
-    pixel_size : float, optional
-        Side of a pixel in nm, which TIFF holds.
-    """
-    check_image(path)
-    with replacing(path) as file:
-        by_suffix(Path(path), _IMAGE_WRITERS, "image")(file, image, pixel_size)

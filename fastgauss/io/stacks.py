@@ -1,7 +1,8 @@
-"""Stacks of images written frame by frame: TIFF, FITS and NPY."""
+"""Images, and stacks of images frame by frame, written as TIFF, FITS and NPY."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ _UNITS = {"um": "µm"}  # as OME writes them
 class Layout(NamedTuple):
     """What a file says of its frames."""
 
-    shape: tuple[int, int, int]  # frames, rows, columns
+    shape: tuple[int, ...]  # frames, rows, columns; or those of one image
     dtype: np.dtype
     sizes: Mapping[str, tuple[float, str]] = {}  # as in `Facts`
 
@@ -30,11 +31,12 @@ Frames = Iterable[np.ndarray]
 
 def _write_tiff(file: IO[bytes], frames: Frames, layout: Layout) -> None:
     tifffile = require("tifffile", "writing TIFF", "io")
-    metadata: dict[str, Any] = {"axes": "TYX"}
+    axes = "TYX"[-len(layout.shape) :]
+    metadata: dict[str, Any] = {"axes": axes}
     names = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", "T": "TimeIncrement"}
     for axis, name in names.items():
         size, unit = layout.sizes.get(axis, (0.0, ""))
-        if unit:
+        if unit and axis in axes:
             metadata |= {name: size, f"{name}Unit": _UNITS.get(unit, unit)}
     big = _size(layout) > _CLASSIC
     handle = tifffile.FileHandle(file, mode="r+b", name="stack.tif", size=0)  # it may have no name
@@ -49,7 +51,7 @@ def _write_fits(file: IO[bytes], frames: Frames, layout: Layout) -> None:
     fits = require("astropy.io.fits", "writing FITS", "io")
     header = fits.PrimaryHDU().header
     header["BITPIX"] = -8 * layout.dtype.itemsize
-    header["NAXIS"] = 3
+    header["NAXIS"] = len(layout.shape)
     for number, length in enumerate(reversed(layout.shape), 1):
         header.set(f"NAXIS{number}", length, after="NAXIS" if number == 1 else f"NAXIS{number - 1}")
     file.write(header.tostring().encode("ascii"))
@@ -70,8 +72,7 @@ def _write_pixels(file: IO[bytes], frames: Frames, dtype: np.dtype) -> None:
 
 def _size(layout: Layout) -> int:
     """Bytes of all pixels."""
-    count, rows, columns = layout.shape
-    return count * rows * columns * layout.dtype.itemsize
+    return math.prod(layout.shape) * layout.dtype.itemsize
 
 
 _WRITERS: dict[str, Callable[[IO[bytes], Frames, Layout], None]] = {
@@ -89,15 +90,15 @@ _NEEDS = {
 
 
 def check_stack(path: str | os.PathLike) -> None:
-    """Raise unless a stack can be written there."""
-    writer = by_suffix(Path(path), _WRITERS, "stack")
+    """Raise unless images can be written there."""
+    writer = by_suffix(Path(path), _WRITERS, "image")
     if writer in _NEEDS:
         require(*_NEEDS[writer])
     check_place(Path(path))
 
 
 def write_stack(path: str | os.PathLike, frames: Frames, layout: Layout) -> None:
-    """Write frames of floats, each when it is made; the ending of the name selects the format.
+    """Write an image, or frames each when it is made; the ending of the name selects the format.
 
     It is .tif (OME-TIFF, with the sizes of pixels), .fits or .npy. An existing file is replaced
     only by a complete one.
@@ -107,7 +108,7 @@ def write_stack(path: str | os.PathLike, frames: Frames, layout: Layout) -> None
     path : path-like
         Where to; its directory must exist.
     frames : iterable of ndarray (Y, X)
-        As many as the layout says.
+        As many as the layout says, of floats.
     layout : Layout
 
     Raises
@@ -119,6 +120,6 @@ def write_stack(path: str | os.PathLike, frames: Frames, layout: Layout) -> None
     ImportError
         If the library for this format is missing.
     """
-    writer = by_suffix(Path(path), _WRITERS, "stack")
+    writer = by_suffix(Path(path), _WRITERS, "image")
     with replacing(path) as file:
         writer(file, (np.asarray(frame, layout.dtype) for frame in frames), layout)

@@ -31,6 +31,20 @@ def test_frames_are_read_back(suffix, shape, dtype, tmp_path):
             np.testing.assert_array_equal(units[0].data, frames)
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".fits", ".npy"])
+def test_one_image_is_read_back_as_one(suffix, tmp_path):
+    pytest.importorskip({".tif": "tifffile", ".fits": "astropy", ".npy": "numpy"}[suffix])
+    image = np.random.default_rng(1).normal(size=(7, 12)).astype("f4")
+    path = tmp_path / f"image{suffix}"
+    stacks.write_stack(path, [image], layout(image, X=(25.0, "nm"), Y=(25.0, "nm")))
+    with images.open_image(path) as again:
+        assert len(again) == 1
+        np.testing.assert_array_equal(again[0], image)
+        assert suffix != ".tif" or again.facts.sizes["Y"] == (25.0, "nm")
+    if suffix == ".npy":
+        assert np.load(path).shape == image.shape
+
+
 def test_an_error_of_a_frame_leaves_the_old_file(tmp_path):
     frames = np.ones((3, 4, 5), np.float32)
     path = tmp_path / "stack.npy"
