@@ -47,7 +47,9 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
         shape = (declared, *page.shape)
         facts = _facts(tifffile, tiff, declared)
         return facts, file_reader(path, kind, page.dataoffsets[0], shape)
-    cut = _is_cut(tiff)
+    axes = zip(series.shape, series.axes, strict=True)
+    told = math.prod(n for n, axis in axes if axis not in "YXS")
+    cut = told <= len(tiff.pages) and _is_cut(tiff)  # else the first page tells of all frames
     pages = tiff.pages if cut else series
     if series.dataoffset is None or cut:  # compressed or scattered: page by page
         check_growth(path, page.shape, page.dtype)

@@ -14,7 +14,6 @@ compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Py
 
 IMAGE = np.ones((32, 32))
 WRONG = [
-    ({"image": np.zeros(5)}, ValueError, "image"),
     ({"image": np.zeros((5, 5), "O")}, TypeError, "image"),
     ({"image": np.zeros((5, 5), complex)}, TypeError, "image"),
     ({"image": np.zeros((5, 5, 5, 5))}, ValueError, "image"),
@@ -26,7 +25,7 @@ WRONG = [
     ({"box": 0}, ValueError, "box"),
     ({"box": 5.5}, TypeError, "box"),
     ({"box": (3, 4, 5)}, ValueError, "box"),
-    ({"frames": [0]}, ValueError, "image"),
+    ({"frames": [0]}, ValueError, "positions"),  # an image is a stack of profiles
     ({"image": np.ones((2, 9, 9)), "frames": [2]}, ValueError, "frames"),
     ({"image": np.ones((2, 9, 9)), "frames": [-1]}, ValueError, "frames"),
     ({"image": np.ones((2, 9, 9)), "frames": [0, 1]}, ValueError, "frames"),

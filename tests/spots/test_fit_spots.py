@@ -131,7 +131,6 @@ def test_no_positions_and_empty_images():
 @pytest.mark.parametrize(
     ("arguments", "error", "word"),
     [
-        ({"image": np.zeros(5)}, ValueError, "image"),
         ({"image": np.zeros((5, 5), "O")}, TypeError, "image"),
         ({"image": np.zeros((5, 5, 5, 5))}, ValueError, "image"),
         ({"positions": [[1.0, np.nan]]}, ValueError, "positions"),
