@@ -23,8 +23,8 @@ import numpy as np
 
 from ..kernels.models.profiles import NODES, WEIGHTS
 
-SHAPES = ("round", "elliptic", "rotated")
-_FURTHER = {"round": 0, "elliptic": 1, "rotated": 2}
+_FURTHER = {"round": 0, "elliptic": 1, "rotated": 2}  # parameters of the ellipse
+SHAPES = tuple(_FURTHER)
 _LEAST_SIGMA, _MOST_TURN = 0.05, 2.0  # pixels; log of the squared axis ratio, at most
 _LEAST_WEIGHT, _MOST_WEIGHT = -0.5, 1.5  # of a component: two that cancel each other are none
 _LEAST_RATIO = 1.15  # of a sigma by the next smaller one
@@ -44,6 +44,11 @@ class Form(NamedTuple):
     def further(self) -> int:
         """The number of parameters of the ellipse."""
         return _FURTHER[self.shape]
+
+    @property
+    def turned(self) -> bool:
+        """Whether the ellipse has an angle."""
+        return self.further == 2
 
     @property
     def size(self) -> int:
@@ -205,13 +210,13 @@ def _turned(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spr
 
 def spread(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> Spread:
     """Profiles at the distances of rows (S, y) and columns (S, x) from the centres of stars."""
-    by_shape = _turned if form.shape == "rotated" else _along
+    by_shape = _turned if form.turned else _along
     return by_shape(form, numbers_of(form, q), dy, dx)
 
 
 def values(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
     """The profiles alone, (S, y, x)."""
-    if form.shape == "rotated":
+    if form.turned:
         return spread(form, q, dy, dx).values
     weights, sigmas, (e, _) = numbers_of(form, q)
     table = _TABLES[form.pixel]

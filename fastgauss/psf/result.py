@@ -195,9 +195,9 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
 
 def _model(form: Form, shape: np.ndarray) -> PsfModel:
     weights, sigmas, (e, d) = numbers_of(form, shape)
-    size = math.hypot(e, d) if form.shape == "rotated" else e
+    size = math.hypot(e, d) if form.turned else e
     widths = np.stack([sigmas * math.exp(-0.5 * size), sigmas * math.exp(0.5 * size)], axis=1)
-    if form.shape == "rotated" and size > 0.0:
+    if form.turned and size > 0.0:
         return psf_model(weights, widths, theta=np.full(form.components, 0.5 * math.atan2(d, e)))
     return psf_model(weights, widths)
 
@@ -209,17 +209,17 @@ def _parameters(form: Form, shape: np.ndarray) -> tuple[tuple[str, ...], np.ndar
     names += [f"sigma_{k + 1}" for k in range(form.components)]
     matrix = np.eye(2 * form.components + form.further)
     ellipse: list[float] = []
-    if form.shape == "elliptic":
-        ellipse = [math.exp(-e)]
-        matrix[-1, -1] = -ellipse[0]
-        names.append("ratio")
-    elif form.shape == "rotated":
+    if form.turned:
         size = max(math.hypot(e, d), 1e-12)
         ellipse = [math.exp(-size), 0.5 * math.atan2(d, e)]
         slope = -ellipse[0] / size
         matrix[-2, -2:] = slope * e, slope * d
         matrix[-1, -2:] = -0.5 * d / size**2, 0.5 * e / size**2
         names += ["ratio", "theta"]
+    elif form.further:
+        ellipse = [math.exp(-e)]
+        matrix[-1, -1] = -ellipse[0]
+        names.append("ratio")
     return tuple(names), np.concatenate([weights, sigmas, ellipse]), matrix
 
 
