@@ -31,7 +31,7 @@ def fit_spots(
     *,
     joint: bool = False,
     background: str | ArrayLike | None = None,
-    split: float | None = 1e-3,
+    split: float | None = None,
     box: int | tuple[int, ...] | None = None,
     sigma: float | tuple[float, ...] | ArrayLike | None = 1.3,
     fwhm: float | tuple[float, ...] | None = None,
@@ -83,11 +83,12 @@ def fit_spots(
         spot, then need `positions`; covariance="sandwich" is not available.
     background : {"local", "constant", "plane"} or array, optional
         As in `fit_joint`, only with ``joint=True``; by default "local".
-    split : float or None
-        With ``joint=True`` and without `positions`: the probability that a single spot is taken as
-        two. A spot is fitted as two where the likelihood ratio of two and one says so at this
-        level, and two that are close as one where it does not (see Notes). None or 0: no such
-        tests.
+    split : float, optional
+        With ``joint=True`` and without `positions`: the probability, such as 1e-3, that a single
+        spot is taken as two. A spot is fitted as two where the likelihood ratio of two and one says
+        so at this level, and two that are close as one where it does not (see Notes). By default
+        there are no such tests: they are for spots of which the model is true, and take a spot with
+        a halo, or on a background that is not fitted, for several.
     box : int or tuple of ints, optional
         Extent in pixels, of all axes or in array-axis order, of the window around the rounded
         position; by default four `sigma` to either side, ``2 * round(4 * sigma) + 1`` pixels along
@@ -189,11 +190,12 @@ def fit_spots(
     `positions` no spots are added. The cost is that of three to six calls of `fit_joint`; a
     round fits only the spots near a change again.
 
-    Then spots are tested: one against two, in both directions (`split`). A spot whose residual has
-    second derivatives of the spot's shape is fitted as two along their axis, and two spots within
-    1.5 sigmas that are nearest to each other as one. Two stay if the objective, for known noise
-    or for that of the residual, falls by more than the quantile of the chi-squared distribution
-    with as many degrees of freedom as the second spot has parameters. With a fixed or shared width
+    With `split` spots are tested then: one against two, in both directions. A spot whose residual
+    has second derivatives of the spot's shape is fitted as two along their axis, and two spots
+    within 1.5 sigmas that are nearest to each other as one. Two stay if the objective, for known
+    noise or for that of the residual, falls by more than the quantile of the chi-squared
+    distribution with as many degrees of freedom as the second spot has parameters. With a fixed or
+    shared width
     that is right, equal spots of 2,000 photons are told apart from one sigma on, and their
     amplitudes may have errors of more than a quarter. With free widths one spot may be as wide
     as it likes, and pairs within about 1.3 sigmas stay one. The first of two has the row that the
@@ -221,7 +223,8 @@ def fit_spots(
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (1, 2, 3))
     chosen = get_model(model, picture.ndim)
-    joint, level = check.flag("joint", joint), _level(split)
+    joint = check.flag("joint", joint)
+    level = _read_level(split, joint, positions is not None)
     scales = _read_scales(sigma, fwhm, chosen, joint, positions is not None)
     several = len(scales.rows) != 1
     sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
@@ -275,9 +278,14 @@ def _boxes(box: int | tuple[int, ...] | None, sizes: np.ndarray) -> np.ndarray:
     return np.array(sides, np.intp).reshape(-1, ndim)
 
 
-def _level(split: float | None) -> float:
+def _read_level(split: float | None, joint: bool, placed: bool) -> float:
     """The level of tests of one spot against two, 0 for none."""
-    return 0.0 if split is None else check.number("split", split, at_least=0, at_most=0.5)
+    if split is None:
+        return 0.0
+    level = check.number("split", split, above=0.0, at_most=0.5)
+    if not joint or placed:
+        raise ValueError(f"split needs joint=True, and no positions, got {level}")
+    return level
 
 
 def _find(

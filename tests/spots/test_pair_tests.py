@@ -12,7 +12,7 @@ from fastgauss.spots import pair_tests
 
 SIGMA = 1.3
 PEAK = 2000 / (2 * np.pi * SIGMA**2)  # photons
-KNOWN = {"joint": True, "fixed": {"sigma": SIGMA}, "background": "constant"}
+KNOWN = {"joint": True, "split": 1e-3, "fixed": {"sigma": SIGMA}, "background": "constant"}
 COMPILED = pytest.mark.skipif(JIT_DISABLED, reason="rounds of many fits")
 
 
@@ -68,10 +68,10 @@ def test_a_shared_width_is_that_of_one_spot_though_all_are_pairs():
     places = sites(6, 16, 3)
     image = counts(pairs(places, 1.0, 4), 96)
     options = {"joint": True, "method": "mle", "shared": "sigma", "background": "constant"}
-    found = fg.fit_spots(image, sigma=SIGMA, **options)
+    found = fg.fit_spots(image, sigma=SIGMA, split=1e-3, **options)
     assert np.mean(spots_at(found, places) == 2) > 0.9
     assert_allclose(np.median(found.sigma), SIGMA, atol=0.02)
-    assert len(fg.fit_spots(image, sigma=SIGMA, split=None, **options)) < 1.2 * len(places)
+    assert len(fg.fit_spots(image, sigma=SIGMA, **options)) < 1.2 * len(places)
 
 
 @COMPILED
@@ -79,7 +79,13 @@ def test_wide_spots_of_free_width_are_not_two():
     places = sites(6, 18, 5)
     image = fg.render((108, 108), places, PEAK, 1.6, tol=1e-7) + 10
     image = np.random.default_rng(6).poisson(image)
-    options = {"joint": True, "sigma": SIGMA, "method": "mle", "background": "constant"}
+    options = {
+        "joint": True,
+        "split": 1e-3,
+        "sigma": SIGMA,
+        "method": "mle",
+        "background": "constant",
+    }
     assert_array_equal(spots_at(fg.fit_spots(image, **options), places), 1)
 
 
@@ -214,7 +220,9 @@ def test_the_best_direction_is_that_of_a_covariance_of_rank_one(ndim):
 @pytest.mark.parametrize(
     ("options", "error", "word"),
     [
-        ({"split": 1.0}, ValueError, "split must be"),
+        ({"split": 1e-3}, ValueError, "split needs joint=True"),
+        ({"split": 1e-3, "joint": True, "positions": [[5.0, 5.0]]}, ValueError, "no positions"),
+        ({"joint": True, "split": 0.0}, ValueError, "split must be"),
         ({"joint": True, "split": -1e-3}, ValueError, "split must be"),
         ({"joint": True, "split": 0.7}, ValueError, "at most 0.5"),
         ({"joint": True, "split": np.nan}, ValueError, "split must be"),
