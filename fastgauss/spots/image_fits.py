@@ -195,11 +195,10 @@ def fit_spots(
     within 1.5 sigmas that are nearest to each other as one. Two stay if the objective, for known
     noise or for that of the residual, falls by more than the quantile of the chi-squared
     distribution with as many degrees of freedom as the second spot has parameters. With a fixed or
-    shared width
-    that is right, equal spots of 2,000 photons are told apart from one sigma on, and their
-    amplitudes may have errors of more than a quarter. With free widths one spot may be as wide
-    as it likes, and pairs within about 1.3 sigmas stay one. The first of two has the row that the
-    one had; the second comes after all rows. A spot that is found later comes after those that
+    shared width that is right, equal spots of 2,000 photons are told apart from one sigma on, and
+    their amplitudes may have errors of more than a quarter. With free widths one spot may be as
+    wide as it likes, and pairs within about 1.3 sigmas stay one. The first of two has the row that
+    the one had; the second comes after all rows. A spot that is found later comes after those that
     were found before.
 
     Where spots are searched for, `weights` (or `error`), `variance` and `mask` tell the noise of
