@@ -222,8 +222,7 @@ def fit_spots(
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     picture = check.real_array("image", image, (1, 2, 3))
     chosen = get_model(model, picture.ndim)
-    joint = check.flag("joint", joint)
-    level = _read_level(split, joint, positions is not None)
+    level = _read_level(split, check.flag("joint", joint), positions is not None)
     scales = _read_scales(sigma, fwhm, chosen, joint, positions is not None)
     several = len(scales.rows) != 1
     sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
