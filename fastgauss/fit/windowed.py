@@ -81,13 +81,14 @@ def fit_each(
     def fill(job: Job) -> None:
         empty = extent.prod(axis=1) == 0
         job.leave_out(empty, TOO_FEW_PIXELS)
-        for window in np.unique(extent[~empty], axis=0):
-            same = (extent == window).all(axis=1)
-            for widths in np.unique(wide[same], axis=0):
-                rows = np.flatnonzero(same & (wide == widths).all(axis=1))
-                _fit_windows(
-                    job, maps, centres, widths, first, rows, tuple(window.tolist()), zeros
-                )  # fmt: skip
+        spots = np.flatnonzero(~empty)
+        kinds, kind = np.unique(
+            np.concatenate([extent, wide], axis=1)[spots], axis=0, return_inverse=True
+        )
+        for k, (window, widths) in enumerate(zip(*np.hsplit(kinds, 2), strict=True)):
+            rows = spots[kind.ravel() == k]
+            side = tuple(map(int, window))
+            _fit_windows(job, maps, centres, widths, first, rows, side, zeros)
 
     result = solve(chosen, fill, progress)
     result = in_callers_unit(result, unit, method == "mle", weights is not None)
