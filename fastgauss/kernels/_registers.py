@@ -12,6 +12,7 @@ other partial sums, and so another last digit.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import llvmlite.binding as llvm
 from numba.core import config
@@ -20,10 +21,20 @@ from numba.core.codegen import get_host_cpu_features
 VARIABLE = "FASTGAUSS_REGISTER_BITS"
 WIDTHS = (256, 512)
 
+_COMPRESSING_LLVM = 20  # the first version that knows the intrinsic
+
 _SUM_OF_EIGHT = """
 define <8 x double> @sum(<8 x double> %a, <8 x double> %b) {
   %c = fadd <8 x double> %a, %b
   ret <8 x double> %c
+}
+"""
+_COMPRESSED_EIGHT = """
+declare <8 x i64> @llvm.experimental.vector.compress.v8i64(<8 x i64>, <8 x i1>, <8 x i64>)
+define <8 x i64> @compress(<8 x i64> %a, <8 x i1> %own) {
+  %c = call <8 x i64> @llvm.experimental.vector.compress.v8i64(
+      <8 x i64> %a, <8 x i1> %own, <8 x i64> undef)
+  ret <8 x i64> %c
 }
 """
 
@@ -39,15 +50,28 @@ def target() -> tuple[str, str]:
 
 def has_512_bits(name: str, features: str) -> bool:
     """Whether the compiler uses registers of 512 bits (their names begin with zmm)."""
+    return "zmm" in _assembly(_SUM_OF_EIGHT, name, features)
+
+
+def has_compression(name: str, features: str) -> bool:
+    """Whether one instruction compresses the selected lanes of a register (AVX-512)."""
+    if llvm.llvm_version_info[0] < _COMPRESSING_LLVM:
+        return False
+    return "vpcompressq" in _assembly(_COMPRESSED_EIGHT, name, features)
+
+
+def _assembly(code: str, name: str, features: str) -> str:
+    """What the compiler makes of LLVM's code for a processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     triple = llvm.Target.from_triple(llvm.get_process_triple())
     machine = triple.create_target_machine(cpu=name, features=features)
-    return "zmm" in machine.emit_assembly(llvm.parse_assembly(_SUM_OF_EIGHT))
+    return machine.emit_assembly(llvm.parse_assembly(code))
 
 
+@cache
 def register_bits() -> int:
-    """The width of this process's registers.
+    """The width of this process's registers, which is fixed at the first call.
 
     Raises
     ------

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import llvmlite.binding
 import numpy as np
 import pytest
 
@@ -43,24 +44,36 @@ def test_the_compiler_says_which_processors_have_registers_of_512_bits(name, wid
 
 def test_features_count_beside_the_name():
     assert not registers.has_512_bits("znver4", "-avx512f")
+    assert not registers.has_compression("znver4", "-avx512f")
+
+
+@pytest.mark.parametrize(("name", "has"), [("x86-64-v3", False), ("x86-64-v4", True)])
+def test_lanes_are_compressed_where_the_processor_compiled_for_can(name, has):
+    known = llvmlite.binding.llvm_version_info[0] >= 20
+    assert registers.has_compression(name, "") == (has and known)
+    if not JIT_DISABLED:
+        done = _run(
+            "from fastgauss.kernels.simd.compress import SIFTS; print(SIFTS)",
+            NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="",
+        )  # fmt: skip
+        assert done.stdout.strip() == str(has and known), done.stderr
 
 
 def test_the_width_is_that_of_the_target_or_the_forced_one(monkeypatch):
     assert WIDTH == REGISTER_BITS // 64
     monkeypatch.delenv(registers.VARIABLE, raising=False)
-    assert registers.register_bits() == (
-        512 if registers.has_512_bits(*registers.target()) else 256
-    )
+    asked = registers.register_bits.__wrapped__
+    assert asked() == (512 if registers.has_512_bits(*registers.target()) else 256)
     for bits in registers.WIDTHS:
         monkeypatch.setenv(registers.VARIABLE, str(bits))
-        assert registers.register_bits() == bits
+        assert asked() == bits
 
 
 @pytest.mark.parametrize("text", ["128", "wide", "256.0"])
 def test_another_width_is_refused_by_name(monkeypatch, text):
     monkeypatch.setenv(registers.VARIABLE, text)
     with pytest.raises(ValueError, match=f"{registers.VARIABLE} must be 256 or 512, got '{text}'"):
-        registers.register_bits()
+        registers.register_bits.__wrapped__()
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="it compiles at another width")

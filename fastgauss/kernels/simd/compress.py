@@ -2,14 +2,13 @@
 
 Processors with AVX-512 compress the selected lanes of a register with one instruction. The whole
 register is stored, and the next store overwrites the unused elements. `SIFTS` says whether the
-processor and the compiler have this instruction.
+compiler has this instruction for the processor that it compiles for.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -18,20 +17,14 @@ from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
 from .._compile import JIT_DISABLED
+from .._registers import has_compression, target
 from .lane_types import spread
 
 EIGHT = 8  # every store touches this number of elements, however many are selected
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
-def _sifts() -> bool:
-    if JIT_DISABLED:
-        return True  # numpy runs the functions below
-    known = llvmlite.binding.llvm_version_info[0] >= 20
-    return known and llvmlite.binding.get_host_cpu_features().get("avx512vl", False)
-
-
-SIFTS = _sifts()
+SIFTS = JIT_DISABLED or has_compression(*target())  # plain Python runs the functions below
 
 
 def sift_bins(
