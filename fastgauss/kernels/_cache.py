@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,6 @@ def _hash(*things: Any) -> str:
     return hashlib.sha256(repr(things).encode()).hexdigest()[:16]
 
 
-_width = cache(register_bits)
-
-
 def _options(processor: str | None, features: str | None) -> tuple:
     """The settings that change compiled code and are not in numba's own key."""
     return (
@@ -68,7 +65,7 @@ def _options(processor: str | None, features: str | None) -> tuple:
         processor,
         features,
         os.environ.get("NUMBA_ENABLE_AVX"),
-        _width(),
+        register_bits(),
     )
 
 
@@ -82,9 +79,7 @@ class Identity:
     """
 
     def __init__(self, function: Callable, stamp: str | None = None) -> None:
-        code = function.__code__
         self._sources = _sources.describe(function, stamp)
-        self._line = code.co_firstlineno
         module = Path(inspect.getfile(function)).stem
         name = f"{module}.{function.__qualname__}".replace("<", "").replace(">", "")
         python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
@@ -93,7 +88,7 @@ class Identity:
         if closure is None:  # pickled, which differs for equal strings that are different objects
             cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
             closure = hashlib.sha256(dumps(cells)).hexdigest()
-        self._code = hashlib.sha256(code.co_code).hexdigest(), closure
+        self._code = _sources.code_digest(function.__code__), closure
 
     def files(self, folder: str, processor: str | None, features: str | None) -> CodeFiles:
         """The function's files for numba's settings of a processor."""
@@ -101,7 +96,7 @@ class Identity:
             cache_path=folder,
             name=self._name,
             kind=(self._sources.closure, _options(processor, features)),
-            version=(self._sources.stamp, numba_version, llvmlite_version, self._line),
+            version=(self._sources.stamp, numba_version, llvmlite_version),
         )
 
     def key(self, signature: Any, target: tuple) -> tuple:
@@ -146,8 +141,11 @@ class CodeFiles(IndexDataCacheFile):
             file.write(whole)
         self._remove_old(*self._names(key))
 
-    def load(self, key: Any) -> Any:
-        """The saved object, or None if it cannot be loaded, for whatever reason."""
+    def load(self, key: Any, used: bool = True) -> Any:
+        """The saved object, or None if it cannot be loaded, for whatever reason.
+
+        ``used`` says whether the time of the file becomes that of this use.
+        """
         try:
             with Path(self.path(key)).open("rb") as file:
                 digest, whole = file.read(32), file.read()
@@ -156,8 +154,9 @@ class CodeFiles(IndexDataCacheFile):
                 stamp, own, data = pickle.loads(whole)
                 if stamp != self._source_stamp or own != key:
                     return None
-            with suppress(OSError):
-                os.utime(self.path(key))  # used now
+            if used:
+                with suppress(OSError):
+                    os.utime(self.path(key))
             return data
         except Exception:  # unpickling can raise any exception
             return None
@@ -224,10 +223,13 @@ class PackageCache:
 
     Nothing is stored if no folder is writable (numba then raises RuntimeError), or if the source
     files were replaced after this process imported them: it compiles the old sources.
+    A kernel whose cache is flushed is compiled anew in this process, also where the wheel has it.
     """
 
     def __init__(self, function: Callable) -> None:
         self._function = function
+        self._is_enabled = True
+        self._is_flushed = False
 
     @cached_property
     def _identity(self) -> Identity | None:
@@ -252,18 +254,20 @@ class PackageCache:
     def _precompiled(self, signature: Any, target_context: Any) -> Any:
         """The code that the wheel contains for this machine's level, if any."""
         level = _levels.host_level() if PRECOMPILED.is_dir() else None
-        if level is None or self._identity is None:
+        if level is None or self._identity is None or self._is_flushed:
             return None
         target_context.refresh()
         triple, *_ = target_context.codegen().magic_tuple()
         files = self._identity.files(str(PRECOMPILED), level, "")
-        data = files.load(self._identity.key(signature, (triple, level, "")))
+        data = files.load(self._identity.key(signature, (triple, level, "")), used=False)
         try:
             return data and CompileResult._rebuild(target_context, *data)
         except Exception:  # numba cannot use the content
             return None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if not self._is_enabled:
+            return None
         found = self._precompiled(sig, target_context)
         if found is None and not isinstance(self._cache, NullCache):
             found = self._cache.load_in_turn(sig, target_context)
@@ -271,7 +275,7 @@ class PackageCache:
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            if not _sources.changed():
+            if self._is_enabled and not _sources.changed():
                 self._cache.save_overload(sig, data)
         except OSError:
             self._cache = NullCache()
@@ -279,10 +283,11 @@ class PackageCache:
             pass
 
     def enable(self) -> None:
-        self._cache.enable()
+        self._is_enabled = True
 
     def disable(self) -> None:
-        self._cache.disable()
+        self._is_enabled = False
 
     def flush(self) -> None:
+        self._is_flushed = True
         self._cache.flush()

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,6 +150,28 @@ class Description(NamedTuple):
     code: str | None  # a hash of the functions in the closure; None if it contains other things
 
 
+def code_digest(code: CodeType) -> str:
+    """A hash of a function's bytecode, constants and names, and of the functions inside it.
+
+    Lines and paths do not count, and equal code has one hash in every process.
+    """
+    counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    handlers = getattr(code, "co_exceptiontable", b"")
+    whole = code.co_code, handlers, counts, names, _constant(code.co_consts)
+    return hashlib.sha256(repr(whole).encode()).hexdigest()
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, CodeType):
+        return code_digest(value)
+    if isinstance(value, tuple):
+        return f"({','.join(map(_constant, value))})"
+    if isinstance(value, frozenset):  # of `x in {1, 2}`; its order differs between processes
+        return f"{{{','.join(sorted(map(_constant, value)))}}}"
+    return repr(value)
+
+
 class _Closure:
     """A function with all that it closes over: their modules, and a name of the whole."""
 
@@ -167,8 +189,8 @@ class _Closure:
     def _name(self, thing: Any) -> str:
         """A name that edits do not change and that differs for kernels of one factory."""
         if isinstance(thing, FunctionType):
-            code = thing.__code__  # functions of one name can stand side by side in a file
-            self._code.update(f"{thing.__module__} {code.co_firstlineno} ".encode() + code.co_code)
+            # functions of one name can stand side by side in a file, and in a line
+            self._code.update(f"{thing.__module__} {code_digest(thing.__code__)} ".encode())
         if id(thing) not in self._known:
             self._known[id(thing)] = thing, "itself"
             self._known[id(thing)] = thing, self._describe(thing)
@@ -184,9 +206,18 @@ class _Closure:
             text = f"{thing.dtype} {thing.shape} ".encode()
             return hashlib.sha256(text + thing.tobytes()).hexdigest()
         if isinstance(thing, tuple | list | set | frozenset):
-            return f"{kind}({','.join(map(self._name, thing))})"
+            inside = [self._name(item) for item in thing]
+            if isinstance(thing, set | frozenset):
+                inside.sort()
+            if hasattr(thing, "_fields"):  # a named tuple
+                kind = self._describe(type(thing))
+            return f"{kind}({','.join(inside)})"
         if isinstance(thing, dict):
             return self._describe([*thing, *thing.values()])
+        if isinstance(thing, ModuleType):
+            self.modules.add(thing.__name__)
+            self.is_told &= _within(thing.__name__, "") is not None
+            return f"module {thing.__name__}"
         inner: list[Any] = []
         if isinstance(thing, FunctionType):
             inner += filter(None, (thing.__defaults__, thing.__kwdefaults__))
@@ -194,6 +225,8 @@ class _Closure:
             self.is_told &= _within(thing.__module__, "") is not None
         elif not isinstance(thing, type):
             self.is_told = False
+        elif hasattr(thing, "_fields"):
+            inner.append(tuple(thing._fields))
         if not hasattr(thing, "__qualname__"):
             thing = type(thing)
         if hasattr(thing, "__code__") or _within(thing.__module__, "") is not None:

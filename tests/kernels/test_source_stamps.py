@@ -1,10 +1,14 @@
 """Source stamps: an edit compiles anew what it may change, and nothing else."""
 
 import ast
+import importlib
 import shutil
+import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from numba import int64
 from processes import python
 
 import fastgauss.kernels
@@ -287,3 +291,96 @@ def test_kernels_of_other_packages_are_made_of_their_own_file_too(tmp_path, monk
     _sources._stamp.cache_clear()
     assert _sources.describe(stranger.function)[0] != before
     monkeypatch.delitem(__import__("sys").modules, "stranger")
+
+
+def _function(text):
+    return _ours(eval(f"lambda x, *, y=None: {text}"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x + 1", "x + 2"),
+        ("x + 1", "x + 1.0"),
+        ("abs(x)", "bool(x)"),
+        ("x.real", "x.imag"),
+        ("x in {1, 2}", "x in {1, 3}"),
+        ("x in (1, (2, 3))", "x in (1, (2, 4))"),
+        ("(lambda z: z + 1)(x)", "(lambda z: z + 2)(x)"),
+        ("x - y", "y - x"),
+    ],
+)
+def test_functions_of_one_line_differ_by_constants_and_names_at_any_depth(one, other):
+    first, second = (_sources.describe(_function(text)) for text in (one, other))
+    assert first.closure == second.closure
+    assert first.code is not None and first.code != second.code
+    # and where a pickle tells the closure, the functions themselves are told as well
+    first, second = (_cache.Identity(_function(text)).key("types", ()) for text in (one, other))
+    assert first[-1][0] != second[-1][0]
+    assert first == _cache.Identity(_function(one)).key("types", ())
+
+
+@pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
+def test_kernels_of_one_line_have_their_own_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        add, double = (_compile.kernel(f) for f in (lambda x: x + 10, lambda x: x + 20))
+        assert (add(1), double(1)) == (11, 21)
+    assert sum(kernel.stats.cache_hits[(int64,)] for kernel in (add, double)) == 2
+
+
+def test_a_line_further_down_is_the_same_code():
+    text = "def f(x):\n    return x + (lambda y: y in {3, 4})(x)\n"
+    spaces = {}, {}
+    exec(compile(text, "one.py", "exec"), spaces[0])
+    exec(compile("\n\n" + text, "two.py", "exec"), spaces[1])
+    first, second = (_sources.code_digest(space["f"].__code__) for space in spaces)
+    assert first == second
+
+
+_UNORDERED = """
+    from fastgauss.kernels import _sources
+    def make(names):
+        def function(x):
+            return x in {"a", "bc", "def", "g"} or x in names
+        function.__module__ = "fastgauss.kernels.status"
+        return function
+    print(*_sources.describe(make({"h", "ij", "klm", "n"}))[1:])
+"""
+
+
+def test_the_order_of_sets_does_not_count():
+    assert len({python(_UNORDERED, PYTHONHASHSEED=str(seed)) for seed in range(4)}) == 1
+
+
+def _holding(value):
+    return _ours(lambda x: (x, value))
+
+
+def test_named_tuples_are_told_by_module_and_fields():
+    def kind(module, fields):
+        return namedtuple("Pair", fields, module=module)
+
+    kinds = [kind("one", "x y"), kind("two", "x y"), kind("one", "y x")]
+    names = [_sources.describe(_holding(kind(1, 2))).closure for kind in kinds]
+    names += [_sources.describe(_holding(kind)).closure for kind in kinds]
+    names.append(_sources.describe(_holding((1, 2))).closure)
+    assert len(set(names)) == 7
+    assert _sources.describe(_holding(kinds[0](1, 2))).closure == names[0]
+
+
+def test_a_module_that_a_closure_holds_is_one_of_its_sources(tmp_path, monkeypatch):
+    closure = _sources._Closure(_holding(_levels))
+    assert (closure.modules, closure.code is None) == (
+        {"fastgauss.kernels.status", "fastgauss.kernels._levels"}, False,
+    )  # fmt: skip
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "held.py").write_text("VALUE = 1\n")
+    held = importlib.import_module("held")
+    before = _sources.describe(_holding(held))
+    (tmp_path / "held.py").write_text("VALUE = 2\n")
+    _sources._stamp.cache_clear()
+    after = _sources.describe(_holding(held))
+    assert after.stamp != before.stamp and after.closure == before.closure
+    assert _cache.Identity(_holding(held)).key("types", ())
+    monkeypatch.delitem(sys.modules, "held")

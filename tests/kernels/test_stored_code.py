@@ -116,6 +116,15 @@ def test_the_versions_used_last_are_kept(tmp_path):
     assert others[0].load(_key()) == "other"
 
 
+def test_a_look_that_is_no_use_leaves_the_file_as_it_is(saved):
+    files, path = saved
+    os.utime(path, (1e9, 1e9))
+    assert files.load(_key(), used=False) == _DATA
+    assert path.stat().st_mtime == 1e9
+    files.load(_key())
+    assert path.stat().st_mtime > 1e9
+
+
 def test_what_a_killed_process_left_goes_with_the_next_save(saved):
     files, path = saved
     old, new = (Path(f"{path}.tmp.{number}") for number in "12")
@@ -159,6 +168,15 @@ def stored(tmp_path, monkeypatch):
     assert _call(1) == (11, 1)
     (path,) = tmp_path.rglob("*.nbc")
     return path
+
+
+def test_a_cache_that_is_off_neither_loads_nor_stores(stored):
+    kernel = _compile.kernel(_add)
+    kernel._cache.disable()
+    stored.unlink()
+    assert kernel(1) == 11 and not stored.exists()
+    kernel._cache.enable()
+    assert kernel(1.0) == 11 and len(list(stored.parent.glob("*.nbc"))) == 1
 
 
 def test_damage_means_compiling_anew(stored):
