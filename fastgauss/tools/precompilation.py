@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from llvmlite.binding import get_process_triple
 from numba.core import config, typing
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.codegen import get_host_cpu_features
@@ -27,10 +28,12 @@ from numba.core.compiler import CompileResult
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 
+from ..base import check
 from ..kernels import _cache, _levels, _registers
 from . import compilation
 from .job_names import chosen
 
+_TARGET = "x86_64"
 _METHODS = ("lsq", "mle")
 _kernels = _cache.__package__ or ""
 _CODE = "import sys; from fastgauss.tools.precompilation import run; run(*sys.argv[1:])"
@@ -52,9 +55,15 @@ def precompile(
 
     Raises
     ------
+    ValueError
+        If this Python is not one of x86-64, or a level is unknown; before anything is written.
     subprocess.CalledProcessError
         If a process that compiles ends with an error.
     """
+    triple = get_process_triple()
+    if not triple.startswith(_TARGET):
+        raise ValueError(f"kernels are compiled for levels of {_TARGET}, this Python is {triple}")
+    levels = [check.choice("level", level, _levels.LEVELS) for level in levels]
     Path(folder).mkdir(parents=True, exist_ok=True)
     own = _levels.highest(get_host_cpu_features())
     order = list(_levels.LEVELS)

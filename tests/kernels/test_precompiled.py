@@ -1,5 +1,6 @@
 """Kernels compiled for a level of processors are loaded where all agrees, and else compiled."""
 
+import os
 import pickle
 import shutil
 from itertools import pairwise
@@ -74,15 +75,17 @@ _ASK = """
 import sys, numpy as np, numba
 numba.__version__ += {other_numba!r}
 from house.kernels.made import chain
+{before}
 values = np.random.default_rng(1).uniform(-1.0, 1.0, 1001)
 print(chain(values).hex(), sum(chain.stats.cache_hits.values()))
 """
 
 
-def _ask(house, cache, other_numba="", **environment):
+def _ask(house, cache, other_numba="", before="", **environment):
     """The answer, and how many kernels were loaded."""
     environment |= {"PYTHONPATH": str(house), "NUMBA_CACHE_DIR": str(house / cache)}
-    told = python(_ASK.format(other_numba=other_numba), folder=house, **environment)
+    code = _ASK.format(other_numba=other_numba, before=before)
+    told = python(code, folder=house, **environment)
     answer, hits = told.split()
     return answer, int(hits)
 
@@ -114,8 +117,19 @@ def test_code_of_the_level_is_loaded_wherever_the_package_lies_and_stores_nothin
     place, answer = house
     moved = place / "moved"
     shutil.copytree(place / "house", moved / "house")
+    [path] = (moved / "house/kernels/precompiled").iterdir()
+    os.utime(path, (1e9, 1e9))
     assert _ask(moved, "empty") == (answer, 1)
     assert not list(moved.glob("empty/**/*.nbc"))
+    assert path.stat().st_mtime == 1e9  # an installation stays as it is
+
+
+@compiled
+@pytest.mark.parametrize("before", ["chain._cache.disable()", "chain._cache.flush()"])
+def test_a_cache_that_is_off_or_flushed_loads_no_code_of_the_level(house, before):
+    place, answer = house
+    assert _ask(place, "off", before=before) == (answer, 0)
+    assert list((place / "house/kernels/precompiled").iterdir())
 
 
 @compiled
@@ -145,6 +159,16 @@ def test_a_damaged_object_is_compiled(house):
 
 
 # -- the build ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "i686-pc-windows-msvc"])
+def test_levels_are_those_of_x86_64(tmp_path, monkeypatch, triple):
+    with pytest.raises(ValueError, match="level must be one of"):
+        precompilation.precompile(tmp_path / "new", levels=["x86-64-v9"])
+    monkeypatch.setattr(precompilation, "get_process_triple", lambda: triple)
+    with pytest.raises(ValueError, match=f"levels of x86_64, this Python is {triple}"):
+        precompilation.precompile(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @compiled
