@@ -9,6 +9,7 @@ frames begin at 0 or at 1.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Loaded = tuple[Model, Rows, dict[str, Any]]
 _FRAME_LIMITS = np.iinfo(np.uint32)  # of picasso
+_CALLER = 3  # of `FitResult.load`, from `load`: where its warnings point to
 
 
 class Column(NamedTuple):
@@ -203,7 +205,7 @@ def save(result: FitResult, path: Any, format: Any, pixel_size: Any, shape: Any)
     check_target(path, format)
     unit = _unit(form, size)
     scale = _scale(form, unit, size, path)
-    known = quantities(result)
+    known = quantities(result, {column.ours for column in form.columns})
     table = {
         column.name: _to_file(form, column, known[column.ours], scale)
         for column in form.columns
@@ -226,8 +228,10 @@ def _save_hdf5(
             f"frames must be 0 to {_FRAME_LIMITS.max} for picasso, got {low} to {high}"
         )
     table["frame"] = frames.astype(np.uint32)
-    # picasso leaves out the rows that have a NaN in any column
-    table = {n: c for n, c in table.items() if not c.size or np.isfinite(c).any()}
+    # picasso leaves out the rows that have a NaN in any column, and needs all places
+    table = {
+        n: c for n, c in table.items() if not c.size or n in ("x", "y") or np.isfinite(c).any()
+    }
     if shape is None:
         ends = result.positions.max(axis=0, initial=0.0, where=np.isfinite(result.positions))
         shape = tuple(int(end + 0.5) + 1 for end in np.minimum(ends, 2.0**53))
@@ -259,7 +263,12 @@ def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
     if form is FORMATS[_OF_HDF5]:
         table, documents = hdf5.read_records(path)
         known, facts = foreign_tables.told(documents)
-        size = known if size is None else size
+        if size is None and known is not None:
+            try:
+                size = check.number("Pixelsize", known, above=0.0)
+            except (TypeError, ValueError) as error:
+                message = f"the size of a pixel is not known: in the metadata of {path}, {error}"
+                warnings.warn(message, UserWarning, _CALLER)
     else:
         table, text = tables.read_table(path, tuple(FACTS))
         if form is None and not storage.is_own(table):
@@ -269,15 +278,21 @@ def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
             return model, rows, facts if size is None else facts | {"pixel_size": size}
     unit = _unit(form, size)
     with storage.content_errors(path):
-        for name in form.signature:
+        places = [column.name for column in form.columns if column.kind == "place"]
+        for name in places:
             if name not in table:
                 raise KeyError(name)
         if form.heads:
-            table, told = foreign_tables.without_heads(table, form.signature[0])
+            table, told = foreign_tables.without_heads(table, places[0])
             unit = told or unit
     scale = _scale(form, unit, size, path)
     with storage.content_errors(path):
-        return foreign_tables.result_of(_found(form, table, scale), facts | {"pixel_size": size})
+        found = _found(form, table, scale)
+        model, rows, facts = foreign_tables.result_of(found, facts | {"pixel_size": size})
+    if "z" in found and "z" not in model.names:
+        message = f"the depths z are left out: the model {model.name!r} has none"
+        warnings.warn(message, UserWarning, _CALLER)
+    return model, rows, facts
 
 
 def _found(form: Format, table: Mapping[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:
@@ -287,7 +302,7 @@ def _found(form: Format, table: Mapping[str, np.ndarray], scale: float) -> dict[
         if not column.read or column.name not in table or column.ours in found:
             continue
         if column.kind != "number":
-            values = foreign_tables.numbers(table, column.name)
+            values = storage.numbers(table, column.name)
         else:
             try:
                 values = foreign_tables.integers(table, column.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +11,15 @@ if TYPE_CHECKING:
     from .fit_result import FitResult
 
 
-def quantities(result: FitResult) -> dict[str, np.ndarray]:
+_FILLERS: dict[str, Callable[[np.ndarray], Any]] = {  # of TrackMate, by the numbers of the spots
+    "label": lambda ids: np.array([f"ID{number}" for number in ids.tolist()], object),
+    "blank": lambda ids: np.full(len(ids), "", object),
+    "zero": lambda ids: np.zeros(len(ids)),
+    "one": lambda ids: np.ones(len(ids), np.int64),
+}
+
+
+def quantities(result: FitResult, asked: Collection[str]) -> dict[str, np.ndarray]:
     """The columns of `to_dict` of spots of an image, and those that other programs derive.
 
     Adds, in pixels and the unit of the image:
@@ -24,13 +33,13 @@ def quantities(result: FitResult) -> dict[str, np.ndarray]:
     - height: of the profile above the offset;
     - noise: the standard deviation of a pixel's residual, or of the photons of the offset;
     - raw_flux: the flux and the offset of all pixels that were fitted;
-    - label, blank, zero, one: what TrackMate's table has besides.
+    - label, blank, zero, one: what TrackMate's table has besides, if they are ``asked`` for.
     """
     known = dict(result.to_dict())
-    count, model = len(result), result.model
-    known.setdefault("frame", np.zeros(count, np.int64))
+    model = result.model
+    known.setdefault("frame", np.zeros(len(result), np.int64))
     with np.errstate(all="ignore"):
-        along = _widths_along(result)
+        along = widths_along(result)
         for axis, widths in zip("xy", along, strict=True):
             known[f"width_{axis}"] = widths
             for name in ("sigma", f"sigma_{axis}"):
@@ -49,10 +58,8 @@ def quantities(result: FitResult) -> dict[str, np.ndarray]:
         known["raw_flux"] = known["flux"] + known["offset"] * known["pixels"]
     if not model.round:
         known["own_width_x"], known["own_width_y"] = along
-    known["label"] = np.array([f"ID{number}" for number in known["id"].tolist()], object)
-    known["blank"] = np.full(count, "", object)
-    known["zero"], known["one"] = np.zeros(count), np.ones(count, np.int64)
-    return known
+    fillers = {name: make(known["id"]) for name, make in _FILLERS.items() if name in asked}
+    return known | fillers
 
 
 def _mean_square(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -60,8 +67,8 @@ def _mean_square(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(one == other, one, np.hypot(one, other) / np.sqrt(2.0))
 
 
-def _widths_along(result: FitResult) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations along x and y, (n,) each."""
+def widths_along(result: FitResult) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations of spots of an image along x and y, (n,) each; of turned spots too."""
     first, second = result.model.widths(result.params).T
     if not result.model.turned:
         return first, second

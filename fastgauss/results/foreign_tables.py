@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,32 +62,27 @@ def without_heads(
 
 
 def _is_number(cell: Any) -> bool:
+    """Whether a cell is one of the data: a blank one is a number that is not known."""
     try:
-        float(cell)
+        float(cell or "nan")
     except (TypeError, ValueError):
         return False
     return True
 
 
-def told(documents: Sequence[Mapping[str, Any]]) -> tuple[float | None, dict[str, Any]]:
-    """The size of a pixel and our own facts in picasso's metadata; the last entry counts."""
-    size: float | None = None
+def told(documents: Sequence[Mapping[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    """What picasso's metadata say of the size of a pixel, and our own facts; the last counts."""
+    size: Any = None
     facts: dict[str, Any] = {}
     for entry in documents:
         value = entry.get("Pixelsize")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            size = float(value) if math.isfinite(value) and value > 0 else size
+        size = size if value is None else value
         own = entry.get("fastgauss")
         facts = own if isinstance(own, dict) else facts
     return size, facts
 
 
 # -- numbers -----------------------------------------------------------------------------------
-
-
-def numbers(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A column of numbers, (n,) of float64."""
-    return storage.column({"": table[name]}, "")
 
 
 def integers(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -102,7 +95,7 @@ def integers(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
             pass
     elif column.dtype.kind in "iu":
         return _checked(name, column)
-    values = numbers(table, name)
+    values = storage.numbers(table, name)
     wrong = ~(np.abs(values) < _EXACT) | (np.rint(values) != values)
     if wrong.any():
         raise ValueError(f"its column {name!r} must be of integers, got {values[wrong][0]}")
@@ -130,12 +123,6 @@ def result_of(
     known = {**storage.PLAIN_FACTS, "model": "symmetric" if equal else "elliptic", **facts}
     known |= {"format": storage.PLAIN_FACTS["format"], "ndim": 2}
     model = storage.model_of(known)
-    if "z" in found and "z" not in model.names:
-        warnings.warn(
-            f"the depths z are left out: the model {model.name!r} has none",
-            UserWarning,
-            stacklevel=4,
-        )
     table = {name: found.get(name, unknown) for name in model.names}
     for k, axis in enumerate("xy"):
         table |= {"sigma": widths[0], f"sigma_{axis}": widths[k]}

@@ -198,13 +198,18 @@ def model_of(facts: Mapping[str, Any]) -> Model:
 
 
 def column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A column of numbers."""
+    """A column of numbers of our own table, of the dtype that results have."""
+    values = numbers(table, name, np.int64 if name in _INTEGERS else np.float64)
+    return _whole(name, values) if values.dtype.kind in "iu" else values
+
+
+def numbers(table: Mapping[str, np.ndarray], name: str, kind: Any = np.float64) -> np.ndarray:
+    """A column (n,) of numbers, also from words: of float64, or of any integers for int64."""
     values = table[name]
-    kind = np.int64 if name in _INTEGERS else np.float64
     if values.ndim != 1:
         raise ValueError(f"its column {name!r} has the shape {values.shape}")
     if values.dtype.kind in "iuf" and np.can_cast(values.dtype, kind, "same_kind"):
-        return _whole(name, values) if kind is np.int64 else values.astype(np.float64, copy=False)
+        return values if kind is np.int64 else values.astype(np.float64, copy=False)
     if values.dtype.kind not in "UTO":
         raise ValueError(f"its column {name!r} is of dtype {values.dtype}")
     read: Any = int if kind is np.int64 else float
@@ -212,10 +217,9 @@ def column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if kind is np.float64:
         words = [word or "nan" for word in words]  # as pandas writes NaN
     try:
-        numbers = np.array([read(word) for word in words], dtype=kind)
+        return np.array([read(word) for word in words], dtype=kind)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its column {name!r} is not of numbers ({error})") from None
-    return _whole(name, numbers) if kind is np.int64 else numbers
 
 
 def _whole(name: str, column: np.ndarray) -> np.ndarray:

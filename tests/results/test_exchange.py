@@ -148,6 +148,51 @@ def test_a_file_of_picasso_has_the_metadata_that_picasso_asks_for(tmp_path):
     assert yaml.safe_load((tmp_path / "locs.yaml").read_text())["Width"] == 64
 
 
+def test_places_and_nothing_else_are_needed(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    lost = result_of(get_model("symmetric", 2), np.full((2, 5), np.nan), np.full((2, 5), np.nan))
+    lost.save(tmp_path / "lost.hdf5")  # no position is known, and no error of one
+    again = fg.FitResult.load(tmp_path / "lost.hdf5")
+    assert again.status.tolist() == [fg.Status.NOT_FINITE] * 2
+    assert np.isnan(again[["x", "y", "x_error"]]).all()
+    with h5py.File(tmp_path / "places.hdf5", "w") as file:
+        file["locs"] = np.array([(1.5, 2.5)], [("x", "f4"), ("y", "f4")])
+    plain = fg.FitResult.load(tmp_path / "places.hdf5")
+    assert (plain.x, plain.y, plain.frames) == (1.5, 2.5, None)
+    with h5py.File(tmp_path / "places.hdf5", "w") as file:
+        file["locs"] = np.array([(1.5, 2)], [("x", "f4"), ("frame", "u4")])
+    with pytest.raises(ValueError, match=r"places\.hdf5 holds no result of a fit: it has no 'y'"):
+        fg.FitResult.load(tmp_path / "places.hdf5")
+
+
+@pytest.mark.parametrize(
+    "told", ["1" + "0" * 400, "-130", "0", ".nan", ".inf", "true", "[1, 2]", "'1'"]
+)
+def test_a_size_of_a_pixel_that_is_none_is_told(tmp_path, told):
+    pytest.importorskip("h5py"), pytest.importorskip("yaml")
+    path = tmp_path / "a.hdf5"
+    result_of(get_model("symmetric", 2), [[10.0, 7.6, 2.0, 1.5, 3.0]]).save(path)
+    (tmp_path / "a.yaml").write_text(f"Pixelsize: {told}\n")
+    with pytest.warns(UserWarning, match=r"not known: .*a\.hdf5, Pixelsize must be") as warned:
+        assert fg.FitResult.load(path).pixel_size is None
+    assert warned[0].filename == __file__
+    assert fg.FitResult.load(path, pixel_size=99).pixel_size == 99.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fastgauss: {constants: 5}", "fastgauss: {model: [1]}", "fastgauss: {1: 2, absolute: x}",
+     "fastgauss: {model: psf, constants: [nan, {}]}", "a: [", "? {a: b}\n: c", "\0"],
+)  # fmt: skip
+def test_metadata_that_are_wrong_are_told_with_the_file(tmp_path, text):
+    pytest.importorskip("h5py"), pytest.importorskip("yaml")
+    path = tmp_path / "a.hdf5"
+    result_of(get_model("symmetric", 2), [[10.0, 7.6, 2.0, 1.5, 3.0]]).save(path)
+    (tmp_path / "a.yaml").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=r"a\.(hdf5 holds no result of a fit|yaml)"):
+        fg.FitResult.load(path)
+
+
 def test_files_as_picasso_writes_them_are_read(tmp_path):
     h5py = pytest.importorskip("h5py")
     kinds = [("frame", "u4"), *((n, "f4") for n in ("x", "y", "photons", "sx", "sy", "bg"))]
@@ -205,6 +250,12 @@ def test_tables_as_other_programs_write_them_are_read(tmp_path):
     np.testing.assert_allclose(spots.sigma, 5.0 / np.sqrt(2))
     path.write_text(path.read_text().replace("(pixel)", "(micron)"))
     np.testing.assert_allclose(fg.FitResult.load(path, pixel_size=200).x, [6616.25, 7.5])
+    path.write_text(  # without lines of words, and the first position is not known
+        "LABEL,ID,QUALITY,POSITION_X,POSITION_Y,FRAME\n,1,2.0,,,0\nID2,2,3.0,4.5,5.5,1\n"
+    )
+    spots = fg.FitResult.load(path)
+    np.testing.assert_array_equal(spots[["x", "y", "id"]], [[np.nan, np.nan, 1], [4.5, 5.5, 2]])
+    assert spots.status.tolist() == [fg.Status.NOT_FINITE, fg.Status.CONVERGED]
     pandas = pytest.importorskip("pandas")
     columns = {"y": [2.5, 3.0], "x": [1.25, 8.0], "mass": [90.0, 80.0], "size": [2.0, 2.5]}
     columns |= {"ecc": [0.1, 0.2], "signal": [9.0, 8.0], "raw_mass": [99.0, 98.0], "ep": [0.1, 0.2]}
@@ -244,8 +295,9 @@ def test_an_astigmatic_result_comes_back_with_its_depths(tmp_path):
     for name in ("z", "z_error", "flux", "x"):
         np.testing.assert_array_equal(again[name], result[name])
     result.save(tmp_path / "a.csv", "thunderstorm", pixel_size=SIZE)
-    with pytest.warns(UserWarning, match="depths z are left out"):
+    with pytest.warns(UserWarning, match="depths z are left out") as warned:
         flat = fg.FitResult.load(tmp_path / "a.csv", pixel_size=SIZE)
+    assert warned[0].filename == __file__
     np.testing.assert_allclose(flat[["sigma_x", "sigma_y"]], lens.sigmas_at([120.0, -80.0]))
 
 
@@ -273,6 +325,9 @@ def test_errors_name_what_is_wrong(tmp_path):
         line.save(path, "trackpy")
     path.write_text("POSITION_X,POSITION_Y\nX,Y\nX,Y\n(furlong),(furlong)\n1,2\n")
     with pytest.raises(ValueError, match="unknown unit, 'furlong'"):
+        fg.FitResult.load(path)
+    path.write_text("x,y,mass,size,ecc,frame\n1,2,three,4,5,0\n")
+    with pytest.raises(ValueError, match="its column 'mass' is not of numbers"):
         fg.FitResult.load(path)
     path.write_text("x,y,mass,size,ecc,frame\n1,2,3,4,5,0.5\n")
     with pytest.raises(ValueError, match=r"'frame' must be of integers, got 0\.5"):
