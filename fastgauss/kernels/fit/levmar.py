@@ -292,7 +292,8 @@ def make_fit(
         if converged:
             edge = False
             if positive and rests(m, lane):
-                m[q : q + size, lane] = m[p : p + size, lane]  # nobody judged the last step
+                for i in range(size):  # nobody judged the last step
+                    m[q + i, lane] = m[p + i, lane]
                 i = size - 1 if m[q, lane] >= 0.0 else 0
                 edge = not bounded or m[lower + i, lane] < m[upper + i, lane]
             held = False
