@@ -84,9 +84,9 @@ def half(spectrum: np.ndarray, least: float) -> np.ndarray:
     return inner[: int(np.flatnonzero(np.abs(inner) > least * inner[0])[-1]) + 1]
 
 
-@lru_cache(maxsize=len(SHAPES))
-def low_pass_of(index: int) -> LowPass:
-    """The filter of one shape, and what its noise does."""
+@lru_cache(maxsize=2 * len(SHAPES))
+def low_pass_of(index: int, ndim: int = 2) -> LowPass:
+    """The filter of one shape for images or volumes, and what its noise does."""
     k = np.linspace(0, np.pi, 129)
     taps = half(filter_response(SHAPES[index], k) / spline_response(k), _CUT)
     taps = taps / (2.0 * taps.sum() - taps[0])
@@ -103,10 +103,10 @@ def low_pass_of(index: int) -> LowPass:
     inner = window_columns.Filter(
         half(smooth, _CUT).astype(np.float32),
         np.fft.irfft(response**2)[:6].copy(),
-        mean(smooth**2) ** 2,
-        mean((slope * smooth) ** 2) * mean(smooth**4),
-        mean(slope**4) * mean(smooth**4),
-        np.zeros(2),
+        mean(smooth**2) ** ndim,
+        mean((slope * smooth) ** 2) * mean(smooth**4) ** (ndim - 1),
+        mean(slope**4) * mean(smooth**4) ** (ndim - 1),
+        np.zeros(ndim),
     )
     margin = int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1
     return LowPass(taps, squares / squares.sum(), margin, inner)

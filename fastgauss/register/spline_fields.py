@@ -30,8 +30,6 @@ class Filter(NamedTuple):
     noises: tuple[float, float]  # variances of the pixels' noise
     independent: float  # samples of the gradients that are, by pixel
     bias: np.ndarray  # largest error of interpolation along each axis
-    kept: float  # of the variance of white noise, in A
-    own: float  # power of the noise of A_i times that of A
 
 
 def _product(lines: list[np.ndarray]) -> np.ndarray:
@@ -77,7 +75,7 @@ def choose(first: Pixels, second: Pixels) -> Filter:
         slope = np.array([float((line**2 * useful).sum()) for line in along])
         wrong = np.array([float((a * e * useful).sum()) for a, e in zip(along, off, strict=True)])
         score = sum(float((line**2 * noise).sum()) for line in along)
-        margin = low_pass.low_pass_of(index).margin
+        margin = low_pass.low_pass_of(index, ndim).margin
         inner = math.prod(max(n - 2 * margin - 1, 1) for n in first.values.shape)
         thin = inner < _LEAST * first.values.size and margin > _NARROW
         if not (slope > 0).all() or score < 0 or thin:
@@ -90,21 +88,7 @@ def choose(first: Pixels, second: Pixels) -> Filter:
     shares = [float((many * weight * p).sum()) for p in powers]
     common = float((many * weight**2 * powers[0] * powers[1]).sum())
     independent = shares[0] * shares[1] / common if common > 0 else 1.0
-    low = low_pass.low_pass_of(best)
-    return Filter(low, (v1, v2), independent, bias, *_own_noise(low.taps, ndim))
-
-
-def _own_noise(half: np.ndarray, ndim: int) -> tuple[float, float]:
-    """What the filter of these taps keeps of white noise, and `Filter.own`."""
-    k = np.linspace(0, np.pi, 129)
-    gain = half[0] + 2.0 * np.cos(np.outer(k, np.arange(1, len(half)))) @ half[1:]
-    smooth = gain * low_pass.spline_response(k)
-    slope = gain * (10.0 * np.sin(k) + np.sin(2 * k)) / 12.0
-
-    def mean(spectrum: np.ndarray) -> float:
-        return float(np.fft.irfft(spectrum)[0])
-
-    return mean(smooth**2) ** ndim, mean((slope * smooth) ** 2) * mean(smooth**4) ** (ndim - 1)
+    return Filter(low_pass.low_pass_of(best, ndim), (v1, v2), independent, bias)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.register import window_columns
 from . import low_pass, significance, spline_fields, volume_search
 from .inputs import Pixels
 from .results import Shift, Status
@@ -23,6 +24,8 @@ _LEAST = 0.1  # share of the pixels of a volume that must be in both
 _FEWEST = 64
 _FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
 _THIN = 1e-6  # of the largest slope: what there may be in a direction without structure
+_UNSURE = 4.0  # standard deviations of a slope that noise alone makes
+_FLATTER = 4.0  # times that the largest slope is larger than what noise makes along a flat axis
 _PART = 0.1  # of a unit vector: what an axis has no part in
 _ALIKE = 0.9, 30.0  # correlation of gradients, and evidence, that need no other proof
 _NOTHING = 1e-30  # variance of the noise of equal volumes
@@ -53,6 +56,44 @@ class _Point(NamedTuple):
     srr: float
     alike: float  # correlation of the gradients
     spread: float  # the sum of their products over its deviation, squared
+
+
+class _Noise(NamedTuple):
+    """The noise of both volumes, before they are compared."""
+
+    variances: tuple[float, float]  # of a pixel of each
+    unit: float  # their sum if it was given, else 0
+    ratio: float  # the second by the first
+    kernel: window_columns.Filter
+
+    def shares(self, window: _Window, gain: float) -> tuple[float, float]:
+        """The first volume's share of the noise of A - g B, and this noise by that of A - B."""
+        count = np.count_nonzero(window.w)
+        first = math.sqrt(window.share / count) if self.unit else 1.0 / (1.0 + self.ratio)
+        change = first + gain * gain * (1.0 - first)
+        return first / change, change
+
+    def in_residual(self, share: float, place: np.ndarray) -> float:
+        """What the filter and the splines keep of it, in A - g B."""
+        moved = spline_fields.kept_at(self.kernel.correlation, place)
+        return share * self.kernel.kept + (1.0 - share) * moved
+
+    def slope(self, window: _Window, srr: float, place: np.ndarray, gain: float) -> float:
+        """The standard deviation of a slope that noise alone makes."""
+        count = np.count_nonzero(window.w)
+        share, _ = self.shares(window, gain)
+        variance = srr / count / self.in_residual(share, place)
+        return variance * math.sqrt(count * self.kernel.slopes * share * (1.0 - share)) / gain
+
+
+def _noise(first: Pixels, second: Pixels, filter_: spline_fields.Filter) -> _Noise:
+    """As it was given for both volumes, or as their spectra tell it."""
+    one, two = (low_pass.mean_variance(p) for p in (first, second))
+    if one is None or two is None:
+        variances, unit = filter_.noises, 0.0
+    else:
+        variances, unit = (one, two), one + two
+    return _Noise(variances, unit, low_pass.noise_ratio(variances), filter_.low.kernel)
 
 
 def _window(fields: list[spline_fields.Field], move: np.ndarray, linear: bool) -> _Window | None:
@@ -91,7 +132,27 @@ def _mean(w: np.ndarray, values: np.ndarray) -> float:
     return _sum(w, values) / float(np.sum(w, dtype=np.float64))
 
 
-def _point(window: _Window, other: spline_fields.Field, place: np.ndarray, gain: float) -> _Point:
+def _flat(slope: np.ndarray, exact: float, least: float) -> tuple[np.ndarray, bool]:
+    """Unit vectors (m, ndim) along which nothing is determined, and whether all others are peaks.
+
+    ``exact`` is a slope that rounding makes, ``least`` one that noise makes.
+    """
+    curvature, axes = np.linalg.eigh(0.5 * (slope + slope.T))
+    largest = max(curvature[-1], 0.0)
+    limit = exact + _THIN * largest
+    if largest > _FLATTER * least:
+        limit = max(limit, least)
+    none = np.abs(curvature) <= limit
+    flat = axes[:, none].T
+    near = np.sum(flat**2, axis=0) > 1.0 - _PART**2
+    if np.count_nonzero(near) == len(flat):
+        flat = np.eye(len(slope))[near]
+    return flat, bool((curvature[~none] > 0).all())
+
+
+def _point(
+    window: _Window, other: spline_fields.Field, place: np.ndarray, gain: float, noise: _Noise
+) -> _Point:
     """Residual, Newton's step and sums at a displacement."""
     b, slopes = spline_fields.sample(other.coefficients, window.low, window.high, place)
     r = window.a - np.float32(gain) * b
@@ -100,9 +161,9 @@ def _point(window: _Window, other: spline_fields.Field, place: np.ndarray, gain:
     w = window.w
     mean_a, mean_b, mean_r = (_mean(w, v) for v in (window.a, b, r))
     saa, sbb = _sum(w * (window.a - mean_a), window.a), gain**2 * _sum(w * (b - mean_b), b)
-    curvature, axes = np.linalg.eigh(0.5 * (slope + slope.T))
-    none = np.abs(curvature) <= _FLAT * saa + _THIN * max(curvature[-1], 0.0)
-    kept = axes[:, ~none]
+    srr = _sum(w * (r - mean_r), r)
+    flat, peak = _flat(slope, _FLAT * saa, _UNSURE * noise.slope(window, srr, place, gain))
+    kept = _complement(flat, len(score))
     step = np.zeros(len(score))
     if kept.size:
         step = kept @ np.linalg.solve(kept.T @ slope @ kept, kept.T @ score) / gain
@@ -112,8 +173,7 @@ def _point(window: _Window, other: spline_fields.Field, place: np.ndarray, gain:
         _sum(np.divide(p, w, out=np.zeros_like(p), where=w > 0), p) for p in window.p
     ) * sum(_sum(w * s, s) for s in slopes)
     return _Point(
-        r, step, slope, axes[:, none].T, bool((curvature[~none] > 0).all()), saa, sbb,
-        _sum(w * (r - mean_r), r),
+        r, step, slope, flat, peak, saa, sbb, srr,
         total / math.sqrt(energy) if energy > 0 else 0.0,
         total**2 / squares if squares > 0 else 0.0,
     )  # fmt: skip
@@ -147,21 +207,17 @@ def _noise_by_brightness(v: np.ndarray, m: np.ndarray, exists: np.ndarray) -> np
 
 
 def _covariance(
-    window: _Window, at: _Point, place: np.ndarray, gain: float, filter_: spline_fields.Filter,
-    unit: float, ratio: float,
-) -> tuple[np.ndarray, float]:  # fmt: skip
+    window: _Window, at: _Point, place: np.ndarray, gain: float, bias: np.ndarray, known: _Noise
+) -> tuple[np.ndarray, float]:
     """H^-1 V H^-T in array-axis order, and the noise as `Shift` has it."""
-    ndim, exists, kernel = place.size, window.w > 0, filter_.low.kernel
+    ndim, exists, kernel, unit = place.size, window.w > 0, known.kernel, known.unit
     count = int(exists.sum())
-    part = math.sqrt(window.share / count) if unit else 1.0 / (1.0 + ratio)
-    change = part + gain * gain * (1.0 - part)
-    part = part / change
-    kept = part * filter_.kept + (1.0 - part) * spline_fields.kept_at(kernel.correlation, place)
+    part, change = known.shares(window, gain)
+    kept = known.in_residual(part, place)
     noise = max(at.srr / float(np.sum(window.w, dtype=np.float64)) / kept, 0.0)
     if unit:
         scale = unit * change
-        known = np.divide(1.0, window.w, out=np.zeros(exists.shape), where=exists)
-        variances = [known]
+        variances = [np.divide(1.0, window.w, out=np.zeros(exists.shape), where=exists)]
     else:
         scale = noise
         r = at.r - _mean(window.w, at.r)
@@ -177,12 +233,12 @@ def _covariance(
     for number, v in enumerate(variances):
         around = np.pad(v, radius, constant_values=float(v[exists].mean()))
         middle = np.array([[_sum(around * s, t) for t in q] for s in q])
-        lost = filter_.own * count * part * part * scale
+        lost = kernel.own * count * part * part * scale
         keep = np.sqrt(np.maximum(1.0 - lost / np.maximum(np.diag(middle), 1e-300), 0.1))
         covariance = inner @ (middle * np.outer(keep, keep)) @ inner.T * scale / (gain * gain)
         if not number or np.trace(covariance) > np.trace(best):
             best = covariance
-    off = filter_.bias * np.sin(2.0 * np.pi * place)
+    off = bias * np.sin(2.0 * np.pi * place)
     best = best + np.diag(off**2)
     for axis in np.flatnonzero((np.abs(at.flat) > _PART).any(axis=0)):
         best[axis] = best[:, axis] = 0.0
@@ -208,13 +264,10 @@ def register(
     shape = first.values.shape
     reach = 0.25 * min(shape) if math.isinf(bound) else bound
     filter_ = spline_fields.choose(first, second)
-    means = [low_pass.mean_variance(p) for p in (first, second)]
-    unit = 0.0 if None in means else float(sum(means))  # type: ignore[arg-type]
-    noises = (means[0], means[1]) if unit else filter_.noises
-    ratio = low_pass.noise_ratio(noises)  # type: ignore[arg-type]
+    known = _noise(first, second, filter_)
     fields = [
-        spline_fields.field(pixels, filter_.low, extra, noise, unit)  # type: ignore[arg-type]
-        for pixels, extra, noise in ((first, 0, noises[0]), (second, 1, noises[1]))
+        spline_fields.field(pixels, filter_.low, extra, variance, known.unit)
+        for pixels, extra, variance in zip((first, second), (0, 1), known.variances, strict=True)
     ]
     rivals = np.zeros((0, len(shape)))
     if begin is None:
@@ -222,11 +275,11 @@ def register(
     else:
         start, reach = np.array(begin[::-1]), min(reach, 4.0)
     fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
-    status, place, window, at, gain = _iterate(fields, start, brightness != "same", ratio, fewest)
+    status, place, window, at, gain = _iterate(fields, start, brightness != "same", known, fewest)
     if window is None or at is None or status not in (Status.CONVERGED, Status.MAX_ITERATIONS):
         return _none(status, len(shape))
     pixels = int(np.count_nonzero(window.w))
-    covariance, noise = _covariance(window, at, place, gain, filter_, unit, ratio)
+    covariance, noise = _covariance(window, at, place, gain, filter_.bias, known)
     if status == Status.CONVERGED and len(at.flat):
         status = Status.ONE_DIRECTION
         axes = _complement(at.flat, len(shape))
@@ -247,7 +300,7 @@ def register(
         status, covariance = Status.AMBIGUOUS, covariance + away.T @ away / (len(away) + 1)
     product = math.sqrt(max(at.saa * at.sbb, 0.0))
     correlation = 0.5 * (at.saa + at.sbb - at.srr) / product if product > 0 else math.nan
-    if not unit:
+    if not known.unit:
         noise = noise / first.scale / first.scale
     dz, dy, dx = place.tolist()
     return Shift(dx, dy, covariance[::-1, ::-1].copy(), int(status), correlation, noise, pixels, dz)
@@ -259,7 +312,7 @@ def _none(status: int, ndim: int) -> Shift:
 
 
 def _iterate(
-    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, ratio: float, fewest: float
+    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, noise: _Noise, fewest: float
 ) -> tuple[int, np.ndarray, _Window | None, _Point | None, float]:
     """Newton's iteration: status, displacement, and what holds there."""
     place, gain, window, at = start.astype(float), 1.0, None, None
@@ -272,7 +325,7 @@ def _iterate(
             if window is None or np.count_nonzero(window.w) < fewest:
                 return int(Status.TOO_FEW_PIXELS), place, None, None, gain
         assert window is not None
-        at = _point(window, fields[1], place, gain)
+        at = _point(window, fields[1], place, gain, noise)
         if len(at.flat) == place.size or not at.peak:
             status = int(Status.NO_TEXTURE if at.peak else Status.LOST)
             return status, place, None, None, gain
@@ -280,7 +333,7 @@ def _iterate(
         place = place + (at.step if size <= 1.0 else at.step / size)
         if np.abs(place - start).max() > _REACH:
             return int(Status.LOST), place, None, None, gain
-        change = _gain_change(at, gain, ratio) if linear else 1.0
+        change = _gain_change(at, gain, noise.ratio) if linear else 1.0
         settled = abs(change - 1.0) <= 1e-6 or (change - 1.0) ** 2 * at.saa <= 0.01 * at.srr
         if not settled:
             gain *= min(max(change, 1.0 / 256.0), 256.0)
@@ -290,7 +343,7 @@ def _iterate(
         before = size
     assert window is not None
     if np.abs(place - np.rint(place)).max() <= 10 * _TOL and abs(gain - 1.0) < 0.01:
-        exact = _point(window, fields[1], np.rint(place), 1.0)
+        exact = _point(window, fields[1], np.rint(place), 1.0, noise)
         if exact.srr == 0.0:  # the same pixels, to the bit
             return status, np.rint(place), window, exact, 1.0
-    return status, place, window, _point(window, fields[1], place, gain), gain
+    return status, place, window, _point(window, fields[1], place, gain, noise), gain

@@ -163,6 +163,20 @@ def test_what_is_alike_along_an_axis_tells_nothing_of_it(scene):
     assert np.isinf(shift.errors[2]) and shift.errors[:2].max() < 0.1
 
 
+@pytest.mark.parametrize("noise", [0.01, 0.05, 0.3])
+def test_noise_tells_nothing_of_that_axis_either(scene, noise):
+    rng, pulls = np.random.default_rng(12), []
+    for k in range(8):
+        layer = np.broadcast_to(scene[10 + k] / scene.std(), (20, *scene.shape[1:]))
+        a, b = layer[:, 9:37, 9:37], layer[:, 7:35, 10:38]
+        a, b = (v + rng.normal(0, noise, v.shape) for v in (a, b))
+        shift = align(a, b, *(noise, noise) if k % 2 else ())
+        assert shift.status == Status.ONE_DIRECTION
+        assert shift.dz == 0.0 and np.isinf(shift.errors[2])
+        pulls.append((shift.displacement[1:] - (2, -1)) / shift.errors[1::-1])
+    assert np.mean(np.square(pulls)) < 3.0  # 16 numbers
+
+
 def test_a_shift_moves_the_second_volume_onto_the_first(scene):
     a = part(scene)
     b = part(shift_image(scene, (0.4, -0.7, 1.3)))
