@@ -42,7 +42,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
     )
-    parser.add_argument("--box", type=int, help="side of the box of a star, px (28 sigma)")
+    parser.add_argument("--box", type=int, help="side of the box of a star, px (40 sigma)")
     parser.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")
     parser.add_argument(
         "--saturation", type=float, help="pixels of this value or more are missing (FITS: SATURATE)"

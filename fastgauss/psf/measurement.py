@@ -24,7 +24,7 @@ from .star_choice import UNLIKE, Catalogue, choose, none_left, rough_fluxes
 
 _LADDER = (0.85, 1.8)  # sigmas from which two components start, relative to one Gaussian's
 _LEAST_BOX, _MOST_BOX = 7, 301
-_BOX, _NARROW = 14.0, 4.0  # sigmas from the middle to the edge of a box: for the wings, the core
+_BOX, _NARROW = 20.0, 4.0  # sigmas from the middle to the edge of a box: for the wings, the core
 _ROUNDS, _LAST_ROUNDS = 2, 2
 _SEARCHES = 3
 _ALIKE = 1.4  # ratio of sigmas of the search and of the stars
@@ -73,7 +73,7 @@ def measure_psf(
         pixels show, with the pixel in it; "integrate" that before the light falls on pixels.
     box : int, optional
         Odd number of rows and columns of the box around each star, within which the shape is
-        measured; by default fourteen sigma to either side. The light beyond is not known.
+        measured; by default twenty sigma to either side. The light beyond is not known.
     sigma : float
         Expected width of the stars in pixels, with which they are searched for; it is measured
         where it is wrong.
@@ -119,11 +119,15 @@ def measure_psf(
     stars is subtracted; these are fitted with the shape in turn, in rounds. Pixels whose residual
     exceeds 5 deviations are left out: those of cosmic rays and of unknown stars.
 
-    The flux is that of all light of the Gaussians, some of which is beyond the box. If stars have
-    wide wings, as a Moffat profile of beta 2.5, part of them is taken for sky: see the growth
-    curve.
+    In the box of one star its far wing and the sky look alike. The pixels that no star reaches
+    therefore tell the planes: a polynomial of the second order goes through their means in tiles,
+    and counts as a measurement of each star's plane, with an error as large as the tiles depart
+    from it. In images with less than 24 such tiles (of ten sigma), and where the sky has structure,
+    the pixels of the box alone decide, and part of wide wings is taken for sky: see the growth
+    curve. Fluxes of stars with a Moffat profile of beta 2.5 are 0.05 percent too low with such a
+    sky, and 0.3 percent without.
 
-    The time is about that of the search and some seconds for a hundred stars.
+    The time is about that of the search and ten to twenty seconds for a hundred stars.
 
     References
     ----------
@@ -322,6 +326,7 @@ def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
         scene.fit(stack)
         scene.judge(stack, total)
         scene.fit_others(total)
+        scene.look_at_sky(scene.drawn())
         refused |= dict.fromkeys(map(int, scene.refuse(stack)), UNLIKE)
 
 
@@ -337,7 +342,7 @@ def _grow(scene: Scene, count: int, automatic: bool) -> None:
         scene.form = form._replace(components=form.components + 1)
         scene.shape = free_of(scene.form, *_with_another(weights, sigmas, scene.widest), ellipse)
         found = scene.fit(stack)
-        if automatic and best.chi2.sum() - found.chi2.sum() < 2.0 * math.log(max(pixels, 2)):
+        if automatic and best.objective - found.objective < 2.0 * math.log(max(pixels, 2)):
             scene.form, scene.shape, scene.own = form, shape, own
             return
         best = found

@@ -16,11 +16,13 @@ from . import noise as noises
 from .picture import Picture
 from .profiles import Form, values
 from .shared_shape import OWN, Solution, Stack, chi2_of, fit_stars, leverages, models, solve
+from .sky import Sky, measure_sky
 from .star_choice import Catalogue, window_half
 
 _CHUNK = 128  # stars drawn at a time
 _REACH = 1.0  # pixels, or half a sigma: how far a chosen star may be from where it was found
 _EDGE, _LEAST_WIDEST = 3.0, 2.5  # a wider component is sky: sigmas in half a box; in sigmas
+_EDGE_OF_SKY = 1.5  # the same where the sky is known from elsewhere
 _MOST_FOLLOWED = 0.9  # of the noise of a pixel
 _WILD_PART = 0.2  # of the middle of a star, beyond which it is none
 _TINY = 1e-7  # least standard deviation of a pixel in units of the contrast
@@ -45,6 +47,7 @@ class Scene:
     widest: float = field(init=False)
     near: np.ndarray = field(init=False)
     noise: noises.Noise | None = None
+    sky: Sky | None = None  # of the chosen stars
 
     def __post_init__(self) -> None:
         stars = np.zeros((len(self.known.flux), OWN))
@@ -105,7 +108,7 @@ class Scene:
     def stack(self, total: np.ndarray) -> Stack:
         """The boxes of the chosen stars without their wild pixels."""
         found = self.boxes(self.own, self.chosen, self.half, total)
-        return found._replace(weights=np.where(self.wild, 0.0, found.weights))
+        return found._replace(weights=np.where(self.wild, 0.0, found.weights), sky=self.sky)
 
     def level(self) -> None:
         """Set the planes of chosen stars, at the start, to the sky of their boxes."""
@@ -135,6 +138,13 @@ class Scene:
             variance = np.maximum(variance, self.picture.variance[y, x])
         self.wild = exists & noises.is_wild(residual, variance)
 
+    def look_at_sky(self, total: np.ndarray) -> None:
+        """Measure the sky of the chosen stars' boxes where no star is."""
+        places = self.known.places[self.chosen]
+        self.sky = measure_sky(self.picture, total, self.constant, places, self.half)
+        if self.sky.precisions.any():
+            self.widest = max(self.half / _EDGE_OF_SKY, self.widest)
+
     def fit_others(self, total: np.ndarray) -> None:
         """The stars that were not chosen, each without the light of all others."""
         rest = np.setdiff1d(self.near, self.chosen)
@@ -157,6 +167,7 @@ class Scene:
         if wrong.all():
             return self.chosen[:0]
         gone = self.chosen[wrong]
+        self.sky = None if self.sky is None else self.sky.part(~wrong)
         self.others[self.chosen, :4] = self.own[:, :4]
         self.own, self.wild, self.chosen = self.own[~wrong], self.wild[~wrong], self.chosen[~wrong]
         return gone

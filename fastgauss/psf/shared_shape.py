@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .profiles import Form, chain, is_sound, spread, values
+from .sky import Sky, no_sky
 
 OWN = 6  # flux, x, y, and the plane: its value in the middle, its rise to the edge along y and x
 _STEPS, _TRIALS = 60, 12
@@ -31,6 +32,7 @@ class Stack(NamedTuple):
     data: np.ndarray  # (S, y, x), without the light of neighbours
     weights: np.ndarray  # inverse variances, 0 where a pixel does not exist
     first: np.ndarray  # (S, 2): row and column of the first pixel
+    sky: Sky | None = None  # what is known of the planes, if it is
 
     def distances(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances of rows and columns from the centres."""
@@ -40,7 +42,8 @@ class Stack(NamedTuple):
 
     def part(self, rows: np.ndarray) -> Stack:
         """Some of the stars."""
-        return Stack(self.data[rows], self.weights[rows], self.first[rows])
+        sky = None if self.sky is None else self.sky.part(rows)
+        return Stack(self.data[rows], self.weights[rows], self.first[rows], sky)
 
 
 class Solution(NamedTuple):
@@ -48,6 +51,7 @@ class Solution(NamedTuple):
 
     shape: np.ndarray  # free parameters (P,)
     own: np.ndarray  # (S, 6)
+    objective: float  # the sum of chi2, and of what the planes miss of the sky
     chi2: np.ndarray  # (S,)
 
 
@@ -68,6 +72,13 @@ def chi2_of(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.
     """chi2 of each star (S,)."""
     residual = stack.data - models(form, shape, own, stack)
     return np.einsum("syx,syx,syx->s", stack.weights, residual, residual)
+
+
+def _objective(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> float:
+    """chi2 of all stars, and of their planes by what is known of these."""
+    sky = stack.sky or no_sky(len(own))
+    known = (sky.precisions * (own[:, 3:] - sky.planes) ** 2).sum()
+    return float(chi2_of(form, shape, own, stack).sum() + known)
 
 
 def _columns(
@@ -97,7 +108,11 @@ def _equations(
     """The normal matrix of each star, (S, 6 + P, 6 + P), and the right sides."""
     columns, residual = _columns(form, shape, own, stack)
     matrix = np.matmul(columns, columns.transpose(0, 2, 1))
-    return matrix, np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
+    right = np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
+    if stack.sky is not None:
+        np.einsum("sii->si", matrix)[:, 3:OWN] += stack.sky.precisions
+        right[:, 3:OWN] += stack.sky.precisions * (stack.sky.planes - own[:, 3:])
+    return matrix, right
 
 
 def leverages(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
@@ -160,10 +175,10 @@ def solve(
     Centres stay within ``reach`` of where they start, and no sigma is above ``widest``.
     """
     start, damping = own[:, 1:3], 1e-3
-    chi2 = chi2_of(form, shape, own, stack)
+    least = _objective(form, shape, own, stack)
     for _ in range(_STEPS):
         matrix, right = _equations(form, shape, own, stack)
-        before = chi2.sum()
+        before = least
         for _ in range(_TRIALS):
             step = _step(matrix, right, damping)
             damping *= 6.0
@@ -173,15 +188,15 @@ def solve(
             moved[:, 1:3] = np.clip(moved[:, 1:3], start - reach, start + reach)
             if not is_sound(form, tried, widest):
                 continue
-            found = chi2_of(form, tried, moved, stack)
-            if found.sum() <= before:
-                shape, own, chi2 = tried, moved, found
+            found = _objective(form, tried, moved, stack)
+            if found <= before:
+                shape, own, least = tried, moved, found
                 damping = max(damping / 60.0, _LEAST)
                 break
-        gain = before - chi2.sum()
+        gain = before - least
         if not gain > max(_GAIN, 1e-10 * before) or damping > _MOST:
             break
-    return Solution(shape, own, chi2)
+    return Solution(shape, own, least, chi2_of(form, shape, own, stack))
 
 
 class Covariances(NamedTuple):

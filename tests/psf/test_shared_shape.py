@@ -17,6 +17,7 @@ from fastgauss.psf.profiles import (
     spread,
     values,
 )
+from fastgauss.psf.sky import Sky
 
 WEIGHTS, SIGMAS = np.array([0.6, 0.3, 0.1]), np.array([1.0, 1.8, 4.0])
 ELLIPSE = np.array([0.3, 0.2])
@@ -155,3 +156,27 @@ def test_profiles_are_those_of_the_model(shape):
     rows, columns = np.broadcast_arrays(DY[0][:, None], DX[0])
     wanted = fg.evaluate((columns, rows), [1.0, 0.0, 0.0, 0.0], psf)
     assert_allclose(values(form, q, DY[:1], DX[:1])[0], wanted, rtol=1e-11)
+
+
+def test_a_known_sky_counts_as_a_measurement_of_the_planes():
+    sky = Sky(OWN[:, 3:] + 0.3, np.array([[4.0, 1.0, 0.0]] * 3))
+    stack = noisy_stack(5)._replace(sky=sky)
+
+    def residuals(p):
+        own = p[FORM.size :].reshape(3, 6)
+        light = shared.models(FORM, p[: FORM.size], own, stack)
+        pixels = np.sqrt(stack.weights) * (stack.data - light)
+        known = np.sqrt(sky.precisions) * (sky.planes - own[:, 3:])
+        return np.concatenate([pixels.ravel(), known.ravel()])
+
+    start = np.concatenate([TRUTH, OWN.ravel()])
+    best = least_squares(residuals, start, x_scale="jac", xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    found = shared.solve(FORM, TRUTH + 0.05, OWN * 1.01, stack, 2.0, 20.0)
+    assert_allclose(found.objective, 2.0 * best.cost, rtol=1e-5)
+    assert found.objective > found.chi2.sum()
+    errors = np.sqrt(np.diagonal(np.linalg.inv(best.jac.T @ best.jac)))
+    p = np.concatenate([found.shape, found.own.ravel()])
+    assert (np.abs(p - best.x) < 0.05 * errors).all()
+    known = shared.covariances(FORM, found, stack)
+    own = np.sqrt(np.einsum("sii->si", known.own)).ravel()
+    assert_allclose(own, errors[FORM.size :], rtol=1e-2)
