@@ -1,7 +1,11 @@
 """The tests are laid out like the package, and the rooms of kernels like the rooms above them."""
 
 import ast
+import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 import fastgauss
 
@@ -85,6 +89,24 @@ def test_kernels_copy_by_loops():
     assert not found
     text = "a[1:3] = b[2:4]\na[:] = 0.0\na[0] = b[1:].sum()\na[i : i + 2, k] = a[j : j + 2, k]\n"
     assert list(copied_slices(text)) == [1, 4]
+
+
+def test_ci_runs_as_plain_python_all_tests_that_need_it():
+    ci = TESTS.parent / ".ci" / "run"
+    if not ci.is_file():
+        pytest.skip("no checkout")
+    listed = re.search(r"^plain=\(\n.*?^\)", ci.read_text(), re.MULTILINE | re.DOTALL)[0]
+    command = ["bash", "-c", listed + '\nprintf "%s\\n" "${plain[@]}"']
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=TESTS.parent)
+    paths = [TESTS.parent / line for line in told.stdout.splitlines()]
+    assert len(paths) > 20 and all(path.exists() for path in paths)
+    needing = [
+        path
+        for path in TESTS.glob("*/test_*.py")
+        if "skipif(not JIT" + "_DISABLED" in path.read_text(encoding="utf-8")
+    ]
+    assert needing
+    assert not [path.name for path in needing if not {path, path.parent} & set(paths)]
 
 
 def test_the_citation_names_the_version():
