@@ -15,6 +15,7 @@ from .stack_results import StackAlignment
 
 METHODS = ("fourier", "spline")
 _WHOLE = 1.0 - 1e-9  # of the weight of the pixels around: what exists
+_WHOLE_NUMBERS = "biu"  # kinds of dtype of which every number is finite
 
 
 def shift_image(
@@ -96,15 +97,20 @@ def _pixels(
     if method != "spline":
         if mask is not None:
             raise ValueError(f"mask must be None with method={method!r}, whose frames are whole")
-        return check.finite_array(name, value), None
+        array = check.real_array(name, value)
+        return array if array.dtype.kind in _WHOLE_NUMBERS else check.finite_array(
+            name, array
+        ), None
     values, hidden = check.masked(name, value, mask)
     array = check.real_array(name, values)
-    exists = np.isfinite(array)
+    exists = None if array.dtype.kind in _WHOLE_NUMBERS else np.isfinite(array)
     if hidden is not None:
         one = frames and np.ndim(hidden) == array.ndim - 1
         gone = missing("mask", hidden, array.shape[1:] if one else array.shape)
-        exists = exists if gone is None else exists & ~gone
-    return array.astype(np.float64, copy=False), None if exists.all() else exists
+        if gone is not None:
+            here = np.broadcast_to(~gone, array.shape)
+            exists = here if exists is None else exists & here
+    return array, None if exists is None or exists.all() else exists
 
 
 def _by_splines(
@@ -112,6 +118,7 @@ def _by_splines(
 ) -> np.ndarray:
     from scipy.ndimage import shift
 
+    array = array.astype(np.float64, copy=False)
     if exists is None:
         return shift(array, move, order=order, mode="constant", cval=cval)
     values = np.where(exists, array, 0.0)
@@ -127,7 +134,7 @@ def _by_splines(
 
 
 def _by_waves(array: np.ndarray, move: tuple[float, ...]) -> np.ndarray:
-    spectrum = fourier_series.transform(array)
+    spectrum = fourier_series.transform(array.astype(np.float64, copy=False))
     for axis, (n, d) in enumerate(zip(array.shape, move, strict=True)):
         half = axis == array.ndim - 1
         wave = fourier_series.waves(n, half, np.array([-d]))[0, 0]

@@ -1,5 +1,7 @@
 """``align_stack``: the joint bound, covariances, brightness, doubt, inputs; stacks moved back."""
 
+import tracemalloc
+
 import naive_register as naive
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.register import align, align_stack, scene, shift_stack
+from fastgauss.register import align, align_stack, scene, shift_image, shift_stack
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="many images")
 
@@ -316,6 +318,30 @@ def test_other_channels_are_moved_back():
             shift_stack(frames, wrong)
     with pytest.raises(ValueError, match="method"):
         shift_stack(frames, moves, "cubic")
+
+
+@pytest.mark.parametrize("method", ["spline", "fourier"])
+@pytest.mark.parametrize("dtype", ["u1", ">i2", "?", "f4"])
+def test_a_stack_of_any_dtype_is_moved_frame_by_frame(method, dtype):
+    frames = np.random.default_rng(3).integers(0, 2, (40, 32, 32)).astype(dtype)
+    moves = np.tile([0.25, -1.5], (40, 1))
+    expected = shift_stack(frames.astype(float), moves, method, threads=1)
+    tracemalloc.start()
+    moved = shift_stack(frames, moves, method, threads=1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(moved, expected)
+    np.testing.assert_array_equal(moved[1], shift_image(frames[1], (0.25, -1.5), method))
+    if dtype != "f4":  # no second array of float64
+        assert most < 1.5 * moved.nbytes
+    if method == "spline":
+        hole = np.zeros((32, 32), bool)
+        hole[5, 6] = True
+        for mask in (hole, np.broadcast_to(hole, frames.shape)):
+            np.testing.assert_array_equal(
+                shift_stack(frames, moves, mask=mask, threads=1),
+                shift_stack(np.where(hole, np.nan, frames), moves, threads=1),
+            )
 
 
 @compiled
