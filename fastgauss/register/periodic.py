@@ -18,7 +18,7 @@ import numpy as np
 
 from . import fourier_series, inputs, significance
 from .few_objects import same_objects
-from .results import Shift, Status
+from .results import Shift, Status, no_shift
 
 _RINGS = 4  # an octave
 _DOUBT = 0.01  # probability of another peak
@@ -303,10 +303,9 @@ def register(
     one, two, given = _read(first, second)
     shape, size = first.values.shape, first.values.size
     product = fourier_series.cross(one, two)
-    nan = np.full((2, 2), np.nan)
     scale = np.abs(product).max()
     if not scale > 0:
-        return Shift(math.nan, math.nan, nan, Status.NO_TEXTURE, math.nan, math.nan, size)
+        return no_shift(Status.NO_TEXTURE, 2, size)
     centre, reach = ((0.0, 0.0), bound) if begin is None else (begin, min(bound, _NEAR))
     possible = _lags_near(shape, centre, reach)
     searched = min(reach, 0.25 * min(shape)) if math.isinf(bound) else min(reach, 0.5 * max(shape))
@@ -331,7 +330,7 @@ def register(
     best = _peak(product, weight, shape, again, looked, _LAST)
     straight = aligned(product, shape, *best.place).real
     if not best.found:
-        return Shift(math.nan, math.nan, nan, Status.NO_TEXTURE, math.nan, math.nan, size)
+        return no_shift(Status.NO_TEXTURE, 2, size)
     if known:
         covariance = sandwich(straight, weight, v1, v2, shape)
     else:

@@ -111,6 +111,13 @@ class Shift(NamedTuple):
         return self.status == Status.CONVERGED
 
 
+def no_shift(status: int, ndim: int, pixels: int = 0) -> Shift:
+    """What there is without a solution: why, and how many pixels were compared."""
+    nan = float("nan")
+    unknown = np.full((ndim, ndim), nan)
+    return Shift(nan, nan, unknown, int(status), nan, nan, pixels, nan if ndim == 3 else None)
+
+
 @dataclass(frozen=True, repr=False)
 class DisplacementField:
     """Displacements of the windows of an image, one a node of a grid of R rows and C columns.
@@ -128,7 +135,8 @@ class DisplacementField:
     correlation, noise : ndarray (R, C)
         As in `Shift`.
     outlier : ndarray (R, C) of bool
-        Where the normalised median test of the eight neighbours fails, or there is no solution.
+        Where the normalised median test of the eight neighbours fails, or there is no solution;
+        also where the displacement was replaced.
 
     Examples
     --------

@@ -18,7 +18,7 @@ from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
 from . import inputs, periodic, significance, volumes, window_matching
 from .few_objects import same_objects
-from .results import Shift, Status
+from .results import Shift, Status, no_shift
 
 BOUNDARIES = ("overlap", "wrap")
 _COARSE = 32  # pixels of the coarsest level that is searched
@@ -173,11 +173,7 @@ def align(
     method = volumes.register if ndim == 3 else periodic.register if wrap else _overlap
     shift = method(first, second, begin, bound, brightness)
     if np.abs(shift.displacement).max() > bound:
-        nan = np.full(3, np.nan).tolist()
-        return Shift(
-            nan[0], nan[1], np.full((ndim, ndim), np.nan), int(Status.LOST), nan[0], nan[1],
-            shift.pixels, nan[2] if ndim == 3 else None,
-        )  # fmt: skip
+        return no_shift(Status.LOST, ndim, shift.pixels)
     return shift
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels.register import window_columns
 from . import low_pass, significance, spline_fields, volume_search
 from .inputs import Pixels
-from .results import Shift, Status
+from .results import Shift, Status, no_shift
 
 _MAX_ITER = 20
 _TOL = 1e-6  # pixels
@@ -277,7 +277,7 @@ def register(
     fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
     status, place, window, at, gain = _iterate(fields, start, brightness != "same", known, fewest)
     if window is None or at is None or status not in (Status.CONVERGED, Status.MAX_ITERATIONS):
-        return _none(status, len(shape))
+        return no_shift(status, len(shape))
     pixels = int(np.count_nonzero(window.w))
     covariance, noise = _covariance(window, at, place, gain, filter_.bias, known)
     if status == Status.CONVERGED and len(at.flat):
@@ -304,11 +304,6 @@ def register(
         noise = noise / first.scale / first.scale
     dz, dy, dx = place.tolist()
     return Shift(dx, dy, covariance[::-1, ::-1].copy(), int(status), correlation, noise, pixels, dz)
-
-
-def _none(status: int, ndim: int) -> Shift:
-    nan = math.nan
-    return Shift(nan, nan, np.full((ndim, ndim), nan), int(status), nan, nan, 0, nan)
 
 
 def _iterate(
