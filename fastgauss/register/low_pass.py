@@ -170,23 +170,37 @@ def _noises(
     return first, second
 
 
-def choose(first: Pixels, second: Pixels, count: int, reach: float) -> Spectra:
-    """The filter with which the error, noise and interpolation, of ``count`` pixels is least.
+class Powers(NamedTuple):
+    """The spectra of two images, from which filters for windows of any size are chosen."""
 
-    ``reach`` are the pixels within which another displacement would be a mistake.
-    """
+    modes: _Modes
+    both: tuple[np.ndarray, np.ndarray]
+    noises: tuple[float, float]
+
+
+def measure(first: Pixels, second: Pixels) -> Powers:
+    """Powers and noises of the middle of both images."""
     shape = first.values.shape
     sides = [min(n, _SPECTRUM) for n in shape]
     modes = _modes((sides[0], sides[1]))
     cut = tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(shape, sides, strict=True))
     powers = _power(first, cut, modes.taper), _power(second, cut, modes.taper)
-    v1, v2 = noises = _noises((first, second), powers, modes)
+    return Powers(modes, powers, _noises((first, second), powers, modes))
+
+
+def choose(measured: Powers, count: int, reach: float) -> Spectra:
+    """The filter with which the error, noise and interpolation, of ``count`` pixels is least.
+
+    ``reach`` are the pixels within which another displacement would be a mistake.
+    """
+    modes, powers, noises = measured
+    v1, v2 = noises
     # of signal = power - noise, and of what makes the score's variance, linear in both
     table = np.einsum("rc,sc->sr", 0.5 * (powers[0] + powers[1]), modes.columns)
     table -= 0.5 * (v1 + v2) * modes.columns.sum(axis=1)[:, np.newaxis]
     table = table.reshape(len(SHAPES), 5, -1)
     ends = modes.columns.reshape(len(SHAPES), 5, -1).sum(axis=2)
-    share = sides[0] * sides[1] / count
+    share = modes.taper.size / count
     best, least, bias = PLAIN, math.inf, np.zeros(2)
     ky2 = modes.ky**2
     for i, (rows, gain, end) in enumerate(zip(table, modes.gains, ends, strict=True)):

@@ -59,6 +59,25 @@ _LEFT = 0.02
 _NUMBERS = 1 << 20  # pixels that are transformed together
 
 
+class Evidence(NamedTuple):
+    """What speaks for matches, (n,) each."""
+
+    alike: np.ndarray  # correlation of the gradients, 0 to 1
+    beyond: np.ndarray  # -n log(1 - r^2)
+    firm: np.ndarray  # whether this is beyond the chance of the neighbourhood, or errors are small
+
+
+def evidence_of(both: Pair, out: np.ndarray) -> Evidence:
+    """What the gradients and the errors of matches say; infinite errors do not count."""
+    alike = np.clip(out[:, kernel.LIKENESS], 0.0, 1.0)
+    with np.errstate(all="ignore"):
+        samples = out[:, kernel.PIXELS] * both.spectra.independent
+        beyond = -samples * np.log1p(-(alike**2))
+        variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
+        error = np.sqrt(np.where(np.isfinite(variance), variance, 0.0).max(axis=1))
+        return Evidence(alike, beyond, (beyond >= _FIRM) | (error < _SMALL))
+
+
 def judge(
     both: Pair, windows: np.ndarray, out: np.ndarray, status: np.ndarray, reach: float
 ) -> None:
@@ -68,16 +87,12 @@ def judge(
     """
     found = (status == kernel.CONVERGED) | (status == kernel.ONE_DIRECTION)
     found &= out[:, kernel.RESIDUAL] != 0  # or they are the same to the bit
-    alike = np.clip(out[:, kernel.LIKENESS], 0.0, 1.0)
+    alike, evidence, firm = evidence_of(both, out)
     with np.errstate(all="ignore"):
-        samples = out[:, kernel.PIXELS] * both.spectra.independent
-        evidence = -samples * np.log1p(-(alike**2))
         one_sign = out[:, kernel.SPREAD] * both.spectra.independent
-        variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
-        error = np.sqrt(np.where(np.isfinite(variance), variance, 0.0).max(axis=1))
-        firm = (evidence >= _FIRM) | (error < _SMALL)
         sure = beyond_doubt(one_sign, evidence, alike)
         doubtful = np.flatnonzero(found & firm & ~sure)
+    variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
     accident = np.zeros(len(out), dtype=bool)
     agree, explained = agreement(both, windows[doubtful], out[doubtful])
     alike, evidence = alike[doubtful], evidence[doubtful]

@@ -57,7 +57,9 @@ def pair(
     first: inputs.Pixels, second: inputs.Pixels, count: int, reach: float, threads: int
 ) -> Pair:
     """Filter both images, for windows of ``count`` pixels."""
-    return filtered(first, second, low_pass.choose(first, second, count, reach), threads)
+    return filtered(
+        first, second, low_pass.choose(low_pass.measure(first, second), count, reach), threads
+    )
 
 
 def filtered(

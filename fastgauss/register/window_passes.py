@@ -36,8 +36,6 @@ COARSE = 16  # pixels of a window on the coarsest level
 AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
 _LEAST = 0.25  # share of a window that must be in both images
-_FIRM = 12.0  # -n log(1 - r^2) of a match beyond the chance of those within AGAIN, or
-_SMALL = 0.2  # pixels: an error that is small
 _MEASURED = (Status.ONE_DIRECTION, Status.TOO_FEW_PIXELS)  # nothing stands for these
 SHARES = {  # of the flow: where the first and the second image are read
     "symmetric": (-0.5, 0.5),
@@ -206,6 +204,8 @@ def search_rest(
     splines = [image_deformation.coefficients(p, images.threads) for p in pixels]
     done = before.outlier.size
     sizes, noises = [before.sizes], [_noise(before)]
+    # the noise of the images as they were given says which filters are best
+    measured = low_pass.measure(*pixels)
     for current in passes:
         y, x = before.sizes.centres(shape)
         moves = smooth(fill(before.guesses), before.sizes.halves)
@@ -215,8 +215,7 @@ def search_rest(
             image_deformation.deform(p, c, flow, share, images.threads)
             for p, c, share in zip(pixels, splines, shares, strict=True)
         )
-        # the noise of the images as they were given says which filter is best
-        spectra = low_pass.choose(*pixels, current.sides[0] * current.sides[1], images.reach)
+        spectra = low_pass.choose(measured, current.sides[0] * current.sides[1], images.reach)
         both = window_matching.filtered(first, second, spectra, images.threads)
         # after a single pass what is left between the images may be a pixel, and q says little
         telling = 0.0
@@ -286,14 +285,9 @@ def _judge_rest(
     both: window_matching.Pair, out: np.ndarray, status: np.ndarray, known: np.ndarray
 ) -> None:
     """Matches near a displacement that is known must be beyond the chance of its neighbourhood."""
-    with np.errstate(all="ignore"):
-        alike = np.clip(out[:, window_columns.LIKENESS], 0.0, 1.0)
-        samples = out[:, window_columns.PIXELS] * both.spectra.independent
-        evidence = -samples * np.log1p(-(alike**2))
-        variance = out[:, [window_columns.VAR_X, window_columns.VAR_Y]].max(axis=1)
-        firm = (evidence >= _FIRM) | (np.sqrt(variance) < _SMALL)
     found = (status == Status.CONVERGED) & known
-    significance.mark_ambiguous(out, status, np.flatnonzero(found & ~firm), AGAIN)
+    wrong = found & ~significance.evidence_of(both, out).firm
+    significance.mark_ambiguous(out, status, np.flatnonzero(wrong), AGAIN)
 
 
 def _widen(both: window_matching.Pair, out: np.ndarray, sizes: Sizes, before: Sizes) -> None:

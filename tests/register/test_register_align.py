@@ -96,7 +96,7 @@ def test_solution_is_a_root_of_the_twin():
     a, b, _, _ = crops(np.random.default_rng(5), N, 0.1, 2.0)
     shift = align(a, b, 0.1, 0.1)
     first, second = (inputs.read(image, 0.1, None) for image in (a, b))
-    low = low_pass.choose(first, second, a.size, 0.25 * N).low
+    low = low_pass.choose(low_pass.measure(first, second), a.size, 0.25 * N).low
     move = np.rint([shift.dy, shift.dx]).astype(int)
     low_edge = np.maximum(low.margin, np.maximum(low.margin + 1, 4) - move)
     high_edge = np.minimum(N - low.margin, N - np.maximum(low.margin + 1, 5) - move)
