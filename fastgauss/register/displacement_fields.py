@@ -62,8 +62,9 @@ def displacement_field(
     mask : array_like (Y, X) of bool, or a tuple of two, optional
         True where a pixel is missing, in both images or in each.
     overlap : float or (rows, columns), or a sequence with one of these for each pass, optional
-        What neighbouring windows have in common, instead of `step`: a share of the window if it is
-        below 1, else whole pixels.
+        What neighbouring windows have in common, instead of `step`: a share of the window's side if
+        it is below 1, else whole pixels. ``(0.5, 0.75)`` are rows and columns of a single pass, and
+        one number a pass of two.
     search : float, optional
         Largest displacement along each axis, in pixels: a larger one is no result. By default
         displacements up to a quarter of the first window are looked for, and those a little larger
@@ -89,8 +90,9 @@ def displacement_field(
     -------
     DisplacementField
         Centres x, y; dx (axis 1), dy (axis 0), covariance, status, correlation, noise, outlier.
-        After several passes, an outlier among at least three good neighbours is their median, with
-        the status `Status.REPLACED`.
+        After several passes, an outlier among at least three good neighbours is replaced: its
+        displacement is their median, its status `Status.REPLACED`, its covariance their spread and
+        noise, and `outlier` stays True. What has one direction or too few pixels is not replaced.
 
     Raises
     ------
@@ -235,10 +237,11 @@ def _apart(sides: tuple[int, int], overlap: Any) -> tuple[int, int]:
         common = check.number("overlap", item, at_least=0)
         if common < 1:
             common = round(common * side)
-        if common != int(common) or common >= side:
+        if common != int(common):
+            raise ValueError(f"overlap must be a share below 1 or whole pixels, got {item}")
+        if common >= side:
             raise ValueError(
-                f"overlap must be a share below 1 or whole pixels below the window's {side}, "
-                f"got {item}"
+                f"overlap must leave a step of 1 pixel or more, got {item} of a window of {side}"
             )
         steps.append(side - int(common))
     return steps[0], steps[1]

@@ -261,7 +261,12 @@ BAD = [
     (TypeError, "window must be an integer", {"window": (16, 16, 8.5)}),
     (ValueError, "step and overlap exclude", {"step": 8, "overlap": 0.5}),
     (ValueError, "overlap must be finite and at least 0", {"overlap": -0.1}),
-    (ValueError, "overlap must be a share below 1 or whole pixels", {"overlap": 16}),
+    (
+        ValueError,
+        "overlap must leave a step of 1 pixel or more, got 16 of a window",
+        {"overlap": 16},
+    ),
+    (ValueError, "overlap must leave a step of 1 pixel or more, got 0.999", {"overlap": 0.999}),
     (ValueError, "overlap must be a share below 1 or whole pixels", {"overlap": 2.5}),
     (
         ValueError,
