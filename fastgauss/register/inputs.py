@@ -191,6 +191,8 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     given = np.where(known, values, np.float32(0.0))
     left, doubt = holes, 0.0
     for sigma in (1.0, 2.0, 8.0):
+        if not left.any():
+            break
         weight = gaussian_filter(known.astype(np.float32), sigma)
         mean = gaussian_filter(given, sigma)
         if sigma == 1.0 and guessed.any():

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..filters import taps
+from ..filters.separable import Source, correlate
 from ..kernels.register import quintic_spline
 from . import fourier_series, low_pass, preparation
 from .inputs import Pixels
@@ -114,13 +116,11 @@ def field(pixels: Pixels, low: low_pass.LowPass, extra: int, noise: float, unit:
 
 
 def separable(values: np.ndarray, half: np.ndarray, mode: str) -> np.ndarray:
-    """Correlation along all axes with a symmetric filter of which half is given."""
-    from scipy.ndimage import correlate1d
-
-    line = np.concatenate([half[:0:-1], half]).astype(np.float64)
-    for axis in range(values.ndim):
-        values = correlate1d(values, line, axis, mode=mode)
-    return values
+    """A volume correlated along all axes with a symmetric filter of which half is given."""
+    out = np.empty(values.shape, dtype=np.float32)
+    profile = taps.Profile(half)
+    correlate(Source(values), [(profile,) * 3], (mode,) * 3, 0.0, out, None)
+    return out
 
 
 def inside(shape: tuple[int, ...], move: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -46,6 +46,8 @@ def start(
     first: Pixels, second: Pixels, reach: float, bound: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The displacement to begin with, and those (m, ndim) of other matches as good, in pixels."""
+    from scipy.fft import next_fast_len
+
     levels = [(p.values.astype(np.float64), p.valid) for p in (first, second)]
     unit = 1
     while min(levels[0][0].shape) >= 2 * _COARSE and reach >= 2 * unit:
@@ -54,7 +56,7 @@ def start(
     a, b = (_gradients(*level) for level in levels)
     shape = a[0].shape
     steps = [min(math.ceil(reach / unit) + 1, n - 1) for n in shape]
-    size = tuple(n + s for n, s in zip(shape, steps, strict=True))
+    size = tuple(next_fast_len(n + s, real=True) for n, s in zip(shape, steps, strict=True))
 
     def spectra(parts: list[np.ndarray]) -> list[np.ndarray]:
         return [fourier_series.transform(part, size) for part in parts]
