@@ -25,7 +25,7 @@ from ..movies.frame_fits import MovieError
 from ..results.exchange import check_target
 from ..results.fit_result import FitResult
 from ..tools.first_fits import shared_fit
-from . import camera, hints, options, psf, units
+from . import camera, hints, options, psf, source, units
 from .progress_bar import bar
 
 
@@ -70,9 +70,8 @@ def check_options(
     camera.check_options(args)
     if args.background and not args.joint:
         raise ValueError("--background is an option of --joint")
-    for target in filter(None, (table, *others)):
-        if args.image and Path(target).exists() and Path(target).samefile(args.image):
-            raise ValueError(f"{target} is the image itself, choose another name")
+    maps = args.offset, args.gain, args.variance
+    source.keep_inputs((args.image, args.psf, args.camera, args.mask, *maps), (table, *others))
 
 
 @dataclass

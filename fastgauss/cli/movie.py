@@ -69,9 +69,8 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--render-pixel",
         type=float,
-        default=_FINE,
         metavar="NUMBER",
-        help=f"side of a pixel of the picture, in pixels of the camera ({_FINE})",
+        help=f"of --render: side of a pixel of the picture, in pixels of the camera ({_FINE})",
     )
     source.add_part(parser.add_argument_group("which part of the file"))
     frame_fits.add_options(parser)
@@ -102,9 +101,10 @@ def run(args: argparse.Namespace) -> None:
     if args.render:
         from ..localisations import render_localisations
 
-        picture = render_localisations(found.result, args.render_pixel, shape=found.shape)
+        side = _FINE if args.render_pixel is None else args.render_pixel
+        picture = render_localisations(found.result, side, shape=found.shape)
         size = found.result.pixel_size
-        fine = {} if size is None else dict.fromkeys("XY", (size * args.render_pixel, "nm"))
+        fine = {} if size is None else dict.fromkeys("XY", (size * side, "nm"))
         layout = stacks.Layout(picture.shape, np.dtype(np.float32), fine)
         stacks.write_stack(args.render, [picture], layout)
     if args.plot:
@@ -128,7 +128,10 @@ def _check(args: argparse.Namespace) -> None:
         stacks.check_stack(args.render)
     if args.plot:
         files.check_plot(args.plot)
-    check.number("--render-pixel", args.render_pixel, above=0.0)
+    if args.render_pixel is not None:
+        check.number("--render-pixel", args.render_pixel, above=0.0)
+        if not args.render:
+            raise ValueError("--render-pixel is an option of --render")
     for name, value in (("radius", args.radius), ("gap", args.gap)):
         if value is not None and not (args.group or args.drift):
             raise ValueError(f"--{name} is an option of --group and --drift")

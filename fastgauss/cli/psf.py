@@ -55,6 +55,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    source.keep_inputs((args.image, args.mask), (args.output, args.plot))
     if args.output:
         files.by_suffix(Path(args.output), _SUFFIXES, "model")
         files.check_place(Path(args.output))
@@ -62,11 +63,7 @@ def run(args: argparse.Namespace) -> None:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
     begin = time.perf_counter()
-    with source.open_pictures(args.image, False, args.channel, args.hdu) as arranged:
-        if len(arranged.pictures) != 1:
-            many = len(arranged.pictures)
-            raise ValueError(f"{args.image} must hold one image, got a stack of {many} frames")
-        image, facts = arranged.pictures[0], arranged.pictures.facts
+    image, facts = source.only_image(args.image, args.channel, args.hdu)
     found = measure_psf(
         image,
         components=components(args.components),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
-from . import source
+from . import source, summary
 
 if TYPE_CHECKING:
     from ..register import DisplacementField
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 # options of one of both, and their defaults
 _OF_PAIRS = {"window": 64, "step": 32, "passes": 1}
 _OF_STACKS = {"reference": "mean", "write": None}
+_STACK = ": give it alone, or write the two frames to be compared to files of their own"
 
 
 def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> None:
     for name, value in (_OF_STACKS if alone else _OF_PAIRS).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
+    inputs = args.first, args.second, args.mask, args.reference
+    source.keep_inputs(inputs, (args.output, args.plot, args.write))
     if args.output:
         tables.check_table(args.output)
     if args.plot:
@@ -86,8 +88,12 @@ def run(args: argparse.Namespace) -> None:
 def _run_pair(args: argparse.Namespace) -> None:
     """Register two images."""
     from ..register import displacement_field, plot_displacements
+    from ..register.results import COLUMNS
 
-    first, second = (_only_image(path, args) for path in (args.first, args.second))
+    first, second = (
+        source.only_image(path, args.channel, args.hdu, _STACK)[0]
+        for path in (args.first, args.second)
+    )
     mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None
     begin = time.perf_counter()
     field = displacement_field(
@@ -103,35 +109,13 @@ def _run_pair(args: argparse.Namespace) -> None:
     )
     _print_summary(field, time.perf_counter() - begin)
     if args.output:
-        _write(args.output, field)
+        summary.write_displacements(args.output, field, COLUMNS)
         print("wrote", args.output)
     if args.plot:
         from ..plot import save_plot
 
         save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)
-
-
-def _write(path: str, field: DisplacementField) -> None:
-    """Arrays of the shape of the field for numpy, and a row for each window for others."""
-    if Path(path).suffix.lower() == ".npz":
-        with files.replacing(path) as file:
-            np.savez(file, **field.to_dict())  # type: ignore[arg-type]
-    else:
-        from ..register.results import COLUMNS
-
-        tables.write_table(path, field.to_columns(), columns=COLUMNS)
-
-
-def _only_image(path: str, args: argparse.Namespace) -> np.ndarray:
-    with source.open_pictures(path, False, args.channel, args.hdu) as arranged:
-        count = len(arranged.pictures)
-        if count != 1:
-            raise ValueError(
-                f"{path} must hold one image, got a stack of {count} frames: give it alone, or "
-                "write the two frames to be compared to files of their own"
-            )
-        return arranged.pictures[0]
 
 
 def _print_summary(field: DisplacementField, seconds: float) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..base import wording
-from ..io import axes, files, stacks, tables
+from ..io import axes, stacks
 from ..io.frames import Frames
 from ..register import StackAlignment, Status, align_stack, plot_drift, shift_stack
 from ..register.stack_results import COLUMNS
-from . import source
+from . import source, summary
 from .progress_bar import bar
 
 _TOGETHER = 16  # frames that are moved together
@@ -26,8 +26,6 @@ def run(args: argparse.Namespace) -> None:
     """Register the frames of a file."""
     if args.write:
         stacks.check_stack(args.write)
-        if Path(args.write).exists() and Path(args.write).samefile(args.first):
-            raise ValueError(f"{args.write} is the stack itself, choose another name")
     with source.open_pictures(args.first, False, args.channel, args.hdu) as arranged:
         pictures, first = arranged.pictures, arranged.pictures[0]
         _check(args.first, arranged)
@@ -43,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
             )  # fmt: skip
         print(*_summary(alignment, time.perf_counter() - begin), sep="\n")
         if args.output:
-            _write_table(args.output, alignment)
+            summary.write_displacements(args.output, alignment, COLUMNS)
             print("wrote", args.output)
         if args.plot:
             from ..plot import save_plot
@@ -88,14 +86,11 @@ def _reference(text: str) -> Any:
     except ValueError:
         pass
     try:
-        with source.open_pictures(text, False, None, None) as arranged:
-            if len(arranged.pictures) == 1:
-                return arranged.pictures[0]
+        return source.only_image(text)[0]
     except FileNotFoundError as error:
         raise ValueError(
             f"--reference must be mean, first, the number of a frame or a file, got {text}"
         ) from error
-    raise ValueError(f"--reference {text} must hold one image, got {len(arranged.pictures)}")
 
 
 def _of_frames(progress: Any, count: int) -> Any:
@@ -128,15 +123,6 @@ def status_counts(statuses: np.ndarray) -> str:
         f", {n} {Status(int(code)).name.lower().replace('_', ' ')}"
         for code, n in zip(codes, counts, strict=True)
     )
-
-
-def _write_table(path: str, alignment: StackAlignment) -> None:
-    """All arrays for numpy, and a row for each frame for others."""
-    if Path(path).suffix.lower() == ".npz":
-        with files.replacing(path) as file:
-            np.savez(file, **alignment.to_dict())  # type: ignore[arg-type]
-    else:
-        tables.write_table(path, alignment.to_columns(), columns=COLUMNS)
 
 
 def _moved(

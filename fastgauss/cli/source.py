@@ -1,15 +1,16 @@
-"""Image files as the command reads them: which axes, which channel, which part."""
+"""Files of the command: which axes, channel and part of an image are read; none is overwritten."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from ..io import axes, images
+from ..io.frames import Facts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,41 @@ def open_pictures(
         except ValueError as error:
             raise ValueError(f"{Path(path).name}: {error}") from error
         yield arranged
+
+
+def only_image(
+    path: str, channel: str | None = None, hdu: str | None = None, instead: str = ""
+) -> tuple[np.ndarray, Facts]:
+    """The one image of a file, and what the file says of it; a stack is refused.
+
+    ``instead`` says what to do with a stack.
+    """
+    with open_pictures(path, False, channel, hdu) as arranged:
+        count = len(arranged.pictures)
+        if count != 1:
+            raise ValueError(f"{path} must hold one image, got a stack of {count} frames{instead}")
+        return arranged.pictures[0], arranged.pictures.facts
+
+
+def keep_inputs(inputs: Iterable[str | None], outputs: Iterable[str | None]) -> None:
+    """Raise if a file would be written that is read as well, or that is written twice.
+
+    Inputs may also be words and numbers, which are no files.
+    """
+    read, written = list(filter(None, inputs)), list(filter(None, outputs))
+    for number, target in enumerate(written):
+        if any(_is_same(target, path) for path in read):
+            raise ValueError(f"{target} is read as well: choose another name")
+        if any(_is_same(target, path) for path in written[:number]):
+            raise ValueError(f"{target} is written twice: choose another name")
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two paths are of one file, or would be; what is no file, as a terminal, is none."""
+    first, second = Path(one), Path(other)
+    if first.exists() and second.exists():
+        return first.samefile(second) and (first.is_file() or first.is_dir())
+    return first.resolve() == second.resolve()
 
 
 def read_map(path: str, shape: tuple[int, ...], what: str) -> np.ndarray:

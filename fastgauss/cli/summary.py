@@ -5,13 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..io import tables
+from ..io import files, tables
 from ..results import table
 from ..results.fit_result import FitResult
+
+if TYPE_CHECKING:
+    from ..register import DisplacementField, StackAlignment
 
 
 def write(result: FitResult, path: str | Path) -> None:
@@ -20,6 +25,17 @@ def write(result: FitResult, path: str | Path) -> None:
         tables.write_table(path, result.to_dict())
     else:
         result.save(path)
+
+
+def write_displacements(
+    path: str, found: DisplacementField | StackAlignment, about: Mapping[str, tuple[str, str]]
+) -> None:
+    """All arrays for numpy, and a row for each window or frame for others."""
+    if Path(path).suffix.lower() == ".npz":
+        with files.replacing(path) as file:
+            np.savez(file, **found.to_dict())  # type: ignore[arg-type]
+    else:
+        tables.write_table(path, found.to_columns(), columns=about)
 
 
 def print_table(result: FitResult) -> None:

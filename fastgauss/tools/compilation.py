@@ -171,6 +171,7 @@ def _register(choice: _Choice) -> _Calls:
     for data in _images(choice):
         yield partial(register.align, data, data + 1)
         yield partial(register.displacement_field, data, data, 16, 8)
+        yield partial(register.displacement_field, data, data, (16, 16, 8))
         yield partial(register.chi2_shift, data, data, 1.0)
         yield partial(register.cross_correlate, data, data)
 

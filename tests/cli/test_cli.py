@@ -243,7 +243,9 @@ def test_bad_outputs_are_refused_before_the_work(capsys, tmp_path, image, monkey
     assert "it is a directory" in fails(capsys, "fit", image, "-o", tmp_path / "d.csv")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"")
-    assert "is the image itself" in fails(capsys, "fit", picture, "--plot", picture)
+    assert "is read as well: choose another name" in fails(
+        capsys, "fit", picture, "--plot", picture
+    )
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'fastgauss[plot]'" in fails(capsys, "fit", image, "--plot", picture)
     monkeypatch.setitem(sys.modules, "pyarrow", None)

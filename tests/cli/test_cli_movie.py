@@ -107,8 +107,11 @@ def test_a_movie_without_molecules_says_so(tmp_path, capsys):
         (("flat.npy", "--group", "--gap", "-1"), "--gap must be at least 0"),
         (("flat.npy", "--render", "a.gif"), "image a.gif must end in one of .tif"),
         (("flat.npy", "-o", "flat.npy"), "flat.npy must end in one of"),
-        (("flat.npy", "--render", "flat.npy"), "flat.npy is the image itself"),
+        (("flat.npy", "--render", "flat.npy"), "flat.npy is read as well: choose another name"),
         (("flat.npy", "--render-pixel", "0"), "--render-pixel must be finite and above 0"),
+        (("flat.npy", "--render-pixel", "0.2"), "--render-pixel is an option of --render"),
+        (("flat.npy", "-o", "a.fits", "--render", "a.fits"), "a.fits is written twice"),
+        (("flat.npy", "--gain", "gain.npy", "--render", "gain.npy"), "gain.npy is read as well"),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):

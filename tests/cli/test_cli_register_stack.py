@@ -116,11 +116,13 @@ def test_bad_calls_are_refused_before_the_work(stack, tmp_path, capsys):
         ((many, "--window", 16), "--window is an option of two images A B"),
         ((one, one, "--write", tmp_path / "a.npy"), "--write is an option of a stack"),
         ((many, "--reference", "none.tif"), "must be mean, first, the number of a frame or a file"),
-        ((many, "--reference", many), "must hold one image, got 4"),
+        ((many, "--reference", many), "must hold one image, got a stack of 4 frames"),
         ((many, "--reference", 4), "reference must be at most 3, got 4"),
         ((many, "--mask", one.with_name("no.npy")), "no such file"),
         ((many, "--write", tmp_path / "a.doc"), "must end in one of .tif"),
-        ((many, "--write", many), "is the stack itself"),
+        ((many, "--write", many), "many.npy is read as well: choose another name"),
+        ((many, "--mask", one, "--write", one), "one.npy is read as well"),
+        ((many, "--reference", one, "--write", one), "one.npy is read as well"),
         ((many, "--write", tmp_path / "none" / "a.npy"), "there is no directory"),
     ):
         code, out, err = register(capsys, *arguments)
