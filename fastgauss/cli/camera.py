@@ -22,7 +22,7 @@ from ..results.background import Background
 from ..results.fit_result import FitResult
 from .source import read_map
 
-_HEIGHTS = ("amplitude", "flux", "offset")
+_HEIGHTS = ("amplitude", "flux", "offset", "slope_x", "slope_y", "slope_z")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -55,7 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
     add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
     add("--joint", action="store_true", help="fit overlapping spots together")
-    add("--background", choices=("local", "constant", "plane"), help="with --joint (local)")
+    grounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
+    add("--background", choices=("local", "constant", "plane"), help=grounds)
     add("--dark", action="store_true", help="dark spots on a bright background")
     add("--threads", type=int, help="default: one a core")
 
@@ -68,8 +69,8 @@ def check_options(
         check_target(table)
     resolve_threads(args.threads)
     camera.check_options(args)
-    if args.background and not args.joint:
-        raise ValueError("--background is an option of --joint")
+    if args.background == "local" and not args.joint:
+        raise ValueError("--background local is for --joint")
     maps = args.offset, args.gain, args.variance
     source.keep_inputs((args.image, args.psf, args.camera, args.mask, *maps), (table, *others))
 
@@ -252,7 +253,8 @@ def _telling_of_compilation(args: argparse.Namespace, dtype: np.dtype) -> Iterat
     """Say before the first kernel that has to be compiled why it takes a while."""
     with ExitStack() as beside:
         fit = _model(args, 2), args.method, args.pixel, dtype.str
-        listener = _FirstKernel(beside, None if args.psf else fit)
+        other = args.psf or args.background == "plane"
+        listener = _FirstKernel(beside, None if other else fit)
         with event.install_listener("numba:compile", listener):
             yield
 

@@ -67,7 +67,7 @@ class Located(FitResult):
 
 
 def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.ndarray]:
-    """Places and widths with errors by the size of a pixel, and right ascension, declination.
+    """Places, widths and slopes with errors by the size of a pixel, and the place on the sky.
 
     A width that is not along one axis is left out where the pixels of its axes differ in size. The
     middle of the first pixel is 0, as in pixels.
@@ -79,6 +79,8 @@ def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.n
         if len(known) != 1 or None in known:
             continue
         ((size, unit),) = known  # type: ignore[misc]
+        if name.startswith("slope"):
+            unit, size = f"per_{unit}", 1.0 / size
         columns[f"{name}_{unit}"] = result.params[:, k] * size
         columns[f"{name}_{unit}_error"] = result.errors[:, k] * size
     if wcs is not None and result.model.ndim == 2:
@@ -87,11 +89,13 @@ def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.n
 
 
 def _axes(name: str, result: FitResult) -> str:
-    """The axes along which a parameter is a length."""
+    """The axes along which a parameter is a length, or a slope."""
     every = "XYZ"[: result.model.ndim]
     kind, _, axis = name.partition("_")
     if name in ("x", "y", "z"):
         return name.upper()
+    if kind == "slope":
+        return axis.upper()
     if kind != "sigma":
         return ""
     return axis.upper() if axis and "theta" not in result.names else every

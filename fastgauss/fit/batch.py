@@ -15,21 +15,19 @@ from ..base import thread_pool
 from ..kernels.fit.estimators import ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
 from ..kernels.fit.second_starts import STARTS
 from ..kernels.fit.stages import Stages, stages
-from ..kernels.fit.verdicts import FAR
-from ..kernels.fit.whole_fits import GAIN
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.status import (
     AT_BOUND,
     AT_EDGE,
-    CONVERGED,
     NOT_FINITE,
-    TOO_FEW_PIXELS,
     UNSCALED,
 )
 from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
+from .second_fits import is_better
+from .slopes import Ground, ground_of
 from .units import Numbers
 
 _CHUNK_BYTES = 4 << 20
@@ -43,7 +41,7 @@ _WRITTEN = 7  # of them by the fit kernel
 Which = slice | np.ndarray  # rows of a job
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """A chunk as the kernels of its kind of fit take it."""
 
     kernels: Stages
@@ -56,8 +54,14 @@ class _Work(NamedTuple):
     free: np.ndarray  # (m or 1,)
     guides: np.ndarray  # (m or 0, ndim)
     sigmas: np.ndarray  # (ndim,)
+    ground: Ground | None  # where the background is a plane
 
-    def take(self, members: np.ndarray) -> _Work:
+    @property
+    def level(self) -> np.ndarray:
+        """The pixels in which starts are searched, (m, p)."""
+        return self.pixels if self.ground is None else self.ground.pixels
+
+    def take(self, members: np.ndarray) -> Work:
         """Some of the spots."""
 
         def part(array: np.ndarray) -> np.ndarray:
@@ -71,6 +75,7 @@ class _Work(NamedTuple):
             upper=part(self.upper),
             free=part(self.free),
             guides=part(self.guides),
+            ground=None if self.ground is None else self.ground.take(members),
         )
 
 
@@ -171,6 +176,7 @@ class Job:
             start = self._inside(options.guess[rows], chunk.origin, factors)
             if options.bounds is None:
                 start = options.model.to_coordinates(start)
+            self._lift(work, start)
         doubtful = self._solve(work, start, standing, outputs)
         if options.guess is None:
             self._try_again(work, standing, outputs, doubtful.nonzero()[0])
@@ -179,7 +185,7 @@ class Job:
         status[edge] = AT_BOUND
         self._report(chunk, rows, work, factors, outputs)
 
-    def _prepare(self, chunk: Chunk, rows: Which, factors: np.ndarray | None) -> _Work:
+    def _prepare(self, chunk: Chunk, rows: Which, factors: np.ndarray | None) -> Work:
         """Load a chunk."""
         options = self.options
         model = options.model
@@ -195,17 +201,20 @@ class Job:
         guides, sigmas = self.nowhere
         if chunk.guides is not None and chunk.sigmas is not None:
             guides, sigmas = chunk.guides, chunk.sigmas
-        return _Work(
+        places = NOTHING if chunk.places is None else rows_of(chunk.places)
+        shape: tuple[int, int, int] = (1,) * (3 - len(chunk.shape)) + chunk.shape  # type: ignore
+        return Work(
             stages(model.kernels, pixel, estimator, bounded, spread),
             pixels,
             second,
-            NOTHING if chunk.places is None else rows_of(chunk.places),
-            (1,) * (3 - len(chunk.shape)) + chunk.shape,  # type: ignore[arg-type]
+            places,
+            shape,
             lower,
             upper,
             np.array(free, np.int64),
             guides,
             sigmas,
+            ground_of(model, pixels, places, shape),
         )
 
     def _inside(
@@ -217,25 +226,33 @@ class Job:
             values[:, 1 : 1 + self.options.model.ndim] -= origin
         return values if factors is None else values * factors
 
-    def _start(self, work: _Work, standing: np.ndarray) -> np.ndarray:
+    def _start(self, work: Work, standing: np.ndarray) -> np.ndarray:
         """Starting values in the coordinates of the fit, and how far single pixels stand out."""
         start = np.empty((len(work.pixels), self.options.model.start_size))
         work.kernels.start(
-            work.pixels, work.places, *work.shape, self.options.polarity, work.guides,
+            work.level, work.places, *work.shape, self.options.polarity, work.guides,
             work.sigmas, start, standing,
         )  # fmt: skip
         return self._from_start(work, start)
 
-    def _from_start(self, work: _Work, start: np.ndarray) -> np.ndarray:
+    def _from_start(self, work: Work, start: np.ndarray) -> np.ndarray:
         """What the moments of spots are in the coordinates of the fit."""
         model = self.options.model
         start = model.from_start(start)
+        if work.ground is not None:
+            work.ground.add(start)
         if self.options.bounds is not None:
-            return model.from_coordinates(start, work.lower, work.upper)
+            start = model.from_coordinates(start, work.lower, work.upper)
+        self._lift(work, start)
         return start
 
+    def _lift(self, work: Work, start: np.ndarray) -> None:
+        """Put a likelihood's plane above 0, in place."""
+        if work.ground is not None and not self.least_squares:
+            work.ground.lift(start, work.lower, work.upper)
+
     def _solve(
-        self, work: _Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]
+        self, work: Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]
     ) -> np.ndarray:
         """Fit from these starts, in the fit's own units; tells which spots are doubtful."""
         options, kernels = self.options, work.kernels
@@ -267,7 +284,7 @@ class Job:
         return doubtful
 
     def _try_again(
-        self, work: _Work, standing: np.ndarray, outputs: list[np.ndarray], members: np.ndarray
+        self, work: Work, standing: np.ndarray, outputs: list[np.ndarray], members: np.ndarray
     ) -> None:
         """Fit doubtful spots from other starts, and keep what is better."""
         if not members.size:
@@ -283,13 +300,13 @@ class Job:
             part = work.take(members)
             start = np.empty((len(members), model.start_size))
             work.kernels.second(
-                part.pixels, part.places, *part.shape, self.options.polarity, part.guides,
+                part.level, part.places, *part.shape, self.options.polarity, part.guides,
                 part.sigmas, which, first, start,
             )  # fmt: skip
             again = [array[members] if len(array) else array for array in outputs]
             stand = standing[members]
             doubtful = self._solve(part, self._from_start(part, start), stand, again)
-            better = _is_better(part, model.ndim, again, *(array[members] for array in outputs[:2]))
+            better = is_better(part, model.ndim, again, *(array[members] for array in outputs[:2]))
             kept = [array[better] if len(array) else array for array in again]
             _copy(kept, outputs, members[better])
             left = doubtful | ~better
@@ -299,7 +316,7 @@ class Job:
         self,
         chunk: Chunk,
         rows: Which,
-        work: _Work,
+        work: Work,
         factors: np.ndarray | None,
         outputs: list[np.ndarray],
     ) -> None:
@@ -367,27 +384,3 @@ def _copy(rows: Iterable[np.ndarray], outputs: Iterable[np.ndarray], at: np.ndar
     for output, part in zip(outputs, rows, strict=True):
         if len(output):
             output[at] = part
-
-
-def _is_better(
-    work: _Work, ndim: int, again: list[np.ndarray], params: np.ndarray, objective: np.ndarray
-) -> np.ndarray:
-    """Which fits from another start are to be kept."""
-    axes = slice(1, 1 + ndim)
-    centres, first = again[0][:, axes], params[:, axes]
-    status = again[_STATUS]
-    lower = again[1] < objective * (1.0 - GAIN)
-    known = np.isfinite(again[1]) & (status != TOO_FEW_PIXELS)
-    if len(work.guides):
-        near, was_near = (
-            (((place - work.guides) / work.sigmas) ** 2).sum(axis=1) <= FAR**2
-            for place in (centres, first)
-        )
-        good = (status == CONVERGED) | (status == AT_BOUND) | (status == AT_EDGE)
-        return known & near & (good & ~was_near | (was_near & lower))
-    if work.places.size:
-        low, high = work.places.min(axis=1)[:, np.newaxis], work.places.max(axis=1)[:, np.newaxis]
-    else:
-        low, high = np.full(ndim, -0.5), np.array(work.shape[: -ndim - 1 : -1]) - 0.5
-    inside = ((centres >= low) & (centres <= high)).all(axis=1)
-    return known & inside & (lower | ~np.isfinite(objective))

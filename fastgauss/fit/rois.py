@@ -18,6 +18,7 @@ from ..base.pixel_errors import error_weights
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
 from ..models.model import MODELS, Model, get_model
+from ..models.sloped import BACKGROUNDS, with_background
 from ..results.fit_result import FitResult
 from .batch import Job
 from .chunks import Chunk
@@ -36,6 +37,7 @@ def fit_rois(
     rois: ArrayLike,
     model: str | Model = "symmetric",
     *,
+    background: str = "constant",
     method: str = "lsq",
     pixel: str = "sample",
     polarity: str = "auto",
@@ -70,6 +72,11 @@ def fit_rois(
         pi/2], measured from +x towards +y. A profile has ``amplitude, x, sigma, offset``, a volume
         a z, and a sigma_z if elliptic. `psf_model` (``flux, x, y, offset``) and `astigmatic_model`
         make other models.
+    background : {"constant", "plane"}
+        The background of each ROI: the ``offset``, or a plane with the parameters ``slope_x`` and
+        ``slope_y`` before the offset (a volume has a ``slope_z``, a profile one ``slope``), in the
+        unit of the data for a pixel, or for the unit of `coords`. The offset is then the background
+        at the fitted centre, ``offset + slope_x (x - x0) + slope_y (y - y0)``, and so is its error.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
         the camera's offset and divide by its gain first. Negative counts are taken as 0.
@@ -172,11 +179,12 @@ def fit_rois(
     _refuse_one_roi(stack, model, coords)
     count, shape = len(stack), stack.shape[1:]
     sign = {"auto": 0, "bright": 1, "dark": -1}[check.choice("polarity", polarity, POLARITIES)]
+    check.choice("background", background, BACKGROUNDS)
     chosen = options(
-        get_model(model, stack.ndim - 1), count, method=method, pixel=pixel, polarity=sign,
-        guess=guess, fixed=fixed, bounds=bounds, shared=shared, weighted=weights is not None,
-        camera=variance is not None, covariance=covariance, max_iter=max_iter, tol=tol,
-        threads=threads, progress=progress,
+        with_background(get_model(model, stack.ndim - 1), background), count, method=method,
+        pixel=pixel, polarity=sign, guess=guess, fixed=fixed, bounds=bounds, shared=shared,
+        weighted=weights is not None, camera=variance is not None, covariance=covariance,
+        max_iter=max_iter, tol=tol, threads=threads, progress=progress,
     )  # fmt: skip
     second = pixel_map("weights", weights, shape, count, numbers=True)
     if second is None:

@@ -51,6 +51,8 @@ class Unit(NamedTuple):
         lengths = [*range(1, 1 + model.ndim), *sorted(set(model.sigmas))]
         if not model.constants:  # the widths of others are no parameters, and there are no places
             factors[:, lengths] = self.length[:, np.newaxis]
+        if model.slopes:
+            factors[:, model.slopes] = (self.data / self.length)[:, np.newaxis]
         return factors
 
     @property

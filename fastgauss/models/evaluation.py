@@ -21,6 +21,7 @@ from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.points import make_image, make_points
 from ..kernels.models.profiles import PIXELS
 from .model import Model, get_model
+from .sloped import SlopedModel
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time
 _BUFFER = 4096  # elements of one array that are converted at a time
@@ -117,6 +118,11 @@ def _points(
     points = _coordinates(coords)
     own = get_model(model, len(points))
     given = _parameters(params, own)
+    if isinstance(own, SlopedModel):
+        rest = _points(coords, own.spot(given), own.base, pixel, None, threads, derivatives)
+        if derivatives:
+            return _given(out, own.derivatives(rest, points, given))
+        return _given(out, rest + own.tilt(points, given))
     parts = own.parts(given)
     found, array = parts[0]
     variant = _variant(found, pixel)
@@ -344,7 +350,13 @@ def image(
         return _IMAGES(image, locals())
     lengths = check.shape("shape", shape, (1, 2, 3))
     own = get_model(model, len(lengths))
-    parts = own.parts(_parameters(params, own))
+    given = _parameters(params, own)
+    if isinstance(own, SlopedModel):
+        rest = image(own.spot(given), lengths, own.base, pixel, threads=threads)
+        points = np.meshgrid(*map(np.arange, lengths), indexing="ij", sparse=True)[::-1]
+        spots = given.reshape(*given.shape[:-1], *[1] * len(lengths), own.size)
+        return _given(out, rest + own.tilt(points, spots))
+    parts = own.parts(given)
     found, array = parts[0]
     variant = _variant(found, pixel)
     if len(parts) > 1:

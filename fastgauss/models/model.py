@@ -99,6 +99,11 @@ class Model:
         """The sigma that spots are known to have, if they are."""
         return None
 
+    @property
+    def slopes(self) -> tuple[int, ...]:
+        """Indices of the slopes of the background along x, y, z, if it is a plane."""
+        return ()
+
     def flux(self, params: np.ndarray) -> np.ndarray:
         """The integral of the profile of each spot (n, P), over all space."""
         widths = self.widths(params).prod(axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.numeric.packed_cholesky import packed as packed_index
 
-_SIGMA_X, _SIGMA_Y, _THETA, _SIZE = 3, 4, 5, 7
+_SIGMA_X, _SIGMA_Y, _THETA = 3, 4, 5
 
 
 def to_sigma_matrix(params: np.ndarray) -> np.ndarray:
@@ -45,9 +45,9 @@ def make_canonical(params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -
     free = (bounds[0] == -np.inf) & (bounds[1] == np.inf)
     free = np.broadcast_to(free, params.shape)
     swap = free[:, _SIGMA_X : _THETA + 1].all(axis=1) & (params[:, _SIGMA_X] < params[:, _SIGMA_Y])
-    order = np.arange(_SIZE)
+    order = np.arange(params.shape[1])
     order[[_SIGMA_X, _SIGMA_Y]] = _SIGMA_Y, _SIGMA_X
-    i, j = np.tril_indices(_SIZE)
+    i, j = np.tril_indices(len(order))
     entries = packed_index(np.maximum(order[i], order[j]), np.minimum(order[i], order[j]))
     packed[swap] = packed[swap][:, entries]
     params[swap] = params[swap][:, order]

@@ -24,7 +24,11 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sigma_y": ("px", "standard deviation along y, or along the shorter axis"),
     "sigma_z": ("px", "standard deviation along z"),
     "theta": ("rad", "angle of the longer axis from +x towards +y, in (-pi/2, pi/2]"),
-    "offset": ("value", "background under the spot"),
+    "slope_x": ("value/px", "slope of the background along x; only if it is a plane"),
+    "slope_y": ("value/px", "slope of the background along y; only if it is a plane"),
+    "slope_z": ("value/px", "slope of the background along z; only if it is a plane"),
+    "slope": ("value/px", "slope of the background of a profile; only if it is a line"),
+    "offset": ("value", "background at the centre of the spot"),
     "<parameter>_error": ("as parameter", "standard error of a parameter"),
     "flux": ("value px^d", "integral of the profile over its d axes"),
     "flux_error": ("value px^d", "standard error of the flux"),
@@ -61,6 +65,9 @@ def describe(model: Model, absolute: bool, length: str = "px") -> dict[str, tupl
         known["fwhm"] = (length, COLUMNS["fwhm"][1])
     del known["<parameter>_error"]
     known.update({name: (unit, text) for name, unit, text in model.kernels.columns})
+    for column in model.slopes:
+        name = model.names[column]
+        known[name] = (f"value/{length}", known[name][1])
     for name in ("flux", "flux_error"):
         known[name] = (f"value {length}^{model.ndim}", COLUMNS[name][1])
     known["reduced_chi2"] = ("value^2", "objective / dof")

@@ -257,8 +257,8 @@ class FitResult(Measures, Exports, Files):
             Shape of the image or volume, or of the stack if the result has `frames`.
         background : float or array of this shape, optional
             The background to which the spots are added; 0 gives the spots alone. By default the
-            fitted one: the offset, plane or array of a joint fit; else the offset of each spot
-            within `box` pixels around it, and elsewhere the median of all offsets.
+            fitted one: the offset, plane or array of a joint fit; else the offset of each spot,
+            and its slopes, within `box` pixels around it, and elsewhere the median of all offsets.
         box : int
             The window of each offset, see `background`.
         threads : int, optional

@@ -10,6 +10,7 @@ from ..base import check
 from ..base.status import Status
 from ..fields.rendering import render
 from ..models.model import Model
+from ..models.sloped import SlopedModel
 from . import pixel_owners
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _per_frame(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | None) -> np.ndarray:
-    """The offset of the nearest spot whose box covers the pixel, else the median of all offsets."""
+    """The background of the nearest spot whose box covers the pixel, else the median offset."""
     offsets = spots.params[:, -1]
     image = np.full(shape, np.median(offsets) if len(offsets) else 0.0)
     centres = spots.positions
@@ -111,5 +112,10 @@ def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | N
     boxes = pixel_owners.boxes_around(three, extents // 2, extents, extent)
     owner = pixel_owners.claim(extent, np.ones(image.size, bool), three, boxes, threads)
     flat = image.reshape(-1)
-    flat[owner >= 0] = offsets[owner[owner >= 0]]
+    shone = np.flatnonzero(owner >= 0)
+    own = owner[shone]
+    flat[shone] = offsets[own]
+    if isinstance(spots.model, SlopedModel):
+        places = np.unravel_index(shone, shape)[: -spots.model.ndim - 1 : -1]  # x before y
+        flat[shone] += spots.model.tilt(places, spots.params[own])
     return image

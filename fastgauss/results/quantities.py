@@ -34,6 +34,9 @@ def to_table(result: FitResult, pixel_size: Any, wcs: Any, zero_point: Any) -> A
             made[name] = _length(result, name, values, sizes, units)
         elif unit == "rad":
             made[name] = values * units.rad
+        elif unit.startswith("value/") and sizes is not None:
+            axis = name.removesuffix("_error").removeprefix("slope_")
+            made[name] = values / sizes[AXES.index(axis) if axis in AXES else 0]
         elif name in ("flux", "flux_error") and sizes is not None and result.length != LENGTHS[0]:
             made[name] = values * sizes[0]
         else:

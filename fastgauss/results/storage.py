@@ -29,6 +29,7 @@ from ..kernels.numeric.packed_cholesky import packed as packed_index
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..models import astigmatic, psf
 from ..models.model import Model, find_model, get_model
+from ..models.sloped import with_slopes_of
 from .background import Background
 from .columns import FACTS, LENGTHS, describe
 from .rows import Rows, roots
@@ -276,7 +277,7 @@ def build(
     """The arguments of a `FitResult` from columns and facts."""
     if not isinstance(facts, dict) or facts["format"] != _FORMAT:
         raise ValueError("it was written by another version of fastgauss")
-    model = model_of(facts)
+    model = with_slopes_of(model_of(facts), table)
     params = np.stack([column(table, name) for name in model.names], axis=1)
     objective, status, iterations, pixels, dof = (column(table, name) for name in _REQUIRED)
     frames = column(table, "frame") if "frame" in table else None

@@ -20,6 +20,7 @@ from ..fit.saturation import without_saturated
 from ..fit.windowed import fit_each
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
+from ..models.sloped import BACKGROUNDS, with_background
 from ..results.fit_result import FitResult
 from .noise_scaling import in_units_of_noise
 
@@ -81,8 +82,10 @@ def fit_spots(
         For crowded images: spots that overlap are fitted together, and further spots are searched
         for in the residual (see Notes). `guess`, and `fixed` or `bounds` with a value for each
         spot, then need `positions`; covariance="sandwich" is not available.
-    background : {"local", "constant", "plane"} or array, optional
-        As in `fit_joint`, only with ``joint=True``; by default "local".
+    background : {"constant", "plane", "local"} or array, optional
+        Of a spot that is fitted alone: "constant", the ``offset`` (the default), or "plane", with
+        ``slope_x`` and ``slope_y`` as in `fit_rois`. With ``joint=True`` as in `fit_joint`: one of
+        the whole image, "constant", "plane" or an array, or by default "local".
     split : float, optional
         With ``joint=True`` and without `positions`: the probability, such as 1e-3, that a single
         spot is taken as two. A spot is fitted as two where the likelihood ratio of two and one says
@@ -248,8 +251,7 @@ def fit_spots(
 
         more = {"background": background, "split": level}
         return pursue(picture, positions, chosen, find, fit | more)
-    if background is not None:
-        raise ValueError(f"background needs joint=True, got {wording.shown(background)}")
+    chosen = with_background(chosen, _read_background(background))
     if positions is None:
         positions, sizes = _find(picture, find | {"details": several}, fit, sigmas)
         if several:
@@ -257,6 +259,18 @@ def fit_spots(
     return fit_each(
         picture, positions, chosen, sigma=sigmas, polarity=polarity, counts=counts, **fit
     )
+
+
+def _read_background(background: Any) -> str:
+    """The background of a spot that is fitted alone."""
+    if background is None:
+        return BACKGROUNDS[0]
+    if not isinstance(background, str) or background not in BACKGROUNDS:
+        raise ValueError(
+            f"background must be one of {BACKGROUNDS} without joint=True, "
+            f"got {wording.shown(background)}"
+        )
+    return background
 
 
 def _read_scales(sigma: Any, fwhm: Any, model: Model, joint: bool, placed: bool) -> Scales:

@@ -47,7 +47,7 @@ def test_arrays_and_what_is_no_number():
         (lambda i: fg.fit_spots(i, box=np.array([3, 4, 5])), r"2 integers, got \[3, 4, 5\]"),
         (lambda i: fg.fit_spots(i, fixed={"sigma": np.float64("inf")}), "finite, got inf"),
         (lambda i: fg.fit_spots(i, bounds={"sigma": np.ones(3)}), r"got \[1.0, 1.0, 1.0\]"),
-        (lambda i: fg.fit_spots(i, background="plane"), "background needs joint=True, got 'plane'"),
+        (lambda i: fg.fit_spots(i, background="local"), "without joint=True, got 'local'"),
         (lambda i: fg.fit_spots(np.float64(3)), "2 or 3 dimensions, got a single number"),
         (lambda i: fg.fit_spots(None), "image must hold real numbers, got None"),
         (lambda i: fg.kde(i[0], bounds=(np.float64(3), np.int64(1))), r"got \[3.0, 1\]"),

@@ -8,6 +8,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.cli.command import main
+from fastgauss.cli.units import further_columns
 from fastgauss.kernels._compile import JIT_DISABLED
 
 tifffile = pytest.importorskip("tifffile")
@@ -173,13 +174,24 @@ def test_options_of_the_fit_reach_it(tmp_path):
         (("--fixed", "sigma=wide"), "'wide' in 'sigma=wide' is not a number"),
         (("--fixed", "width=3"), "width"),
         (("--bounds", "sigma=1"), "a range is LOW:HIGH, got '1'"),
-        (("--background", "plane"), "--background is an option of --joint"),
+        (("--background", "local"), "--background local is for --joint"),
         (("--volume",), "a.npy: the file holds one image, and no planes for a volume"),
         (("--volume", "--frames"), "not allowed with argument"),
         (("--hdu", "1"), "an HDU is a part of a FITS file"),
     ):
         code, out, err = fit(tmp_path / "a.npy", *options)
         assert (code, out) == (2, "") and text in err[-1], options
+
+
+def test_slopes_of_the_background_and_their_units(tmp_path):
+    image = picture((15, 20), (30, 41)).astype(np.float64)
+    np.save(tmp_path / "a.npy", image)
+    found, _ = result_of(tmp_path, tmp_path / "a.npy", "--background", "plane")
+    wanted = fg.fit_spots(image, background="plane")
+    np.testing.assert_array_equal(found.slope_x, wanted.slope_x)
+    columns = further_columns(wanted, {"X": (0.1, "um"), "Y": (0.2, "um")}, None)
+    np.testing.assert_array_equal(columns["slope_x_per_um"], wanted.slope_x * (1 / 0.1))
+    np.testing.assert_array_equal(columns["slope_y_per_um_error"], wanted.slope_y_error * 5.0)
 
 
 def test_a_table_on_standard_output(tmp_path):

@@ -39,6 +39,7 @@ class Blocks(NamedTuple):
     beyond: Callable = never_beyond
     constants: int = 0
     span: Callable = unit_span  # how far f rises above 0 and falls below it, of the constants
+    slopes: int = 0  # number of slopes of the background, before the offset (``planes.py``)
 
 
 def make_settle(size: int, estimator: Estimator, bounded: bool) -> Callable:

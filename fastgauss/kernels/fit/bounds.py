@@ -20,8 +20,11 @@ _HAIR = 1e-9  # of the parameter's unit: one that comes so near to a bound is on
 
 
 @cache
-def make_bounds(size: int, rows: int) -> tuple[Callable, Callable, Callable]:
-    """How bounds enter a round; ``rows`` is where they stand in lane memory."""
+def make_bounds(size: int, rows: int, slopes: int = 0) -> tuple[Callable, Callable, Callable]:
+    """How bounds enter a round; ``rows`` is where they stand in lane memory.
+
+    Beside the offset the last ``slopes`` parameters have the unit of the data.
+    """
     lower, upper = rows, rows + size
     held_gradient = rows + 2 * size
     held_gram = rows + 3 * size
@@ -57,7 +60,7 @@ def make_bounds(size: int, rows: int) -> tuple[Callable, Callable, Callable]:
         low, high, value = m[lower + i, lane], m[upper + i, lane], m[q + i, lane]
         if not low < high:
             return False
-        unit = abs(m[q, lane]) if i == 0 or i == size - 1 else 1.0
+        unit = abs(m[q, lane]) if i == 0 or i >= size - 1 - slopes else 1.0
         if low > -np.inf and value - low <= _HAIR * max(abs(low), unit):
             m[q + i, lane] = low
             return True

@@ -41,7 +41,7 @@ from ..simd.lanes import absolute, broadcast, lane_rows, load, maximum, select, 
 from ..simd.stack_memory import flat_view
 from ..simd.transpose import put_rows
 from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTSIDE, SINGULAR, STALLED
-from .rotated_steps import transform
+from .rotated_steps import block, transform
 
 _HALF_PI = 0.5 * math.pi
 _SINGULAR_PIVOT = 1e-13
@@ -104,49 +104,57 @@ def _is_outside(m, p, lane, nz, ny, nx, places, item):
     return nz > 0 and not -0.5 <= m[p + 3, lane] <= nz - 0.5
 
 
-@device
-def shape_rotated(m, p, cov, work) -> None:
+@cache
+def make_shape_rotated(size: int = 7) -> Callable:
     """Canonical parameters in place of the sigma matrix, and their covariance.
 
     Of theta, twice its cosine and sine are left (scaled) in rows 5 of the parameters
-    and 0 of ``work``: there is no arc tangent for lanes.
+    and 0 of ``work``: there is no arc tangent for lanes. Parameters beyond the seventh have a
+    covariance with the others.
     """
-    scale = 1.0 / load(m, p)
-    p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
-    mean = 0.5 * (p1 + p2)
-    half = 0.5 * (p1 - p2)
-    r = sqrt(half * half + p3 * p3)
-    major = mean + r
-    minor = (p1 * p2 - p3 * p3) / major
-    inverse = 1.0 / select(r > 0.0, r, 1.0)
-    cos2 = select(r > 0.0, half * inverse, 1.0)
-    sin2 = p3 * inverse
-    cc = 0.5 * (1.0 + cos2)
-    ss = 0.5 * (1.0 - cos2)
-    cs = 0.5 * sin2
-    cube = major * major * major * scale
-    cube_minor = minor * minor * minor * scale
-    spread = maximum(r + r, major * _NO_ANGLE) * (major + minor)
-    angle = 2.0 * (major * major) * (minor * minor) / spread * scale
-    rows = (
-        (p1 * p1 + p3 * p3) * scale,
-        (p2 * p2 + p3 * p3) * scale,
-        p3 * (p1 + p2) * scale,
-        cc * cube,
-        cs * cube,
-        ss * cube,
-        ss * cube_minor,
-        -cs * cube_minor,
-        cc * cube_minor,
-        -cs * angle,
-        0.5 * cos2 * angle,
-        cs * angle,
-    )
-    transform(m, cov, rows, work)
-    store(m, p + 3, major)
-    store(m, p + 4, minor)
-    store(m, p + 5, half)
-    store(m, work, p3)
+
+    @device
+    def shape_rotated(m, p, cov, work) -> None:
+        scale = 1.0 / load(m, p)
+        p1, p2, p3 = load(m, p + 3), load(m, p + 4), load(m, p + 5)
+        mean = 0.5 * (p1 + p2)
+        half = 0.5 * (p1 - p2)
+        r = sqrt(half * half + p3 * p3)
+        major = mean + r
+        minor = (p1 * p2 - p3 * p3) / major
+        inverse = 1.0 / select(r > 0.0, r, 1.0)
+        cos2 = select(r > 0.0, half * inverse, 1.0)
+        sin2 = p3 * inverse
+        cc = 0.5 * (1.0 + cos2)
+        ss = 0.5 * (1.0 - cos2)
+        cs = 0.5 * sin2
+        cube = major * major * major * scale
+        cube_minor = minor * minor * minor * scale
+        spread = maximum(r + r, major * _NO_ANGLE) * (major + minor)
+        angle = 2.0 * (major * major) * (minor * minor) / spread * scale
+        rows = (
+            (p1 * p1 + p3 * p3) * scale,
+            (p2 * p2 + p3 * p3) * scale,
+            p3 * (p1 + p2) * scale,
+            cc * cube,
+            cs * cube,
+            ss * cube,
+            ss * cube_minor,
+            -cs * cube_minor,
+            cc * cube_minor,
+            -cs * angle,
+            0.5 * cos2 * angle,
+            cs * angle,
+        )
+        transform(m, cov, rows, work)
+        for k in range(7, size):
+            block(m, cov + packed(k, 0), 1, rows)
+        store(m, p + 3, major)
+        store(m, p + 4, minor)
+        store(m, p + 5, half)
+        store(m, work, p3)
+
+    return shape_rotated
 
 
 @device

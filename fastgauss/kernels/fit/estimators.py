@@ -43,6 +43,7 @@ from ..simd.lanes import load, maximum, select
 
 HEADER = 4  # lane rows before the pixels
 HEAVIEST = 4  # how many rows before the pixels the largest weight stands
+LEVEL = 2  # and of a likelihood, the plane at the darkest pixel, if the model has one
 
 # What the objective is made of. The unit of the data, and the verdict on a single pixel, follow.
 SQUARES, DEVIANCE, OTHER_LOSS = 0, 1, 2

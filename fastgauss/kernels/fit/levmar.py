@@ -56,7 +56,7 @@ from ..status import (
     UNSCALED,
 )
 from .bounds import NO_BOUNDS, make_bounds
-from .estimators import HEADER, HEAVIEST, Estimator
+from .estimators import HEADER, HEAVIEST, LEVEL, Estimator
 from .positivity import make_positive
 from .verdicts import unit_span
 
@@ -96,6 +96,7 @@ def make_fit(
     bounded: bool,
     constants: int = 0,
     span: Callable = unit_span,
+    slopes: int = 0,
     wrap: Callable = kernel,
 ) -> Callable:
     """The fit of one model with one estimator: a kernel over a range of spots.
@@ -105,7 +106,8 @@ def make_fit(
     ``scratch[0]`` lane rows, ``scratch[1]`` more for each pixel of each axis, and ``scratch[2]``
     for each row of pixels. ``wrap`` may be ``device``: then the fit is for the caller's own
     compiled code. The first ``constants`` rows of lane memory hold what the model knows beside
-    its parameters, and ``span`` of them is the range of its profile.
+    its parameters, and ``span`` of them is the range of its profile. ``slopes`` parameters before
+    the offset are those of a plane.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
     would be counted references: an atomic operation each.)
@@ -124,7 +126,7 @@ def make_fit(
     upper = lower + size
     work = lower + (3 * size + entries if bounded else 0)
     keep_positive, rests = make_positive(size, dimmest, typical)
-    hold, clip, attach = make_bounds(size, lower) if bounded else NO_BOUNDS
+    hold, clip, attach = make_bounds(size, lower, slopes) if bounded else NO_BOUNDS
     fixed_rows, axis_rows, row_rows = scratch
     read, kinds = estimator.read, estimator.kinds
     linear, scaled, positive = estimator.linear, estimator.scaled, estimator.positive
@@ -192,7 +194,10 @@ def make_fit(
         step(m, p, moved, q)
         if positive:
             profile = darkest(m, q, work, pixels + kinds * nx, nz, ny, nx)
-            square = absolute(square + keep_positive(m, q, gradient, profile, load(m, pixels - 3)))
+            below = load(m, pixels - 3)
+            if slopes:
+                below = below + load(m, pixels - LEVEL)
+            square = absolute(square + keep_positive(m, q, gradient, profile, below))
         clip(m, q)
         return square
 

@@ -22,6 +22,7 @@ from . import (
     darkest_pixel,
     psf,
     rotated,
+    rotated_basis,
     rotated_steps,
     second_starts,
     separable,
@@ -30,6 +31,8 @@ from . import (
     verdicts,
 )
 from . import axis_profiles as tables
+from .basis import Basis, make_scaled
+from .basis import make_separable as separable_columns
 from .blocks import Blocks, make_settle
 from .estimators import Estimator
 
@@ -141,6 +144,16 @@ def _separable(
     )
 
 
+@cache
+def _separable_basis(axes: int, widths: _Widths, pixel: str, bounded: bool) -> Basis:
+    """The basis of an unrotated model."""
+    columns = separable_columns(
+        axes, widths.parameters, widths.sigma_of, widths.rate_of, _FILLS[pixel]
+    )
+    unit = separable_steps.make_unit(axes, widths.sigma_of, widths.unit)
+    return Basis(*columns, *make_scaled(columns[0], axes + 1, unit))
+
+
 # -- the rotated model -------------------------------------------------------------------------
 
 
@@ -165,7 +178,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         start=start_moments.write_rotated,
         second=second_starts.put_rotated,
         start_size=7,
-        shape=covariances.shape_none if bounded else covariances.shape_rotated,
+        shape=covariances.shape_none if bounded else covariances.make_shape_rotated(),
         extent=verdicts.extent_rotated,
         judged=2,
         each_axis=False,
@@ -193,6 +206,7 @@ def _unrotated(shape: tuple[str, ...], axes: int, widths: _Widths) -> ModelKerne
         partial(_separable, axes, widths),
         _volume(axes),
         VOLUME if axes == 3 else PLANE,
+        basis=partial(_separable_basis, axes, widths),
     )
 
 
@@ -207,6 +221,7 @@ _ROTATED = ModelKernels(
     _volume(2),
     TURNED,
     angle=5,
+    basis=rotated_basis.make_basis,
 )
 
 _ASTIGMATIC = ModelKernels(
@@ -219,6 +234,7 @@ _ASTIGMATIC = ModelKernels(
     PLANE,
     constants=astigmatic.CONSTANTS,
     columns=(("z", "as calibrated", "distance from the focal plane"),),
+    basis=partial(_separable_basis, 2, _DEFOCUS),
 )
 
 MODELS: dict[str, dict[int, ModelKernels]] = {

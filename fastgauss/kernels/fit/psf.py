@@ -34,6 +34,7 @@ from ..numeric.special import exp_negative
 from ..simd.lanes import broadcast, load, maximum, select, store
 from . import covariances, darkest_pixel, second_starts, separable_steps, start_moments
 from .axis_profiles import fill_integrated, fill_sampled
+from .basis import EXTRA, Basis, make_scaled
 from .blocks import Blocks, make_settle
 from .estimators import HEAVIEST, Estimator
 from .row_terms import SEEN, make_row_terms
@@ -307,6 +308,31 @@ def make_blocks(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     )
 
 
+# -- on a plane of background ------------------------------------------------------------------
+
+
+@cache
+def make_basis(pixel: str, bounded: bool) -> Basis:
+    """The basis at every pixel."""
+    prepare, add_turned = _make_tables(_FILLS[pixel]), _make_add_turned(pixel)
+    size = _ROW - EXTRA
+
+    @device
+    def tables(m, nz, ny, nx, places, p, work) -> None:
+        count = int(m[0, 0])
+        prepare(m, count, ny, nx, p, work, work + FACTOR_ROWS * count * nx)
+
+    @device
+    def fill(m, k, j, nz, ny, nx, p, work, columns) -> None:
+        count = int(m[0, 0])
+        across = work + FACTOR_ROWS * count * (nx + j)
+        _fill_row(m, count, nx, work, across, columns)
+        add_turned(m, nx, j, p, columns)
+
+    to_natural, shape = make_scaled(size, 3, _unit)
+    return Basis(size, (0, FACTOR_ROWS * MOST), tables, fill, to_natural, shape)
+
+
 PSF = ModelKernels(
     axes=2,
     shape=(),
@@ -317,4 +343,5 @@ PSF = ModelKernels(
     light=None,
     constants=CONSTANTS,
     factor="flux",
+    basis=make_basis,
 )

@@ -26,7 +26,7 @@ _FOURTH = (0, 1, 3, 2, 4, 5, 3, 6, 7, 10, 4, 7, 8, 11, 12, 5, 8, 9, 12, 13, 14)
 
 
 @device
-def _is_safe(nx, ny, x0, y0, metric):
+def is_safe(nx, ny, x0, y0, metric):
     """Where no start, ratio or product of ``fill_outwards`` leaves the range of float64."""
     a, b, c = metric
     x = absolute(float(nx // 2) - x0) + 0.5
@@ -39,7 +39,7 @@ def _is_safe(nx, ny, x0, y0, metric):
 
 
 @device
-def _fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
+def fill_row(m, nx, x0, y, metric, square, safe, all_safe, table) -> None:
     """exp(-d' M d / 2) at d = (i - x0, y), i = 0 .. nx - 1; ``square`` is exp(-M_xx)."""
     a, b, c = metric
     middle = float(nx // 2) - x0
@@ -131,10 +131,10 @@ def _make_rows(estimator: Estimator) -> Callable:
         heaviest = broadcast(0.0)
         n = ny * nx
         seen = sums + 11 * ny
-        safe = _is_safe(nx, ny, x0, y0, metric)
+        safe = is_safe(nx, ny, x0, y0, metric)
         all_safe = mask_bits(safe) == ALL_LANES
         for j in range(ny):
-            _fill_row(m, nx, x0, float(j) - y0, metric, square, safe, all_safe, table)
+            fill_row(m, nx, x0, float(j) - y0, metric, square, safe, all_safe, table)
             if not linear:
                 weight, rest, loss, most = row_terms(
                     m, pixels, n, j * nx, nx, table, amplitude, offset, seen
@@ -267,17 +267,18 @@ def metric_of(m, p):
     return q1 * q1 + q3 * q3, q3 * (q1 + q2), q3 * q3 + q2 * q2
 
 
-_COLUMNS = DENSE + 7  # pattern of seven columns
+COLUMNS = 7  # the basis and 1
+_PATTERN = DENSE + COLUMNS
 _CELL = packed_size(7) + 7  # lane rows of the sums of a row of pixels
 INTEGRATED_SCRATCH = (_CELL, 1 + 2 * 7 + 1, 0)
 
 
 @device
-def _average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
+def average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
     """The basis averaged over each pixel of row j, seven lane rows a pixel."""
     x0, y0 = load(m, p + 1), load(m, p + 2)
     square = exp_negative(-metric[0])
-    safe = _is_safe(nx, ny, x0, y0, metric)
+    safe = is_safe(nx, ny, x0, y0, metric)
     all_safe = mask_bits(safe) == ALL_LANES
     for k in range(7 * nx):
         store(m, columns + k, broadcast(0.0))
@@ -286,7 +287,7 @@ def _average_columns(m, nx, ny, j, p, metric, table, columns) -> None:
         for along in range(POINTS):
             shifted = x0 - NODES[along]
             weight = WEIGHTS[over] * WEIGHTS[along]
-            _fill_row(m, nx, shifted, y, metric, square, safe, all_safe, table)
+            fill_row(m, nx, shifted, y, metric, square, safe, all_safe, table)
             for i in range(nx):
                 at = columns + 7 * i
                 x = float(i) - shifted
@@ -324,14 +325,14 @@ def make_integrated(estimator: Estimator) -> Callable:
         for e in range(7):
             store(m, gradient + e, broadcast(0.0))
         for j in range(ny):
-            _average_columns(m, nx, ny, j, p, metric, table, columns)
+            average_columns(m, nx, ny, j, p, metric, table, columns)
             for i in range(nx):
                 value = amplitude * load(m, columns + 7 * i) + offset
                 at = j * nx + i
                 loss = weigh(m, pixels, ny * nx, at, value, columns + 7 * i, left + 8 * i)
                 objective = objective + loss
                 heaviest = maximum(load(m, left + 8 * i + 6), heaviest)  # its column is 1
-            contract(m, work, left, 8, columns, 7, nx, _COLUMNS)
+            contract(m, work, left, 8, columns, 7, nx, _PATTERN)
             for e in range(packed_size(7)):
                 store(m, gram + e, load(m, gram + e) + load(m, work + e))
             for e in range(7):

@@ -87,8 +87,8 @@ def block(m, at, stride, rows) -> None:
     store(m, at + 5 * stride, t3 * a + t4 * b + t5 * c)
 
 
-_INNER = 7  # lane rows of the sigma-matrix parameters in ``make_natural``
-NATURAL_ROWS = _INNER + 2 + 49  # what it needs beside the sums
+INNER = 7  # lane rows of the sigma-matrix parameters in ``make_natural``
+NATURAL_ROWS = INNER + 2 + 49  # what it needs beside the sums
 
 
 @cache
@@ -113,7 +113,7 @@ def own_matrix(m, p, work):
 @device
 def turn_matrix(m, p, work):
     """Write parameters with the sigma matrix in place of sigma_x, sigma_y, theta; returns where."""
-    angle = work + _INNER
+    angle = work + INNER
     for lane in range(WIDTH):
         m[angle, lane] = np.cos(m[p + 5, lane])
         m[angle + 1, lane] = np.sin(m[p + 5, lane])
@@ -129,6 +129,32 @@ def turn_matrix(m, p, work):
     return work
 
 
+@device
+def natural_rows(m, p, angle):
+    """The J of ``block`` for sigma_x, sigma_y, theta; ``turn_matrix`` wrote ``angle``."""
+    cos, sin = load(m, angle), load(m, angle + 1)
+    sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
+    cc, ss, cs = cos * cos, sin * sin, cos * sin
+    height = load(m, p)
+    curve_x, curve_y = 1.0 / (sigma_x * sigma_x), 1.0 / (sigma_y * sigma_y)
+    to_x, to_y = height * curve_x / sigma_x, height * curve_y / sigma_y
+    turn = height * (curve_y - curve_x)
+    return (
+        height * (cc * curve_x + ss * curve_y),
+        height * (ss * curve_x + cc * curve_y),
+        height * cs * (curve_x - curve_y),
+        cc * to_x,
+        (cs + cs) * to_x,
+        ss * to_x,
+        ss * to_y,
+        -(cs + cs) * to_y,
+        cc * to_y,
+        -cs * turn,
+        (cc - ss) * turn,
+        cs * turn,
+    )
+
+
 @cache
 def make_natural(accumulate: Callable, settle: Callable) -> Callable:
     """Normal equations in sigma_x, sigma_y, theta themselves, which bounds are about."""
@@ -136,31 +162,11 @@ def make_natural(accumulate: Callable, settle: Callable) -> Callable:
     @device
     def evaluate(m, pixels, nz, ny, nx, p, work, gram, gradient):
         """The columns of the parameters are combinations of the basis; see ``finish``."""
-        inner, angle = turn_matrix(m, p, work), work + _INNER
-        cos, sin = load(m, angle), load(m, angle + 1)
-        sigma_x, sigma_y = load(m, p + 3), load(m, p + 4)
-        cc, ss, cs = cos * cos, sin * sin, cos * sin
+        inner, angle = turn_matrix(m, p, work), work + INNER
         rest = work + NATURAL_ROWS
         objective = accumulate(m, pixels, nz, ny, nx, inner, rest, gram, gradient)
         objective = settle(m, inner, gram, gradient, objective)
-        height = load(m, p)
-        curve_x, curve_y = 1.0 / (sigma_x * sigma_x), 1.0 / (sigma_y * sigma_y)
-        to_x, to_y = height * curve_x / sigma_x, height * curve_y / sigma_y
-        turn = height * (curve_y - curve_x)
-        rows = (
-            height * (cc * curve_x + ss * curve_y),
-            height * (ss * curve_x + cc * curve_y),
-            height * cs * (curve_x - curve_y),
-            cc * to_x,
-            (cs + cs) * to_x,
-            ss * to_x,
-            ss * to_y,
-            -(cs + cs) * to_y,
-            cc * to_y,
-            -cs * turn,
-            (cc - ss) * turn,
-            cs * turn,
-        )
+        rows = natural_rows(m, p, angle)
         transform(m, gram, rows, angle + 2)
         block(m, gradient, 1, rows)
         return objective

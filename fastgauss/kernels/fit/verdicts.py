@@ -160,16 +160,17 @@ def make_verdicts(
     pixel: str,
     size: int,
     span: Callable = unit_span,
+    slopes: int = 0,
     wrap: Callable = kernel,
 ) -> Callable:
     """A kernel over a range of finished fits; ``wrap`` may be ``device``.
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged``, ``each_axis`` and ``span`` are those of ``Blocks``.
+    of ``known``. ``judged``, ``each_axis``, ``span`` and ``slopes`` are those of ``Blocks``.
     """
     placed = pixel == "places"
-    shaped = size > axes + 2  # whether there are parameters after the centre and before the offset
+    shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -243,25 +244,59 @@ def make_verdicts(
         return int((plane * ny + row) * nx + column)
 
     @device
+    def away(item, params, ny, nx, places, row, where):
+        """From the centre to a pixel."""
+        x = places[row, where] if placed else float(where % nx)
+        y, z = float((where // nx) % ny), float(where // (nx * ny))
+        by_y = y - params[item, 2] if axes > 1 else 0.0
+        by_z = z - params[item, 3] if axes > 2 else 0.0
+        return x - params[item, 1], by_y, by_z
+
+    @device
+    def ground(item, params, by_x, by_y, by_z):
+        """The background there."""
+        value = params[item, size - 1]
+        if slopes > 0:
+            value += params[item, size - 1 - slopes] * by_x
+        if slopes > 1:
+            value += params[item, size - slopes] * by_y
+        if slopes > 2:
+            value += params[item, size + 1 - slopes] * by_z
+        return value
+
+    @device
+    def tilted(item, pixels, params, ny, nx, places, row, where):
+        """The pixel farthest from a background that is a plane; ``where`` if several are."""
+        by_x, by_y, by_z = away(item, params, ny, nx, places, row, where)
+        d = np.float64(pixels[item, where])
+        most = abs(d - ground(item, params, by_x, by_y, by_z))
+        most = most if most == most else -1.0
+        for k in range(pixels.shape[1]):
+            by_x, by_y, by_z = away(item, params, ny, nx, places, row, k)
+            far = abs(np.float64(pixels[item, k]) - ground(item, params, by_x, by_y, by_z))
+            if far > most:
+                most, where = far, k
+        return where
+
+    @device
     def lost(item, pixels, second, loss, params, ny, nx, places, row, known):
         """By how much of the height the pixel that stands out most is off, and its loss."""
         offset = params[item, size - 1]
         n, flat = pixels.shape[1], flat_view(pixels)
         where = nearest(item, params, ny, nx, n)
-        most = _farthest(flat, item * n, n, offset)
-        if not abs(np.float64(pixels[item, where]) - offset) >= most:
-            first = _first_as_far(flat, item * n, n, offset, most)
-            where = first if first < n else where
-        x = float(where % nx)
-        if placed:
-            x = places[row, where]
-        y, z = float((where // nx) % ny), float(where // (nx * ny))
+        if slopes:
+            where = tilted(item, pixels, params, ny, nx, places, row, where)
+        else:
+            most = _farthest(flat, item * n, n, offset)
+            if not abs(np.float64(pixels[item, where]) - offset) >= most:
+                first = _first_as_far(flat, item * n, n, offset, most)
+                where = first if first < n else where
+        by_x, by_y, by_z = away(item, params, ny, nx, places, row, where)
         shape = extent(params, item, known)
-        by_y = y - params[item, 2] if axes > 1 else 0.0
-        by_z = z - params[item, 3] if axes > 2 else 0.0
-        profile = math.exp(-0.5 * _exponent(shape, x - params[item, 1], by_y, by_z))
+        profile = math.exp(-0.5 * _exponent(shape, by_x, by_y, by_z))
         d = np.float64(pixels[item, where])
-        value = offset + params[item, 0] * span(known)[0] * profile
+        value = ground(item, params, by_x, by_y, by_z)
+        value += params[item, 0] * span(known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         return abs(d - value), _loss(d, value, other, loss, weighted)

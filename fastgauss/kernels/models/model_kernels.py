@@ -13,6 +13,7 @@ class ModelKernels(NamedTuple):
 
     ``profile(integrate, derivatives)`` makes the ``Shape`` of f at points (``points.py``), and
     ``blocks(pixel, estimator, bounded)`` the ``Blocks`` of a fit (``kernels/fit/blocks.py``).
+    ``basis(pixel, bounded)`` makes the ``Basis`` of a fit on a plane (``kernels/fit/basis.py``).
     """
 
     axes: int
@@ -27,6 +28,7 @@ class ModelKernels(NamedTuple):
     constants: int = 0  # numbers that define the model and are not fitted
     columns: tuple[tuple[str, str, str], ...] = ()  # name, unit and meaning of own parameters
     factor: str = "amplitude"  # name of the factor of f
+    basis: Callable | None = None  # None: no fit on a plane of background
 
     @property
     def parameters(self) -> tuple[str, ...]:

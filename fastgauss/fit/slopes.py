@@ -1,0 +1,64 @@
+"""Starting values of spots on a plane of background: its slopes, and offsets that fit them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.fit.plane_starts import level_spots
+from ..models.model import Model
+
+_ROOM = 11.0, 1.1  # offset of a likelihood in depths of the plane below it: of dark, bright spots
+
+
+class Ground(NamedTuple):
+    """The planes of m spots, in the coordinates of their pixels; slopes are 0 where unknown."""
+
+    columns: list[int]  # of the slopes, among the parameters
+    pixels: np.ndarray  # (m, p), less the planes
+    slopes: np.ndarray  # (m, ndim)
+    first: np.ndarray  # (m or 1, ndim), x before y: coordinates of the first pixel
+    last: np.ndarray  # and of the last one
+
+    def take(self, members: np.ndarray) -> Ground:
+        """Those of some spots."""
+        ends = (end if len(end) == 1 else end[members] for end in (self.first, self.last))
+        return Ground(self.columns, self.pixels[members], self.slopes[members], *ends)
+
+    def add(self, start: np.ndarray) -> None:
+        """Put the slopes into starting values (m, P) of the level pixels."""
+        start[:, self.columns] = self.slopes
+        centres = start[:, 1 : 1 + self.first.shape[1]]
+        start[:, -1] += (self.slopes * (centres - 0.5 * (self.first + self.last))).sum(axis=1)
+
+    def lift(self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Raise offsets until the planes are positive at all pixels, with slopes within bounds."""
+        if len(lower):
+            within = lower[:, self.columns], upper[:, self.columns]
+            start[:, self.columns] = np.clip(start[:, self.columns], *within)
+        centres, slopes = start[:, 1 : 1 + self.first.shape[1]], start[:, self.columns]
+        ends = (slopes * (end - centres) for end in (self.first, self.last))
+        depth = -np.minimum(*ends).sum(axis=1)
+        dark, bright = _ROOM
+        least = depth * np.where(start[:, 0] < 0.0, dark, bright)
+        start[:, -1] = np.fmax(start[:, -1], least)
+
+
+def ground_of(
+    model: Model, pixels: np.ndarray, places: np.ndarray, shape: tuple[int, int, int]
+) -> Ground | None:
+    """The planes of spots ``pixels`` (m, p) of this shape (z, y, x); None without slopes.
+
+    ``places`` (m or 1, x) are the abscissae of profiles.
+    """
+    if not model.slopes:
+        return None
+    level, slopes = np.empty(pixels.shape), np.empty((len(pixels), model.ndim))
+    level_spots(pixels, places, *shape, slopes, level)
+    if places.size:
+        first, last = places[:, :1], places[:, -1:]
+    else:
+        last = np.array([shape[::-1][: model.ndim]], np.float64) - 1.0
+        first = np.zeros(last.shape)
+    return Ground(list(model.slopes), level, slopes, first, last)
