@@ -160,8 +160,11 @@ def check_pixels(
     if search.threshold is not None:
         raise ValueError("variance must be None with a threshold")
     camera = check.real_array("variance", given.variance)
-    if camera.shape != array.shape or not np.all(camera >= 0):
-        raise ValueError(f"variance must be not negative and of the image's shape {array.shape}")
+    if camera.shape != array.shape:
+        raise ValueError(f"variance must have shape {array.shape}, got {camera.shape}")
+    if not np.all(camera >= 0):
+        at = tuple(np.argwhere(~(camera >= 0))[0].tolist())
+        raise ValueError(f"variance must not be negative or NaN, got {camera[at]} at index {at}")
     wild = np.isinf(camera)
     if wild.any():
         holes = wild if holes is None else holes | wild

@@ -18,6 +18,8 @@ from ..find.options import check_search
 from ..models.astigmatic import AstigmaticModel, astigmatic_model, bracket
 from .image_fits import fit_spots
 
+_FEWEST = 6  # places along z, for the three numbers of a curve
+
 
 def calibrate_astigmatism(
     stack: ArrayLike,
@@ -51,7 +53,7 @@ def calibrate_astigmatism(
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, or fewer than six frames have a bead that was fitted.
+        If shapes do not agree, or beads were fitted at fewer than six places z.
 
     Notes
     -----
@@ -72,8 +74,11 @@ def calibrate_astigmatism(
     places = check.finite_array("z", z, 1)
     if places.shape != frames.shape[:1]:
         raise ValueError(
-            f"z must have one number for each of {wording.plural(len(frames), 'frame')}"
+            f"z must have one number for each of {wording.plural(len(frames), 'frame')}, got "
+            f"{len(places)}"
         )
+    if len(frames) < _FEWEST:
+        raise ValueError(f"stack must hold {_FEWEST} frames or more, got {len(frames)}")
     check_search(2, sigma)
     if positions is None:
         positions = find_spots(frames.mean(axis=0), sigma)
@@ -86,8 +91,11 @@ def calibrate_astigmatism(
         widths.append(result.params[:, 3:5])
         errors.append(result.errors[:, 3:5])
     all_at, all_widths, all_errors = map(np.concatenate, (at, widths, errors))
-    if len(np.unique(all_at)) < 6:
-        raise ValueError("stack must hold beads that can be fitted in at least six frames")
+    fitted = len(np.unique(all_at))
+    if fitted < _FEWEST:
+        raise ValueError(
+            f"stack must hold beads that can be fitted at {_FEWEST} places z or more, got {fitted}"
+        )
     curves = [_fit_curve(all_at, all_widths[:, k], all_errors[:, k]) for k in range(2)]
     return astigmatic_model(curves[0], curves[1], (float(places.min()), float(places.max())))
 

@@ -186,8 +186,15 @@ def test_a_pixel_of_infinite_variance_is_missing():
     variance = np.full(image.shape, 2.0)
     variance[20, 30] = np.inf
     assert len(find_spots(image, variance=variance, false_alarms=1e-3)) == 0
-    for wrong in (variance[1:], -variance):
-        with pytest.raises(ValueError, match="variance must be not negative and of the image's"):
+    for wrong, words in (
+        (variance[1:], r"have shape \(60, 60\), got \(59, 60\)"),
+        (-variance, r"not be negative or NaN, got -2\.0 at index \(0, 0\)"),
+        (
+            np.where(np.isinf(variance), np.nan, variance),
+            r"not be negative or NaN, got nan at index \(20, 30\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"variance must {words}"):
             find_spots(image, variance=wrong)
     with pytest.raises(ValueError, match="variance must be None with a threshold"):
         find_spots(image, variance=variance, threshold=3.0)

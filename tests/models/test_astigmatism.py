@@ -67,8 +67,11 @@ def test_a_stack_of_beads_gives_the_curves():
     assert found.z_range == (-450.0, 450.0)
     with pytest.raises(ValueError, match="z must have"):
         fg.calibrate_astigmatism(frames, z[1:])
-    with pytest.raises(ValueError, match="six frames"):
-        fg.calibrate_astigmatism(frames[:4], z[:4], [[15.8, 22.3]])
+    for few in (0, 4):
+        with pytest.raises(ValueError, match=f"stack must hold 6 frames or more, got {few}"):
+            fg.calibrate_astigmatism(frames[:few], z[:few])
+    with pytest.raises(ValueError, match="can be fitted at 6 places z or more, got 3"):
+        fg.calibrate_astigmatism(frames[:6], [1, 1, 2, 2, 3, 3], [[15.8, 22.3]])
 
 
 @pytest.mark.parametrize(
