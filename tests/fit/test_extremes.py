@@ -113,21 +113,23 @@ def test_hard_data_end_finite_with_a_true_status_and_alone(name, shape, pixel, m
             assert_array_equal(getattr(alone, field)[0], getattr(result, field)[k], kind)
 
 
+@pytest.mark.parametrize("kind", ["lsq", "weights"])
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize(("name", "shape"), CASES[1:3] if JIT_DISABLED else CASES)
-def test_the_unit_of_the_data_does_not_matter_to_least_squares(name, shape, pixel):
+def test_the_unit_of_the_data_does_not_matter_to_least_squares(name, shape, pixel, kind):
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(2), 2, shape, name, pixel)
-    for own in ({}, {"covariance": "residual", "weights": np.linspace(1, 2, rois[0].size)}):
-        if own:
-            own["weights"] = own["weights"].reshape(shape)
-        plain = fg.fit_rois(rois, name, pixel=pixel, **own)
-        for scale in (1e-30, 1e30):
-            scaled = fg.fit_rois(rois * scale, name, pixel=pixel, **own)
-            unit = np.ones(plain.params.shape[1])
-            unit[[0, -1]] = scale
-            assert scaled.converged.all()
-            assert_allclose(scaled.params / unit, plain.params, rtol=1e-6)
-            assert_allclose(scaled.errors / unit, plain.errors, rtol=1e-4)
+    own = {"pixel": pixel}
+    if kind == "weights":
+        weights = np.linspace(1, 2, rois[0].size).reshape(shape)
+        own |= {"covariance": "residual", "weights": weights}
+    plain = fg.fit_rois(rois, name, **own)
+    for scale in (1e-30, 1e30):
+        scaled = fg.fit_rois(rois * scale, name, **own)
+        unit = np.ones(plain.params.shape[1])
+        unit[[0, -1]] = scale
+        assert scaled.converged.all()
+        assert_allclose(scaled.params / unit, plain.params, rtol=1e-6)
+        assert_allclose(scaled.errors / unit, plain.errors, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
