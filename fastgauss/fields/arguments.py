@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.grid import Grid
+from . import node_memory
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -59,7 +60,7 @@ def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -
         return Drawing(whole, amplitudes_of(amplitudes, n), out)
     heights = amplitudes_of(amplitudes, n, channels)
     if out is None:
-        return Drawing(np.zeros((channels, *grid.shape)), heights, None)
+        return Drawing(node_memory.zeros((channels, *grid.shape), np.float64), heights, None)
     whole = check.out_array("out", out, (*grid.shape, channels), KINDS)
     return Drawing(np.moveaxis(whole, -1, 0), heights, out)
 
@@ -144,7 +145,7 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volu
         clean = np.moveaxis(clean, -1, 0)
         each = None if each is None else np.ascontiguousarray(np.moveaxis(each, -1, 0))
     channels = shape[-1] if several else None
-    clean = np.ascontiguousarray(clean, dtype=kind)
+    clean = np.asarray(clean, kind) if several else np.ascontiguousarray(clean, kind)
     return Data(clean, each, nodes, weights is not None, channels)
 
 

@@ -28,6 +28,7 @@ from . import sweeps
 from .plan import Plan, layout_of
 
 _CHUNK = 1 << 16  # nodes
+_ROWS = 1 << 10  # particles
 
 
 ALIASES = {"covariances": "covariance"}
@@ -127,6 +128,25 @@ def _by_covariance(plan: Plan, sums: np.ndarray, lower: np.ndarray, name: str) -
     return 0.5 * _solve_transposed(lower, half.swapaxes(1, 2)) / np.outer(spacing, spacing)
 
 
+def _by_ellipsoids(plan: Plan, sums: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Derivatives of each particle with a covariance, some particles at a time."""
+    n, ndim = plan.n, plan.grid.ndim
+    sizes = {name: (n, ndim) if name == "positions" else (n, ndim, ndim) for name in names}
+    found = {name: np.empty(size) for name, size in sizes.items()}
+    order, widths = plan.particles.order, plan.particles.widths
+    for start in range(0, n if names else 0, _ROWS):
+        own = order[start : start + _ROWS]
+        some = widths[start : start + _ROWS] if len(widths) == n else widths
+        lower = np.broadcast_to(np.linalg.cholesky(some), (len(own), ndim, ndim))
+        part = sums[own]
+        for name, out in found.items():
+            if name == "positions":
+                out[own] = _by_position(plan, part, lower)
+            else:
+                out[own] = _by_covariance(plan, part, lower, name)
+    return found
+
+
 def derivatives(
     plan: Plan,
     volume: np.ndarray,
@@ -141,16 +161,17 @@ def derivatives(
     sums = sweeps.gather(plan, volume, threads, not plain, heights)
     channels = amplitudes.shape[1] if amplitudes.ndim > 1 else 1
     moments = sums[:, channels - 1 :]
-    lower = factors(plan) if plan.turned and not plain else None
+    others = tuple(name for name in names if name != "amplitudes")
+    of_ellipsoids = _by_ellipsoids(plan, moments, others) if plan.turned else {}
     result = {}
     for name in names:
         if name == "amplitudes":
-            value = sums[:, :channels].reshape(amplitudes.shape)
+            value = np.array(sums[:, :channels]).reshape(amplitudes.shape)
         elif name == "positions":
-            value = _by_position(plan, moments, lower).reshape(shapes[name])
-        elif lower is not None:
-            shape = shapes["covariance"]
-            value = _by_covariance(plan, moments, lower, name)
+            value = of_ellipsoids[name] if plan.turned else _by_position(plan, moments, None)
+            value = value.reshape(shapes[name])
+        elif plan.turned:
+            value, shape = of_ellipsoids[name], shapes["covariance"]
             value = value if shape == value.shape else value.sum(axis=0).reshape(shape)
         else:
             value = _by_sigma(plan, moments, shapes[name])

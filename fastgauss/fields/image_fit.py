@@ -20,7 +20,7 @@ from ..base.grid import Grid
 from ..base.progress import Progress, check_progress, reporting
 from ..base.scaling import unit_of
 from ..base.status import Status
-from . import arguments, placement, sweeps
+from . import arguments, node_memory, placement, sweeps
 from .field import GaussianField
 from .image_descent import Descent, State, field_of
 from .image_result import HISTORY, ImageFit, decibels
@@ -114,7 +114,7 @@ class _Job:
 
     def residual(self, state: State) -> np.ndarray:
         """A a - v in planes (channels, ...), 0 at missing nodes."""
-        left = np.negative(self.data.volume)
+        left = node_memory.negated(self.data.volume)
         plan = field_of(self.pattern, state.shapes).plan
         sweeps.scatter(plan, left, self.heights(state.amplitudes), "sum", self.pattern.threads)
         if self.data.weights is not None:
@@ -325,7 +325,9 @@ def fit_image(
 def _scaled(data: arguments.Data) -> tuple[arguments.Data, float]:
     """The data in float64 times a power of 2 near its reciprocal, and this power."""
     unit = unit_of(float(np.abs(data.volume).max(initial=0.0)))
-    return replace(data, volume=data.volume.astype(np.float64) * unit), unit
+    volume = node_memory.copied(data.volume.astype(np.float64, copy=False))
+    volume *= unit
+    return replace(data, volume=volume), unit
 
 
 def _result(job: _Job, state: State, status: Status) -> ImageFit:

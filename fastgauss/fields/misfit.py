@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ..base.scaling import unit_of
-from . import sweeps
+from . import node_memory, sweeps
 from .arguments import Data
 from .linear_map import LinearMap
 from .normal_equations import GramSystem, SweepSystem
@@ -66,7 +66,7 @@ class Misfit:
 
     def residual(self, x: np.ndarray) -> np.ndarray:
         """A a - v."""
-        left = np.negative(self.volume, order="C")
+        left = node_memory.negated(self.volume)
         if x.any():
             amplitudes = self.system.outer(self.system.scale * x)
             sweeps.scatter(self.plan, left, amplitudes, "sum", self.threads)

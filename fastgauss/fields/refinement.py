@@ -25,7 +25,7 @@ from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent
 from ..base.scaling import unit_of
 from ..base.status import Status
-from . import gradients, sweeps
+from . import gradients, node_memory, sweeps
 from .arguments import Data
 from .levmar import minimise
 from .linear_map import LinearMap, MapType
@@ -180,7 +180,7 @@ class _Local:
         self.job, self.state = job, state
         self.field = job.field(state)
         plan = self.field.plan
-        residual = np.negative(job.data.volume)
+        residual = node_memory.negated(job.data.volume)
         sweeps.scatter(plan, residual, state.amplitudes, "sum", job.threads)
         weights = job.data.weights
         if weights is None:

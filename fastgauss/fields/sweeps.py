@@ -14,6 +14,7 @@ from ..base.progress import Progress, report_part
 from ..kernels.fields import sweeps as kernels
 from ..kernels.fields.windows import Particles
 from ..kernels.numeric.packed_cholesky import packed_size
+from . import node_memory
 from .plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 
 _GATHER_CHUNK = 1024  # particles
@@ -100,7 +101,7 @@ def scatter(
             report(SLABS, SLABS)
         return
     if not fits_in_place(out):
-        own = np.array(out, order="C")
+        own = node_memory.copied(out)
         scatter(plan, own, amplitudes, combine, threads, begin, report)
         out[...] = own
         return
@@ -138,7 +139,7 @@ def gather(
     if volume.dtype == bool:
         volume = volume.view(np.uint8)
     if not fits_in_place(volume):
-        volume = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
+        volume = node_memory.copied(volume)
     flat, layout = layout_of(volume, plan.grid)
     kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
     heights = np.ones((1, channels)) if amplitudes is None else amplitudes.reshape(plan.n, -1)

@@ -1,5 +1,7 @@
 """Gradients by covariances and their Cholesky factors, with weights, missing nodes and channels."""
 
+import tracemalloc
+
 import naive_field
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def _measured(rng, shape):
     return volume, weights, mask, np.where(mask, 0.0, weights)
 
 
-@pytest.mark.parametrize("kind", ["own covariance", "covariance"])
+@pytest.mark.parametrize("kind", ["own covariance", "covariance", "own axes"])
 @pytest.mark.parametrize("channels", [None, 1, 3])
 @pytest.mark.parametrize("shape", [(7, 9), (4, 5, 6)])
 def test_gradients_are_those_of_the_same_weighted_sum(shape, channels, kind):
@@ -36,9 +38,10 @@ def test_gradients_are_those_of_the_same_weighted_sum(shape, channels, kind):
     if channels:
         amplitudes = rng.uniform(-1, 2, (n, channels))
     volume, weights, mask, each = _measured(rng, shape + ((channels,) if channels else ()))
-    loss, gradient = field.loss_and_gradient(volume, amplitudes, NAMES, weights=weights, mask=mask)
+    names = NAMES if "covariance" in kind else ("amplitudes", "positions", "sigmas")
+    loss, gradient = field.loss_and_gradient(volume, amplitudes, names, weights=weights, mask=mask)
     assert_allclose(loss, twin.loss(volume, amplitudes, each), rtol=1e-12)
-    for name in NAMES:
+    for name in names:
         known = "covariance" if name == "covariances" else name
         expected = twin.gradient(volume, amplitudes, known, each)
         if name == "cholesky":
@@ -74,8 +77,9 @@ def test_a_missing_node_is_one_of_weight_0(kind):
 @pytest.mark.parametrize("kind", ["own covariance", "own axes"])
 @pytest.mark.parametrize("support", ["box", "sphere"])
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
-def test_channels_are_as_many_fields(pixel, support, kind):
-    rng, shape, n = RNG(6), (8, 13), 5
+@pytest.mark.parametrize("shape", [(8, 13), (3, 5, 8)])
+def test_channels_are_as_many_fields(shape, pixel, support, kind):
+    rng, n = RNG(6), 5
     field, _, _ = field_and_twin(rng, shape, n, kind, pixel, support)
     heights, image = rng.normal(size=(n, 3)), rng.normal(size=(*shape, 3))
     drawn, sums = field.render(heights), field.adjoint(image)
@@ -108,6 +112,52 @@ def test_amplitudes_of_channels_are_fitted_as_each_alone():
             assert_allclose(fit.errors[:, c], one.errors, rtol=1e-12)
             assert_array_equal(fit.to_dict()[f"amplitude_{c}"], fit.amplitudes[:, c])
         assert_allclose(fit.residual_norm, np.hypot(*(one.residual_norm for one in each)))
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (4, 5, 6)])
+def test_gradients_are_those_of_torchs_autograd(shape):
+    torch = pytest.importorskip("torch")
+    rng, n, ndim = RNG(10), 3, len(shape)
+    places = rng.uniform(1, 4, (n, ndim))
+    lower = np.linalg.cholesky(np.eye(ndim) * 2.0 + 0.3) * rng.uniform(0.7, 1.4, (n, 1, 1))
+    heights, image = rng.normal(size=(n, 3)), rng.normal(size=(*shape, 3))
+    weights = rng.uniform(size=shape)
+    own = [torch.tensor(value, requires_grad=True) for value in (heights, places, lower)]
+    nodes = torch.tensor(np.indices(shape).reshape(ndim, -1, 1))
+    offsets = nodes - own[1].T[:, np.newaxis]  # (d, nodes, n)
+    inverse = torch.linalg.inv(own[2])
+    distance = (torch.einsum("nij,jmn->imn", inverse, offsets) ** 2).sum(0)
+    drawn = torch.exp(-0.5 * distance) @ own[0]
+    each = torch.tensor(weights.reshape(-1, 1))
+    expected = 0.5 * (each * (drawn - torch.tensor(image.reshape(-1, 3))) ** 2).sum()
+    expected.backward()
+    field = fg.GaussianField(shape, places, covariance=lower @ lower.swapaxes(1, 2), radius=30.0)
+    names = ("amplitudes", "positions", "cholesky")
+    loss, slope = field.loss_and_gradient(image, heights, names, weights=weights)
+    assert_allclose(loss, float(expected.detach()), rtol=1e-12)
+    for name, value in zip(names, own, strict=True):
+        grad = value.grad.numpy() if name != "cholesky" else np.tril(value.grad.numpy())
+        error = abs(slope[name] - grad).max() / abs(grad).max()
+        assert error < TOLERANCE["field gradient"], name
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(60, 64), (12, 12, 16)])
+def test_a_gradient_takes_less_than_100_bytes_a_particle(shape):
+    rng, n, ndim = RNG(11), 40_000, len(shape)
+    field = fg.GaussianField(
+        shape, rng.uniform(0, 12, (n, ndim)), covariance=np.tile(np.eye(ndim), (n, 1, 1)),
+        radius=1.5, threads=1,
+    )  # fmt: skip
+    heights, image = rng.normal(size=n), rng.normal(size=shape)
+    field.loss_and_gradient(image, heights, NAMES[:3])
+    tracemalloc.start()
+    _, slope = field.loss_and_gradient(image, heights, NAMES[:3])
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    results = sum(value.nbytes for value in slope.values())
+    assert held < results + image.nbytes
+    assert peak - results < 100 * n + 3 * image.nbytes
 
 
 def _truth(offsets, covariance):

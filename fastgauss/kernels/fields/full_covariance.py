@@ -96,17 +96,29 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid."""
 
     @device
+    def put_whole(flat, at, mask, value):
+        old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
+        store_rounded(flat, at, select(mask, combine(old, value), old))
+
+    @device
+    def put_some(flat, at, mask, value):
+        old = load_double(flat, at, mask)
+        store_double(flat, at, combine(old, value), mask)
+
+    @device
     def put(flat, layout, support, at, own, mask, f, table):
-        weights = weights_at(support)
-        for c in range(layout.channels):
-            if own:  # some processors take long over masked stores
-                old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
-                new = combine(old, f * table[weights + c])
-                store_rounded(flat, at, select(mask, new, old))
-            else:
-                old = load_double(flat, at, mask)
-                store_double(flat, at, combine(old, f * table[weights + c]), mask)
-            at += layout.plane
+        channels, plane, weights = layout.channels, layout.plane, weights_at(support)
+        if own:  # some processors take long over masked stores
+            put_whole(flat, at, mask, f * table[weights])
+            if channels > 1:  # a loop over three would take longer
+                put_whole(flat, at + plane, mask, f * table[weights + 1])
+            if channels > 2:
+                put_whole(flat, at + 2 * plane, mask, f * table[weights + 2])
+            for c in range(_HELD, channels):
+                put_whole(flat, at + c * plane, mask, f * table[weights + c])
+        else:
+            for c in range(channels):
+                put_some(flat, at + c * plane, mask, f * table[weights + c])
 
     @device
     def put_averaged(flat, layout, support, at, left, mask, columns, table, state):

@@ -1,0 +1,72 @@
+"""Memory whose rows lie at different places of a cache, and sweeps over channels in it."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastgauss as fg
+from fastgauss.fields import node_memory
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize("shape", [(3, 512, 512), (64, 64, 64), (2, 8, 16, 64), (512, 512)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_neighbouring_rows_do_not_meet_in_the_cache(shape, dtype):
+    array = node_memory.zeros(shape, dtype)
+    assert array.shape == shape and array.dtype == dtype and not array.any()
+    assert array.strides[-1] == array.itemsize
+    rows = np.indices((*(min(n, 8) for n in shape[:-1]),)).reshape(len(shape) - 1, -1)
+    sets = array.strides[:-1] @ rows % 4096 // 64
+    assert np.bincount(sets).max() <= 4  # a set of 64 has 8 lines or more
+    assert array.base.nbytes < 1.3 * array.size * array.itemsize
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 64), (3, 5, 64), (2, 3, 4, 128), (0, 4), (3, 0)])
+def test_numbers_are_kept_and_gaps_are_0(shape):
+    values = RNG(0).normal(size=shape)
+    for source in (values, values.astype(">f4"), values[::-1], np.asfortranarray(values)):
+        for change, sign in ((node_memory.copied, 1.0), (node_memory.negated, -1.0)):
+            found = change(source)
+            assert_array_equal(found, sign * source)
+            assert found.dtype == source.dtype.newbyteorder("=")
+            assert_allclose(abs(found.base).sum(), abs(source).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_any_number_of_channels_is_as_many_fields(channels):
+    rng, shape, n = RNG(channels), (9, 64), 6
+    root = rng.normal(size=(n, 2, 2))
+    widths = root @ root.swapaxes(1, 2) + np.eye(2)
+    field = fg.GaussianField(shape, rng.uniform(0, 9, (n, 2)), covariance=widths, radius=3.0)
+    heights, image = rng.normal(size=(n, channels)), rng.normal(size=(*shape, channels))
+    drawn, sums = field.render(heights), field.adjoint(image)
+    names = ("amplitudes", "positions", "covariances")
+    loss, slope = field.loss_and_gradient(image, heights, names)
+    each = [field.loss_and_gradient(image[..., c], heights[:, c], names) for c in range(channels)]
+    for c in range(channels):
+        assert_array_equal(drawn[..., c], field.render(heights[:, c]))
+        assert_allclose(sums[:, c], field.adjoint(image[..., c]), rtol=0, atol=1e-13)
+        assert_allclose(slope["amplitudes"][:, c], each[c][1]["amplitudes"], atol=1e-12)
+    assert_allclose(loss, sum(one[0] for one in each), rtol=1e-13)
+    for name in names[1:]:
+        assert_allclose(slope[name], sum(one[1][name] for one in each), rtol=1e-10, atol=1e-11)
+
+
+def test_an_image_of_channels_is_not_changed_and_may_lie_anyhow():
+    rng = RNG(1)
+    field = fg.GaussianField((6, 64), rng.uniform(0, 6, (4, 2)), covariance=2.0 * np.eye(2))
+    heights, image = rng.normal(size=(4, 3)), rng.normal(size=(6, 64, 3))
+    kept = image.copy()
+    expected = field.loss_and_gradient(image, heights, ("positions",))
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+    for view in (np.moveaxis(planes, 0, -1), np.asfortranarray(image), image.astype(">f8")):
+        found = field.loss_and_gradient(view, heights, ("positions",))
+        assert found[0] == expected[0]
+        assert_array_equal(found[1]["positions"], expected[1]["positions"])
+        assert_array_equal(field.adjoint(view), field.adjoint(image))
+        assert field.fit_amplitudes(view).residual_norm == field.fit_amplitudes(image).residual_norm
+    assert_array_equal(image, kept)
+    out = np.ones((6, 64, 3))
+    assert field.render(heights, out=out) is out
+    assert_allclose(out, 1.0 + field.render(heights), atol=1e-14)
