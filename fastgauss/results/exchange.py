@@ -96,6 +96,26 @@ FORMATS = {
             Column("uncertainty_z [nm]", "z_error"),
         ),
     ),
+    "smap": Format(
+        "SMAP", (".csv",), ("xnm", "ynm"), "nm", 1.0, 1,
+        (
+            Column("frame", "frame", "number"),
+            Column("xnm", "x", "place"),
+            Column("ynm", "y", "place"),
+            Column("znm", "z"),
+            Column("phot", "flux"),
+            Column("bg", "offset"),
+            Column("PSFxnm", "width", "length"),  # one width, or that along x beside PSFynm
+            Column("PSFxnm", "own_width_x", "length"),
+            Column("PSFynm", "own_width_y", "length"),
+            Column("locprecnm", "error", "length"),
+            Column("xnmerr", "x_error", "length"),
+            Column("ynmerr", "y_error", "length"),
+            Column("locprecznm", "z_error"),
+            Column("photerr", "flux_error"),
+            Column("iterations", "iterations"),
+        ),
+    ),
     "trackpy": Format(
         "trackpy", (".csv",), ("x", "y", "mass", "size", "ecc"), "px", 0.0, 0,
         (

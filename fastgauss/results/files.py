@@ -43,14 +43,14 @@ class Files:
             metadata, the model, the background and (not in NPZ) units and meanings. CSV holds the
             columns of `to_dict` exactly, and model, pixel and absolute as text; correlations and
             the background of a joint fit are lost. A name in .hdf5 is a file of picasso.
-        format : {"picasso", "thunderstorm", "trackpy", "trackmate"}, optional
+        format : {"picasso", "thunderstorm", "smap", "trackpy", "trackmate"}, optional
             Write what this program reads. These formats have no place for status, goodness of fit
             and correlations: save the good spots, ``result[result.converged]``. picasso's is an
             .hdf5 file with a .yaml file beside it, the others are .csv. The guide says which column
             becomes which.
         pixel_size : float, optional
             Side of a pixel in nm, which the file tells; by default that of the result. ThunderSTORM
-            needs it; TrackMate's table is in microns with it, else in pixels.
+            and SMAP need it; TrackMate's table is in microns with it, else in pixels.
         shape : (int, int), optional
             Height and width of the frames, which picasso's metadata tell; by default those of the
             smallest frame that has all spots.
@@ -104,11 +104,12 @@ class Files:
         ----------
         path : path-like
             As for `save`.
-        format : {"picasso", "thunderstorm", "trackpy", "trackmate"}, optional
+        format : {"picasso", "thunderstorm", "smap", "trackpy", "trackmate"}, optional
             The program that wrote the file; by default its ending and its header say that.
         pixel_size : float, optional
             Side of a pixel in nm, which the result keeps; by default what the file says. Tables in
-            nm or microns need it: ThunderSTORM's, and TrackMate's unless it is in pixels.
+            nm or microns need it: those of ThunderSTORM and SMAP, and TrackMate's unless it is in
+            pixels.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Files of picasso, ThunderSTORM, trackpy and TrackMate: written, read, and read from others."""
+"""Files of picasso, ThunderSTORM, SMAP, trackpy and TrackMate: written, read, read from others."""
 
 import json
 
@@ -66,7 +66,7 @@ def test_what_picasso_holds_comes_back_to_the_bit(tmp_path_factory, name, data):
         np.testing.assert_array_equal(again[column], result[column], err_msg=column)
 
 
-@pytest.mark.parametrize("form", ["thunderstorm", "trackpy", "trackmate"])
+@pytest.mark.parametrize("form", ["thunderstorm", "smap", "trackpy", "trackmate"])
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_what_a_table_holds_comes_back(tmp_path_factory, form, data):
@@ -82,13 +82,17 @@ def test_what_a_table_holds_comes_back(tmp_path_factory, form, data):
         assert (moved <= 4 * EPS * (np.abs(result[name]) + 0.5)).all(), name
     for name in ("sigma", "flux" if form != "trackmate" else "amplitude"):
         np.testing.assert_allclose(again[name], result[name], rtol=8 * EPS)
-    if form == "thunderstorm":
+    if form in ("thunderstorm", "smap"):
         np.testing.assert_array_equal(again.offset, result.offset)
+    if form == "smap":
+        np.testing.assert_array_equal(again.flux_error, result.flux_error)
+        for name in ("x_error", "y_error"):
+            np.testing.assert_allclose(again[name], result[name], rtol=4 * EPS)
 
 
 def test_pixels_are_where_each_program_has_them(tmp_path):
     # the middle of the first pixel: 0 here and in trackpy and TrackMate, half a pixel in
-    # ThunderSTORM, whose frames and spots count from 1
+    # ThunderSTORM and one pixel in SMAP, both of which count frames from 1
     result = result_of(
         get_model("symmetric", 2), [[10.0, 0.0, 2.0, 1.5, 3.0]], frames=np.array([4])
     )
@@ -99,6 +103,11 @@ def test_pixels_are_where_each_program_has_them(tmp_path):
         '"bkgstd [photon]","uncertainty [nm]","uncertainty_xy [nm]"'
     )
     assert [float(cell) for cell in row.split(",")[:5]] == [1, 5, 50.0, 250.0, 150.0]
+    result.save(tmp_path / "s.csv", "smap", pixel_size=100.0)
+    head, row = (tmp_path / "s.csv").read_text().splitlines()
+    told = dict(zip(head.replace('"', "").split(","), map(float, row.split(",")), strict=True))
+    assert (told["frame"], told["xnm"], told["ynm"], told["PSFxnm"]) == (5, 100.0, 300.0, 150.0)
+    assert told["locprecnm"] == told["xnmerr"] == 12.5 and "PSFynm" not in told
     result.save(tmp_path / "m.csv", "trackmate", pixel_size=100.0)
     lines = [line.split(",") for line in (tmp_path / "m.csv").read_text().splitlines()]
     assert dict(zip(lines[0], lines[3], strict=True))["POSITION_X"] == "(micron)"
@@ -237,6 +246,21 @@ def test_tables_as_other_programs_write_them_are_read(tmp_path):
     np.testing.assert_allclose(spots[["x", "y", "sigma"]], [[1.0, 2.0, 1.3], [0.0, 0.0, 1.4]])
     np.testing.assert_allclose(spots.x_error, [0.2, 0.1])
     np.testing.assert_allclose(spots.flux, [700.0, 600.0])
+    path.write_text(  # a SMAP table: MATLAB quotes no names, and has columns of its own
+        "xnm,ynm,znm,frame,locprecnm,phot,bg,LLrel,PSFxnm,channel,filenumber\n"
+        "150,300,0,1,20,700,4,-0.9,130,0,1\n100,100,0,7,10,600,4,-1.1,140,0,1\n"
+    )
+    with pytest.warns(UserWarning, match="depths z are left out"):
+        spots = fg.FitResult.load(path, pixel_size=100.0)
+    assert spots.model.name == "symmetric"
+    np.testing.assert_array_equal(spots.frames, [0, 6])
+    np.testing.assert_allclose(spots[["x", "y", "sigma"]], [[0.5, 2.0, 1.3], [0.0, 0.0, 1.4]])
+    np.testing.assert_allclose(spots.y_error, [0.2, 0.1])
+    np.testing.assert_allclose(spots.flux, [700.0, 600.0])
+    path.write_text(path.read_text().replace("LLrel", "PSFynm").replace("-", "22"))
+    with pytest.warns(UserWarning, match="depths z are left out"):
+        spots = fg.FitResult.load(path, pixel_size=100.0)
+    np.testing.assert_allclose(spots[["sigma_x", "sigma_y"]], [[1.3, 2.209], [1.4, 2.211]])
     path.write_text(  # a TrackMate table in pixels, with a column of a channel
         "LABEL,ID,TRACK_ID,QUALITY,POSITION_X,POSITION_Y,POSITION_T,FRAME,RADIUS,MEAN_INTENSITY_CH1\n"
         "Label,Spot ID,Track ID,Quality,X,Y,T,Frame,Radius,Mean intensity ch1\n"
@@ -313,7 +337,7 @@ def test_errors_name_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="has no 'POSITION_X'"):
         fg.FitResult.load(path, "trackmate")
     with pytest.raises(ValueError, match="format must be one of"):
-        result.save(path, "smap")
+        result.save(path, "decode")
     with pytest.raises(ValueError, match=r"must end in one of \.csv"):
         result.save(tmp_path / "a.npz", "trackpy")
     with pytest.raises(ValueError, match="shape must be None except for picasso"):
