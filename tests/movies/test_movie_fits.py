@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgauss as fg
+from fastgauss.base import thread_pool
 from fastgauss.kernels._compile import JIT_DISABLED
 
 SHAPE = (24, 28)
@@ -187,6 +188,29 @@ def test_results_are_in_order_and_reading_is_bounded(threads, length, random):
             assert read - given_ <= (1 if threads == 1 else 3 * threads)
             given_ += 1
         assert given_ == read == length
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_fits_faster_than_frames_wait_for_one_more_frame_at_most(monkeypatch, threads):
+    begun, asked, begin = [], 0, thread_pool._begin
+
+    def recorded(*work):
+        begun.append(begin(*work))
+        return begun[-1]
+
+    def camera():
+        nonlocal asked
+        for frame in MOVIE:
+            asked += 1
+            if begun:
+                begun[-1].result()  # each fit ends before the next frame arrives
+            yield frame
+
+    monkeypatch.setattr(thread_pool, "_begin", recorded)
+    for number, spots in enumerate(fg.iter_movie(camera(), camera=CAMERA, threads=threads)):
+        assert (spots.frames == number).all()
+        assert asked <= number + (1 if threads == 1 else 2)
+    assert asked == len(MOVIE) == number + 1
 
 
 def test_a_camera_without_end_and_one_memory_for_all_frames():
