@@ -270,10 +270,12 @@ def estimate_drift(
     by `group` first. Localisations without structure, such as noise, show no drift: then all
     positions are 0, all errors infinite, and the status is ``DriftStatus.NO_STRUCTURE``.
 
-    A drift is found if segments that share structures are displaced by less than about a sixteenth
-    of the field against each other. Beyond some 20 million pairs, a part of the localisations is
-    used, so that the time stays within seconds. For images instead of localisations see
-    `register.align`.
+    A drift of up to about half of the field is found, and a jump as well, if each segment has 50
+    localisations or more and drifts by less than about a hundredth of the field while it lasts: the
+    first guess is from cross-correlations of coarse images. Else segments that share structures may
+    be displaced by at most a sixteenth of the field against each other. Beyond some 20 million
+    pairs, a part of the localisations is used, so that the time stays within seconds. For images
+    instead of localisations see `register.align`.
 
     See Also
     --------

@@ -5,9 +5,12 @@ its number of pairs allows, evenly spread, and repeats steps until they are shor
 the middles of the segments is a natural cubic spline, linear before the first and after the last;
 each localisation is corrected by the drift of its own frame.
 
-The first radius is a sixteenth of the field. A stage whose standard errors are not small against
-its radii has found chance maxima: its displacements are not used. The last stage is the one whose
-errors are smallest; it is repeated with all localisations, or as many as there is time for.
+The first radius is a sixteenth of the field. Where `drift_start` sees a drift that is large beside
+this, the stages begin from there, and once more from no drift, and the larger overlap counts.
+
+A stage whose standard errors are not small against its radii has found chance maxima: its
+displacements are not used. The last stage is the one whose errors are smallest; it is repeated with
+all localisations, or as many as there is time for.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base.progress import Progress
+from .drift_start import first_guess
 from .overlap import Overlap, Sample, covariances, step, sum_overlaps
 
 _FIRST = 16  # of the field: the first radius is this part
@@ -30,6 +34,7 @@ _POINTS = 100_000  # localisations of a stage, but for the last
 _PAIRS, _LAST_PAIRS = 2e6, 2e7  # of a stage, and of the last
 _FEWEST = 2.0  # neighbours of a localisation
 _WORSE = 1.05
+_SMALL = 0.25  # first radii: from a smaller drift, one start is enough
 _PHASES = 8  # of a segment, at which its mean is taken
 
 
@@ -100,12 +105,12 @@ class _Stage:
         drift = drift_between(self.movie.middles, knots, self.moments)
         places = (self.movie.places - drift[self.which]) / self.radii
         low, high = self.box
+        count = len(self.movie.middles)
         # pairs near the border of the field are left out: it does not drift
         margin = np.where(high - low > _SHORT * self.radii, 0.5 * self.radii, -np.inf)
         margin = margin + np.ptp(drift, axis=0)
         if not (high - low > 2 * margin).all():
             margin = np.full(len(low), -np.inf)
-        count = len(self.movie.middles)
         box = (low + margin) / self.radii, (high - margin) / self.radii
         return sum_overlaps(Sample(places, self.movie.segments, count, *box), self.threads)
 
@@ -145,11 +150,38 @@ def align(
     movie: Movie, tol: float, threads: int | None, progress: Progress | None = None
 ) -> Alignment:
     """The drift at which the localisations of all segments overlap most."""
-    count, ndim = len(movie.middles), movie.places.shape[1]
+    count = len(movie.middles)
+    still = np.zeros((count, movie.places.shape[1]))
+    guess = first_guess(movie.places, movie.segments, count)
+    if guess is None:
+        return _align_from(still, movie, tol, threads, progress)
+    moved = _align_from(guess, movie, tol, threads, progress)
+    small = _SMALL / _FIRST * np.ptp(movie.places, axis=0).max() * movie.aspect
+    if (np.abs(guess) < small).all():
+        return moved
+    other = _align_from(still, movie, tol, threads, None)
+    if not (moved.structure and other.structure):
+        return moved if moved.structure else other
+    radii = np.minimum(moved.radii, other.radii)
+    everywhere = np.array([[-np.inf], [np.inf]]) * np.ones(len(radii))
+    stage = _Stage(_thinned(movie, _POINTS / len(movie.places)), radii, everywhere, threads)
+    sums = [stage.overlap(found.knots).value for found in (moved, other)]
+    return moved if sums[0] >= sums[1] else other
+
+
+def _align_from(
+    knots: np.ndarray,
+    movie: Movie,
+    tol: float,
+    threads: int | None,
+    progress: Progress | None,
+) -> Alignment:
+    """The drift that the stages find from a first one."""
+    count, ndim = knots.shape
     box = np.array([movie.places.min(axis=0), movie.places.max(axis=0)])
     field = box[1] - box[0]
     short = np.where(field > 0, field / _SHORT, np.inf)
-    knots, best = np.zeros((count, ndim)), None
+    best = None
 
     def share_of(radii: np.ndarray, most: float) -> tuple[float, float]:
         """The share of localisations that has so many pairs, and the neighbours of one of all."""

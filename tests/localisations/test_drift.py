@@ -7,6 +7,7 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.localisations import overlap
+from fastgauss.localisations.drift_start import first_guess
 
 needs_compiled_code = pytest.mark.skipif(JIT_DISABLED, reason="thousands of localisations")
 
@@ -114,6 +115,39 @@ def test_a_random_walk_stays_within_the_errors_of_frames():
     drift = fg.estimate_drift((frame, places + walk[frame], errors), segments=40)
     pulls = (drift.positions - walk[drift.frames]) / drift.errors
     assert 0.6 < (pulls - pulls.mean(axis=0)).std() < 1.4
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_the_first_guess_is_where_the_segments_are(ndim):
+    rng = np.random.default_rng(30 + ndim)
+    count = 30 if ndim > 1 else 8
+    sites = rng.uniform(0, 60, (count, ndim))
+    segments = np.repeat(np.arange(4), 300)
+    there = np.array([[0.0, 0.0, 0.0], [9.0, 14.0, -20.0], [-8.0, 3.0, 11.0], [1.0, 21.0, 0.5]])
+    there = there[:, 3 - ndim :]
+    places = sites[rng.integers(0, count, 1200)] + rng.normal(0, 0.1, (1200, ndim))
+    found = first_guess(places + there[segments], segments, 4)
+    bins = np.ptp(places + there[segments], axis=0) / 128
+    assert (np.abs(found - (there - there.mean(axis=0))) < bins).all()
+    assert first_guess(rng.uniform(0, 60, (1200, ndim)), segments, 4) is None
+    assert first_guess(places[::8], segments[::8], 4) is None
+
+
+@needs_compiled_code
+@pytest.mark.parametrize("kind", ["line", "there and back", "jump"])
+def test_a_drift_of_many_pixels_is_found(kind):
+    rng = np.random.default_rng(8)
+    frame, places, errors, truth = movie(rng, 2, far=0.0)
+    t = np.arange(len(truth)) / len(truth)
+    way = {"line": t, "there and back": np.sin(5 * t), "jump": t >= 0.4}[kind]
+    truth = way[:, np.newaxis] * [20.0, -11.0]
+    drift = fg.estimate_drift((frame, places + truth[frame], errors), segments=20)
+    middles = np.rint(drift.segment_frames).astype(int)
+    miss = drift.segment_positions - truth[middles]
+    assert drift.converged
+    # the spline swings about a jump, which is between two segments here
+    far_from_it = np.abs(middles - 800) > (250 if kind == "jump" else -1)
+    assert (miss - np.median(miss, axis=0))[far_from_it].std() < (0.05 if kind == "jump" else 0.03)
 
 
 @needs_compiled_code
