@@ -102,10 +102,9 @@ def same_objects(
     both = [_objects(pixels) for pixels in (first, second)]
     if both[0] is None or both[1] is None:
         return True
-    move, total, matched = np.array(shift)[::-1], 0, _MOST
+    move = np.array(shift)[::-1]
     for objects, other, way in ((both[0], second, move), (both[1], first, -move)):
         must, seen, found = _looked_for(objects, other, way, wrap)
-        if found < _ENOUGH * seen:
+        if found < _ENOUGH * seen or (must > 1 and found < 2):
             return False
-        total, matched = max(total, must), min(matched, found)
-    return total <= 1 or matched >= 2
+    return True
