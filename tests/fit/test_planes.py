@@ -94,10 +94,17 @@ FITS = {  # model, shape, spot, method, pixel, kind of options
     "held volume": ("symmetric", (6, 7, 6), [*SOLID[:5], 60.0], "lsq", "sample", "held"),
     "rotated": ("rotated", (9, 10), TURNED, "lsq", "sample", "free"),
     "held rotated": ("rotated", (9, 10), TURNED, "mle", "sample", "held"),
-    "integrated": ("rotated", (9, 10), TURNED, "mle", "integrate", "free"),
+    "integrated": (
+        "rotated",
+        (6, 7),
+        [200.0, 3.2, 2.6, 1.4, 1, 0.5, 60],
+        "mle",
+        "integrate",
+        "free",
+    ),
     "astigmatic": (LENS, (11, 11), [200.0, 5.2, 4.9, 120.0, 60.0], "mle", "sample", "free"),
     "psf": (PSF, (9, 10), [2000.0, 5.2, 3.9, 60.0], "lsq", "sample", "free"),
-    "held psf": (PSF, (9, 10), [2000.0, 5.2, 3.9, 60.0], "mle", "integrate", "held"),
+    "held psf": (PSF, (9, 10), [2000.0, 5.2, 3.9, 60.0], "mle", "sample", "held"),
 }
 COMPILED = ("plain", "mle")
 
@@ -114,7 +121,8 @@ def test_a_fit_is_what_its_twin_finds(name):
     slope = naive_plane.NAMES[len(shape)][0]
     own = {"method": method, "pixel": pixel}
     if how == "held":
-        own |= {"fixed": {"offset": 60.0}, "bounds": {slope: (-1.0, 2.05)}}
+        most = 2.05 if method == "mle" else 9.0  # the noise of least squares counts what is free
+        own |= {"fixed": {"offset": 60.0}, "bounds": {slope: (-1.0, most)}}
     if how == "gaps":
         own["mask"] = np.eye(*shape, dtype=bool)
         numbers = rng.uniform(0.5, 2.0, shape)
@@ -226,11 +234,12 @@ def test_profiles_at_places_have_the_slope_of_these():
     assert_allclose(scaled.slope[0], 5e-200, rtol=1e-6)
 
 
-@rare
-def test_a_likelihood_without_background_stays_positive():
-    data, _ = counts(30, ([40.0, 5.2, 4.9, 1.3, 0.05], [0.0, 0.0]))
+@pytest.mark.skipif(JIT_DISABLED, reason="hundreds of fits")
+def test_a_likelihood_with_hardly_any_background_stays_positive():
+    data, _ = counts(200, ([40.0, 5.2, 4.9, 1.3, 0.3], [0.0, 0.0]))
     result = fg.fit_rois(data, background="plane", method="mle")
-    assert result.converged.mean() > 0.8
+    assert result.converged.mean() > 0.95
+    assert (result.status == fg.Status.AT_BOUND).any()
     good = result[result.converged]
     assert (fg.image(good.params, (11, 11), good.model) > -1e-9).all()
 
