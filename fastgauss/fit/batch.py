@@ -22,6 +22,7 @@ from ..kernels.status import (
     NOT_FINITE,
     UNSCALED,
 )
+from ..models.model import Model
 from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
@@ -45,6 +46,7 @@ class Work(NamedTuple):
     """A chunk as the kernels of its kind of fit take it."""
 
     kernels: Stages
+    model: Model  # of these spots
     pixels: np.ndarray  # (m, p)
     second: np.ndarray  # (m or 1, p or 0)
     places: np.ndarray  # (m or 1, p or 0)
@@ -68,6 +70,7 @@ class Work(NamedTuple):
             return array if len(array) != len(self.pixels) else array[members]
 
         return self._replace(
+            model=self.model.rows(members),
             pixels=self.pixels[members],
             second=part(self.second),
             places=part(self.places),
@@ -205,6 +208,7 @@ class Job:
         shape: tuple[int, int, int] = (1,) * (3 - len(chunk.shape)) + chunk.shape  # type: ignore
         return Work(
             stages(model.kernels, pixel, estimator, bounded, spread),
+            options.local.rows(rows),
             pixels,
             second,
             places,
@@ -237,7 +241,7 @@ class Job:
 
     def _from_start(self, work: Work, start: np.ndarray) -> np.ndarray:
         """What the moments of spots are in the coordinates of the fit."""
-        model = self.options.model
+        model = work.model
         start = model.from_start(start)
         if work.ground is not None:
             work.ground.add(start)
@@ -258,7 +262,7 @@ class Job:
         options, kernels = self.options, work.kernels
         pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
         params, objective, packed, _, counts, status, _, grams, _ = outputs
-        known = options.model.known
+        known = np.atleast_2d(work.model.known)
         data, bounds = (pixels, second, places), (work.lower, work.upper)
         stop, out = (options.tol, options.max_iter), tuple(outputs[:_WRITTEN])
         kernels.fit(data, shape, known, start, bounds, stop, out)

@@ -33,6 +33,7 @@ class Options(NamedTuple):
     progress: Progress | None  # None until the job starts
     shared: list[int]  # columns of the parameters that have one value for all spots
     free: int | np.ndarray  # parameters that are not fixed, for all spots or (n,)
+    local: Model  # that of each spot, where the model varies over the image
 
 
 def _per_spot(name: str, value: Any, count: int, missing: float) -> np.ndarray:
@@ -208,4 +209,5 @@ def options(
         progress=None,
         free=_free(model, limits),
         shared=columns,
+        local=model,
     )

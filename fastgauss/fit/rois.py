@@ -180,8 +180,10 @@ def fit_rois(
     count, shape = len(stack), stack.shape[1:]
     sign = {"auto": 0, "bright": 1, "dark": -1}[check.choice("polarity", polarity, POLARITIES)]
     check.choice("background", background, BACKGROUNDS)
+    own = get_model(model, stack.ndim - 1)
+    own.check_everywhere("separate regions of interest")
     chosen = options(
-        with_background(get_model(model, stack.ndim - 1), background), count, method=method,
+        with_background(own, background), count, method=method,
         pixel=pixel, polarity=sign, guess=guess, fixed=fixed, bounds=bounds, shared=shared,
         weighted=weights is not None, camera=variance is not None, covariance=covariance,
         max_iter=max_iter, tol=tol, threads=threads, progress=progress,

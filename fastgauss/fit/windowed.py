@@ -64,7 +64,7 @@ def fit_each(
     chosen = options(
         model, len(centres), method=method, polarity=sign, weighted=weights is not None,
         camera=variance is not None, progress=progress, **rest,
-    )  # fmt: skip
+    )._replace(local=model.placed(centres[:, ::-1]))  # fmt: skip
     second = pixel_map("weights", weights, shape, None)
     if second is None:
         second = pixel_map("variance", variance, shape, None)

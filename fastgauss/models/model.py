@@ -94,6 +94,23 @@ class Model:
         """The sigmas along the axes (x, y, z) of spots, (..., ndim)."""
         return params[..., list(self.sigmas)]
 
+    # -- models that vary over an image ------------------------------------------------------------
+
+    def check_everywhere(self, what: str) -> None:
+        """Refuse what the same model everywhere is needed for, if this is none."""
+
+    def placed(self, places: np.ndarray) -> Model:
+        """The model of spots at places ``x, y`` (n, 2) of an image, whose ``rows`` can be taken."""
+        return self
+
+    def rows(self, which: slice | np.ndarray) -> Model:
+        """The model of some of the spots that were placed."""
+        return self
+
+    def shifted(self, row: float, column: float) -> Model:
+        """The model in coordinates that count from another pixel of the image."""
+        return self
+
     @property
     def own_sigma(self) -> float | None:
         """The sigma that spots are known to have, if they are."""

@@ -63,14 +63,15 @@ def limit(m, old, new):
 def extent(params, item, known):
     """(sigma_x, sigma_y, sigma_z, theta) of a result, for ``verdicts``."""
     z = params[item, 3]
-    u = (z - known[1]) / known[2]
-    v = (z - known[6]) / known[7]
-    x = known[0] * math.sqrt(max(1.0 + u * u * (1.0 + u * (known[3] + known[4] * u)), _LEAST))
-    y = known[5] * math.sqrt(max(1.0 + v * v * (1.0 + v * (known[8] + known[9] * v)), _LEAST))
+    u = (z - known[0, 1]) / known[0, 2]
+    v = (z - known[0, 6]) / known[0, 7]
+    x = 1.0 + u * u * (1.0 + u * (known[0, 3] + known[0, 4] * u))
+    y = 1.0 + v * v * (1.0 + v * (known[0, 8] + known[0, 9] * v))
+    x, y = known[0, 0] * math.sqrt(max(x, _LEAST)), known[0, 5] * math.sqrt(max(y, _LEAST))
     return x, y, y, 0.0
 
 
 @device
 def beyond(params, item, known):
     """Whether z of a result leaves the calibrated range."""
-    return not known[2 * _CURVE] <= params[item, 3] <= known[2 * _CURVE + 1]
+    return not known[0, 2 * _CURVE] <= params[item, 3] <= known[0, 2 * _CURVE + 1]

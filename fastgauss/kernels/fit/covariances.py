@@ -248,7 +248,7 @@ def make_finish(
         m = lane_rows(rows)
         m[:] = 1.0
         for k in range(constants):
-            m[k] = known[k]
+            m[k] = known[0, k]
         count = params.shape[0]
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
@@ -258,6 +258,9 @@ def make_finish(
                 put_rows(flat_view(spread_sums), first, present, entries, m, spreads)
             for lane in range(present):
                 item = first + lane
+                if len(known) > 1:
+                    for k in range(constants):
+                        m[k, lane] = known[item, k]
                 if holding:
                     find_known(m, lane, item, params, covariances, status[item], lowest, highest)
                 freedom = degrees_of_freedom(counts, free, item)

@@ -202,7 +202,7 @@ def make_normal_equations(
         objectives = np.empty(count)
         sums(
             _rows(rois, count, many), _rows(second, second.shape[0], many), np.empty((1, 0)),
-            nz, ny, nx, np.empty(0), params, grams, gradients, objectives,
+            nz, ny, nx, np.empty((1, 0)), params, grams, gradients, objectives,
         )  # fmt: skip
         return _full(grams, size), gradients, objectives
 

@@ -237,6 +237,9 @@ def make_fit(
         where = min(item, len(coords) - 1)
         for k in range(coords.shape[1]):
             m[first + kinds * pixels.shape[1] + k, lane] = coords[where, k]
+        if len(known) > 1:
+            for k in range(constants):
+                m[k, lane] = known[item, k]
         for i in range(size):
             m[q + i, lane] = start[item, i]
             m[gradient + i, lane] = 0.0  # nothing of the spot that the lane held before
@@ -247,7 +250,7 @@ def make_fit(
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
             m[q + size - 1, lane] = max(m[q + size - 1, lane], least)
             most = highest[item, size - 1] if bounded else np.inf
-            room, (rise, fall) = _DEEPEST * min(m[q + size - 1, lane], most), span(known)
+            room, (rise, fall) = _DEEPEST * min(m[q + size - 1, lane], most), span(item, known)
             m[q, lane] = max(m[q, lane], -room / rise)
             if fall > 0.0:
                 m[q, lane] = min(m[q, lane], room / fall)
@@ -318,9 +321,9 @@ def make_fit(
 
         ``data`` are the pixels [n, nz * ny * nx], the estimator's other number of each pixel, and
         the places of the pixels, if any, each for all spots or for each; ``shape`` is
-        (nz, ny, nx) and ``known`` the constants. ``bounds`` are the lowest and the highest values
-        [n, P], where there are any; ``stop`` is (tol, max_iter). All are plain tuples, which cost
-        less than named ones where Python calls.
+        (nz, ny, nx) and ``known`` the constants, one row for all spots or one for each. ``bounds``
+        are the lowest and the highest values [n, P], where there are any; ``stop`` is (tol,
+        max_iter). All are plain tuples, which cost less than named ones where Python calls.
         """
         pixels, second, coords = data
         nz, ny, nx = shape
@@ -331,7 +334,7 @@ def make_fit(
         m = lane_rows(first + kinds * nz * ny * nx + coords.shape[1])
         m[q : q + size] = 1.0
         for k in range(constants):
-            m[k] = known[k]
+            m[k] = known[0, k]
         who = np.zeros(WIDTH, np.int64)
         count = pixels.shape[0]
         following = min(count, WIDTH)

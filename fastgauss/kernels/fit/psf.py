@@ -16,7 +16,8 @@ The constants are the number of components along the axes, the unit (the sigma o
 the same full width at half maximum), the highest value of f, how far f falls below 0, and the
 number of turned components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and three
 numbers of its shape: sigma_x, sigma_y and 0, or xx, yy and xy of the inverse covariance if it is
-turned.
+turned. Each spot may have numbers of its own, where the function varies over an image; of all spots
+of a call, the same components are turned.
 """
 
 from __future__ import annotations
@@ -277,13 +278,15 @@ def _unit(m, p, k):
 @device
 def _extent(params, item, known):
     """The Gaussian of the same full width at half maximum."""
-    return known[UNIT], known[UNIT], known[UNIT], 0.0
+    sigma = known[min(item, len(known) - 1), UNIT]
+    return sigma, sigma, sigma, 0.0
 
 
 @device
-def _span(known):
+def _span(item, known):
     """How far f rises above 0 and falls below it."""
-    return known[PEAK], known[DIP]
+    own = min(item, len(known) - 1)
+    return known[own, PEAK], known[own, DIP]
 
 
 @cache

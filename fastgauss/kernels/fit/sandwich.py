@@ -47,13 +47,16 @@ def make_spread(
         m = lane_rows(first_pixel + kinds * nz * ny * nx + coords.shape[1])
         m[p : p + size] = 1.0
         for k in range(constants):
-            m[k] = known[k]
+            m[k] = known[0, k]
         count = pixels.shape[0]
         for first in range(0, count, WIDTH):
             present = min(WIDTH, count - first)
             for lane in range(present):
                 item = first + lane
                 read(m, first_pixel, lane, pixels, second, item, 0.0)
+                if len(known) > 1:
+                    for k in range(constants):
+                        m[k, lane] = known[item, k]
                 places = coords[min(item, len(coords) - 1)]
                 for k in range(places.size):
                     m[first_pixel + kinds * pixels.shape[1] + k, lane] = places[k]

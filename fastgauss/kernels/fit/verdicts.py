@@ -88,7 +88,7 @@ def never_beyond(params, item, known):
 
 
 @device
-def unit_span(known):
+def unit_span(item, known):
     """Profiles between 0 and 1."""
     return 1.0, 0.0
 
@@ -296,7 +296,7 @@ def make_verdicts(
         profile = math.exp(-0.5 * _exponent(shape, by_x, by_y, by_z))
         d = np.float64(pixels[item, where])
         value = ground(item, params, by_x, by_y, by_z)
-        value += params[item, 0] * span(known)[0] * profile
+        value += params[item, 0] * span(item, known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         return abs(d - value), _loss(d, value, other, loss, weighted)
@@ -348,7 +348,7 @@ def make_verdicts(
                 off, own = lost(
                     item, pixels, second, loss, params, max(ny, 1), nx, places, row, known
                 )  # fmt: skip
-                height = abs(params[item, 0]) * span(known)[0]
+                height = abs(params[item, 0]) * span(item, known)[0]
                 if off > _MISSED * height and own > _MOST_SHARE * objectives[item]:
                     part = max(1.0 - own / objectives[item], 0.0)
             scale = part if scaled else min(1.0, rest * part)

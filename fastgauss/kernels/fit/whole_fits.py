@@ -93,7 +93,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     def fit_from(pixels, second, nz, ny, nx, guess, standing, tol, max_iter):
         count = pixels.shape[0]
         nothing = np.empty((0, size))
-        known = np.empty(0)
+        known = np.empty((1, 0))
         places = np.empty((1, 0))
         params = np.empty((count, size))
         objectives = np.empty(count)
