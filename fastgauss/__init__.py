@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .localisations import group as group
     from .localisations import render_localisations as render_localisations
     from .models import AstigmaticModel as AstigmaticModel
+    from .models import PsfField as PsfField
     from .models import PsfModel as PsfModel
     from .models import astigmatic_model as astigmatic_model
     from .models import evaluate as evaluate
@@ -98,8 +99,8 @@ _NAMES = {
         "Drift", "DriftStatus", "Groups", "estimate_drift", "group", "render_localisations",
     ),
     "models": (
-        "AstigmaticModel", "PsfModel", "astigmatic_model", "evaluate", "image", "jacobian",
-        "moffat_psf", "psf_from_image", "psf_model",
+        "AstigmaticModel", "PsfField", "PsfModel", "astigmatic_model", "evaluate", "image",
+        "jacobian", "moffat_psf", "psf_from_image", "psf_model",
     ),
     "movies": ("MovieError", "fit_movie", "iter_movie"),
     "psf": ("PsfMeasurement", "measure_psf"),

@@ -190,6 +190,7 @@ def moved(result: FitResult, first: tuple[int, ...]) -> FitResult:
     ndim = result.model.ndim
     params[:, ndim:0:-1] += first
     shifted = result.with_rows(result.rows._replace(params=params))
+    shifted.model = result.model.shifted(*(-float(each) for each in first[-2:]))
     ground = result.background
     if ground is not None:
         scale = ground.scale.copy()

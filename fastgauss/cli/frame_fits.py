@@ -99,7 +99,7 @@ class Fits:
         facts = self.pictures.facts
         self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
         self.told = _told(args, arranged, self.first)
-        self.psf = psf.model_of(args, self.first[self.where], self.known)
+        self.psf = psf.model_of(args, self.first[self.where], self.known, self.where)
         self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
         self.searched = np.empty(0)  # the part of it that was fitted
 

@@ -14,7 +14,7 @@ from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files
 from ..kernels.models.profiles import PIXELS
-from ..models import PsfModel
+from ..models import PsfField, PsfModel, psf_files
 from ..psf import PsfMeasurement, measure_psf
 from ..psf.profiles import SHAPES
 from . import camera, source
@@ -39,6 +39,9 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--components", default="auto", help="number of Gaussians (auto)")
     parser.add_argument("--shape", choices=SHAPES, default="round", help="of the Gaussians (round)")
+    parser.add_argument(
+        "--order", type=int, default=0, help="1, 2: the widths vary over the image so (0)"
+    )
     parser.add_argument(
         "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
     )
@@ -68,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         image,
         components=components(args.components),
         shape=args.shape,
+        order=args.order,
         pixel=args.pixel,
         box=args.box,
         sigma=args.sigma,
@@ -108,17 +112,25 @@ def _print(found: PsfMeasurement, seconds: float) -> None:
 
 
 def model_of(
-    args: argparse.Namespace, picture: np.ndarray, known: camera.Settings
-) -> PsfModel | None:
-    """The model of ``fit --psf``: that of a file, or measured from a picture."""
+    args: argparse.Namespace,
+    picture: np.ndarray,
+    known: camera.Settings,
+    where: tuple[slice, ...],
+) -> PsfModel | PsfField | None:
+    """The model of ``fit --psf``: that of a file, or measured from a picture.
+
+    The picture is the part ``where`` of an image, whose places a file counts.
+    """
     if args.psf is None:
         return None
     if args.model is not None:
         raise ValueError("--psf is a model: give it without --model")
     if picture.ndim != 2:
         raise ValueError("--psf is of images: a volume has none")
-    if args.psf != _MEASURED:
+    if args.psf == _MEASURED:
+        stars = known.photons(picture)
+        options = {"pixel": args.pixel, "sigma": args.sigma, "threads": args.threads}
+        return measure_psf(stars, mask=known.mask, **options).model
+    if not psf_files.varies(args.psf):
         return PsfModel.load(args.psf)
-    stars = known.photons(picture)
-    options = {"pixel": args.pixel, "sigma": args.sigma, "threads": args.threads}
-    return measure_psf(stars, mask=known.mask, **options).model
+    return PsfField.load(args.psf).shifted(*(float(each.start) for each in where))

@@ -5,9 +5,11 @@ from .evaluation import evaluate, image, jacobian
 from .model import get_model
 from .psf import PsfModel, psf_model
 from .psf_approximations import moffat_psf, psf_from_image
+from .psf_field import PsfField
 
 __all__ = [
     "AstigmaticModel",
+    "PsfField",
     "PsfModel",
     "astigmatic_model",
     "evaluate",

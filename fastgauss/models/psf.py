@@ -16,18 +16,17 @@ from ..base import check, wording
 from ..base.widths import FWHM
 from ..kernels.fit import psf as kernels
 from ..kernels.fit.models import MODELS
-from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.profiles import PIXELS
 from .evaluation import image
-from .model import Model, get_model
 from .psf_astropy import star_model
 from .psf_components import NAMES, read_components
 from .psf_files import not_readable, read_rows, write_components
 from .psf_outline import Outline, outline_of
+from .star_model import StarModel
 
 
 @dataclass(frozen=True)
-class PsfModel(Model):
+class PsfModel(StarModel):
     """Stars ``flux, x, y, offset`` whose profile is a sum of Gaussians of known shape.
 
     `psf_model` makes it. It is the ``model`` of `fit_rois`, `fit_spots`, `image`, `evaluate` and
@@ -59,11 +58,6 @@ class PsfModel(Model):
     def __repr__(self) -> str:
         many = wording.plural(len(self.components), "Gaussian")
         return f"<{type(self).__name__} of {many}, FWHM {self.fwhm:.3g} px>"
-
-    @property
-    def kernels(self) -> ModelKernels:
-        """The row of point spread functions in the table of the kernels."""
-        return MODELS["psf"][2]
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -121,49 +115,15 @@ class PsfModel(Model):
         """The sigmas of the round Gaussian of the same FWHM, (..., 2)."""
         return np.full((*params.shape[:-1], 2), self.own_sigma)
 
-    def flux(self, params: np.ndarray) -> np.ndarray:
-        """The flux of each star (n, 4), a parameter."""
-        return params[:, 0].copy()
-
-    def flux_gradient(self, params: np.ndarray) -> np.ndarray:
-        """Derivatives of the flux by the parameters, (n, 4)."""
-        return np.tile([1.0, 0.0, 0.0, 0.0], (len(params), 1))
-
-    @property
-    def start_size(self) -> int:
-        """Number of starting values that ``from_start`` takes: those of the symmetric model."""
-        return 5
+    def gaussians(self, params: np.ndarray) -> np.ndarray:
+        """The numbers of the components (K, 6), of all stars."""
+        return np.array(self.constants).reshape(-1, len(NAMES))
 
     def from_start(self, start: np.ndarray) -> np.ndarray:
         """Starting values, of the height and the place of the peak."""
         outline = self._outline
         columns = [start[:, 0] / outline.peak, start[:, 1] - outline.x, start[:, 2] - outline.y]
         return np.column_stack([*columns, start[:, 4]])
-
-    def parts(self, params: np.ndarray) -> list[tuple[Model, np.ndarray]]:
-        """The components as elliptic or rotated spots; the first has the offset."""
-        found = []
-        for k, part in enumerate(self.components.tolist()):
-            weight, x, y, sigma_x, sigma_y, theta = part
-            values = np.empty((*params.shape[:-1], 7 if theta else 6))
-            values[..., 0] = params[..., 0] * (weight / (2.0 * math.pi * sigma_x * sigma_y))
-            values[..., 1], values[..., 2] = params[..., 1] + x, params[..., 2] + y
-            values[..., 3:5] = sigma_x, sigma_y
-            values[..., 5] = theta
-            values[..., -1] = params[..., 3] if k == 0 else 0.0
-            found.append((get_model("rotated" if theta else "elliptic", 2), values))
-        return found
-
-    def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
-        """Derivatives by flux, centre and offset from those by the parameters of the components."""
-        result = np.zeros((*jacobians[0].shape[:-1], 4))
-        for part, jacobian in zip(self.components.tolist(), jacobians, strict=True):
-            weight, _, _, sigma_x, sigma_y, _ = part
-            height = weight / (2.0 * math.pi * sigma_x * sigma_y)
-            result[..., 0] += jacobian[..., 0] * height
-            result[..., 1:3] += jacobian[..., 1:3]
-        result[..., 3] = 1.0
-        return result
 
     # -- pictures and files ------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..base import wording
 from .psf_components import NAMES
 
-_FORMAT, _VERSION = "fastgauss point spread function", 1
+_FORMAT = "fastgauss point spread function"
+_VERSION, _FIELD_VERSION = 1, 2  # of one sum of Gaussians, of one that varies over an image
 
 
 def _file(path: Any) -> Path:
@@ -21,29 +22,60 @@ def _file(path: Any) -> Path:
     return Path(path)
 
 
-def write_components(path: Any, components: np.ndarray) -> None:
-    """Write ``weight, x, y, sigma_x, sigma_y, theta`` of each Gaussian."""
-    every = [dict(zip(NAMES, part, strict=True)) for part in components.tolist()]
-    told = {"format": _FORMAT, "version": _VERSION, "components": every}
+def _write(path: Any, version: int, **content: Any) -> None:
+    told = {"format": _FORMAT, "version": version, **content}
     _file(path).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def read_rows(path: Any) -> tuple[Path, list[list[Any]]]:
-    """The file, and what it holds for the numbers of each Gaussian."""
+def write_components(path: Any, components: np.ndarray) -> None:
+    """Write ``weight, x, y, sigma_x, sigma_y, theta`` of each Gaussian."""
+    every = [dict(zip(NAMES, part, strict=True)) for part in components.tolist()]
+    _write(path, _VERSION, components=every)
+
+
+def write_field(path: Any, constants: list[float]) -> None:
+    """Write the numbers of a function that varies over an image."""
+    _write(path, _FIELD_VERSION, constants=constants)
+
+
+def _read(path: Any, *versions: int) -> tuple[Path, dict[str, Any]]:
+    """The file, and its content, of one of these versions."""
     source = _file(path)
     text = source.read_bytes()
     try:
         told = json.loads(text)
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             raise ValueError(f"it is not of the format {_FORMAT!r}")
-        if type(told["version"]) is not int or told["version"] != _VERSION:
-            found = wording.shown(told["version"])
-            raise ValueError(f"its version is {found}, and version {_VERSION} can be read")
+        if type(told["version"]) is not int or told["version"] not in versions:
+            found, known = wording.shown(told["version"]), " or ".join(map(str, versions))
+            raise ValueError(f"its version is {found}, and version {known} can be read")
+        return source, told
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise not_readable(source, error) from error
+
+
+def read_rows(path: Any) -> tuple[Path, list[list[Any]]]:
+    """The file, and what it holds for the numbers of each Gaussian."""
+    source, told = _read(path, _VERSION)
+    try:
         if not isinstance(told["components"], list):
             raise ValueError("its components are no list")
         return source, [[part[name] for name in NAMES] for part in told["components"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise not_readable(source, error) from error
+
+
+def read_field(path: Any) -> tuple[Path, list[Any]]:
+    """The file, and the constants of the function that varies over an image."""
+    source, told = _read(path, _FIELD_VERSION)
+    if not isinstance(told.get("constants"), list):
+        raise not_readable(source, ValueError("its constants are no list"))
+    return source, told["constants"]
+
+
+def varies(path: Any) -> bool:
+    """Whether the function of a file varies over an image."""
+    return bool(_read(path, _VERSION, _FIELD_VERSION)[1]["version"] == _FIELD_VERSION)
 
 
 def not_readable(source: Path, error: Exception) -> ValueError:

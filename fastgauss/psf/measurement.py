@@ -15,22 +15,20 @@ from ..find.detection import find_spots
 from ..fit.saturation import plateau, without_saturated
 from ..kernels.fit.psf import MOST
 from ..kernels.models.profiles import PIXELS
+from ..models.field_terms import ORDERS
 from .noise import pixel_noise
 from .picture import Picture, read_picture
 from .profiles import SHAPES, Form, free_of, numbers_of
 from .result import PsfMeasurement, measured
+from .rounds import LEAST_COMPONENTS, measure
 from .scene import Scene
-from .star_choice import UNLIKE, Catalogue, choose, none_left, rough_fluxes
+from .star_choice import Catalogue, choose, none_left, rough_fluxes
 
-_LADDER = (0.85, 1.8)  # sigmas from which two components start, relative to one Gaussian's
 _LEAST_BOX, _MOST_BOX = 7, 301
 _BOX, _NARROW = 20.0, 4.0  # sigmas from the middle to the edge of a box: for the wings, the core
-_ROUNDS, _LAST_ROUNDS = 2, 2
 _SEARCHES = 3
 _ALIKE = 1.4  # ratio of sigmas of the search and of the stars
 _SAME = 2.0  # sigmas within which a found star is a given one
-_WIDER, _SHARE = 2.0, 0.1  # of a further component: its sigma and weight by those of another
-_AUTO = 6  # components at most
 
 
 def measure_psf(
@@ -39,6 +37,7 @@ def measure_psf(
     *,
     components: int | str = "auto",
     shape: str = "round",
+    order: int = 0,
     pixel: str = "sample",
     box: int | None = None,
     sigma: float = 1.3,
@@ -68,6 +67,10 @@ def measure_psf(
     shape : {"round", "elliptic", "rotated"}
         Round Gaussians; or ellipses of one axis ratio along the axes of the image, or turned by
         one angle.
+    order : {0, 1, 2}
+        With 1 or 2 the sigmas (and the ellipse) are polynomials of this order in the position: the
+        point spread function varies over the image, and the model is a `PsfField`. The weights are
+        the same everywhere. This needs 6 or 12 stars, spread over the image.
     pixel : {"sample", "integrate"}
         The option `pixel` of the fits that will take the model: "sample" measures the profile that
         pixels show, with the pixel in it; "integrate" that before the light falls on pixels.
@@ -100,7 +103,7 @@ def measure_psf(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind, shape or value, if a position is outside of the image,
-        or if no star can be used; the message counts the reasons.
+        if no star can be used (the message counts the reasons), or if too few can for `order`.
 
     See Also
     --------
@@ -148,12 +151,26 @@ def measure_psf(
     <PsfMeasurement: 2 Gaussians, FWHM 2.98 px, 16 stars, 0 refused>
     >>> found.model.components["sigma_x"].round(1)
     array([1.2, 2.4])
+
+    A point spread function that is wider on the right; each star is fitted with that of its place:
+
+    >>> wide = [fg.psf_model([0.7, 0.3], [s, 2 * s]) for s in 1.1 + 0.002 * stars[:, 1]]
+    >>> image = sum(w.image((200, 200), star[2:0:-1], flux=2e4) for w, star in zip(wide, stars))
+    >>> image = rng.poisson(image + 20.0)
+    >>> varying = fg.measure_psf(image, components=2, order=1).model
+    >>> varying.at((100, 20)).components["sigma_x"].round(1)
+    array([1.1, 2.3])
+    >>> varying.at((100, 180)).components["sigma_x"].round(1)
+    array([1.5, 2.9])
+    >>> len(fg.fit_spots(image, stars[:, 2:0:-1], varying))
+    16
     """
     check.picture("image", image)
     weights = error_weights(None, error, "lsq", "image", image)
     image, mask, weights, _ = check.measured("image", image, mask, weights)
     array = check.real_array("image", image, 2)
     form, automatic = _form(components, shape, pixel)
+    curved = check.integer("order", order, at_least=0, at_most=ORDERS[-1])
     width = _width(sigma, fwhm)
     side = None if box is None else _box(box)
     given = None if positions is None else _inside(check.positions(positions, 2), array.shape)
@@ -168,7 +185,7 @@ def measure_psf(
     picture, known, candidates, width = _stars(array, mask, weights, given, width, side, threads)
     half = _half(side, width, _BOX, array.shape)
     scene, refused = _scene(picture, known, candidates, half, width)
-    _measure(scene, form, automatic, refused)
+    measure(scene, form._replace(order=curved), automatic, refused)
     return measured(scene, refused)
 
 
@@ -179,7 +196,7 @@ def _form(components: Any, shape: Any, pixel: Any) -> tuple[Form, bool]:
     automatic = isinstance(components, str)
     if automatic:
         check.choice("components", components, ("auto",))
-        count = len(_LADDER)
+        count = LEAST_COMPONENTS
     else:
         count = check.integer("components", components, at_least=1, at_most=MOST)
     kind = check.choice("shape", shape, SHAPES)
@@ -282,83 +299,3 @@ def _scene(
     noise = max(pixel_noise(picture.values, picture.good), 1e-14)
     shape = free_of(form, np.ones(1), np.array([sigma]), np.zeros(2))
     return Scene(picture, known, chosen, half, sigma, form, shape, noise), refused
-
-
-# -- the shape ---------------------------------------------------------------------------------
-
-
-def _measure(scene: Scene, form: Form, automatic: bool, refused: dict[int, str]) -> None:
-    """Fit in rounds, with as many components as are asked for."""
-    scene.level()
-    stack = scene.boxes(scene.own, scene.chosen, scene.half, scene.drawn())
-    scene.fit(stack)
-    first = float(numbers_of(scene.form, scene.shape).sigmas[0])
-    ladder = (
-        np.array(_LADDER[: form.components]) * first if form.components > 1 else np.array([first])
-    )
-    scene.form = form._replace(components=min(form.components, len(_LADDER)))
-    scene.shape = free_of(scene.form, _start_weights(len(ladder)), ladder, np.zeros(2))
-    _settle(scene)
-    _rounds(scene, _ROUNDS, refused)
-    _grow(scene, form.components, automatic)
-    _rounds(scene, _LAST_ROUNDS, refused)
-
-
-def _settle(scene: Scene) -> None:
-    """A first round, after which neighbours have the shape of stars."""
-    total = scene.drawn()
-    stack = scene.stack(total)
-    scene.fit(stack)
-    scene.judge(stack, total)
-    scene.wild[:] = False
-    scene.fit_others(total)
-
-
-def _start_weights(count: int) -> np.ndarray:
-    weights = np.array([0.75, 0.25])[:count]
-    return weights / weights.sum()
-
-
-def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
-    for _ in range(count):
-        total = scene.drawn()
-        stack = scene.stack(total)
-        scene.fit(stack)
-        scene.judge(stack, total)
-        scene.fit_others(total)
-        scene.look_at_sky(scene.drawn())
-        refused |= dict.fromkeys(map(int, scene.refuse(stack)), UNLIKE)
-
-
-def _grow(scene: Scene, count: int, automatic: bool) -> None:
-    """Add components: as many as asked for, or as the pixels show."""
-    stack = scene.stack(scene.drawn())
-    pixels = int((stack.weights > 0).sum())
-    best = scene.fit(stack)
-    most = _AUTO if automatic else count
-    while scene.form.components < most:
-        form, shape, own = scene.form, scene.shape, scene.own
-        weights, sigmas, ellipse = numbers_of(form, shape)
-        scene.form = form._replace(components=form.components + 1)
-        scene.shape = free_of(scene.form, *_with_another(weights, sigmas, scene.widest), ellipse)
-        found = scene.fit(stack)
-        if automatic and best.objective - found.objective < 2.0 * math.log(max(pixels, 2)):
-            scene.form, scene.shape, scene.own = form, shape, own
-            return
-        best = found
-
-
-def _with_another(
-    weights: np.ndarray, sigmas: np.ndarray, widest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and sigmas with one component more: a wider one, or one in the largest gap."""
-    at, sigma = len(sigmas), _WIDER * sigmas[-1]
-    if sigma > widest:
-        steps = sigmas / np.append(sigmas[0] / _WIDER, sigmas[:-1])
-        at = int(steps.argmax())
-        sigma = sigmas[at] / math.sqrt(steps[at])
-    other = min(at, len(sigmas) - 1)
-    part = _SHARE * abs(weights[other])
-    less = weights.copy()
-    less[other] -= part
-    return np.insert(less, at, part), np.insert(sigmas, at, sigma)

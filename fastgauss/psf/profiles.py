@@ -12,6 +12,10 @@ parameters:
 
 without a singularity where the star is round. Derivatives are formed by the *natural* parameters
 w_k, s_k, e, d first; the matrix of ``chain`` takes them to the free ones.
+
+Where the shape varies over an image, t_k, e and d are polynomials of the position. Then the
+parameters are the weights and the coefficients, those of the constant term first; ``local`` takes
+them to the free parameters of each star, ``local_chain`` is its derivative.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.models.profiles import NODES, WEIGHTS
+from ..models.field_terms import COUNTS, Extent, terms
 
 _FURTHER = {"round": 0, "elliptic": 1, "rotated": 2}  # parameters of the ellipse
 SHAPES = tuple(_FURTHER)
@@ -30,6 +35,7 @@ _LEAST_WEIGHT, _MOST_WEIGHT = -0.5, 1.5  # of a component: two that cancel each 
 _LEAST_RATIO = 1.15  # of a sigma by the next smaller one
 _DIP = 1e-3  # how far below 0 a profile may fall, relative to its peak
 _FAR = 37.0  # sigmas beyond which a Gaussian is 0
+_GRID = 5  # places a side at which a shape that varies is looked at
 _ROOT = 1.0 / math.sqrt(2.0 * math.pi)
 
 
@@ -39,6 +45,8 @@ class Form(NamedTuple):
     components: int
     shape: str
     pixel: str
+    order: int = 0  # of the polynomials
+    extent: Extent = Extent(1.0, 1.0)  # of the image in which the shape varies
 
     @property
     def further(self) -> int:
@@ -52,16 +60,26 @@ class Form(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The number of free parameters."""
+        """The number of free parameters of one place."""
         return 2 * self.components - 1 + self.further
+
+    @property
+    def varying(self) -> int:
+        """The number of those that may vary over the image."""
+        return self.components + self.further
+
+    @property
+    def whole(self) -> int:
+        """The number of parameters of the shape at all places."""
+        return self.size + (COUNTS[self.order] - 1) * self.varying
 
 
 class Numbers(NamedTuple):
     """The natural parameters."""
 
-    weights: np.ndarray  # (K,)
-    sigmas: np.ndarray  # (K,), increasing
-    ellipse: np.ndarray  # e and d, (2,)
+    weights: np.ndarray  # (..., K)
+    sigmas: np.ndarray  # (..., K), increasing
+    ellipse: np.ndarray  # e and d, (..., 2)
 
 
 class Spread(NamedTuple):
@@ -76,11 +94,12 @@ class Spread(NamedTuple):
 def numbers_of(form: Form, q: np.ndarray) -> Numbers:
     """The natural parameters of free ones."""
     count = form.components
-    first = q[: count - 1]
-    ellipse = np.zeros(2)
-    ellipse[: form.further] = q[2 * count - 1 :]
-    sigmas = np.cumsum(np.exp(q[count - 1 : 2 * count - 1]))
-    return Numbers(np.append(first, 1.0 - first.sum()), sigmas, ellipse)
+    first = q[..., : count - 1]
+    ellipse = np.zeros((*q.shape[:-1], 2))
+    ellipse[..., : form.further] = q[..., 2 * count - 1 :]
+    sigmas = np.cumsum(np.exp(q[..., count - 1 : 2 * count - 1]), axis=-1)
+    last = 1.0 - first.sum(axis=-1, keepdims=True)
+    return Numbers(np.concatenate([first, last], axis=-1), sigmas, ellipse)
 
 
 def free_of(form: Form, weights: np.ndarray, sigmas: np.ndarray, ellipse: np.ndarray) -> np.ndarray:
@@ -99,6 +118,62 @@ def chain(form: Form, q: np.ndarray) -> np.ndarray:
     matrix[count : 2 * count, count - 1 : 2 * count - 1] = np.tril(np.tile(steps, (count, 1)))
     matrix[2 * count :, 2 * count - 1 :] = np.eye(form.further)
     return matrix
+
+
+# -- shapes that vary over an image ------------------------------------------------------------
+
+
+def local(form: Form, shape: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The free parameters (S, P) at places ``x, y`` (S, 2)."""
+    count = form.components
+    columns = terms(form.order, *form.extent.scaled(places))
+    varying = columns @ shape[count - 1 :].reshape(-1, form.varying)
+    weights = np.broadcast_to(shape[: count - 1], (len(places), count - 1))
+    return np.concatenate([weights, varying], axis=1)
+
+
+def local_chain(form: Form, shape: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Derivatives of the natural parameters at places by those of the shape, (S, 2 K + f, Q)."""
+    first = form.components - 1
+    columns = terms(form.order, *form.extent.scaled(places))
+    each = np.stack([chain(form, q) for q in local(form, shape, places)])
+    varying = columns[:, np.newaxis, :, np.newaxis] * each[:, :, np.newaxis, first:]
+    weights = each[:, :, :first]
+    return np.concatenate([weights, varying.reshape(*each.shape[:2], -1)], axis=2)
+
+
+def with_order(
+    form: Form, shape: np.ndarray, order: int, extent: Extent
+) -> tuple[Form, np.ndarray]:
+    """A shape that is the same everywhere, as one that may vary."""
+    wider = form._replace(order=order, extent=extent)
+    return wider, np.concatenate([shape, np.zeros(wider.whole - form.whole)])
+
+
+def with_component(form: Form, shape: np.ndarray, at: int, numbers: Numbers) -> np.ndarray:
+    """A shape with these numbers in the middle of the image, of which ``at`` is new.
+
+    It varies over the image as the component beside it.
+    """
+    count = form.components
+    free = free_of(form, *numbers)
+    varying = shape[count - 1 :].reshape(-1, form.varying)
+    varying = np.insert(varying, at, varying[:, min(at, count - 1)], axis=1)
+    varying[0] = free[count:]
+    return np.concatenate([free[:count], varying.ravel()])
+
+
+def is_sound_everywhere(form: Form, shape: np.ndarray, widest: float) -> bool:
+    """Whether a star can have this shape at each place of a grid over the image."""
+    if not form.order:
+        return is_sound(form, shape, widest)
+    if not np.isfinite(shape).all():
+        return False
+    high, wide, row, column = form.extent
+    along = np.linspace(0.0, 1.0, _GRID)
+    y, x = np.meshgrid(row - 0.5 + high * along, column - 0.5 + wide * along)
+    places = np.stack([x.ravel(), y.ravel()], axis=1)
+    return all(is_sound(form, q, widest) for q in local(form, shape, places))
 
 
 def is_sound(form: Form, q: np.ndarray, widest: float) -> bool:
@@ -148,15 +223,21 @@ def _outer(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _along(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
     """Profiles whose axes are those of the image."""
-    weights, sigmas, (e, _) = numbers
-    long, short = math.exp(0.5 * e), math.exp(-0.5 * e)
+    weights, sigmas, ellipse = numbers
+    long, short = np.exp(0.5 * ellipse[:, :1]), np.exp(-0.5 * ellipse[:, :1])
     table = _TABLES[form.pixel]
-    x, x_by, x_wide = table(dx[:, :, np.newaxis], sigmas * long)
-    y, y_by, y_wide = table(dy[:, :, np.newaxis], sigmas * short)
-    parts, wide_x, wide_y = _outer(y, x), _outer(y, x_wide) * long, _outer(y_wide, x) * short
-    by = [parts, (wide_x + wide_y) * weights[:, np.newaxis, np.newaxis]]
+    x, x_by, x_wide = table(dx[:, :, np.newaxis], (sigmas * long)[:, np.newaxis])
+    y, y_by, y_wide = table(dy[:, :, np.newaxis], (sigmas * short)[:, np.newaxis])
+    parts = _outer(y, x)
+    wide_x, wide_y = (
+        _outer(y, x_wide * long[:, np.newaxis]),
+        _outer(y_wide * short[:, np.newaxis], x),
+    )
+    by = [parts, (wide_x + wide_y) * weights[:, :, np.newaxis, np.newaxis]]
     if form.further:
-        by.append(0.5 * np.einsum("k,skyx->syx", weights * sigmas, wide_x - wide_y)[:, np.newaxis])
+        each = 0.5 * np.einsum("sk,skyx->syx", weights * sigmas, wide_x - wide_y)
+        by.append(each[:, np.newaxis])
+    weights = weights[:, np.newaxis]
     across = (y * weights).astype(np.float64)
     slopes = np.matmul(y_by * weights, x.transpose(0, 2, 1))
     return Spread(
@@ -182,11 +263,13 @@ def _turned(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spr
     shape = (len(dx), 2 * form.components + 2, dy.shape[1], dx.shape[1])
     by = np.zeros(shape)
     total, by_x, by_y = (np.zeros((shape[0], *shape[2:])) for _ in range(3))
-    weights, sigmas, (e, d) = numbers
-    h = math.hypot(e, d)
-    c = math.cosh(h)
-    t = math.sinh(h) / h if h > 1e-4 else 1.0 + h * h / 6.0
-    r = (c - t) / h**2 if h > 1e-4 else 1.0 / 3.0 + h * h / 30.0  # of the derivatives of t
+    weights, sigmas = (each.T[..., np.newaxis, np.newaxis] for each in numbers[:2])
+    e, d = numbers.ellipse.T[..., np.newaxis, np.newaxis]
+    h = np.hypot(e, d)
+    c, small = np.cosh(h), h <= 1e-4
+    safe = np.where(small, 1.0, h)
+    t = np.where(small, 1.0 + h * h / 6.0, np.sinh(h) / safe)
+    r = np.where(small, 1.0 / 3.0 + h * h / 30.0, (c - t) / safe**2)  # of the derivatives of t
     for v, u, share in points:
         y, x = dy[:, :, np.newaxis] + v, dx[:, np.newaxis, :] + u
         xx, yy, xy = x * x, y * y, 2.0 * x * y
@@ -209,17 +292,25 @@ def _turned(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spr
 
 
 def spread(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> Spread:
-    """Profiles at the distances of rows (S, y) and columns (S, x) from the centres of stars."""
+    """Profiles at the distances of rows (S, y) and columns (S, x) from the centres of stars.
+
+    The free parameters ``q`` are (P,), or (S, P) for stars of several shapes.
+    """
     by_shape = _turned if form.turned else _along
-    return by_shape(form, numbers_of(form, q), dy, dx)
+    return by_shape(form, numbers_of(form, _each(q, dx)), dy, dx)
+
+
+def _each(q: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    """The parameters of each star."""
+    return np.broadcast_to(q, (len(dx), q.shape[-1]))
 
 
 def values(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
     """The profiles alone, (S, y, x)."""
     if form.turned:
         return spread(form, q, dy, dx).values
-    weights, sigmas, (e, _) = numbers_of(form, q)
-    table = _TABLES[form.pixel]
-    x = table(dx[:, :, np.newaxis], sigmas * math.exp(0.5 * e))[0]
-    y = table(dy[:, :, np.newaxis], sigmas * math.exp(-0.5 * e))[0]
+    weights, sigmas, ellipse = (each[:, np.newaxis] for each in numbers_of(form, _each(q, dx)))
+    table, e = _TABLES[form.pixel], ellipse[..., :1]
+    x = table(dx[:, :, np.newaxis], sigmas * np.exp(0.5 * e))[0]
+    y = table(dy[:, :, np.newaxis], sigmas * np.exp(-0.5 * e))[0]
     return np.matmul(y * weights, x.transpose(0, 2, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from ..base import wording
-from ..models.psf import PsfModel, psf_model
+from ..models.gaussian_sums import Shapes, gaussian_sum
+from ..models.psf import PsfModel
+from ..models.psf_field import PsfField, psf_field
 from .profiles import Form, chain, numbers_of
 from .scene import Scene
 from .shared_shape import OWN, Solution, covariances, models
@@ -27,13 +30,14 @@ class PsfMeasurement:
 
     Attributes
     ----------
-    model : PsfModel
-        What fits take as ``model=``, with the option `pixel` below.
+    model : PsfModel or PsfField
+        What fits take as ``model=``, with the option `pixel` below; a PsfField with ``order=1`` or
+        2.
     names : tuple of str
         ``weight_1`` ... ``weight_K``, ``sigma_1`` ... ``sigma_K``; for ellipses ``ratio``, that of
         sigma_y by sigma_x, or of the smaller by the larger sigma if they are turned, and ``theta``,
         the angle of the longer axis from +x towards +y. The sigma of an ellipse is the geometric
-        mean of both.
+        mean of both. Where the function varies, all are those of the middle of the image.
     params, errors : ndarray (P,)
         Their values and standard errors.
     covariance : ndarray (P, P)
@@ -51,6 +55,8 @@ class PsfMeasurement:
         Pixels less parameters.
     pixel : {"sample", "integrate"}
         As it was given.
+    coefficient_errors : ndarray or None
+        Standard errors of ``model.coefficients``, where the function varies over the image.
 
     Examples
     --------
@@ -66,7 +72,7 @@ class PsfMeasurement:
     (np.float64(18.0), np.float64(1.0))
     """
 
-    model: PsfModel
+    model: PsfModel | PsfField
     names: tuple[str, ...]
     params: np.ndarray
     covariance: np.ndarray
@@ -76,6 +82,7 @@ class PsfMeasurement:
     chi2: float
     dof: int
     pixel: str
+    coefficient_errors: np.ndarray | None = None
 
     def __repr__(self) -> str:
         many = wording.plural(len(self.model.components), "Gaussian")
@@ -115,7 +122,9 @@ class PsfMeasurement:
         edges = np.append(0.0, radii)
         ring = np.histogram(self._distances, edges, weights=residual)[0]
         curve = np.empty(len(radii), [(name, np.float64) for name in ("radius", "data", "model")])
-        curve["radius"], curve["model"] = radii, _within(self.model, radii)
+        within = np.stack([_within(model, radii) for model in self._models])
+        share = self.stars["flux"][: len(within)] / self.stars["flux"][: len(within)].sum()
+        curve["radius"], curve["model"] = radii, share @ within
         curve["data"] = curve["model"] + np.cumsum(ring) / self.stars["flux"].sum()
         return curve
 
@@ -148,7 +157,18 @@ class PsfMeasurement:
         side = self.residuals.shape[1]
         dy, dx = (self.stars[axis] - np.rint(self.stars[axis]) + side // 2 for axis in "yx")
         places = zip(dy.tolist(), dx.tolist(), strict=True)
-        return np.stack([self.model.image((side, side), p, pixel=self.pixel) for p in places])
+        models = itertools.cycle(self._models)
+        return np.stack(
+            [m.image((side, side), p, pixel=self.pixel) for m, p in zip(models, places)]  # noqa: B905
+        )
+
+    @cached_property
+    def _models(self) -> list[PsfModel]:
+        """The model of all stars, or that of each."""
+        if isinstance(self.model, PsfModel):
+            return [self.model]
+        places = zip(self.stars["y"].tolist(), self.stars["x"].tolist(), strict=True)
+        return [self.model.at(place) for place in places]
 
 
 def _within(model: PsfModel, radii: np.ndarray) -> np.ndarray:
@@ -173,8 +193,10 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
     stack = scene.stack(total)
     solution = scene.fit(stack)
     known = covariances(form, solution, stack)
-    natural = chain(form, solution.shape) @ known.shape @ chain(form, solution.shape).T
-    names, params, matrix = _parameters(form, solution.shape)
+    middle = solution.shape[: form.size]
+    matrix = chain(form, middle)
+    natural = matrix @ known.shape[: form.size, : form.size] @ matrix.T
+    names, params, matrix = _parameters(form, middle)
     residual = (stack.data - models(form, solution.shape, solution.own, stack)) * picture.unit
     used = stack.weights > 0
     order = np.argsort(-solution.own[:, 0], kind="stable")
@@ -188,18 +210,24 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
         refused=_refused(scene, refused),
         residuals=np.where(used, residual, np.nan)[order],
         chi2=float(solution.chi2.sum()),
-        dof=int(used.sum()) - OWN * len(stars) - form.size,
+        dof=int(used.sum()) - OWN * len(stars) - form.whole,
         pixel=form.pixel,
+        coefficient_errors=_coefficient_errors(form, known.shape) if form.order else None,
     )
 
 
-def _model(form: Form, shape: np.ndarray) -> PsfModel:
-    weights, sigmas, (e, d) = numbers_of(form, shape)
-    size = math.hypot(e, d) if form.turned else e
-    widths = np.stack([sigmas * math.exp(-0.5 * size), sigmas * math.exp(0.5 * size)], axis=1)
-    if form.turned and size > 0.0:
-        return psf_model(weights, widths, theta=np.full(form.components, 0.5 * math.atan2(d, e)))
-    return psf_model(weights, widths)
+def _model(form: Form, shape: np.ndarray) -> PsfModel | PsfField:
+    numbers = numbers_of(form, shape[: form.size])
+    if not form.order:
+        return gaussian_sum(Shapes(*numbers), form.turned)
+    coefficients = shape[form.components - 1 :].reshape(-1, form.varying)
+    return psf_field(form.order, form.further, form.extent, numbers.weights, coefficients)
+
+
+def _coefficient_errors(form: Form, covariance: np.ndarray) -> np.ndarray:
+    """Errors of the coefficients of the polynomials, (terms, P)."""
+    every = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
+    return every[form.components - 1 :].reshape(-1, form.varying)
 
 
 def _parameters(form: Form, shape: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

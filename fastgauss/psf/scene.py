@@ -14,8 +14,18 @@ import numpy as np
 
 from . import noise as noises
 from .picture import Picture
-from .profiles import Form, values
-from .shared_shape import OWN, Solution, Stack, chi2_of, fit_stars, leverages, models, solve
+from .profiles import Form, local, values
+from .shared_shape import (
+    OWN,
+    Solution,
+    Stack,
+    chi2_of,
+    fit_stars,
+    leverages,
+    middles,
+    models,
+    solve,
+)
 from .sky import Sky, measure_sky
 from .star_choice import Catalogue, window_half
 
@@ -75,7 +85,8 @@ class Scene:
         step = np.arange(side)
         dy = (first[:, :1] - stars[:, 2:3]) + step
         dx = (first[:, 1:] - stars[:, 1:2]) + step
-        return values(self.form, self.shape, dy, dx) * stars[:, :1, np.newaxis]
+        q = local(self.form, self.shape, middles(first, side))
+        return values(self.form, q, dy, dx) * stars[:, :1, np.newaxis]
 
     def drawn(self) -> np.ndarray:
         """All stars, on the pixels of the picture and its frame."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .profiles import Form, chain, is_sound, spread, values
+from .profiles import Form, is_sound_everywhere, local, local_chain, spread, values
 from .sky import Sky, no_sky
 
 OWN = 6  # flux, x, y, and the plane: its value in the middle, its rise to the edge along y and x
@@ -40,16 +40,25 @@ class Stack(NamedTuple):
         dy = (self.first[:, :1] - own[:, 2:3]) + side
         return dy, (self.first[:, 1:] - own[:, 1:2]) + side
 
+    def middles(self) -> np.ndarray:
+        """The places ``x, y`` (S, 2) of the boxes, whose shapes their stars have."""
+        return middles(self.first, self.data.shape[1])
+
     def part(self, rows: np.ndarray) -> Stack:
         """Some of the stars."""
         sky = None if self.sky is None else self.sky.part(rows)
         return Stack(self.data[rows], self.weights[rows], self.first[rows], sky)
 
 
+def middles(first: np.ndarray, side: int) -> np.ndarray:
+    """Places ``x, y`` of the middle pixels of boxes that begin at rows and columns."""
+    return first[:, ::-1] + float(side // 2)
+
+
 class Solution(NamedTuple):
     """The best parameters, and chi2 of each star."""
 
-    shape: np.ndarray  # free parameters (P,)
+    shape: np.ndarray  # parameters of the shape (P,)
     own: np.ndarray  # (S, 6)
     objective: float  # the sum of chi2, and of what the planes miss of the sky
     chi2: np.ndarray  # (S,)
@@ -64,7 +73,10 @@ def planes(side: int) -> np.ndarray:
 
 def models(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
     """Stars on their planes, (S, y, x)."""
-    star = values(form, shape, *stack.distances(own)) * own[:, :1, np.newaxis]
+    star = (
+        values(form, local(form, shape, stack.middles()), *stack.distances(own))
+        * own[:, :1, np.newaxis]
+    )
     return star + np.tensordot(own[:, 3:], planes(stack.data.shape[1]), 1)
 
 
@@ -86,15 +98,17 @@ def _columns(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives by all parameters (S, 6 + P, pixels), and residuals, by standard deviations."""
     count, side = stack.data.shape[:2]
-    found = spread(form, shape, *stack.distances(own))
+    places = stack.middles()
+    found = spread(form, local(form, shape, places), *stack.distances(own))
     flux = own[:, 0][:, np.newaxis, np.newaxis]
-    columns = np.empty((count, OWN + form.size, side * side))
+    columns = np.empty((count, OWN + form.whole, side * side))
     columns[:, 0] = found.values.reshape(count, -1)
     columns[:, 1] = (flux * found.by_x).reshape(count, -1)
     columns[:, 2] = (flux * found.by_y).reshape(count, -1)
     columns[:, 3:OWN] = planes(side).reshape(3, -1)
     natural = found.by_natural.reshape(count, form.size + 1, -1)
-    np.matmul(chain(form, shape).T, natural, out=columns[:, OWN:])
+    chains = local_chain(form, shape, places)
+    np.matmul(chains.transpose(0, 2, 1), natural, out=columns[:, OWN:])
     columns[:, OWN:] *= flux
     model = found.values * flux + np.tensordot(own[:, 3:], planes(side), 1)
     root = np.sqrt(stack.weights).reshape(count, -1)
@@ -186,7 +200,7 @@ def solve(
                 continue
             tried, moved = shape + step[0], own + step[1]
             moved[:, 1:3] = np.clip(moved[:, 1:3], start - reach, start + reach)
-            if not is_sound(form, tried, widest):
+            if not is_sound_everywhere(form, tried, widest):
                 continue
             found = _objective(form, tried, moved, stack)
             if found <= before:
@@ -230,8 +244,9 @@ def fit_stars(
     """
     found, side = own.copy(), stack.data.shape[1]
     prior = np.array([0.0, _PLACE**-2, _PLACE**-2, 0.0])
+    q = local(form, shape, stack.middles())
     for _ in range(steps):
-        each = spread(form, shape, *stack.distances(found))
+        each = spread(form, q, *stack.distances(found))
         flux = found[:, 0][:, np.newaxis, np.newaxis]
         model = each.values * flux + found[:, 3][:, np.newaxis, np.newaxis]
         columns = np.stack(

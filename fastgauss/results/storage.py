@@ -27,7 +27,7 @@ from ..io.npy import read_array
 from ..kernels.models.profiles import PIXELS
 from ..kernels.numeric.packed_cholesky import packed as packed_index
 from ..kernels.numeric.packed_cholesky import packed_size
-from ..models import astigmatic, psf
+from ..models import astigmatic, psf, psf_field
 from ..models.model import Model, find_model, get_model
 from ..models.sloped import with_slopes_of
 from .background import Background
@@ -193,7 +193,11 @@ def model_of(facts: Mapping[str, Any]) -> Model:
     """The model that facts tell."""
     constants = facts["constants"]
     if constants:
-        makers = {"astigmatic": astigmatic.from_constants, "psf": psf.from_constants}
+        makers = {
+            "astigmatic": astigmatic.from_constants,
+            "psf": psf.from_constants,
+            "psf_field": psf_field.from_constants,
+        }
         return makers[check.choice("model", facts["model"], makers)](constants)
     return get_model(facts["model"], facts["ndim"])
 

@@ -8,6 +8,8 @@ import pytest
 import fastgauss as fg
 from fastgauss.cli import main
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.models.field_terms import Extent
+from fastgauss.models.psf_field import psf_field
 
 pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="the search of spots is slow")
@@ -64,6 +66,25 @@ def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, ca
         flux = [float(row["flux"]) for row in rows]
         assert len(flux) >= 3 and "amplitude" not in rows[0]
         np.testing.assert_allclose(sorted(flux)[-3:], 4e4, rtol=0.04)
+
+
+def test_fits_take_a_model_that_varies_over_the_image(image, tmp_path, capsys):
+    target = tmp_path / "psf.json"
+    coefficients = np.array([[np.log(1.2), np.log(1.2)], [0.0, 0.0], [0.1, 0.1]])
+    field = psf_field(1, 0, Extent(85, 83), np.array([0.7, 0.3]), coefficients)
+    field.save(target)
+    wanted = fg.fit_spots(stars(), model=field)
+    for part in ([], ["--roi", "7:85,5:83"]):
+        table = tmp_path / "stars.npz"
+        call = ["fit", image, "--psf", target, "-o", table, *part]
+        assert main([str(each) for each in call]) == 0
+        found = fg.FitResult.load(table)
+        assert found.model == field
+        rows = np.argsort(-found.flux)[:3], np.argsort(-wanted.flux)[:3]
+        np.testing.assert_allclose(found.params[rows[0]], wanted.params[rows[1]], rtol=1e-6)
+    capsys.readouterr()
+    assert "order=1 needs 6 stars" in fails(capsys, "psf", image, "--order", "1")
+    assert "order must be at most 2" in fails(capsys, "psf", image, "--order", "3")
 
 
 def test_errors_are_one_line(image, tmp_path, capsys):

@@ -8,6 +8,7 @@ from scipy.spatial import KDTree
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.psf.profiles import Form, free_of, values
+from fastgauss.psf.rounds import check_stars
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="the search of spots is slow")
 SIDE = 115
@@ -103,6 +104,62 @@ def test_wings_are_not_taken_for_sky():
     found = fg.measure_psf(image, pixel="integrate")
     assert len(found.stars) == 4
     assert abs(np.median(found.stars["flux"]) / 2e6 - 1.0) < 0.003
+
+
+# -- what varies over the image ----------------------------------------------------------------
+
+
+def varying_counts(seed=0):
+    """Stars whose widths grow by 30 percent along x, and the same stars' true widths."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    wide = 1.0 + 0.3 * ((PLACES[:, 0] + 0.5) / SIDE - 0.5)
+    total = np.full((SIDE, SIDE), 30.0)
+    for (column, row), flux, scale in zip(PLACES, 10 * FLUX[::-1], wide, strict=True):
+        r2 = (x - column) ** 2 + (y - row) ** 2
+        for weight, sigma in zip(NUMBERS[0], scale * NUMBERS[1], strict=True):
+            total += flux * weight / (2 * np.pi * sigma**2) * np.exp(-0.5 * r2 / sigma**2)
+    return np.random.default_rng(seed).poisson(total), wide
+
+
+def test_widths_that_vary_over_the_image_are_measured():
+    image, wide = varying_counts()
+    slopes = []
+    for order in (0, 1):
+        found = fg.measure_psf(image, components=2, order=order)
+        stars = fg.fit_spots(image, PLACES[:, ::-1], found.model, box=15)
+        ratio = stars.flux / (10 * FLUX[::-1]) - 1
+        slopes.append(abs(np.polyfit(PLACES[:, 0], ratio, 1)[0] * SIDE))
+    assert slopes[1] < 0.003 + 0.003 < 0.05 < slopes[0]  # and its noise
+    assert 0.9 < found.reduced_chi2 < 1.1 and len(found.stars) >= 8
+    for place, scale in zip(PLACES, wide, strict=True):
+        own = found.model.at(place[::-1]).components["sigma_x"]
+        assert_allclose(own, scale * NUMBERS[1], rtol=0.03)
+    assert found.coefficient_errors.shape == found.model.coefficients.shape == (3, 2)
+    pulls = found.model.coefficients[1] / found.coefficient_errors[1]  # along y nothing varies
+    assert np.abs(pulls).max() < 4.0
+    assert_allclose(found.params, np.concatenate(NUMBERS[:2]), atol=5 * found.errors.max())
+    assert_allclose(found.growth["data"], found.growth["model"], atol=0.01)
+    assert_allclose(found.profile["data"], found.profile["model"], atol=0.002)
+
+
+def test_stars_must_tell_how_the_shape_varies():
+    image, _ = varying_counts()
+    with pytest.raises(ValueError, match=r"order=2 needs 12 stars .*, got 9"):
+        fg.measure_psf(image, order=2)
+    with pytest.raises(ValueError, match=r"order=1 needs 6 stars .*, got 3"):
+        fg.measure_psf(image, PLACES[:3, ::-1], order=1)
+
+    class Line:
+        class known:
+            places = np.array([[x, 57.0] for x in range(10, 100, 9)])
+
+        class picture:
+            shape = (SIDE, SIDE)
+
+        chosen = slice(None)
+
+    with pytest.raises(ValueError, match="order=1 needs stars that are spread over the image"):
+        check_stars(Line, 1)
 
 
 # -- what disturbs -----------------------------------------------------------------------------
@@ -215,6 +272,8 @@ def test_as_many_components_as_are_asked_for(components):
         ({"components": 0}, "components must be at least 1, got 0"),
         ({"components": 9}, "components must be at most 8"),
         ({"components": "many"}, "components must be one of"),
+        ({"order": 3}, "order must be at most 2, got 3"),
+        ({"order": -1}, "order must be at least 0"),
         ({"shape": "square"}, "shape must be one of"),
         ({"pixel": "whole"}, "pixel must be one of"),
         ({"box": 10}, "box must be odd, got 10"),

@@ -6,16 +6,23 @@ from numpy.testing import assert_allclose
 from scipy.optimize import least_squares
 
 import fastgauss as fg
+from fastgauss.models.field_terms import Extent
 from fastgauss.psf import shared_shape as shared
 from fastgauss.psf.profiles import (
     SHAPES,
     Form,
+    Numbers,
     chain,
     free_of,
     is_sound,
+    is_sound_everywhere,
+    local,
+    local_chain,
     numbers_of,
     spread,
     values,
+    with_component,
+    with_order,
 )
 from fastgauss.psf.sky import Sky
 
@@ -156,6 +163,54 @@ def test_profiles_are_those_of_the_model(shape):
     rows, columns = np.broadcast_arrays(DY[0][:, None], DX[0])
     wanted = fg.evaluate((columns, rows), [1.0, 0.0, 0.0, 0.0], psf)
     assert_allclose(values(form, q, DY[:1], DX[:1])[0], wanted, rtol=1e-11)
+
+
+def test_a_shape_that_varies_is_solved_with_all_parameters_at_once():
+    extent = Extent(100.0, 100.0)
+    form, shape = with_order(FORM, TRUTH, 1, extent)
+    slopes = np.array([0.1, -0.05, 0.1, -0.1, 0.1, 0.05])
+    truth = shape + np.append(np.zeros(4), slopes)
+    stack = noisy_stack(6)
+    places = stack.middles()
+    y, x = (places[:, ::-1].T + 0.5) / 50.0 - 1.0
+    for k, q in enumerate(local(form, truth, places)):
+        assert_allclose(q[0], TRUTH[0])
+        assert_allclose(q[1:], TRUTH[1:] + slopes[:3] * y[k] + slopes[3:] * x[k], rtol=1e-12)
+    step = 1e-6 * np.eye(form.whole)
+    natural = np.stack(
+        [np.hstack(numbers_of(form, local(form, truth + h, places)))[:, :5] for h in step]
+    ) - np.stack([np.hstack(numbers_of(form, local(form, truth - h, places)))[:, :5] for h in step])
+    assert_allclose(local_chain(form, truth, places), natural.transpose(1, 2, 0) / 2e-6, atol=1e-8)
+    light = shared.models(form, truth, OWN, stack)
+    noise = np.random.default_rng(6).normal(0.0, 0.3, light.shape)
+    stack = stack._replace(data=light + noise, weights=np.where(stack.weights > 0, 0.3**-2, 0.0))
+
+    def residuals(p):
+        light = shared.models(form, p[: form.whole], p[form.whole :].reshape(3, 6), stack)
+        return (np.sqrt(stack.weights) * (stack.data - light)).ravel()
+
+    start = np.concatenate([truth, OWN.ravel()])
+    best = least_squares(residuals, start, x_scale="jac", xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    found = shared.solve(form, shape, OWN * 1.005, stack, 2.0, 20.0)
+    assert_allclose(found.objective, 2.0 * best.cost, rtol=1e-4)
+    covariance = np.linalg.inv(best.jac.T @ best.jac)
+    errors = np.sqrt(np.diagonal(covariance))[: form.whole]
+    assert (np.abs(found.shape - best.x[: form.whole]) < 0.1 * errors).all()
+    known = np.sqrt(np.diagonal(shared.covariances(form, found, stack).shape))
+    assert_allclose(known, errors, rtol=0.03)
+
+
+def test_a_further_component_varies_as_the_one_beside_it():
+    form, shape = with_order(FORM, TRUTH, 1, Extent(100.0, 100.0))
+    shape = shape + np.append(np.zeros(4), [0.1, -0.05, 0.1, -0.1, 0.1, 0.05])
+    numbers = Numbers(np.array([0.6, 0.3, 0.1]), np.array([1.1, 2.3, 5.0]), np.array([0.2, 0.0]))
+    more = with_component(form, shape, 2, numbers)
+    wider = form._replace(components=3)
+    found = numbers_of(wider, more[: wider.size])
+    for each, wanted in zip(found, numbers, strict=True):
+        assert_allclose(each, wanted, rtol=1e-12)
+    assert_allclose(more[6:], [0.1, -0.05, -0.05, 0.1, -0.1, 0.1, 0.1, 0.05])
+    assert is_sound_everywhere(wider, more, 20.0) and not is_sound_everywhere(wider, more, 5.01)
 
 
 def test_a_known_sky_counts_as_a_measurement_of_the_planes():

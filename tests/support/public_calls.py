@@ -17,6 +17,8 @@ import numpy as np
 import fastgauss as fg
 import fastgauss.plot
 from fastgauss import register
+from fastgauss.models import psf_field
+from fastgauss.models.field_terms import Extent
 
 # Examples of the longer search for inputs that break a function; 0: the short search.
 DEEP = int(os.environ.get("FASTGAUSS_ANY_INPUT", "0"))
@@ -112,6 +114,12 @@ def _psf():
 
 
 @cache
+def _psf_field():
+    coefficients = np.array([[0.1, 0.0], [0.0, 0.0], [0.1, 0.1]])
+    return psf_field.psf_field(1, 0, Extent(17, 16), np.array([0.7, 0.3]), coefficients)
+
+
+@cache
 def _measurement():
     return fg.measure_psf(STARS, components=1, box=9)
 
@@ -161,6 +169,7 @@ OWNERS = {
     "AstigmaticModel()": _model,
     "Camera()": _camera,
     "PsfModel()": _psf,
+    "PsfField()": _psf_field,
     "Grid()": _grid,
     "LineFit()": _lines,
     "Drift()": _drift,
@@ -354,6 +363,8 @@ CALLS = (
     Call("PCA().transform", {"data": POINTS}, ("data",)),
     Call("PCA().inverse_transform", {"scores": POINTS}, ("scores",)),
     Call("AstigmaticModel().sigmas_at", {"z": np.arange(3.0)}, ("z",)),
+    Call("PsfField().at", {"position": (4.5, 2.25)}, ("position",)),
+    Call("PsfField().shifted", {"row": 2.0, "column": 3.0}, ()),
     Call("PsfModel().to_astropy", {"pixel": "sample"}, ()),
     Call("PsfModel().image", {"shape": (4, 5), "position": (1.5, 2.25)}, ("shape", "position")),
     Call("fit_profile", {"x": np.arange(15.0), "y": IMAGE[5], "yerr": np.ones(15)},
@@ -449,12 +460,14 @@ EXEMPT = {  # public names without a call above, and why
     "AstigmaticModel().plain": "called by fits with parameters of their own",
     "AstigmaticModel().from_plain": "called by fits with parameters of their own",
     "PsfModel().widths": "called by fits with parameters of their own",
-    "PsfModel().flux": "called by results with parameters of their own",
-    "PsfModel().flux_gradient": "called by results with parameters of their own",
     "PsfModel().from_start": "called by fits with parameters of their own",
-    "PsfModel().parts": "called by fits with parameters of their own",
-    "PsfModel().from_parts": "called by fits with parameters of their own",
     "PsfModel().save": "takes a path; tests/models/test_psf_model.py",
+    "PsfModel().gaussians": "called by results with parameters of their own",
+    "PsfField().save": "takes a path; tests/models/test_psf_field.py",
+    "PsfField().check_everywhere": "takes a word of an error",
+    "PsfField().widths": "called by fits with parameters of their own",
+    "PsfField().gaussians": "called by results with parameters of their own",
+    "PsfField().placed": "called by fits with places of their own",
     "FitResult().with_rows": "takes rows that this package has made",
     "Camera().save": "takes a path; tests/cameras/test_camera.py",
     "Camera().photons_of": "takes a frame that is checked",

@@ -1,0 +1,114 @@
+"""The shape of the stars of a scene, fitted in rounds with more and more components."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..models.field_terms import COUNTS, Extent, terms
+from .profiles import Form, Numbers, free_of, numbers_of, with_component, with_order
+from .scene import Scene
+from .star_choice import UNLIKE
+
+_LADDER = (0.85, 1.8)  # sigmas from which two components start, relative to one Gaussian's
+_ROUNDS, _LAST_ROUNDS = 2, 2
+_WIDER, _SHARE = 2.0, 0.1  # of a further component: its sigma and weight by those of another
+_AUTO = 6  # components at most
+_EACH, _SPREAD = 2, 0.05  # stars for a term of the polynomial; how much they must tell of each
+LEAST_COMPONENTS = len(_LADDER)  # of a shape whose number of components is free
+
+
+def measure(scene: Scene, form: Form, automatic: bool, refused: dict[int, str]) -> None:
+    """Fit in rounds, with as many components as are asked for."""
+    scene.level()
+    stack = scene.boxes(scene.own, scene.chosen, scene.half, scene.drawn())
+    scene.fit(stack)
+    first = float(numbers_of(scene.form, scene.shape).sigmas[0])
+    ladder = (
+        np.array(_LADDER[: form.components]) * first if form.components > 1 else np.array([first])
+    )
+    scene.form = form._replace(components=min(form.components, len(_LADDER)), order=0)
+    scene.shape = free_of(scene.form, _start_weights(len(ladder)), ladder, np.zeros(2))
+    _settle(scene)
+    if form.order:
+        check_stars(scene, form.order)
+        extent = Extent(*map(float, scene.picture.shape))
+        scene.form, scene.shape = with_order(scene.form, scene.shape, form.order, extent)
+    _rounds(scene, _ROUNDS, refused)
+    _grow(scene, form.components, automatic)
+    _rounds(scene, _LAST_ROUNDS, refused)
+    if form.order:
+        check_stars(scene, form.order)
+
+
+def check_stars(scene: Scene, order: int) -> None:
+    """Refuse stars that do not tell how the shape varies."""
+    places, least = scene.known.places[scene.chosen], _EACH * COUNTS[order]
+    if len(places) < least:
+        raise ValueError(
+            f"order={order} needs {least} stars that show the point spread function, got "
+            f"{len(places)}"
+        )
+    columns = terms(order, *Extent(*map(float, scene.picture.shape)).scaled(places))
+    if np.linalg.svd(columns, compute_uv=False)[-1] < _SPREAD * math.sqrt(len(places)):
+        raise ValueError(f"order={order} needs stars that are spread over the image in y and x")
+
+
+def _settle(scene: Scene) -> None:
+    """A first round, after which neighbours have the shape of stars."""
+    total = scene.drawn()
+    stack = scene.stack(total)
+    scene.fit(stack)
+    scene.judge(stack, total)
+    scene.wild[:] = False
+    scene.fit_others(total)
+
+
+def _start_weights(count: int) -> np.ndarray:
+    weights = np.array([0.75, 0.25])[:count]
+    return weights / weights.sum()
+
+
+def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
+    for _ in range(count):
+        total = scene.drawn()
+        stack = scene.stack(total)
+        scene.fit(stack)
+        scene.judge(stack, total)
+        scene.fit_others(total)
+        scene.look_at_sky(scene.drawn())
+        refused |= dict.fromkeys(map(int, scene.refuse(stack)), UNLIKE)
+
+
+def _grow(scene: Scene, count: int, automatic: bool) -> None:
+    """Add components: as many as asked for, or as the pixels show."""
+    stack = scene.stack(scene.drawn())
+    pixels = int((stack.weights > 0).sum())
+    best = scene.fit(stack)
+    most = _AUTO if automatic else count
+    while scene.form.components < most:
+        form, shape, own = scene.form, scene.shape, scene.own
+        at, numbers = _with_another(numbers_of(form, shape[: form.size]), scene.widest)
+        scene.form = form._replace(components=form.components + 1)
+        scene.shape = with_component(form, shape, at, numbers)
+        found = scene.fit(stack)
+        if automatic and best.objective - found.objective < 2.0 * math.log(max(pixels, 2)):
+            scene.form, scene.shape, scene.own = form, shape, own
+            return
+        best = found
+
+
+def _with_another(numbers: Numbers, widest: float) -> tuple[int, Numbers]:
+    """The place of one component more, and all: a wider one, or one in the largest gap."""
+    weights, sigmas, ellipse = numbers
+    at, sigma = len(sigmas), _WIDER * sigmas[-1]
+    if sigma > widest:
+        steps = sigmas / np.append(sigmas[0] / _WIDER, sigmas[:-1])
+        at = int(steps.argmax())
+        sigma = sigmas[at] / math.sqrt(steps[at])
+    other = min(at, len(sigmas) - 1)
+    part = _SHARE * abs(weights[other])
+    less = weights.copy()
+    less[other] -= part
+    return at, Numbers(np.insert(less, at, part), np.insert(sigmas, at, sigma), ellipse)
