@@ -184,7 +184,8 @@ class GaussianField(LinearMap):
         Nonnegative amplitudes of up to 20000 particles are found by an active set, if at most 4096
         of them are above 0; 3000 particles, 1000 of them above 0, take some seconds. With more
         particles, projected steps reduce the residual until ``max_iter``, and ``kkt_residual``
-        shows how far the minimum is. Nonnegative amplitudes never fit worse than amplitudes of 0.
+        shows how far the minimum is; in crowds more products never fit worse. Nonnegative
+        amplitudes never fit worse than amplitudes of 0.
 
         Of particles at the same position only the sum of the amplitudes is determined. The result
         keeps the matrix until its errors are computed.

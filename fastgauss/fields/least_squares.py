@@ -284,7 +284,7 @@ def _nonnegatively(system: System, misfit: Misfit, goal: Goal) -> Outcome:
         goal.tell(residual / goal.size)
 
     products, start = 0, misfit.zero.x
-    if not few or np.median(few.pivots) >= _CROWD:
+    if not _is_crowded(system):
         most = min(goal.max_iter, _EXCHANGE) if few else max(goal.max_iter // 2, 1)
         found = nonnegative_programs.pivot(system, b, goal.tol, most, tell)
         products, start = found.products, np.maximum(found.x, 0.0)
@@ -305,6 +305,11 @@ def _nonnegatively(system: System, misfit: Misfit, goal: Goal) -> Outcome:
         point = misfit.zero
     out = _judge(point, products + found.products, goal)
     return out if out.status == Status.CONVERGED else out._replace(status=found.status)
+
+
+def _is_crowded(system: System) -> bool:
+    """Whether block pivoting would not converge, as far as the matrix tells."""
+    return isinstance(system, GramSystem) and float(np.median(system.pivots)) < _CROWD
 
 
 def _sharpen(system: GramSystem, misfit: Misfit, point: Point) -> Point:

@@ -195,6 +195,15 @@ def test_projected_steps_are_never_worse_than_zero_and_say_how_far_they_came(
 
 
 @compiled
+def test_more_products_never_fit_worse_in_crowds(monkeypatch):
+    monkeypatch.setattr(least_squares, "_MANY", 0)
+    field, volume = a_crowd(2.0, 2.0, (18, 18), seed=11)
+    fits = [field.fit_amplitudes(volume, True, max_iter=m) for m in (5, 10, 20, 40, 80, 160)]
+    norms = np.array([np.linalg.norm(volume), *(fit.residual_norm for fit in fits)])
+    assert np.all(np.diff(norms) < 0.0) and norms[-1] < 0.1 * norms[0]
+
+
+@compiled
 def test_each_projected_step_lowers_the_quadratic():
     field, volume = a_crowd(2.0, 2.0, (14, 14), seed=7)
     rows = gram_matrix.rows_of(field.plan, None, 1)
