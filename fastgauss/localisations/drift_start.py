@@ -124,10 +124,9 @@ def _place(total: np.ndarray, spectrum: np.ndarray, shares: np.ndarray) -> tuple
     best = np.unravel_index(int(values.argmax()), values.shape)
     place = np.empty(axes)
     for axis in range(axes):
-        beside = [
-            float(values[(*best[:axis], (best[axis] + k) % size, *best[axis + 1 :])])
-            for k in (-1, 0, 1)
-        ]
+        index: list = list(best)
+        index[axis] = (best[axis] + np.arange(-1, 2)) % size
+        beside = values[tuple(index)].astype(np.float64)
         bend = 2.0 * beside[1] - beside[0] - beside[2]
         place[axis] = best[axis] + (0.5 * (beside[2] - beside[0]) / bend if bend > 0 else 0.0)
     place[place >= _BINS] -= size
