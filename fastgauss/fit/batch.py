@@ -28,7 +28,7 @@ from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
 from .second_fits import is_better
-from .slopes import Ground, ground_of
+from .slopes import Planes, planes_of
 from .units import Numbers
 
 _CHUNK_BYTES = 4 << 20
@@ -56,12 +56,12 @@ class Work(NamedTuple):
     free: np.ndarray  # (m or 1,)
     guides: np.ndarray  # (m or 0, ndim)
     sigmas: np.ndarray  # (ndim,)
-    ground: Ground | None  # where the background is a plane
+    planes: Planes | None  # where the background is a plane
 
     @property
     def level(self) -> np.ndarray:
         """The pixels in which starts are searched, (m, p)."""
-        return self.pixels if self.ground is None else self.ground.pixels
+        return self.pixels if self.planes is None else self.planes.pixels
 
     def take(self, members: np.ndarray) -> Work:
         """Some of the spots."""
@@ -78,7 +78,7 @@ class Work(NamedTuple):
             upper=part(self.upper),
             free=part(self.free),
             guides=part(self.guides),
-            ground=None if self.ground is None else self.ground.take(members),
+            planes=None if self.planes is None else self.planes.take(members),
         )
 
 
@@ -218,7 +218,7 @@ class Job:
             np.array(free, np.int64),
             guides,
             sigmas,
-            ground_of(model, pixels, places, shape),
+            planes_of(model, pixels, places, shape),
         )
 
     def _inside(
@@ -243,8 +243,8 @@ class Job:
         """What the moments of spots are in the coordinates of the fit."""
         model = work.model
         start = model.from_start(start)
-        if work.ground is not None:
-            work.ground.add(start)
+        if work.planes is not None:
+            work.planes.add(start)
         if self.options.bounds is not None:
             start = model.from_coordinates(start, work.lower, work.upper)
         self._lift(work, start)
@@ -252,8 +252,8 @@ class Job:
 
     def _lift(self, work: Work, start: np.ndarray) -> None:
         """Put a likelihood's plane above 0, in place."""
-        if work.ground is not None and not self.least_squares:
-            work.ground.lift(start, work.lower, work.upper)
+        if work.planes is not None and not self.least_squares:
+            work.planes.lift(start, work.lower, work.upper)
 
     def _solve(
         self, work: Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]

@@ -12,7 +12,7 @@ from ..models.model import Model
 _ROOM = 11.0, 1.1  # offset of a likelihood in depths of the plane below it: of dark, bright spots
 
 
-class Ground(NamedTuple):
+class Planes(NamedTuple):
     """The planes of m spots, in the coordinates of their pixels; slopes are 0 where unknown."""
 
     columns: list[int]  # of the slopes, among the parameters
@@ -21,10 +21,10 @@ class Ground(NamedTuple):
     first: np.ndarray  # (m or 1, ndim), x before y: coordinates of the first pixel
     last: np.ndarray  # and of the last one
 
-    def take(self, members: np.ndarray) -> Ground:
+    def take(self, members: np.ndarray) -> Planes:
         """Those of some spots."""
         ends = (end if len(end) == 1 else end[members] for end in (self.first, self.last))
-        return Ground(self.columns, self.pixels[members], self.slopes[members], *ends)
+        return Planes(self.columns, self.pixels[members], self.slopes[members], *ends)
 
     def add(self, start: np.ndarray) -> None:
         """Put the slopes into starting values (m, P) of the level pixels."""
@@ -45,9 +45,9 @@ class Ground(NamedTuple):
         start[:, -1] = np.fmax(start[:, -1], least)
 
 
-def ground_of(
+def planes_of(
     model: Model, pixels: np.ndarray, places: np.ndarray, shape: tuple[int, int, int]
-) -> Ground | None:
+) -> Planes | None:
     """The planes of spots ``pixels`` (m, p) of this shape (z, y, x); None without slopes.
 
     ``places`` (m or 1, x) are the abscissae of profiles.
@@ -61,4 +61,4 @@ def ground_of(
     else:
         last = np.array([shape[::-1][: model.ndim]], np.float64) - 1.0
         first = np.zeros(last.shape)
-    return Ground(list(model.slopes), level, slopes, first, last)
+    return Planes(list(model.slopes), level, slopes, first, last)

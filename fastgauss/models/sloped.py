@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -75,6 +75,27 @@ class SlopedModel(Model):
     def check_single(self, what: str) -> None:
         """Refuse it."""
         raise ValueError(f"model must have no slopes for {what}, got {self.name!r} on a plane")
+
+    # -- models that vary over an image ------------------------------------------------------------
+
+    def check_everywhere(self, what: str) -> None:
+        """Refuse what the same model everywhere is needed for, if ``base`` is none."""
+        self.base.check_everywhere(what)
+
+    def placed(self, places: np.ndarray) -> Model:
+        """The model of spots at places ``x, y`` (n, 2) of an image."""
+        return self._with_base(self.base.placed(places))
+
+    def rows(self, which: slice | np.ndarray) -> Model:
+        """The model of some of the spots that were placed."""
+        return self._with_base(self.base.rows(which))
+
+    def shifted(self, row: float, column: float) -> Model:
+        """The model in coordinates that count from another pixel of the image."""
+        return self._with_base(self.base.shifted(row, column))
+
+    def _with_base(self, base: Model) -> Model:
+        return self if base is self.base else replace(self, constants=base.constants, base=base)
 
     # -- the spot ----------------------------------------------------------------------------------
 

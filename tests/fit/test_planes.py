@@ -12,7 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.fit.plane_starts import level_spots
+from fastgauss.models.field_terms import Extent
 from fastgauss.models.model import get_model
+from fastgauss.models.psf_field import psf_field
 from fastgauss.models.sloped import with_background
 
 SPOT = [200.0, 5.2, 4.9, 1.3, 60.0]
@@ -275,6 +277,24 @@ def test_spots_of_an_image_have_slopes():
         fg.fit_rois(image[np.newaxis], background="flat")
     with pytest.raises(ValueError, match="model must have no slopes for a joint fit"):
         fg.fit_spots(image, model=result.model, joint=True)
+
+
+@rare
+def test_stars_of_a_varying_function_have_planes_of_their_own():
+    side, places = 60, np.array([[12.3, 44.8], [29.6, 31.1], [47.2, 13.4]])
+    terms = np.array([[0.2, 0.1, 0.05], [0.05, 0.0, 0.1]])
+    model = psf_field(1, 0, Extent(side, side), np.array([0.7, 0.3]), terms.T)
+    stars = np.column_stack([[4e3, 2e4, 9e3], places[:, ::-1], np.zeros(3)])
+    image = fg.image(stars, (side, side), model).sum(axis=0) + 0.7 * np.arange(side)
+    found = fg.fit_spots(image, places, model, box=13, background="plane")
+    assert found.model.base == model
+    assert_allclose(found.slope_x, 0.7, rtol=1e-3)
+    assert_allclose(found.flux, stars[:, 0], rtol=1e-4)
+    for k, place in enumerate(places):
+        alone = fg.fit_spots(image, [place], model.at(place), box=13, background="plane")
+        assert_allclose(found.params[k], alone.params[0], rtol=1e-7, atol=1e-7)
+    with pytest.raises(ValueError, match="model must be the same everywhere"):
+        fg.fit_rois(image[np.newaxis], model, background="plane")
 
 
 @pytest.mark.parametrize("ending", ["csv", "npz", "ecsv", "fits", "parquet"])

@@ -253,7 +253,7 @@ def make_verdicts(
         return x - params[item, 1], by_y, by_z
 
     @device
-    def ground(item, params, by_x, by_y, by_z):
+    def background_at(item, params, by_x, by_y, by_z):
         """The background there."""
         value = params[item, size - 1]
         if slopes > 0:
@@ -269,11 +269,11 @@ def make_verdicts(
         """The pixel farthest from a background that is a plane; ``where`` if several are."""
         by_x, by_y, by_z = away(item, params, ny, nx, places, row, where)
         d = np.float64(pixels[item, where])
-        most = abs(d - ground(item, params, by_x, by_y, by_z))
+        most = abs(d - background_at(item, params, by_x, by_y, by_z))
         most = most if most == most else -1.0
         for k in range(pixels.shape[1]):
             by_x, by_y, by_z = away(item, params, ny, nx, places, row, k)
-            far = abs(np.float64(pixels[item, k]) - ground(item, params, by_x, by_y, by_z))
+            far = abs(np.float64(pixels[item, k]) - background_at(item, params, by_x, by_y, by_z))
             if far > most:
                 most, where = far, k
         return where
@@ -295,7 +295,7 @@ def make_verdicts(
         shape = extent(params, item, known)
         profile = math.exp(-0.5 * _exponent(shape, by_x, by_y, by_z))
         d = np.float64(pixels[item, where])
-        value = ground(item, params, by_x, by_y, by_z)
+        value = background_at(item, params, by_x, by_y, by_z)
         value += params[item, 0] * span(item, known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
