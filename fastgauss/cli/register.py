@@ -1,4 +1,4 @@
-"""The command ``fastgauss register``: the displacement field of two images, or those of a stack."""
+"""The command ``fastgauss register``: a displacement field or a motion, or those of a stack."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ..register import DisplacementField
 
 # options of one of both, and their defaults
-_OF_PAIRS = {"window": 64, "step": 32, "passes": 1}
+_OF_PAIRS = {"window": 64, "step": 32, "passes": 1, "motion": None}
 _OF_STACKS = {"reference": "mean", "write": None}
+_OF_FIELDS = ("window", "step", "passes", "plot", "threads")  # but not of one motion
 _STACK = ": give it alone, or write the two frames to be compared to files of their own"
 
 
@@ -29,7 +30,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="find the displacements of a stack's frames, or of windows between two images",
         description="Find how the frames of a STACK are displaced, or how the windows of image A "
-        "are displaced in image B, with errors.",
+        "are displaced in image B, or how all of A moves, with errors.",
     )
     parser.add_argument("first", metavar="STACK | A", help="TIFF, PNG, JPEG, NPY, FITS or Zarr")
     parser.add_argument("second", metavar="B", nargs="?", help="an image of the same shape as A")
@@ -61,6 +62,11 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     pair.add_argument("--window", type=int, help="side of a window, px (64)")
     pair.add_argument("--step", type=int, help="distance of windows, px (32)")
     pair.add_argument("--passes", type=int, help="passes, from larger windows (1)")
+    pair.add_argument(
+        "--motion",
+        choices=("translation", "rigid", "similarity", "affine"),
+        help="one motion of the whole image instead of windows",
+    )
     parser.set_defaults(run=run)
 
 
@@ -72,6 +78,9 @@ def run(args: argparse.Namespace) -> None:
     for name in _OF_PAIRS if alone else _OF_STACKS:
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} is an option of {'two images A B' if alone else 'a stack'}")
+    for name in _OF_FIELDS if args.motion else ():
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} is no option with --motion, which has no windows")
     for name, value in (_OF_STACKS if alone else _OF_PAIRS).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -82,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
-    (register_stack.run if alone else _run_pair)(args)
+    (register_stack.run if alone else _run_motion if args.motion else _run_pair)(args)
 
 
 def _run_pair(args: argparse.Namespace) -> None:
@@ -90,11 +99,7 @@ def _run_pair(args: argparse.Namespace) -> None:
     from ..register import displacement_field, plot_displacements
     from ..register.results import COLUMNS
 
-    first, second = (
-        source.only_image(path, args.channel, args.hdu, _STACK)[0]
-        for path in (args.first, args.second)
-    )
-    mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None
+    first, second, mask = _pair(args)
     begin = time.perf_counter()
     field = displacement_field(
         first,
@@ -116,6 +121,32 @@ def _run_pair(args: argparse.Namespace) -> None:
 
         save_plot(args.plot, plot_displacements(first, field))
         print("wrote", args.plot)
+
+
+def _run_motion(args: argparse.Namespace) -> None:
+    """Register two images as wholes."""
+    from ..register import align
+    from . import register_motion
+
+    first, second, mask = _pair(args)
+    begin = time.perf_counter()
+    found = align(
+        first, second, args.noise, args.noise, mask, motion=args.motion, search=args.search
+    )
+    print(*register_motion.summary(found, time.perf_counter() - begin), sep="\n")
+    if args.output:
+        register_motion.write(args.output, found)
+        print("wrote", args.output)
+
+
+def _pair(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Both images, and which pixels are missing."""
+    first, second = (
+        source.only_image(path, args.channel, args.hdu, _STACK)[0]
+        for path in (args.first, args.second)
+    )
+    mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None
+    return first, second, mask
 
 
 def _print_summary(field: DisplacementField, seconds: float) -> None:

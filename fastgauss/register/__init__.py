@@ -10,6 +10,7 @@ from .chi2 import chi2_map, chi2_shift
 from .chi2_zoom import chi2_map_to_errors, chi2_shift_iterzoom
 from .correlation import cross_correlate, phase_correlate, shift_from_correlation
 from .displacement_fields import displacement_field
+from .motion_results import Motion
 from .plot import plot_displacements, plot_drift
 from .results import DisplacementField, Shift, Status
 from .shift import shift_image, shift_stack
@@ -19,6 +20,7 @@ from .translation import align
 
 __all__ = [
     "DisplacementField",
+    "Motion",
     "Shift",
     "StackAlignment",
     "Status",

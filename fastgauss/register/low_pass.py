@@ -31,6 +31,9 @@ _CUT = 3e-3  # of the middle tap, where a filter ends
 _MIXED = 0.02  # share of the smoothed image that may come from beyond the margin
 _SPECTRUM = 256  # pixels, the longest side of the part whose spectrum is looked at
 _CORNER = 0.8  # of the highest frequency, beyond which there is little else than noise
+_RINGS = 4.0  # an octave
+_TAPERED = 2.25  # by how much fewer modes of a tapered image are independent
+_BEYOND = 2.0  # standard deviations of the power of noise, beyond which a ring has a signal
 _NO_NOISE = 1e-12  # variance, of values of size 1
 _RATIO = 1e3  # of the noises of two images, at most
 _LINES = 40.0  # modes that hold the power of a scene that repeats itself
@@ -188,15 +191,19 @@ def measure(first: Pixels, second: Pixels) -> Powers:
     return Powers(modes, powers, _noises((first, second), powers, modes))
 
 
-def choose(measured: Powers, count: int, reach: float) -> Spectra:
+def choose(measured: Powers, count: int, reach: float, steady: bool = False) -> Spectra:
     """The filter with which the error, noise and interpolation, of ``count`` pixels is least.
 
-    ``reach`` are the pixels within which another displacement would be a mistake.
+    ``reach`` are the pixels within which another displacement would be a mistake. With ``steady``
+    a ring of frequencies counts only where its power is beyond that of the noise.
     """
     modes, powers, noises = measured
     v1, v2 = noises
     # of signal = power - noise, and of what makes the score's variance, linear in both
-    table = np.einsum("rc,sc->sr", 0.5 * (powers[0] + powers[1]), modes.columns)
+    both = 0.5 * (powers[0] + powers[1])
+    if steady:
+        both = _beyond_noise(both, 0.5 * (v1 + v2), modes)
+    table = np.einsum("rc,sc->sr", both, modes.columns)
     table -= 0.5 * (v1 + v2) * modes.columns.sum(axis=1)[:, np.newaxis]
     table = table.reshape(len(SHAPES), 5, -1)
     ends = modes.columns.reshape(len(SHAPES), 5, -1).sum(axis=2)
@@ -218,6 +225,18 @@ def choose(measured: Powers, count: int, reach: float) -> Spectra:
     low = replace(low, kernel=low.kernel._replace(bias=bias))
     independent, period = _texture(powers, modes, best, reach)
     return Spectra(low, noises, independent, period)
+
+
+def _beyond_noise(power: np.ndarray, noise: float, modes: _Modes) -> np.ndarray:
+    """The mean power of rings of frequency, or the noise where chance may make the difference."""
+    k = np.hypot(modes.ky[:, np.newaxis], modes.kx)
+    ring = np.rint(_RINGS * np.log2(np.maximum(k / modes.kx[1], 1.0))).astype(np.intp).ravel()
+    many = np.maximum(np.bincount(ring), 1)
+    mean = np.bincount(ring, power.ravel()) / many
+    corner = (modes.ky > _CORNER * np.pi).sum() * (modes.kx > _CORNER * np.pi).sum()
+    chance = np.sqrt(_TAPERED / (2.0 * many)) + math.sqrt(_TAPERED / (2.0 * max(corner, 1)))
+    mean = np.where(mean > noise * (1.0 + _BEYOND * chance), mean, noise)
+    return mean[ring].reshape(power.shape)
 
 
 def _texture(

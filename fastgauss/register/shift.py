@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def shift_image(
     array([ 0.,  1., -0.,  0.])
     """
     order, outside = _options(method, order, cval)
-    array, exists = _pixels("image", image, None, method)
+    array, exists = read_pixels("image", image, None, method)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
     if isinstance(displacement, Shift):
@@ -87,7 +88,7 @@ def _options(method: str, order: Any, cval: Any) -> tuple[int, float]:
     return check.integer("order", order, at_least=0, at_most=5), check.any_number("cval", cval)
 
 
-def _pixels(
+def read_pixels(
     name: str, value: Any, mask: Any, method: str, frames: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers, and which of them exist; None if all do, as they must for periodic images.
@@ -119,16 +120,23 @@ def _by_splines(
     from scipy.ndimage import shift
 
     array = array.astype(np.float64, copy=False)
+    return resample(array, exists, lambda pixels, **how: shift(pixels, move, **how), order, cval)
+
+
+def resample(
+    array: np.ndarray, exists: np.ndarray | None, move: Callable, order: int, cval: float
+) -> np.ndarray:
+    """Pixels after a move of scipy's, by splines; ``cval`` where nothing is known."""
     if exists is None:
-        return shift(array, move, order=order, mode="constant", cval=cval)
+        return move(array, order=order, mode="constant", cval=cval)
     values = np.where(exists, array, 0.0)
     if exists.any():
         level = values[exists].mean()
         values = np.where(exists, values - level, 0.0)
         fill(values, exists)
         values += level
-    moved = shift(values, move, order=order, mode="constant", cval=cval)
-    known = shift(exists.astype(np.float64), move, order=min(order, 1), mode="constant", cval=0.0)
+    moved = move(values, order=order, mode="constant", cval=cval)
+    known = move(exists.astype(np.float64), order=min(order, 1), mode="constant", cval=0.0)
     moved[known < _WHOLE] = cval
     return moved
 
@@ -191,7 +199,7 @@ def shift_stack(
     array([nan,  1.,  0.,  0.])
     """
     order, cval = _options(method, order, cval)
-    array, exists = _pixels("frames", frames, mask, method, frames=True)
+    array, exists = read_pixels("frames", frames, mask, method, frames=True)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"frames must hold pixels in 3 dimensions, got shape {array.shape}")
     if isinstance(displacements, StackAlignment):

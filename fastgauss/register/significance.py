@@ -67,29 +67,39 @@ class Evidence(NamedTuple):
     firm: np.ndarray  # whether this is beyond the chance of the neighbourhood, or errors are small
 
 
-def evidence_of(both: Pair, out: np.ndarray) -> Evidence:
-    """What the gradients and the errors of matches say; infinite errors do not count."""
+def evidence_of(both: Pair, out: np.ndarray, chance: float = 0.0) -> Evidence:
+    """What the gradients and the errors of matches say; infinite errors do not count.
+
+    ``chance`` is what the best of several unrelated ones has.
+    """
     alike = np.clip(out[:, kernel.LIKENESS], 0.0, 1.0)
     with np.errstate(all="ignore"):
         samples = out[:, kernel.PIXELS] * both.spectra.independent
-        beyond = -samples * np.log1p(-(alike**2))
+        beyond = -samples * np.log1p(-(alike**2)) - chance
         variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
         error = np.sqrt(np.where(np.isfinite(variance), variance, 0.0).max(axis=1))
         return Evidence(alike, beyond, (beyond >= _FIRM) | (error < _SMALL))
 
 
 def judge(
-    both: Pair, windows: np.ndarray, out: np.ndarray, status: np.ndarray, reach: float
+    both: Pair,
+    windows: np.ndarray,
+    out: np.ndarray,
+    status: np.ndarray,
+    reach: float,
+    others: float = 1.0,
 ) -> None:
     """Set the status of matches that may be none, and widen their covariances; in place.
 
-    ``reach`` are the pixels along each axis within which they were looked for.
+    ``reach`` are the pixels along each axis within which they were looked for, by each of
+    ``others`` rotations and scales.
     """
     found = (status == kernel.CONVERGED) | (status == kernel.ONE_DIRECTION)
     found &= out[:, kernel.RESIDUAL] != 0  # or they are the same to the bit
-    alike, evidence, firm = evidence_of(both, out)
+    chance = 2.0 * math.log(others)
+    alike, evidence, firm = evidence_of(both, out, chance)
     with np.errstate(all="ignore"):
-        one_sign = out[:, kernel.SPREAD] * both.spectra.independent
+        one_sign = out[:, kernel.SPREAD] * both.spectra.independent - chance
         sure = beyond_doubt(one_sign, evidence, alike)
         doubtful = np.flatnonzero(found & firm & ~sure)
     variance = out[:, [kernel.VAR_X, kernel.VAR_Y]]
@@ -98,7 +108,7 @@ def judge(
     alike, evidence = alike[doubtful], evidence[doubtful]
     same = (alike >= _ALIKE[0]) & (evidence >= _ALIKE[1]) & (explained >= _ALIKE[2])
     many = (one_sign[doubtful] >= _MANY[0]) & (evidence >= _MANY[1])
-    beyond = agree - beyond_chance(reach)
+    beyond = agree - beyond_chance(reach * math.sqrt(others))
     deformed = many & (explained > _DEFORMED[0]) & (beyond > _DEFORMED[1])
     accident[doubtful] = ~(same | deformed | _holds(beyond, explained))
     unsure = found & (~firm | accident)

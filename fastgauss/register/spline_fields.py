@@ -103,7 +103,6 @@ class Field:
 
 def field(pixels: Pixels, low: low_pass.LowPass, extra: int, noise: float, unit: float) -> Field:
     """Coefficients and precisions; ``extra`` more pixels of margin are lost."""
-    coefficients = separable(pixels.values, low.taps, "reflect")
     shape = pixels.values.shape
     precision = np.zeros(shape, dtype=np.float32)
     margin = low.margin + extra
@@ -112,7 +111,12 @@ def field(pixels: Pixels, low: low_pass.LowPass, extra: int, noise: float, unit:
     precision[inner] = given[inner] if isinstance(given, np.ndarray) else given
     if not pixels.valid.all():
         precision[preparation.grow(~pixels.valid, margin)] = 0.0
-    return Field(np.pad(coefficients, _BEYOND, mode="symmetric"), precision)
+    return Field(coefficients(pixels.values, low), precision)
+
+
+def coefficients(values: np.ndarray, low: low_pass.LowPass) -> np.ndarray:
+    """Coefficients of the smoothed volume, with some beyond the border."""
+    return np.pad(separable(values, low.taps, "reflect"), _BEYOND, mode="symmetric")
 
 
 def separable(values: np.ndarray, half: np.ndarray, mode: str) -> np.ndarray:
@@ -149,6 +153,20 @@ def sample(
         slopes = [_along(slope, axis, weights) for slope in slopes] + [sloped]
         values = _along(values, axis, weights)
     return values, slopes
+
+
+def sample_pixels(coefficients: np.ndarray) -> tuple[np.ndarray, ...]:
+    """An image at its pixels, and its derivatives along y and x."""
+    shape = coefficients.shape
+    flat, inner = preparation.flat((shape[0], shape[1]))
+    inner[:] = coefficients
+    value, slope_x, slope_y = preparation.sample(flat, shape, (0.0, 0.0))
+    middle = (slice(_BEYOND, -_BEYOND),) * 2
+    size = shape[0] * shape[1]
+    return tuple(
+        np.ascontiguousarray(part[:size].reshape(shape)[middle])
+        for part in (value, slope_y, slope_x)
+    )
 
 
 def _along(values: np.ndarray, axis: int, weights: tuple[float, ...]) -> np.ndarray:

@@ -7,6 +7,7 @@ volume is one large window. All sums are over the box of pixels that both volume
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ _NOTHING = 1e-30  # variance of the noise of equal volumes
 _FAINT = 0.05  # of the mean variance: the least of a pixel on the line through r^2
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
     """The pixels that both volumes show at a displacement by whole pixels."""
 
     low: np.ndarray
@@ -43,7 +44,7 @@ class _Window(NamedTuple):
     p: list[np.ndarray]  # P_i
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """What holds at a displacement."""
 
     r: np.ndarray  # A - g B
@@ -58,7 +59,7 @@ class _Point(NamedTuple):
     spread: float  # the sum of their products over its deviation, squared
 
 
-class _Noise(NamedTuple):
+class Noise(NamedTuple):
     """The noise of both volumes, before they are compared."""
 
     variances: tuple[float, float]  # of a pixel of each
@@ -66,7 +67,7 @@ class _Noise(NamedTuple):
     ratio: float  # the second by the first
     kernel: window_columns.Filter
 
-    def shares(self, window: _Window, gain: float) -> tuple[float, float]:
+    def shares(self, window: Window, gain: float) -> tuple[float, float]:
         """The first volume's share of the noise of A - g B, and this noise by that of A - B."""
         count = np.count_nonzero(window.w)
         first = math.sqrt(window.share / count) if self.unit else 1.0 / (1.0 + self.ratio)
@@ -78,7 +79,7 @@ class _Noise(NamedTuple):
         moved = spline_fields.kept_at(self.kernel.correlation, place)
         return share * self.kernel.kept + (1.0 - share) * moved
 
-    def slope(self, window: _Window, srr: float, place: np.ndarray, gain: float) -> float:
+    def slope(self, window: Window, srr: float, place: np.ndarray, gain: float) -> float:
         """The standard deviation of a slope that noise alone makes."""
         count = np.count_nonzero(window.w)
         share, _ = self.shares(window, gain)
@@ -86,18 +87,26 @@ class _Noise(NamedTuple):
         return variance * math.sqrt(count * self.kernel.slopes * share * (1.0 - share)) / gain
 
 
-def _noise(first: Pixels, second: Pixels, filter_: spline_fields.Filter) -> _Noise:
+def noise_of(
+    first: Pixels, second: Pixels, filter_: spline_fields.Filter | low_pass.Spectra
+) -> Noise:
     """As it was given for both volumes, or as their spectra tell it."""
     one, two = (low_pass.mean_variance(p) for p in (first, second))
     if one is None or two is None:
         variances, unit = filter_.noises, 0.0
     else:
         variances, unit = (one, two), one + two
-    return _Noise(variances, unit, low_pass.noise_ratio(variances), filter_.low.kernel)
+    return Noise(variances, unit, low_pass.noise_ratio(variances), filter_.low.kernel)
 
 
-def _window(fields: list[spline_fields.Field], move: np.ndarray, linear: bool) -> _Window | None:
-    """Weights, A and P; None where too few pixels are in both."""
+def window_at(
+    fields: list[spline_fields.Field], move: np.ndarray, linear: bool,
+    sample: Callable = spline_fields.sample,
+) -> Window | None:  # fmt: skip
+    """Weights, A and P; None where too few pixels are in both.
+
+    ``sample`` gives a volume and its derivative by each parameter.
+    """
     box = spline_fields.inside(fields[0].precision.shape, move)
     if box is None:
         return None
@@ -108,7 +117,7 @@ def _window(fields: list[spline_fields.Field], move: np.ndarray, linear: bool) -
     w = np.divide(own * other, both, out=np.zeros_like(both), where=(own > 0) & (other > 0))
     if np.count_nonzero(w) < _FEWEST:
         return None
-    a, slopes = spline_fields.sample(fields[0].coefficients, low, high, np.zeros(move.size))
+    a, slopes = sample(fields[0].coefficients, low, high, np.zeros(move.size))
     part = np.divide(w, own, out=np.zeros_like(w), where=w > 0)
     if linear:
         mean = _mean(w, a)
@@ -117,7 +126,7 @@ def _window(fields: list[spline_fields.Field], move: np.ndarray, linear: bool) -
             level = _mean(w, slope)
             gain = _sum(w * (a - mean), slope) / spread if spread > 0 else 0.0
             slopes[i] = slope - np.float32(level) - (a - np.float32(mean)) * np.float32(gain)
-    return _Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes])
+    return Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes])
 
 
 def _cut(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
@@ -150,11 +159,12 @@ def _flat(slope: np.ndarray, exact: float, least: float) -> tuple[np.ndarray, bo
     return flat, bool((curvature[~none] > 0).all())
 
 
-def _point(
-    window: _Window, other: spline_fields.Field, place: np.ndarray, gain: float, noise: _Noise
-) -> _Point:
-    """Residual, Newton's step and sums at a displacement."""
-    b, slopes = spline_fields.sample(other.coefficients, window.low, window.high, place)
+def point_at(
+    window: Window, other: np.ndarray, place: np.ndarray, gain: float, noise: Noise,
+    sample: Callable = spline_fields.sample,
+) -> Point:  # fmt: skip
+    """Residual, Newton's step and sums at a displacement of the volume of these coefficients."""
+    b, slopes = sample(other, window.low, window.high, place)
     r = window.a - np.float32(gain) * b
     score = np.array([_sum(p, r) for p in window.p])
     slope = np.array([[_sum(p, s) for s in slopes] for p in window.p])
@@ -163,7 +173,7 @@ def _point(
     saa, sbb = _sum(w * (window.a - mean_a), window.a), gain**2 * _sum(w * (b - mean_b), b)
     srr = _sum(w * (r - mean_r), r)
     flat, peak = _flat(slope, _FLAT * saa, _UNSURE * noise.slope(window, srr, place, gain))
-    kept = _complement(flat, len(score))
+    kept = complement(flat, len(score))
     step = np.zeros(len(score))
     if kept.size:
         step = kept @ np.linalg.solve(kept.T @ slope @ kept, kept.T @ score) / gain
@@ -172,14 +182,14 @@ def _point(
     energy = sum(
         _sum(np.divide(p, w, out=np.zeros_like(p), where=w > 0), p) for p in window.p
     ) * sum(_sum(w * s, s) for s in slopes)
-    return _Point(
+    return Point(
         r, step, slope, flat, peak, saa, sbb, srr,
         total / math.sqrt(energy) if energy > 0 else 0.0,
         total**2 / squares if squares > 0 else 0.0,
     )  # fmt: skip
 
 
-def _gain_change(at: _Point, gain: float, ratio: float) -> float:
+def gain_change(at: Point, gain: float, ratio: float) -> float:
     """The factor of the gain of a line with noise in both volumes (Deming)."""
     sab = 0.5 * (at.saa + at.sbb - at.srr)
     if not sab > 0:
@@ -206,11 +216,11 @@ def _noise_by_brightness(v: np.ndarray, m: np.ndarray, exists: np.ndarray) -> np
     return out
 
 
-def _covariance(
-    window: _Window, at: _Point, place: np.ndarray, gain: float, bias: np.ndarray, known: _Noise
+def covariance_at(
+    window: Window, at: Point, place: np.ndarray, gain: float, known: Noise
 ) -> tuple[np.ndarray, float]:
     """H^-1 V H^-T in array-axis order, and the noise as `Shift` has it."""
-    ndim, exists, kernel, unit = place.size, window.w > 0, known.kernel, known.unit
+    ndim, exists, kernel, unit = at.step.size, window.w > 0, known.kernel, known.unit
     count = int(exists.sum())
     part, change = known.shares(window, gain)
     kept = known.in_residual(part, place)
@@ -226,7 +236,7 @@ def _covariance(
         variances = [v, _noise_by_brightness(v, level, exists)] if noise > 0 else [v]
     radius = kernel.smooth.size - 1
     q = [spline_fields.separable(np.pad(p, radius), kernel.smooth, "constant") for p in window.p]
-    kept_axes = _complement(at.flat, ndim)
+    kept_axes = complement(at.flat, ndim)
     inner = np.linalg.inv(kept_axes.T @ at.slope @ kept_axes)
     inner = kept_axes @ inner @ kept_axes.T
     best = np.zeros((ndim, ndim))
@@ -238,15 +248,13 @@ def _covariance(
         covariance = inner @ (middle * np.outer(keep, keep)) @ inner.T * scale / (gain * gain)
         if not number or np.trace(covariance) > np.trace(best):
             best = covariance
-    off = bias * np.sin(2.0 * np.pi * place)
-    best = best + np.diag(off**2)
     for axis in np.flatnonzero((np.abs(at.flat) > _PART).any(axis=0)):
         best[axis] = best[:, axis] = 0.0
         best[axis, axis] = np.inf
     return best, noise / (unit * change) if unit else noise
 
 
-def _complement(flat: np.ndarray, ndim: int) -> np.ndarray:
+def complement(flat: np.ndarray, ndim: int) -> np.ndarray:
     """Unit vectors, in columns, across the given ones."""
     if not len(flat):
         return np.eye(ndim)
@@ -264,7 +272,7 @@ def register(
     shape = first.values.shape
     reach = 0.25 * min(shape) if math.isinf(bound) else bound
     filter_ = spline_fields.choose(first, second)
-    known = _noise(first, second, filter_)
+    known = noise_of(first, second, filter_)
     fields = [
         spline_fields.field(pixels, filter_.low, extra, variance, known.unit)
         for pixels, extra, variance in zip((first, second), (0, 1), known.variances, strict=True)
@@ -279,10 +287,11 @@ def register(
     if window is None or at is None or status not in (Status.CONVERGED, Status.MAX_ITERATIONS):
         return no_shift(status, len(shape))
     pixels = int(np.count_nonzero(window.w))
-    covariance, noise = _covariance(window, at, place, gain, filter_.bias, known)
+    covariance, noise = covariance_at(window, at, place, gain, known)
+    covariance = covariance + np.diag((filter_.bias * np.sin(2.0 * np.pi * place)) ** 2)
     if status == Status.CONVERGED and len(at.flat):
         status = Status.ONE_DIRECTION
-        axes = _complement(at.flat, len(shape))
+        axes = complement(at.flat, len(shape))
         place = axes @ (axes.T @ place)
     same = at.srr == 0.0
     likeness = min(max(at.alike, 0.0), 1.0 - 1e-12)
@@ -307,8 +316,8 @@ def register(
 
 
 def _iterate(
-    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, noise: _Noise, fewest: float
-) -> tuple[int, np.ndarray, _Window | None, _Point | None, float]:
+    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, noise: Noise, fewest: float
+) -> tuple[int, np.ndarray, Window | None, Point | None, float]:
     """Newton's iteration: status, displacement, and what holds there."""
     place, gain, window, at = start.astype(float), 1.0, None, None
     move = np.full(start.size, 2**30)
@@ -316,11 +325,11 @@ def _iterate(
     for _ in range(_MAX_ITER):
         if np.abs(place - move).max() > 1.0:
             move = np.rint(place).astype(int)
-            window = _window(fields, move, linear)
+            window = window_at(fields, move, linear)
             if window is None or np.count_nonzero(window.w) < fewest:
                 return int(Status.TOO_FEW_PIXELS), place, None, None, gain
         assert window is not None
-        at = _point(window, fields[1], place, gain, noise)
+        at = point_at(window, fields[1].coefficients, place, gain, noise)
         if len(at.flat) == place.size or not at.peak:
             status = int(Status.NO_TEXTURE if at.peak else Status.LOST)
             return status, place, None, None, gain
@@ -328,7 +337,7 @@ def _iterate(
         place = place + (at.step if size <= 1.0 else at.step / size)
         if np.abs(place - start).max() > _REACH:
             return int(Status.LOST), place, None, None, gain
-        change = _gain_change(at, gain, noise.ratio) if linear else 1.0
+        change = gain_change(at, gain, noise.ratio) if linear else 1.0
         settled = abs(change - 1.0) <= 1e-6 or (change - 1.0) ** 2 * at.saa <= 0.01 * at.srr
         if not settled:
             gain *= min(max(change, 1.0 / 256.0), 256.0)
@@ -338,7 +347,7 @@ def _iterate(
         before = size
     assert window is not None
     if np.abs(place - np.rint(place)).max() <= 10 * _TOL and abs(gain - 1.0) < 0.01:
-        exact = _point(window, fields[1], np.rint(place), 1.0, noise)
+        exact = point_at(window, fields[1].coefficients, np.rint(place), 1.0, noise)
         if exact.srr == 0.0:  # the same pixels, to the bit
             return status, np.rint(place), window, exact, 1.0
-    return status, place, window, _point(window, fields[1], place, gain, noise), gain
+    return status, place, window, point_at(window, fields[1].coefficients, place, gain, noise), gain

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from fastgauss.cli.command import main
 from fastgauss.io import tables
-from fastgauss.register import displacement_field
+from fastgauss.register import align, displacement_field
 
 
 def test_a_stack_is_refused(tmp_path, capsys):
@@ -38,3 +38,34 @@ def test_a_table_has_a_row_for_each_window(suffix, tmp_path, capsys):
 def test_a_table_of_an_unknown_kind_is_refused_first(tmp_path, capsys):
     assert main(["register", "none.npy", "none.npy", "-o", str(tmp_path / "field.doc")]) == 2
     assert ".csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("motion", ["translation", "rigid"])
+def test_one_motion_of_the_whole_image(motion, tmp_path, capsys):
+    scene = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(72, 76)), 2)
+    images = scene[4:68, 6:70], scene[5:69, 4:68]
+    for name, image in zip(("one", "two"), images, strict=True):
+        np.save(tmp_path / f"{name}.npy", image)
+    names = [str(tmp_path / f"{name}.npy") for name in ("one", "two")]
+    table = tmp_path / "motion.csv"
+    assert main(["register", *names, "--motion", motion, "-o", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("converged") and "\ndx " in said and f"wrote {table}" in said
+    columns, _ = tables.read_table(table)
+    assert columns["dy"].astype(float) == pytest.approx(-1, abs=0.01)
+    assert ("angle_error" in columns) == (motion == "rigid")
+    found = align(*images, motion=motion)
+    assert columns["dx_error"].astype(float) == pytest.approx(found.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["b.npy", "--motion", "rigid", "--window", "32"], "--window is no option with --motion"),
+        (["b.npy", "--motion", "rigid", "--plot", "a.png"], "--plot is no option with --motion"),
+        (["--motion", "rigid"], "--motion is an option of two images A B"),
+    ],
+)
+def test_options_of_windows_are_refused_with_a_motion(options, told, capsys):
+    assert main(["register", "a.npy", *options]) == 2
+    assert told in capsys.readouterr().err

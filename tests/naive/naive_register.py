@@ -139,3 +139,49 @@ def joint_bound(slopes, count, noise):
         np.array([[np.vdot(p, q) for q in slopes] for p in slopes]) / noise**2 if noise else None
     )
     return (1 - 1 / count) * np.linalg.inv(fisher) if noise else np.zeros((2, 2))
+
+
+def motion_step(a, b, taps, margin, matrix, displacement, names):
+    """Newton's step (k,) from a motion, by lstsq and scipy's splines; the steps are not scaled.
+
+    ``taps`` are half of the filter that makes spline coefficients, ``margin`` the pixels beside a
+    border that do not count.
+    """
+    fields = {
+        "dx": lambda y, x: (0 * y, 1 + 0 * x),
+        "dy": lambda y, x: (1 + 0 * y, 0 * x),
+        "angle": lambda y, x: (x, -y),
+        "scale": lambda y, x: (y, x),
+        "yy": lambda y, x: (y, 0 * x),
+        "yx": lambda y, x: (x, 0 * y),
+        "xy": lambda y, x: (0 * y, y),
+        "xx": lambda y, x: (0 * y, x),
+    }
+    centre = (np.array(a.shape) - 1) / 2
+    y, x = (k - c for k, c in zip(np.indices(a.shape), centre, strict=True))
+    places = [row[0] * y + row[1] * x + d for row, d in zip(matrix, displacement, strict=True)]
+    places = [p + c for p, c in zip(places, centre, strict=True)]
+    b = ndimage.map_coordinates(b, places, order=5, mode="reflect")
+    inside = np.logical_and.reduce(
+        [(p >= 0) & (p <= n - 1) for p, n in zip(places, a.shape, strict=True)]
+    )
+    line = np.concatenate([taps[:0:-1], taps])
+    value, slope = np.array([1, 26, 66, 26, 1]) / 120, np.array([-1, -10, 0, 10, 1]) / 24
+    sums = []
+    for image in (a, b):
+        c = ndimage.correlate1d(ndimage.correlate1d(image, line, 0), line, 1)
+        sums.append(
+            [
+                ndimage.correlate1d(ndimage.correlate1d(c, rows, 0), columns, 1)
+                for rows, columns in ((value, value), (slope, value), (value, slope))
+            ]
+        )
+    inner = ndimage.minimum_filter(inside, 2 * margin + 1, mode="constant", cval=0) > 0
+    columns = []
+    for _, along_y, along_x in sums:
+        moves = [fields[name](y, x) for name in names]
+        columns.append(np.array([(v * along_y + u * along_x)[inner] for v, u in moves]))
+    first, second = sums[0][0][inner], sums[1][0][inner]
+    may_differ = np.stack([np.ones_like(first), first])
+    p = columns[0] - np.linalg.lstsq(may_differ.T, columns[0].T, rcond=None)[0].T @ may_differ
+    return np.linalg.solve(p @ columns[1].T, p @ (first - second))

@@ -129,6 +129,11 @@ def _displacements():
     return register.displacement_field(FIRST, SECOND, 16, 4)
 
 
+@cache
+def _motion():
+    return register.align(FIRST, SECOND, motion="rigid")
+
+
 def _camera():
     return fg.Camera(np.full((8, 9), 2.0), 0.5, saturation=4.0)
 
@@ -375,6 +380,10 @@ CALLS = (
          lambda rows: _result()[rows], errors=(IndexError,)),
     Call("register.align", {"im1": FIRST, "im2": SECOND, "err1": np.ones((20, 20)),
                             "mask": np.zeros((20, 20), bool)}, ("im1", "im2", "err1", "mask")),
+    Call("register.Motion().apply", {"image": IMAGE, "mask": np.zeros(IMAGE.shape, bool)},
+         ("image", "mask"),
+         lambda image, **options: _motion()._replace(
+             matrix=np.eye(2), displacement=np.ones(2), shape=IMAGE.shape).apply(image, **options)),
     Call("register.align_stack", {"frames": STACK, "err": np.ones((20, 20)),
                                   "mask": np.zeros((3, 20, 20), bool)}, ("frames", "err", "mask")),
     Call("register.shift_stack", {"frames": STACK, "displacements": np.full((3, 2), 0.25),
