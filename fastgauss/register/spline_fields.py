@@ -120,10 +120,13 @@ def coefficients(values: np.ndarray, low: low_pass.LowPass) -> np.ndarray:
 
 
 def separable(values: np.ndarray, half: np.ndarray, mode: str) -> np.ndarray:
-    """A volume correlated along all axes with a symmetric filter of which half is given."""
+    """An image or a volume correlated along all axes with a symmetric filter, given by its half."""
     out = np.empty(values.shape, dtype=np.float32)
-    profile = taps.Profile(half)
-    correlate(Source(values), [(profile,) * 3], (mode,) * 3, 0.0, out, None)
+    flat = 3 - values.ndim  # the axes that an image lacks
+    profiles = (taps.NOTHING,) * flat + (taps.Profile(half),) * values.ndim
+    solid = (1,) * flat + values.shape
+    source = Source(values.reshape(solid))
+    correlate(source, [profiles], (mode,) * 3, 0.0, out.reshape(solid), None)
     return out
 
 

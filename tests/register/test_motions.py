@@ -145,7 +145,7 @@ def test_the_solution_is_that_of_the_slow_twin(kind):
     a, b = (v + rng.normal(0, 0.1, v.shape) for v in moved(Spots(4), drawn(rng, kind)))
     motion = align(a, b, motion=kind)
     one, two = (inputs.read(image, None, None) for image in (a, b))
-    low = low_pass.choose(one, two, a.size, 16.0, steady=True).low
+    low = low_pass.choose(low_pass.measure(one, two), a.size, 16.0, steady=True).low
     step = naive.motion_step(
         a, b, low.taps, low.margin, motion.matrix, motion.displacement, motion.names
     )
