@@ -124,9 +124,8 @@ def _place(total: np.ndarray, spectrum: np.ndarray, shares: np.ndarray) -> tuple
     best = np.unravel_index(int(values.argmax()), values.shape)
     place = np.empty(axes)
     for axis in range(axes):
-        index: list = list(best)
-        index[axis] = (best[axis] + np.arange(-1, 2)) % size
-        beside = values[tuple(index)].astype(np.float64)
+        line = values[tuple(slice(None) if a == axis else k for a, k in enumerate(best))]
+        beside = [float(line[(best[axis] + k) % size]) for k in (-1, 0, 1)]
         bend = 2.0 * beside[1] - beside[0] - beside[2]
         place[axis] = best[axis] + (0.5 * (beside[2] - beside[0]) / bend if bend > 0 else 0.0)
     place[place >= _BINS] -= size

@@ -117,6 +117,7 @@ def test_a_random_walk_stays_within_the_errors_of_frames():
     assert 0.6 < (pulls - pulls.mean(axis=0)).std() < 1.4
 
 
+@needs_compiled_code
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_the_first_guess_is_where_the_segments_are(ndim):
     rng = np.random.default_rng(30 + ndim)
