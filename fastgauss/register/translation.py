@@ -147,7 +147,7 @@ def align(
     Notes
     -----
     About 2 ms for 128 x 128, 10 ms for 512 x 512 pixels, 0.4 s for 64 x 64 x 64; with another
-    motion than a translation, MOTIONTIME. Neither the unit
+    motion than a translation, 0.05 s and 0.3 s. Neither the unit
     of the pixels nor a constant added to them changes the result.
 
     The errors contain the noise and the interpolation of the splines, but not changes of the scene.

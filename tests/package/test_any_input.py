@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import inspect
 import warnings
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -280,7 +281,7 @@ def public_names():
     yield from (f"simulate.{name}" for name in fg.simulate.__all__)
     yield from (f"plot.{name}" for name in fastgauss.plot.__all__)
     for owner in OWNERS:
-        for name, value in vars(getattr(fg, owner[:-2])).items():
+        for name, value in vars(attrgetter(owner[:-2])(fg)).items():
             public = inspect.isfunction(value) and name[0] != "_"
             if public and len(inspect.signature(value).parameters) > 1:
                 yield f"{owner}.{name}"

@@ -69,7 +69,7 @@ class Call:
 
 def find(name: str) -> Callable:
     """The public function or method of a dotted name."""
-    first, _, rest = name.partition(".")
+    first, _, rest = name.rpartition(".")
     if first in OWNERS:
         return getattr(OWNERS[first](), rest)
     found: Any = fg
@@ -131,7 +131,9 @@ def _displacements():
 
 @cache
 def _motion():
-    return register.align(FIRST, SECOND, motion="rigid")
+    return register.Motion(
+        "rigid", np.eye(2), np.array([1.0, 0.25]), np.eye(3), 0, 1.0, 1.0, 9, FIRST.shape
+    )
 
 
 def _camera():
@@ -178,6 +180,7 @@ OWNERS = {
     "Grid()": _grid,
     "LineFit()": _lines,
     "Drift()": _drift,
+    "register.Motion()": _motion,
 }
 FREE = ("amplitudes", "positions", "sigmas")
 FRAMES = np.array([0, 0, 1, 1, 3])
@@ -380,10 +383,8 @@ CALLS = (
          lambda rows: _result()[rows], errors=(IndexError,)),
     Call("register.align", {"im1": FIRST, "im2": SECOND, "err1": np.ones((20, 20)),
                             "mask": np.zeros((20, 20), bool)}, ("im1", "im2", "err1", "mask")),
-    Call("register.Motion().apply", {"image": IMAGE, "mask": np.zeros(IMAGE.shape, bool)},
-         ("image", "mask"),
-         lambda image, **options: _motion()._replace(
-             matrix=np.eye(2), displacement=np.ones(2), shape=IMAGE.shape).apply(image, **options)),
+    Call("register.Motion().apply", {"image": FIRST, "mask": np.zeros(FIRST.shape, bool)},
+         ("image", "mask")),
     Call("register.align_stack", {"frames": STACK, "err": np.ones((20, 20)),
                                   "mask": np.zeros((3, 20, 20), bool)}, ("frames", "err", "mask")),
     Call("register.shift_stack", {"frames": STACK, "displacements": np.full((3, 2), 0.25),
