@@ -20,6 +20,7 @@ from ..results.fit_result import FitResult
 from ..spots.image_fits import fit_spots
 from .frame_fits import MovieError, fit_frames
 
+_BLOCK = 256  # frames whose results are joined: one alone takes 2 kB besides its rows
 _OWN = ("image", "positions", "model", "camera", "threads", "progress")
 _OPTIONS = frozenset(inspect.signature(fit_spots).parameters).difference(_OWN)
 
@@ -97,18 +98,22 @@ def fit_movie(
     >>> result.frames, result.x.round()
     (array([0, 1, 2]), array([20., 21., 22.]))
     """
+    blocks: list[FitResult] = []
     results: list[FitResult] = []
     fits = _fits(frames, positions, model, camera, pixel_size, threads, progress, options)
     try:
         with closing(fits):
             for result in fits:
                 results.append(result)
+                if len(results) == _BLOCK:
+                    blocks.append(FitResult.concatenate(results))
+                    results.clear()
     except MovieError as error:
-        kept = FitResult.concatenate(results)
+        kept = FitResult.concatenate(blocks + results)
         raise MovieError(error.frame, error.reason, kept) from error.__cause__
-    if not results:
+    if not blocks and not results:
         raise ValueError("frames must hold at least one frame, got none")
-    return FitResult.concatenate(results)
+    return FitResult.concatenate(blocks + results)
 
 
 def iter_movie(

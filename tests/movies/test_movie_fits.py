@@ -1,5 +1,6 @@
 """`fit_movie` and `iter_movie` against `fit_spots` of one frame after the other."""
 
+import gc
 import itertools
 import threading
 
@@ -234,6 +235,26 @@ def test_nothing_is_read_before_a_result_is_asked_for():
     assert not read
     with pytest.raises(TypeError, match="modle is no option of fit_movie, nor of fit_spots"):
         fg.iter_movie(MOVIE, modle="rotated")
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="hundreds of frames")
+def test_a_long_movie_holds_its_rows_and_no_result_of_each_frame():
+    alive = []
+
+    def source():
+        for k in range(700):
+            if k == 600:
+                alive.append(sum(isinstance(each, fg.FitResult) for each in gc.get_objects()))
+            yield MOVIE[k % 7]
+
+    positions = [[6.0, 7.0], [7.0, 21.0]]
+    before = sum(isinstance(each, fg.FitResult) for each in gc.get_objects())
+    found = fg.fit_movie(source(), positions, camera=CAMERA, threads=1)
+    assert alive[0] - before < 300
+    once = fg.fit_movie(MOVIE, positions, camera=CAMERA, threads=1)
+    expected = fg.FitResult.concatenate([once] * 100)
+    rows = expected.rows._replace(frames=np.repeat(np.arange(700), 2))
+    assert_same(found, expected.with_rows(rows))
 
 
 def test_progress_counts_frames():
