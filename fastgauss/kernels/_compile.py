@@ -18,9 +18,7 @@ NaN and infinity keep their meaning.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -83,26 +81,10 @@ def _in_turn(compile_: Callable) -> Callable:
 
     @wraps(compile_)
     def compile_in_turn(signature: Any) -> Any:
-        with global_compiler_lock, turns.compiling(), _no_collection():
+        with global_compiler_lock, turns.compiling():
             return compile_(signature)
 
     return compile_in_turn
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage is collected meanwhile; the next collection finds all that a kernel leaves.
-
-    A compilation makes millions of objects, and to look through those that it still needs, again
-    and again, takes a sixth of its time. Its callers hold numba's compiler lock.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def cache_path(dispatcher: Any) -> str | None:
