@@ -143,7 +143,8 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volu
     clean = array if whole else np.where(good, array, 0)
     if several:
         clean = np.moveaxis(clean, -1, 0)
-        each = None if each is None else np.ascontiguousarray(np.moveaxis(each, -1, 0))
+        each = None if each is None else np.moveaxis(each, -1, 0)
+    each = None if each is None else np.ascontiguousarray(each)
     channels = shape[-1] if several else None
     clean = np.asarray(clean, kind) if several else np.ascontiguousarray(clean, kind)
     return Data(clean, each, nodes, weights is not None, channels)

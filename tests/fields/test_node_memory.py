@@ -70,3 +70,17 @@ def test_an_image_of_channels_is_not_changed_and_may_lie_anyhow():
     out = np.ones((6, 64, 3))
     assert field.render(heights, out=out) is out
     assert_allclose(out, 1.0 + field.render(heights), atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(6, 64), (6, 9, 3)])
+def test_weights_and_missing_nodes_may_lie_anyhow(shape):
+    rng = RNG(2)
+    heights = rng.normal(size=(4, *shape[2:]))
+    field = fg.GaussianField(shape[:2], rng.uniform(0, 6, (4, 2)), covariance=2.0 * np.eye(2))
+    image, weights = rng.normal(size=shape), rng.uniform(0.5, 2.0, shape)
+    image[2, 3] = np.nan
+    expected = field.loss_and_gradient(image, heights, weights=weights)
+    plain = field.loss_and_gradient(image, heights)
+    image, weights = np.asfortranarray(image), np.asfortranarray(weights)
+    assert field.loss_and_gradient(image, heights, weights=weights)[0] == expected[0]
+    assert field.loss_and_gradient(image, heights)[0] == plain[0]
