@@ -6,6 +6,7 @@ A round:
    measured in the residual itself, as a function of the model's brightness: bright stars
    that are no Gaussians raise it where they are, and a crowd does not once it is explained.
    With photons (``method="mle"``) it is that of the model where that is more.
+   Where the light of a crowd is taken for noise, see ``spots/peaks.py``.
 2. Those that changed and what is within five sigmas are fitted together, beside the light of the
    others; all, if that is half of them.
 3. Spots are dropped whose amplitude is below four standard errors, in the covariance that
@@ -26,12 +27,12 @@ import numpy as np
 from ..base import check, wording
 from ..base.progress import reporting
 from ..base.status import Status
-from ..find.detection import factor_in_crowd, find_in_crowd
 from ..fit.picture_units import in_callers_unit
 from ..models.model import Model
 from ..results.fit_result import FitResult
-from .noise_scaling import ResidualNoise, in_units_of_noise, response_gain
+from .noise_scaling import ResidualNoise
 from .pair_tests import Found, PairTests
+from .peaks import ResidualPeaks
 from .pruning import LEAST_OF_TWO, LEAST_STRENGTH, SAME_SPOT, surplus, with_dropped
 from .search_fits import SearchFits, refuse_rows
 from .width_choice import Choice, choose, common_width, fit_shapes
@@ -86,21 +87,15 @@ class _Search:
     ) -> None:  # fmt: skip
         self.fits = SearchFits(picture, model, find["polarity"], fit, count)
         self.model, self.threads = self.fits.plain, fit["threads"]
-        options = "sigma", "threshold", "min_distance", "exclude_border", "polarity", "threads"
-        self.find = {name: find[name] for name in options}
-        self.dark, threshold = self.fits.dark, find["threshold"]
-        self.threshold = None if threshold is None else threshold * self.fits.unit
+        self.dark = self.fits.dark
         self.sigma = np.broadcast_to(np.asarray(find["sigma"], float), picture.ndim)
-        self.gain = response_gain(self.sigma)
-        expected = find["false_alarms"], find["significance"]
-        self.factor = factor_in_crowd(picture.shape, tuple(self.sigma.tolist()), *expected)
-        self.find["factor"] = self.factor
-        self.counts, self.shape = fit["method"] == "mle", picture.shape
+        self.shape, counts = picture.shape, fit["method"] == "mle"
         read = self.fits.problem.picture
         # Rounding: of counts, or of what has no noise at all.
         rounding = self.fits.unit * 12**-0.5 if picture.dtype.kind in "iu" else 0.0
-        self.noise = ResidualNoise(read, self.counts, rounding, self.threads)
+        self.noise = ResidualNoise(read, counts, rounding, self.threads)
         self.shown = self.noise.shown
+        self.peaks = ResidualPeaks(self.noise, find, self.sigma, self.fits.unit)
         settings = {key: fit[key] for key in ("box", "method", "pixel", "threads")}
         self.split = fit["split"]
         self.settings = settings | self.fits.problem.maps | {"polarity": find["polarity"]}
@@ -212,18 +207,7 @@ class _Search:
 
     def _first(self) -> Choice:
         """Spots that the image shows as it is."""
-        image, threshold = self.shown, self.threshold
-        if self.counts or self.noise.weights is not None:
-            image, threshold = in_units_of_noise(
-                image,
-                self.sigma,
-                self.noise.weights,
-                self.noise.variance,
-                threshold,
-                self.counts,
-                self.factor,
-            )
-        centres = find_in_crowd(image, **self.find | {"threshold": threshold})
+        centres = self.peaks.of_image()
         start = self._usual_at(np.empty((0, self.model.size)), centres)
         columns = self.fits.width_columns
         choice = Choice(start, start[:, columns], np.zeros(len(start), bool))
@@ -243,15 +227,7 @@ class _Search:
         """Spots that the residual shows, and that are neither there nor given up."""
         from scipy.spatial import KDTree
 
-        residual = self.shown - light - ground
-        noise = self.noise(light, ground, residual)
-        level, threshold = noise, None
-        if self.threshold is not None:
-            level, threshold = np.maximum(self.factor * self.gain * noise, self.threshold), 1.0
-        elif self.counts:
-            threshold = self.factor * self.gain
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = find_in_crowd(residual / level, **self.find | {"threshold": threshold})
+        found = self.peaks.of_residual(light, ground)
         shown = result.positions[np.isfinite(result.params).all(axis=1)]
         if len(shown) and len(found):
             scale = self._scale(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from ..results.fit_result import FitResult
 from .pruning import noise_by_brightness
 
 _WINDOW = 24.0  # sigmas: over so much of the image the level is averaged
+_ORDERS = 4, 6  # of the differences of pixels that tell noise, and that it is white
+_WHITE = 0.85  # deviation of the higher differences by that of the lower, of white noise at least
+_LONG = 16  # pixels of an axis along which differences are taken, at least
 
 
 def response_gain(sigma: np.ndarray) -> float:
@@ -31,6 +35,31 @@ def local_level(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     share = uniform_filter(exists.astype(np.float64), side, mode="nearest")
     usual = float(np.median(image[exists])) if exists.any() else 0.0
     return np.where(share > 1e-6, total / np.maximum(share, 1e-6), usual)
+
+
+def fine_noise(image: np.ndarray, level: np.ndarray) -> np.ndarray | None:
+    """The noise of each pixel, from differences of neighbours that spots hardly show.
+
+    It is a function of the ``level`` around a pixel. Spots that are about as wide as a pixel or
+    wider have little light in fourth differences, however many there are. None where the noise is
+    not white, as in a smoothed image, or where there is none: differences do not tell it there.
+    """
+    axes = [axis for axis, n in enumerate(image.shape) if n >= _LONG]
+    usual = []
+    for order in _ORDERS:
+        apart = np.asarray(image, np.float64)
+        for axis in axes:
+            apart = np.diff(apart, order, axis=axis) / math.sqrt(math.comb(2 * order, order))
+        usual.append(float(np.nanmedian(np.abs(apart))) if np.isfinite(apart).any() else 0.0)
+        if order == _ORDERS[0]:
+            differences = apart
+    if not axes or not usual[1] > _WHITE * usual[0]:
+        return None
+    edge = _ORDERS[0] // 2
+    inner = tuple(slice(edge, -edge) if axis in axes else slice(None) for axis in range(image.ndim))
+    noise = noise_by_brightness(level[inner], differences)
+    width = [(edge, edge) if axis in axes else (0, 0) for axis in range(image.ndim)]
+    return np.pad(noise, width, mode="edge") if noise.min() > 0 else None
 
 
 def in_units_of_noise(

@@ -152,7 +152,8 @@ def _pairs(
     if not fits.asked.absolute:
         freedom = np.maximum(single.pixels[rows] - 2 * start.shape[1], 1)
         scale = np.minimum(one, two) / freedom
-    return found, one - two > _BETTER * scale
+    sound = np.isfinite(found.params).all(axis=1).reshape(-1, 2).all(axis=1)
+    return found, sound & (one - two > _BETTER * scale)
 
 
 def _long_axes(shapes: FitResult, rows: np.ndarray) -> np.ndarray:
