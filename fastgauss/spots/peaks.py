@@ -60,18 +60,15 @@ class ResidualPeaks:
         if self.threshold is not None:
             return found
         if noise.counts:
-            bright = self._find(image, _BY_FAR * self.least)
-            usual = self._find(image, None)
-            self.crowd = _is_crowd(usual, found, bright)
+            self.crowd = self._is_crowd(self._find(image, None), found, image)
             return found
         level = local_level(image, self.sigma)
         fine = fine_noise(image, level)
         if fine is None:
             return found
-        bright, shown = (
-            self._find((image - level) / fine, part * self.least) for part in (_BY_FAR, 1.0)
-        )
-        self.crowd = _is_crowd(found, shown, bright)
+        image = (image - level) / fine
+        shown = self._find(image, self.least)
+        self.crowd = self._is_crowd(found, shown, image)
         return shown if self.crowd else found
 
     def of_residual(self, light: np.ndarray, ground: np.ndarray) -> np.ndarray:
@@ -95,6 +92,14 @@ class ResidualPeaks:
         shown = self._find(residual / fine, self.least)
         return shown if len(found) < _HIDDEN * len(shown) else found
 
+    def _is_crowd(self, usual: np.ndarray, shown: np.ndarray, image: np.ndarray) -> bool:
+        """Whether many spots of an image in units of its noise are not among the usual ones, and
+        most are bright.
+        """
+        if len(usual) >= _HIDDEN * len(shown):
+            return False
+        return 2 * len(self._find(image, _BY_FAR * self.least)) > len(shown)
+
     def _find(self, image: np.ndarray, threshold: float | None) -> np.ndarray:
         return find_in_crowd(image, **self.find | {"threshold": threshold})
 
@@ -113,8 +118,3 @@ class ResidualPeaks:
             return None
         excess = noise_by_brightness(bright, residual / error / fine)
         return error * fine * excess / max(excess.min(), 1e-300)
-
-
-def _is_crowd(usual: np.ndarray, shown: np.ndarray, bright: np.ndarray) -> bool:
-    """Whether many spots are not among the usual ones, and most are bright."""
-    return len(usual) < _HIDDEN * len(shown) and 2 * len(bright) > len(shown)
