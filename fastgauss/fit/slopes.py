@@ -9,7 +9,9 @@ import numpy as np
 from ..kernels.fit.plane_starts import level_spots
 from ..models.model import Model
 
-_ROOM = 11.0, 1.1  # offset of a likelihood in depths of the plane below it: of dark, bright spots
+# Least offset of a likelihood's start, by how far the plane falls below it: of dark and of bright
+# spots. What is left above 0 is the room that ``levmar`` leaves to a dark spot.
+_ROOM = 11.0, 1.1
 
 
 class Planes(NamedTuple):
@@ -37,12 +39,32 @@ class Planes(NamedTuple):
         if len(lower):
             within = lower[:, self.columns], upper[:, self.columns]
             start[:, self.columns] = np.clip(start[:, self.columns], *within)
-        centres, slopes = start[:, 1 : 1 + self.first.shape[1]], start[:, self.columns]
-        ends = (slopes * (end - centres) for end in (self.first, self.last))
-        depth = -np.minimum(*ends).sum(axis=1)
         dark, bright = _ROOM
-        least = depth * np.where(start[:, 0] < 0.0, dark, bright)
+        room = np.where(start[:, 0] < 0.0, dark, bright)
+        least = room * self._depth(start, start[:, self.columns])
+        if len(lower):
+            self._flatten(start, lower, upper, room, least)
+            least = np.minimum(room * self._depth(start, start[:, self.columns]), upper[:, -1])
         start[:, -1] = np.fmax(start[:, -1], least)
+
+    def _depth(self, start: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """How far planes of these slopes (m, ndim) fall below the offset in their pixels."""
+        centres = start[:, 1 : 1 + self.first.shape[1]]
+        ends = (slopes * (end - centres) for end in (self.first, self.last))
+        return -np.minimum(*ends).sum(axis=1)
+
+    def _flatten(
+        self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, room: np.ndarray,
+        least: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Bring slopes nearer to 0 where no offset within bounds is as high as ``least``."""
+        slopes, highest = start[:, self.columns], upper[:, -1]
+        flat = np.clip(0.0, lower[:, self.columns], upper[:, self.columns])
+        lowest = room * self._depth(start, flat)
+        with np.errstate(divide="ignore", invalid="ignore"):  # the depth is convex in the slopes
+            part = np.where(least > highest, (highest - lowest) / (least - lowest), 1.0)
+        part = np.clip(np.nan_to_num(part), 0.0, 1.0)[:, np.newaxis]
+        start[:, self.columns] = np.where(part < 1.0, flat + part * (slopes - flat), slopes)
 
 
 def planes_of(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base.progress import Progress
-from .drift_start import first_guess
+from .drift_start import field_of, first_guess
 from .overlap import Overlap, Sample, covariances, step, sum_overlaps
 
 _FIRST = 16  # of the field: the first radius is this part
@@ -156,7 +156,7 @@ def align(
     if guess is None:
         return _align_from(still, movie, tol, threads, progress)
     moved = _align_from(guess, movie, tol, threads, progress)
-    small = _SMALL / _FIRST * np.ptp(movie.places, axis=0).max() * movie.aspect
+    small = _SMALL / _FIRST * np.ptp(field_of(movie.places), axis=0).max() * movie.aspect
     if (np.abs(guess) < small).all():
         return moved
     other = _align_from(still, movie, tol, threads, None)
@@ -178,7 +178,7 @@ def _align_from(
 ) -> Alignment:
     """The drift that the stages find from a first one."""
     count, ndim = knots.shape
-    box = np.array([movie.places.min(axis=0), movie.places.max(axis=0)])
+    box = field_of(movie.places)
     field = box[1] - box[0]
     short = np.where(field > 0, field / _SHORT, np.inf)
     best = None

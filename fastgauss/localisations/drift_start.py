@@ -25,6 +25,16 @@ _FADE = 0.1  # of the field, at each border
 _FEWEST = 50  # localisations of a segment
 _CLEAR = {1: 4.5, 2: 6.5}  # standard deviations, by axes; chance reaches 3 and 5
 _KNOWN = 0.8  # of the segments
+_STRAY = 1e-3  # part of the localisations on each side that may be far from the others
+_FAR = 0.5  # of the width of the others
+
+
+def field_of(places: np.ndarray) -> np.ndarray:
+    """The lowest and the highest coordinates (2, d) of the field, without strays."""
+    ends = np.array([places.min(axis=0), places.max(axis=0)])
+    inner = np.quantile(places, [_STRAY, 1.0 - _STRAY], axis=0)
+    more = _FAR * (inner[1] - inner[0])
+    return np.clip(ends, inner[0] - more, inner[1] + more)
 
 
 def first_guess(places: np.ndarray, segments: np.ndarray, count: int) -> np.ndarray | None:
@@ -33,12 +43,12 @@ def first_guess(places: np.ndarray, segments: np.ndarray, count: int) -> np.ndar
     Localisations are sorted by segment.
     """
     ndim = places.shape[1]
-    low, high = places.min(axis=0), places.max(axis=0)
+    low, high = field_of(places)
     if len(places) < _FEWEST * count or not (np.isfinite(high - low) & (high > low)).all():
         return None
     widths = (high - low) / _BINS
     ends = np.searchsorted(segments, np.arange(count + 1))
-    cells = np.minimum(((places - low) / widths).astype(np.int64), _BINS - 1)
+    cells = np.clip((places - low) / widths, 0, _BINS - 1).astype(np.int64)
     found = _trace(_Images(cells[:, max(ndim - 2, 0) :], ends, min(ndim, 2)))
     if found is not None and ndim == 3:
         columns = cells[:, 1:] - np.rint(found).astype(np.int64)[segments]

@@ -38,6 +38,7 @@ from .star_model import StarModel
 
 _HEAD = 7  # constants before the weights
 _LARGEST = 50.0  # of a coefficient
+_SIDE = 1e9  # pixels of an image, at most
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class PsfField(StarModel):
     order : int
         Of the polynomials, 1 or 2.
     shape : (int, int)
-        Rows and columns of the image in which it was measured. It is not defined elsewhere.
+        Rows and columns of the image in which it was measured. It is not defined elsewhere, and
+        positions count in this image: for a part of it take the model ``shifted`` to that part.
     components, fwhm, peak
         Those of the middle of the image, as `PsfModel` has them.
     coefficients : ndarray (3 or 6, P)
@@ -172,9 +174,11 @@ class PsfField(StarModel):
         outside = self.extent.is_outside(places)
         if outside.any():
             row = int(np.flatnonzero(outside)[0])
+            where = f" at index {row}" if len(places) > 1 else ""
             raise ValueError(
                 f"{name} must be inside of the image of shape {self.shape} in which the model was "
-                f"measured, got {tuple(places[row, ::-1].tolist())} at index {row}"
+                f"measured, got {tuple(places[row, ::-1].tolist())}{where}: for another image take "
+                "the model 'shifted' to it"
             )
 
     @cached_property
@@ -253,7 +257,9 @@ class PsfField(StarModel):
         table[:, kernels.PEAK] = peak = heights.sum(axis=1)
         middle = self._middle.known
         table[:, kernels.DIP] = peak * (middle[kernels.DIP] / middle[kernels.PEAK])
-        parts = table[:, kernels.FIRST :].reshape(len(places), -1, kernels.NUMBERS)[:, :count]
+        parts = table[:, kernels.FIRST :].reshape(len(places), kernels.MOST, kernels.NUMBERS)[
+            :, :count
+        ]
         parts[..., 0] = heights
         if self._turned:
             size = np.hypot(e, d)
@@ -384,6 +390,6 @@ def from_constants(constants: Iterable[Any]) -> PsfField:
     if not abs(math.fsum(weights) - 1.0) < 1e-9 or np.abs(coefficients).max() > _LARGEST:
         raise ValueError("its weights have not the sum 1, or a coefficient is out of range")
     extent = Extent(*map(float, numbers[3:_HEAD]))
-    if not min(extent.high, extent.wide) >= 1.0:
-        raise ValueError("its image has no pixels")
+    if not all(1.0 <= side <= _SIDE and side == int(side) for side in extent[:2]):
+        raise ValueError(f"its image is of {extent.high} x {extent.wide} pixels")
     return psf_field(order, further, extent, weights, coefficients)

@@ -238,11 +238,10 @@ def _judged(
     status = best.status
     if status == Status.CONVERGED and len(best.at.flat):
         status = int(Status.ONE_DIRECTION)
-    if best.at.srr > 0.0 and status in (Status.CONVERGED, Status.ONE_DIRECTION):
-        sure = _related(level, best, brightness, reach, others)
-        if not sure:
+    if best.at.srr > 0.0 and not _related(level, best, brightness, reach, others):
+        if status != Status.MAX_ITERATIONS:
             status = int(Status.AMBIGUOUS)
-            covariance = covariance + np.diag(_extent(names, reach))
+        covariance = covariance + np.diag(_extent(names, reach))
     away = _rivals(good, names, shape, np.isfinite(np.diag(covariance)))
     if len(away) and status in (Status.CONVERGED, Status.ONE_DIRECTION):
         status = int(Status.AMBIGUOUS)

@@ -96,6 +96,15 @@ def turned(angle: float, scale: float) -> np.ndarray:
     )
 
 
+def nearest(matrix: np.ndarray, displacement: np.ndarray, kind: str) -> Place:
+    """The motion of a kind that is nearest to this one."""
+    names = NAMES[kind]
+    if "yy" in names:
+        return Place(matrix, displacement)
+    angle = angle_of(matrix) if "angle" in names else 0.0
+    return Place(turned(angle, scale_of(matrix) if "scale" in names else 1.0), displacement)
+
+
 def values_of(place: Place, names: tuple[str, ...]) -> list[float]:
     """The parameters of these names."""
     known = dict(zip(_ELEMENTS, place.matrix.ravel().tolist(), strict=True))

@@ -119,7 +119,6 @@ def _by_splines(
 ) -> np.ndarray:
     from scipy.ndimage import shift
 
-    array = array.astype(np.float64, copy=False)
     return resample(array, exists, lambda pixels, **how: shift(pixels, move, **how), order, cval)
 
 
@@ -127,6 +126,7 @@ def resample(
     array: np.ndarray, exists: np.ndarray | None, move: Callable, order: int, cval: float
 ) -> np.ndarray:
     """Pixels after a move of scipy's, by splines; ``cval`` where nothing is known."""
+    array = array.astype(np.float64, copy=False)
     if exists is None:
         return move(array, order=order, mode="constant", cval=cval)
     values = np.where(exists, array, 0.0)

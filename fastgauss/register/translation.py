@@ -120,7 +120,8 @@ def align(
         right to about a pixel; of motions, anywhere in the image. With "correlation", rotations up
         to 15 degrees either way and scales of 0.85 to 1.18 are tried, all in steps by which the
         corners of an image of 24 to 47 pixels move by 1.25 pixels, each at its best displacement;
-        (dx, dy) has no rotation and the scale 1.
+        (dx, dy) has no rotation and the scale 1, and a `Motion` of another kind begins at the
+        nearest one of this kind.
     boundary : {"overlap", "wrap"}
         Views of a larger scene, or periodic images without missing pixels and with uniform errors;
         volumes, and images with another motion than a translation, are views of a larger scene.
@@ -200,13 +201,15 @@ def align(
     ndim = first.values.ndim
     if ndim == 3 and wrap:
         raise ValueError("boundary must be 'overlap' for volumes, got 'wrap'")
-    bound = math.inf if search is None else check.number("search", search, above=0)
+    bound, most = math.inf, float(max(first.values.shape))  # beyond it no pixel is in both
+    if search is not None:
+        bound = min(check.number("search", search, above=0), most)
     if motion != "translation":
         if ndim == 3:
             raise ValueError(f"motion must be 'translation' for volumes, got {motion!r}")
         if wrap:
             raise ValueError(f"boundary must be 'overlap' with motion={motion!r}, got 'wrap'")
-        place = _start_of_motion(start)
+        place = _start_of_motion(start, motion, first.values.shape)
         return motion_fit.register(first, second, motion, place, bound, brightness)
     if isinstance(start, Motion):
         raise TypeError(
@@ -224,12 +227,16 @@ def align(
     return shift
 
 
-def _start_of_motion(start: Any) -> motions.Place | None:
+def _start_of_motion(start: Any, kind: str, shape: tuple[int, ...]) -> motions.Place | None:
     """Where to begin, None if it is to be found."""
     if isinstance(start, Motion):
         if not (np.isfinite(start.matrix).all() and np.isfinite(start.displacement).all()):
             raise ValueError("start must be a Motion with a solution, got one without")
-        return motions.Place(start.matrix, start.displacement)
+        if start.shape != shape:
+            raise ValueError(f"start must be a Motion of images {shape}, got one of {start.shape}")
+        if math.isnan(motions.scale_of(start.matrix)):
+            raise ValueError("start must be a Motion that mirrors nothing, got one that does")
+        return motions.nearest(start.matrix, start.displacement, kind)
     if isinstance(start, str):
         check.choice("start", start, ("correlation",))
         return None

@@ -297,6 +297,15 @@ def test_stars_of_a_varying_function_have_planes_of_their_own():
         fg.fit_rois(image[np.newaxis], model, background="plane")
 
 
+@rare
+@pytest.mark.parametrize("options", [{"fixed": {"offset": 2.0}}, {"bounds": {"offset": (0, 2.2)}}])
+def test_planes_of_a_likelihood_begin_positive_where_the_offset_is_bounded(options):
+    data, _ = counts(12, ([60.0, 5.1, 4.9, 1.3, 2.0], [0.2, 0.15]), seed=7)
+    result = fg.fit_rois(data, background="plane", method="mle", **options)
+    assert (result.status != fg.Status.NOT_FINITE).all()
+    assert result.converged.mean() > 0.5
+
+
 @pytest.mark.parametrize("ending", ["csv", "npz", "ecsv", "fits", "parquet"])
 def test_slopes_are_saved_and_loaded(ending, tmp_path):
     for need in {"ecsv": ["astropy"], "fits": ["astropy"], "parquet": ["pyarrow"]}.get(ending, []):

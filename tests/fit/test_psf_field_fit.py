@@ -65,6 +65,12 @@ def test_stars_are_found_drawn_and_kept(tmp_path):
     assert_array_equal(again.params, found.params)
 
 
+def test_an_image_may_have_no_stars():
+    blank = np.random.default_rng(3).normal(10.0, 1.0, (SIDE, SIDE))
+    assert len(fg.fit_spots(blank, np.empty((0, 2)), field())) == 0
+    assert len(fg.fit_spots(blank, model=field(), threshold=1e3)) == 0
+
+
 def test_what_has_no_places_is_refused():
     model = field()
     with pytest.raises(ValueError, match=r"model must be the same everywhere .* model.at\(pos"):

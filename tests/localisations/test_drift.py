@@ -86,6 +86,19 @@ def test_a_drift_is_found_with_errors_that_hold(ndim):
 
 
 @needs_compiled_code
+def test_a_few_localisations_far_away_do_not_hide_the_drift():
+    frame, places, errors, truth = movie(np.random.default_rng(8), 2)
+    strays = places.copy()
+    strays[5], strays[77] = 1e6, (-3e4, 20.0)
+    for far in (1.5, 12.0):
+        moved = (far / 1.5 - 1.0) * truth[frame]
+        drift = fg.estimate_drift((frame, strays + moved, errors), segments=20)
+        assert drift.converged
+        miss = drift.positions - far / 1.5 * truth[drift.frames]
+        assert (miss - miss.mean(axis=0)).std() < 0.05 * far
+
+
+@needs_compiled_code
 def test_the_drift_has_the_same_bits_for_any_number_of_threads():
     frame, places, errors, _ = movie(np.random.default_rng(3), 2, count=3000)
     one, *others = (

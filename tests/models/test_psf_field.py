@@ -103,8 +103,8 @@ def test_files_and_pickles_keep_it(kind, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {0: 0.0}, {0: 9.0}, {0: 1.5}, {1: 0.0}, {1: 3.0}, {2: 3.0}, {3: 0.0}, {7: 0.9},
-        {9: float("nan")}, {9: 1e9}, {9: "a"}, {9: None}, {9: True},
+        {0: 0.0}, {0: 9.0}, {0: 1.5}, {1: 0.0}, {1: 3.0}, {2: 3.0}, {3: 0.0}, {3: 200.5},
+        {4: 1e300}, {7: 0.9}, {9: float("nan")}, {9: 1e9}, {9: "a"}, {9: None}, {9: True},
     ],
 )  # fmt: skip
 def test_numbers_that_are_none_of_it_are_refused(change, tmp_path):

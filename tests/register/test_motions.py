@@ -214,6 +214,19 @@ def test_a_start_may_be_given():
     motion = align(a, b, motion="rigid", start=(2.5, 3.0))
     assert motion.converged and motions.reach_of(place_of(motion), small, a.shape) < 0.02
     assert align(a, b, motion="rigid", search=2).status == Status.LOST
+    with_scale = motion._replace(matrix=motions.turned(0.02, 1.02))
+    again = align(a, b, motion="rigid", start=with_scale, search=1e200)
+    assert again.converged and again.scale == pytest.approx(1.0, abs=1e-12)
+    assert motions.reach_of(place_of(again), place_of(motion), a.shape) < 1e-3
+
+
+def test_a_start_is_a_motion_of_these_images():
+    motion = align(np.eye(20), np.eye(20), motion="rigid")
+    mirror = motion._replace(matrix=np.diag([1.0, -1.0]), displacement=np.zeros(2))
+    with pytest.raises(ValueError, match="start must be a Motion that mirrors nothing"):
+        align(np.eye(20), np.eye(20), motion="affine", start=mirror)
+    with pytest.raises(ValueError, match=r"start must be a Motion of images \(24, 24\), got one"):
+        align(np.eye(24), np.eye(24), motion="rigid", start=mirror)
 
 
 @compiled
@@ -339,6 +352,9 @@ def test_the_second_image_is_moved_onto_the_first():
     motion = align(a, b, motion="affine")
     inner = np.s_[10:-10, 10:-10]
     assert_allclose(motion.apply(b)[inner], a[inner], atol=0.01)
+    whole = np.rint(100.0 * (b - b.min())).astype(np.uint16)
+    assert_array_equal(motion.apply(whole), motion.apply(whole.astype(float)))
+    assert motion.apply(whole).dtype == float and np.isnan(motion.apply(whole)).any()
     holes = np.zeros(b.shape, bool)
     holes[30, 33] = True
     gone = np.isnan(motion.apply(np.where(holes, np.nan, b)))
