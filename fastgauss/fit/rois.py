@@ -77,7 +77,8 @@ def fit_rois(
         ``slope_y`` before the offset (a volume has a ``slope_z``, a profile one ``slope``), in the
         unit of the data for a pixel, or for the unit of `coords`. The offset is then the background
         at the fitted centre, ``offset + slope_x (x - x0) + slope_y (y - y0)``, and its error is
-        that of this value. A plane costs three (mle) to seven times as much.
+        that of this value. A plane costs three (mle) to seven times as much. A `model` of a result
+        that has slopes keeps them.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
         the camera's offset and divide by its gain first. Negative counts are taken as 0.

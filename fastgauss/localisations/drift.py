@@ -270,12 +270,16 @@ def estimate_drift(
     by `group` first. Localisations without structure, such as noise, show no drift: then all
     positions are 0, all errors infinite, and the status is ``DriftStatus.NO_STRUCTURE``.
 
-    A drift of up to about half of the field is found, and a jump as well, if each segment has 50
-    localisations or more and drifts by less than about a hundredth of the field while it lasts: the
-    first guess is from cross-correlations of coarse images. Else segments that share structures may
-    be displaced by at most a sixteenth of the field against each other. Beyond some 20 million
-    pairs, a part of the localisations is used, so that the time stays within seconds. For images
-    instead of localisations see `register.align`.
+    A drift of up to about an eighth of the field is found, in fields that share structures nearly
+    everywhere up to half, if each segment has 50 localisations or more and drifts by less than
+    about a hundredth of the field while it lasts: the first guess is from cross-correlations of
+    coarse images. Else segments that share structures may be displaced by at most a sixteenth of
+    the field against each other. A jump is found, but the drift is smooth between the middles of
+    the segments: near a jump the frames of a segment or two have a wrong drift, whose errors do not
+    hold. In a scene that repeats itself, a drift by a period is no drift.
+
+    Beyond some 20 million pairs, a part of the localisations is used, so that the time stays within
+    seconds. For images instead of localisations see `register.align`.
 
     See Also
     --------
