@@ -69,7 +69,7 @@ class PsfMeasurement:
     >>> bool((abs(found.params - [0.7, 0.3, 1.2, 2.4]) < 5 * found.errors).all())
     True
     >>> found.growth[-1]["radius"], found.growth[-1]["model"].round(3)
-    (np.float64(18.0), np.float64(1.0))
+    (np.float64(26.0), np.float64(1.0))
     """
 
     model: PsfModel | PsfField

@@ -342,7 +342,8 @@ def test_the_first_kernel_that_is_compiled_is_told(capsys, monkeypatch):
         frame_fits, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
     ours, other = (SimpleNamespace(_cache=cache) for cache in (PackageCache(scene), None))
-    args = SimpleNamespace(model="elliptic", psf=None, method="mle", pixel="sample")
+    options = {"model": "elliptic", "psf": None, "background": None}
+    args = SimpleNamespace(**options, method="mle", pixel="sample")
     told = []
     with frame_fits._telling_of_compilation(args, np.dtype("f4")):
         for dispatcher in (other, ours, other, ours):

@@ -244,11 +244,11 @@ def test_a_long_movie_holds_its_rows_and_no_result_of_each_frame():
     def source():
         for k in range(700):
             if k == 600:
-                alive.append(sum(isinstance(each, fg.FitResult) for each in gc.get_objects()))
+                alive.append(sum(type(each) is fg.FitResult for each in gc.get_objects()))
             yield MOVIE[k % 7]
 
     positions = [[6.0, 7.0], [7.0, 21.0]]
-    before = sum(isinstance(each, fg.FitResult) for each in gc.get_objects())
+    before = sum(type(each) is fg.FitResult for each in gc.get_objects())
     found = fg.fit_movie(source(), positions, camera=CAMERA, threads=1)
     assert alive[0] - before < 300
     once = fg.fit_movie(MOVIE, positions, camera=CAMERA, threads=1)

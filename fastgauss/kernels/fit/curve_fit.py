@@ -197,7 +197,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
         nothing = np.empty((0, size))
         data, shape, bounds = (y, weights, x), (1, 1, points), (nothing, nothing)
         out = params, objectives, grams, nothing, counts, status, iterations
-        solve(data, shape, nothing[:, 0], start, bounds, (tol, max_iter), out)
+        solve(data, shape, nothing, start, bounds, (tol, max_iter), out)
         covariances = np.empty((count, size, size))
         finish(grams, objectives, counts, status, covariances)
         return params, covariances, objectives, status, iterations
