@@ -28,7 +28,7 @@ from . import sweeps
 from .plan import Plan, layout_of
 
 _CHUNK = 1 << 16  # nodes
-_ROWS = 1 << 10  # particles
+_ROWS = 1 << 11  # particles
 
 
 ALIASES = {"covariances": "covariance"}
