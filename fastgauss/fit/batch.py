@@ -27,16 +27,15 @@ from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
-from .second_fits import is_better
+from .second_fits import STATUS, is_better
 from .slopes import Planes, planes_of
 from .units import Numbers
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_WORK = 1 << 25  # pixels times iterations, 0.1 s of least squares: Ctrl-C waits for it
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by side
-_STATUS = 5  # where the statuses stand among a job's arrays
-_EDGE = 8  # and whether a spot rests on the edge of positivity
-_WRITTEN = 7  # of them by the fit kernel
+_EDGE = 8  # among a job's arrays: whether a spot rests on the edge of positivity
+_WRITTEN = 7  # of a job's arrays, by the fit kernel
 
 
 Which = slice | np.ndarray  # rows of a job
@@ -132,7 +131,7 @@ class Job:
     ) -> None:
         """Fit a chunk, and once more in another way the spots that cannot be fitted as they are."""
         self._fit(chunk, rows, outputs)
-        status = outputs[_STATUS]
+        status = outputs[STATUS]
         lost = () if chunk.weighted else (status == NOT_FINITE).nonzero()[0]
         if len(lost):
             axes = tuple(range(1, chunk.pixels.ndim))
@@ -183,7 +182,7 @@ class Job:
         doubtful = self._solve(work, start, standing, outputs)
         if options.guess is None:
             self._try_again(work, standing, outputs, doubtful.nonzero()[0])
-        status, edge = outputs[_STATUS], outputs[_EDGE]
+        status, edge = outputs[STATUS], outputs[_EDGE]
         np.equal(status, AT_EDGE, out=edge)
         status[edge] = AT_BOUND
         self._report(chunk, rows, work, factors, outputs)

@@ -13,7 +13,7 @@ from ..kernels.status import AT_BOUND, AT_EDGE, CONVERGED, TOO_FEW_PIXELS
 if TYPE_CHECKING:
     from .batch import Work
 
-_STATUS = 5  # where the statuses stand among the outputs of a fit
+STATUS = 5  # where the statuses stand among the outputs of a fit
 
 
 def is_better(
@@ -22,7 +22,7 @@ def is_better(
     """Which fits from another start are to be kept."""
     axes = slice(1, 1 + ndim)
     centres, first = again[0][:, axes], params[:, axes]
-    status = again[_STATUS]
+    status = again[STATUS]
     lower = again[1] < objective * (1.0 - GAIN)
     known = np.isfinite(again[1]) & (status != TOO_FEW_PIXELS)
     if len(work.guides):
