@@ -151,7 +151,7 @@ class Motion(NamedTuple):
 
     @property
     def offset(self) -> np.ndarray:
-        """``matrix @ p + offset`` is where p goes, (2,): what `scipy.ndimage` calls so."""
+        """``matrix @ p + offset`` is where p goes, (2,): what ``scipy.ndimage`` calls so."""
         centre = motions.centre(self.shape)
         return centre + self.displacement - self.matrix @ centre
 

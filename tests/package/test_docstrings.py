@@ -1,7 +1,10 @@
 """Every public name says what it takes, gives and raises, and shows it."""
 
+import ast
 import enum
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,24 @@ def test_methods_of_fields_and_grids_show_themselves():
         assert methods
         for method in methods:
             assert not _lacking(method, ["Examples"]), method
+
+
+def _docstrings():
+    """File and text of every docstring of the package."""
+    for path in sorted(Path(fg.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                yield path.name, ast.get_docstring(node) or ""
+
+
+def test_single_backticks_hold_no_names_of_other_packages():
+    """The site links what stands in single backticks, and has no pages of other packages."""
+    others = {"astropy", "dask", "math", "matplotlib", "np", "numba", "numpy", "pandas", "scipy"}
+    quoted = re.compile(r"(?<![`\w])`([A-Za-z_]\w*)[\w.]*`(?!`)")
+    found = [
+        (name, match.group())
+        for name, text in _docstrings()
+        for match in quoted.finditer(text)
+        if match.group(1) in others
+    ]
+    assert not found
