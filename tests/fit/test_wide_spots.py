@@ -35,3 +35,16 @@ def test_spots_that_the_pixels_show_are_converged(method, height, sigma):
     assert result.converged.mean() > 0.95
     pulls = (result.sigma - sigma)[result.converged] / result.errors[result.converged, 3]
     assert 0.85 < pulls.std() < 1.2
+
+
+def test_no_variance_is_negative():
+    """Of needles in noise, rounding leaves a tenth of the sandwich's variances below 0."""
+    noise = np.random.default_rng(0).poisson(30.0, (300, 11, 11))
+    needle = [20.0, 5.3, 4.6, 5.0, 0.12, 0.6, 30.0]
+    for max_iter in (5, 20):
+        result = fg.fit_rois(
+            noise, "rotated", covariance="sandwich", guess=needle, max_iter=max_iter
+        )
+        variances = np.einsum("nii->ni", result.covariance)
+        assert not (variances < 0.0).any()
+        assert (np.isfinite(result.errors).all(axis=1) | ~result.converged).all()

@@ -288,6 +288,9 @@ def make_finish(
             if not places.shape[1]:
                 lost = load(m, cov + packed(1, 1)) > (_LOST * nx) * (_LOST * nx)
                 store(m, pivot, select(lost, 0.0, load(m, pivot)))
+            for i in range(size):  # rounding, or an overflow, may leave a variance below 0
+                own = load(m, cov + packed(i, i))
+                store(m, pivot, select(own >= 0.0, load(m, pivot), 0.0))
             for lane in range(present):
                 item = first + lane
                 angle(m, p, work, lane)
