@@ -438,6 +438,7 @@ SLOW = {  # as plain Python
     "register.align_stack", "register.plot_drift",
     "gaussian_filter, masked", "gaussian_laplace", "gaussian_gradient_magnitude",
     "plot.plot_spots", "plot.plot_joint", "plot.plot_calibration", "plot.plot_rois",
+    "find_spots, sizes", "KernelDensity().quantile",
     "measure_psf", "measure_psf, positions", "plot.plot_psf",
 }  # fmt: skip
 
