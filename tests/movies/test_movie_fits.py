@@ -123,20 +123,22 @@ def test_options_are_those_of_fit_spots():
     mask = np.zeros(SHAPE, bool)
     mask[5:8, 20:22] = True
     positions = np.array([[6.0, 7.0], [7.0, 21.0], [17.0, 13.0]])
+    movie = MOVIE.astype(np.float64)  # no option depends on the dtype
     for given_, options in (
         ((positions,), {"box": 9, "mask": mask, "fixed": {"sigma": 1.3}}),
         ((positions,), {"shared": "sigma", "bounds": {"amplitude": (0, None)}}),
         ((), {"threshold": 40.0, "weights": np.full(SHAPE, 0.5)}),
     ):
-        found = fg.fit_movie(MOVIE, *given_, **options, threads=2)
-        assert_same(found, frame_by_frame(MOVIE, *given_, **options))
+        found = fg.fit_movie(movie, *given_, **options, threads=2)
+        assert_same(found, frame_by_frame(movie, *given_, **options))
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too slow as plain Python")
 def test_likelihood_and_joint_fits_of_movies():
+    movie = MOVIE.astype(np.float64)
     for options in ({"method": "mle", "camera": CAMERA}, {"joint": True}):
-        found = fg.fit_movie(MOVIE, **options, threads=2)
-        assert_same(found, frame_by_frame(MOVIE, **options))
+        found = fg.fit_movie(movie, **options, threads=2)
+        assert_same(found, frame_by_frame(movie, **options))
 
 
 def test_frames_without_spots_and_without_data():
