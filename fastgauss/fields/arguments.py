@@ -21,7 +21,9 @@ def amplitudes_of(value: ArrayLike, n: int, channels: int | None = None) -> np.n
     shape = (n,) if channels is None else (n, channels)
     if array.shape not in ((), shape):
         raise ValueError(f"amplitudes must be one number or of shape {shape}, got {array.shape}")
-    return np.ascontiguousarray(np.broadcast_to(array, shape))
+    if array.shape == shape:  # broadcast_to would make it read-only, for which kernels compile anew
+        return np.ascontiguousarray(array)
+    return np.full(shape, array)
 
 
 def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.ndarray:

@@ -10,6 +10,7 @@ from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.kernels.fields import sweeps
 
 SHAPES = [(9,), (5, 7), (3, 4, 6)]
 SPACINGS = (0.8, 1.7, 1.1)
@@ -100,6 +101,18 @@ def test_the_loss_and_gradient_of_a_float32_volume_are_near_those_of_float64(kin
     assert_allclose(single, loss, rtol=TOLERANCE["field gradient, float32"])
     for name in names:
         assert _relative(rough[name], gradient[name]) < TOLERANCE["field gradient, float32"]
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="about compiled code")
+def test_amplitudes_as_a_number_a_list_and_an_array_are_read_by_one_kernel():
+    field = fg.GaussianField((9,), [[4.0], [6.0]], 1.2)
+    kernel = sweeps.make_gather(False, True, False)
+    losses, kinds = [], []
+    for amplitudes in (2.0, [2.0, 2.0], np.full(2, 2.0)):
+        losses.append(field.loss_and_gradient(np.zeros(9), amplitudes, "positions")[0])
+        kinds.append(len(kernel.signatures))
+    assert kinds[0] == kinds[1] == kinds[2] >= 1
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_a_width_of_many_particles_or_axes_has_the_sum_of_their_gradients():
