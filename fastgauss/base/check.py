@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import wording, wrappers
+from . import named_axes, wording, wrappers
 
 
 def plain_array(name: str, value: Any, unit: str = "") -> np.ndarray:
@@ -210,8 +210,7 @@ def measured(
 
 def picture(name: str, value: Any) -> None:
     """Refuse what is known not to be one image or volume of one colour."""
-    if type(value) is not np.ndarray:
-        wrappers.refuse_axes(name, value)
+    named_axes.refuse_axes(name, value)
     shape = getattr(value, "shape", ())
     solid = isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (3, 4)
     if solid and min(shape[:2]) > _LEAST_SIDE:

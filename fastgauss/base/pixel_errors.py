@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import check, wrappers
+from .named_axes import lay_out
 
 
 def check_map(
@@ -52,3 +53,17 @@ def error_weights(
         raise ValueError(f"error must be positive, got {array[~(array > 0)].flat[0]}")
     with np.errstate(over="ignore", under="ignore"):
         return array**-2.0
+
+
+def laid_out(
+    name: str, image: Any, weights: Any, error: Any, variance: Any, mask: Any, method: Any,
+    several: bool = False,
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """The image, its weights (or those of the option ``error``), variances and mask.
+
+    Where their axes have names, they come in the order z, y, x.
+    """
+    image, weights, error, variance, mask = lay_out(
+        name, image, weights=weights, error=error, variance=variance, mask=mask
+    )
+    return image, error_weights(weights, error, method, name, image, several), variance, mask

@@ -8,7 +8,7 @@ first. None of the libraries is imported to know its arrays:
     quantities of astropy, pint and unyt       numbers and a unit
     tables of pandas, polars and astropy,      columns with names
     structured arrays
-    arrays of xarray                           numbers and names of axes
+    arrays of xarray                           numbers (names of axes: base/named_axes.py)
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _NUMBERS = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray})
-_TIMES = frozenset({"t", "time", "frame", "frames", "c", "channel", "band", "rgb"})
 
 
 class Contents(NamedTuple):
@@ -244,21 +243,3 @@ def by_name(name: str, value: Any, columns: tuple[str, ...]) -> Any:
     if parts[0].ndim > 1:
         raise ValueError(f"{name} must have each column once, got columns {', '.join(known)}")
     return np.stack(parts, axis=-1)
-
-
-def refuse_axes(name: str, value: Any) -> None:
-    """ValueError if the names of an array's axes say that it is no image or lies otherwise."""
-    if not _all_there(value, "dims", "coords", "data"):
-        return
-    dims = tuple(map(str, value.dims))
-    others = [word for word in dims if word.lower() in _TIMES]
-    if others and len(dims) > 2:
-        raise ValueError(
-            f"{name} must be one image (y, x) or volume (z, y, x), got axes {', '.join(dims)}; "
-            f"give it once for each {others[0]}"
-        )
-    space = [word for word in dims if word in ("x", "y", "z")]
-    if space != sorted(space, reverse=True):
-        raise ValueError(
-            f"{name} must have its axes in the order z, y, x, got {', '.join(dims)}; transpose it"
-        )

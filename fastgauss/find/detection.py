@@ -19,6 +19,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..base import check, thread_pool
+from ..base.named_axes import lay_out
 from ..base.progress import Progress, check_progress, reporting
 from . import size_estimates
 from .found_spots import FoundSpots
@@ -69,7 +70,8 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         One profile, image or volume, of any dtype, byte order and strides. NaN, infinity and values
         farther than 1e30 from the median are missing pixels (or 1e30 times the usual deviation from
         it, where that is above 1e25), and so are the masked pixels of masked arrays and of
-        astropy's NDData.
+        astropy's NDData. An array of xarray whose axes are named x, y and z may have them in any
+        order; results are (z,) row and column all the same.
     sigma : float, sequence of D floats, array (K, 1) or (K, D), or None; default 1.3
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times this width are found too, with a weaker response.
@@ -291,7 +293,9 @@ def factor_in_crowd(
 def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
     """Spots: by curvature where there is a threshold or a noise factor."""
     check.picture("image", image)
-    image, mask = check.masked("image", image, given.mask)
+    image, mask, variance = lay_out("image", image, mask=given.mask, variance=given.variance)
+    given = given._replace(variance=variance)
+    image, mask = check.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
     scales = read_scales(given.sigma, given.fwhm, array.ndim)
     sizes = scales.rows or size_estimates.ladder(array.shape)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
-from ..base.pixel_errors import error_weights
+from ..base.pixel_errors import laid_out
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
 from ..models.model import MODELS, Model, get_model
@@ -175,7 +175,9 @@ def fit_rois(
     >>> fg.fit_rois(rois, method="mle", fixed={"offset": [10.0, 8.0]}).sigma.round(6)
     array([1.2, 1.5])
     """
-    weights = error_weights(weights, error, method, "rois", rois, several=True)
+    rois, weights, variance, mask = laid_out(
+        "rois", rois, weights, error, variance, mask, method, several=True
+    )
     rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check, wording, wrappers
+from ..base.named_axes import in_order
 from .axes import arrange
 from .images import open_image
 
@@ -45,7 +46,7 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
             pictures = arrange(opened).pictures
             yield Movie(pictures, len(pictures))
     elif hasattr(frames, "shape") and hasattr(frames, "__getitem__"):
-        yield _of_array(name, frames)
+        yield _of_array(name, in_order(frames))
     elif wrappers.is_array(frames):
         yield _of_array(name, _opened(name, frames))
     elif isinstance(frames, Mapping | bytes) or not isinstance(frames, Iterable):
@@ -100,7 +101,7 @@ def _by_chunks(array: Any, lengths: Any, count: int) -> Iterator[np.ndarray]:
 def checked_frames(name: str, movie: Movie) -> Iterator[Any]:
     """The frames as they are, checked: pictures of one shape."""
     first: tuple[int, ...] = ()
-    for number, frame in enumerate(movie.frames):
+    for number, frame in enumerate(map(in_order, movie.frames)):
         check.picture(f"{name}[{number}]", frame)
         values, _ = check.masked(f"{name}[{number}]", frame, None)
         shape = check.real_array(f"{name}[{number}]", values, (2, 3)).shape

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..base import check
-from ..base.pixel_errors import error_weights
+from ..base.pixel_errors import laid_out
 from ..base.progress import Progress, reporting
 from ..fit.options import options
 from ..fit.picture_units import in_callers_unit, scaled_options
@@ -128,7 +128,9 @@ def fit_joint(
     if frames is None:
         check.picture("image", image)
     check.choice("method", method, METHODS)
-    weights = error_weights(weights, error, method, "image", image)
+    image, weights, variance, mask = laid_out(
+        "image", image, weights, error, variance, mask, method
+    )
     image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
     maps = {"weights": weights, "variance": variance, "mask": mask}
     picture, places = read_picture(image, positions, frames, method, **maps)

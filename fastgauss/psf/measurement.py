@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.named_axes import lay_out
 from ..base.pixel_errors import error_weights
 from ..base.widths import read_width
 from ..find.detection import find_spots
@@ -166,6 +167,7 @@ def measure_psf(
     16
     """
     check.picture("image", image)
+    image, error, mask = lay_out("image", image, error=error, mask=mask)
     weights = error_weights(None, error, "lsq", "image", image)
     image, mask, weights, _ = check.measured("image", image, mask, weights)
     array = check.real_array("image", image, 2)

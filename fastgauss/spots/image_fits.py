@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
-from ..base.pixel_errors import error_weights
+from ..base.pixel_errors import laid_out
 from ..base.progress import Progress
 from ..base.widths import DEFAULT
 from ..cameras.camera import Camera
@@ -68,7 +68,9 @@ def fit_spots(
     image : array (y, x), (z, y, x) or (x,)
         One image, volume or profile, of any real dtype; call the function for each frame of a
         movie and for each colour of a photograph. A NaN is a missing pixel; an infinity gives its
-        spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`.
+        spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`. An array of
+        xarray whose axes are named x, y and z may have them in any order; positions, widths and
+        boxes are in the order (z,) y, x. Maps of its pixels must then have named axes, too.
     positions : array (n, ndim) or table, optional
         (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
         of a profile, whose coordinate is the index of its points. By default
@@ -219,7 +221,9 @@ def fit_spots(
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
     check.picture("image", image)
-    weights = error_weights(weights, error, method, "image", image)
+    image, weights, variance, mask = laid_out(
+        "image", image, weights, error, variance, mask, method
+    )
     image, mask, variance, saturation, counts = in_photons(
         camera, image, mask, variance, saturation, method
     )
@@ -250,16 +254,15 @@ def fit_spots(
     if joint:
         from .iterative_search import pursue
 
-        more = {"background": background, "split": level}
-        return pursue(picture, positions, chosen, find, fit | more)
+        fit |= {"background": background, "split": level}
+        return pursue(picture, positions, chosen, find, fit)
     chosen = with_background(chosen, _read_background(background))
     if positions is None:
         positions, sizes = _find(picture, find | {"details": several}, fit, sigmas)
         if several:
             fit["box"], sigmas = _boxes(box, sizes), sizes
-    return fit_each(
-        picture, positions, chosen, sigma=sigmas, polarity=polarity, counts=counts, **fit
-    )
+    fit |= {"sigma": sigmas, "polarity": polarity, "counts": counts}
+    return fit_each(picture, positions, chosen, **fit)
 
 
 def _read_background(background: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.base import check, wrappers
+from fastgauss.base import check, named_axes, wrappers
 
 TRUTH = [[200.0, 20.3, 12.7, 1.3, 10.0], [150.0, 8.1, 24.4, 1.3, 0.0]]
 IMAGE = np.random.default_rng(0).poisson(fg.image(TRUTH, (32, 30), model="symmetric").sum(axis=0))
@@ -200,13 +200,39 @@ def test_axes_that_are_named_lie_in_their_order():
     expected = fg.find_spots(IMAGE)
     assert_array_equal(fg.find_spots(xr.DataArray(IMAGE, dims=("y", "x"))), expected)
     assert_array_equal(fg.find_spots(xr.DataArray(IMAGE, dims=("row", "column"))), expected)
-    with pytest.raises(ValueError, match="image must have its axes in the order z, y, x"):
-        fg.find_spots(xr.DataArray(IMAGE.T, dims=("x", "y")))
     movie = xr.DataArray(np.stack([IMAGE] * 9), dims=("time", "y", "x"))
     for call in (fg.find_spots, fg.fit_spots):
         with pytest.raises(ValueError, match=r"image must be one image .*once for each time"):
             call(movie)
     assert len(fg.fit_joint(movie, PLACES, frames=[0, 5])) == 2
+
+
+def test_axes_that_are_named_may_lie_in_another_order():
+    xr = pytest.importorskip("xarray")
+    named = lambda array: xr.DataArray(array.T, dims=("X", "Y"))  # noqa: E731
+    turned, sigma = named(SPOILT), np.linspace(1.0, 3.0, 32)[:, np.newaxis] * np.ones((32, 30))
+    assert_array_equal(fg.find_spots(turned, mask=named(BAD)), fg.find_spots(SPOILT, mask=BAD))
+    for fit in (fg.fit_spots, fg.fit_joint):
+        found = fit(turned, PLACES, mask=named(BAD), error=named(sigma))
+        expected = fit(SPOILT, PLACES, mask=BAD, error=sigma)
+        assert_array_equal(found.params, expected.params)
+        with pytest.raises(ValueError, match=r"mask must have axes with names .* axes X, Y"):
+            fit(turned, PLACES, mask=BAD.T)
+    # a map's names count beside an image that lies in the order
+    found = fg.fit_spots(SPOILT, PLACES, mask=named(BAD))
+    assert_array_equal(found.params, spots(SPOILT, mask=BAD))
+    stack = xr.DataArray(np.stack([IMAGE.T] * 3), dims=("time", "x", "y"))
+    for movie in (stack, list(stack)):
+        assert_array_equal(fg.fit_movie(movie).params[::3], fg.fit_spots(IMAGE).params)
+    rois = IMAGE[7:20, 14:29][np.newaxis]
+    found = fg.fit_rois(
+        xr.DataArray(rois.transpose(2, 0, 1), dims=("x", "roi", "y")).transpose("roi", "x", "y")
+    )
+    assert_array_equal(found.params, fg.fit_rois(rois).params)
+    volume = np.arange(24.0).reshape(2, 3, 4)
+    held = xr.DataArray(volume.transpose(2, 0, 1), dims=("x", "z", "y"))
+    assert_array_equal(named_axes.in_order(held), volume)
+    assert named_axes.in_order(stack[0].T).dims == ("y", "x")
 
 
 # -- what looks like something else ------------------------------------------------------------
