@@ -80,6 +80,6 @@ def pytest_collection_modifyitems(config, items):
 def _no_word_of_compilation(request, monkeypatch):
     """What the command says on stderr does not depend on which kernels earlier tests compiled."""
     if request.node.path.parent.name == "cli" and "kernel" not in request.node.name:
-        from fastgauss.cli import frame_fits
+        from fastgauss.cli import compilation
 
-        monkeypatch.setattr(frame_fits, "_telling_of_compilation", lambda *_: nullcontext())
+        monkeypatch.setattr(compilation, "telling", nullcontext)

@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -28,7 +28,7 @@ from ..base.thread_pool import available_cores
 from ..base.version import __version__
 from ..tools.info import show_config
 from ..tools.job_names import EVERYDAY, JOBS, chosen
-from . import fit, movie, psf, register
+from . import compilation, fit, movie, psf, register
 
 _FAILED, _INTERRUPTED, _NO_READER = 2, 130, 141
 
@@ -112,10 +112,14 @@ def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 @contextmanager
-def _telling(verbose: bool) -> Iterator[None]:
-    """Show on stderr what the package logs at INFO."""
+def _telling(verbose: bool | None) -> Iterator[None]:
+    """Say on stderr that kernels are compiled, each of them where ``verbose``.
+
+    None is for a command without that option, which says so itself.
+    """
     if not verbose:
-        yield
+        with compilation.telling() if verbose is False else nullcontext():
+            yield
         return
     logger, handler = logging.getLogger("fastgauss"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("fastgauss: %(message)s"))
@@ -169,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line_warning
-            with _telling(getattr(args, "verbose", False)):
+            with _telling(getattr(args, "verbose", None)):
                 args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba.core import event
 
 from ..base.thread_pool import resolve_threads
 from ..io import axes
 from ..io.frames import Frames
-from ..kernels._cache import PackageCache
 from ..kernels.fit.estimators import METHODS
 from ..kernels.models.profiles import PIXELS
 from ..models.model import MODELS
@@ -26,6 +24,7 @@ from ..results.exchange import check_target
 from ..results.fit_result import FitResult
 from ..tools.first_fits import shared_fit
 from . import camera, hints, options, psf, source, units
+from .compilation import at_first_kernel
 from .progress_bar import bar
 
 
@@ -99,6 +98,8 @@ class Fits:
         facts = self.pictures.facts
         self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
         self.told = _told(args, arranged, self.first)
+        if self.told:
+            print(f"fastgauss: {self.told}", file=sys.stderr, flush=True)
         self.psf = psf.model_of(args, self.first[self.where], self.known, self.where)
         self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
         self.searched = np.empty(0)  # the part of it that was fitted
@@ -188,12 +189,10 @@ def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
     begin = time.perf_counter()
     fits, pictures = Fits(args, arranged), arranged.pictures
     sizes = units.sizes_of(args.pixel_size, pictures.facts, arranged.ndim)
-    if fits.told:
-        print(f"fastgauss: {fits.told}", file=sys.stderr, flush=True)
     results, failed = [], None
     with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
         try:
-            with _telling_of_compilation(args, fits.first.dtype):
+            with _compiled_beside(args, fits.first.dtype):
                 results.append(next(found))
             for result in found:
                 results.append(result)
@@ -228,35 +227,15 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
     )
 
 
-class _FirstKernel(event.Listener):
-    """Hears that a kernel is compiled: says why this takes a while, and compiles side by side."""
-
-    def __init__(self, beside: ExitStack, fit: tuple[str, ...] | None) -> None:
-        self._beside, self._fit = beside, fit
-        self._is_told = False
-
-    def on_start(self, event: Any) -> None:
-        if self._is_told or not isinstance(event.data["dispatcher"]._cache, PackageCache):
-            return
-        self._is_told = True
-        told = "compiling for the first time, half a minute or less; later runs start at once"
-        print(f"fastgauss: {told}", file=sys.stderr, flush=True)
-        if self._fit is not None:
-            self._beside.enter_context(shared_fit(*self._fit))
-
-    def on_end(self, event: Any) -> None:
-        pass
-
-
 @contextmanager
-def _telling_of_compilation(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
-    """Say before the first kernel that has to be compiled why it takes a while."""
-    with ExitStack() as beside:
-        fit = _model(args, 2), args.method, args.pixel, dtype.str
-        other = args.psf or args.background == "plane"
-        listener = _FirstKernel(beside, None if other else fit)
-        with event.install_listener("numba:compile", listener):
-            yield
+def _compiled_beside(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
+    """If kernels have to be compiled, another process compiles the fit during the search."""
+    fit = _model(args, 2), args.method, args.pixel, dtype.str
+    if args.psf or args.background == "plane":
+        yield
+        return
+    with ExitStack() as beside, at_first_kernel(lambda: beside.enter_context(shared_fit(*fit))):
+        yield
 
 
 def sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:

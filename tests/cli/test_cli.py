@@ -17,7 +17,7 @@ from processes import python
 
 import fastgauss as fg
 from fastgauss.cli import command as cli
-from fastgauss.cli import frame_fits
+from fastgauss.cli import compilation, frame_fits
 from fastgauss.kernels._cache import PackageCache
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.simd.lane_types import WIDTH
@@ -336,22 +336,51 @@ def test_warmup_tells_each_job(capsys, monkeypatch):
     assert code == 2 and "jobs must be one of" in err
 
 
-def test_the_first_kernel_that_is_compiled_is_told(capsys, monkeypatch):
+def compile_one(cache):
+    """What numba says when a kernel with this cache is compiled."""
+    data = {"dispatcher": SimpleNamespace(_cache=cache)}
+    return event.trigger_event("numba:compile", data=data)
+
+
+def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys):
+    def told():
+        return capsys.readouterr().err.splitlines()
+
+    ours, now = PackageCache(scene), 0.0
+    with compilation.telling(clock=lambda: now):
+        with compile_one(None):
+            assert told() == []
+        with compile_one(ours):
+            [first] = told()
+            assert first.startswith("fastgauss: compiling for the first time")
+            with compile_one(ours):  # one that the first needs
+                now = 59.0
+        with compile_one(ours):
+            now = 61.5
+        now = 70.0  # nothing is compiled
+        assert told() == []
+        with compile_one(ours):
+            assert told() == ["fastgauss: still compiling: 3 kernels in 62 s"]
+            now = 80.0
+    assert told() == ["fastgauss: compiled 4 kernels in 72 s"]
+    with compilation.telling():
+        pass
+    assert told() == []
+
+
+def test_kernels_of_the_fit_are_compiled_beside_the_search(monkeypatch):
     beside = []
     monkeypatch.setattr(
         frame_fits, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
-    ours, other = (SimpleNamespace(_cache=cache) for cache in (PackageCache(scene), None))
-    options = {"model": "elliptic", "psf": None, "background": None}
-    args = SimpleNamespace(**options, method="mle", pixel="sample")
-    told = []
-    with frame_fits._telling_of_compilation(args, np.dtype("f4")):
-        for dispatcher in (other, ours, other, ours):
-            with event.trigger_event("numba:compile", data={"dispatcher": dispatcher}):
-                told.append(capsys.readouterr().err)
+    options = {"model": "elliptic", "method": "mle", "pixel": "sample"}
+    for psf, background in ((None, None), ("measure", None), (None, "plane")):
+        args = SimpleNamespace(**options, psf=psf, background=background)
+        with frame_fits._compiled_beside(args, np.dtype("f4")):
+            for cache in (None, PackageCache(scene), PackageCache(scene)):
+                with compile_one(cache):
+                    pass
     assert beside == [("elliptic", "mle", "sample", "<f4")]
-    assert told[0] == told[2] == told[3] == ""
-    assert told[1].startswith("fastgauss: compiling for the first time")
 
 
 _LOADED = """
