@@ -76,7 +76,7 @@ class KernelDensity:
         """Points (m, d) and the shape of a result."""
         array = check.real_array(name, value, columns=self._columns)
         array = np.asarray(array, dtype=np.float64)
-        if self._flat:
+        if self._flat or (self.ndim == 1 and array.shape[-1:] != (1,)):
             return array.reshape(-1, 1), array.shape
         if array.ndim == 0 or array.shape[-1] != self.ndim:
             raise ValueError(
@@ -91,7 +91,8 @@ class KernelDensity:
         Parameters
         ----------
         points : array (..., d)
-            Anywhere; of any shape (...) if the samples were (n,). NaN gives NaN.
+            Anywhere; of any shape (...) if the samples have one dimension. Of samples (n, 1), a
+            last axis of 1 is that dimension. NaN gives NaN.
         progress : bool or callable
             True shows a tqdm bar; a callable gets ``(done, total)``.
 

@@ -402,6 +402,16 @@ def test_bad_input(error, message, options):
         fg.kde(**{"samples": [0.5, 1.0, 3.0], **options})
 
 
+def test_a_table_of_one_column_has_points_of_any_shape():
+    samples = np.random.default_rng(1).exponential(2.0, 300)
+    flat, column = (fg.kde(s, bounds=(0, None)) for s in (samples, samples[:, np.newaxis]))
+    points = np.linspace(0.0, 5.0, 6)
+    assert_array_equal(column(points), flat(points))
+    assert_array_equal(column(points[:, np.newaxis]), flat(points))
+    assert_array_equal(column(points.reshape(2, 3)), flat(points.reshape(2, 3)))
+    assert column(1.5).shape == column([1.5]).shape == ()
+
+
 def test_what_has_no_meaning_is_refused():
     two = fg.kde(np.eye(3)[:, :2])
     with pytest.raises(ValueError, match="bandwidth must be one for each axis"):
