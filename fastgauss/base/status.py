@@ -19,7 +19,7 @@ class Status(IntEnum):
     --------
     >>> import fastgauss as fg
     >>> fg.Status(0).name, fg.Status(0).message
-    ('CONVERGED', 'converged')
+    ('CONVERGED', 'the fit met its tolerance')
     """
 
     CONVERGED = status.CONVERGED
@@ -43,7 +43,7 @@ class Status(IntEnum):
 
 
 _MESSAGES = {
-    Status.CONVERGED: "converged",
+    Status.CONVERGED: "the fit met its tolerance",
     Status.MAX_ITERATIONS: "max_iter rounds were used before the tolerance was met",
     Status.STALLED: "no step reduced the residual, though the tolerance was not met",
     Status.SINGULAR: "the pixels do not determine all parameters",
