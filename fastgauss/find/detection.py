@@ -154,7 +154,8 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     counts, whose noise is that of the background. Tails are those of shot noise, by the formula of
     Lugannani and Rice [2]_, from 0.02 counts a pixel on; noise of another gain gets its skewness
     from the pixels. Whole numbers of few values, as of clipped images, are taken as shot noise of
-    their variance and skewness.
+    their variance and skewness. Where most of the response is to structures wider than spots (its
+    correlation over 3 sigma is 0.6 or more), as on a texture, its own skewness counts, too.
 
     The expected number of maxima above a significance is that of a normal field on the lattice of
     pixels, by the correlations of the filter [3]_. In white noise and in counts from 0.05 a pixel
@@ -183,11 +184,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     skewness that noise and the spot's own light give it. The middle pixel, column or row is not
     higher above the amplitude, and the second moments in the window of a spot are not smaller than
     those of a spot of 0.6 `sigma`; these are not all larger than those of one of 3 `sigma`; and the
-    response is not high at 3, 5 and 7 `sigma` on both sides, with no gap between. The p-value is
+    response is not high at 3, 5 and 7 `sigma` on both sides, with no gap between, nor half of it
+    the sum of what is that high in up to three directions (lines that cross). The p-value is
     twice the smallest chance of these tests for the extreme spots, so it is small for nearly no
-    spot between. Spots in rows may be taken for a line: at 0.01 spots a pixel some 0.1 % of those
-    of sigma 1.3, at 0.02 some 2 %. A spot that is narrower than a pixel cannot be told from a hot
-    pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
+    spot between. Spots in rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those
+    of sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a
+    hot pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
 
     By default and with a `threshold` a maximum of the Laplacian is a spot if the last condition
     holds, without allowance for noise. The default threshold is five deviations of the response's

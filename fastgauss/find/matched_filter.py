@@ -26,7 +26,7 @@ from .options import Search
 from .peaks import PROOF, candidates, contrast_noise, curvatures, stand_out
 from .response import Picture, correlate_picture
 from .shapes import Seen, judge_shapes
-from .significance import Gains, gains_at, shares, significance
+from .significance import Gains, gains_at, shares, significance, skewness_of_response
 
 _KNOWN = 0.02  # part of a spot's squares that must be valid
 _HEAVIEST = 1e3  # weight of a pixel, by the usual
@@ -74,6 +74,16 @@ def _gain(
     counts = np.maximum(picture.pixels(ground), 0.0) / picture.unit
     skew = counts * (share / noise.usual) ** 1.5 / picture.unit
     return picture.sign * skew * math.sqrt(noise.usual)
+
+
+def _gain_of_tail(
+    gain: np.ndarray | float, deviation: np.ndarray, noise: Noise,
+    sigmas: tuple[float, float, float],
+) -> np.ndarray | float:  # fmt: skip
+    """The gain of white noise whose response is as skewed as that of the noise or of structures."""
+    if noise.skewness == 0.0:
+        return gain
+    return np.maximum(gain, noise.skewness * deviation / skewness_of_response(sigmas))
 
 
 class Found(NamedTuple):
@@ -216,7 +226,7 @@ def _noise(scale: Scale) -> Noise:
     division = cells.divide(response.shape, scale.sigmas)
     return measure_noise(
         scale.picture, response, scale.matched.background, division, factor, scale.least,
-        scale.usual,
+        scale.usual, scale.sigmas,
     )  # fmt: skip
 
 
@@ -268,7 +278,8 @@ def _seen(scale: Scale, found: Found, noise: Noise) -> Seen:
         weights = matched.weights
         own = np.divide(1.0, weights, out=np.ones_like(weights), where=weights > 0)
     ground = np.minimum(found.ground, found.ring)
-    return Seen(ground, level, deviation**2, gain, error, own)
+    factor = float(inner.deviation[0])
+    return Seen(ground, level, deviation**2, gain, error, factor, own, picture.gap)
 
 
 def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Noise) -> Found:
@@ -292,7 +303,8 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
     gain = _gain(picture, matched, points, found.ground, noise)
     own = np.sqrt(deviation**2 + np.maximum(gain, 0.0) * above)  # counts of that light are noise
-    lower = significance(rest / wider, own, gain, sigmas)
+    tail = _gain_of_tail(gain, own, noise, sigmas)
+    lower = significance(rest / wider, own, tail, sigmas)
     z = np.where(above > 0, np.minimum(lower, found.significance), found.significance)
     ring = np.where(count > 0, median, found.ground)
     return found._replace(
@@ -361,7 +373,8 @@ def _judged(
     _, deviation = noise.at(points, picture.pixels(ground))
     scaled = (strength - centre) * (inner.deviation[0] / gains.deviation)
     gain = _gain(picture, matched, points, ground, noise)
-    z = significance(scaled, deviation, gain, sigmas)
+    tail = _gain_of_tail(gain, deviation, noise, sigmas)
+    z = significance(scaled, deviation, tail, sigmas)
     unknown = np.full(len(points), np.nan)
     return Found(
         matched.response, points, amplitude, z, ground, ground, unknown, unknown

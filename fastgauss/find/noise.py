@@ -39,6 +39,9 @@ _MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside oth
 _FAR, _CUTS = 25.0, 6  # deviations from the mean of few values that are spots; rounds
 _HEAVIER = 1.5  # ratio of two estimates of a gain, at most
 _SKEW_SAMPLES = 1 << 15
+_INDEPENDENT = 3.0  # widths of a spot at which responses to noise and to spots are independent
+_ALIKE = 0.6  # correlation there of responses to structures
+_MOST_SKEWED = 2.0
 _JUMP = 2.0  # ratio of the deviations of cells side by side, between which none lies
 _ROWS = 1 << 12  # points at once
 _BESIDE = 169  # pixels around a point that tell on which side of a jump it is
@@ -54,6 +57,7 @@ class Noise(NamedTuple):
     excess: np.ndarray | None = None  # of counts: deviation by that of counts
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
     volume: np.ndarray | None = None  # pixels that tell the noise where that of cells jumps
+    skewness: float = 0.0  # of the response to structures that are wider than spots
 
     def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
@@ -77,12 +81,53 @@ def measure_noise(
     factor: float,
     least: float,
     usual: float | None,
+    sigmas: tuple[float, float, float],
 ) -> Noise:
     """The noise of a picture whose response to noise of 1 has the deviation ``factor``.
 
     ``usual``: the variance of pixels of weight 1, if it is known; more is believed if it is shown.
     """
     measured = cell_noise(picture, response, cells)
+    noise = _noise_of_pixels(picture, measured, background, cells, factor, least, usual)
+    skewness = _skewness_of_structures(picture, response, cells, measured, sigmas)
+    return noise._replace(skewness=skewness)
+
+
+def _skewness_of_structures(
+    picture: Picture, response: np.ndarray, cells: Cells, measured: CellNoise,
+    sigmas: tuple[float, float, float],
+) -> float:  # fmt: skip
+    """The skewness of a response that is mostly one to structures which are wider than spots.
+
+    Responses to white noise and to spots are independent three widths apart; those to a texture are
+    not. The skewness is three times Bowley's of the quantiles at two deviations, as in a gamma
+    distribution; values beyond three deviations may be of spots and have no part in it. It is 0 if
+    the response is of noise or of spots.
+    """
+    values, _ = cell_samples(picture, response, cells, picture.gap, ordered=False)
+    spread = np.where(measured.deviations > 0, measured.deviations, np.inf)[:, None]
+    here, places = (values - measured.centres[:, None]) / spread, cells.places()
+    usual = np.abs(here) <= _CLIP  # neither missing nor a spot
+    power = float(np.sum(here[usual] ** 2))
+    for axis, (n, sigma) in enumerate(zip(response.shape, sigmas, strict=True)):
+        if sigma > 0.0:
+            beside = list(places)
+            beside[axis] = np.minimum(places[axis] + round(_INDEPENDENT * sigma), n - 1)
+            there = cells.by_cell(response[np.ix_(*beside)])
+            there = np.clip((there - measured.centres[:, None]) / spread, -_CLIP, _CLIP)
+            if power == 0.0 or float(np.sum((here * there)[usual])) < _ALIKE * power:
+                return 0.0
+    parts = (_LOWER[0], 0.5, 1.0 - _LOWER[0])
+    low, middle, high = np.quantile(here[usual], parts) if usual.any() else np.zeros(3)
+    skewness = 3.0 * float((high + low - 2.0 * middle) / (high - low)) if high > low else 0.0
+    return min(max(skewness, 0.0), _MOST_SKEWED)
+
+
+def _noise_of_pixels(
+    picture: Picture, measured: CellNoise, background: Background, cells: Cells, factor: float,
+    least: float, usual: float | None,
+) -> Noise:  # fmt: skip
+    """The noise of pixels, by that of the response in cells."""
     centres, deviations = measured.centres, measured.deviations / factor
     crowded = measured.lower[1] / factor < _CROWDED * deviations
     centres = np.where(crowded, measured.lower[0], centres)
@@ -129,6 +174,39 @@ def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
     return local_maxima.MAD_TO_SIGMA * largest
 
 
+def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarray) -> np.ndarray:
+    """The deviation of the pixels around points (n, 3) by their mixed second differences.
+
+    Of smooth structures and of straight lines along an axis these see nothing (Immerkaer 1996). The
+    deviation is told by their median absolute value; 0 if most of them are 0 or missing.
+    """
+    axes = [axis for axis in range(3) if volume.shape[axis] > 2]
+    half = int(0.5 * _BESIDE ** (1.0 / max(1, len(axes))))
+    size = np.array(volume.shape)
+    reach = np.minimum(np.where(size > 2, half + 1, 0), (size - 1) // 2)
+    first = np.clip(points, reach, size - 1 - reach) - reach
+    out = np.zeros(len(points))
+    for begin in range(0, len(points) if axes else 0, _ROWS):
+        some = first[begin : begin + _ROWS]
+        at = tuple(
+            (some[:, axis, None] + np.arange(2 * reach[axis] + 1)).reshape(
+                [len(some)] + [-1 if axis == k else 1 for k in range(3)]
+            )
+            for axis in range(3)
+        )
+        near = volume[at].astype(np.float64)
+        if gap is not None:
+            near[gap[at]] = np.nan
+        for axis in axes:
+            near = np.diff(near, n=2, axis=axis + 1) / math.sqrt(6.0)
+        away = np.abs(near).reshape(len(some), -1)
+        known = ~np.isnan(away)
+        rows = np.flatnonzero(known.sum(axis=1) > 0.5 * away.shape[1])
+        median = np.nanmedian if gap is not None else np.median
+        out[begin + rows] = local_maxima.MAD_TO_SIGMA * median(away[rows], axis=1)
+    return out
+
+
 class CellNoise(NamedTuple):
     """What the samples of cells tell of the noise of a response."""
 
@@ -140,16 +218,19 @@ class CellNoise(NamedTuple):
 
 
 def cell_samples(
-    picture: Picture, response: np.ndarray, cells: Cells, hidden: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted samples (cells, S) of a response; how many carry noise, ``hidden`` ones left out."""
+    picture: Picture, response: np.ndarray, cells: Cells, hidden: np.ndarray | None,
+    ordered: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Samples (cells, S) of a response, sorted; how many carry noise, ``hidden`` ones left out."""
     places = cells.places()
     samples = np.empty([len(p) for p in places], dtype=np.float32)
     local_maxima.take_samples(picture.volume, response, *places, samples)
     if hidden is not None:
         samples[hidden[np.ix_(*places)]] = np.nan
-    ordered = np.sort(cells.by_cell(samples), axis=1)  # NaN is sorted last
-    return ordered, np.count_nonzero(~np.isnan(ordered), axis=1)
+    rows = cells.by_cell(samples)
+    if ordered:
+        rows = np.sort(rows, axis=1)  # NaN is sorted last
+    return rows, np.count_nonzero(~np.isnan(rows), axis=1)
 
 
 def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNoise:

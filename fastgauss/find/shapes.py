@@ -9,7 +9,8 @@ the spot's own light give it.
   in a spot of width 0.6 (hot pixels, columns and rows);
 - narrow: the smallest second moment of g d is below that of a spot of width 0.6 (tracks);
 - wide: it is above that of a spot of width 3 (plateaus);
-- long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments).
+- long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments),
+  or it is the sum of such arms in several directions (lines that cross).
 
 The light of neighbours makes spots neither sharper nor narrower, and long only where neighbours
 stand in a row on both sides.
@@ -27,20 +28,14 @@ from scipy import special
 
 from ..base import thread_pool
 from ..kernels.find import local_maxima
+from .lines import Peaks, chance_of_arms, rows_with_arms
+from .noise import fine_deviation
 from .response import CHUNK
 
 NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
-_LONGEST = 1.6  # width of a spot in the direction in which it is longest
-_RADII = 3.0, 5.0, 7.0  # of the arms
-_ARMS = 0.33, 0.25, 0.2  # of the amplitude: what the arms of a line have at least
-_LINE, _SURELY = 0.9, 1.5  # least moment of a line; errors by which another one is below
-_CROSSED = 0.75  # cosine between lines that cross, at most
-_WIDER = 0.15  # of the amplitude: by what an arm is above the sides
-_DIRECTIONS = {1: 0, 2: 18, 3: 60}
 _TRIED = 2.0  # pixels that may be the middle
-_TRIES = {1: 1.0, 2: 3.0, 3: 6.0}  # independent directions
 
 
 class Seen(NamedTuple):
@@ -51,14 +46,24 @@ class Seen(NamedTuple):
     variance: np.ndarray  # of a pixel
     gain: np.ndarray  # third moment by variance of a pixel
     error: np.ndarray  # of the response
+    factor: float  # deviation of the response, by that of a pixel
     own: np.ndarray | None = None  # variances of all pixels by the usual; None: all 1
+    gap: np.ndarray | None = None  # missing pixels
 
     def those(self, chosen: np.ndarray | slice) -> Seen:
         """Some of the maxima."""
-        return Seen(
-            self.ground[chosen], self.level[chosen], self.variance[chosen], self.gain[chosen],
-            self.error[chosen], self.own,
+        return self._replace(
+            ground=self.ground[chosen], level=self.level[chosen], variance=self.variance[chosen],
+            gain=self.gain[chosen], error=self.error[chosen],
         )  # fmt: skip
+
+    def fine_error(self, volume: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """The error of the response by the noise of fine differences, if that is smaller."""
+        if self.own is not None:
+            return self.error
+        fine = fine_deviation(volume, self.gap, points)
+        more = np.where(fine > 0, np.maximum(self.variance - fine**2, 0.0), 0.0)
+        return np.sqrt(np.maximum(self.error**2 - self.factor**2 * more, 0.0))
 
 
 class Shapes(NamedTuple):
@@ -236,7 +241,13 @@ def judge_shapes(
     error = np.full(len(points), np.inf)
     deviation = np.sqrt(_variance(amplitude, seen, noise[:, 0], known.wide))
     np.divide(deviation, total, out=error, where=total > 0)
-    tails.append(_long(response, points, seen, moments, error, sigmas))
+    peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
+    rows = rows_with_arms(response, peaks, sigmas)
+    arms[rows] = chance_of_arms(
+        response, peaks.those(rows), moments[rows], error[rows],
+        lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
+    )  # fmt: skip
+    tails.append(arms)
     chance = np.minimum(_LIMITS * np.min(tails, axis=0), 1.0)
     sharpness = np.divide(
         sums[:, count - 1], amplitude, out=np.full(len(points), np.inf), where=amplitude > 0
@@ -287,98 +298,3 @@ def _moments(sums: np.ndarray, count: int, ndim: int) -> np.ndarray:
     for column, (a, b) in enumerate(pairs, count + ndim):
         matrix[:, a, b] = matrix[:, b, a] = sums[:, column] / total - mean[:, a] * mean[:, b]
     return matrix
-
-
-class _Arms(NamedTuple):
-    """Directions, and where the response is looked at along them."""
-
-    units: np.ndarray  # (directions, ndim)
-    offsets: np.ndarray  # (directions, radii, 2 sides, 3)
-    limits: np.ndarray  # (directions, radii) of a response by that in the middle
-    apart: np.ndarray  # (directions, directions) whether they are
-
-
-@lru_cache(maxsize=8)
-def _arms(sigmas: tuple[float, float, float]) -> _Arms:
-    """The arms of lines for spots of these sigmas."""
-    active = [axis for axis in range(3) if sigmas[axis] > 0]
-    number = _DIRECTIONS[len(active)]
-    if len(active) == 2:
-        angle = math.pi / number * np.arange(number)
-        units = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    else:
-        z = (np.arange(number) + 0.5) / max(number, 1)
-        turn = math.pi * (1 + math.sqrt(5.0)) * np.arange(number)
-        flat = np.sqrt(1 - z**2)
-        units = np.stack([z, flat * np.sin(turn), flat * np.cos(turn)], axis=1)[:, -len(active) :]
-    widths = np.array([sigmas[axis] for axis in active])
-    steps = np.rint(units[:, None] * np.array(_RADII)[:, None] * widths).astype(np.int64)
-    offsets = np.zeros((number, len(_RADII), 2, 3), np.int64)
-    offsets[:, :, 0, active], offsets[:, :, 1, active] = steps, -steps
-    own = np.exp(-0.5 * np.sum((steps / widths) ** 2, axis=2) / (1.0 + _LONGEST**2))
-    return _Arms(units, offsets, np.maximum(own, _ARMS), np.abs(units @ units.T) < _CROSSED)
-
-
-def _long(
-    response: np.ndarray, points: np.ndarray, seen: Seen, moments: np.ndarray, error: np.ndarray,
-    sigmas: tuple[float, float, float],
-) -> np.ndarray:  # fmt: skip
-    """The chance that a spot has arms on both sides that are as high.
-
-    Neighbours on both sides may look like arms. Between them and the spot there is a gap: the
-    moment in that direction is smaller than that of a line. Where two lines cross it is smaller,
-    too, but arms are seen in both directions.
-    """
-    arms = _arms(sigmas)
-    chance = np.ones(len(points))
-    if not len(arms.units):
-        return chance
-    doubtful = _have_arms(response, points, seen, arms)
-    rows = max(1, CHUNK // (arms.offsets.size + arms.apart.size))
-    for begin in range(0, len(doubtful), rows):
-        some = doubtful[begin : begin + rows]
-        tails = _tails_of_arms(response, points[some], seen.those(some), arms)
-        along = np.einsum("da,nab,db->nd", arms.units, moments[some], arms.units)
-        gap = along < _LINE - _SURELY * error[some, None]
-        other = np.where(arms.apart, tails[:, None, :], 1.0).min(axis=2)
-        tails = np.where(gap, np.maximum(tails, other), tails)
-        chance[some] = tails.min(axis=1)
-    return np.minimum(_TRIES[len(arms.units[0])] * chance, 1.0)
-
-
-def _have_arms(response: np.ndarray, points: np.ndarray, seen: Seen, arms: _Arms) -> np.ndarray:
-    """The rows of points that may have arms: the chance of all others is 1.
-
-    Both sides of a direction at the nearest radius are less than one error below the limit.
-    """
-    near = arms.offsets[:, 0]
-    reach, size = np.abs(near).max(axis=(0, 1)), np.array(response.shape)
-    inside = np.all((points >= reach) & (points < size - reach), axis=1)
-    flat = np.ravel_multi_index(tuple(points[inside].T), response.shape)
-    steps = near @ np.array([size[1] * size[2], size[2], 1])
-    level, values = seen.level[inside], response.reshape(-1)
-    height = np.maximum(values[flat] - level, 1e-300)
-    lower = np.minimum(*(values[flat[:, None] + side] for side in steps.T)) - level[:, None]
-    limit = arms.limits[:, 0]
-    allowed = limit * height[:, None] - np.sqrt(1.0 + limit**2) * seen.error[inside, None]
-    doubtful = ~inside
-    doubtful[inside] = np.any(lower > allowed, axis=1)
-    return np.flatnonzero(doubtful)
-
-
-def _tails_of_arms(response: np.ndarray, points: np.ndarray, seen: Seen, arms: _Arms) -> np.ndarray:
-    """The chances (n, directions) that a spot has such arms, as far as the image reaches."""
-    at = points[:, None, None, None] + arms.offsets
-    there = np.all((at >= 0) & (at < response.shape), axis=-1)
-    at = np.clip(at, 0, np.array(response.shape) - 1)
-    height = response[tuple(points.T)] - seen.level
-    height = np.maximum(height, 1e-300)[:, None, None, None]
-    high = (response[tuple(np.moveaxis(at, -1, 0))] - seen.level[:, None, None, None]) / height
-    sides = np.where(there, high, 0.0).mean(axis=3).min(axis=1)  # (n, radii)
-    limit = np.maximum(arms.limits, sides[:, None] + _WIDER)
-    error = np.maximum(seen.error[:, None, None] / height[..., 0], 1e-9) * np.sqrt(1.0 + limit**2)
-    z = (high - limit[..., None]) / error[..., None]
-    number = there.sum(axis=(2, 3))
-    lowest = np.where(there, z, np.inf).min(axis=(2, 3))
-    enough = number >= len(_RADII)
-    return np.where(enough, special.ndtr(-lowest) ** np.maximum(number, 1), 1.0)

@@ -79,6 +79,13 @@ def kernel_of(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, float]:
     return narrow - window, max(squares - float(np.sum(window**2)), 0.0)
 
 
+@lru_cache(maxsize=8)
+def skewness_of_response(sigmas: tuple[float, float, float]) -> float:
+    """The skewness of the response to noise whose third moment is its variance, that being 1."""
+    near, far_squares = kernel_of(sigmas)
+    return float(np.sum(near**3) / (np.sum(near**2) + far_squares) ** 1.5)
+
+
 class Tail:
     """The distribution of a response to counts, tabled by s."""
 

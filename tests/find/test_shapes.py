@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 import fastgauss as fg
-from fastgauss.find import shapes
+from fastgauss.find import lines, noise, shapes
 from fastgauss.kernels._compile import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="large images")
@@ -73,6 +74,91 @@ def test_structures_are_left_out_and_spots_beside_them_are_found(structure):
     beside = np.hypot(*(TRUTH - [110, 104]).T) > 20
     found = fg.find_spots(np.random.default_rng(4).poisson(90 + light + spots), false_alarms=0.1)
     assert np.mean(cKDTree(found).query(TRUTH[beside])[0] < 2) >= 0.9
+
+
+def line(angle, place, middle=110.0):
+    """A straight line of light of height 1."""
+    away = (X - middle) * np.cos(angle) + (Y - middle) * np.sin(angle) - place
+    return np.exp(-0.5 * (away / 1.3) ** 2)
+
+
+@compiled
+def test_lines_that_cross_are_left_out_and_spots_beside_them_are_found():
+    false = found = spots = 0
+    for seed in (1, 4, 5):
+        rng = np.random.default_rng(seed)
+        angles, places = rng.uniform(0, np.pi, 9), rng.uniform(-60, 60, 9)
+        light = [line(angle, place) for angle, place in zip(angles, places, strict=True)]
+        beside = np.max(light, axis=0)[tuple(TRUTH.astype(int).T)] < 1e-8
+        counts = 90 + 60 * np.sum(light, axis=0)
+        false += len(fg.find_spots(rng.poisson(counts), false_alarms=0.1))
+        counts += fg.render(X.shape, TRUTH[beside], 90.0, sigma=1.3)
+        seen = fg.find_spots(rng.poisson(counts), false_alarms=0.1)
+        found, spots = found + np.sum(near(TRUTH[beside], seen)), spots + beside.sum()
+    assert false <= 4
+    assert found >= 0.9 * spots
+
+
+@compiled
+def test_a_texture_is_no_spot_and_bright_spots_on_it_are_found():
+    """Its response is skewed, so that its deviation alone would explain too little."""
+    false = 0
+    for seed in (2, 5, 6):
+        rng = np.random.default_rng(seed)
+        texture = gaussian_filter(rng.normal(size=X.shape), 4.0)
+        light = 60.0 * (np.maximum(texture / texture.std(), -1.0) + 1.2)
+        false += len(fg.find_spots(rng.poisson(light), false_alarms=0.3))
+    assert false <= 5  # 14 by the deviation alone
+    spots = fg.render(X.shape, TRUTH, 1000.0, sigma=1.3)
+    found = fg.find_spots(rng.poisson(light + spots), false_alarms=0.3)
+    assert np.mean(near(TRUTH, found)) >= 0.9
+
+
+def test_the_arms_of_lines_and_of_a_spots_neighbours():
+    middle = np.array([[110, 0, 110]])
+    sigmas = (1.3, 0.0, 1.3)
+
+    def chance(light, error=0.02):
+        response = gaussian_filter(light, 1.3)[:, None].astype("f4")
+        high = response[110, 0, 110]
+        peaks = lines.Peaks(middle, np.zeros(1), np.full(1, error * high))
+        rows = lines.rows_with_arms(response, peaks, sigmas)
+        peaks = peaks.those(rows)
+        moments = np.full((len(rows), 2, 2), 0.7) * np.eye(2)  # smaller than those of a line
+        doubt = np.full(len(rows), 0.01)
+        tails = lines.chance_of_arms(
+            response, peaks, moments, doubt, lambda some: peaks.error[some], sigmas
+        )
+        return float(tails.min(initial=1.0))
+
+    crossings = [(0.4, 1.9), (0.4, 0.9), (0.1, 1.2, 2.3), (0.1, 0.5, 1.9)]
+    for angles in crossings:
+        assert chance(sum(line(angle, 0.0) for angle in angles)) < 1e-3
+    assert chance(sum(line(angle, 0.0) for angle in crossings[0]) - 0.3) < 1e-3
+    spot = fg.render(X.shape, [[110.0, 110.0]], 1.0, sigma=1.3)
+    assert chance(spot) == 1.0
+    beside = 110.0 + 5.2 * np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])
+    assert chance(spot + fg.render(X.shape, beside, 1.0, sigma=1.3)) > 0.1
+    assert chance(spot + 0.4 * line(0.4, 0.0), error=0.1) > 0.01
+
+
+def test_the_noise_of_fine_differences():
+    rng = np.random.default_rng(13)
+    for shape in ((1, 1, 900), (60, 1, 70), (20, 24, 26)):
+        points = np.stack([rng.integers(0, n, 40) for n in shape], axis=1)
+        volume = rng.normal(0, 3.0, shape) + 5.0 * np.arange(shape[2])
+        volume[:, :, 13] += 400.0 if min(shape[0], shape[2]) > 1 else 0.0
+        got = noise.fine_deviation(volume.astype("f4"), None, points)
+        assert_allclose(np.median(got), 3.0, rtol=0.2)
+        assert_allclose(got, 3.0, rtol=0.6)
+        gap = rng.random(shape) < 0.02
+        volume[gap] = 0.0
+        got = noise.fine_deviation(volume.astype("f4"), gap, points)
+        assert_allclose(np.median(got[got > 0]), 3.0, rtol=0.2)
+        assert_array_equal(noise.fine_deviation(np.zeros(shape, "f4"), None, points), 0.0)
+        hidden = np.ones(shape, bool)
+        assert_array_equal(noise.fine_deviation(volume.astype("f4"), hidden, points), 0.0)
+    assert_array_equal(noise.fine_deviation(np.ones((2, 1, 2), "f4"), None, points[:1] * 0), 0.0)
 
 
 @compiled
@@ -216,9 +302,9 @@ def test_the_limits_are_those_of_the_extreme_spots(sigmas):
         if width < 1:
             heights = sums[0, :count] / template.squares
             assert_allclose(heights[-1], template.sharp[-1].limit * heights[0], rtol=1e-4)
-    noise = np.random.default_rng(12).normal(size=(400, *size)).astype("f4")
+    images = np.random.default_rng(12).normal(size=(400, *size)).astype("f4")
     values = np.array(
-        [shapes._sums(one, middle, template.profiles, template.radii, 1)[0] for one in noise]
+        [shapes._sums(one, middle, template.profiles, template.radii, 1)[0] for one in images]
     )
     for k, statistic in enumerate(template.sharp, 1):
         value = (
