@@ -15,6 +15,7 @@ from ..base.thread_pool import resolve_threads
 from ..io import files
 from ..kernels.models.profiles import PIXELS
 from ..models import PsfField, PsfModel, psf_files
+from ..models.model import Model
 from ..psf import PsfMeasurement, measure_psf
 from ..psf.profiles import SHAPES
 from . import camera, source
@@ -116,12 +117,25 @@ def model_of(
     picture: np.ndarray,
     known: camera.Settings,
     where: tuple[slice, ...],
-) -> PsfModel | PsfField | None:
+) -> Model | None:
     """The model of ``fit --psf``: that of a file, or measured from a picture.
 
     The picture is the part ``where`` of an image, whose places a file counts.
     """
+    found = _known_model(args, picture, known, where)
+    return found.with_width() if found is not None and args.free_width else found
+
+
+def _known_model(
+    args: argparse.Namespace,
+    picture: np.ndarray,
+    known: camera.Settings,
+    where: tuple[slice, ...],
+) -> PsfModel | PsfField | None:
+    """The same with its own width."""
     if args.psf is None:
+        if args.free_width:
+            raise ValueError("--free-width is of a point spread function: give it with --psf")
         return None
     if args.model is not None:
         raise ValueError("--psf is a model: give it without --model")

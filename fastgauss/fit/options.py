@@ -137,8 +137,9 @@ def _guess(model: Model, count: int, guess: Any) -> np.ndarray | None:
             f"guess must have shape ({model.size},) or ({count}, {model.size}) for the "
             f"parameters {model.names}, got {guess.shape}"
         )
-    if not all((guess[..., k] > 0).all() for k in set(model.sigmas)):
-        raise ValueError("guess must have positive sigmas")
+    for k in sorted(set(model.sigmas)):
+        if not (guess[..., k] > 0).all():
+            raise ValueError(f"guess must have a positive {model.names[k]}")
     return np.broadcast_to(guess, (count, model.size))
 
 

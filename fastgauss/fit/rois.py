@@ -70,8 +70,8 @@ def fit_rois(
         Parameters in two dimensions: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in
         place of sigma; or ``sigma_x, sigma_y, theta``, with sigma_x >= sigma_y and theta in (-pi/2,
         pi/2], measured from +x towards +y. A profile has ``amplitude, x, sigma, offset``, a volume
-        a z, and a sigma_z if elliptic. `psf_model` (``flux, x, y, offset``) and `astigmatic_model`
-        make other models.
+        a z, and a sigma_z if elliptic. `psf_model` (``flux, x, y, offset``, and a ``width`` on
+        request) and `astigmatic_model` make other models.
     background : {"constant", "plane"}
         The background of each ROI: the ``offset``, or a plane with the parameters ``slope_x`` and
         ``slope_y`` before the offset (a volume has a ``slope_z``, a profile one ``slope``), in the

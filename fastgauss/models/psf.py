@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.widths import FWHM
-from ..kernels.fit import psf as kernels
+from ..kernels.fit import psf_basis as kernels
 from ..kernels.fit.models import MODELS
 from ..kernels.models.profiles import PIXELS
 from .evaluation import image
@@ -282,7 +282,7 @@ def psf_model(
     -------
     PsfModel
         The ``model`` of fits: its parameters are ``flux, x, y, offset``, and its profile has the
-        integral 1.
+        integral 1. `PsfModel.with_width` adds a free factor of all sigmas.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base import check, wording
-from ..kernels.fit.psf import MOST
+from ..kernels.fit.psf_basis import MOST
 
 NAMES = ("weight", "x", "y", "sigma_x", "sigma_y", "theta")
 _LEAST_SIGMA, _MOST_SIGMA = 1e-3, 1e6  # pixels

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.widths import FWHM
-from ..kernels.fit import psf as kernels
+from ..kernels.fit import psf_basis as kernels
 from ..kernels.fit.models import MODELS
 from .field_terms import COUNTS, ORDERS, Extent, terms
 from .gaussian_sums import Shapes, gaussian_sum, own_sigmas

@@ -1,13 +1,15 @@
-"""Models of stars ``flux, x, y, offset`` whose profile is a sum of Gaussians of known shape."""
+"""Stars whose profile is a sum of Gaussians of known shape, with a known or a free width."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from ..kernels.fit.models import MODELS
+from ..kernels.fit.psf_basis import UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
 
@@ -31,7 +33,7 @@ class StarModel(Model):
 
     def flux_gradient(self, params: np.ndarray) -> np.ndarray:
         """Derivatives of the flux by the parameters, (n, 4)."""
-        return np.tile([1.0, 0.0, 0.0, 0.0], (len(params), 1))
+        return np.tile(np.eye(self.size)[0], (len(params), 1))
 
     @property
     def start_size(self) -> int:
@@ -49,17 +51,144 @@ class StarModel(Model):
             values[..., 1], values[..., 2] = params[..., 1] + x, params[..., 2] + y
             values[..., 3], values[..., 4] = sigma_x, sigma_y
             values[..., 5] = theta
-            values[..., -1] = params[..., 3] if k == 0 else 0.0
+            values[..., -1] = params[..., -1] if k == 0 else 0.0
             found.append((get_model("rotated" if turned else "elliptic", 2), values))
         return found
 
     def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
         """Derivatives by flux, centre and offset from those by the parameters of the components."""
-        result = np.zeros((*jacobians[0].shape[:-1], 4))
+        result = np.zeros((*jacobians[0].shape[:-1], self.size))
         for part, jacobian in zip(self.gaussians(params), jacobians, strict=True):
             weight, _, _, sigma_x, sigma_y, _ = part
             height = weight / (2.0 * math.pi * sigma_x * sigma_y)
             result[..., 0] += jacobian[..., 0] * height
             result[..., 1:3] += jacobian[..., 1:3]
-        result[..., 3] = 1.0
+        result[..., -1] = 1.0
+        return result
+
+    def with_width(self) -> StarModel:
+        """The same function with a free width: stars ``flux, x, y, width, offset``.
+
+        Returns
+        -------
+        Model
+            The ``model`` of `fit_rois`, `fit_spots`, `evaluate`, `jacobian` and `image`. All sigmas
+            and all offsets of the components are ``width`` times those of this model, so that the
+            FWHM is, too; the flux remains the integral. `FitResult.fwhm` is that of each star.
+
+        Notes
+        -----
+        Where the focus or the seeing of an image differs from that in which the function was
+        measured, ``fit_spots(image, model=psf.with_width(), shared="width")`` fits one factor for
+        the whole image. The width is a number without unit, and positive.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> psf = fg.psf_model([0.7, 0.3], [1.2, 2.4]).with_width()
+        >>> psf.names
+        ('flux', 'x', 'y', 'width', 'offset')
+        >>> star = fg.image([[900.0, 6.2, 5.9, 1.25, 10.0]], (13, 13), psf)
+        >>> fg.fit_rois(star, psf).width.round(6)
+        array([1.25])
+        """
+        return WideStarModel(
+            f"{self.name}_width",
+            self.ndim,
+            MODELS["psf_width"][2].parameters,
+            self.constants,
+            base=self,
+        )
+
+
+_WIDTH = 3  # which parameter the width is
+_MOST_STRETCH = 4.0  # by which moments of a noisy spot may tell another width to start from
+
+
+@dataclass(frozen=True)
+class WideStarModel(StarModel):
+    """Stars ``flux, x, y, width, offset``: a point spread function with a free width."""
+
+    base: StarModel = field(kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"{repr(self.base)[:-1]}, free width>"
+
+    @property
+    def kernels(self) -> ModelKernels:
+        """The row of point spread functions with a free width."""
+        return MODELS["psf_width"][2]
+
+    @property
+    def known(self) -> np.ndarray:
+        """The constants as the kernels of a fit take them."""
+        return self.base.known
+
+    def with_width(self) -> WideStarModel:
+        """The model itself."""
+        return self
+
+    # -- models that vary over an image ------------------------------------------------------------
+
+    def check_everywhere(self, what: str) -> None:
+        """Refuse what the same model everywhere is needed for, if ``base`` is none."""
+        self.base.check_everywhere(what)
+
+    def placed(self, places: np.ndarray) -> Model:
+        """The model of stars at places ``x, y`` (n, 2)."""
+        return self._with_base(self.base.placed(places))
+
+    def rows(self, which: slice | np.ndarray) -> Model:
+        """Some of the stars that were placed."""
+        return self._with_base(self.base.rows(which))
+
+    def shifted(self, row: float, column: float) -> Model:
+        """The model in coordinates that count from another pixel of the image."""
+        return self._with_base(self.base.shifted(row, column))
+
+    def _with_base(self, base: Any) -> Model:
+        return self if base is self.base else replace(self, constants=base.constants, base=base)
+
+    # -- the star ----------------------------------------------------------------------------------
+
+    @property
+    def own_sigma(self) -> float | None:
+        """The sigma of the round Gaussian of the same full width, for a width of 1."""
+        return self.base.own_sigma
+
+    def _star(self, params: np.ndarray) -> np.ndarray:
+        """The parameters of ``base``."""
+        return np.delete(params, _WIDTH, axis=-1)
+
+    def widths(self, params: np.ndarray) -> np.ndarray:
+        """The sigmas of the round Gaussians of the same FWHM, (..., 2)."""
+        return self.base.widths(self._star(params)) * params[..., _WIDTH, np.newaxis]
+
+    def gaussians(self, params: np.ndarray) -> np.ndarray:
+        """The numbers of the components, (K, 6, ...)."""
+        found = self.base.gaussians(self._star(params))
+        wide = found.reshape(*found.shape, *[1] * (params.ndim + 1 - found.ndim))
+        wide = np.array(np.broadcast_to(wide, (*found.shape[:2], *params.shape[:-1])))
+        wide[:, 1:5] *= params[..., _WIDTH]
+        return wide
+
+    def from_start(self, start: np.ndarray) -> np.ndarray:
+        """Starting values, of the height, the place and the width of the peak."""
+        units = np.atleast_2d(self.base.known)[:, UNIT]
+        width = np.clip(start[:, 3] / units, 1.0 / _MOST_STRETCH, _MOST_STRETCH)
+        stars = self.base.from_start(start)
+        places = start[:, 1:3] + (stars[:, 1:3] - start[:, 1:3]) * width[:, np.newaxis]
+        return np.column_stack([stars[:, 0] * width**2, places, width, stars[:, 3]])
+
+    def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
+        """Derivatives by all parameters, by the chain rule."""
+        result = super().from_parts(jacobians, params)
+        pairs = zip(self.parts(params), jacobians, strict=True)
+        centre = params[..., 1:3]
+        for (_, values), jacobian in pairs:
+            moved = values.copy()
+            moved[..., 0] *= -2.0
+            moved[..., 1:3] -= centre
+            result[..., _WIDTH] += (moved[..., :5] * jacobian[..., :5]).sum(axis=-1)
+        result[..., _WIDTH] /= params[..., _WIDTH]
         return result

@@ -14,7 +14,7 @@ from ..base.pixel_errors import error_weights
 from ..base.widths import read_width
 from ..find.detection import find_spots
 from ..fit.saturation import plateau, without_saturated
-from ..kernels.fit.psf import MOST
+from ..kernels.fit.psf_basis import MOST
 from ..kernels.models.profiles import PIXELS
 from ..models.field_terms import ORDERS
 from .noise import pixel_noise

@@ -68,6 +68,18 @@ def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, ca
         np.testing.assert_allclose(sorted(flux)[-3:], 4e4, rtol=0.04)
 
 
+def test_a_model_may_have_a_free_width(image, tmp_path, capsys):
+    target, table = tmp_path / "psf.json", tmp_path / "stars.npz"
+    fg.psf_model([0.7, 0.3], [1.0, 2.0]).save(target)
+    call = ["fit", image, "--psf", target, "--free-width", "-o", table]
+    assert main([str(each) for each in call]) == 0
+    assert ", width 1.2" in capsys.readouterr().out
+    found = fg.FitResult.load(table)
+    brightest = np.argsort(-found.flux)[:3]
+    np.testing.assert_allclose(found.width[brightest], 1.2, rtol=0.03)
+    assert "give it with --psf" in fails(capsys, "fit", image, "--free-width")
+
+
 def test_fits_take_a_model_that_varies_over_the_image(image, tmp_path, capsys):
     target = tmp_path / "psf.json"
     coefficients = np.array([[np.log(1.2), np.log(1.2)], [0.0, 0.0], [0.1, 0.1]])

@@ -1,5 +1,7 @@
 """Fits of point spread functions against their twin, the Cramer-Rao bound and known fluxes."""
 
+import os
+
 import naive_fit
 import numpy as np
 import pytest
@@ -7,10 +9,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.models.field_terms import Extent
+from fastgauss.models.psf_field import psf_field
 
 PSF = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.9, 4.5])
 SKEW = fg.psf_model([0.8, 0.2], [[1.0, 1.3], [2.1, 1.8]], offsets=[[0.0, 0.1], [0.4, -0.3]])
 TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.6], [3.0, 2.0]], theta=[0.6, -0.3])
+WIDE = PSF.with_width()
+rare = pytest.mark.skipif(
+    not (JIT_DISABLED or os.environ.get("FASTGAUSS_EVERY_COMBINATION")),
+    reason="its kernels are compiled for this alone",
+)
 KINDS = {  # method, pixel, and options by the row
     "plain": ("lsq", "sample", lambda _: {}),
     "weights": (
@@ -30,6 +39,11 @@ def stars(rng, count, psf, peak=200.0, shape=(11, 11), pixel="sample"):
     truth[:, 1:3] = middle[::-1] + rng.uniform(-0.5, 0.5, (count, 2))
     truth[:, 3] = 10.0
     return rng.poisson(fg.image(truth, shape, psf, pixel)).astype(np.float64), truth
+
+
+def with_widths(truth, rng):
+    """Parameters with a width near 1."""
+    return np.insert(truth, 3, rng.uniform(0.9, 1.1, len(truth)), axis=1)
 
 
 @pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
@@ -79,19 +93,23 @@ def test_one_component_is_a_symmetric_spot_of_that_sigma():
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="a statistic over thousands of fits")
+@pytest.mark.parametrize("psf", [PSF, WIDE], ids=["known", "free"])
 @pytest.mark.parametrize("method", ["lsq", "mle"])
-def test_estimates_scatter_as_the_information_says(method):
+def test_estimates_scatter_as_the_information_says(method, psf):
     rng = np.random.default_rng(1)
     rois, truth = stars(rng, 20_000, PSF)
+    if psf is WIDE:
+        truth = with_widths(truth, rng)
+        rois = rng.poisson(fg.image(truth, (11, 11), WIDE)).astype(np.float64)
     if method == "lsq":  # at its bound where the noise is the same everywhere
-        rois = fg.image(truth, (11, 11), PSF) + rng.normal(0.0, 5.0, rois.shape)
-    result = fg.fit_rois(rois, PSF, method=method)
+        rois = fg.image(truth, (11, 11), psf) + rng.normal(0.0, 5.0, rois.shape)
+    result = fg.fit_rois(rois, psf, method=method)
     assert result.converged.all()
     bound = np.empty_like(truth)
     y, x = np.indices((11, 11))
     for k, params in enumerate(truth[:300]):
-        slopes = fg.jacobian((x.ravel(), y.ravel()), params, PSF)
-        noise = fg.evaluate((x.ravel(), y.ravel()), params, PSF) if method == "mle" else 25.0
+        slopes = fg.jacobian((x.ravel(), y.ravel()), params, psf)
+        noise = fg.evaluate((x.ravel(), y.ravel()), params, psf) if method == "mle" else 25.0
         bound[k] = np.sqrt(np.diag(np.linalg.inv((slopes.T / noise) @ slopes)))
     ratio = (result.params - truth).std(axis=0) / np.sqrt((bound[:300] ** 2).mean(axis=0))
     assert (ratio > 0.98).all() and (ratio < 1.03).all(), ratio
@@ -173,3 +191,120 @@ def test_a_hot_pixel_is_told_and_a_known_place_is_not_judged():
     forced = fg.fit_rois(rois[1:], PSF, fixed={k: v[1:] for k, v in held.items()})
     assert forced.converged.all() and forced.errors[0, 1] == 0
     assert abs(forced.flux[0] - truth[1, 0]) < 5 * forced.flux_error[0]
+
+
+# -- a free width ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
+@pytest.mark.parametrize(
+    "kind", ["weights", *(pytest.param(kind, marks=rare) for kind in ("plain", "camera"))]
+)
+def test_a_fit_with_a_free_width_is_what_its_twin_finds(kind, psf):
+    method, pixel, options = KINDS[kind]
+    rng, wide = np.random.default_rng(3), psf.with_width()
+    truth = with_widths(stars(rng, 4, psf, shape=(9, 12), pixel=pixel)[1], rng)
+    rois = rng.poisson(fg.image(truth, (9, 12), wide, pixel)).astype(np.float64)
+    maps = {}
+    if kind == "weights":
+        maps = {"weights": rng.uniform(0.5, 2.0, (9, 12)), "mask": np.eye(9, 12, dtype=bool)}
+    if kind == "camera":
+        maps = {"variance": rng.uniform(0.0, 9.0, (9, 12))}
+        rois[:, 2, 3] = np.nan
+    own = maps | options(0) | {"method": method, "pixel": pixel}
+    result = fg.fit_rois(rois, wide, tol=1e-9, **own)
+    naive_fit.assert_fits(result, rois, truth, wide, lambda _: own)
+    assert_allclose(result.fwhm, result.width * psf.fwhm, rtol=1e-12)
+
+
+def test_the_width_of_one_component_is_a_sigma():
+    rois, _ = stars(np.random.default_rng(2), 5, fg.psf_model([1.0], [1.3]))
+    psf = fg.psf_model([1.0], [1.2]).with_width()
+    one = fg.fit_rois(rois, psf, tol=1e-12)
+    other = fg.fit_rois(rois, "symmetric", tol=1e-12)
+    assert_allclose(1.2 * one.width, other.sigma, rtol=1e-12)
+    assert_allclose(one.params[:, [1, 2, 4]], other.params[:, [1, 2, 4]], rtol=1e-11)
+    assert_allclose(one.flux, other.flux, rtol=1e-12)
+    assert_allclose(one.flux_error, other.flux_error, rtol=1e-9)
+    assert_allclose(1.2 * one.width_error, other.errors[:, 3], rtol=1e-9)
+    assert_allclose(one.objective, other.objective, rtol=1e-12)
+
+
+def test_a_width_that_is_known_or_that_of_all_stars():
+    rng = np.random.default_rng(4)
+    rois, truth = stars(rng, 30, PSF.with_width().base)
+    flat = np.full((11, 11), 0.01)  # no noise of this light is larger by much
+    known, held = (
+        fg.fit_rois(rois, PSF, weights=flat),
+        fg.fit_rois(rois, WIDE, weights=flat, fixed={"width": 1.0}),
+    )
+    assert_allclose(held.params[:, [0, 1, 2, 4]], known.params, rtol=1e-6)
+    assert (held.width == 1.0).all() and (held.width_error == 0.0).all()
+    assert_array_equal(held.dof, known.dof)
+    truth = np.insert(truth, 3, 1.15, axis=1)
+    rois = rng.poisson(fg.image(truth, (11, 11), WIDE)).astype(np.float64)
+    own = fg.fit_rois(rois, WIDE, weights=flat, bounds={"width": (0.5, 2.0)})
+    one = fg.fit_rois(rois, WIDE, weights=flat, shared="width")
+    assert one.converged.all() and len(set(one.width)) == 1
+    assert abs(one.width[0] - 1.15) < 4 * one.width_error[0]
+    assert (one.width_error < 0.4 * own.width_error).all()
+    low = fg.fit_rois(rois, WIDE, weights=flat, bounds={"width": (0.5, 1.0)})
+    assert (low.width <= 1.0).all() and (low.status == fg.Status.AT_BOUND).any()
+
+
+@rare
+def test_a_free_width_on_a_plane():
+    rng = np.random.default_rng(9)
+    truth = with_widths(stars(rng, 4, SKEW)[1], rng)
+    y, x = np.indices((11, 11))
+    rois = fg.image(truth, (11, 11), SKEW.with_width()) + 1.5 * x - 0.7 * y
+    rois += rng.normal(0.0, 0.3, rois.shape)
+    found = fg.fit_rois(rois, SKEW.with_width(), background="plane")
+    assert found.converged.all()
+    assert found.names == ("flux", "x", "y", "width", "slope_x", "slope_y", "offset")
+    assert (abs(found.slope_x - 1.5) < 5 * found.slope_x_error).all()
+    assert (abs(found.params[:, :4] - truth[:, :4]) < 5 * found.errors[:, :4]).all()
+    start = found.params.mean(axis=0)
+    naive_fit.assert_fits(found, rois, [start] * 4, found.model, lambda _: {})
+
+
+def test_stars_out_of_focus_are_found_drawn_and_kept(tmp_path):
+    places = np.array([[14.3, 15.2], [16.8, 50.1], [45.6, 30.7], [47.2, 63.4]])
+    truth = np.column_stack([[9e3, 4e3, 2e4, 3e3], places[:, ::-1], [1.2, 1.0, 0.9, 1.1]])
+    truth = np.column_stack([truth, np.zeros(4)])
+    clean = fg.image(truth, (64, 80), WIDE).sum(axis=0) + 20.0
+    field = psf_field(1, 0, Extent(64, 80), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    for model in (WIDE, field.with_width()):
+        light = fg.image(truth, (64, 80), model).sum(axis=0) + 20.0
+        found = fg.fit_spots(light, places, model, box=13)
+        assert found.converged.all()
+        if model is WIDE:
+            assert_allclose(found.width, truth[:, 3], rtol=2e-2)
+        found.save(tmp_path / "a.npz")
+        again = fg.FitResult.load(tmp_path / "a.npz")
+        assert again.model == model
+        assert_array_equal(again.covariance, found.covariance)
+        left = light - found.render((64, 80), background=20.0)
+        assert abs(left).max() < 0.02 * (light.max() - 20.0)
+    table = pytest.importorskip("astropy.table") and found.to_table()
+    assert "width" in table.colnames and "factor" in table["width"].info.description
+    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf_width'"):
+        fg.fit_joint(clean, places, WIDE)
+
+
+def test_widths_that_the_pixels_cannot_tell_or_that_are_none():
+    faint = fg.image([[60.0, 5.1, 4.9, 4.0, 10.0]] * 24, (11, 11), "symmetric")
+    faint += np.random.default_rng(5).normal(0.0, 6.0, faint.shape)
+    one = fg.fit_rois(faint, fg.psf_model([1.0], [1.2]).with_width())
+    other = fg.fit_rois(faint, "symmetric")
+    assert_array_equal(one.status, other.status)
+    assert 2 < (one.status == fg.Status.TOO_WIDE).sum() < 24
+    hole = fg.image([[-400.0, 5.1, 4.9, 0.7, 90.0]], (11, 11), WIDE)
+    found = fg.fit_rois(hole, WIDE, method="mle", polarity="dark")
+    assert_allclose(found.params, [[-400.0, 5.1, 4.9, 0.7, 90.0]], rtol=1e-5)
+    with pytest.raises(ValueError, match="guess must have a positive width"):
+        fg.fit_rois(hole, WIDE, guess=[900.0, 5.0, 5.0, 0.0, 90.0])
+    with pytest.raises(ValueError, match="width must be allowed to be positive"):
+        fg.fit_rois(hole, WIDE, bounds={"width": (-2.0, 0.0)})
+    with pytest.raises(ValueError, match="width must be allowed to be positive"):
+        fg.fit_rois(hole, WIDE, fixed={"width": 0.0})

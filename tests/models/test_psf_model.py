@@ -46,6 +46,28 @@ def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
     assert_allclose(fg.jacobian((x, y), PARAMS, psf, pixel) / size, slopes / size, atol=1e-12)
 
 
+@pytest.mark.parametrize("pixel", ["sample", "integrate"])
+@pytest.mark.parametrize("parts", [ROUND, SKEW, TURNED], ids=["3", "skew", "turned"])
+def test_a_free_width_scales_the_whole_profile(parts, pixel):
+    psf, params = psf_of(parts).with_width(), [*PARAMS[:3], 1.17, PARAMS[3]]
+    assert psf.names == ("flux", "x", "y", "width", "offset") and psf.with_width() == psf
+    y, x = np.indices((9, 11)).astype(float)
+    expected = naive_psf.values(parts, x, y, params, pixel)
+    assert_allclose(fg.evaluate((x, y), params, psf, pixel), expected, rtol=1e-13)
+    assert_allclose(fg.image(params, (9, 11), psf, pixel), expected, rtol=1e-13)
+    slopes = naive_psf.slopes(parts, x, y, params, pixel)
+    size = np.abs(slopes).max(axis=(0, 1))
+    assert_allclose(fg.jacobian((x, y), params, psf, pixel) / size, slopes / size, atol=1e-12)
+    many = np.array([params, [10.0, 3.0, 3.5, 0.8, 0.0]])
+    some = fg.jacobian((3.0, 4.0), many, psf, pixel)
+    assert_allclose(some[0], fg.jacobian((3.0, 4.0), params, psf, pixel), rtol=1e-13)
+    assert_allclose(psf.widths(many)[:, 0], psf_of(parts).own_sigma * many[:, 3], rtol=1e-15)
+    whole = fg.image([250.0, 61.3, 64.8, 1.17, 0.0], (121, 131), psf, "integrate")
+    assert_allclose(whole.sum(), 250.0, rtol=1e-10 if parts is not TURNED else 1e-6)
+    assert pickle.loads(pickle.dumps(psf)) == psf
+    assert repr(psf) == f"{repr(psf_of(parts))[:-1]}, free width>"
+
+
 def test_one_component_is_the_symmetric_model():
     psf, sigma = psf_of(ALONE), ALONE[0][3]
     same = [PARAMS[0] / (2 * np.pi * sigma**2), *PARAMS[1:3], sigma, PARAMS[3]]

@@ -28,10 +28,15 @@ def _turned(x, y, sigma_x, sigma_y, theta, pixel):
 
 
 def values(components, x, y, params, pixel="sample"):
-    """flux f + offset; ``components`` are rows of weight, x, y, sigma_x, sigma_y."""
-    flux, x0, y0, offset = params
+    """flux f + offset; ``components`` are rows of weight, x, y, sigma_x, sigma_y.
+
+    A width before the offset is the factor of all lengths.
+    """
+    flux, x0, y0, *width, offset = params
     total = 0.0
-    for weight, dx, dy, sigma_x, sigma_y, *theta in components:
+    for weight, *numbers in components:
+        dx, dy, sigma_x, sigma_y = (length * np.prod(width) for length in numbers[:4])
+        theta = numbers[4:]
         if any(theta):
             total = total + weight * _turned(
                 x - x0 - dx, y - y0 - dy, sigma_x, sigma_y, *theta, pixel
@@ -43,9 +48,9 @@ def values(components, x, y, params, pixel="sample"):
 
 
 def slopes(components, x, y, params, pixel="sample"):
-    """Derivatives by the parameters, (..., 4), by complex steps."""
+    """Derivatives by the parameters, (..., P), by complex steps."""
     found = []
-    for k in range(4):
+    for k in range(len(params)):
         moved = np.array(params, dtype=complex)
         moved[k] += 1j * _STEP
         found.append(np.imag(values(components, x, y, moved, pixel)) / _STEP + 0.0 * x * y)

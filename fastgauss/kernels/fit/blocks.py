@@ -8,7 +8,7 @@ from typing import NamedTuple
 from . import variable_projection
 from .covariances import angle_none
 from .estimators import Estimator
-from .verdicts import never_beyond, unit_span
+from .verdicts import never_beyond, pixel_unit, unit_span
 
 
 class Blocks(NamedTuple):
@@ -38,7 +38,8 @@ class Blocks(NamedTuple):
     theta: int = 0  # position of an angle in a fit in the parameters themselves
     beyond: Callable = never_beyond
     constants: int = 0
-    span: Callable = unit_span  # how far f rises above 0 and falls below it, of the constants
+    span: Callable = unit_span  # how far f rises above 0 and falls below it
+    width_unit: Callable = pixel_unit  # how many pixels a judged width of 1 is
     slopes: int = 0  # number of slopes of the background, before the offset (``planes.py``)
 
 

@@ -106,7 +106,7 @@ def make_fit(
     ``scratch[0]`` lane rows, ``scratch[1]`` more for each pixel of each axis, and ``scratch[2]``
     for each row of pixels. ``wrap`` may be ``device``: then the fit is for the caller's own
     compiled code. The first ``constants`` rows of lane memory hold what the model knows beside
-    its parameters, and ``span`` of them is the range of its profile. ``slopes`` parameters before
+    its parameters, and ``span`` of both is the range of its profile. ``slopes`` parameters before
     the offset are those of a plane.
 
     All lane memory is one array ``m``; what stands where is fixed here. (Views of it
@@ -250,7 +250,8 @@ def make_fit(
             least = (mean if mean > 0.0 else 1.0) * _LEAST_OFFSET
             m[q + size - 1, lane] = max(m[q + size - 1, lane], least)
             most = highest[item, size - 1] if bounded else np.inf
-            room, (rise, fall) = _DEEPEST * min(m[q + size - 1, lane], most), span(item, known)
+            room = _DEEPEST * min(m[q + size - 1, lane], most)
+            rise, fall = span(start, item, known)
             m[q, lane] = max(m[q, lane], -room / rise)
             if fall > 0.0:
                 m[q, lane] = min(m[q, lane], room / fall)

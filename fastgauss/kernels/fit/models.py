@@ -251,6 +251,7 @@ MODELS: dict[str, dict[int, ModelKernels]] = {
     "rotated": {1: _PROFILE, 2: _ROTATED},
     "astigmatic": {2: _ASTIGMATIC},
     "psf": {2: psf.PSF},
+    "psf_width": {2: psf.WIDE},
 }
 
 # Models that their name defines; those with constants are objects of their own.

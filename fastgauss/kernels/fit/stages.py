@@ -79,6 +79,7 @@ def stages(
             pixel,
             size,
             blocks.span,
+            blocks.width_unit,
             blocks.slopes,
             wrap,
         ),

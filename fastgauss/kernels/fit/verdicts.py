@@ -88,9 +88,15 @@ def never_beyond(params, item, known):
 
 
 @device
-def unit_span(item, known):
+def unit_span(params, item, known):
     """Profiles between 0 and 1."""
     return 1.0, 0.0
+
+
+@device
+def pixel_unit(item, known):
+    """Widths in pixels."""
+    return 1.0
 
 
 # -- the verdicts ------------------------------------------------------------------------------
@@ -160,6 +166,7 @@ def make_verdicts(
     pixel: str,
     size: int,
     span: Callable = unit_span,
+    width_unit: Callable = pixel_unit,
     slopes: int = 0,
     wrap: Callable = kernel,
 ) -> Callable:
@@ -167,7 +174,8 @@ def make_verdicts(
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged``, ``each_axis``, ``span`` and ``slopes`` are those of ``Blocks``.
+    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit`` and ``slopes`` are those of
+    ``Blocks``.
     """
     placed = pixel == "places"
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
@@ -184,7 +192,7 @@ def make_verdicts(
         if not judged:
             shape = extent(params, item, known)
             return shape[0] > _MOST_EXTENT * extents[0] or shape[1] > _MOST_EXTENT * extents[1]
-        longest = max(extents)
+        longest, unit = max(extents), width_unit(item, known)
         for a in range(judged):
             i = 1 + axes + a
             sigma = params[item, i]
@@ -192,12 +200,13 @@ def make_verdicts(
             room = (extents[a] if each_axis else longest) * _MOST_EXTENT
             if held or not is_free(i, item, lowest, highest):
                 continue
+            sigma *= unit
             if not ended:
                 if sigma * _MOST_EXTENT > room:
                     return True
                 continue
             left = room - sigma
-            error = errors[item, packed(i, i)] * scale
+            error = errors[item, packed(i, i)] * (unit * unit) * scale
             bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2)  # that of 1 / sigma**2, in sigmas
             if left < 0.0 or error * (_SURE * _SURE) > left * left:
                 return True
@@ -296,7 +305,7 @@ def make_verdicts(
         profile = math.exp(-0.5 * _exponent(shape, by_x, by_y, by_z))
         d = np.float64(pixels[item, where])
         value = background_at(item, params, by_x, by_y, by_z)
-        value += params[item, 0] * span(item, known)[0] * profile
+        value += params[item, 0] * span(params, item, known)[0] * profile
         weighted = second.shape[1] > 0
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         return abs(d - value), _loss(d, value, other, loss, weighted)
@@ -348,7 +357,7 @@ def make_verdicts(
                 off, own = lost(
                     item, pixels, second, loss, params, max(ny, 1), nx, places, row, known
                 )  # fmt: skip
-                height = abs(params[item, 0]) * span(item, known)[0]
+                height = abs(params[item, 0]) * span(params, item, known)[0]
                 if off > _MISSED * height and own > _MOST_SHARE * objectives[item]:
                     part = max(1.0 - own / objectives[item], 0.0)
             scale = part if scaled else min(1.0, rest * part)
