@@ -7,7 +7,7 @@ together with the elements around it that the filter needs.
 
 from __future__ import annotations
 
-import math
+import itertools
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +19,7 @@ from ..base import thread_pool
 from ..base.progress import Progress
 from ..kernels._compile import JIT_DISABLED
 from ..kernels.filters import separable as kernels
+from ..kernels.filters.lines import ROWS
 from ..kernels.simd.lane_types import REGISTER_BITS, WIDTH
 from .taps import Term, axis_map
 
@@ -30,6 +31,7 @@ _LINES = _PER_LINE << 13  # registers of the scratch ``lines``
 _STRIPS = _PER_LINE << 15  # registers of the scratch ``strips``
 _KEPT = _PER_LINE << 17  # registers of scratch that a thread keeps between calls
 _GROUPS = 8
+_DIRECT_REACH = 8 * _PER_LINE  # up to this radius, shifted loads are faster than transposition
 _ELEMENTS = 1 << 20  # of the largest unit
 _LONGEST = 1 << 14  # elements of a row that is filtered in one piece
 _SMALL = 1.5e7  # additions that take as long as waking another thread
@@ -149,8 +151,13 @@ def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int
     share = -(-4 * team // -(-nz // planes)) if team > 1 else 1  # units of a plane
     rows = min(-(-ny // share), _ELEMENTS // (planes * columns))
     rows = max(1, rows // (groups * width)) * groups * width
-    height = (groups * width + kernels.ROWS + 2 * reach_y) | 1  # odd: for the cache
+    height = (groups * width + ROWS + 2 * reach_y) | 1  # odd: for the cache
     tile = min(_DEEP_TILE if extent.deep else _TILE, -(-longest // width), _STRIPS // height)
+    direct = reach_x <= _DIRECT_REACH
+    line = _PER_LINE * width  # elements of a cache line
+    length = (longest + 2 * width + ROWS) | 1
+    if direct:  # an odd number of cache lines, with room for whole steps
+        length = ((longest + 4 * width + 2 * line) // line | 1) * line
     return kernels.Plan(
         shape=(planes, min(rows, ny), columns),
         strides=(ny * nx, nx),
@@ -164,9 +171,11 @@ def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int
         planes=planes,
         groups=groups,
         tile=max(tile, 1),
-        depth=(planes + kernels.ROWS + 2 * reach_z) | 1,
+        depth=(planes + ROWS + 2 * reach_z) | 1,
         height=height,
-        length=(longest + 2 * width + kernels.ROWS) | 1,
+        length=length,
+        direct=direct,
+        lead=-reach_x % line,
     )
 
 
@@ -188,21 +197,43 @@ def _scratch(plan: kernels.Plan, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     return _memory.arrays
 
 
+class _Unit(NamedTuple):
+    """A part of a volume, and what the kernel gets if it can read the volume in place."""
+
+    plan: kernels.Plan
+    maps: tuple[np.ndarray, ...]  # of each axis
+    first: int  # the first element of the result
+
+
 class _Units(NamedTuple):
     """How a volume is divided into units."""
 
     plan: kernels.Plan  # of the largest unit
-    maps: tuple[np.ndarray, ...]  # of each axis
-    counts: tuple[int, ...]  # units along each axis
+    each: tuple[_Unit, ...]
+    whole_rows: bool
 
 
 def _divide(
-    shape: tuple[int, int, int], extent: _Extent, modes: tuple[str, ...], width: int, team: int
+    shape: tuple[int, int, int],
+    extent: _Extent,
+    modes: tuple[str, ...],
+    squares: bool,
+    width: int,
+    team: int,
 ) -> _Units:
-    plan = _plan_of(shape, extent, width, team)
+    plan = _plan_of(shape, extent, width, team)._replace(squares=squares)
     maps = tuple(axis_map(*of) for of in zip(shape, extent.reach, modes, strict=True))
-    counts = tuple(-(-n // step) for n, step in zip(shape, plan.shape, strict=True))
-    return _Units(plan, maps, counts)
+    starts = (range(0, n, step) for n, step in zip(shape, plan.shape, strict=True))
+    units = []
+    for begin in itertools.product(*starts):
+        nz, ny, nx = (min(s, n - b) for b, s, n in zip(begin, plan.shape, shape, strict=True))
+        own = tuple(
+            axis[b : b + n + 2 * reach]
+            for axis, b, n, reach in zip(maps, begin, (nz, ny, nx), extent.reach, strict=True)
+        )
+        first = (begin[0] * shape[1] + begin[1]) * shape[2] + begin[2]
+        units.append(_Unit(plan._replace(shape=(nz, ny, nx)), own, first))
+    return _Units(plan, tuple(units), plan.shape[2] == shape[2])
 
 
 _divide_again = lru_cache(maxsize=16)(_divide)  # for small volumes: its maps stay in memory
@@ -213,36 +244,36 @@ class _Job(NamedTuple):
 
     source: Source
     work: Filter
-    plan: kernels.Plan
-    maps: tuple[np.ndarray, ...]
+    units: _Units
     fill: np.floating
     out: np.ndarray
-    counts: tuple[int, ...]  # units along each axis
     in_place: bool
 
     def unit(self, index: int, scratch: tuple[np.ndarray, ...]) -> None:
         """Filter one unit."""
-        shape, work, plan = self.out.shape, self.work, self.plan
-        step = plan.shape
-        before, column = divmod(index, self.counts[2])
-        layer, row = divmod(before, self.counts[1])
-        begin = [layer * step[0], row * step[1], column * step[2]]
-        size = [min(s, n - b) for b, s, n in zip(begin, step, shape, strict=True)]
-        z, y, x = (
-            axis[b : b + n + 2 * reach]
-            for axis, b, n, reach in zip(self.maps, begin, size, work.extent.reach, strict=True)
-        )
-        plan = plan._replace(shape=tuple(size))
+        plan, maps, first = self.units.each[index]
         flat = self.source.volume
         if not self.in_place:
-            where_x, x, shift = _columns(x, work.extent.reach[2], self.counts[2] == 1)
-            (where_z, z), (where_y, y) = _piece(z), _piece(y)
-            flat = self.source.read((where_z, where_y, where_x), self.out.dtype)
-            plan = plan._replace(source=flat.shape[1:], shift=shift)
-        at = (begin[0] * shape[1] + begin[1]) * shape[2] + begin[2]
-        out = self.out.reshape(-1)[at:]
-        maps = z, y, x, self.fill
-        kernels.correlate(flat.reshape(-1), work.profiles, tuple(plan), maps, out, scratch)
+            plan, maps, flat = self._copy(plan, maps)
+        out = self.out.reshape(-1)
+        kernels.correlate(
+            flat.reshape(-1),
+            self.work.profiles,
+            tuple(plan),
+            (*maps, self.fill),
+            out[first:] if first else out,
+            scratch,
+        )
+
+    def _copy(
+        self, plan: kernels.Plan, maps: tuple[np.ndarray, ...]
+    ) -> tuple[kernels.Plan, tuple[np.ndarray, ...], np.ndarray]:
+        """The plan and maps of a unit for a copy of the elements that it needs, and the copy."""
+        z, y, x = maps
+        where_x, x, shift = _columns(x, self.work.extent.reach[2], self.units.whole_rows)
+        (where_z, z), (where_y, y) = _piece(z), _piece(y)
+        block = self.source.read((where_z, where_y, where_x), self.out.dtype)
+        return plan._replace(source=block.shape[1:], shift=shift), (z, y, x), block
 
 
 def correlate(
@@ -266,13 +297,12 @@ def correlate(
     team = thread_pool.resolve_threads(threads) if additions > _SMALL else 1
     longest = max(map(sum, zip(out.shape, work.extent.reach, strict=True)))
     divide = _divide if longest > _LONGEST else _divide_again
-    units = divide(out.shape, work.extent, tuple(modes), _lanes(out.dtype), team)
-    plan = units.plan._replace(squares=squares)
-    in_place = units.counts[2] == 1 and source.lies_well(out.dtype)
-    job = _Job(source, work, plan, units.maps, out.dtype.type(cval), out, units.counts, in_place)
+    units = divide(out.shape, work.extent, tuple(modes), squares, _lanes(out.dtype), team)
+    in_place = units.whole_rows and source.lies_well(out.dtype)
+    job = _Job(source, work, units, out.dtype.type(cval), out, in_place)
 
     def make_task() -> thread_pool.Task:
-        scratch = _scratch(plan, out.dtype)
+        scratch = _scratch(units.plan, out.dtype)
 
         def task(start: int, stop: int) -> None:
             for index in range(start, stop):
@@ -280,4 +310,4 @@ def correlate(
 
         return task
 
-    thread_pool.run(make_task, math.prod(units.counts), 1, team, report)
+    thread_pool.run(make_task, len(units.each), 1, team, report)

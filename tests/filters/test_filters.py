@@ -170,6 +170,26 @@ def test_bits_do_not_depend_on_threads_or_pieces(dtype, monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [((19, 45), "f"), ((3, 9, 37), "d")])
+def test_rows_as_they_lie_and_transposed_rows_have_the_same_bits(shape, dtype, monkeypatch):
+    array = noise(shape, dtype)
+    jobs = [
+        lambda: fg.gaussian_filter(array, 1.0, order=1, mode="constant", cval=2.5, threads=1),
+        lambda: fg.gaussian_filter(array, 1.0, mode="wrap", mask=array > 1, threads=1),
+        lambda: fg.gaussian_laplace(array, 1.3, threads=1),
+        lambda: fg.gaussian_gradient_magnitude(array, 1.3, mode="mirror", threads=1),
+    ]
+    results = []
+    for reach in (0, 1000):
+        monkeypatch.setattr(separable, "_DIRECT_REACH", reach)
+        separable._divide_again.cache_clear()
+        results.append([job() for job in jobs])
+    separable._divide_again.cache_clear()
+    for transposed, direct in zip(*results, strict=True):
+        assert_array_equal(direct, transposed)
+        assert np.isfinite(direct).all()
+
+
 @compiled
 def test_long_filters_are_transformed_and_stay_scipys():
     array = noise((300, 2))

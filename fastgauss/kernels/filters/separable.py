@@ -8,13 +8,16 @@ Smoothing has one term; a Laplacian of Gaussian in d dimensions has d terms. A p
 radius r is given by its half f(0) .. f(r), and f(-k) = +-f(k). Each axis has a map that says
 which element lies at the places ``-reach .. n + reach - 1``; a negative entry means a constant.
 
-All axes are filtered by one building block, ``_make_line``: a line of *registers*, each WIDTH lines
-of the volume side by side. Along z and y a register holds neighbours on the contiguous axis; for x,
-blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some planes of many
-rows; a few groups of WIDTH rows at a time go through all axes while they stay in cache:
+Axes are filtered along a line of *registers* (``lines.py``), each WIDTH lines of the volume side by
+side. Along z and y a register holds neighbours on the contiguous axis. Along x there are two ways,
+which give the same bits: with a small radius, rows are filtered as they lie (``rows.py``); with a
+larger one, blocks of WIDTH x WIDTH elements are transposed. The kernel filters a *unit*, some
+planes of many rows; a few groups of WIDTH rows at a time go through all axes while they stay in
+cache:
 
-    source --gather, z--> strips (a column of registers each) --y, transpose--> lines (WIDTH rows
-    each) --x, sum of terms, transpose--> out
+    source --gather, z--> strips (a column of registers each) --y--> rows --x, sum of terms--> out
+    source --gather, z--> strips --y, transpose--> lines (WIDTH rows each)
+        --x, sum of terms, transpose--> out
 
 The tails of a profile are summed first, one pair of elements at a time. Every element is computed
 by the same instructions, so that its bits depend neither on the units nor on its place in a
@@ -23,7 +26,6 @@ register.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,15 +34,16 @@ from .._compile import device, kernel
 from ..simd.lanes import broadcast, load, sqrt, store
 from ..simd.masked import lane_count, lanes_within, load_some, store_some
 from ..simd.transpose import transpose
-
-ROWS = 4  # results of a line that share their loads
+from .ends import extend_line, extend_row
+from .lines import line_even, line_odd
+from .rows import REGISTERS, row_even, row_odd
 
 
 class Plan(NamedTuple):
     """Sizes: of a unit of the result, of the source, of the filter, and of scratch memory.
 
-    A line along x has ``shape[2] + 2 * reach[2]`` places; a row of the source begins at the place
-    ``shift``, and the map says which elements fill the ends.
+    A line or row along x has ``shape[2] + 2 * reach[2]`` places; a row of the source begins at the
+    place ``shift``, and the map says which elements fill the ends.
 
     Scratch holds rows of WIDTH lanes in the volume's dtype: ``depths`` of tile * depth,
     ``strips`` of (terms if deep else 1) * planes * tile * height, ``lines`` of terms * planes *
@@ -62,6 +65,8 @@ class Plan(NamedTuple):
     depth: int  # registers of a line along z
     height: int  # of a strip
     length: int  # of a line along x
+    direct: bool  # whether rows are filtered along x as they lie, by loads of shifted registers
+    lead: int  # elements before the first place of such a row, which align its results
 
 
 class Profiles(NamedTuple):
@@ -88,78 +93,8 @@ class Scratch(NamedTuple):
     strips: np.ndarray
     lines: np.ndarray
     block: np.ndarray
-
-
-@device
-def _even(before, after):
-    return after + before
-
-
-@device
-def _odd(before, after):
-    return after - before
-
-
-def _make_line(pair: Callable) -> Callable:
-    """The building block that filters one line of registers."""
-
-    @device
-    def step(sums, tap, before, after):
-        return (
-            sums[0] + pair(before[0], after[0]) * tap,
-            sums[1] + pair(before[1], after[1]) * tap,
-            sums[2] + pair(before[2], after[2]) * tap,
-            sums[3] + pair(before[3], after[3]) * tap,
-        )
-
-    @device
-    def line(source, begin, taps, half, radius, out, to, count):
-        """Write ``count`` results, rounded up to ROWS; the first is centred at begin + radius."""
-        zero = load(taps, half)
-        zero = zero - zero
-        for i in range(0, count, ROWS):
-            low, high = begin + i, begin + i + 2 * radius
-            b0, b1, b2, b3 = (
-                load(source, low),
-                load(source, low + 1),
-                load(source, low + 2),
-                load(source, low + 3),
-            )
-            a0, a1, a2, a3 = (
-                load(source, high),
-                load(source, high + 1),
-                load(source, high + 2),
-                load(source, high + 3),
-            )
-            sums = zero, zero, zero, zero
-            k = half + radius
-            while k >= half + ROWS:  # the registers of one step serve the next three
-                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
-                b4, a4 = load(source, low + 4), load(source, high - 1)
-                sums = step(sums, load(taps, k - 1), (b1, b2, b3, b4), (a4, a0, a1, a2))
-                b5, a5 = load(source, low + 5), load(source, high - 2)
-                sums = step(sums, load(taps, k - 2), (b2, b3, b4, b5), (a5, a4, a0, a1))
-                b6, a6 = load(source, low + 6), load(source, high - 3)
-                sums = step(sums, load(taps, k - 3), (b3, b4, b5, b6), (a6, a5, a4, a0))
-                b0, b1, b2, b3 = b4, b5, b6, load(source, low + 7)
-                a0, a1, a2, a3 = load(source, high - 4), a6, a5, a4
-                low, high, k = low + ROWS, high - ROWS, k - ROWS
-            while k > half:
-                sums = step(sums, load(taps, k), (b0, b1, b2, b3), (a0, a1, a2, a3))
-                b0, b1, b2, b3 = b1, b2, b3, load(source, low + 4)
-                a0, a1, a2, a3 = load(source, high - 1), a0, a1, a2
-                low, high, k = low + 1, high - 1, k - 1
-            tap = load(taps, half)
-            store(out, to + i, sums[0] + b0 * tap)
-            store(out, to + i + 1, sums[1] + b1 * tap)
-            store(out, to + i + 2, sums[2] + b2 * tap)
-            store(out, to + i + 3, sums[3] + b3 * tap)
-
-    return line
-
-
-_line_even = _make_line(_even)
-_line_odd = _make_line(_odd)
+    rows: np.ndarray  # ``lines`` with one axis
+    flat_block: np.ndarray  # ``block`` with one axis
 
 
 @device
@@ -169,15 +104,15 @@ def _first(like, count):
 
 
 @device
-def _filter(source, begin, profiles, plan, term, axis, out, to, count):
+def _filter(source, begin, profiles, plan, term, axis, out, to, apart, count):
     """One line by the profile of a term along an axis; results begin at begin + reach."""
     half = (term * 3 + axis) * plan.half
     radius = profiles.radii[term, axis]
     begin += plan.reach[axis] - radius
     if profiles.odd[term, axis]:
-        _line_odd(source, begin, profiles.taps, half, radius, out, to, count)
+        line_odd(source, begin, profiles.taps, half, radius, out, to, apart, count)
     else:
-        _line_even(source, begin, profiles.taps, half, radius, out, to, count)
+        line_even(source, begin, profiles.taps, half, radius, out, to, apart, count)
 
 
 @device
@@ -221,6 +156,7 @@ def _gather(flat, plan, maps, strips, y, ny, x, count):
 def _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count):
     """Fill the strips of rows y .. y + ny - 1, for each term, with rows filtered along z."""
     depths, strips, block = scratch.depths, scratch.strips, scratch.block
+    flat_block, width = scratch.flat_block, lane_count(scratch.block)
     each = plan.tile * plan.height
     nz = plan.shape[0]
     for j in range(ny + 2 * plan.reach[1]):
@@ -231,7 +167,7 @@ def _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count):
         for t in range(plan.terms):
             to = t * plan.planes * each + j
             for v in range(count):
-                _filter(depths, v * plan.depth, profiles, plan, t, 0, block, 0, nz)
+                _filter(depths, v * plan.depth, profiles, plan, t, 0, flat_block, 0, width, nz)
                 for k in range(nz):
                     value = broadcast(maps.fill) if outside else load(block, k)
                     store(strips, to + k * each + v * plan.height, value)
@@ -250,20 +186,36 @@ def _filter_y(profiles, plan, scratch, ny, x, count):
             for v in range(count):
                 for g in range(0, ny, width):
                     at = begin + v * plan.height + g
-                    _filter(strips, at, profiles, plan, t, 1, block, 0, min(width, ny - g))
+                    some = min(width, ny - g)
+                    _filter(strips, at, profiles, plan, t, 1, scratch.flat_block, 0, width, some)
                     line = (t * plan.planes + z) * plan.groups + g // width
                     transpose(block, 0, lines, line * plan.length + plan.shift + x + v * width)
 
 
 @device
-def _extend(plan, maps, lines, begin):
-    """Fill the ends of a line along x."""
-    nx, reach = plan.shape[2], plan.reach[2]
-    for i in range(reach):
-        for k in (i, reach + nx + i):
-            at = maps.x[k]
-            value = load(lines, begin + plan.shift + at) if at >= 0 else broadcast(maps.fill)
-            store(lines, begin + k, value)
+def _filter_y_to_rows(profiles, plan, scratch, ny, x, count):
+    """Filter strips along y and write the results as rows, for each term."""
+    width = lane_count(scratch.strips)
+    nz = plan.shape[0]
+    for t in range(plan.terms):
+        of_term = t * plan.planes if plan.deep else 0
+        for z in range(nz):
+            begin = (of_term + z) * plan.tile * plan.height
+            row = (t * plan.planes + z) * plan.groups * width
+            to = row * plan.length + plan.lead + plan.shift + x
+            for v in range(count):
+                at = begin + v * plan.height
+                here = to + v * width
+                _filter(
+                    scratch.strips, at, profiles, plan, t, 1, scratch.rows, here, plan.length, ny
+                )
+
+
+@device
+def _take_roots(block, count):
+    """Square roots of the first registers, in place."""
+    for k in range(count):
+        store(block, k, sqrt(load(block, k)))
 
 
 @device
@@ -274,7 +226,7 @@ def _filter_x(profiles, plan, scratch, line, x, count):
     for t in range(plan.terms):
         begin = (t * plan.planes * plan.groups + line) * plan.length + x
         to = width if t > 0 else 0
-        _filter(lines, begin, profiles, plan, t, 2, block, to, count)
+        _filter(lines, begin, profiles, plan, t, 2, scratch.flat_block, to * width, width, count)
         if plan.squares:
             for k in range(to, to + count):
                 value = load(block, k)
@@ -283,8 +235,7 @@ def _filter_x(profiles, plan, scratch, line, x, count):
             for k in range(count):
                 store(block, k, load(block, k) + load(block, width + k))
     if plan.squares:
-        for k in range(count):
-            store(block, k, sqrt(load(block, k)))
+        _take_roots(block, count)
 
 
 @device
@@ -311,11 +262,69 @@ def _finish(profiles, plan, maps, scratch, out, z, y, ny):
         line = z * plan.groups + g // width
         for t in range(plan.terms):
             of_term = t * plan.planes * plan.groups
-            _extend(plan, maps, scratch.lines, (of_term + line) * plan.length)
+            extend_line(plan, maps, scratch.lines, (of_term + line) * plan.length)
         for x in range(0, nx, width):
             some = min(width, nx - x)
             _filter_x(profiles, plan, scratch, line, x, some)
             _write(out, plan, scratch.block, z, y + g, x, min(width, ny - g), some)
+
+
+@device
+def _filter_row(profiles, plan, scratch, begin, term, out, to, count):
+    """Filter a part of a row of one term along x; ``begin`` is the place of the first result."""
+    half = (term * 3 + 2) * plan.half
+    radius = profiles.radii[term, 2]
+    begin += term * plan.planes * plan.groups * lane_count(out) * plan.length
+    if profiles.odd[term, 2]:
+        row_odd(scratch.rows, begin, profiles.taps, half, radius, out, to, count)
+    else:
+        row_even(scratch.rows, begin, profiles.taps, half, radius, out, to, count)
+
+
+@device
+def _sum_row(profiles, plan, scratch, begin):
+    """Sum over the terms of REGISTERS registers of results along x, in ``block``."""
+    block, count = scratch.block, REGISTERS * lane_count(scratch.block)
+    for t in range(plan.terms):
+        first = REGISTERS if t > 0 else 0
+        to = first * lane_count(block)
+        _filter_row(profiles, plan, scratch, begin, t, scratch.flat_block, to, count)
+        for k in range(first, first + REGISTERS):
+            value = load(block, k)
+            if plan.squares:
+                value = value * value
+            if t > 0:
+                value = load(block, k - REGISTERS) + value
+            store(block, k - first, value)
+    if plan.squares:
+        _take_roots(block, REGISTERS)
+
+
+@device
+def _finish_rows(profiles, plan, maps, scratch, out, z, y, ny):
+    """Filter the rows y .. y + ny - 1 of a plane along x and write them, without transposition."""
+    width = lane_count(out)
+    nx = plan.shape[2]
+    step = REGISTERS * width
+    plain = plan.terms == 1 and not plan.squares
+    whole = nx - nx % step if plain else 0  # these results go straight to the volume
+    each = plan.planes * plan.groups * width * plan.length
+    for j in range(ny):
+        begin = (z * plan.groups * width + j) * plan.length + plan.lead
+        for t in range(plan.terms):
+            extend_row(plan, maps, scratch.rows, begin + t * each)
+        begin += plan.reach[2]
+        to = z * plan.strides[0] + (y + j) * plan.strides[1]
+        if whole > 0:
+            _filter_row(profiles, plan, scratch, begin, 0, out, to, whole)
+        for x in range(whole, nx, step):
+            _sum_row(profiles, plan, scratch, begin + x)
+            for k in range(min(REGISTERS, -(-(nx - x) // width))):
+                at = x + k * width
+                if nx - at >= width:
+                    store(out, to + at, load(scratch.block, k))
+                else:
+                    store_some(out, to + at, load(scratch.block, k), _first(out[0], nx - at))
 
 
 @device
@@ -330,9 +339,15 @@ def _correlate(flat, profiles, plan, maps, out, scratch):
                 _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count)
             else:
                 _gather(flat, plan, maps, scratch.strips, y, ny, x, count)
-            _filter_y(profiles, plan, scratch, ny, x, count)
+            if plan.direct:
+                _filter_y_to_rows(profiles, plan, scratch, ny, x, count)
+            else:
+                _filter_y(profiles, plan, scratch, ny, x, count)
         for z in range(plan.shape[0]):
-            _finish(profiles, plan, maps, scratch, out, z, y, ny)
+            if plan.direct:
+                _finish_rows(profiles, plan, maps, scratch, out, z, y, ny)
+            else:
+                _finish(profiles, plan, maps, scratch, out, z, y, ny)
 
 
 @kernel
@@ -353,6 +368,8 @@ def correlate(flat, profiles, plan, maps, out, scratch):
     maps : tuple
         Those of Maps.
     scratch : tuple
-        Those of Scratch.
+        The first four of Scratch.
     """
-    _correlate(flat, Profiles(*profiles), Plan(*plan), Maps(*maps), out, Scratch(*scratch))
+    depths, strips, lines, block = scratch
+    memory = Scratch(depths, strips, lines, block, lines.reshape(-1), block.reshape(-1))
+    _correlate(flat, Profiles(*profiles), Plan(*plan), Maps(*maps), out, memory)
