@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from .psf import measure_psf as measure_psf
     from .results import FitResult as FitResult
     from .results import ProfileFit as ProfileFit
+    from .results import source_shapes as source_shapes
     from .spots import calibrate_astigmatism as calibrate_astigmatism
     from .spots import fit_spots as fit_spots
     from .sums import BinStatistics as BinStatistics
@@ -104,7 +105,7 @@ _NAMES = {
     ),
     "movies": ("MovieError", "fit_movie", "iter_movie"),
     "psf": ("PsfMeasurement", "measure_psf"),
-    "results": ("FitResult", "ProfileFit"),
+    "results": ("FitResult", "ProfileFit", "source_shapes"),
     "spots": ("calibrate_astigmatism", "fit_spots"),
     "sums": (
         "BinStatistics", "add_at", "bin_statistics", "deposit", "gather", "healpix_add",

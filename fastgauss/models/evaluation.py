@@ -21,6 +21,7 @@ from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.points import make_image, make_points
 from ..kernels.models.profiles import PIXELS
 from .model import Model, get_model
+from .psf_source import SourceModel
 from .sloped import SlopedModel
 
 _CHUNK = 1 << 16  # points or pixels that one thread takes at a time
@@ -123,6 +124,9 @@ def _points(
         if derivatives:
             return _given(out, own.derivatives(rest, points, given))
         return _given(out, rest + own.tilt(points, given))
+    if derivatives and isinstance(own, SourceModel):
+        check.choice("pixel", pixel, PIXELS)
+        return _given(out, own.derivatives(points, np.asarray(given, np.float64), pixel))
     parts = own.parts(given)
     found, array = parts[0]
     variant = _variant(found, pixel)

@@ -198,6 +198,8 @@ def model_of(facts: Mapping[str, Any]) -> Model:
             "psf": psf.from_constants,
             "psf_field": psf_field.from_constants,
             "psf_width": lambda numbers: psf.from_constants(numbers).with_width(),
+            "psf_source": lambda numbers: psf.from_constants(numbers).with_source(),
+            "psf_field_source": lambda numbers: psf_field.from_constants(numbers).with_source(),
             "psf_field_width": lambda numbers: psf_field.from_constants(numbers).with_width(),
         }
         return makers[check.choice("model", facts["model"], makers)](constants)

@@ -47,11 +47,32 @@ def values(components, x, y, params, pixel="sample"):
     return flux * total + offset
 
 
-def slopes(components, x, y, params, pixel="sample"):
+def slopes(components, x, y, params, pixel="sample", function=None):
     """Derivatives by the parameters, (..., P), by complex steps."""
     found = []
     for k in range(len(params)):
         moved = np.array(params, dtype=complex)
         moved[k] += 1j * _STEP
-        found.append(np.imag(values(components, x, y, moved, pixel)) / _STEP + 0.0 * x * y)
+        value = (function or values)(components, x, y, moved, pixel)
+        found.append(np.imag(value) / _STEP + 0.0 * x * y)
     return np.stack(found, axis=-1)
+
+
+def source_values(components, x, y, params, pixel="sample"):
+    """flux f + offset of a Gaussian source of the covariance xx, yy, xy behind the components."""
+    flux, x0, y0, xx, yy, xy, offset = params
+    nodes, weights = np.polynomial.legendre.leggauss(5)
+    nodes, weights = (nodes / 2, weights / 2) if pixel == "integrate" else ([0.0], [1.0])
+    total = 0.0
+    for weight, dx, dy, sigma_x, sigma_y, *theta in components:
+        angle = theta[0] if theta else 0.0
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        own = turn @ np.diag([sigma_x**2, sigma_y**2]) @ turn.T
+        a, b, c = own[0, 0] + xx, own[1, 1] + yy, own[0, 1] + xy
+        for to_y, weight_y in zip(nodes, weights, strict=True):
+            for to_x, weight_x in zip(nodes, weights, strict=True):
+                u, v = x + to_x - x0 - dx, y + to_y - y0 - dy
+                square = (b * u * u - 2 * c * u * v + a * v * v) / (a * b - c * c)
+                part = weight * weight_x * weight_y * np.exp(-0.5 * square)
+                total = total + part / (2 * np.pi * np.sqrt(a * b - c * c))
+    return flux * total + offset

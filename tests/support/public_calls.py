@@ -120,6 +120,13 @@ def _psf_field():
 
 
 @cache
+def _sources():
+    model = _psf().with_source()
+    light = fg.image([[900.0, 5.2, 4.9, 2.0, 1.0, 0.5, 10.0]], (11, 11), model)
+    return fg.fit_rois(light + RNG.normal(size=light.shape), model)
+
+
+@cache
 def _measurement():
     return fg.measure_psf(STARS, components=1, box=9)
 
@@ -420,6 +427,8 @@ CALLS = (
     Call("plot.plot_rois", {"rois": ROIS}, ("rois",),
          lambda rois, **options: _plot(
              fastgauss.plot.plot_rois, rois=rois, result=_result(), **options)),
+    Call("source_shapes", {"level": 0.9}, (),
+         lambda **options: fg.source_shapes(_sources(), **options)),
     Call("plot.plot_psf", {}, (),
          lambda **options: _plot(fastgauss.plot.plot_psf, measurement=_measurement(), **options)),
     Call("plot.plot_slices", {"volume": np.stack([VOLUME] * 4)}, ("volume",),

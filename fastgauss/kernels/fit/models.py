@@ -21,6 +21,7 @@ from . import (
     covariances,
     darkest_pixel,
     psf,
+    psf_source,
     rotated,
     rotated_basis,
     rotated_steps,
@@ -252,6 +253,7 @@ MODELS: dict[str, dict[int, ModelKernels]] = {
     "astigmatic": {2: _ASTIGMATIC},
     "psf": {2: psf.PSF},
     "psf_width": {2: psf.WIDE},
+    "psf_source": {2: psf_source.SOURCE},
 }
 
 # Models that their name defines; those with constants are objects of their own.

@@ -63,10 +63,13 @@ from .row_terms import SEEN, make_row_terms
 
 
 @cache
-def _make_sums(pixel: str, estimator: Estimator, free: bool) -> Callable:
-    """Gram matrix, data sums and objective."""
-    tables, fill_row = make_tables(pixel, free), make_fill_row(pixel, free)
-    stride = FREE_ROW if free else KNOWN_ROW
+def make_sums(
+    tables: Callable, fill_row: Callable, more: int, stride: int, estimator: Estimator
+) -> Callable:
+    """Gram matrix, data sums and objective; the basis and 1 are ``stride`` - 1 columns.
+
+    ``tables`` may take ``more`` lane rows than those of the components along the axes.
+    """
     size, entries = stride - 1, packed_size(stride - 1)
     row_terms = make_row_terms(estimator, stride, 0)
     uniform, linear, positive = estimator.uniform, estimator.linear, estimator.positive
@@ -85,7 +88,7 @@ def _make_sums(pixel: str, estimator: Estimator, free: bool) -> Callable:
     def accumulate(m, pixels, nz, ny, nx, p, work, gram, gradient):
         count = int(m[0, 0])
         along = work + entries + size
-        across = along + FACTOR_ROWS * count * nx
+        across = along + more + FACTOR_ROWS * count * nx
         columns = across + FACTOR_ROWS * count * ny
         left = columns + stride * nx
         seen = left + stride * nx
@@ -204,7 +207,8 @@ def make_blocks(free: bool, pixel: str, estimator: Estimator, bounded: bool) -> 
     """The building blocks of a fit."""
     stride = FREE_ROW if free else KNOWN_ROW
     size, unit = stride - 1, _make_unit(free)
-    sums, settle = _make_sums(pixel, estimator, free), make_settle(size, estimator, bounded)
+    columns = make_tables(pixel, free), make_fill_row(pixel, free)
+    sums, settle = make_sums(*columns, 0, stride, estimator), make_settle(size, estimator, bounded)
     extent, span = _make_known(free)
     return Blocks(
         size=size,

@@ -1,0 +1,106 @@
+"""Sizes and angles of sources from their fitted covariances, with errors and upper limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..base import check, wording
+from ..models.psf_source import SourceModel
+from ..models.sloped import SlopedModel
+from .fit_result import FitResult
+
+_FIRST = 3  # the column of xx, before yy and xy
+_FIELDS = (
+    "sigma_major", "sigma_minor", "theta", "sigma_major_error", "sigma_minor_error", "theta_error",
+    "sigma_major_limit", "sigma_minor_limit",
+)  # fmt: skip
+_MOST_LEVEL = 0.9999
+_UNKNOWN = math.pi / math.sqrt(12.0)  # standard deviation of an angle of which nothing is known
+
+
+def source_shapes(result: FitResult, level: float = 0.95) -> np.ndarray:
+    """Sigmas and angle of sources that were fitted behind a point spread function.
+
+    Parameters
+    ----------
+    result : FitResult
+        Of a fit with a ``model`` that `PsfModel.with_source` made.
+    level : float
+        The probability with which a size is below its limit, between 0.5 and 0.9999.
+
+    Returns
+    -------
+    structured array (n,)
+        ``sigma_major`` and ``sigma_minor`` in pixels, the roots of the principal values of the
+        fitted covariance, 0 where that is negative; ``theta``, the angle of the major axis from +x
+        towards +y in (-pi/2, pi/2]; ``sigma_major_error``, ``sigma_minor_error``, ``theta_error``;
+        and the upper limits ``sigma_major_limit`` and ``sigma_minor_limit``. All are NaN where a
+        fit has no result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the result is of another model, or the level out of range.
+
+    Notes
+    -----
+    Errors are to first order, those of a sigma as if its square were at least its standard error,
+    and that of an angle at most that of a random one, 0.907. The limit takes the estimate v of a
+    squared sigma for normal with the standard error e, and the square for positive:
+    v + e q(1 - (1 - level) p(v / e)) with the normal distribution p and its quantile q, which is
+    positive for any v. Where both axes are alike within their errors, noise makes the major one
+    larger and the minor one smaller, and the limit of the minor one holds less often (for 92 % of
+    2,000 galaxies at a level of 95 %): means over sources are to be taken of xx, yy and xy.
+
+    References
+    ----------
+    .. [1] E. Sheldon, MNRAS 444, L25 (2014): sums of Gaussians for galaxies behind such functions.
+
+    Examples
+    --------
+    >>> import fastgauss as fg
+    >>> galaxies = fg.psf_model([0.7, 0.3], [1.2, 2.4]).with_source()
+    >>> image = fg.image([[900.0, 7.2, 6.9, 4.0, 1.0, 0.0, 10.0]], (15, 15), galaxies)
+    >>> shapes = fg.source_shapes(fg.fit_rois(image, galaxies))
+    >>> shapes["sigma_major"].round(4), shapes["sigma_minor"].round(4)
+    (array([2.]), array([1.]))
+    """
+    from scipy.special import ndtr, ndtri
+
+    if not isinstance(result, FitResult):
+        raise TypeError(f"result must be a FitResult, got {wording.shown(result)}")
+    model = result.model.base if isinstance(result.model, SlopedModel) else result.model
+    if not isinstance(model, SourceModel):
+        raise ValueError(f"result must be of a model with_source(), got {result.model.name!r}")
+    chance = 1.0 - check.number("level", level, at_least=0.5, at_most=_MOST_LEVEL)
+    part = slice(_FIRST, _FIRST + 3)
+    values, angle, directions = _axes(result.params[:, part])
+    covariance = result.covariance[:, part, part]
+    found = np.empty(len(result), [(name, np.float64) for name in _FIELDS])
+    found["theta"] = angle
+    with np.errstate(all="ignore"):
+        errors = [np.sqrt(np.einsum("ni,nij,nj->n", d, covariance, d)) for d in directions]
+        turn = errors[2] / (values[0] - values[1])
+        found["theta_error"] = np.where(turn < _UNKNOWN, turn, _UNKNOWN + 0.0 * turn.clip(max=1.0))
+        for name, value, error in zip(("sigma_major", "sigma_minor"), values, errors, strict=False):
+            found[name] = np.sqrt(np.maximum(value, 0.0))
+            size = np.sqrt(np.maximum(value, error))
+            found[f"{name}_error"] = np.where(error > 0.0, 0.5 * error / size, error)
+            pull = np.where(error > 0.0, value / error, 0.0)
+            most = value - error * ndtri(chance * ndtr(pull))
+            found[f"{name}_limit"] = np.sqrt(np.maximum(most, 0.0))
+    return found
+
+
+def _axes(parts: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray, list[np.ndarray]]:
+    """Principal values, the angle, and what both values and the turn are of xx, yy and xy."""
+    xx, yy, xy = parts.T
+    mean, half = 0.5 * (xx + yy), 0.5 * (xx - yy)
+    radius, angle = np.hypot(half, xy), 0.5 * np.arctan2(xy, half)
+    cos, sin = np.cos(angle), np.sin(angle)
+    major = np.stack([cos**2, sin**2, 2.0 * sin * cos], axis=1)
+    minor = np.stack([sin**2, cos**2, -2.0 * sin * cos], axis=1)
+    turn = np.stack([-sin * cos, sin * cos, cos**2 - sin**2], axis=1)
+    return (mean + radius, mean - radius), angle, [major, minor, turn]

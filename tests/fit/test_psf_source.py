@@ -1,0 +1,205 @@
+"""Gaussian sources behind a point spread function: twins, statistics, sizes and their limits."""
+
+import os
+import pickle
+
+import naive_fit
+import naive_psf
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.models.field_terms import Extent
+from fastgauss.models.psf_field import psf_field
+
+ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
+TURNED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
+PARAMS = (870.0, 4.3, 5.2, 2.4, 1.1, -0.6, 12.0)
+rare = pytest.mark.skipif(
+    not (JIT_DISABLED or os.environ.get("FASTGAUSS_EVERY_COMBINATION")),
+    reason="its kernels are compiled for this alone",
+)
+
+
+def psf_of(parts):
+    weights, x, y, sigma_x, sigma_y, *theta = np.array(parts, float).T
+    sigmas, offsets = np.column_stack([sigma_y, sigma_x]), np.column_stack([y, x])
+    return fg.psf_model(weights, sigmas, offsets=offsets, theta=theta[0] if theta else None)
+
+
+def galaxies(count, rng, least=0.5, most=3.0, middle=12.0):
+    """Parameters of turned Gaussians of these sigmas."""
+    axes = np.sort(rng.uniform(least, most, (2, count)), axis=0) ** 2
+    angle = rng.uniform(-np.pi / 2, np.pi / 2, count)
+    cos, sin = np.cos(angle), np.sin(angle)
+    truth = np.empty((count, 7))
+    truth[:, 0], truth[:, 6] = 1.0, 20.0
+    truth[:, 1:3] = middle + rng.uniform(-0.5, 0.5, (count, 2))
+    truth[:, 3] = axes[1] * cos**2 + axes[0] * sin**2
+    truth[:, 4] = axes[1] * sin**2 + axes[0] * cos**2
+    truth[:, 5] = (axes[1] - axes[0]) * sin * cos
+    return truth
+
+
+@pytest.mark.parametrize("pixel", ["sample", "integrate"])
+@pytest.mark.parametrize("parts", [ROUND, TURNED], ids=["round", "turned"])
+def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
+    model = psf_of(parts).with_source()
+    assert model.names == ("flux", "x", "y", "xx", "yy", "xy", "offset")
+    assert model.with_source() == model and pickle.loads(pickle.dumps(model)) == model
+    y, x = np.indices((9, 11)).astype(float)
+    for more in ({}, {3: 0.0, 4: 0.0, 5: 0.0}, {3: -0.3, 4: -0.2}):  # a star, less than a star
+        params = np.array(PARAMS)
+        params[list(more)] = list(more.values())
+        expected = naive_psf.source_values(parts, x, y, params, pixel)
+        atol = 3e-6 * expected.max() if parts is ROUND and pixel == "integrate" else 0.0
+        assert_allclose(fg.evaluate((x, y), params, model, pixel), expected, 1e-12, atol)
+        assert_allclose(fg.image(params, (9, 11), model, pixel), expected, 1e-12, atol)
+        slopes = naive_psf.slopes(parts, x, y, params, pixel, naive_psf.source_values)
+        size = np.abs(slopes).max(axis=(0, 1))
+        assert_allclose(fg.jacobian((x, y), params, model, pixel) / size, slopes / size, atol=1e-12)
+    many = np.array([params, PARAMS])
+    assert_allclose(
+        fg.jacobian((3.0, 4.0), many, model)[1], fg.jacobian((3.0, 4.0), PARAMS, model), rtol=1e-12
+    )
+    assert np.isnan(fg.image([*PARAMS[:3], -9.0, 1.0, 0.0, 1.0], (3, 3), model)).all()
+
+
+def test_a_point_is_a_star_and_one_component_is_a_rotated_gaussian():
+    psf = psf_of(TURNED)
+    star = [PARAMS[0], 4.3, 5.2, 12.0]
+    point = [*star[:3], 0.0, 0.0, 0.0, 12.0]
+    expected = fg.image(star, (9, 11), psf)
+    assert_allclose(fg.image(point, (9, 11), psf.with_source()), expected, rtol=1e-12)
+    rng = np.random.default_rng(5)
+    spots = [[200.0, 10.2, 9.7, 3.0, 1.9, 0.5, 10.0]] * 4
+    rois = fg.image(spots, (21, 21), "rotated") + rng.normal(0.0, 3.0, (4, 21, 21))
+    one = fg.fit_rois(rois, fg.psf_model([1.0], [1.2]).with_source(), tol=1e-10)
+    other = fg.fit_rois(rois, "rotated", tol=1e-10)
+    shapes = fg.source_shapes(one)
+    assert_allclose(shapes["sigma_major"], np.sqrt(other.sigma_x**2 - 1.44), rtol=1e-8)
+    assert_allclose(shapes["theta"], other.theta, rtol=1e-8)
+    assert_allclose(shapes["theta_error"], other.theta_error, rtol=1e-6)
+    assert_allclose(one.objective, other.objective, rtol=1e-12)
+    wide = other.sigma_x_error * other.sigma_x / shapes["sigma_major"]
+    assert_allclose(shapes["sigma_major_error"], wide, rtol=1e-6)
+    assert_allclose(one.flux_error, other.flux_error, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", *(pytest.param(kind, marks=rare) for kind in ("weights", "camera"))]
+)
+def test_a_fit_is_what_its_twin_finds(kind):
+    rng, model = (
+        np.random.default_rng(3),
+        psf_of(ROUND if kind == "plain" else TURNED).with_source(),
+    )
+    truth = galaxies(1 if kind == "camera" else 3, rng, 1.0, 1.8, 6.0)
+    truth[:, 0] = 9e3
+    pixel = "integrate" if kind == "camera" else "sample"
+    rois = rng.poisson(fg.image(truth, (13, 14), model, pixel)).astype(np.float64)
+    own = {"pixel": pixel}
+    if kind == "weights":
+        own |= {"weights": rng.uniform(0.5, 2.0, (13, 14)), "mask": np.eye(13, 14, dtype=bool)}
+        own |= {"fixed": {"xy": 0.1}, "bounds": {"xx": (0.0, 3.0)}}
+    if kind == "camera":
+        own |= {"variance": rng.uniform(0.0, 9.0, (13, 14)), "method": "mle"}
+    result = fg.fit_rois(rois, model, tol=1e-9, **own)
+    naive_fit.assert_fits(result, rois, truth, model, lambda _: own)
+
+
+@rare
+def test_a_source_on_a_plane():
+    rng, model = np.random.default_rng(6), psf_of(TURNED).with_source()
+    truth = galaxies(2, rng, 1.0, 1.8, 6.0)
+    truth[:, 0] = 9e3
+    rois = fg.image(truth, (13, 13), model) + 1.5 * np.arange(13.0)
+    rois += rng.normal(0.0, 1.0, rois.shape)
+    found = fg.fit_rois(rois, model, background="plane")
+    start = np.insert(truth, [6, 6], [1.5, 0.0], axis=1)
+    naive_fit.assert_fits(found, rois, start, found.model, lambda _: {})
+    assert fg.source_shapes(found)["sigma_major"].shape == (2,)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="a statistic over thousands of fits")
+def test_shapes_behind_a_moffat_have_no_bias_and_right_errors():
+    rng = np.random.default_rng(0)
+    model = fg.moffat_psf(3.0, 3.0, tol=1e-3).with_source()
+    truth = galaxies(2000, rng)
+    light = fg.image(truth - [0, 0, 0, 0, 0, 0, 20.0], (25, 25), model)
+    truth[:, 0] = 50.0 * 5.0 / np.sqrt((light**2).sum(axis=(1, 2)))  # S/N 50 for noise of 5
+    rois = fg.image(truth, (25, 25), model)
+    result = fg.fit_rois(rois + rng.normal(0.0, 5.0, rois.shape), model)
+    assert result.converged.all()
+    pulls = (result.params - truth) / result.errors
+    assert_allclose(pulls.std(axis=0), 1.0, atol=0.05)
+    missed = (result.params - truth).mean(axis=0)
+    assert abs(missed[3:6]).max() < 0.01 * truth[:, 3:5].mean()
+    assert abs(np.mean(result.flux / truth[:, 0]) - 1.0) < 0.01
+    shapes, (xx, yy, xy) = fg.source_shapes(result), truth[:, 3:6].T
+    major = np.sqrt(0.5 * (xx + yy) + np.hypot(0.5 * (xx - yy), xy))
+    minor = np.sqrt(0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy))
+    assert all(np.isfinite(shapes[name]).all() for name in shapes.dtype.names)
+    assert (minor < shapes["sigma_minor_limit"]).mean() > 0.9
+    assert (major < shapes["sigma_major_limit"]).mean() > 0.9
+    long = major > 1.5 * minor  # of others the axes are not known apart
+    angle = 0.5 * np.arctan2(xy, 0.5 * (xx - yy))
+    turned = (shapes["theta"] - angle + np.pi / 2) % np.pi - np.pi / 2
+    assert 0.9 < (turned / shapes["theta_error"])[long & (shapes["theta_error"] < 0.2)].std() < 1.1
+    pull = (shapes["sigma_major"] - major) / shapes["sigma_major_error"]
+    assert 0.9 < pull[long].std() < 1.1 and abs(pull[long].mean()) < 0.3
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="dozens of fits")
+def test_a_source_smaller_than_its_errors_has_a_limit():
+    rng, psf = np.random.default_rng(7), psf_of(ROUND)
+    stars = fg.image([[2e3, 10.1, 9.8, 20.0]] * 60, (21, 21), psf)
+    result = fg.fit_rois(stars + rng.normal(0.0, 2.0, stars.shape), psf.with_source())
+    assert result.converged.all() and (result.params[:, 3:5] < 0).any()
+    shapes = fg.source_shapes(result)
+    assert all(np.isfinite(shapes[name]).all() for name in shapes.dtype.names)
+    assert (shapes["sigma_minor"] == 0.0).mean() > 0.3
+    assert (shapes["sigma_minor_limit"] > 0.0).all() and (shapes["sigma_minor_limit"] < 1.0).all()
+    assert (shapes["sigma_minor"] <= shapes["sigma_minor_limit"]).all()
+    assert (shapes["theta_error"] <= np.pi / np.sqrt(12)).all()
+    wider = fg.source_shapes(result, level=0.99)
+    assert (wider["sigma_major_limit"] > shapes["sigma_major_limit"]).all()
+
+
+def test_sources_of_an_image_are_drawn_and_kept(tmp_path):
+    places = np.array([[14.3, 15.2], [16.8, 50.1], [45.6, 30.7]])
+    truth = np.column_stack([[9e3, 4e3, 2e4], places[:, ::-1], [3.0, 1.0, 2.0], [1.0, 2.0, 2.0]])
+    truth = np.column_stack([truth, [0.5, -0.4, 0.0], np.zeros(3)])
+    field = psf_field(1, 0, Extent(60, 66), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    for model in (psf_of(ROUND).with_source(), field.with_source()):
+        light = fg.image(truth, (60, 66), model).sum(axis=0) + 20.0
+        found = fg.fit_spots(light, places, model, box=21)
+        assert found.converged.all()
+        assert_allclose(found.params[:, 3:6], truth[:, 3:6], atol=0.1)
+        found.save(tmp_path / "a.npz")
+        again = fg.FitResult.load(tmp_path / "a.npz")
+        assert again.model == model
+        assert_array_equal(fg.source_shapes(again), fg.source_shapes(found))
+        left = light - found.render((60, 66), background=20.0)
+        assert abs(left).max() < 0.02 * (light.max() - 20.0)
+    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf_source'"):
+        fg.fit_joint(light, places, psf_of(ROUND).with_source())
+
+
+def test_what_has_no_source_is_refused():
+    psf, roi = psf_of(ROUND), np.ones((1, 5, 5))
+    with pytest.raises(ValueError, match="must have a point spread function of known width"):
+        psf.with_width().with_source()
+    with pytest.raises(ValueError, match="a width must be of stars alone"):
+        psf.with_source().with_width()
+    with pytest.raises(ValueError, match=r"result must be of a model with_source\(\), got 'psf'"):
+        fg.source_shapes(fg.fit_rois(roi, psf))
+    with pytest.raises(TypeError, match="result must be a FitResult, got 3"):
+        fg.source_shapes(3)
+    flat = fg.fit_rois(roi[:, :2, :2], psf.with_source())
+    assert flat.status == fg.Status.TOO_FEW_PIXELS
+    assert np.isnan(fg.source_shapes(flat)["sigma_major_limit"]).all()
+    with pytest.raises(ValueError, match="level must be finite and at least 0"):
+        fg.source_shapes(flat, level=0.3)
