@@ -33,6 +33,28 @@ def test_render_is_the_truncated_sum(turned, support, combine, dtype):
     check()
 
 
+@pytest.mark.parametrize(
+    ("rule", "dtype"), [("sum", "d"), ("sum", "f"), ("max", "d"), ("union", "d")]
+)
+def test_rows_of_any_length_change_their_own_nodes_once(rule, dtype):
+    """Registers may have nodes in common; each node is combined once, and no other is written."""
+    nodes = np.arange(120.0)
+    start = np.random.default_rng(3).uniform(0.0, 0.4, nodes.shape).astype(dtype)
+    for count in range(1, 60):
+        centre, radius = 50.0 + 0.5 * (count % 2 == 0), 0.5 * (count - 1) + 0.25
+        out = start.copy()
+        own = {"sigma": 30.0, "radius": radius / 30.0, "combine": rule}
+        fg.render(nodes.shape, [[centre]], [0.7], out=out, **own)
+        value = 0.7 * np.exp(-0.5 * ((nodes - centre) / 30.0) ** 2)
+        within = abs(nodes - centre) <= radius
+        assert within.sum() == count
+        both = {"sum": start + value, "max": np.maximum(start, value)}
+        both["union"] = 1.0 - (1.0 - start) * (1.0 - value)
+        rounding = 8 * np.finfo(dtype).eps
+        assert_allclose(out, np.where(within, both[rule], start), rtol=0, atol=rounding)
+        assert_array_equal(out[~within], start[~within])
+
+
 @pytest.mark.parametrize(("turned", "support"), KINDS)
 def test_what_is_left_out_is_within_the_stated_bound(turned, support):
     @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)

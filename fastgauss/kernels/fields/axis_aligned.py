@@ -5,7 +5,7 @@ sigma) a particle of amplitude a is a fz(i) fy(j) fx(k) on its support. Three ta
 axis, a few exponentials, serve all nodes of the support; a register holds nodes along the
 contiguous axis.
 
-    paint     grid <- combine(grid, a fz fy fx)
+    paint     grid <- combine(grid, a fz fy fx); in ``painting.py``
     project   sum v fz fy fx, and the same with one factor replaced by its derivative
     tangent   grid += the derivative of a particle along a direction in its parameters
 
@@ -103,7 +103,7 @@ def half_widths(support, axes, sigma):
 
 
 @device
-def _limit(support, axes, sigma):
+def squared_radius(support, axes, sigma):
     """Squared radius of the sphere, in sigmas.
 
     A mean over a pixel reaches further than its node by half a diagonal, which is at most
@@ -173,50 +173,6 @@ def inside(sphere, mask, row, squares, left):
     return mask
 
 
-def make_paint(combine: Callable, sphere: bool) -> Callable:
-    """The building block that combines a particle with the grid, row by row."""
-    tables = make_tables(1, sphere)
-
-    @device
-    def update(flat, at, e, weight, mask):
-        store_some(flat, at, combine(load_some(flat, at, mask), e * weight), mask)
-
-    @device
-    def paint(flat, layout, support, axes, sigma, first, count, centre, table, row):
-        kind = flat.dtype.type
-        zero = kind(0.0)
-        width = lane_count(flat)
-        stride = support.stride
-        of_y = TABLES_AT + SLOTS * stride
-        squares = 3 * stride
-        start = aligned_start(flat, layout, first[2], count[2])
-        tables(support, axes, sigma, first, count, centre, start, table, row)
-        limit = _limit(support, axes, sigma)
-        end = first[2] + count[2] - start
-        across = layout.strides[1]
-        for c in range(layout.channels):
-            amplitude = table[weights_at(support) + c]
-            base = address(layout, first[0], first[1], start) + c * layout.plane
-            for k in range(0, end, 2 * width):  # two registers a turn: half the work for weights
-                e, e_next = load(row, k), load(row, k + width)
-                mask = lanes_within(zero, first[2] - start - k, end - k)
-                mask_next = lanes_within(zero, 0, end - k - width)
-                two = end - k > width
-                for z in range(count[0]):
-                    weight_z = amplitude * item(table, TABLES_AT + z)
-                    at = base + z * layout.strides[0] + k
-                    for y in range(count[1]):
-                        weight = kind(weight_z * item(table, of_y + y))
-                        left = kind(remaining(sphere, limit, table, stride, z, y))
-                        update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
-                        if two:
-                            within = inside(sphere, mask_next, row, squares + k + width, left)
-                            update(flat, at + width, e_next, weight, within)
-                        at += across
-
-    return paint
-
-
 def make_project(derivatives: bool, sphere: bool) -> Callable:
     """The building block that adds to ``table`` the sums of particle times grid.
 
@@ -234,7 +190,7 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         of_y = TABLES_AT + SLOTS * stride
         squares = 3 * stride
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
-        limit = _limit(support, axes, sigma)
+        limit = squared_radius(support, axes, sigma)
         across = layout.strides[1]
         for c in range(layout.channels):
             base = address(layout, first[0], first[1], first[2]) + c * layout.plane
@@ -293,7 +249,7 @@ def make_tangent(sphere: bool) -> Callable:
         squares = 3 * stride
         start = aligned_start(flat, layout, first[2], count[2])
         tables(support, axes, sigma, first, count, centre, start, table, row)
-        limit = _limit(support, axes, sigma)
+        limit = squared_radius(support, axes, sigma)
         end = first[2] + count[2] - start
         across = layout.strides[1]
         base = address(layout, first[0], first[1], start)
@@ -384,7 +340,7 @@ def make_collect(sphere: bool) -> Callable:
         squares = 3 * stride
         end = int(table[0])
         tables(support, axes, sigma, first, count, centre, first[2], table, row)
-        limit = _limit(support, axes, sigma)
+        limit = squared_radius(support, axes, sigma)
         for z in range(count[0]):
             for y in range(count[1]):
                 outer = table[TABLES_AT + z] * table[of_y + y]

@@ -20,7 +20,7 @@ from .._compile import kernel as compiled
 from ..models.profiles import PIXELS
 from ..simd.arguments import FAR, check, periods, three
 from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
-from . import axis_aligned
+from . import axis_aligned, painting
 from .sweeps import make_visit
 from .windows import Layout
 
@@ -148,7 +148,7 @@ def make_paint(
     """
     check("combine", combine, axis_aligned.COMBINE)
     check("support", support, ("box", "sphere"))
-    act = axis_aligned.make_paint(axis_aligned.COMBINE[combine], support == "sphere")
+    act = painting.make_paint(axis_aligned.COMBINE[combine], support == "sphere")
     one = _make_visitor(ndim, act, pixel, periodic)
 
     @compiled
