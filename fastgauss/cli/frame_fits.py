@@ -42,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", choices=MODELS, help="default: symmetric; of a volume: elliptic")
     add("--psf", metavar="measure|FILE", help="the model: of the first image, or of fastgauss psf")
     add("--free-width", action="store_true", help="with --psf: fit a factor of its widths, too")
+    add("--source", choices=psf.SOURCES, help="with --psf: galaxies, fitted for their covariance")
     add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
     add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
     many: dict[str, Any] = {"metavar": "NUMBERS"}

@@ -22,6 +22,7 @@ from . import camera, source
 
 _SUFFIXES = dict.fromkeys((".json",))
 _MEASURED = "measure"
+SOURCES = {"gaussian": lambda stars: stars.with_source()}
 
 
 def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -122,8 +123,14 @@ def model_of(
 
     The picture is the part ``where`` of an image, whose places a file counts.
     """
-    found = _known_model(args, picture, known, where)
-    return found.with_width() if found is not None and args.free_width else found
+    found: Any = _known_model(args, picture, known, where)
+    if found is None:
+        for option, given in (("--free-width", args.free_width), ("--source", args.source)):
+            if given:
+                raise ValueError(f"{option} is of a point spread function: give it with --psf")
+        return None
+    found = found.with_width() if args.free_width else found
+    return SOURCES[args.source](found) if args.source else found
 
 
 def _known_model(
@@ -132,10 +139,8 @@ def _known_model(
     known: camera.Settings,
     where: tuple[slice, ...],
 ) -> PsfModel | PsfField | None:
-    """The same with its own width."""
+    """The same of stars, with its own width."""
     if args.psf is None:
-        if args.free_width:
-            raise ValueError("--free-width is of a point spread function: give it with --psf")
         return None
     if args.model is not None:
         raise ValueError("--psf is a model: give it without --model")

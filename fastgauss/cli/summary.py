@@ -54,7 +54,7 @@ def summary(name: str, result: FitResult, count: int, seconds: float) -> list[st
     lines = [f"{spots} in {name}{frames}, {rest}, {seconds:.2f} s"]
     good = result[result.converged]
     if len(good):
-        names = [each for each in result.names if each not in "xyz"]
+        names = [each for each in result.names if each not in {"x", "y", "z"}]
         medians = (
             f"{each} {np.median(getattr(good, each)):.4g}"
             for each in dict.fromkeys((*names, "flux"))

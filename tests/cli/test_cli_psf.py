@@ -68,7 +68,7 @@ def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, ca
         np.testing.assert_allclose(sorted(flux)[-3:], 4e4, rtol=0.04)
 
 
-def test_a_model_may_have_a_free_width(image, tmp_path, capsys):
+def test_a_model_may_have_a_free_width_or_a_source(image, tmp_path, capsys):
     target, table = tmp_path / "psf.json", tmp_path / "stars.npz"
     fg.psf_model([0.7, 0.3], [1.0, 2.0]).save(target)
     call = ["fit", image, "--psf", target, "--free-width", "-o", table]
@@ -77,7 +77,16 @@ def test_a_model_may_have_a_free_width(image, tmp_path, capsys):
     found = fg.FitResult.load(table)
     brightest = np.argsort(-found.flux)[:3]
     np.testing.assert_allclose(found.width[brightest], 1.2, rtol=0.03)
-    assert "give it with --psf" in fails(capsys, "fit", image, "--free-width")
+    call[4:5] = ["--source", "gaussian"]
+    assert main([str(each) for each in call]) == 0
+    assert ", xy " in capsys.readouterr().out
+    found = fg.FitResult.load(table)
+    brightest = found[np.argsort(-found.flux)[:3]]
+    np.testing.assert_allclose(fg.source_shapes(brightest)["sigma_major"], 0.7, atol=0.2)
+    both = ["--psf", target, "--source", "gaussian", "--free-width"]
+    assert "of known width, got a free one" in fails(capsys, "fit", image, *both)
+    assert "--free-width is of a point" in fails(capsys, "fit", image, "--free-width")
+    assert "--source is of a point" in fails(capsys, "fit", image, "--source", "gaussian")
 
 
 def test_fits_take_a_model_that_varies_over_the_image(image, tmp_path, capsys):
