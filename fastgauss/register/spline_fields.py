@@ -23,6 +23,7 @@ _BEFORE, _AFTER = 2, 3  # nodes of a spline on either side of a pixel
 _LEAST = 0.25  # of the pixels, that a filter may leave away from the border
 _NARROW = 2  # pixels of a margin that every volume has
 _BEYOND = 6  # nodes beyond the border, so that splines are known there
+LEFT = 0.2  # of the error of splines: what may be left when it is taken away
 
 
 class Filter(NamedTuple):
@@ -31,7 +32,7 @@ class Filter(NamedTuple):
     low: low_pass.LowPass
     noises: tuple[float, float]  # variances of the pixels' noise
     independent: float  # samples of the gradients that are, by pixel
-    bias: np.ndarray  # largest error of interpolation along each axis
+    bias: np.ndarray  # b along each axis: splines displace by -b sin(2 pi f)
 
 
 def _product(lines: list[np.ndarray]) -> np.ndarray:
@@ -51,7 +52,12 @@ def _power(pixels: Pixels) -> np.ndarray:
 
 
 def choose(first: Pixels, second: Pixels) -> Filter:
-    """The filter with which the error, noise and interpolation, is least (see ``low_pass``)."""
+    """The filter with which the error, noise and interpolation, is least (see ``low_pass``).
+
+    A spline moves a mode by a fraction f of a pixel and is off by about e sin(2 pi f), e its error
+    at a quarter of a pixel. The score of all modes is then 0 at a displacement that is off by
+    -b sin(2 pi f), b = sum k G^2 P e / sum k^2 G^2 P, which is taken away.
+    """
     ndim = first.values.ndim
     powers = [_power(p) for p in (first, second)]
     sides = [min(n, _SIDE) for n in first.values.shape]
@@ -82,8 +88,9 @@ def choose(first: Pixels, second: Pixels) -> Filter:
         thin = inner < _LEAST * first.values.size and margin > _NARROW
         if not (slope > 0).all() or score < 0 or thin:
             continue
-        ratio = np.abs(wrong / slope)
-        total = score / slope.sum() ** 2 / inner + ratio @ ratio / ndim**2
+        ratio = wrong / slope
+        left = LEFT * ratio
+        total = score / slope.sum() ** 2 / inner + left @ left / ndim**2
         if total < least:
             best, least, bias = index, total, ratio
     weight = gains[best] * sum(line**2 for line in along)

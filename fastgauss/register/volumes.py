@@ -288,7 +288,9 @@ def register(
         return no_shift(status, len(shape))
     pixels = int(np.count_nonzero(window.w))
     covariance, noise = covariance_at(window, at, place, gain, known)
-    covariance = covariance + np.diag((filter_.bias * np.sin(2.0 * np.pi * place)) ** 2)
+    off = filter_.bias * np.sin(2.0 * np.pi * place)  # of the splines
+    covariance = covariance + np.diag((spline_fields.LEFT * off) ** 2)
+    place = place + off
     if status == Status.CONVERGED and len(at.flat):
         status = Status.ONE_DIRECTION
         axes = complement(at.flat, len(shape))

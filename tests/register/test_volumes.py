@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import ndimage
 
-from fastgauss.register import Status, align, shift_image
+from fastgauss.register import Status, align, inputs, shift_image, spline_fields
 
 NDIM = 3
 
@@ -91,6 +91,22 @@ def test_errors_hold_and_are_near_the_bound(noise, known):
     assert np.mean(pulls**2) == pytest.approx(1, abs=0.5)  # 60 numbers
     # half of the pixels are next to a border, and the scene is not known
     assert np.mean(np.square(off)) < (2.0 if noise < 0.2 else 2.5) ** 2 * np.mean(bounds)
+
+
+def test_the_error_of_the_splines_is_taken_away():
+    rng, left, errors = np.random.default_rng(10), [], []
+    cut = (slice(2, 30),) * NDIM
+    for signs in ((1, 1, -1), (-1, 1, 1), (1, -1, 1), (-1, -1, -1)):
+        spectrum, move = cloud(rng, 32, 1.5), 0.25 * np.array(signs)  # rough: up to Nyquist
+        a, b = (
+            seen(spectrum, d)[cut] + rng.normal(0, 0.01, (28,) * NDIM) for d in (move * 0, move)
+        )
+        filter_ = spline_fields.choose(*(inputs.read(v, None, None) for v in (a, b)))
+        errors.append(np.abs(filter_.bias).mean())
+        left.append((align(a, b).displacement - move) * signs)
+    # untouched, it is the whole error
+    assert np.mean(errors) > 5e-4
+    assert abs(np.mean(left)) < 0.5 * np.mean(errors)
 
 
 def test_brightness_may_differ_and_noise_is_told():
