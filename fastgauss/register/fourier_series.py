@@ -227,3 +227,11 @@ def coarse_minimum(values: np.ndarray) -> tuple[int, int]:
         int(i) - n if i > (n - 1) // 2 else int(i) for i, n in zip(at, values.shape, strict=True)
     )
     return x, y
+
+
+def vertex(line: np.ndarray, k: int) -> float:
+    """The place of the maximum of a parabola about element k of a line, -0.5 to 0.5."""
+    if not 0 < k < len(line) - 1:
+        return 0.0
+    bend = 2.0 * line[k] - line[k - 1] - line[k + 1]
+    return float(np.clip(0.5 * (line[k + 1] - line[k - 1]) / bend, -0.5, 0.5)) if bend > 0 else 0.0

@@ -17,7 +17,16 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
-from . import inputs, motion_fit, motions, periodic, significance, volumes, window_matching
+from . import (
+    inputs,
+    motion_fit,
+    motions,
+    periodic,
+    significance,
+    static_structure,
+    volumes,
+    window_matching,
+)
 from .few_objects import same_objects
 from .motion_results import Motion
 from .results import Shift, Status, no_shift
@@ -153,7 +162,10 @@ def align(
 
     The errors contain the noise and the interpolation of the splines, but not changes of the scene.
     Anything that does not move between the images (hot pixels, dust, a border, the shade of the
-    lens) draws the result towards 0: mask it, or divide both images by it.
+    lens) draws the result towards 0. Where it is seen, the displacement is that of the larger area,
+    or the status is `Status.AMBIGUOUS`; such pairs take 50 ms for 128 x 128 pixels. It is not seen
+    where noise hides the scene, with a given start, in volumes, or where `motion` is another one
+    than a translation: mask it there, or divide both images by it.
 
     Images of which another displacement may be the right one, or that have nothing in common, are
     `Status.AMBIGUOUS`, and their errors include the other displacements. Of images with few
@@ -267,7 +279,9 @@ def _overlap(
         both.equations, windows, starts, brightness, _TOL, fewest, threads
     )
     significance.judge(both, windows, out, status, reach)
-    place = float(out[0, window_columns.DX]), float(out[0, window_columns.DY])
+    if begin is None:
+        static_structure.look_again(both, out, status, reach, brightness, threads)
+        place = float(out[0, window_columns.DX]), float(out[0, window_columns.DY])
     if begin is None and status[0] == Status.CONVERGED and not same_objects(first, second, place):
         significance.mark_ambiguous(out, status, np.array([0]), reach)
     row = out[0]

@@ -103,8 +103,4 @@ def _peaks(score: np.ndarray) -> np.ndarray:
 def _vertex(score: np.ndarray, at: np.ndarray, axis: int) -> float:
     """The place of the maximum of a parabola along an axis, -0.5 to 0.5."""
     line = score[tuple(slice(None) if i == axis else int(k) for i, k in enumerate(at))]
-    k = int(at[axis])
-    if not 0 < k < len(line) - 1:
-        return 0.0
-    bend = 2.0 * line[k] - line[k - 1] - line[k + 1]
-    return float(np.clip(0.5 * (line[k + 1] - line[k - 1]) / bend, -0.5, 0.5)) if bend > 0 else 0.0
+    return fourier_series.vertex(line, int(at[axis]))

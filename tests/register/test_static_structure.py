@@ -1,0 +1,74 @@
+"""Structure that does not move: the displacement is the scene's, or the status tells the doubt."""
+
+import naive_register as naive
+import numpy as np
+import pytest
+
+from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.register import Status, align
+
+pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="many images")
+N = 96
+Y, X = np.indices((N, N)) - 0.5 * (N - 1)
+HOT = np.zeros((N, N))
+HOT[tuple(np.random.default_rng(3).integers(0, N, (2, 10)))] = 30.0
+SHADE = np.exp(-(Y**2 + X**2) / (2 * 45.0**2))
+
+STATIC = {
+    "hot pixels": lambda v: v + HOT,
+    "bad column": lambda v: v + np.where(X == 6.5, 10.0, 0.0),
+    "dark border": lambda v: np.where((Y < -41) | (X > 41), 0.0, v + 3.0),
+    "beam stop": lambda v: np.where(Y**2 + X**2 < 15.0**2, -5.0, v),
+}
+
+
+def pair(seed, noise, dy, dx):
+    """Two views of a moving cloud."""
+    rng = np.random.default_rng(seed)
+    spectrum = naive.cloud(2 * N, rng, 1.5)
+    views = [naive.scene(spectrum, 2 * N, x, y)[:N, :N] for x, y in ((0, 0), (dx, dy))]
+    return [v + rng.normal(0, noise, v.shape) for v in views]
+
+
+def off(shift, dy, dx):
+    return np.abs(shift.displacement - (dy, dx)).max()
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+@pytest.mark.parametrize("kind", STATIC)
+def test_what_is_in_a_part_of_the_images_does_not_count(kind, noise):
+    for seed, (dy, dx) in enumerate([(0.0, 5.3), (1.7, -3.2), (9.4, -6.1)]):
+        shift = align(*map(STATIC[kind], pair(seed, noise, dy, dx)))
+        assert shift.status == Status.CONVERGED
+        assert off(shift, dy, dx) < 0.1
+        assert off(shift, dy, dx) < 5 * shift.errors.max() < 0.5
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_the_shade_of_a_lens_is_told(noise):
+    for seed, (dy, dx) in enumerate([(0.0, 5.3), (1.7, -3.2), (9.4, -6.1)]):
+        shift = align(*((v + 6.0) * SHADE for v in pair(seed, noise, dy, dx)))
+        assert shift.status != Status.CONVERGED or off(shift, dy, dx) < 0.1
+
+
+@pytest.mark.parametrize("kind", STATIC)
+def test_what_is_hardly_seen_in_noise_is_told(kind):
+    for seed, (dy, dx) in enumerate([(0.0, 5.3), (0.6, 0.7)]):
+        shift = align(*map(STATIC[kind], pair(seed, 0.3, dy, dx)))
+        assert shift.status != Status.CONVERGED or off(shift, dy, dx) < 5 * shift.errors.max() < 1
+
+
+def test_a_scene_that_rests_has_no_displacement():
+    rng = np.random.default_rng(4)
+    for make in STATIC.values():
+        image = make(pair(5, 0.0, 0, 0)[0])
+        shift = align(*(image + rng.normal(0, 0.05, image.shape) for _ in range(2)))
+        assert shift.status == Status.CONVERGED
+        assert off(shift, 0, 0) < 5 * shift.errors.max() < 0.1
+
+
+def test_the_unit_of_the_pixels_does_not_matter():
+    a, b = map(STATIC["beam stop"], pair(6, 0.05, 1.7, -3.2))
+    plain, other = align(a, b), align(1e-9 * a + 3.0, 1e-9 * b + 3.0)
+    assert plain.converged and other.converged
+    assert np.abs(plain.displacement - other.displacement).max() < 0.01
