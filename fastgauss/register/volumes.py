@@ -24,6 +24,7 @@ _REACH = 4.0  # pixels that a solution may be away from where it began
 _LEAST = 0.1  # share of the pixels of a volume that must be in both
 _FEWEST = 64
 _FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
+_BARE = 1e-5  # of the power of gradients: what splines and rounding leave of it in a pure ramp
 _THIN = 1e-6  # of the largest slope: what there may be in a direction without structure
 _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the largest slope is larger than what noise makes along a flat axis
@@ -42,6 +43,7 @@ class Window(NamedTuple):
     share: float  # sum of (w / precision of the first)^2
     a: np.ndarray
     p: list[np.ndarray]  # P_i
+    power: float  # of the derivatives of A
 
 
 class Point(NamedTuple):
@@ -118,6 +120,7 @@ def window_at(
     if np.count_nonzero(w) < _FEWEST:
         return None
     a, slopes = sample(fields[0].coefficients, low, high, np.zeros(move.size))
+    power = sum(_sum(w * slope, slope) for slope in slopes)
     part = np.divide(w, own, out=np.zeros_like(w), where=w > 0)
     if linear:
         mean = _mean(w, a)
@@ -126,7 +129,7 @@ def window_at(
             level = _mean(w, slope)
             gain = _sum(w * (a - mean), slope) / spread if spread > 0 else 0.0
             slopes[i] = slope - np.float32(level) - (a - np.float32(mean)) * np.float32(gain)
-    return Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes])
+    return Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes], power)
 
 
 def _cut(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
@@ -141,14 +144,17 @@ def _mean(w: np.ndarray, values: np.ndarray) -> float:
     return _sum(w, values) / float(np.sum(w, dtype=np.float64))
 
 
-def _flat(slope: np.ndarray, exact: float, least: float) -> tuple[np.ndarray, bool]:
+def _flat(slope: np.ndarray, exact: float, bare: float, least: float) -> tuple[np.ndarray, bool]:
     """Unit vectors (m, ndim) along which nothing is determined, and whether all others are peaks.
 
-    ``exact`` is a slope that rounding makes, ``least`` one that noise makes.
+    ``exact`` is a slope that rounding makes, ``bare`` the largest of a pure ramp, ``least`` one
+    that noise makes.
     """
     curvature, axes = np.linalg.eigh(0.5 * (slope + slope.T))
     largest = max(curvature[-1], 0.0)
     limit = exact + _THIN * largest
+    if largest <= bare:
+        limit = max(limit, bare)
     if largest > _FLATTER * least:
         limit = max(limit, least)
     none = np.abs(curvature) <= limit
@@ -172,7 +178,8 @@ def point_at(
     mean_a, mean_b, mean_r = (_mean(w, v) for v in (window.a, b, r))
     saa, sbb = _sum(w * (window.a - mean_a), window.a), gain**2 * _sum(w * (b - mean_b), b)
     srr = _sum(w * (r - mean_r), r)
-    flat, peak = _flat(slope, _FLAT * saa, _UNSURE * noise.slope(window, srr, place, gain))
+    exact, bare = _FLAT * saa, _BARE * window.power
+    flat, peak = _flat(slope, exact, bare, _UNSURE * noise.slope(window, srr, place, gain))
     kept = complement(flat, len(score))
     step = np.zeros(len(score))
     if kept.size:

@@ -271,3 +271,19 @@ def test_status_codes_are_the_kernels():
     names = ("CONVERGED", "MAX_ITERATIONS", "NO_TEXTURE", "TOO_FEW_PIXELS", "LOST")
     assert [getattr(kernel, name) for name in names] == [Status[name] for name in names]
     assert len({status.message for status in Status}) == len(Status)
+
+
+@pytest.mark.parametrize("shape", [(40, 44), (20, 20, 20)])
+def test_a_pure_ramp_has_no_displacement_but_a_change_of_brightness(shape):
+    rng = np.random.default_rng(12)
+    axes = np.indices(shape, dtype=float)
+    for slopes in ((1.0, 0.5, 0.0), (0.0, 1.0, 0.0)):
+        ramp = sum(s * axis for s, axis in zip(slopes[: len(shape)], axes, strict=True))
+        for noise in (0.0, 1e-4):
+            a, b = (v + noise * rng.normal(size=shape) for v in (ramp, ramp - 1.0))
+            shift = align(a, b)
+            assert shift.status == Status.NO_TEXTURE and np.isnan(shift.displacement).all()
+        # of known brightness, it is known across the ramp
+        same = align(ramp, ramp - 1.0, brightness="same")
+        assert same.status in (Status.ONE_DIRECTION, Status.AMBIGUOUS)
+        assert np.isfinite(same.displacement).all() and same.displacement.any()

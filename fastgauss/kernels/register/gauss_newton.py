@@ -47,6 +47,7 @@ from .window_columns import (
 )
 
 _FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
+_BARE = 1e-5  # of the power of gradients: what splines and rounding leave of it in a pure ramp
 _THIN = 1e-6  # of the slope across a texture: what there may be along it by rounding
 _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the slope across a texture of one direction is larger than along it
@@ -216,6 +217,12 @@ def _regress(sums, at, gain, rules):
 
 
 @device
+def _bare(sums):
+    """The slope that a pure ramp has, whose displacement is a change of its brightness."""
+    return _BARE * (sums.xx + sums.yy)
+
+
+@device
 def _one_axis(sums, at, residual, pixels, gain, rules, low_pass):
     """The unit vector across a texture of one direction; (0, 0) if it has more."""
     mean, half = 0.5 * (at.hxx + at.hyy), 0.5 * (at.hxx - at.hyy)
@@ -223,7 +230,7 @@ def _one_axis(sums, at, residual, pixels, gain, rules, low_pass):
     size = np.sqrt(half * half + side * side)
     large, small = mean + size, mean - size
     flat = _FLAT * sums.aa + _THIN * large
-    if not large > flat:
+    if not large > max(flat, _bare(sums)):
         return 0.0, 0.0
     # what noise alone makes of a slope
     share = gain * gain * rules.noise_ratio
@@ -264,6 +271,8 @@ def _determined(sums, at, across):
     least = _FLAT * sums.aa
     if across[0] != 0.0 or across[1] != 0.0:
         return True
+    if not at.hxx + at.hyy > _bare(sums):
+        return False
     det = at.hxx * at.hyy - at.hxy * at.hyx
     return at.hxx > least and at.hyy > least and det > 1e-6 * at.hxx * at.hyy
 
@@ -296,6 +305,7 @@ def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
         across = _one_axis(sums, at, residual, pixels, gain * change, rules, low_pass)
         if not _determined(sums, at, across):
             textured = min(sums.xx + sums.yy, at.slopes) > _FLAT * sums.aa
+            textured = textured and abs(at.hxx) + abs(at.hyy) > _bare(sums)
             return LOST if textured else NO_TEXTURE
         step_x, step_y = _newton(at, across)
         # the score has the factor that the slopes lack
