@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import ndimage
 
+from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import Status, align, inputs, shift_image, spline_fields
 
 NDIM = 3
@@ -93,6 +94,7 @@ def test_errors_hold_and_are_near_the_bound(noise, known):
     assert np.mean(np.square(off)) < (2.0 if noise < 0.2 else 2.5) ** 2 * np.mean(bounds)
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="eight volumes")
 def test_the_error_of_the_splines_is_taken_away():
     rng, left, errors = np.random.default_rng(10), [], []
     cut = (slice(2, 30),) * NDIM
