@@ -20,7 +20,8 @@ from .equations import Shared
 from .outcome import build_rows
 from .scene import JointImage, Scene, State
 from .shared_values import own_values
-from .solver import Limits, Progress, Solver
+from .solver import Limits, Solver
+from .stopping import Progress
 from .windows import half_windows, lay_windows
 
 _MOST_PLANS = 4  # times that windows are laid anew

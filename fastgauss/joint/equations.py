@@ -65,7 +65,10 @@ class NormalEquations:
     def form(self, state: State, spots: np.ndarray, newton: bool) -> None:
         """Gradients and blocks of these spots at the fitted image."""
         equations = self.equations
-        self.image.normal(state.u, spots, self.image.fitted.residual, self.terms, equations)
+        weight = self.image.observed_weight(spots) if newton else None
+        self.image.normal(
+            state.u, spots, self.image.fitted.residual, self.terms, equations, weight=weight
+        )
         self.newton[:] = newton
         if newton:
             self.image.curvature(state.u, spots, self.curvature)
@@ -123,6 +126,13 @@ class NormalEquations:
         """The square of the light of each cluster (k,), weighted and summed over pixels."""
         light = state.u[:, 0] ** 2 * self.equations.diagonal[:, 0, 0]
         return np.bincount(self.crowd.cluster_of, light, len(self.damping))
+
+    def level(self, state: State) -> np.ndarray:
+        """The square of the background's first term in each group (g,), weighted, for a pixel."""
+        if not self.terms:
+            return np.zeros(len(state.ground))
+        pixels = np.maximum(self.per_group(state.sums[:, 1]), 1.0)
+        return state.ground[:, 0] ** 2 * self._ground[:, 0, 0] / pixels
 
     def per_group(self, values: np.ndarray) -> np.ndarray:
         """Sums over the spots of each group, (g, ...)."""

@@ -18,7 +18,8 @@ from ..kernels.status import (
 from ..results.rows import Rows
 from .covariances import covariances
 from .scene import State
-from .solver import Progress, Solver
+from .solver import Solver
+from .stopping import Progress
 
 _FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
 _NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape

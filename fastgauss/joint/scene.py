@@ -153,10 +153,14 @@ class JointImage:
 
     def normal(
         self, u: np.ndarray, spots: np.ndarray, residual: np.ndarray, terms: int,
-        equations: Equations, pairs: bool = True,
+        equations: Equations, pairs: bool = True, weight: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """Gradients C'r and blocks of these spots, with those of pairs or without."""
+        """Gradients C'r and blocks of these spots, with those of pairs or without.
+
+        ``weight`` takes the place of the weights of the fitted image.
+        """
         scene, crowd = self.scene, self.crowd
+        weight = self.fitted.weight if weight is None else weight
         lights, lever = self._lights(u), self.coordinates.lever(u)
         kernel = normal_equations.make_normal(self.coordinates.light)
         of = (
@@ -168,11 +172,25 @@ class JointImage:
             table, sums = np.zeros(18 * self._table), np.zeros(normal_equations.SUMS)
             scratch = m, table, sums
             return lambda some: kernel(
-                lights, lever, some, scene.pixels.extent, residual, self.fitted.weight,
+                lights, lever, some, scene.pixels.extent, residual, weight,
                 self.scale, terms, of, equations, scratch,
             )  # fmt: skip
 
         self._each(spots, make)
+
+    def observed_weight(self, spots: np.ndarray) -> np.ndarray:
+        """Second derivatives of half the objective by the model, of the pixels of these spots.
+
+        For squares these are the weights. For counts d at the model m they are d / m**2, while
+        the weights are what is expected of them, 1 / m. Overwrites the trial.
+        """
+        if not self.scene.counts:
+            return self.fitted.weight
+        pixels, out = self.scene.pixels, self.trial.weight
+        self._each(spots, lambda: lambda some: kernels.observe(
+            self.scene.boxes, some, pixels.owner, pixels.extent, self.fitted, out
+        ))  # fmt: skip
+        return out
 
     def curvature(self, u: np.ndarray, spots: np.ndarray, out: np.ndarray) -> None:
         """Sums of the residual times second derivatives (n, p, p) of these spots."""

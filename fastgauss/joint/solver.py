@@ -19,8 +19,8 @@ minimum, clusters that *lead*, by their long steps, move their neighbours with t
 are damped where the way is bent or a round fails: damping would keep the others from rest.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
-of it and what it has in common (``joint/stopping.py``). In the last rounds the few clusters that
-are farthest from that are held, one after the other, so that the others come to rest beside them.
+of it and what it has in common (``joint/stopping.py``). In the last rounds the spots that do
+not come to rest are held, one after the other, so that the others come to rest beside them.
 All groups advance together; those that are done drop out.
 """
 
@@ -32,9 +32,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.joint.arrays import Vector
+from . import stopping
 from .equations import NormalEquations, Shared, clusters_of, spots_of
 from .scene import JointImage, State
-from .stopping import clusters_to_hold, distance_left, may_hold, rounding, step_lengths
+from .stopping import Lengths, Progress
 
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-10, 1e10, 1e7
 _SETTLED_DAMPING = 1e-5  # above it a step may be much shorter than the way that is left
@@ -47,6 +48,7 @@ _LEADS, _FALL = 0.03, 1e-3  # least part of a group's longest step; of its objec
 _LOST, _POOR, _GOOD = 0.0, 0.25, 0.6  # gain of a move in units of the expected
 _COUNTS = 1e-3  # part of a group's expected gain, from which a cluster's counts
 _SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
+_SEARCHES = 7  # for clusters that make a matrix indefinite, before a whole group counts as such
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 _TOLERANCES = (2e-2, 1e-3)  # of the conjugate gradients, in the first rounds and later
 
@@ -57,15 +59,6 @@ class Limits(NamedTuple):
     lower: np.ndarray  # (n, p)
     upper: np.ndarray
     ground: tuple[float, float]  # of the background's first term
-
-
-class Progress(NamedTuple):
-    """The state of a fit after its last round."""
-
-    state: State
-    settled: np.ndarray  # (n,) spots whose step is within the tolerance
-    rounds: int
-    took: np.ndarray  # (n,) rounds that each took part in
 
 
 class Solver:
@@ -79,7 +72,7 @@ class Solver:
         self.terms, self.shared, self.absolute, self.report = terms, shared, absolute, report
         n, p = limits.lower.shape
         self.equations = NormalEquations(image, p, terms, shared)
-        self.held = np.zeros(len(self.crowd.boxes), bool)  # clusters that stay as they are
+        self.held = np.zeros(n, bool)  # spots that stay as they are
         model = image.coordinates.model
         self._widths = sorted({k for k in model.sigmas if k < p})
         g, c = len(self.crowd.members.group_spots) - 1, terms + len(shared.columns)
@@ -141,7 +134,7 @@ class Solver:
         open_ = np.arange(u.shape[1]) < (u.shape[1] if last is None else last)
         gradient = equations.gradient
         free = ((u > lower) | (gradient > 0)) & ((u < upper) | (gradient < 0)) & (lower < upper)
-        free &= open_ & ~self.held[self.crowd.cluster_of][:, None]
+        free &= open_ & ~self.held[:, None]
         free[u[:, 0] == 0, 1:] = False  # without light a spot has no shape
         system.free[:] = free & ~self.tied
         columns, t = self.shared.columns, self.terms
@@ -165,7 +158,7 @@ class Solver:
         for turn in range(_HOLDS + 1):
             equations.factorise(clusters_of(crowd, groups))
             bad = equations.solve(which, right, self._precision, out)
-            for culprits in (equations.indefinite, equations.indefinite, equations.of_groups):
+            for culprits in (*_SEARCHES * (equations.indefinite,), equations.of_groups):
                 if not len(bad):
                     break
                 some = culprits(bad)
@@ -277,17 +270,16 @@ class Solver:
 
     def _round(
         self, state: State, active: np.ndarray, stage: str
-    ) -> tuple[State, np.ndarray, np.ndarray, np.ndarray]:
-        """The next state, groups (g,) that moved, and lengths of clusters' and common steps."""
+    ) -> tuple[State, np.ndarray, Lengths]:
+        """The next state, groups (g,) that moved, and how long the first step was."""
         crowd, equations, image = self.crowd, self.equations, self.image
         equations.form(state, spots_of(crowd, active), stage == "shape")
         self._open(state, stage)
         old = self.per_group(state.sums[:, 0])
         light = np.bincount(crowd.cluster_groups, equations.light(state), len(old))
-        slack = rounding(light, old)
+        slack = stopping.rounding(light, old, equations.level(state))
         pending, moved = active.copy(), np.zeros_like(active)
         u, ground, sums = (x.copy() for x in state)
-        length, common = np.zeros(len(crowd.boxes)), np.zeros(len(active))
         step, damping = self._steps[0], equations.damping.copy()
 
         def take(groups: np.ndarray, trial: State) -> None:
@@ -300,7 +292,8 @@ class Solver:
         for attempt in range(_TRIES):
             self._solve(state, pending, equations.right, step)
             if attempt == 0:
-                length, common = step_lengths(equations, state, step, active, self.noise(state))
+                lengths = stopping.step_lengths(equations, state, step, active, self.noise(state))
+                length = lengths.clusters
                 most = np.maximum.reduceat(length, crowd.members.group_clusters[:-1])
                 leads = length >= (_LEADS * most * self.close)[crowd.cluster_groups]
             move, bent = self._trust(state, step), np.zeros(len(length), bool)
@@ -340,7 +333,7 @@ class Solver:
             self._damp(failed & (blame | leads | again), _SLOWER**2, 1e-2)
         self.failures = np.where(moved, 0, self.failures + active)
         self.close = np.where(moved, self.per_group(sums[:, 0]) >= (1 - _FALL) * old, self.close)
-        return State(u, ground, sums), moved, length, common
+        return State(u, ground, sums), moved, lengths
 
     def _look(
         self, state: State, move: np.ndarray, ground_step: np.ndarray, groups: np.ndarray
@@ -368,6 +361,7 @@ class Solver:
         self._pixels = state.sums[:, 1]
         active = (self.freedom() >= 0) & np.isfinite(self.per_group(state.sums[:, 0]))
         near, at_rest = np.zeros(len(crowd.boxes), bool), np.zeros(len(active), bool)
+        all_held = near.copy()
         steps = np.full((3, len(near)), np.inf)  # lengths in the last rounds, the latest first
         common_steps = np.full((3, len(active)), np.inf)
         rounds, took = 0, np.zeros(len(u), np.int32)
@@ -378,23 +372,26 @@ class Solver:
             stage = _STAGES[turn] if staged and turn < min(len(_STAGES), most - 1) else "shape"
             self._precision = _TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
             took[spots_of(crowd, active)] += 1
-            state, moved, length, common = self._round(state, active, stage)
+            state, moved, lengths = self._round(state, active, stage)
             if stage != "shape":
                 continue
-            steps = np.stack([length, *steps[:2]])
-            common_steps = np.stack([common, *common_steps[:2]])
-            rest = distance_left(steps[0], steps[1:], tol)
-            rest_common = distance_left(common_steps[0], common_steps[1:], tol)
+            steps = np.stack([lengths.clusters, *steps[:2]])
+            common_steps = np.stack([lengths.common, *common_steps[:2]])
+            rest = stopping.distance_left(steps[0], steps[1:], tol)
+            rest_common = stopping.distance_left(common_steps[0], common_steps[1:], tol)
             calm = self.equations.damping <= _SETTLED_DAMPING
-            near = np.where(active[crowd.cluster_groups], (rest <= tol) & calm & ~self.held, near)
+            near = np.where(active[crowd.cluster_groups], (rest <= tol) & (calm | all_held), near)
             at_rest = np.where(active, rest_common <= tol, at_rest)
-            done = moved & (rest_common <= tol) & ~self._any(~near & ~self.held)
-            stuck = ~self._any(~near & ~self.held & (self.equations.damping < _STUCK))
+            done = moved & (rest_common <= tol) & ~self._any(~near)
+            stuck = ~self._any(~near & (self.equations.damping < _STUCK))
             done |= (self.failures > _FAILURES) | (stuck & ~done & (rest_common <= tol))
             if self.report is not None:
                 self.report(int(near[crowd.cluster_of].sum()))
             active = active & ~done
-            if may_hold(left := most - 1 - turn, most):
-                self.held |= clusters_to_hold(crowd, steps, self.held, active, tol, left)
-        settled = near[crowd.cluster_of] & at_rest[crowd.group_of]
+            if stopping.may_hold(left := most - 1 - turn, most):
+                self.held |= stopping.spots_to_hold(
+                    crowd, steps, lengths.spots, self.held, active, tol, left
+                )
+                all_held = stopping.whole_clusters(crowd, self.held)
+        settled = near[crowd.cluster_of] & ~self.held & at_rest[crowd.group_of]
         return Progress(state, settled, rounds, took)

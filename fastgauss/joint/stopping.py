@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..kernels.joint.arrays import Vector
@@ -9,11 +11,31 @@ from .equations import NormalEquations, clusters_of
 from .neighbours import Crowd
 from .scene import State
 
-_LAST, _PAUSE = 0.25, 3  # part of all rounds in which clusters are held; rounds between
-_AWAY, _FEW = 100.0, 0.3  # tolerances from which a cluster is far; part of the spots held at most
-_PARTS = 0.0, 0.3, 1.0  # of the farthest cluster's steps, from which others are held with it
+_LAST, _PAUSE = 1 / 3, 2  # part of all rounds in which spots are held; rounds between
+_AWAY, _FEW = 100.0, 0.5  # tolerances from which a cluster is far; part of the spots held at most
+_LEADS = 0.1  # of a group's longest step, from which clusters are held before the others
+_LEAST = 4  # rounds that are left to the others
+_COMES, _MOVES = 0.1, 0.3  # of the step before, for what comes to rest; of a cluster's longest step
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _EPSILON = 1e-14  # of the image
+_UNIT = 1e-15  # of a number that is rounded
+
+
+class Progress(NamedTuple):
+    """The state of a fit after its last round."""
+
+    state: State
+    settled: np.ndarray  # (n,) spots whose step is within the tolerance
+    rounds: int
+    took: np.ndarray  # (n,) rounds that each took part in
+
+
+class Lengths(NamedTuple):
+    """How long a step is, in standard errors."""
+
+    clusters: np.ndarray  # (k,)
+    common: np.ndarray  # (g,) of what each group has in common
+    spots: np.ndarray  # (n,) each beside all others, for comparison within a cluster
 
 
 def distance_left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
@@ -29,8 +51,8 @@ def distance_left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.nda
 
 def step_lengths(
     equations: NormalEquations, state: State, step: Vector, groups: np.ndarray, noise: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The step of clusters (k,) and of common unknowns (g,), in standard errors.
+) -> Lengths:
+    """The lengths of a step in standard errors.
 
     ``groups`` (g,) is a mask; ``noise`` (g,) is the square of the noise's scale.
     """
@@ -47,38 +69,66 @@ def step_lengths(
         least = _NEGLIGIBLE**2 * (light + np.einsum("gt,gtu,gu->g", at, matrix, at))
         common = np.sqrt(np.where(square <= least, 0.0, square / noise))
     length = np.where(negligible | np.isnan(length), 0.0, length)
-    return length, np.where(np.isnan(common), 0.0, common)
+    x = step.spots
+    own = np.einsum("np,npq,nq->n", x, equations.equations.diagonal, x)
+    return Lengths(length, np.where(np.isnan(common), 0.0, common), np.sqrt(np.abs(own)))
 
 
-def rounding(light: np.ndarray, objective: np.ndarray) -> np.ndarray:
-    """What rounding may change of objectives of images whose squares, weighted, are ``light``."""
-    return 1e-13 * objective + _EPSILON * np.sqrt(light * objective) + _EPSILON**2 * light
+def rounding(light: np.ndarray, objective: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """What rounding may change of objectives of images whose squares, weighted, are ``light``.
 
-
-def clusters_to_hold(
-    crowd: Crowd, steps: np.ndarray, held: np.ndarray, active: np.ndarray, tol: float, left: int
-) -> np.ndarray:
-    """The clusters (k,) of active groups (g,) to hold with ``left`` rounds to go, if few are held.
-
-    ``steps`` (t, k) are the lengths of the last t steps in standard errors. Their median counts,
-    for a single step may have been damped. Two spots in a flat valley move all their neighbours at
-    every step, and the neighbours come to rest when the two are held: therefore only clusters
-    with steps about as long as the longest are held at once, the last time all that are far; or
-    the farthest alone, where these are too many.
+    ``level`` is the weighted square of the background in a pixel: residuals beside a high
+    background are rounded as the background is, each pixel by itself.
     """
-    length, away = np.median(steps, axis=0), np.zeros_like(held)
-    for group in np.flatnonzero(active).tolist():
-        mine = slice(*crowd.members.group_clusters[group : group + 2])
-        rest = np.where(held[mine], 0.0, length[mine])
-        sizes = np.diff(crowd.members.cluster_spots[mine.start : mine.stop + 1])
-        for part in _PARTS[left > _PAUSE :]:
-            far = (rest > _AWAY * tol) & (rest >= part * rest.max())
-            if sizes[far | held[mine]].sum() <= _FEW * sizes.sum():
-                away[mine] = far
-                break
+    return (
+        1e-13 * objective
+        + _EPSILON * np.sqrt(light * objective)
+        + _EPSILON**2 * light
+        + _UNIT * np.sqrt(level * objective)
+    )
+
+
+def spots_to_hold(
+    crowd: Crowd, steps: np.ndarray, own: np.ndarray, held: np.ndarray, active: np.ndarray,
+    tol: float, left: int,
+) -> np.ndarray:  # fmt: skip
+    """The spots (n,) of active groups (g,) to hold with ``left`` rounds to go.
+
+    ``steps`` (t, k) are the lengths of the last steps of clusters in standard errors, the latest
+    first, and ``own`` (n,) those of the last step of each spot beside all others. Two spots in a
+    flat valley move all their neighbours at every step, and the neighbours come to rest when the
+    two are held. Therefore clusters are held that are far, do not come to rest by themselves,
+    and move more than the clusters that they overlap with; the last time all that are far, if
+    these are at most half of a group. Of such a cluster those spots are held that move most, the
+    farthest first.
+    """
+    length, cluster_of = steps[0], crowd.cluster_of
+    far = (length > _AWAY * tol) & (length > _COMES * steps[1]) & active[crowd.cluster_groups]
+    ends = np.repeat(np.arange(len(own)), np.diff(crowd.pairs.starts)), crowd.pairs.others
+    i, j = cluster_of[ends[0]], cluster_of[ends[1]]
+    longest = np.maximum.reduceat(length, crowd.members.group_clusters[:-1])
+    leads = length >= _LEADS * longest[crowd.cluster_groups]
+    leads[np.where(length[i] < length[j], i, j)[length[i] != length[j]]] = False
+    most = np.maximum.reduceat(own, crowd.members.cluster_spots[:-1])[cluster_of]
+    rows = np.flatnonzero(far[cluster_of] & (own >= _MOVES * most) & ~held)
+    rows = rows[np.lexsort((rows, -length[cluster_of[rows]]))]
+    sizes = np.diff(crowd.members.group_spots)
+    room = np.floor(_FEW * sizes) - np.bincount(crowd.group_of[held], minlength=len(sizes))
+    away = np.zeros_like(held)
+    for group in np.unique(crowd.group_of[rows]).tolist():
+        mine, most_here = rows[crowd.group_of[rows] == group], max(int(room[group]), 0)
+        if left > _LEAST or len(mine) > most_here:
+            mine = mine[leads[cluster_of[mine]]]
+        away[mine[:most_here]] = True
     return away
 
 
+def whole_clusters(crowd: Crowd, spots: np.ndarray) -> np.ndarray:
+    """Clusters (k,) of which a mask (n,) selects all spots."""
+    starts = crowd.members.cluster_spots[:-1]
+    return np.logical_and.reduceat(spots, starts) if len(spots) else spots
+
+
 def may_hold(left: int, most: int) -> bool:
-    """Whether clusters may be held with ``left`` of ``most`` rounds to go: in the last quarter."""
-    return _PAUSE <= left <= max(_PAUSE, int(_LAST * most)) and left % _PAUSE == 0
+    """Whether spots may be held with ``left`` of ``most`` rounds to go: in the last third."""
+    return _LEAST <= left <= max(_LEAST, int(_LAST * most)) and (left - _LEAST) % _PAUSE == 0

@@ -165,3 +165,21 @@ def test_pixels_belong_to_the_nearest_spot_whose_box_covers_them():
             continue
         away = np.linalg.norm(u[:, 2:0:-1] - point, axis=1)
         assert away[who] <= away[inside].min() + 1e-6
+
+
+@compiled
+def test_newton_takes_the_weights_of_the_counts_and_not_the_expected_ones():
+    solver, u, ground = prepared("elliptic", 2, "integrate", "mle")
+    r, w, j = dense(solver, u, ground)
+    equations = solver.equations
+    equations.form(stand(solver, u, ground), np.arange(len(u)), newton=True)
+    h = j.T @ ((w * (1 + r))[:, np.newaxis] * j)  # counts / model**2
+    expected = j.T @ (w[:, np.newaxis] * j)
+    scale = np.sqrt(np.diag(h))
+    p = u.shape[1]
+    for i in range(len(u)):
+        rows = slice(i * p, i * p + p)
+        scaled = np.outer(scale[rows], scale[rows])
+        block = equations.equations.diagonal[i] / scaled
+        assert_allclose(block, h[rows, rows] / scaled, atol=TOLERANCE["finite difference"])
+    assert np.abs((h - expected) / np.outer(scale, scale)).max() > 0.01

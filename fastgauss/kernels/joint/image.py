@@ -248,6 +248,21 @@ def make_gain(light: Light) -> Callable:
 
 
 @kernel
+def observe(boxes, spots, owner, extent, fitted, out):
+    """w (1 + r) of the pixels that some spots own: for counts d at the model m, d / m**2."""
+    height, width = extent[1], extent[2]
+    for s in range(spots.size):
+        i = spots[s]
+        first, count = box_of(boxes, i)
+        for z in range(count[0]):
+            for y in range(count[1]):
+                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
+                for x in range(at, at + count[2]):
+                    if owner[x] == i:
+                        out[x] = fitted.weight[x] * (1.0 + fitted.residual[x])
+
+
+@kernel
 def keep(boxes, spots, owner, extent, trial, fitted):
     """Copy model, residual and weight of a trial for the pixels that some spots own."""
     height, width = extent[1], extent[2]
