@@ -18,8 +18,9 @@ NaN and infinity keep their meaning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,40 @@ def _in_turn(compile_: Callable) -> Callable:
 
     @wraps(compile_)
     def compile_in_turn(signature: Any) -> Any:
+        if _noted is not None:
+            _noted.setdefault((compile_, signature), partial(compile_in_turn, signature))
+            return _write_ones
         with global_compiler_lock, turns.compiling():
             return compile_(signature)
 
     return compile_in_turn
+
+
+_Noted = dict[tuple[Callable, Any], Callable[[], Any]]  # by kernel and types
+_noted: _Noted | None = None
+
+
+@contextmanager
+def noting() -> Iterator[_Noted]:
+    """Note in the order of the first calls what compiles each kernel, and do not compile it.
+
+    Such a kernel writes ones into its arrays, so that the block goes on to the next kernel. This
+    is for a process that only compiles, in an order of its own: the results are no results.
+    """
+    global _noted
+    noted = _noted = {}
+    try:
+        yield noted
+    finally:
+        _noted = None
+
+
+def _write_ones(*arguments: Any) -> None:
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            _write_ones(*argument)
+        elif isinstance(argument, np.ndarray) and argument.flags.writeable:
+            argument.fill(1)
 
 
 def cache_path(dispatcher: Any) -> str | None:

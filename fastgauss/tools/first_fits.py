@@ -1,4 +1,8 @@
-"""The first fits of the command: another process compiles them while this one finds the spots."""
+"""The first fits of the command: another process compiles them while this one finds the spots.
+
+The other process begins with the kernel that a fit calls last, and this one goes on with the one
+that a fit calls first. So both have work until all is compiled.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from ..base import thread_pool
+from ..kernels._compile import noting
 from . import compile_processes
 
 AXIS = np.arange(32.0)
@@ -22,7 +27,10 @@ def shared_fit(model: str, method: str, pixel: str, dtype: str) -> AbstractConte
 
 
 def share_fit(model: str, method: str, pixel: str, dtype: str) -> None:
-    """Fit spots as the command does after its search."""
+    """Compile what the command calls after its search, the last kernel first."""
     from ..spots.image_fits import fit_spots
 
-    fit_spots(IMAGE.astype(dtype), PLACES, model, method=method, pixel=pixel)
+    with noting() as kernels:
+        fit_spots(IMAGE.astype(dtype), PLACES, model, method=method, pixel=pixel)
+    for compile_kernel in reversed(kernels.values()):
+        compile_kernel()

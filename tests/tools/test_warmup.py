@@ -1,5 +1,6 @@
 """After warmup(job) the first call in a new process compiles nothing."""
 
+import contextlib
 import sys
 
 import numpy as np
@@ -157,3 +158,31 @@ def test_the_process_beside_the_first_fit_fits_as_the_command(monkeypatch):
     monkeypatch.setattr(first_fits.thread_pool, "available_cores", lambda: 1)
     first_fits.shared_fit("elliptic", "mle", "integrate", "<f4")
     assert started[-1][1] == []
+
+
+_FIRST_CALLS = """
+from fastgauss.kernels._compile import noting
+from fastgauss.spots.image_fits import fit_spots
+from fastgauss.tools.first_fits import IMAGE, PLACES
+
+with noting() as kernels:
+    fit_spots(IMAGE.copy(), PLACES)
+print(*(dispatched.__self__.py_func.__name__ for dispatched, _ in kernels))
+print(all(not dispatched.__self__.signatures for dispatched, _ in kernels))
+"""
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+def test_kernels_are_noted_in_the_order_of_their_calls():
+    names, nothing_is_compiled = python(_FIRST_CALLS).splitlines()
+    assert names.split() == ["start_values", "fit", "finish", "verdicts", "second_starts"]
+    assert nothing_is_compiled == "True"
+
+
+def test_the_process_beside_the_first_fit_begins_with_the_last_kernel(monkeypatch):
+    compiled = []
+    calls = {name: lambda name=name: compiled.append(name) for name in ("start", "fit", "finish")}
+    monkeypatch.setattr(first_fits, "noting", lambda: contextlib.nullcontext(calls))
+    monkeypatch.setattr(image_fits, "fit_spots", lambda *given, **options: None)
+    first_fits.share_fit("symmetric", "lsq", "sample", "<f8")
+    assert compiled == ["finish", "fit", "start"]
