@@ -30,7 +30,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, turns
-from ._inlining import BlockCompiler
+from ._inlining import BlockCompiler, KernelCompiler
 
 FASTMATH = frozenset({"contract"})
 
@@ -71,7 +71,7 @@ def kernel(function: Callable) -> Callable:
     """
     if JIT_DISABLED:
         return np.errstate(all="ignore")(function)
-    dispatcher = njit(nogil=True, **_OPTIONS)(function)
+    dispatcher = njit(nogil=True, pipeline_class=KernelCompiler, **_OPTIONS)(function)
     dispatcher._cache = PackageCache(function)
     dispatcher.compile = _in_turn(dispatcher.compile)
     return dispatcher

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Flags
 
+from fastgauss.kernels import _inlining
 from fastgauss.kernels._compile import JIT_DISABLED, device, variants
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="about compiled code")
@@ -85,3 +87,13 @@ def test_a_block_uses_python_objects(capfd):
 
     assert caller(3) == 1.5
     assert capfd.readouterr().out == "a block got 3\n"
+
+
+def test_fixed_options_are_those_that_they_were_made_of():
+    flags, other = Flags(), Flags()
+    flags.nrt = True
+    fixed, same = (_inlining._OwnFlags(flags).copy() for _ in range(2))
+    for each in (flags, fixed, same):
+        assert fixed == each and each == fixed and hash(fixed) == hash(each)
+    assert fixed != other and other != fixed and fixed != "flags"
+    assert fixed.values() == flags.values()
