@@ -63,7 +63,7 @@ def _images(choice: _Choice, usual: Iterable[Any] = (np.float64,)) -> Iterator[n
 
 def _find(choice: _Choice) -> _Calls:
     for data in _images(choice):
-        yield partial(find_spots, data)
+        yield partial(find_spots, np.tile(data, 2))  # the distances of several spots are looked at
 
 
 def _fit(choice: _Choice) -> _Calls:

@@ -26,7 +26,7 @@ crowd = fg.GaussianField((12, 12), rng.uniform(0, 11, (60, 2)), 2.5)
 def crowded():
     return [crowd.fit_amplitudes(image[:12, :12], choice).errors for choice in (False, True)]
 calls = {
-    "find": lambda: fg.find_spots(image),
+    "find": lambda: fg.find_spots(np.tile(image, 2)),
     "fit": lambda: [fg.fit_spots(image), fg.fit_rois(solid.astype("u2"))],
     "joint": lambda: fg.fit_joint(image, at),
     "evaluate": lambda: fg.evaluate((x, y), [9.0, 3.0, 4.0, 1.5, 10.0], "symmetric"),
