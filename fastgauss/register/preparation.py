@@ -42,7 +42,7 @@ def sample(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The image and its derivatives along x and y at the pixels (y, x) + move, as flat arrays."""
     value, slope_x, slope_y = np.zeros((3, coefficients.size), dtype=np.float32)
-    lines = np.empty((2, shape[1] + 2 * window_columns.ROOM), dtype=np.float32)
+    lines = np.zeros((2, shape[1] + 2 * window_columns.ROOM), dtype=np.float32)  # ends are read
     quintic_spline.sample(coefficients, *shape, *move, value, slope_x, slope_y, *lines)
     return value, slope_x, slope_y
 

@@ -23,11 +23,11 @@ from . import (
     motions,
     periodic,
     significance,
-    static_structure,
     volumes,
     window_matching,
 )
 from .few_objects import same_objects
+from .fixed_pattern import look_again
 from .motion_results import Motion
 from .results import Shift, Status, no_shift
 
@@ -77,7 +77,7 @@ def align(
     mask: ArrayLike | tuple | None = None, *, model: str = "shift",
     motion: Literal["translation"] = "translation",
     start: str | tuple[float, ...] = "correlation", boundary: str = "overlap",
-    brightness: str = "linear", search: float | None = None,
+    brightness: str = "linear", search: float | None = None, fixed_pattern: bool = False,
 ) -> Shift: ...  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def align(
     mask: ArrayLike | tuple | None = None, *, model: str = "shift",
     motion: Literal["rigid", "similarity", "affine"],
     start: str | tuple[float, ...] | Motion = "correlation", boundary: str = "overlap",
-    brightness: str = "linear", search: float | None = None,
+    brightness: str = "linear", search: float | None = None, fixed_pattern: bool = False,
 ) -> Motion: ...  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def align(
     boundary: str = "overlap",
     brightness: str = "linear",
     search: float | None = None,
+    fixed_pattern: bool = False,
 ) -> Shift | Motion:
     """Displacement or motion of one image or volume relative to another, with its covariance.
 
@@ -141,6 +142,11 @@ def align(
         Largest displacement along each axis, in pixels, of the centre where there is another
         motion: a larger one is no result. By default displacements up to a quarter of the shorter
         side are looked for, and those a little larger are results.
+    fixed_pattern : bool
+        Whether both images may hold the same pattern that does not move with the scene: hot pixels,
+        a bad column, a dark border, a beam stop, the shade of a lens. Translations of images that
+        are views of a larger scene are then looked at three times more, in ways that count such a
+        pattern less. Leave it out for images of a few levels, such as masks and labels.
 
     Returns
     -------
@@ -162,10 +168,13 @@ def align(
 
     The errors contain the noise and the interpolation of the splines, but not changes of the scene.
     Anything that does not move between the images (hot pixels, dust, a border, the shade of the
-    lens) draws the result towards 0. Where it is seen, the displacement is that of the larger area,
-    or the status is `Status.AMBIGUOUS`; such pairs take 50 ms for 128 x 128 pixels. It is not seen
-    where noise hides the scene, with a given start, in volumes, or where `motion` is another one
-    than a translation: mask it there, or divide both images by it.
+    lens) draws the result towards 0: mask it, divide both images by it, or give
+    ``fixed_pattern=True``. The displacement is then that of the larger area, or the status is
+    `Status.AMBIGUOUS`, where noise does not hide the scene and the images have 64 rows and columns
+    or more. That takes 50 ms for 128 x 128 and 1 s for 512 x 512 pixels.
+
+    The slope of a background as steep as 300 times the slopes of the scene hides it: such images,
+    and pure ramps, are `Status.NO_TEXTURE`.
 
     Images of which another displacement may be the right one, or that have nothing in common, are
     `Status.AMBIGUOUS`, and their errors include the other displacements. Of images with few
@@ -213,6 +222,8 @@ def align(
     ndim = first.values.ndim
     if ndim == 3 and wrap:
         raise ValueError("boundary must be 'overlap' for volumes, got 'wrap'")
+    if fixed_pattern:
+        _check_fixed_pattern(ndim, motion, boundary, start)
     bound, most = math.inf, float(max(first.values.shape))  # beyond it no pixel is in both
     if search is not None:
         bound = min(check.number("search", search, above=0), most)
@@ -232,11 +243,27 @@ def align(
         begin = check.per_axis("start", start, ndim)
     else:
         check.choice("start", start, ("correlation",))
-    method = volumes.register if ndim == 3 else periodic.register if wrap else _overlap
-    shift = method(first, second, begin, bound, brightness)
+    if fixed_pattern:
+        shift = _overlap(first, second, None, bound, brightness, fixed_pattern=True)
+    else:
+        method = volumes.register if ndim == 3 else periodic.register if wrap else _overlap
+        shift = method(first, second, begin, bound, brightness)
     if np.abs(shift.displacement).max() > bound:
         return no_shift(Status.LOST, ndim, shift.pixels)
     return shift
+
+
+def _check_fixed_pattern(ndim: int, motion: str, boundary: str, start: Any) -> None:
+    """Refuse what is not looked at again."""
+    for name, value, allowed in (
+        ("motion", motion, "translation"),
+        ("boundary", boundary, "overlap"),
+        ("start", start, "correlation"),
+    ):
+        if not (isinstance(value, str) and value == allowed):
+            raise ValueError(f"{name} must be {allowed!r} with fixed_pattern=True, got {value!r}")
+    if ndim != 2:
+        raise ValueError("fixed_pattern must be False for volumes, got True")
 
 
 def _start_of_motion(start: Any, kind: str, shape: tuple[int, ...]) -> motions.Place | None:
@@ -262,6 +289,7 @@ def _overlap(
     begin: tuple[float, ...] | None,
     bound: float,
     brightness: str,
+    fixed_pattern: bool = False,
 ) -> Shift:
     threads = resolve_threads(None)
     shape = first.values.shape
@@ -279,8 +307,9 @@ def _overlap(
         both.equations, windows, starts, brightness, _TOL, fewest, threads
     )
     significance.judge(both, windows, out, status, reach)
+    if fixed_pattern:
+        look_again(both, out, status, reach, brightness, threads)
     if begin is None:
-        static_structure.look_again(both, out, status, reach, brightness, threads)
         place = float(out[0, window_columns.DX]), float(out[0, window_columns.DY])
     if begin is None and status[0] == Status.CONVERGED and not same_objects(first, second, place):
         significance.mark_ambiguous(out, status, np.array([0]), reach)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.register import window_columns
+from ..kernels.register.gauss_newton import BARE, FLAT
 from . import low_pass, significance, spline_fields, volume_search
 from .inputs import Pixels
 from .results import Shift, Status, no_shift
@@ -23,8 +24,6 @@ _ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by roun
 _REACH = 4.0  # pixels that a solution may be away from where it began
 _LEAST = 0.1  # share of the pixels of a volume that must be in both
 _FEWEST = 64
-_FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
-_BARE = 1e-5  # of the power of gradients: what splines and rounding leave of it in a pure ramp
 _THIN = 1e-6  # of the largest slope: what there may be in a direction without structure
 _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the largest slope is larger than what noise makes along a flat axis
@@ -178,7 +177,7 @@ def point_at(
     mean_a, mean_b, mean_r = (_mean(w, v) for v in (window.a, b, r))
     saa, sbb = _sum(w * (window.a - mean_a), window.a), gain**2 * _sum(w * (b - mean_b), b)
     srr = _sum(w * (r - mean_r), r)
-    exact, bare = _FLAT * saa, _BARE * window.power
+    exact, bare = FLAT * saa, BARE * window.power
     flat, peak = _flat(slope, exact, bare, _UNSURE * noise.slope(window, srr, place, gain))
     kept = complement(flat, len(score))
     step = np.zeros(len(score))

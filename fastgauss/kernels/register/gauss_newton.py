@@ -46,8 +46,8 @@ from .window_columns import (
     Normal,
 )
 
-_FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
-_BARE = 1e-5  # of the power of gradients: what splines and rounding leave of it in a pure ramp
+FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
+BARE = 1e-5  # of the power of gradients: what splines and rounding leave of it in a pure ramp
 _THIN = 1e-6  # of the slope across a texture: what there may be along it by rounding
 _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the slope across a texture of one direction is larger than along it
@@ -219,7 +219,7 @@ def _regress(sums, at, gain, rules):
 @device
 def _bare(sums):
     """The slope that a pure ramp has, whose displacement is a change of its brightness."""
-    return _BARE * (sums.xx + sums.yy)
+    return BARE * (sums.xx + sums.yy)
 
 
 @device
@@ -229,7 +229,7 @@ def _one_axis(sums, at, residual, pixels, gain, rules, low_pass):
     side = 0.5 * (at.hxy + at.hyx)
     size = np.sqrt(half * half + side * side)
     large, small = mean + size, mean - size
-    flat = _FLAT * sums.aa + _THIN * large
+    flat = FLAT * sums.aa + _THIN * large
     if not large > max(flat, _bare(sums)):
         return 0.0, 0.0
     # what noise alone makes of a slope
@@ -268,7 +268,7 @@ def _newton(at, across):
 @device
 def _determined(sums, at, across):
     """Whether there is a maximum of the correlation here."""
-    least = _FLAT * sums.aa
+    least = FLAT * sums.aa
     if across[0] != 0.0 or across[1] != 0.0:
         return True
     if not at.hxx + at.hyy > _bare(sums):
@@ -304,7 +304,7 @@ def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
         change, unsettled, residual = _regress(sums, at, gain, rules)
         across = _one_axis(sums, at, residual, pixels, gain * change, rules, low_pass)
         if not _determined(sums, at, across):
-            textured = min(sums.xx + sums.yy, at.slopes) > _FLAT * sums.aa
+            textured = min(sums.xx + sums.yy, at.slopes) > FLAT * sums.aa
             textured = textured and abs(at.hxx) + abs(at.hyy) > _bare(sums)
             return LOST if textured else NO_TEXTURE
         step_x, step_y = _newton(at, across)

@@ -1,10 +1,9 @@
-"""Whether structure that does not move has made a displacement: second looks at a pair of images.
+"""Fixed patterns, which do not move with the scene: second looks at a pair of images.
 
 Hot pixels, a bad column, dark borders, a beam stop or the shade of a lens are the same in both
 images and have the displacement 0. Where they are strong, the best match of all pixels is theirs,
-or lies between theirs and the scene's. There is a second look where a pixel stands out of its
-neighbours in both images, or where parts of the images disagree about the displacement. Then the
-pair is registered again, in ways that count such structure less:
+or lies between theirs and the scene's. So the pair is registered again, in ways that count such
+structure less:
 
 1. Each pixel's gradient counts by its direction alone (A. Fitch et al., "Orientation correlation",
    British Machine Vision Conference 2002), so that the larger area decides. Pixels that do not
@@ -13,7 +12,9 @@ pair is registered again, in ways that count such structure less:
 3. Places with the steepest gradients are left out.
 
 If the first two agree with each other and not with the match of all pixels, the first is the
-displacement. Where a firm look disagrees with that, nothing tells which is right.
+displacement, provided that most pixels that do not match there rest: they are alike in both
+images at the displacement 0. If a look that converged disagrees with this displacement, the pair
+is ambiguous.
 """
 
 from __future__ import annotations
@@ -30,10 +31,7 @@ from .inputs import Pixels
 from .results import Status
 from .window_matching import Pair
 
-_BLOCK, _BLOCKS = 8, 4  # pixels of a block of the score at least, and blocks along a side
-_PULL = 1.25  # times the variance of a block's score by noise: blocks that disagree
-_SPIKE = 6.5  # median deviations from the neighbours: of a pixel that stands out in both images
-_SAMPLE = 64  # pixels of a side that tell the median
+_RESTS = 0.75  # of the pixels that do not match are alike where nothing moves
 _TYPICAL = 1.4826  # of the median deviation: the standard deviation
 _FAR = 5.0  # standard deviations of the residual of a pixel that does not match
 _LOOSE, _TIGHT = 0.5, 0.15  # pixels that a match may be off, before and after it is refined
@@ -67,68 +65,6 @@ class Look(NamedTuple):
     @property
     def variance(self) -> np.ndarray:
         return self.row[[kernel.VAR_X, kernel.VAR_Y]]
-
-
-def _pulls_apart(both: Pair, row: np.ndarray) -> bool:
-    """Whether parts of the images disagree about a displacement more than their noise explains.
-
-    The sum of the score over a block has the variance of the sum of its pixels' squares times the
-    pixels over which the filter mixes the noise, 1 / `kept`.
-    """
-    shape, side = both.shape, max(_BLOCK, min(both.shape) // _BLOCKS)
-    dx, dy = float(row[kernel.DX]), float(row[kernel.DY])
-    if not (math.isfinite(dx) and math.isfinite(dy)):
-        return False
-    second = _image(preparation.sample(both.views.b, shape, (dy, dx))[0], shape)
-    here, there = _overlap(shape, np.rint([dy, dx]).astype(np.int64))
-    rows, columns = (n // side for n in second[here].shape)
-    if min(rows, columns) < 2:
-        return False
-
-    def inner(flat: np.ndarray, cut: tuple[slice, ...] = here) -> np.ndarray:
-        return _image(flat, shape)[cut][: rows * side, : columns * side]
-
-    rest = inner(both.views.value) - np.float32(row[kernel.GAIN]) * inner(second.ravel())
-    known = (inner(both.views.precision_a) > 0) & (inner(both.views.precision_b, there) > 0)
-    many = _block_sums(known.astype(np.float32), side)
-    count = max(float(many.sum()), 1.0)
-    rest *= known
-    rest -= np.float32(rest.sum() / count)
-    rest *= known
-    apart = noise = 0.0
-    for slope in (both.views.slope_x, both.views.slope_y):
-        pull = rest * inner(slope)
-        sums = _block_sums(pull, side)
-        mean = float(sums.sum()) / count
-        apart += float(np.sum((sums - mean * many) ** 2))
-        noise += float(np.square(pull).sum()) - mean * mean * count
-    return bool(apart * both.spectra.low.kernel.kept > _PULL * noise)
-
-
-def _block_sums(array: np.ndarray, side: int) -> np.ndarray:
-    """Sums over square blocks, which the array consists of."""
-    rows, columns = array.shape
-    lines = array.reshape(rows, columns // side, side).sum(axis=2)
-    return lines.reshape(rows // side, side, -1).sum(axis=1, dtype=np.float64)
-
-
-def _has_spikes(both: Pair) -> bool:
-    """Whether a pixel stands out of its neighbours in both images."""
-    away = []
-    for pixels in (both.first, both.second):
-        v = pixels.values
-        beside = v[:-2, 1:-1] + v[2:, 1:-1] + v[1:-1, :-2] + v[1:-1, 2:]
-        beside *= np.float32(-0.25)
-        beside += v[1:-1, 1:-1]
-        rise = np.abs(beside, out=beside)
-        away.append(rise > np.float32(_SPIKE * float(np.median(_sample(rise)))))
-    return bool((away[0] & away[1]).any())
-
-
-def _sample(array: np.ndarray) -> np.ndarray:
-    """Some of the pixels, evenly."""
-    steps = [max(1, n // _SAMPLE) for n in array.shape]
-    return array[:: steps[0], :: steps[1]]
 
 
 def _overlap(
@@ -291,28 +227,41 @@ def _less_steep(both: Pair) -> tuple[Pixels, Pixels]:
         (both.second, both.views.b, both.views.precision_b),
     ):
         _, x, y = preparation.sample(coefficients, both.shape, (0.0, 0.0))
-        power = uniform_filter(_image(x, both.shape) ** 2 + _image(y, both.shape) ** 2, _MEAN)
         known = _image(precision, both.shape) > 0
+        slope = np.where(known, np.hypot(_image(x, both.shape), _image(y, both.shape)), 0.0)
+        power = uniform_filter(slope**2, _MEAN)
         limit = _STEEP * float(np.median(power[known])) if known.any() else 0.0
         out.append(_without(pixels, known & (power > limit), 0))
     return out[0], out[1]
 
 
+def _rest(both: Pair, place: np.ndarray) -> bool:
+    """Whether most pixels that do not match at a place (dy, dx) match where nothing moves."""
+    moving = _different(both, place, _LOOSE)
+    resting = _different(both, np.zeros(2), 0.0)
+    if moving is None or resting is None:
+        return True
+    rest = np.count_nonzero(moving[0] & ~resting[0])
+    return bool(rest >= _RESTS * np.count_nonzero(moving[0]))
+
+
 def look_again(
     both: Pair, out: np.ndarray, status: np.ndarray, reach: float, brightness: str, threads: int
 ) -> None:
-    """Correct or doubt the displacement of a pair that static structure may have drawn; in place.
+    """Correct or doubt the displacement of a pair that a fixed pattern may have drawn; in place.
 
     ``out`` and ``status`` are those of one window, which is the whole image, looked for within
     ``reach`` of 0.
     """
     if out[0, kernel.RESIDUAL] == 0 or status[0] not in _MAY_BE_DRAWN:
         return
-    if not (_has_spikes(both) or _pulls_apart(both, out[0])):
-        return
     first, second = both.first, both.second
     place = _by_direction(both, reach)
     looks = _by_area(first, second, both, place, reach, brightness, threads)
+    if looks and looks[0].status == Status.CONVERGED:
+        place = looks[0].place[::-1]
+    if not (np.isfinite(place).all() and _rest(both, place)):
+        return
     looks.append(_refined(*_less_steep(both), None, reach, brightness, threads))
     chosen, doubtful = _verdict(Look(out[0].copy(), int(status[0]), both), looks)
     if doubtful and status[0] not in _FOUND:

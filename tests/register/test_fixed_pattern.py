@@ -1,11 +1,12 @@
-"""Structure that does not move: the displacement is the scene's, or the status tells the doubt."""
+"""Fixed patterns: the displacement is that of the scene, or the status tells the doubt."""
 
 import naive_register as naive
 import numpy as np
 import pytest
 
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.register import Status, align
+from fastgauss.register import Status
+from fastgauss.register import align as register_pair
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="many images")
 N = 96
@@ -28,6 +29,10 @@ def pair(seed, noise, dy, dx):
     spectrum = naive.cloud(2 * N, rng, 1.5)
     views = [naive.scene(spectrum, 2 * N, x, y)[:N, :N] for x, y in ((0, 0), (dx, dy))]
     return [v + rng.normal(0, noise, v.shape) for v in views]
+
+
+def align(one, two, **options):
+    return register_pair(one, two, fixed_pattern=True, **options)
 
 
 def off(shift, dy, dx):
@@ -72,3 +77,30 @@ def test_the_unit_of_the_pixels_does_not_matter():
     plain, other = align(a, b), align(1e-9 * a + 3.0, 1e-9 * b + 3.0)
     assert plain.converged and other.converged
     assert np.abs(plain.displacement - other.displacement).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "match"),
+    [
+        ((20, 20), {"motion": "rigid"}, "motion must be 'translation'"),
+        ((20, 20), {"boundary": "wrap"}, "boundary must be 'overlap'"),
+        ((20, 20), {"start": (1.0, 0.0)}, "start must be 'correlation'"),
+        ((14, 14, 14), {}, "fixed_pattern must be False for volumes"),
+    ],
+)
+def test_what_is_not_looked_at_again_is_refused(shape, options, match):
+    with pytest.raises(ValueError, match=match):
+        align(np.ones(shape), np.ones(shape), **options)
+
+
+@pytest.mark.parametrize("width", [14, 22, 30, 62, 126])
+def test_the_contents_of_free_memory_do_not_matter(width):
+    rng = np.random.default_rng(width)
+    a, b = rng.normal(size=(2, 40, width))
+    shifts = []
+    for value in (0.0, 1e30, np.nan):
+        block = [np.full(2 * (width + 2 * room), value, "f4") for room in range(4, 36)]
+        del block
+        shifts.append(align(a, b).displacement)
+    np.testing.assert_array_equal(shifts[0], shifts[1])
+    np.testing.assert_array_equal(shifts[0], shifts[2])
