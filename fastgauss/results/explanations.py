@@ -180,7 +180,10 @@ def _moved(spot: FitResult, corner: tuple[int, ...]) -> FitResult:
     """The spot in the coordinates of its pixels."""
     params = spot.params.copy()
     params[:, spot.model.ndim : 0 : -1] -= corner
-    return spot.with_rows(spot.rows._replace(params=params))
+    local = spot.with_rows(spot.rows._replace(params=params))
+    if spot.model.ndim > 1:  # a model of the places of an image counts from the same pixel
+        local.model = spot.model.shifted(*map(float, corner[-2:]))
+    return local
 
 
 def _residual(roi: np.ndarray, corner: tuple[int, ...], local: FitResult) -> list[str]:

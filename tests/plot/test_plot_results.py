@@ -8,6 +8,8 @@ import pytest
 import fastgauss as fg
 import fastgauss.plot
 from fastgauss.base import figures
+from fastgauss.models.field_terms import Extent
+from fastgauss.models.psf_field import psf_field
 from fastgauss.results.rows import Rows
 
 pytest.importorskip("matplotlib")
@@ -18,14 +20,14 @@ from matplotlib.figure import Figure
 MODEL = fg.fit_rois(np.full((1, 7, 7), np.nan)).model
 
 
-def result_of(params, status=0, absolute=True, **others):
+def result_of(params, status=0, absolute=True, model=MODEL, **others):
     """A result with these parameters that no fit has made."""
     params = np.atleast_2d(np.array(params, float))
-    n = len(params)
-    packed = np.tile(np.eye(5)[np.tril_indices(5)] * 0.04, (n, 1))
+    n, size = params.shape
+    packed = np.tile(np.eye(size)[np.tril_indices(size)] * 0.04, (n, 1))
     codes, many = np.full(n, status, np.int32), np.full(n, 121, np.int32)
     rows = Rows(params, packed, np.full(n, 116.0), codes, many - 112, many, many - 5)
-    return fg.FitResult(MODEL, rows._replace(**others), absolute=absolute)
+    return fg.FitResult(model, rows._replace(**others), absolute=absolute)
 
 
 SPOTS = [[90.0, 12.2, 9.1, 1.3, 5.0], [60.0, 25.0, 20.4, 1.3, 5.0]]
@@ -141,6 +143,24 @@ def test_an_explanation_names_the_largest_residual():
     assert repr(found) == str(found) == found.text
     edge = result_of([[90.0, 1.0, 0.4, 1.3, 5.0]]).explain(0, image)
     assert edge.figure.axes[0].images[0].get_array().shape == (6, 7)
+
+
+@pytest.mark.parametrize("kind", ["plain", "with_width", "with_source"])
+def test_the_function_of_a_place_is_explained_at_that_place(kind):
+    terms = np.array([[0.3], [0.2], [0.4]])  # the width grows along both axes
+    field = psf_field(1, 0, Extent(60, 80), np.ones(1), terms)
+    model = field if kind == "plain" else getattr(field, kind)()
+    own = {"plain": [], "with_width": [1.1], "with_source": [1.0, 2.0, 0.5]}[kind]
+    params = [[5e3, 14.2, 45.7, *own, 5.0], [4e3, 70.4, 47.1, *own, 5.0]]
+    result, image = result_of(params, model=model), np.random.default_rng(1).random((60, 80))
+    image += fg.image(params, (60, 80), model).sum(axis=0) - 5.0
+    for row, (x, y) in enumerate([(14, 46), (70, 47)]):
+        found = result.explain(row, image, box=15)
+        shown = found.figure.axes[2].images[0].get_array()
+        box = np.s_[y - 7 : y + 8, x - 7 : x + 8]
+        expected = (image - fg.image(params[row], (60, 80), model))[box]
+        np.testing.assert_allclose(shown, expected, atol=1e-9)
+        assert f"residual: rms {np.sqrt((expected**2).mean()):.4g}" in found.text
 
 
 def test_rois_and_frames_are_found_by_their_number():
