@@ -96,8 +96,8 @@ class Model:
 
     # -- models that vary over an image ------------------------------------------------------------
 
-    def check_everywhere(self, what: str) -> None:
-        """Refuse what the same model everywhere is needed for, if this is none."""
+    def check_everywhere(self, what: str, whole: Model | None = None) -> None:
+        """Refuse what the same model everywhere is needed for; ``whole`` is the caller's model."""
 
     def placed(self, places: np.ndarray) -> Model:
         """The model of spots at places ``x, y`` (n, 2) of an image, whose ``rows`` can be taken."""

@@ -32,6 +32,7 @@ from ..kernels.fit import psf_basis as kernels
 from ..kernels.fit.models import MODELS
 from .field_terms import COUNTS, ORDERS, Extent, terms
 from .gaussian_sums import Shapes, gaussian_sum, own_sigmas
+from .model import Model
 from .psf import PsfModel
 from .psf_files import not_readable, read_field, write_field
 from .star_model import StarModel
@@ -210,10 +211,12 @@ class PsfField(StarModel):
 
     # -- what fits and results ask of a model ------------------------------------------------------
 
-    def check_everywhere(self, what: str) -> None:
-        """Refuse what the same model everywhere is needed for."""
+    def check_everywhere(self, what: str, whole: Model | None = None) -> None:
+        """Refuse what the same model everywhere is needed for; ``whole`` is the caller's model."""
+        one = "model" if whole is None else "model.base"
         raise ValueError(
-            f"model must be the same everywhere for {what}: take model.at(position), got {self!r}"
+            f"model must be the same everywhere for {what}: take {one}.at(position), got "
+            f"{whole or self!r}"
         )
 
     @property

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from ..kernels.fit.models import MODELS
 from ..kernels.fit.psf_basis import UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.profiles import NODES, WEIGHTS
-from .model import Model
 from .star_model import StarModel
+from .wrapped import WrappedModel
 
 _OWN = (0, 1, 2, 6)  # the parameters that are those of a star
 _XX, _YY, _XY = 3, 4, 5
@@ -22,7 +21,7 @@ _LEAST = 1e-12  # pixels squared: what a result without any width is taken for
 
 
 @dataclass(frozen=True)
-class SourceModel(StarModel):
+class SourceModel(WrappedModel, StarModel):
     """Sources ``flux, x, y, xx, yy, xy, offset`` behind a point spread function."""
 
     base: StarModel = field(kw_only=True)
@@ -35,11 +34,6 @@ class SourceModel(StarModel):
         """The row of sources in the table of the kernels."""
         return MODELS["psf_source"][2]
 
-    @property
-    def known(self) -> np.ndarray:
-        """The constants as the kernels of a fit take them."""
-        return self.base.known
-
     def with_source(self) -> SourceModel:
         """The model itself."""
         return self
@@ -47,34 +41,6 @@ class SourceModel(StarModel):
     def with_width(self) -> StarModel:
         """Refuse it."""
         raise ValueError("a width must be of stars alone, got a model with a source")
-
-    # -- models that vary over an image ------------------------------------------------------------
-
-    def check_everywhere(self, what: str) -> None:
-        """Refuse what the same model everywhere is needed for, if ``base`` is none."""
-        self.base.check_everywhere(what)
-
-    def placed(self, places: np.ndarray) -> Model:
-        """The model of sources at places ``x, y`` (n, 2)."""
-        return self._with_base(self.base.placed(places))
-
-    def rows(self, which: slice | np.ndarray) -> Model:
-        """Some of the sources that were placed."""
-        return self._with_base(self.base.rows(which))
-
-    def shifted(self, row: float, column: float) -> Model:
-        """The model in coordinates that count from another pixel of the image."""
-        return self._with_base(self.base.shifted(row, column))
-
-    def _with_base(self, base: Any) -> Model:
-        return self if base is self.base else replace(self, constants=base.constants, base=base)
-
-    # -- the source --------------------------------------------------------------------------------
-
-    @property
-    def own_sigma(self) -> float | None:
-        """The sigma of the round Gaussian of the FWHM of the point spread function."""
-        return self.base.own_sigma
 
     @property
     def start_size(self) -> int:

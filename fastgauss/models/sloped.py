@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy as np
 from ..kernels.fit.planes import on_plane, slope_names
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model
+from .wrapped import WrappedModel
 
 BACKGROUNDS = ("constant", "plane")
 
 
 @dataclass(frozen=True)
-class SlopedModel(Model):
+class SlopedModel(WrappedModel):
     """A model whose background is a plane: the fits with ``background="plane"`` return it.
 
     Its value is that of `base` with the offset ``offset + slope_x (x - x0) + slope_y (y - y0)``,
@@ -48,11 +49,6 @@ class SlopedModel(Model):
         return on_plane(self.base.kernels)
 
     @property
-    def known(self) -> np.ndarray:
-        """The constants as the kernels of a fit take them."""
-        return self.base.known
-
-    @property
     def slopes(self) -> tuple[int, ...]:
         """Indices of the slopes along x, y, z."""
         return tuple(range(self.size - 1 - self.ndim, self.size - 1))
@@ -76,33 +72,7 @@ class SlopedModel(Model):
         """Refuse it."""
         raise ValueError(f"model must have no slopes for {what}, got {self.name!r} on a plane")
 
-    # -- models that vary over an image ------------------------------------------------------------
-
-    def check_everywhere(self, what: str) -> None:
-        """Refuse what the same model everywhere is needed for, if ``base`` is none."""
-        self.base.check_everywhere(what)
-
-    def placed(self, places: np.ndarray) -> Model:
-        """The model of spots at places ``x, y`` (n, 2) of an image."""
-        return self._with_base(self.base.placed(places))
-
-    def rows(self, which: slice | np.ndarray) -> Model:
-        """The model of some of the spots that were placed."""
-        return self._with_base(self.base.rows(which))
-
-    def shifted(self, row: float, column: float) -> Model:
-        """The model in coordinates that count from another pixel of the image."""
-        return self._with_base(self.base.shifted(row, column))
-
-    def _with_base(self, base: Model) -> Model:
-        return self if base is self.base else replace(self, constants=base.constants, base=base)
-
     # -- the spot ----------------------------------------------------------------------------------
-
-    @property
-    def own_sigma(self) -> float | None:
-        """That of ``base``."""
-        return self.base.own_sigma
 
     @property
     def turned(self) -> bool:

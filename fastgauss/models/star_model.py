@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..kernels.fit.models import MODELS
 from ..kernels.fit.psf_basis import UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
+from .wrapped import WrappedModel
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ _MOST_STRETCH = 4.0  # by which moments of a noisy spot may tell another width t
 
 
 @dataclass(frozen=True)
-class WideStarModel(StarModel):
+class WideStarModel(WrappedModel, StarModel):
     """Stars ``flux, x, y, width, offset``: a point spread function with a free width."""
 
     base: StarModel = field(kw_only=True)
@@ -152,11 +152,6 @@ class WideStarModel(StarModel):
         """The row of point spread functions with a free width."""
         return MODELS["psf_width"][2]
 
-    @property
-    def known(self) -> np.ndarray:
-        """The constants as the kernels of a fit take them."""
-        return self.base.known
-
     def with_width(self) -> WideStarModel:
         """The model itself."""
         return self
@@ -166,34 +161,6 @@ class WideStarModel(StarModel):
         raise ValueError(
             "a source must have a point spread function of known width, got a free one"
         )
-
-    # -- models that vary over an image ------------------------------------------------------------
-
-    def check_everywhere(self, what: str) -> None:
-        """Refuse what the same model everywhere is needed for, if ``base`` is none."""
-        self.base.check_everywhere(what)
-
-    def placed(self, places: np.ndarray) -> Model:
-        """The model of stars at places ``x, y`` (n, 2)."""
-        return self._with_base(self.base.placed(places))
-
-    def rows(self, which: slice | np.ndarray) -> Model:
-        """Some of the stars that were placed."""
-        return self._with_base(self.base.rows(which))
-
-    def shifted(self, row: float, column: float) -> Model:
-        """The model in coordinates that count from another pixel of the image."""
-        return self._with_base(self.base.shifted(row, column))
-
-    def _with_base(self, base: Any) -> Model:
-        return self if base is self.base else replace(self, constants=base.constants, base=base)
-
-    # -- the star ----------------------------------------------------------------------------------
-
-    @property
-    def own_sigma(self) -> float | None:
-        """The sigma of the round Gaussian of the same full width, for a width of 1."""
-        return self.base.own_sigma
 
     def _star(self, params: np.ndarray) -> np.ndarray:
         """The parameters of ``base``."""

@@ -75,6 +75,9 @@ def test_what_has_no_places_is_refused():
     model = field()
     with pytest.raises(ValueError, match=r"model must be the same everywhere .* model.at\(pos"):
         fg.fit_rois(np.ones((2, 9, 9)), model)
+    for wrapped, more in ((model.with_width(), "free width"), (model.with_source(), "Gaussian so")):
+        with pytest.raises(ValueError, match=rf"take model.base.at\(.*, got <PsfField .*, {more}"):
+            fg.fit_rois(np.ones((2, 9, 9)), wrapped)
     with pytest.raises(ValueError, match="model must be a single Gaussian for a joint fit"):
         fg.fit_joint(picture(model), PLACES[:, ::-1], model)
     with pytest.raises(ValueError, match=r"positions must be inside .* at index 1"):
