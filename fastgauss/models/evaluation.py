@@ -106,6 +106,17 @@ def _total(arrays: Iterable[np.ndarray]) -> np.ndarray:
     return first
 
 
+def _common_shape(points: tuple[np.ndarray, ...], params: np.ndarray) -> tuple[int, ...]:
+    """The shape to which coordinates and parameters (..., P) broadcast."""
+    try:
+        return np.broadcast(*points, params[..., 0]).shape
+    except ValueError:
+        raise ValueError(
+            f"coords of shapes {[p.shape for p in points]} and params of shape {params.shape} "
+            "do not broadcast"
+        ) from None
+
+
 def _points(
     coords: Any,
     params: Any,
@@ -119,6 +130,7 @@ def _points(
     points = _coordinates(coords)
     own = get_model(model, len(points))
     given = _parameters(params, own)
+    shape = _common_shape(points, given)
     if isinstance(own, SlopedModel):
         rest = _points(coords, own.spot(given), own.base, pixel, None, threads, derivatives)
         if derivatives:
@@ -126,6 +138,7 @@ def _points(
         return _given(out, rest + own.tilt(points, given))
     if derivatives and isinstance(own, SourceModel):
         check.choice("pixel", pixel, PIXELS)
+        thread_pool.resolve_threads(threads)
         return _given(out, own.derivatives(points, np.asarray(given, np.float64), pixel))
     parts = own.parts(given)
     found, array = parts[0]
@@ -136,13 +149,6 @@ def _points(
             for part, values in parts
         ]
         return _given(out, own.from_parts(each, given) if derivatives else _total(each))
-    try:
-        shape = np.broadcast(*points, array[..., 0]).shape
-    except ValueError:
-        raise ValueError(
-            f"coords of shapes {[p.shape for p in points]} and params of shape {array.shape} "
-            "do not broadcast"
-        ) from None
     count = math.prod(shape)
     outputs = found.size if derivatives else 1
     result = _result(out, (*shape, outputs) if derivatives else shape, *points, array)

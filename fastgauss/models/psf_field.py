@@ -111,7 +111,7 @@ class PsfField(StarModel):
         return int(self.constants[1])
 
     @property
-    def _turned(self) -> bool:
+    def always_turned(self) -> bool:
         """Whether the ellipses have an angle."""
         return self.constants[2] == 2
 
@@ -169,7 +169,7 @@ class PsfField(StarModel):
         row, column = check.per_axis("position", position, 2)
         place = np.array([column, row])
         self._check_inside("position", place[np.newaxis])
-        return gaussian_sum(self._shapes(place), self._turned)
+        return gaussian_sum(self._shapes(place), self.always_turned)
 
     def _check_inside(self, name: str, places: np.ndarray) -> None:
         outside = self.extent.is_outside(places)
@@ -239,12 +239,12 @@ class PsfField(StarModel):
         """The numbers of the components at the centres of stars, (K, 6, ...)."""
         weights, sigmas, ellipse = self._shapes(params[..., 1:3])
         e, d = np.moveaxis(ellipse, -1, 0)
-        size = np.hypot(e, d) if self._turned else e
+        size = np.hypot(e, d) if self.always_turned else e
         found = np.zeros((len(weights), 6, *e.shape))
         for part, weight, sigma in zip(found, weights, np.moveaxis(sigmas, -1, 0), strict=True):
             part[0] = weight
             part[3], part[4] = sigma * np.exp(0.5 * size), sigma * np.exp(-0.5 * size)
-            if self._turned:
+            if self.always_turned:
                 part[5] = 0.5 * np.arctan2(d, e)
         return found
 
@@ -255,7 +255,7 @@ class PsfField(StarModel):
         count, (e, d) = len(weights), ellipse.T
         heights = weights / (2.0 * math.pi * sigmas**2)
         table = np.zeros((len(places), kernels.CONSTANTS))
-        table[:, kernels.TURNED if self._turned else 0] = count
+        table[:, kernels.TURNED if self.always_turned else 0] = count
         table[:, kernels.UNIT] = own_sigmas(shapes)
         table[:, kernels.PEAK] = peak = heights.sum(axis=1)
         middle = self._middle.known
@@ -264,7 +264,7 @@ class PsfField(StarModel):
             :, :count
         ]
         parts[..., 0] = heights
-        if self._turned:
+        if self.always_turned:
             size = np.hypot(e, d)
             flat, round_ = np.sinh(size) / np.where(size > 0.0, size, 1.0), np.cosh(size)
             inverse = np.stack([round_ - flat * e, round_ + flat * e, -flat * d], axis=1)

@@ -34,6 +34,11 @@ class SourceModel(WrappedModel, StarModel):
         """The row of sources in the table of the kernels."""
         return MODELS["psf_source"][2]
 
+    @property
+    def always_turned(self) -> bool:
+        """True: any source may be turned."""
+        return True
+
     def with_source(self) -> SourceModel:
         """The model itself."""
         return self
@@ -62,7 +67,7 @@ class SourceModel(WrappedModel, StarModel):
         yy = a * sin**2 + b * cos**2 + params[..., _YY]
         xy = (a - b) * sin * cos + params[..., _XY]
         bad = ~((xx > 0.0) & (xx * yy > xy * xy))
-        return weight, x, y, np.where(bad, np.nan, xx), yy, xy
+        return weight, x, y, np.where(bad, np.nan, xx), np.where(bad, np.nan, yy), xy
 
     def gaussians(self, params: np.ndarray) -> np.ndarray:
         """The numbers of the components, (K, 6, ...); NaN where there is no such Gaussian."""

@@ -14,6 +14,12 @@ from .model import Model, get_model
 from .wrapped import WrappedModel
 
 
+def _height(weight: np.ndarray, sigma_x: np.ndarray, sigma_y: np.ndarray) -> np.ndarray:
+    """The heights of Gaussians of the integral ``weight``; NaN where there is no such Gaussian."""
+    area = 2.0 * math.pi * sigma_x * sigma_y
+    return weight / np.where(area > 0.0, area, np.nan)
+
+
 @dataclass(frozen=True)
 class StarModel(Model):
     """What `PsfModel` and `PsfField` share; ``gaussians`` tells the shape of each star."""
@@ -40,14 +46,22 @@ class StarModel(Model):
         """Number of starting values that ``from_start`` takes: those of the symmetric model."""
         return 5
 
+    @property
+    def always_turned(self) -> bool:
+        """Whether components count as turned where their angle is 0, too.
+
+        If angles differ between stars, a star has the same value with others and alone.
+        """
+        return False
+
     def parts(self, params: np.ndarray) -> list[tuple[Model, np.ndarray]]:
         """The components as elliptic or rotated spots; the first has the offset."""
         found = []
         for k, part in enumerate(self.gaussians(params)):
             weight, x, y, sigma_x, sigma_y, theta = part
-            turned = bool(np.any(theta))
+            turned = self.always_turned or bool(np.any(theta))
             values = np.empty((*params.shape[:-1], 7 if turned else 6))
-            values[..., 0] = params[..., 0] * (weight / (2.0 * math.pi * sigma_x * sigma_y))
+            values[..., 0] = params[..., 0] * _height(weight, sigma_x, sigma_y)
             values[..., 1], values[..., 2] = params[..., 1] + x, params[..., 2] + y
             values[..., 3], values[..., 4] = sigma_x, sigma_y
             values[..., 5] = theta
@@ -60,8 +74,7 @@ class StarModel(Model):
         result = np.zeros((*jacobians[0].shape[:-1], self.size))
         for part, jacobian in zip(self.gaussians(params), jacobians, strict=True):
             weight, _, _, sigma_x, sigma_y, _ = part
-            height = weight / (2.0 * math.pi * sigma_x * sigma_y)
-            result[..., 0] += jacobian[..., 0] * height
+            result[..., 0] += jacobian[..., 0] * _height(weight, sigma_x, sigma_y)
             result[..., 1:3] += jacobian[..., 1:3]
         result[..., -1] = 1.0
         return result
@@ -148,6 +161,11 @@ class WideStarModel(WrappedModel, StarModel):
         return f"{repr(self.base)[:-1]}, free width>"
 
     @property
+    def always_turned(self) -> bool:
+        """That of ``base``."""
+        return self.base.always_turned
+
+    @property
     def kernels(self) -> ModelKernels:
         """The row of point spread functions with a free width."""
         return MODELS["psf_width"][2]
@@ -196,5 +214,6 @@ class WideStarModel(WrappedModel, StarModel):
             moved[..., 0] *= -2.0
             moved[..., 1:3] -= centre
             result[..., _WIDTH] += (moved[..., :5] * jacobian[..., :5]).sum(axis=-1)
-        result[..., _WIDTH] /= params[..., _WIDTH]
+        width = params[..., _WIDTH]
+        result[..., _WIDTH] /= np.where(width > 0.0, width, np.nan)
         return result

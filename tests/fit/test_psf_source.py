@@ -67,6 +67,55 @@ def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
     assert np.isnan(fg.image([*PARAMS[:3], -9.0, 1.0, 0.0, 1.0], (3, 3), model)).all()
 
 
+def test_a_source_is_the_same_with_others_and_alone():
+    psf = psf_of([(0.7, 0, 0, 1.2, 1.2), (0.3, 0, 0, 2.4, 2.4)])
+    model = psf.with_source()
+    y, x = np.indices((7, 8)).astype(float)
+    one, other = [9.0, 3.0, 3.3, 2.0, 1.0, 0.0, 0.0], [9.0, 3.0, 3.3, 2.0, 1.0, 0.5, 0.0]
+    for pixel in ("sample", "integrate"):
+        both = fg.image([one, other], (7, 8), model, pixel)
+        assert_array_equal(fg.image(one, (7, 8), model, pixel), both[0])
+        slopes = fg.jacobian((x, y), one, model, pixel)
+        assert_allclose(9.0 * slopes[..., 0], both[0], rtol=1e-12, atol=1e-13)
+    linear = np.array([[0.1, 0.2], [0.1, 0.1], [0.0, 0.1]])
+    field = psf_field(1, 1, Extent(60, 66), np.ones(1), linear)
+    assert not field.always_turned and field.with_source().always_turned
+    turned = psf_field(1, 2, Extent(60, 66), np.ones(1), np.insert(linear, 2, [0.0, 0.2, 0], 1))
+    stars = [[9.0, 30.0, 29.5, 0.0], [9.0, 30.0, 50.0, 0.0]]  # the first is along the axes
+    for wrapped in (turned, turned.with_width()):
+        params = np.insert(stars, 3, 1.1, axis=1) if wrapped is not turned else stars
+        both = fg.image(params, (60, 66), wrapped, "integrate")
+        assert_array_equal(fg.image(params[0], (60, 66), wrapped, "integrate"), both[0])
+
+
+@pytest.mark.parametrize("kind", ["with_width", "with_source"])
+def test_derivatives_of_a_wrapped_star_refuse_what_others_refuse(kind):
+    model = getattr(psf_of(ROUND), kind)()
+    y, x = np.indices((5, 6)).astype(float)
+    params = np.ones(model.size)
+    for function in (fg.jacobian, fg.evaluate):
+        with pytest.raises(ValueError, match="threads must be at least 1, got -3"):
+            function((x, y), params, model, threads=-3)
+        with pytest.raises(
+            ValueError, match=r"coords of shapes \[\(5, 6\), \(5, 6\)\] and params of"
+        ):
+            function((x, y), np.ones((3, model.size)), model)
+        with pytest.raises(ValueError, match="do not broadcast"):
+            function((x, y[:3]), params, model)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_gaussian_is_nan_without_a_warning():
+    psf = psf_of(ROUND)
+    cases = (psf.with_width(), [900, 0, 0, 0.0, 0]), (psf.with_width(), [900, 0, 0, -1.0, 0])
+    own = [-9.0, 1.0, 0.0], [1.0, -9.0, 0.0], [-9.0, -9.0, 0.0], [1.0, 1.0, 9.0]
+    for model, params in (*cases, *((psf.with_source(), [900, 0, 0, *each, 0]) for each in own)):
+        assert np.isnan(fg.evaluate((0.0, 0.5), params, model))
+        assert np.isnan(fg.image(params, (3, 3), model)).all()
+        slopes = fg.jacobian((0.0, 0.5), params, model)
+        assert np.isnan(slopes[:-1]).all() and slopes[-1] == 1.0
+
+
 def test_a_point_is_a_star_and_one_component_is_a_rotated_gaussian():
     psf = psf_of(TURNED)
     star = [PARAMS[0], 4.3, 5.2, 12.0]
