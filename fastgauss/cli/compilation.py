@@ -15,7 +15,7 @@ from ..base import wording
 from ..kernels._cache import PackageCache
 
 _FIRST = "compiling for the first time, usually a minute or less; later runs start at once"
-_AGAIN = 60.0  # seconds after which the command says again that it compiles
+_AGAIN = 60.0  # seconds after which a kernel that begins or ends is told again
 
 
 class _Compiled(event.Listener):
@@ -37,19 +37,26 @@ class _Compiled(event.Listener):
             if not self._open and not self._done:
                 _say(_FIRST)
                 self._told = now
-            elif now - self._told >= _AGAIN:
-                _say(f"still compiling: {self._text(now)}")
-                self._told = now
+            else:
+                self._tell_again("still compiling", now)
             self._open += 1
 
     def on_end(self, event: Any) -> None:
         if not _is_ours(event):
             return
         with self._lock:
+            now = self._clock()
             self._open -= 1
             self._done += 1
             if not self._open:
-                self._seconds += self._clock() - self._since
+                self._seconds += now - self._since
+            self._tell_again("compiled so far", now)
+
+    def _tell_again(self, words: str, now: float) -> None:
+        """Say how much is compiled, unless something was said within the last minute."""
+        if now - self._told >= _AGAIN:
+            _say(f"{words}: {self._text(now)}")
+            self._told = now
 
     def _text(self, now: float) -> str:
         running = now - self._since if self._open else 0.0
@@ -71,7 +78,11 @@ def _say(words: str) -> None:
 
 @contextmanager
 def telling(clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
-    """Say on stderr that kernels are compiled: at the first, once a minute, and at the end."""
+    """Say on stderr that kernels are compiled.
+
+    This is said before the first, when a kernel begins or ends, at most once a minute, and when the
+    block ends. While one kernel is compiled, nothing is said.
+    """
     heard = _Compiled(clock)
     try:
         with event.install_listener("numba:compile", heard):

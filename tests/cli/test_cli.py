@@ -357,12 +357,20 @@ def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys):
                 now = 59.0
         with compile_one(ours):
             now = 61.5
-        now = 70.0  # nothing is compiled
-        assert told() == []
+        now = 130.0  # nothing is compiled
+        assert told() == ["fastgauss: compiled so far: 3 kernels in 62 s"]
         with compile_one(ours):
             assert told() == ["fastgauss: still compiling: 3 kernels in 62 s"]
-            now = 80.0
+            now = 140.0
     assert told() == ["fastgauss: compiled 4 kernels in 72 s"]
+    with compilation.telling(clock=lambda: now):
+        with compile_one(ours):
+            with compile_one(ours):
+                now += 90.0
+            assert told()[1:] == ["fastgauss: compiled so far: 1 kernel in 90 s"]
+            now += 70.0
+        assert told() == ["fastgauss: compiled so far: 2 kernels in 160 s"]
+    assert told() == ["fastgauss: compiled 2 kernels in 160 s"]
     with compilation.telling():
         pass
     assert told() == []
