@@ -211,7 +211,8 @@ def measured(
 def picture(name: str, value: Any) -> None:
     """Refuse what is known not to be one image or volume of one colour."""
     named_axes.refuse_axes(name, value)
-    shape = getattr(value, "shape", ())
+    turned = named_axes.in_order(name, value) if named_axes.is_of_space(value) else value
+    shape = getattr(turned, "shape", ())
     solid = isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (3, 4)
     if solid and min(shape[:2]) > _LEAST_SIDE:
         raise ValueError(
@@ -224,8 +225,8 @@ _LEAST_SIDE = 8  # pixels: a volume of smaller planes may be three or four pixel
 
 
 def filled(name: str, value: Any, ndim: int | Iterable[int] | None = None) -> np.ndarray:
-    """A picture to be shown, NaN where it is masked."""
-    values, hidden = masked(name, value, None)
+    """A picture to be shown, its named axes in order, NaN where it is masked."""
+    values, hidden = masked(name, named_axes.in_order(name, value), None)
     array = real_array(name, values, ndim)
     return array if hidden is None else np.where(hidden, np.nan, array)
 

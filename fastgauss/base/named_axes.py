@@ -29,35 +29,71 @@ def refuse_axes(name: str, value: Any) -> None:
         )
 
 
-def in_order(value: Any) -> Any:
+def in_order(name: str, value: Any) -> Any:
     """An array whose axes x, y and z have the order z, y, x; what has no such names as it is.
 
-    The other axes, such as that of time, stay in their places. Nothing is copied.
+    One other axis beside two or three of these, such as that of time or of regions of interest,
+    comes first; several others stay in their places. Nothing is copied. Raises ValueError for two
+    axes with the same name, whether the letter is small or large.
     """
+    dims, space, others = _sorted_out(name, value)
+    space.sort(key=str.lower, reverse=True)
+    if len(others) == 1 and len(space) > 1:
+        return _transposed(value, dims, [*others, *space])
+    names = iter(space)
+    return _transposed(value, dims, [word if word in others else next(names) for word in dims])
+
+
+def frames_first(name: str, value: Any) -> Any:
+    """An array of frames whose first axis counts the frames; the frames stay as they lie.
+
+    That axis is the only one that is not of space, or z if all three are of space.
+    """
+    dims, space, others = _sorted_out(name, value)
+    if not others and len(space) == len(_SPACE):
+        first = [max(space, key=str.lower)]
+    else:
+        first = others if len(others) == 1 and len(space) > 1 else []
+    return _transposed(value, dims, [*first, *(word for word in dims if word not in first)])
+
+
+def is_of_space(value: Any) -> bool:
+    """Whether all axes of an array are named x, y or z."""
+    return all(word.lower() in _SPACE for word in axes_of(value) or ("",))
+
+
+def _sorted_out(name: str, value: Any) -> tuple[tuple[str, ...], list[str], list[str]]:
+    """The names of all axes, of those of space, and of the others."""
     dims = axes_of(value) or ()
     space = [word for word in dims if word.lower() in _SPACE]
-    ordered = sorted(space, key=str.lower, reverse=True)
-    if space == ordered:
+    if len({word.lower() for word in space}) < len(space):
+        raise ValueError(
+            f"{name} must have at most one axis of each name z, y, x, got axes {', '.join(dims)}"
+        )
+    return dims, space, [word for word in dims if word not in space]
+
+
+def _transposed(value: Any, dims: tuple[str, ...], order: list[str]) -> Any:
+    """The array with its axes in this order; itself if they are."""
+    if tuple(order) == dims:
         return value
-    names = iter(ordered)
-    turned = [next(names) if word in space else word for word in dims]
-    return value.transpose(*turned)
+    return value.transpose(*(value.dims[dims.index(word)] for word in order))
 
 
 def lay_out(name: str, image: Any, **maps: Any) -> tuple[Any, ...]:
-    """An image and the maps of its pixels, all with their axes in the order z, y, x.
+    """An image and the maps of its pixels, all with their axes in the order of `in_order`.
 
     Raises ValueError for a map without names beside an image that is turned: its order would be
     a guess.
     """
-    turned = in_order(image)
+    turned = in_order(name, image)
     if turned is not image:
         got = ", ".join(axes_of(image) or ())
         for word, given in maps.items():
             if given is not None and axes_of(given) is None and np.ndim(given) > 1:
                 raise ValueError(
                     f"{word} must have axes with names where {name} has them in another order than "
-                    f"z, y, x, got {name} with axes {got}; transpose {name}, or name the axes of "
-                    f"{word}"
+                    f"z, y, x after all others, got {name} with axes {got}; transpose {name}, or "
+                    f"name the axes of {word}"
                 )
-    return turned, *(in_order(given) for given in maps.values())
+    return turned, *(in_order(word, given) for word, given in maps.items())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check, wording
+from ..base.named_axes import in_order
 from ..base.progress import Progress, check_progress, reporting
 from ..io.movies import checked_frames, open_movie
 
@@ -38,7 +39,7 @@ def _moments(name: str, frames: Any, progress: bool | Progress) -> _Moments:
     means: list[float] = []
     with open_movie(name, frames) as movie, reporting(progress, movie.length, "frame") as report:
         for frame in checked_frames(name, movie):
-            counts = np.asarray(check.finite_array(name, frame, (2, 3)))
+            counts = np.asarray(check.finite_array(name, in_order(name, frame), (2, 3)))
             if not means:
                 mean, squares = np.zeros(counts.shape), np.zeros(counts.shape)
                 highest = counts.copy()

@@ -14,6 +14,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from ..base import check, optional
+from ..base.named_axes import lay_out
 from ..find.detection import find_spots
 from ..fit.rois import fit_rois as fit_rows
 from ..io import images
@@ -125,6 +126,10 @@ def fit_spots(
     """
     if "progress" in options:
         raise TypeError("progress is dask's own here: use dask.diagnostics.ProgressBar")
+    stack, weights, error, variance, mask, background = lay_out(
+        "stack", stack, weights=weights, error=error, variance=variance, mask=mask,
+        background=background,
+    )  # fmt: skip
     frames = with_known_chunks("stack", da.asarray(stack))
     if frames.ndim not in (3, 4):
         raise ValueError(f"stack must have 3 or 4 dimensions, got shape {frames.shape}")
@@ -225,6 +230,9 @@ def fit_rois(
     for name in ("progress", "shared"):
         if options.get(name):
             raise TypeError(f"{name} is not for ROIs in chunks: use fastgauss.fit_rois")
+    rois, weights, error, variance, mask = lay_out(
+        "rois", rois, weights=weights, error=error, variance=variance, mask=mask
+    )
     stack = with_known_chunks("rois", da.asarray(rois))
     if stack.ndim not in (2, 3, 4):
         raise ValueError(f"rois must have 2, 3 or 4 dimensions, got shape {stack.shape}")

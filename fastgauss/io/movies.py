@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check, wording, wrappers
-from ..base.named_axes import in_order
+from ..base.named_axes import axes_of, frames_first, in_order
 from .axes import arrange
 from .images import open_image
 
@@ -46,7 +46,7 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
             pictures = arrange(opened).pictures
             yield Movie(pictures, len(pictures))
     elif hasattr(frames, "shape") and hasattr(frames, "__getitem__"):
-        yield _of_array(name, in_order(frames))
+        yield _of_array(name, frames_first(name, frames))
     elif wrappers.is_array(frames):
         yield _of_array(name, _opened(name, frames))
     elif isinstance(frames, Mapping | bytes) or not isinstance(frames, Iterable):
@@ -95,17 +95,23 @@ def _by_chunks(array: Any, lengths: Any, count: int) -> Iterator[np.ndarray]:
     else:
         ends = [*range(int(lengths), count, int(lengths)), count]
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        yield from np.asanyarray(array[start:end])
+        block = array[start:end]
+        numbers = np.asanyarray(block)
+        yield from numbers if axes_of(block) is None else block.copy(data=numbers)
 
 
 def checked_frames(name: str, movie: Movie) -> Iterator[Any]:
-    """The frames as they are, checked: pictures of one shape."""
+    """The frames as they are, checked: pictures of one shape.
+
+    Their named axes may lie in another order: `fit_spots` knows which maps belong to such frames.
+    """
     first: tuple[int, ...] = ()
-    for number, frame in enumerate(map(in_order, movie.frames)):
-        check.picture(f"{name}[{number}]", frame)
-        values, _ = check.masked(f"{name}[{number}]", frame, None)
-        shape = check.real_array(f"{name}[{number}]", values, (2, 3)).shape
+    for number, frame in enumerate(movie.frames):
+        own = f"{name}[{number}]"
+        check.picture(own, frame)
+        values, _ = check.masked(own, in_order(own, frame), None)
+        shape = check.real_array(own, values, (2, 3)).shape
         if number and shape != first:
-            raise ValueError(f"{name}[{number}] must have the shape {first}, got {shape}")
+            raise ValueError(f"{own} must have the shape {first}, got {shape}")
         first = shape
         yield frame

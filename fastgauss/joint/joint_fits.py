@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.named_axes import lay_out
 from ..base.pixel_errors import laid_out
 from ..base.progress import Progress, reporting
 from ..fit.options import options
@@ -128,6 +129,7 @@ def fit_joint(
     if frames is None:
         check.picture("image", image)
     check.choice("method", method, METHODS)
+    _, background = lay_out("image", image, background=background)
     image, weights, variance, mask = laid_out(
         "image", image, weights, error, variance, mask, method
     )

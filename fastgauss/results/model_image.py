@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base import check
+from ..base.named_axes import in_order
 from ..base.status import Status
 from ..fields.rendering import render
 from ..models.model import Model
@@ -74,7 +75,7 @@ def _ground(
 ) -> np.ndarray:
     """The background to which the spots are added."""
     if background is not None:
-        given = check.real_array("background", background)
+        given = check.real_array("background", in_order("background", background))
         if given.ndim and given.shape != shape:
             raise ValueError(
                 f"background must have shape {shape} or be a number, got {given.shape}"

@@ -206,7 +206,7 @@ def plot_spots(
             f"result must be of an image, got one of {wording.plural(ndim, 'dimension')}"
         )
     volume = check.real_array("image", shown, 3) if ndim == 3 else None
-    shown = image if volume is None else np.fmax.reduce(volume, axis=0, initial=np.nan)
+    shown = shown if volume is None else np.fmax.reduce(volume, axis=0, initial=np.nan)
     drawing = _begin(shown, result, n_sigma, norm, 2, figure)
     if volume is None:
         residual = _residual(drawing.image, result, box)

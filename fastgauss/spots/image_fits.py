@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.named_axes import lay_out
 from ..base.pixel_errors import laid_out
 from ..base.progress import Progress
 from ..base.widths import DEFAULT
@@ -220,7 +221,7 @@ def fit_spots(
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
-    check.picture("image", image)
+    background = _background_of(image, background)
     image, weights, variance, mask = laid_out(
         "image", image, weights, error, variance, mask, method
     )
@@ -263,6 +264,12 @@ def fit_spots(
             fit["box"], sigmas = _boxes(box, sizes), sizes
     fit |= {"sigma": sigmas, "polarity": polarity, "counts": counts}
     return fit_each(picture, positions, chosen, **fit)
+
+
+def _background_of(image: Any, background: Any) -> Any:
+    """The background with its axes in the order of those of the image, if that is one image."""
+    check.picture("image", image)
+    return lay_out("image", image, background=background)[1]
 
 
 def _read_background(background: Any) -> str:

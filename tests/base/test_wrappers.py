@@ -1,6 +1,8 @@
 """Arrays of other libraries in the places where what they say has a meaning of its own."""
 
+import itertools
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -231,8 +233,69 @@ def test_axes_that_are_named_may_lie_in_another_order():
     assert_array_equal(found.params, fg.fit_rois(rois).params)
     volume = np.arange(24.0).reshape(2, 3, 4)
     held = xr.DataArray(volume.transpose(2, 0, 1), dims=("x", "z", "y"))
-    assert_array_equal(named_axes.in_order(held), volume)
-    assert named_axes.in_order(stack[0].T).dims == ("y", "x")
+    assert_array_equal(named_axes.in_order("image", held), volume)
+    assert named_axes.in_order("image", stack[0].T).dims == ("y", "x")
+
+
+@pytest.mark.parametrize("axes", ["nyx", "yxn", "xny"])
+def test_the_axis_that_is_not_of_space_counts_the_images(axes):
+    xr = pytest.importorskip("xarray")
+    rois = np.stack([IMAGE[7:20, 14:29], IMAGE[18:31, 2:17], IMAGE[6:19, 13:28]])
+    named = lambda array: xr.DataArray(array, dims=list("nyx")).transpose(*axes)  # noqa: E731
+    bad = np.zeros(rois.shape, bool)
+    bad[:, 2, 3] = True
+    found = fg.fit_rois(named(rois), mask=named(bad))
+    assert_array_equal(found.params, fg.fit_rois(rois, mask=bad).params)
+    if axes != "nyx":
+        with pytest.raises(ValueError, match="mask must have axes with names where rois has"):
+            fg.fit_rois(named(rois), mask=bad)
+    movie = np.stack([IMAGE, np.roll(IMAGE, 2, 0)])
+    lazy = named(movie).chunk({"n": 1}) if find_spec("dask") else named(movie)
+    expected = fg.fit_movie(movie, PLACES, mask=BAD)
+    for frames in (named(movie), lazy):
+        found = fg.fit_movie(frames, PLACES, mask=xr.DataArray(BAD.T, dims=("x", "y")))
+        assert_array_equal(found.params, expected.params)
+        assert_array_equal(found.frames, [0, 0, 1, 1])
+    expected = fg.Camera.calibrate(movie[:, :9], movie[:, 5:14] * 9.0)
+    camera = fg.Camera.calibrate(named(movie[:, :9]), named(movie[:, 5:14] * 9.0))
+    assert_array_equal(camera.offset, expected.offset)
+    expected = fg.fit_movie(movie, PLACES, mask=BAD)
+    if axes == "xny":  # each frame lies as x, y
+        with pytest.raises(ValueError, match="mask must have axes with names where image has"):
+            fg.fit_movie(lazy, PLACES, mask=BAD)
+    else:
+        assert_array_equal(fg.fit_movie(lazy, PLACES, mask=BAD).params, expected.params)
+
+
+def test_names_of_axes_that_say_too_little_or_too_much():
+    xr = pytest.importorskip("xarray")
+    twice = xr.DataArray(IMAGE, dims=("x", "X"))
+    for call in (fg.find_spots, fg.fit_spots, fg.fit_joint, fg.measure_psf):
+        with pytest.raises(ValueError, match=r"image must have at most one axis .*x, X"):
+            call(twice, PLACES) if call is not fg.find_spots else call(twice)
+    volume = np.arange(4 * 9 * 12.0).reshape(4, 9, 12)
+    for order in itertools.permutations("zyx"):
+        check.picture("image", xr.DataArray(volume, dims=list("zyx")).transpose(*order))
+    for dims in ("yxc", ("y", "x", "colour"), ("row", "column", "colour")):
+        with pytest.raises(ValueError, match=r"colour image|one image"):
+            check.picture("image", xr.DataArray(volume.transpose(1, 2, 0), dims=list(dims)))
+    planes = xr.DataArray(volume, dims=list("zyx")).transpose("x", "z", "y")
+    assert named_axes.frames_first("frames", planes).dims == ("z", "x", "y")
+    assert named_axes.frames_first("frames", volume) is volume
+
+
+def test_a_known_background_is_turned_with_its_image():
+    xr = pytest.importorskip("xarray")
+    named = lambda array: xr.DataArray(array.T, dims=("x", "y"))  # noqa: E731
+    ground = 10.0 + np.arange(32.0)[:, np.newaxis] * np.ones(30)
+    expected = fg.fit_joint(IMAGE, PLACES, background=ground).params
+    found = fg.fit_joint(named(IMAGE), PLACES, background=named(ground))
+    assert_array_equal(found.params, expected)
+    with pytest.raises(ValueError, match="background must have axes with names"):
+        fg.fit_spots(named(IMAGE), PLACES, joint=True, background=ground)
+    np.testing.assert_array_equal(
+        found.render(IMAGE.shape, named(ground)), found.render(IMAGE.shape, ground)
+    )
 
 
 # -- what looks like something else ------------------------------------------------------------

@@ -71,6 +71,29 @@ def test_a_volume_is_drawn_by_its_largest_values():
         result.plot(np.full((4, 5, 6), np.nan))
 
 
+def test_named_axes_are_turned_as_fits_turn_them():
+    xr = pytest.importorskip("xarray")
+    result = result_of(SPOTS)
+    image = xr.DataArray(IMAGE.T, dims=("x", "y"))
+    joint = fg.fit_joint(IMAGE, [[9, 12], [20, 25]], background="constant")
+    rois = np.stack([IMAGE[4:15, 7:18]] * 2)
+    turned = xr.DataArray(rois, dims=list("nyx")).transpose("x", "n", "y")
+    movie, of_movie = np.stack([IMAGE * 0, IMAGE]), result_of(SPOTS, frames=np.array([1, 1]))
+    frames = xr.DataArray(movie, dims=list("tyx")).transpose("y", "x", "t")
+    for found, expected in (
+        (result.plot(image), result.plot(IMAGE)),
+        (fastgauss.plot.plot_spots(image, result), result.plot(IMAGE)),
+        (joint.plot(image), joint.plot(IMAGE)),
+        (result.plot(turned), result.plot(rois)),
+        (of_movie.plot(frames), of_movie.plot(movie)),
+        (result.explain(1, image).figure, result.explain(1, IMAGE).figure),
+        (of_movie.explain(1, frames).figure, of_movie.explain(1, movie).figure),
+    ):
+        assert titles(found) == titles(expected)
+        for one, other in zip(found.axes, expected.axes, strict=True):
+            np.testing.assert_array_equal(one.images[0].get_array(), other.images[0].get_array())
+
+
 @pytest.mark.parametrize(
     ("data", "options", "reason"),
     [
