@@ -250,7 +250,9 @@ class Job:
         return start
 
     def _lift(self, work: Work, start: np.ndarray) -> None:
-        """Put a likelihood's plane above 0, in place."""
+        """Give starts a profile within bounds, and put a likelihood's plane above 0, in place."""
+        if self.options.bounds is not None:
+            work.model.make_possible(start, work.lower, work.upper)
         if work.planes is not None and not self.least_squares:
             work.planes.lift(start, work.lower, work.upper)
 

@@ -26,6 +26,8 @@ from .windows import sigmas_of, windows
 
 def solve(chosen: Options, fill: Callable[[Job], None], progress: bool | Progress) -> FitResult:
     """Fit every spot separately, or all spots with their shared parameters."""
+    if chosen.spots:
+        chosen.local.check_possible(chosen.bounds, chosen.guess)
     with reporting(progress, chosen.spots, "spot") as report:
         if report is not None:
             chosen = chosen._replace(progress=report)

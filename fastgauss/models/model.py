@@ -166,6 +166,12 @@ class Model:
         """Parameters (n, P) within bounds, of coordinates (n, P)."""
         return start
 
+    def check_possible(self, bounds: np.ndarray | None, guess: np.ndarray | None) -> None:
+        """Refuse bounds (2, n or 1, P) or starting values (n, P) for which there is no profile."""
+
+    def make_possible(self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Give starting values (n, P) a profile within the bounds, in place."""
+
     def make_canonical(self, params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -> None:
         """Give results and their packed covariances the usual form, in place."""
 

@@ -12,11 +12,13 @@ from ..kernels.fit.models import MODELS
 from ..kernels.fit.psf_basis import UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.profiles import NODES, WEIGHTS
+from .source_covariances import can_be_possible, is_possible, made_possible, own_covariances
 from .star_model import StarModel
 from .wrapped import WrappedModel
 
 _OWN = (0, 1, 2, 6)  # the parameters that are those of a star
 _XX, _YY, _XY = 3, 4, 5
+_PART = slice(_XX, _XY + 1)
 _LEAST = 1e-12  # pixels squared: what a result without any width is taken for
 
 
@@ -88,6 +90,35 @@ class SourceModel(WrappedModel, StarModel):
         flux = stars[:, 0] * np.sqrt(whole.prod(axis=1)) / square
         own = whole - square[:, np.newaxis]
         return np.column_stack([flux, stars[:, 1:3], own, np.zeros(len(own)), stars[:, 3]])
+
+    def check_possible(self, bounds: np.ndarray | None, guess: np.ndarray | None) -> None:
+        """Refuse bounds and starting values with which no Gaussian of a component is one."""
+        own = own_covariances(np.atleast_2d(self.known))
+        what = "with the covariance of each component added, it must be positive definite"
+        if bounds is not None:
+            lower, upper = bounds[..., _PART]
+            bad = ~can_be_possible(own, lower, upper)
+            if bad.any():
+                raise ValueError(
+                    "xx, yy and xy must be allowed to be a covariance by fixed and bounds "
+                    f"({what}), got none at index {bad.argmax()}"
+                )
+        if guess is not None:
+            given = guess[:, _PART]
+            bad = ~is_possible(own, given)
+            if bounds is not None:
+                bad &= ~is_possible(own, np.clip(given, *bounds[..., _PART]))
+            if bad.any():
+                row = int(bad.argmax())
+                raise ValueError(
+                    f"guess must have a covariance xx, yy, xy ({what}), got "
+                    f"{given[row].tolist()} at index {row}"
+                )
+
+    def make_possible(self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Raise xx and yy within bounds where no Gaussian of a component is one, in place."""
+        own = own_covariances(np.atleast_2d(self.known))
+        start[:, _PART] = made_possible(own, start[:, _PART], lower[:, _PART], upper[:, _PART])
 
     def derivatives(
         self, points: Sequence[np.ndarray], params: np.ndarray, pixel: str

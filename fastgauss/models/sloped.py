@@ -115,6 +115,19 @@ class SlopedModel(WrappedModel):
         """Parameters (n, P) within bounds, of coordinates (n, P)."""
         return self.base.from_coordinates(start, lower, upper)
 
+    def check_possible(self, bounds: np.ndarray | None, guess: np.ndarray | None) -> None:
+        """Refuse bounds or starting values for which there is no profile of ``base``."""
+        self.base.check_possible(
+            None if bounds is None else self.spot(bounds),
+            None if guess is None else self.spot(guess),
+        )
+
+    def make_possible(self, start: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Give starting values a profile within the bounds, in place."""
+        spots = self.spot(start)
+        self.base.make_possible(spots, self.spot(lower), self.spot(upper))
+        start[..., self._own] = spots
+
     def make_canonical(self, params: np.ndarray, packed: np.ndarray, bounds: np.ndarray) -> None:
         """Give results and their packed covariances the usual form, in place."""
         self.base.make_canonical(params, packed, bounds)

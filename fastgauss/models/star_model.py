@@ -132,7 +132,10 @@ class StarModel(Model):
         -----
         The covariance of a Gaussian adds to that of each component. It is fitted as it is, and may
         come out negative by noise where a source is smaller than its errors: so its mean over many
-        sources has no bias. A fit takes some five times as long as that of a star.
+        sources has no bias. ``fixed``, ``bounds`` and ``guess`` of a fit must allow a covariance
+        whose sum with that of each component is positive definite. With ``pixel="integrate"`` all
+        components are averaged over 5 x 5 points in each pixel. A fit takes some five times as long
+        as that of a star.
 
         Examples
         --------

@@ -13,6 +13,12 @@ import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.models.field_terms import Extent
 from fastgauss.models.psf_field import psf_field
+from fastgauss.models.source_covariances import (
+    can_be_possible,
+    is_possible,
+    made_possible,
+    own_covariances,
+)
 from fastgauss.results.source_shapes import shapes_of
 
 ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
@@ -273,6 +279,75 @@ def test_sources_of_an_image_are_drawn_and_kept(tmp_path):
         assert abs(left).max() < 0.02 * (light.max() - 20.0)
     with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf_source'"):
         fg.fit_joint(light, places, psf_of(ROUND).with_source())
+
+
+def test_covariances_of_components_and_possible_ones_are_those_of_numpy():
+    rng, own = np.random.default_rng(4), own_covariances(psf_of(TURNED).known[np.newaxis])
+    turns = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for t in (0.0, 0.5)]
+    matrices = [t @ np.diag(s) @ t.T for t, s in zip(turns, ([9, 6.76], [3.61, 1.44]), strict=True)]
+    assert_allclose(np.stack(own)[:, 0].T, [[m[0, 0], m[1, 1], m[0, 1]] for m in matrices])
+    lower = rng.uniform(-12.0, 6.0, (2000, 3))
+    upper = lower + rng.exponential(1.0, (2000, 3)) * rng.choice([1e-9, 1.0, 9.0], (2000, 3))
+    lower[rng.random(lower.shape) < 0.2], upper[rng.random(upper.shape) < 0.2] = -np.inf, np.inf
+    starts = np.clip(rng.normal(0.0, 5.0, (2000, 3)), lower, upper)
+
+    def naive(sources):
+        whole = [m + np.array([[s[0], s[2]], [s[2], s[1]]]) for s in sources for m in matrices]
+        return (np.linalg.eigvalsh(whole)[:, 0] > 0.0).reshape(-1, 2).all(axis=1)
+
+    allowed, good = can_be_possible(own, lower, upper), naive(starts)
+    assert_array_equal(is_possible(own, starts), good)
+    found = made_possible(own, starts, lower, upper)
+    assert_array_equal(found[good], starts[good])
+    assert_array_equal(naive(found), allowed)
+    assert ((found >= lower) & (found <= upper)).all()
+    assert (allowed & ~good).sum() > 200 and (~allowed).sum() > 200
+
+
+@pytest.mark.parametrize("background", ["constant", "plane"])
+def test_bounds_and_guesses_without_a_covariance_are_refused(background):
+    psf = psf_of([(0.7, 0, 0, 1.2, 1.2), (0.3, 0, 0, 2.4, 2.4)])
+    model, spot = psf.with_source(), {"background": background}
+    truth = [900.0, 6.2, 5.9, 4.0, 2.0, 1.0, 10.0]
+    rois = fg.image([truth] * 2, (13, 13), model)
+    wrong = (
+        {"fixed": {"xx": -5.0}},
+        {"fixed": {"xx": [0.0, -1.44]}},
+        {"bounds": {"xx": (-10, -5)}},
+        {"fixed": {"xx": 4.0, "yy": 2.0}, "bounds": {"xy": (6, 9)}},
+        {"bounds": {"yy": (-9, 0.0), "xx": (0.0, 1.0), "xy": (3, 9)}},
+        {"fixed": {"xx": -5.0}, "shared": "yy"},
+    )
+    for own in wrong:
+        with pytest.raises(ValueError, match="xx, yy and xy must be allowed to be a covariance by"):
+            fg.fit_rois(rois, model, **own, **spot)
+    guess = np.array([truth[:6] + [0.0] * (2 * (background == "plane")) + truth[6:]] * 2)
+    guess[1, 3] = -50.0
+    match = r"guess must have a covariance .* got \[-50.0, 2.0, 1.0\] at index 1"
+    for own in ({}, {"bounds": {"xx": (-90.0, 9.0)}}):
+        with pytest.raises(ValueError, match=match):
+            fg.fit_rois(rois, model, guess=guess, **own, **spot)
+    field = psf_field(1, 0, Extent(13, 13), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    with pytest.raises(ValueError, match=r"xx, yy and xy must be allowed .* got none at index 0"):
+        fg.fit_spots(rois[0], [[5.9, 6.2]], field.with_source(), fixed={"yy": -5.0}, **spot)
+    none = fg.fit_spots(rois[0], np.empty((0, 2)), field.with_source(), fixed={"yy": -5.0}, **spot)
+    assert len(none) == 0
+
+
+@rare
+def test_starts_get_a_covariance_within_bounds():
+    model = psf_of([(0.7, 0, 0, 1.2, 1.2), (0.3, 0, 0, 2.4, 2.4)]).with_source()
+    truth = np.array([[900.0, 6.2, 5.9, 4.0, 2.0, 1.0, 10.0]] * 2)
+    rois, guess = fg.image(truth, (13, 13), model), truth.copy()
+    guess[1, 3] = -50.0
+    held = fg.fit_rois(rois, model, guess=guess, fixed={"xx": 4.0}, bounds={"yy": (0.0, 9.0)})
+    assert_allclose(held.params, truth, rtol=1e-4, atol=1e-4)
+    far = fg.fit_rois(rois, model, bounds={"xy": (6.0, 9.0)})
+    assert (far.status == fg.Status.AT_BOUND).all() and (far.params[:, 5] == 6.0).all()
+    again = fg.fit_rois(rois, model, bounds={"xy": (6.0, 9.0)}, guess=truth)
+    assert_allclose(again.params, far.params, rtol=1e-3)
+    plane = fg.fit_rois(rois, model, bounds={"xy": (6.0, 9.0)}, background="plane")
+    assert (plane.params[:, 5] == 6.0).all() and np.isfinite(plane.objective).all()
 
 
 def test_what_has_no_source_is_refused():
