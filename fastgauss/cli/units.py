@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..io.frames import Facts, unit_name
+from ..results.columns import AREA, describe
 from ..results.fit_result import FitResult
 
 Sizes = Mapping[str, tuple[float, str]]  # by axis, "X", "Y" or "Z": number and unit
@@ -69,23 +70,34 @@ class Located(FitResult):
 def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.ndarray]:
     """Places, widths and slopes with errors by the size of a pixel, and the place on the sky.
 
-    A width that is not along one axis is left out where the pixels of its axes differ in size. The
-    middle of the first pixel is 0, as in pixels.
+    Covariances of sources are in the square of the unit, as ``xy_um2``. A width that is not along
+    one axis is left out where the pixels of its axes differ in size. The middle of the first pixel
+    is 0, as in pixels.
     """
     columns = {}
+    known = describe(result.model, result.absolute, result.length)
     for k, name in enumerate(result.names):
-        axes = _axes(name, result)
-        known = {sizes.get(axis) for axis in axes}
-        if len(known) != 1 or None in known:
+        scale = _scale_of(name, known[name][0], result, sizes)
+        if scale is None:
             continue
-        ((size, unit),) = known  # type: ignore[misc]
-        if name.startswith("slope"):
-            unit, size = f"per_{unit}", 1.0 / size
+        size, unit = scale
         columns[f"{name}_{unit}"] = result.params[:, k] * size
         columns[f"{name}_{unit}_error"] = result.errors[:, k] * size
     if wcs is not None and result.model.ndim == 2:
         columns["ra"], columns["dec"] = wcs.pixel_to_world_values(result.x, result.y)
     return columns
+
+
+def _scale_of(name: str, unit: str, result: FitResult, sizes: Sizes) -> tuple[float, str] | None:
+    """The number by which a parameter becomes one in physical units, and these; None without."""
+    if unit == AREA:  # a covariance of two axes, such as xy
+        (one, first), (other, second) = (sizes.get(axis.upper(), (0.0, "")) for axis in name)
+        return (one * other, f"{first}2") if first and first == second else None
+    known = {sizes.get(axis) for axis in _axes(name, result)}
+    if len(known) != 1 or None in known:
+        return None
+    ((size, length),) = known  # type: ignore[misc]
+    return (1.0 / size, f"per_{length}") if name.startswith("slope") else (size, length)
 
 
 def _axes(name: str, result: FitResult) -> str:

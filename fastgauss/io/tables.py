@@ -32,7 +32,7 @@ About = Mapping[str, tuple[str, str]]  # units and meanings of columns
 _ENTRY = "metadata"  # of an NPZ file
 _KEY = b"fastgauss"  # of a Parquet file's metadata
 _HDU, _MARK = "METADATA", "FG_META"  # of a FITS file: an HDU, and a card that says it is there
-_ASTROPY_UNITS = {"px": "pix", "rad": "rad"}
+_ASTROPY_UNITS = {"px": "pix", "px^2": "pix2", "rad": "rad"}
 
 
 def _write_csv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:

@@ -54,6 +54,7 @@ FACTS: dict[str, tuple[str, str]] = {
 
 
 LENGTHS = ("px", "coords")  # units of lengths: pixels, or the unit of the option coords=
+AREA = "px^2"  # unit of covariances, whose columns bear the names of two axes, such as xy
 
 
 def describe(model: Model, absolute: bool, length: str = "px") -> dict[str, tuple[str, str]]:

@@ -95,17 +95,18 @@ class Exports:
     ) -> QTable:
         """The columns of `to_dict` as an astropy QTable with units.
 
-        Lengths are in pixels, angles in radians. A profile that was fitted with `coords` has
-        lengths without unit, unless `pixel_size` tells it. Amplitudes and offsets are in the unit
-        of the image, which is not known here, and have none. Model, pixel and absolute are in
-        ``meta``.
+        Lengths are in pixels, the covariances of sources in pixels squared, angles in radians. A
+        profile that was fitted with `coords` has lengths without unit, unless `pixel_size` tells
+        it. Amplitudes and offsets are in the unit of the image, which is not known here, and have
+        none. Model, pixel and absolute are in ``meta``.
 
         Parameters
         ----------
         pixel_size : astropy Quantity, optional
             Size of a pixel, one or one for each axis in array-axis order, (z,) y, x, as ``0.1 *
-            astropy.units.um``. Lengths are then in its unit. A `z` that is calibrated stays as it
-            is, and fluxes stay sums over pixels. For a profile with `coords`, the unit of these.
+            astropy.units.um``. Lengths are then in its unit, covariances of sources in its square.
+            A `z` that is calibrated stays as it is, and fluxes stay sums over pixels. For a profile
+            with `coords`, the unit of these.
         wcs : astropy.wcs.WCS, optional
             World coordinates of the image: adds ``ra`` and ``dec`` (ICRS, degrees), ``ra_error``
             (times the cosine of the declination) and ``dec_error`` (arc seconds).

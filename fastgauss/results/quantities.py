@@ -10,7 +10,7 @@ import numpy as np
 from ..base import check, wording
 from ..base.optional import require
 from ..base.widths import FWHM
-from .columns import LENGTHS, describe
+from .columns import AREA, LENGTHS, describe
 from .table import facts
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def to_table(result: FitResult, pixel_size: Any, wcs: Any, zero_point: Any) -> A
         unit = known[name][0]
         if unit in LENGTHS:
             made[name] = _length(result, name, values, sizes, units)
+        elif unit == AREA:
+            made[name] = values * _area(name, sizes, units)
         elif unit == "rad":
             made[name] = values * units.rad
         elif unit.startswith("value/") and sizes is not None:
@@ -92,6 +94,14 @@ def _length(result: FitResult, name: str, values: np.ndarray, sizes: Any, units:
         return FWHM * np.sqrt(np.mean(widths**2, axis=1))
     axis = name.removesuffix("_error").removeprefix("sigma_")
     return values * sizes[AXES.index(axis) if axis in AXES else 0]
+
+
+def _area(name: str, sizes: Any, units: Any) -> Any:
+    """The unit of an entry of a covariance, such as xy: the product of the sizes of both axes."""
+    if sizes is None:
+        return units.pix**2
+    one, other = map(AXES.index, name.removesuffix("_error"))
+    return sizes[one] * sizes[other]
 
 
 # -- sky and magnitudes ------------------------------------------------------------------------
