@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.named_axes import in_order
 from .psf import PsfModel, psf_model
 from .psf_components import MOST
 
@@ -228,7 +229,7 @@ def psf_from_image(
     >>> fg.psf_from_image(measured, oversampling=4, tol=1e-2)
     <PsfModel of 2 Gaussians, FWHM 3.02 px>
     """
-    values = check.finite_array("array", array, 2)
+    values = check.finite_array("array", in_order("array", array), 2)
     if min(values.shape) < _LEAST_SIDE:
         raise ValueError(
             f"array must have at least {_LEAST_SIDE} rows and columns, got {values.shape}"

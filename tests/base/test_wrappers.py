@@ -267,6 +267,15 @@ def test_the_axis_that_is_not_of_space_counts_the_images(axes):
         assert_array_equal(fg.fit_movie(lazy, PLACES, mask=BAD).params, expected.params)
 
 
+def test_a_measured_function_is_turned_by_the_names_of_its_axes():
+    xr = pytest.importorskip("xarray")
+    array = fg.image([1.0, 5.0, 5.0, 1.4, 1.0, 0.0], (11, 11), "elliptic")
+    expected = fg.psf_from_image(array, components=1)
+    turned = xr.DataArray(array.T, dims=("x", "y"))
+    assert_array_equal(fg.psf_from_image(turned, components=1).components, expected.components)
+    assert fg.psf_from_image(array.T, components=1) != expected
+
+
 def test_names_of_axes_that_say_too_little_or_too_much():
     xr = pytest.importorskip("xarray")
     twice = xr.DataArray(IMAGE, dims=("x", "X"))
