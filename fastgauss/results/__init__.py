@@ -3,8 +3,8 @@
 from ..base.status import Status
 from .background import Background
 from .fit_result import FitResult
+from .intrinsic_shapes import source_shapes
 from .profile_fit import ProfileFit
-from .source_shapes import source_shapes
 
 __all__ = [
     "Background",

@@ -19,7 +19,7 @@ from fastgauss.models.source_covariances import (
     made_possible,
     own_covariances,
 )
-from fastgauss.results.source_shapes import shapes_of
+from fastgauss.results.intrinsic_shapes import shapes_of
 
 ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
 TURNED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
