@@ -74,7 +74,7 @@ class AmplitudeFit:
     >>> field = fg.GaussianField((20, 20), [[5.2, 6.0], [7.0, 9.5]], sigma=1.5)
     >>> fit = field.fit_amplitudes(field.render([3.0, 2.0]))
     >>> fit.amplitudes.round(6), fit.converged, fit.status.message
-    (array([3., 2.]), True, 'converged')
+    (array([3., 2.]), True, 'the fit met its tolerance')
     """
 
     amplitudes: np.ndarray

@@ -355,7 +355,9 @@ def test_results_travel():
     again = pickle.loads(pickle.dumps(fit))
     assert (again.amplitudes == fit.amplitudes).all() and (again.errors == fit.errors).all()
     assert again.status is fg.Status.CONVERGED and repr(again) == repr(fit)
-    assert repr(fit).startswith("<AmplitudeFit of 20 particles, converged, residual norm ")
+    assert repr(fit).startswith(
+        "<AmplitudeFit of 20 particles, the fit met its tolerance, residual norm "
+    )
 
 
 @pytest.mark.parametrize(
