@@ -222,7 +222,7 @@ def align(
     ndim = first.values.ndim
     if ndim == 3 and wrap:
         raise ValueError("boundary must be 'overlap' for volumes, got 'wrap'")
-    if fixed_pattern:
+    if check.flag("fixed_pattern", fixed_pattern):
         _check_fixed_pattern(ndim, motion, boundary, start)
     bound, most = math.inf, float(max(first.values.shape))  # beyond it no pixel is in both
     if search is not None:
