@@ -171,7 +171,7 @@ def align(
     lens) draws the result towards 0: mask it, divide both images by it, or give
     ``fixed_pattern=True``. The displacement is then that of the larger area, or the status is
     `Status.AMBIGUOUS`, where noise does not hide the scene and the images have 64 rows and columns
-    or more. That takes 50 ms for 128 x 128 and 1 s for 512 x 512 pixels.
+    or more. That takes 0.1 s for 128 x 128 and 0.5 s for 512 x 512 pixels.
 
     The slope of a background as steep as 300 times the slopes of the scene hides it: such images,
     and pure ramps, are `Status.NO_TEXTURE`.
