@@ -46,19 +46,24 @@ def with_widths(truth, rng):
     return np.insert(truth, 3, rng.uniform(0.9, 1.1, len(truth)), axis=1)
 
 
-@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_fit_is_what_its_twin_finds(kind, psf):
+def own_options(kind, rng, rois):
+    """The options of a kind of fit; some pixels of a camera's ``rois`` become NaN."""
     method, pixel, options = KINDS[kind]
-    rng = np.random.default_rng(3)
-    rois, truth = stars(rng, 4, psf, shape=(9, 12), pixel=pixel)
     maps = {}
     if kind == "weights":
         maps = {"weights": rng.uniform(0.5, 2.0, (9, 12)), "mask": np.eye(9, 12, dtype=bool)}
     if kind == "camera":
         maps = {"variance": rng.uniform(0.0, 9.0, (9, 12))}
         rois[:, 2, 3] = np.nan
-    own = maps | options(0) | {"method": method, "pixel": pixel}
+    return maps | options(0) | {"method": method, "pixel": pixel}
+
+
+@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_is_what_its_twin_finds(kind, psf):
+    pixel, rng = KINDS[kind][1], np.random.default_rng(3)
+    rois, truth = stars(rng, 4, psf, shape=(9, 12), pixel=pixel)
+    own = own_options(kind, rng, rois)
     result = fg.fit_rois(rois, psf, tol=1e-9, **own)
     naive_fit.assert_fits(result, rois, truth, psf, lambda _: own)
 
@@ -201,17 +206,10 @@ def test_a_hot_pixel_is_told_and_a_known_place_is_not_judged():
     "kind", ["weights", *(pytest.param(kind, marks=rare) for kind in ("plain", "camera"))]
 )
 def test_a_fit_with_a_free_width_is_what_its_twin_finds(kind, psf):
-    method, pixel, options = KINDS[kind]
-    rng, wide = np.random.default_rng(3), psf.with_width()
+    pixel, rng, wide = KINDS[kind][1], np.random.default_rng(3), psf.with_width()
     truth = with_widths(stars(rng, 4, psf, shape=(9, 12), pixel=pixel)[1], rng)
     rois = rng.poisson(fg.image(truth, (9, 12), wide, pixel)).astype(np.float64)
-    maps = {}
-    if kind == "weights":
-        maps = {"weights": rng.uniform(0.5, 2.0, (9, 12)), "mask": np.eye(9, 12, dtype=bool)}
-    if kind == "camera":
-        maps = {"variance": rng.uniform(0.0, 9.0, (9, 12))}
-        rois[:, 2, 3] = np.nan
-    own = maps | options(0) | {"method": method, "pixel": pixel}
+    own = own_options(kind, rng, rois)
     result = fg.fit_rois(rois, wide, tol=1e-9, **own)
     naive_fit.assert_fits(result, rois, truth, wide, lambda _: own)
     assert_allclose(result.fwhm, result.width * psf.fwhm, rtol=1e-12)
