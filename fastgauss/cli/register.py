@@ -53,7 +53,8 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     source.add_part(parser)
     stack = parser.add_argument_group("a stack")
     stack.add_argument(
-        "--reference", help="mean, first, the number of a frame from 0, or an image (mean)"
+        "--reference",
+        help="mean, first, previous, the number of a frame from 0, or an image (mean)",
     )
     stack.add_argument(
         "--write", metavar="FILE", help="write the frames moved onto it: .tif, .fits or .npy"

@@ -16,6 +16,7 @@ from ..io import axes, stacks
 from ..io.frames import Frames
 from ..register import StackAlignment, Status, align_stack, plot_drift, shift_stack
 from ..register.stack_results import COLUMNS
+from ..register.stacks import REFERENCES
 from . import source, summary
 from .progress_bar import bar
 
@@ -79,7 +80,7 @@ def _mask(path: str | None, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _reference(text: str) -> Any:
     """A word, the number of a frame, or the image of a file."""
-    if text in ("mean", "first"):
+    if text in REFERENCES:
         return text
     try:
         return int(text)
@@ -88,8 +89,9 @@ def _reference(text: str) -> Any:
     try:
         return source.only_image(text)[0]
     except FileNotFoundError as error:
+        words = ", ".join(REFERENCES)
         raise ValueError(
-            f"--reference must be mean, first, the number of a frame or a file, got {text}"
+            f"--reference must be {words}, the number of a frame or a file, got {text}"
         ) from error
 
 

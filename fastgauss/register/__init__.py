@@ -14,11 +14,12 @@ from .motion_results import Motion
 from .plot import plot_displacements, plot_drift
 from .results import DisplacementField, Shift, Status
 from .shift import shift_image, shift_stack
-from .stack_results import StackAlignment
+from .stack_results import ChainAlignment, StackAlignment
 from .stacks import align_stack
 from .translation import align
 
 __all__ = [
+    "ChainAlignment",
     "DisplacementField",
     "Motion",
     "Shift",

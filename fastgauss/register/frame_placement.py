@@ -10,25 +10,25 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.register import window_columns as kernel
-from . import significance, window_matching
+from . import whole_images
 from .inputs import Pixels
 from .results import Status
 from .scene import Frame, Pose, Scene, crop, put_on_grid
-from .stack_tasks import FOUND, GROUP, NO_NOISE, Solution, Task, covariance_of, each, groups
+from .stack_tasks import (
+    FOUND,
+    GROUP,
+    NO_NOISE,
+    Solution,
+    Task,
+    covariance_of,
+    each,
+    groups,
+    nothing_known,
+    typical_variance,
+)
 
-_COARSE = 32  # pixels of the coarsest level that is searched
 _TOL = 1e-3  # pixels
 _NEAR = 8.0  # pixels from a guess, where a frame is looked for again
-_LEAST = 0.1  # share of the pixels of a frame that must be in the scene
-
-
-def _noise(pixels: Pixels, gain: float) -> float:
-    """The variance of the noise that is given, in the scene's brightness."""
-    variance = pixels.variance
-    if isinstance(variance, np.ndarray):
-        variance = variance[pixels.valid].mean() if pixels.valid.any() else 1.0
-    assert variance is not None
-    return float(variance) * gain * gain
 
 
 def _template(scene: Scene, whole: np.ndarray, like: Pixels, known: bool) -> Pixels:
@@ -47,23 +47,15 @@ def _place(
     task: Task, scene: Scene, like: Pixels, pixels: Pixels, guesses: list[np.ndarray]
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """Status, (dy, dx) and columns of a frame's match with the scene near one of the guesses."""
-    shape = task.shape
-    windows = np.array([[0, 0, *shape]])
     best = int(Status.TOO_FEW_PIXELS), np.full(2, np.nan), np.full(kernel.COLUMNS, np.nan)
     for guess, reach in [(g, r) for r in (task.reach, min(task.reach, _NEAR)) for g in guesses]:
         whole = np.rint(guess)
         first = _template(scene, whole, like, task.known)
         if not first.valid.any():
             continue
-        both = window_matching.pair(first, pixels, pixels.values.size, reach, 1)
-        starts = window_matching.search(
-            both, windows, np.zeros((1, 2)), reach, _COARSE, 1, bounded=task.search is not None
+        _, out, status, _ = whole_images.match(
+            first, pixels, reach, task.brightness, _TOL, 1, bounded=task.search is not None
         )
-        fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, pixels))
-        out, status = window_matching.refine(
-            both.equations, windows, starts, task.brightness, _TOL, fewest, 1
-        )
-        significance.judge(both, windows, out, status, reach)
         move = out[0, [kernel.DY, kernel.DX]]
         if task.search is not None and np.abs(move).max() > task.search:
             status[0], out[0], move = Status.LOST, np.nan, np.full(2, np.nan)
@@ -126,7 +118,7 @@ def _note(
     if frame is None:
         return
     if task.known:
-        variance = _noise(frame.pixels, pose.gain)
+        variance = typical_variance(frame.pixels, pose.gain)
     else:
         variance = float(row[kernel.RESIDUAL]) * before / (before + 1.0)
     pose.weight = 1.0 / max(variance, NO_NOISE * like.size**2)
@@ -141,13 +133,10 @@ def _note(
 def place_frames(task: Task, seed: int) -> tuple[Solution, Scene, Pixels]:
     """All frames placed, the seed at (0, 0) the first."""
     n = task.count
-    solution = Solution(
-        [Pose(np.full(2, np.nan)) for _ in range(n)], np.full(n, int(Status.AMBIGUOUS)),
-        np.full((n, 2, 2), np.nan), np.full(n, np.nan), np.full(n, np.nan), np.ones((n, 2)),
-    )  # fmt: skip
+    solution = nothing_known(n)
     like = task.read([seed])[0]
     scene = Scene(task.shape)
-    weight = 1.0 / max(_noise(like, 1.0), NO_NOISE * like.size**2) if task.known else 1.0
+    weight = 1.0 / max(typical_variance(like, 1.0), NO_NOISE * like.size**2) if task.known else 1.0
     solution.poses[seed] = Pose(np.zeros(2), 1.0, 0.0, weight)
     solution.members.append(seed)
     solution.units[seed] = float(like.level), like.scale

@@ -115,7 +115,7 @@ class StackAlignment:
 
     def __repr__(self) -> str:
         count = int(np.count_nonzero(self.converged))
-        return f"<StackAlignment of {len(self)} frames, {count} converged>"
+        return f"<{type(self).__name__} of {len(self)} frames, {count} converged>"
 
     def apply(self, frames: Any, *, mask: Any = None, cval: float = np.nan) -> np.ndarray:
         """Move the frames of a stack, another channel for example, onto the reference.
@@ -176,6 +176,67 @@ class StackAlignment:
     def to_dataframe(self) -> pd.DataFrame:
         """The columns of `to_columns` as a pandas DataFrame, one row for each frame."""
         return data_frame(self.to_columns(), COLUMNS)
+
+
+@dataclass(frozen=True, repr=False)
+class ChainAlignment(StackAlignment):
+    """Displacements of the n frames of a stack, each found from the frame before it.
+
+    What ``align_stack(reference="previous")`` returns: a `StackAlignment` of which
+    ``frame_covariance`` is that of a frame against the one in ``previous``. The errors of a frame
+    are those of all steps that lead to it.
+
+    Attributes
+    ----------
+    previous : ndarray (n,) of int
+        The number of the frame that each was compared with; -1 for the first frame of the chain,
+        whose displacement is 0, and for frames before it.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgauss as fg
+    >>> rng = np.random.default_rng(0)
+    >>> scene = rng.normal(size=(80, 80)).cumsum(0).cumsum(1)
+    >>> frames = [scene[5 + k : 69 + k, 5:69] + rng.normal(size=(64, 64)) for k in range(4)]
+    >>> drift = fg.register.align_stack(frames, reference="previous")
+    >>> drift
+    <ChainAlignment of 4 frames, 4 converged>
+    >>> drift.dy.round(1) + 0.0, drift.previous
+    (array([ 0., -1., -2., -3.]), array([-1,  0,  1,  2]))
+    >>> bool(drift.errors[3, 0] > drift.errors[1, 0])
+    True
+    """
+
+    previous: np.ndarray
+
+    def _sums(self) -> np.ndarray:
+        """Covariance of each frame against the first of the chain, (n, 2, 2)."""
+        sums = self.frame_covariance.copy()
+        for k in np.flatnonzero(self.previous >= 0).tolist():
+            sums[k] += sums[self.previous[k]]
+        return sums
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of all displacements: entry [k, i, l, j] of axis i of frame k and axis j of frame l.
+
+        Two frames have the errors of those steps in common that lead to both. Steps count as
+        independent. The array of (2 n)^2 numbers is made anew by each access.
+        """
+        sums, n = self._sums(), len(self)
+        inner = np.isin(np.arange(n), self.previous)  # frames that others were compared with
+        trunk = np.where(inner | (self.previous < 0), np.arange(n), self.previous)
+        table = sums[np.minimum(trunk[:, np.newaxis], trunk)]
+        unknown = np.isnan(sums).any(axis=(1, 2))
+        table[unknown[:, np.newaxis] | unknown] = np.nan
+        diagonal = np.arange(n)
+        table[diagonal, diagonal] = sums
+        return table.transpose(0, 2, 1, 3)
+
+    @property
+    def errors(self) -> np.ndarray:
+        """One standard error of each displacement, (n, 2), in pixels."""
+        return np.sqrt(np.diagonal(self._sums(), axis1=1, axis2=2))
 
 
 COLUMNS = {  # of a table: unit and meaning

@@ -34,6 +34,14 @@ class Solution:
     members: list[int] = field(default_factory=list)  # frames of the scene
 
 
+def nothing_known(n: int) -> Solution:
+    """Of n frames before any of them is placed."""
+    return Solution(
+        [Pose(np.full(2, np.nan)) for _ in range(n)], np.full(n, int(Status.AMBIGUOUS)),
+        np.full((n, 2, 2), np.nan), np.full(n, np.nan), np.full(n, np.nan), np.ones((n, 2)),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be done with which frames."""
@@ -68,20 +76,34 @@ def groups(order: Iterable[int], size: int = 1) -> Iterator[list[int]]:
         size = min(2 * size, GROUP)
 
 
-def each(task: Task, group: list[int], work: Callable[[int, Pixels], Any]) -> list[Any]:
-    """Read the frames of a group and work on each, on threads; what the work gives."""
-    pixels = task.read(group)
-    results: list[Any] = [None] * len(group)
+def at_once(task: Task, count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What the work on each of ``count`` frames gives, on threads."""
+    results: list[Any] = [None] * count
 
     def some(begin: int, end: int) -> None:
         for i in range(begin, end):
-            results[i] = work(group[i], pixels[i])
+            results[i] = work(i)
 
-    thread_pool.run(lambda: some, len(group), 1, task.threads)
-    task.tell(len(group))
+    thread_pool.run(lambda: some, count, 1, task.threads)
+    task.tell(count)
     return results
+
+
+def each(task: Task, group: list[int], work: Callable[[int, Pixels], Any]) -> list[Any]:
+    """Read the frames of a group and work on each, on threads; what the work gives."""
+    pixels = task.read(group)
+    return at_once(task, len(group), lambda i: work(group[i], pixels[i]))
 
 
 def covariance_of(row: np.ndarray) -> np.ndarray:
     """Of (dy, dx)."""
     return row[[kernel.VAR_Y, kernel.COV, kernel.COV, kernel.VAR_X]].reshape(2, 2)
+
+
+def typical_variance(pixels: Pixels, gain: float) -> float:
+    """The variance of the noise that is given, in the scene's brightness."""
+    variance = pixels.variance
+    if isinstance(variance, np.ndarray):
+        variance = variance[pixels.valid].mean() if pixels.valid.any() else 1.0
+    assert variance is not None
+    return float(variance) * gain * gain

@@ -11,10 +11,10 @@ from ..base import check, duck_arrays, wording, wrappers
 from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
 from ..io.frames import Frames
-from . import inputs, joint_registration, stack_tasks, window_matching
-from .stack_results import StackAlignment
+from . import frame_chain, inputs, joint_registration, stack_tasks, window_matching
+from .stack_results import ChainAlignment, StackAlignment
 
-REFERENCES = ("mean", "first")
+REFERENCES = ("mean", "first", "previous")
 _PASSES = 3  # over all frames: they are placed, and two rounds
 
 
@@ -166,9 +166,10 @@ def align_stack(
         Images of one scene, of any real dtype, with 12 rows and columns or more; NaN and infinity
         are missing. Frames are read when they are used, some at a time, four times or more often:
         arrays of dask, h5py, zarr and ``numpy.memmap`` may be larger than memory.
-    reference : {"mean", "first"}, int or array_like (Y, X), optional
+    reference : {"mean", "first", "previous"}, int or array_like (Y, X), optional
         What has the displacement 0: the mean of all frames, a frame, or an image, which is then one
-        more frame of the scene.
+        more frame of the scene. "previous" is for scenes that change: each frame is registered with
+        the one before it alone, and the steps are added up from the first frame on.
     err : float or array_like (Y, X) or (n, Y, X), optional
         Standard deviation of the noise; 0 in an array is a missing pixel. Otherwise the residual of
         each frame tells its noise.
@@ -206,6 +207,13 @@ def align_stack(
     status `Status.AMBIGUOUS` or `Status.LOST` and is no part of it. The notes of `align` about
     errors and about structure that does not move hold.
 
+    With ``reference="previous"`` a frame that does not match the one before it has its status, and
+    the next one is compared with the last frame that matched. The result is a `ChainAlignment`,
+    whose errors grow along the chain. Its steps count as independent, as those of scenes that
+    change are. Where the scene stays as it is, the errors of successive steps cancel in part: the
+    displacements are then better than their errors say, and those of the other references are
+    better still. ``scene`` is the mean of all frames of the chain.
+
     The errors are those of frames that all show nearly the same part of the scene. Where the scene
     is much larger than a frame, errors of frames far from each other are larger.
 
@@ -240,7 +248,8 @@ def align_stack(
     seeds = [number] if number is not None else sorted({0, stack.count // 2, stack.count - 1})
     if brightness == "same":
         stack.follow(seeds[0])
-    total = _PASSES * stack.count
+    chained = isinstance(reference, str) and reference == "previous"
+    total = stack.count if chained else _PASSES * stack.count
     done = 0
     with reporting(progress, total, "frame") as report:
 
@@ -253,10 +262,16 @@ def align_stack(
         task = stack_tasks.Task(
             stack.read, stack.count, stack.shape, stack.known, brightness, bound, number, team, tell
         )
-        solution, scene = joint_registration.estimate(task, seeds)
+        if chained:
+            solution, scene, previous = frame_chain.link_frames(task)
+            number = solution.members[0]
+        else:
+            solution, scene = joint_registration.estimate(task, seeds)
         if report is not None:
             report(total, total)
-    return _result(solution, scene, number, stack.before)
+    if chained:
+        return ChainAlignment(**_result(solution, scene, number, 0), previous=previous)
+    return StackAlignment(**_result(solution, scene, number, stack.before))
 
 
 def _reference(reference: Any) -> tuple[int | None, Any]:
@@ -279,8 +294,8 @@ def _brightness(solution: stack_tasks.Solution) -> tuple[np.ndarray, np.ndarray]
 
 def _result(
     solution: stack_tasks.Solution, scene: Any, number: int | None, before: int
-) -> StackAlignment:
-    """Displacements against the reference, and the scene in its brightness."""
+) -> dict[str, np.ndarray]:
+    """Displacements against the reference, and the scene in its brightness, by their names."""
     members = np.array(solution.members, dtype=np.intp)
     places = np.array([pose.place for pose in solution.poses])
     anchor = np.zeros(len(places))
@@ -301,10 +316,16 @@ def _result(
     image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     own = slice(before, None)
     finite = np.where(np.isinf(solution.covariance), 0.0, solution.covariance)
-    return StackAlignment(
-        (places - zero)[own], solution.status[own], image,
-        scene.origin + zero + [rows[0], columns[0]], (gain / middle[0])[own],
-        ((offset - middle[1]) / middle[0])[own], solution.correlation[own], solution.noise[own],
-        solution.covariance[own], anchor[own],
-        np.einsum("k,kij->ij", anchor[held] ** 2, finite[held]),
-    )  # fmt: skip
+    return {
+        "displacements": (places - zero)[own],
+        "status": solution.status[own],
+        "scene": image,
+        "origin": scene.origin + zero + [rows[0], columns[0]],
+        "gain": (gain / middle[0])[own],
+        "offset": ((offset - middle[1]) / middle[0])[own],
+        "correlation": solution.correlation[own],
+        "noise": solution.noise[own],
+        "frame_covariance": solution.covariance[own],
+        "anchor": anchor[own],
+        "anchor_covariance": np.einsum("k,kij->ij", anchor[held] ** 2, finite[held]),
+    }

@@ -22,20 +22,16 @@ from . import (
     motion_fit,
     motions,
     periodic,
-    significance,
     volumes,
+    whole_images,
     window_matching,
 )
-from .few_objects import same_objects
 from .fixed_pattern import look_again
 from .motion_results import Motion
 from .results import Shift, Status, no_shift
 
 BOUNDARIES = ("overlap", "wrap")
-_COARSE = 32  # pixels of the coarsest level that is searched
 _TOL = 1e-7  # pixels
-_LEAST = 0.1  # share of the pixels of an image that must be in both
-_NEAR = 4.0  # pixels from a given start within which another match would be a mistake
 
 
 def read_pair(
@@ -292,27 +288,15 @@ def _overlap(
     fixed_pattern: bool = False,
 ) -> Shift:
     threads = resolve_threads(None)
-    shape = first.values.shape
-    reach = min(bound, 0.25 * min(shape)) if math.isinf(bound) else bound
-    both = window_matching.pair(first, second, first.values.size, reach, threads)
-    windows = np.array([[0, 0, *shape]])
-    if begin is None:
-        starts = window_matching.search(
-            both, windows, np.zeros((1, 2)), reach, _COARSE, threads, bounded=bound < math.inf
-        )
-    else:
-        starts, reach = np.array([begin]), min(reach, _NEAR)
-    fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
-    out, status = window_matching.refine(
-        both.equations, windows, starts, brightness, _TOL, fewest, threads
+    reach = min(bound, 0.25 * min(first.values.shape)) if math.isinf(bound) else bound
+    found = whole_images.match(
+        first, second, reach, brightness, _TOL, threads, begin=begin, bounded=bound < math.inf
     )
-    significance.judge(both, windows, out, status, reach)
+    both, out, status, reach = found
     if fixed_pattern:
         look_again(both, out, status, reach, brightness, threads)
     if begin is None:
-        place = float(out[0, window_columns.DX]), float(out[0, window_columns.DY])
-    if begin is None and status[0] == Status.CONVERGED and not same_objects(first, second, place):
-        significance.mark_ambiguous(out, status, np.array([0]), reach)
+        whole_images.doubt_few_objects(found)
     row = out[0]
     covariance = row[
         [window_columns.VAR_X, window_columns.COV, window_columns.COV, window_columns.VAR_Y]

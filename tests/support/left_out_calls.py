@@ -35,6 +35,7 @@ EXEMPT = {  # public names without a call above, and why
     "Refinement": "made by GaussianField.refine; no methods that take arguments",
     "register.Shift": "made by register.align alone; a tuple",
     "register.StackAlignment": "made by align_stack; its method apply calls shift_stack",
+    "register.ChainAlignment": "made by align_stack; its method apply calls shift_stack",
     "register.DisplacementField": "made by displacement_field; no methods that take arguments",
     **dict.fromkeys(
         (
