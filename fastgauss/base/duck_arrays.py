@@ -8,12 +8,13 @@ result is of the same kind. Neither library is imported to know its arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import check
+from . import check, named_axes
 
 _PLAIN = frozenset({np.ndarray, list, float, int, np.float64, type(None)})
 _LIBRARIES = ("xarray", "dask")
@@ -189,17 +190,53 @@ def of_points(
 
 
 def of_image(dask: Callable[[Function, Arguments], Any]) -> Way:
-    """The way of a function whose first argument and result have the same shape."""
+    """The way of a function of ``image`` and ``mask`` whose result has the image's shape.
+
+    Axes with names are in the order z, y, x while the function runs. An option ``axis`` or ``axes``
+    counts them as they were given.
+    """
 
     def by_xarray(function: Function, arguments: Arguments) -> Any:
-        plain = {
-            name: value.data if _is_named(value) else value for name, value in arguments.items()
-        }
-        image = next(iter(arguments.values()))
-        result = function(**plain)
-        return image.copy(data=result) if _is_named(image) else result
+        given, mask = arguments["image"], arguments.get("mask")
+        image, mask = named_axes.lay_out("image", given, mask=mask)
+        plain = {**arguments, "image": image, "mask": mask}
+        if mask is None:
+            plain = {name: value for name, value in plain.items() if name in arguments}
+        for option in ("axis", "axes"):
+            if image is not given and plain.get(option) is not None:
+                plain[option] = _numbers_in(image.dims, given.dims, option, plain[option])
+        result = function(
+            **{name: value.data if _is_named(value) else value for name, value in plain.items()}
+        )
+        if not _is_named(image):
+            return result
+        return image.copy(data=result).transpose(*given.dims)
 
     return Way(dask, by_xarray)
+
+
+def keeping_names(function: Function) -> Function:
+    """A function of an image that gives a DataArray for a DataArray."""
+    way, places = of_image(function), signature(function)
+
+    @wraps(function)
+    def call(image: Any, *options: Any, **others: Any) -> Any:
+        if library_of(image) == "xarray":
+            return way(function, dict(places.bind(image, *options, **others).arguments))
+        return function(image, *options, **others)
+
+    return call
+
+
+def _numbers_in(order: Sequence[Any], dims: Sequence[Any], option: str, axes: Any) -> Any:
+    """Numbers of axes of ``dims``, as numbers of the same axes in another order."""
+    items = check.entries(option, axes)
+    numbers = [
+        check.integer(option, axis, at_least=-len(dims), at_most=len(dims) - 1)
+        for axis in ([axes] if items is None else items)
+    ]
+    found = [list(order).index(dims[number]) for number in numbers]
+    return found[0] if items is None else found
 
 
 def by_rows(function: Function, arguments: Arguments) -> Any:

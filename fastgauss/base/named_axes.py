@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-_SPACE = ("z", "y", "x")
+SPACE = ("z", "y", "x")
 _TIMES = frozenset({"t", "time", "frame", "frames", "c", "channel", "band", "rgb"})
 
 
@@ -44,13 +45,29 @@ def in_order(name: str, value: Any) -> Any:
     return _transposed(value, dims, [word if word in others else next(names) for word in dims])
 
 
+def channels_last(name: str, value: Any) -> Any:
+    """As ``in_order``, but one other axis, that of channels, comes last."""
+    dims, space, others = _sorted_out(name, value)
+    if len(others) == 1 and len(space) > 1:
+        return _transposed(value, dims, [*sorted(space, key=str.lower, reverse=True), *others])
+    return in_order(name, value)
+
+
+def given_back(result: np.ndarray, turned: Any, given: Any) -> np.ndarray:
+    """An array that lies as ``turned`` does, with its axes as those of ``given`` before it."""
+    if turned is given:
+        return result
+    order = [turned.dims.index(word) for word in given.dims]
+    return result.transpose(*order, *range(len(order), result.ndim))
+
+
 def frames_first(name: str, value: Any) -> Any:
     """An array of frames whose first axis counts the frames; the frames stay as they lie.
 
     That axis is the only one that is not of space, or z if all three are of space.
     """
     dims, space, others = _sorted_out(name, value)
-    if not others and len(space) == len(_SPACE):
+    if not others and len(space) == len(SPACE):
         first = [max(space, key=str.lower)]
     else:
         first = others if len(others) == 1 and len(space) > 1 else []
@@ -59,13 +76,13 @@ def frames_first(name: str, value: Any) -> Any:
 
 def is_of_space(value: Any) -> bool:
     """Whether all axes of an array are named x, y or z."""
-    return all(word.lower() in _SPACE for word in axes_of(value) or ("",))
+    return all(word.lower() in SPACE for word in axes_of(value) or ("",))
 
 
 def _sorted_out(name: str, value: Any) -> tuple[tuple[str, ...], list[str], list[str]]:
     """The names of all axes, of those of space, and of the others."""
     dims = axes_of(value) or ()
-    space = [word for word in dims if word.lower() in _SPACE]
+    space = [word for word in dims if word.lower() in SPACE]
     if len({word.lower() for word in space}) < len(space):
         raise ValueError(
             f"{name} must have at most one axis of each name z, y, x, got axes {', '.join(dims)}"
@@ -86,14 +103,34 @@ def lay_out(name: str, image: Any, **maps: Any) -> tuple[Any, ...]:
     Raises ValueError for a map without names beside an image that is turned: its order would be
     a guess.
     """
-    turned = in_order(name, image)
+    return _all_laid_out(in_order, name, image, maps)
+
+
+def lay_out_channels(name: str, image: Any, **maps: Any) -> tuple[Any, ...]:
+    """As ``lay_out``, with the axis of channels last."""
+    return _all_laid_out(channels_last, name, image, maps)
+
+
+def _all_laid_out(
+    arrange: Callable[[str, Any], Any], name: str, image: Any, maps: dict[str, Any]
+) -> tuple[Any, ...]:
+    turned = arrange(name, image)
     if turned is not image:
         got = ", ".join(axes_of(image) or ())
+        side = "after" if arrange is in_order else "before"
         for word, given in maps.items():
             if given is not None and axes_of(given) is None and np.ndim(given) > 1:
                 raise ValueError(
                     f"{word} must have axes with names where {name} has them in another order than "
-                    f"z, y, x after all others, got {name} with axes {got}; transpose {name}, or "
+                    f"z, y, x {side} all others, got {name} with axes {got}; transpose {name}, or "
                     f"name the axes of {word}"
                 )
-    return turned, *(in_order(word, given) for word, given in maps.items())
+    return turned, *(as_lies(turned, arrange(word, given)) for word, given in maps.items())
+
+
+def as_lies(image: Any, given: Any) -> Any:
+    """A map of pixels with the axes of its image, if both have the same names in another order."""
+    dims, order = axes_of(given), axes_of(image)
+    if dims is None or order is None or len(dims) != len(order) or set(dims) != set(order):
+        return given
+    return _transposed(given, dims, list(order))

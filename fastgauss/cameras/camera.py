@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.named_axes import given_back, in_order
 from ..base.progress import Progress
 
 Values = float | np.ndarray
@@ -166,9 +167,10 @@ class Camera:
         --------
         See `Camera`.
         """
-        counts = check.real_array("frame", frame)
+        turned = in_order("frame", frame)
+        counts = check.real_array("frame", turned)
         self.check_shape("frame", counts.shape)
-        return self.photons_of(counts, self.lost(counts))
+        return given_back(self.photons_of(counts, self.lost(counts)), turned, frame)
 
     def photons_of(self, counts: np.ndarray, lost: np.ndarray | None) -> np.ndarray:
         """Photons of a checked frame, NaN where ``lost``."""
@@ -326,7 +328,7 @@ def _values(name: str, value: Any) -> Values:
     """A finite number, or a map of numbers that may not be finite everywhere."""
     if check.entries(name, value) is None:
         return check.number(name, value)
-    pixels = np.array(check.real_array(name, value, (2, 3)), np.float64)
+    pixels = np.array(check.real_array(name, in_order(name, value), (2, 3)), np.float64)
     if not np.isfinite(pixels).any():
         raise ValueError(f"{name} must be finite in some pixel, got {wording.shown(value)}")
     pixels.flags.writeable = False

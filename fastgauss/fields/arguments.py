@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, wording
 from ..base.grid import Grid
+from ..base.named_axes import channels_last, lay_out_channels
 from . import node_memory
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -80,7 +81,7 @@ def _shape_of(name: str, array: np.ndarray, grid: Grid) -> tuple[int, ...]:
 
 def volume_of(value: ArrayLike, grid: Grid) -> np.ndarray:
     """An array of real numbers of the grid's shape; of channels the planes (channels, ...)."""
-    array = check.real_array("volume", value)
+    array = check.real_array("volume", channels_last("volume", value))
     if len(_shape_of("volume", array, grid)) > grid.ndim:
         array = np.moveaxis(array, -1, 0)
     if array.dtype.kind == "f" and array.itemsize not in (4, 8):  # unknown to the kernels
@@ -116,6 +117,7 @@ class Data:
 
 def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volume") -> Data:
     """Check a volume with its weights and mask; NaN, mask True and weight 0 are missing nodes."""
+    volume, mask, weights = lay_out_channels(name, volume, mask=mask, weights=weights)
     volume, mask, weights, _ = check.measured(name, volume, mask, weights)
     array = check.real_array(name, volume)
     shape = _shape_of(name, array, grid)

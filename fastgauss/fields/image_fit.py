@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
 from ..base.grid import Grid
+from ..base.named_axes import SPACE, axes_of, lay_out_channels
 from ..base.progress import Progress, check_progress, reporting
 from ..base.scaling import unit_of
 from ..base.status import Status
@@ -48,11 +49,30 @@ def _channel_axis(value: Any, shape: tuple[int, ...]) -> int | None:
     return check.integer("channel_axis", value, at_least=-len(shape), at_most=len(shape) - 1)
 
 
+def _turned_channels(value: Any, image: Any, turned: Any) -> Any:
+    """The option for an image that was turned by the names of its axes.
+
+    A number counts the axes as they were given; without one, an axis that is not of space is that
+    of channels.
+    """
+    dims, order = axes_of(image), axes_of(turned)
+    if dims is None or order is None:
+        return value
+    others = [word for word in order if word.lower() not in SPACE]
+    if isinstance(value, str) and value == "auto" and len(others) <= 1 < len(dims):
+        return order.index(others[0]) if others else None
+    if isinstance(value, int | np.integer) and -len(dims) <= value < len(dims):
+        return order.index(dims[value])
+    return value
+
+
 def _planes(
     image: Any, weights: Any, mask: Any, channel_axis: Any
 ) -> tuple[np.ndarray, Any, Any, int | None]:
     """The image with channels last, its weights and mask likewise, and whether it has channels."""
-    image, mask, weights, _ = check.measured("image", image, mask, weights)
+    turned, mask, weights = lay_out_channels("image", image, mask=mask, weights=weights)
+    channel_axis = _turned_channels(channel_axis, image, turned)
+    image, mask, weights, _ = check.measured("image", turned, mask, weights)
     array = check.real_array("image", image)
     axis = _channel_axis(channel_axis, array.shape)
     ndim = array.ndim - (axis is not None)
@@ -235,7 +255,8 @@ def fit_image(
         True: no amplitude may be negative.
     channel_axis : "auto", int or None
         The axis of channels; None if there is none. "auto": the last axis of an array of four
-        axes, or of one of three if it has 3 or 4 elements and the others more than 8.
+        axes, or of one of three if it has 3 or 4 elements and the others more than 8; of an array
+        of xarray the axis with another name than x, y and z.
     weights : array, optional
         Weight of each pixel, not negative, of the image's shape, or of that without channels.
     mask : array of bool, optional

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..base import check, wording
-from ..base.duck_arrays import foreign, of_image
+from ..base.duck_arrays import foreign, keeping_names, of_image
 from ..base.progress import Progress
 from ..models.evaluation import image as evaluate_image
 from .blocks import by_overlap
@@ -59,7 +59,8 @@ def gaussian_filter(
     ----------
     image : array_like of any shape, real
         Of any dtype, byte order and strides. An array of dask or xarray gives a result of that
-        library (`fastgauss.dask.gaussian_filter`).
+        library (`fastgauss.dask.gaussian_filter`). Sequences below belong to the axes in the order
+        z, y, x where an array of xarray has axes with these names.
     sigma : float or sequence of floats
         Standard deviations in elements, one for all axes or one for each; an axis of sigma 0 is not
         filtered.
@@ -169,6 +170,7 @@ def gaussian_filter(
     return given(out, job.out)
 
 
+@keeping_names
 def gaussian_laplace(
     image: ArrayLike,
     sigma: float | Sequence[float],
@@ -221,6 +223,7 @@ def gaussian_laplace(
     return given(out, run(job, derivatives(job, sigma, 2, radius, truncate)))
 
 
+@keeping_names
 def gaussian_gradient_magnitude(
     image: ArrayLike,
     sigma: float | Sequence[float],
@@ -269,6 +272,7 @@ def gaussian_gradient_magnitude(
     return given(out, run(job, derivatives(job, sigma, 1, radius, truncate), squares=True))
 
 
+@keeping_names
 def difference_of_gaussians(
     image: ArrayLike,
     low_sigma: float | Sequence[float],

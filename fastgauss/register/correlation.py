@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.named_axes import in_order, lay_out
 from ..base.scaling import power_of_two
 from . import fourier_series, peaks
 from .inputs import missing
@@ -44,7 +45,7 @@ def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     pairs = [
-        check.masked(name, value, hidden)
+        check.masked(name, *lay_out(name, value, mask=hidden))
         for name, value, hidden in (("a", a, masks[0]), ("b", b, masks[1]))
     ]
     arrays = [check.real_array(name, value) for name, (value, _) in zip("ab", pairs, strict=True)]
@@ -269,7 +270,7 @@ def shift_from_correlation(
     >>> fg.register.shift_from_correlation(peak).round(4)
     array([2.3])
     """
-    values = check.real_array("correlation", correlation)
+    values = check.real_array("correlation", in_order("correlation", correlation))
     fftshift = check.flag("fftshift", fftshift)
     check.choice("method", method, peaks.METHODS)
     values = np.asarray(values, dtype=np.float64)

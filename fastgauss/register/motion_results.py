@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.named_axes import given_back, lay_out
 from . import motions
 from .results import Status
 
@@ -204,16 +205,18 @@ class Motion(NamedTuple):
 
         order = check.integer("order", order, at_least=0, at_most=5)
         cval = check.any_number("cval", cval)
-        array, exists = read_pixels("image", image, mask, "spline")
+        turned, mask = lay_out("image", image, mask=mask)
+        array, exists = read_pixels("image", turned, mask, "spline")
         if array.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, got {array.shape}")
         if not np.isfinite(self.matrix).all():
-            return np.full(self.shape, np.nan)
+            return given_back(np.full(self.shape, np.nan), turned, image)
         matrix, offset = self.matrix, self.offset
-        return resample(
+        moved = resample(
             array, exists, lambda pixels, **how: affine_transform(pixels, matrix, offset, **how),
             order, cval,
         )  # fmt: skip
+        return given_back(moved, turned, image)
 
 
 def nothing(kind: str, shape: tuple[int, ...], status: int, pixels: int = 0) -> Motion:

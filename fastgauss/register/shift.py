@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
+from ..base.named_axes import given_back, in_order, lay_out
 from . import fourier_series
 from .inputs import fill, missing
 from .results import Shift
@@ -69,7 +70,8 @@ def shift_image(
     array([ 0.,  1., -0.,  0.])
     """
     order, outside = _options(method, order, cval)
-    array, exists = read_pixels("image", image, None, method)
+    turned = in_order("image", image)
+    array, exists = read_pixels("image", turned, None, method)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
     if isinstance(displacement, Shift):
@@ -79,8 +81,10 @@ def shift_image(
         )
     move = check.per_axis("displacement", displacement, array.ndim)
     if method == "spline":
-        return _by_splines(array, exists, move, order, outside)
-    return _by_waves(array, move)
+        moved = _by_splines(array, exists, move, order, outside)
+    else:
+        moved = _by_waves(array, move)
+    return given_back(moved, turned, image)
 
 
 def _options(method: str, order: Any, cval: Any) -> tuple[int, float]:
@@ -199,7 +203,10 @@ def shift_stack(
     array([nan,  1.,  0.,  0.])
     """
     order, cval = _options(method, order, cval)
-    array, exists = read_pixels("frames", frames, mask, method, frames=True)
+    if isinstance(frames, list | tuple):
+        frames = [in_order(f"frames[{k}]", frame) for k, frame in enumerate(frames)]
+    turned, mask = lay_out("frames", frames, mask=mask)
+    array, exists = read_pixels("frames", turned, mask, method, frames=True)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"frames must hold pixels in 3 dimensions, got shape {array.shape}")
     if isinstance(displacements, StackAlignment):
@@ -225,4 +232,4 @@ def shift_stack(
                     out[k] = _by_waves(array[k], move)
 
     thread_pool.run(lambda: move, len(array), 1, thread_pool.resolve_threads(threads))
-    return out
+    return given_back(out, turned, frames)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, duck_arrays, wording, wrappers
+from ..base.named_axes import in_order, lay_out
 from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
 from ..io.frames import Frames
@@ -25,6 +26,8 @@ class _Stack:
     """
 
     def __init__(self, frames: Any, axes: Any, err: Any, mask: Any, first: Any) -> None:
+        if axes is None:
+            frames, err, mask = _laid_out(frames, err, mask)
         self._frames, count, shape = _frames(frames, axes)
         self.before = 0 if first is None else 1
         self.count = count + self.before
@@ -88,6 +91,14 @@ def _of_one(value: Any, number: int) -> Any:
     if number >= 0:
         return value[number]
     return value.any(axis=0) if value.dtype == bool else value.max(axis=0)
+
+
+def _laid_out(frames: Any, err: Any, mask: Any) -> tuple[Any, Any, Any]:
+    """Frames and what is known of their pixels, the named axes of an image in the order y, x."""
+    if not isinstance(frames, list | tuple) or not frames:
+        return lay_out("frames", frames, err=err, mask=mask)
+    _, err, mask = lay_out("frames[0]", frames[0], err=err, mask=mask)
+    return [in_order(f"frames[{k}]", frame) for k, frame in enumerate(frames)], err, mask
 
 
 def _frames(frames: Any, axes: Any) -> tuple[Any, int, tuple[int, ...]]:
@@ -280,7 +291,8 @@ def _reference(reference: Any) -> tuple[int | None, Any]:
         return (0 if check.choice("reference", reference, REFERENCES) == "first" else None), None
     several = wrappers.is_array(reference) or isinstance(reference, list | tuple)
     if several and np.ndim(reference):
-        return 0, inputs.image("reference", check.masked("reference", reference, None)[0])
+        turned = in_order("reference", reference)
+        return 0, inputs.image("reference", check.masked("reference", turned, None)[0])
     return check.integer("reference", reference), None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
+from ..base.named_axes import lay_out, refuse_axes
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
 from . import (
@@ -51,8 +52,12 @@ def read_pair(
     masks = mask if isinstance(mask, tuple) else (mask, mask)
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
-    im1, hidden1, err1 = check.with_errors(names[0], im1, masks[0], err1)
-    im2, hidden2, err2 = check.with_errors(names[1], im2, masks[1], err2)
+    for name, value in zip(names, (im1, im2), strict=False):
+        refuse_axes(name, value)
+    im1, mask1, err1 = lay_out(names[0], im1, **{"mask": masks[0], names[2]: err1})
+    im2, mask2, err2 = lay_out(names[1], im2, **{"mask": masks[1], names[3]: err2})
+    im1, hidden1, err1 = check.with_errors(names[0], im1, mask1, err1)
+    im2, hidden2, err2 = check.with_errors(names[1], im2, mask2, err2)
     first, second = inputs.image(names[0], im1, ndim), inputs.image(names[1], im2, ndim)
     if first.shape != second.shape:
         raise ValueError(

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool, wording
 from ..base.grid import Grid, as_grid
+from ..base.named_axes import channels_last
 from ..kernels.sums import bspline_stencils
 
 NONFINITE = ("raise", "drop")
@@ -278,7 +279,7 @@ def _scatter(
 
 def _field(value: ArrayLike, grid: Grid | Sequence[int] | int | None, axes: int) -> Any:
     """The field as the kernels read it, its grid and the shape of its channels."""
-    array = check.real_array("field", value)
+    array = check.real_array("field", channels_last("field", value))
     if grid is not None:
         known = as_grid(grid)
     elif array.ndim < axes:
