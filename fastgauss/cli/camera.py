@@ -108,6 +108,12 @@ def _is_number(text: str) -> bool:
 
 def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) -> Settings:
     """The settings that the options and the file tell of, for pictures of a shape."""
+    if args.method == "mle" and facts.colours:
+        raise ValueError(
+            f"--method mle needs counts of photons, which the luminance of {facts.colours} colours "
+            "are not: select a colour by --channel. (For tifffile three or four frames without "
+            "photometric='minisblack' are one image of colours.)"
+        )
     names = ("offset", "gain", "variance", "saturation")
     known: dict[str, Any] = {"gain": facts.gain if args.method == "mle" else None}
     known["saturation"] = facts.saturation

@@ -10,6 +10,7 @@ import numpy as np
 
 from .frames import UNKNOWN, Facts, Frames
 
+_COLOURS = ("red", "green", "blue")
 _NAMES = {"T": "frame", "Z": "plane", "C": "channel", "P": "position", UNKNOWN: "image"}
 
 
@@ -57,10 +58,15 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     letters = [axis for axis, _ in kept]
     parts = [_count(axis, n, facts) for axis, n in kept]
     choice = ""
+    if facts.colours and "C" in letters:
+        choice = f", the luminance of {facts.colours} colours"
+    elif facts.colours:
+        frames, choice = _of_colours(frames, channel)
+        facts, channel = frames.facts, None
     if "C" in letters:
         place = letters.index("C")
         number = _channel(channel, facts, index.shape[place])
-        choice = f", channel {number}{_named(facts, number)}"
+        choice += f", channel {number}{_named(facts, number)}"
         choice += "" if channel is not None else " (--channel selects another)"
         index = index.take(number, axis=place)
         del letters[place]
@@ -79,6 +85,16 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     what = _what(len(groups), planes is not None)
     pictures = Frames(len(groups), _reader(frames, groups, planes is not None), facts)
     return Arranged(pictures, 2 if planes is None else 3, f"{told}{what}", choice)
+
+
+def _of_colours(frames: Frames, channel: str | None) -> tuple[Frames, str]:
+    """The frames of one colour, or their luminance, and a clause that says which."""
+    count = frames.facts.colours
+    if channel is None:
+        return frames, f", the luminance of {count} colours (--channel selects one)"
+    known = Facts(channels=_COLOURS)
+    number = _channel(channel, known, count)
+    return frames.of_colour(number), f", colour {number}{_named(known, number)}"
 
 
 def _count(axis: str, length: int, facts: Facts) -> str:

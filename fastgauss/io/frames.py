@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Facts:
         Which of several images of the file this is.
     wcs : object, optional
         World coordinates of the pixels (astropy).
+    colours : int
+        3 where a pixel has samples of red, green and blue; 0 where it has one number.
     """
 
     axes: str = ""
@@ -52,6 +54,7 @@ class Facts:
     saturation: float | None = None
     part: str = ""
     wcs: Any = None
+    colours: int = 0
 
 
 def unnamed(shape: Sequence[int]) -> Facts:
@@ -75,13 +78,20 @@ class Frames:
         Gives frame i, ``[y, x]``, or ``[z, y, x]`` where several planes are one picture.
     facts : Facts, optional
         What the file says of its axes; the product of their lengths is ``count``.
+    samples : callable, optional
+        Gives frame i of a file of colours, ``[y, x, colour]``.
     """
 
     def __init__(
-        self, count: int, read: Callable[[int], np.ndarray], facts: Facts | None = None
+        self,
+        count: int,
+        read: Callable[[int], np.ndarray],
+        facts: Facts | None = None,
+        samples: Reader | None = None,
     ) -> None:
         self._count, self._read = count, read
         self.facts = facts or Facts()
+        self._samples = samples
 
     def __len__(self) -> int:
         return self._count
@@ -94,11 +104,17 @@ class Frames:
     def __iter__(self) -> Iterator[np.ndarray]:
         return map(self._read, range(self._count))
 
+    def of_colour(self, number: int) -> Frames:
+        """The frames of one colour in the place of the luminance."""
+        samples = self._samples
+        if samples is None:
+            return self
+        facts = replace(self.facts, colours=0)
+        return Frames(self._count, lambda k: samples(k)[..., number], facts)
+
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
-    """Grey values of an image with samples (grey, alpha), RGB or RGBA on its last axis."""
-    if pixels.shape[-1] < 3:
-        return pixels[..., 0]
+    """Grey values of an image with samples RGB or RGBA on its last axis."""
     return pixels[..., :3] @ LUMINANCE
 
 

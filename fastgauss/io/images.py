@@ -101,9 +101,14 @@ def open_image(path: str | os.PathLike, hdu: str | None = None) -> Iterator[Fram
 
         def read_frame(index: int) -> np.ndarray:
             with reading_errors(path):
-                return _native(read(index))
+                pixels = read(index)
+                return _native(luminance(pixels) if facts.colours else pixels)
 
-        yield Frames(count, read_frame, facts)
+        def read_samples(index: int) -> np.ndarray:
+            with reading_errors(path):
+                return np.asarray(read(index))
+
+        yield Frames(count, read_frame, facts, read_samples if facts.colours else None)
 
 
 def _open_picture(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
@@ -115,7 +120,9 @@ def _open_picture(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
             pixels = np.asarray(imageio.imread(path, index=0, plugin="pillow"))
         except OSError as error:
             raise ValueError(error.__cause__ or error) from error  # pillow's own message
-    return Facts(), lambda _: pixels if pixels.ndim == 2 else luminance(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] < 3:  # grey and alpha
+        pixels = pixels[..., 0]
+    return Facts(colours=3 if pixels.ndim == 3 else 0), lambda _: pixels
 
 
 def _open_npy(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:

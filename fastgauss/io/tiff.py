@@ -18,7 +18,6 @@ from .frames import (
     array_reader,
     check_growth,
     file_reader,
-    luminance,
     unit_name,
 )
 
@@ -37,8 +36,8 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     if page.samplesperpixel > 1 and not colour:
         raise ValueError(f"{page.samplesperpixel} samples a pixel that are not RGB")
 
-    def grey(pixels: np.ndarray, axes: str) -> np.ndarray:
-        return luminance(np.moveaxis(pixels, axes.index("S"), -1)) if colour else pixels
+    def samples_last(pixels: np.ndarray, axes: str) -> np.ndarray:
+        return np.moveaxis(pixels, axes.index("S"), -1) if colour else pixels
 
     declared = int((tiff.imagej_metadata or {}).get("images", 1))
     short = declared > math.prod(series.shape) // max(math.prod(page.shape), 1)
@@ -58,7 +57,7 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
             if index >= len(pages):
                 raise ValueError(f"it is cut short after frame {len(pages) - 1}")
             try:
-                return grey(pages[index].asarray(), page.axes)
+                return samples_last(pages[index].asarray(), page.axes)
             except Exception as error:
                 if page.compression == 1:
                     raise
@@ -72,9 +71,8 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     if not colour:
         kind = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
         return facts, file_reader(path, kind, series.dataoffset, shape)
-    pixels = np.moveaxis(series.asarray(out="memmap"), series.axes.index("S"), -1)
-    read = array_reader(pixels, pixels.shape[:-1])
-    return facts, lambda i: luminance(read(i))
+    pixels = samples_last(series.asarray(out="memmap"), series.axes)
+    return facts, array_reader(pixels, pixels.shape[:-1])
 
 
 def _is_cut(tiff: Any) -> bool:
@@ -104,7 +102,11 @@ def _facts(tifffile: Any, tiff: Any, count: int) -> Facts:
     ]
     if math.prod(n for _, n in leading) != count:
         leading = [(UNKNOWN, count)]
-    named = {"axes": "".join(axis for axis, _ in leading), "lengths": tuple(n for _, n in leading)}
+    named = {
+        "axes": "".join(axis for axis, _ in leading),
+        "lengths": tuple(n for _, n in leading),
+        "colours": 3 if "S" in series.axes else 0,
+    }
     if tiff.is_ome:
         return Facts(**named, **_ome_facts(tifffile.xml2dict(tiff.ome_metadata)))  # type: ignore[arg-type]
     return Facts(**named, sizes=_imagej_sizes(tiff) if tiff.is_imagej else {})  # type: ignore[arg-type]

@@ -106,6 +106,18 @@ def test_errors_hold_for_an_emccd(tmp_path):
     assert x > 1.2 and y > 1.2  # without the factor errors are too small
 
 
+def test_the_luminance_of_colours_is_no_count(tmp_path, capsys):
+    """Three frames that tifffile wrote as one image of colours had errors that did not hold."""
+    tifffile = pytest.importorskip("tifffile")
+    image, _ = small(tmp_path)
+    frames, path = np.stack([image] * 3).astype("u2"), str(tmp_path / "a.tif")
+    tifffile.imwrite(path, frames, photometric="rgb", planarconfig="separate")
+    assert main(["fit", path, "--method", "mle"]) == 2
+    assert "needs counts of photons, which the luminance of 3 colours" in capsys.readouterr().err
+    found = result_of(tmp_path, path, "--method", "mle", "--channel", "blue")
+    np.testing.assert_array_equal(found.params, fg.fit_spots(image, method="mle").params)
+
+
 def small(tmp_path):
     image = np.random.default_rng(0).poisson(
         fg.image([150.0, 15.2, 14.1, 1.3, 20.0], (30, 32), model="symmetric")

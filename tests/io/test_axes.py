@@ -25,6 +25,24 @@ def arranged(path, *options, hdu=None):
 # -- TIFF --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_what_was_made_of_colours_is_told(tmp_path, planar):
+    rgb = numbers((12, 11, 3), "u1")
+    data = rgb if planar == "contig" else np.moveaxis(rgb, -1, 0)
+    path = tmp_path / "rgb.tif"
+    tifffile.imwrite(path, data, photometric="rgb", planarconfig=planar)
+    (image,), told, _ = arranged(path)
+    np.testing.assert_allclose(image, rgb @ [0.2125, 0.7154, 0.0721])
+    expected = "an image of 12 x 11 pixels, the luminance of 3 colours (--channel selects one)"
+    assert told == expected
+    for word in ("1", "green"):
+        (image,), told, _ = arranged(path, None, word)
+        np.testing.assert_array_equal(image, rgb[..., 1])
+        assert told == "an image of 12 x 11 pixels, colour 1 (green)"
+    with pytest.raises(ValueError, match=r"channels are 0 \(red\), 1 \(green\), 2 \(blue\)"):
+        arranged(path, None, "3")
+
+
 def test_planes_of_imagej_are_one_volume(tmp_path):
     stack = numbers((25, 8, 9))
     meta = {"axes": "ZYX", "spacing": 0.3, "unit": "um"}
