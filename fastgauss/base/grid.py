@@ -148,12 +148,14 @@ class Grid:
         return array
 
 
-def as_grid(value: Grid | Sequence[int] | int) -> Grid:
+def as_grid(value: Grid | Sequence[int] | int, name: str = "grid") -> Grid:
     """The grid that a grid or a shape means; one number is a shape of one axis.
 
     Parameters
     ----------
     value : Grid, int or sequence of int
+    name : str
+        Of the argument, for errors.
 
     Returns
     -------
@@ -172,4 +174,4 @@ def as_grid(value: Grid | Sequence[int] | int) -> Grid:
     """
     if isinstance(value, Grid):
         return value
-    return Grid(check.shape("grid", value, (1, 2, 3), one=True))
+    return Grid(check.shape(name, value, (1, 2, 3), one=True))

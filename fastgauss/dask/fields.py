@@ -88,7 +88,7 @@ def render(
     >>> bool((volume.compute(scheduler="sync") == same).all())
     True
     """
-    grid, positions = as_grid(grid_or_shape), as_array(positions)
+    grid, positions = as_grid(grid_or_shape, "grid_or_shape"), as_array(positions)
     check.choice("combine", combine, COMBINE)
     dtype = np.dtype(np.float64)
     if out is not None:
@@ -308,7 +308,7 @@ def deposit(
     array([[0., 3., 1., 0.],
            [0., 3., 1., 1.]])
     """
-    grid = as_grid(grid_or_shape)
+    grid = as_grid(grid_or_shape, "grid_or_shape")
     where = with_known_chunks("positions", da.asarray(positions))
     where = where.rechunk({axis: -1 for axis in range(1, where.ndim)})
     amounts, lengths = as_array(values), where.chunks[0]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ..base import check, wording
 from ..base.grid import Grid
 from ..base.progress import Progress, reporting
+from ..base.random_numbers import generator
 from . import automatic_grid, bandwidth_rules, boundaries
 from .kernel_sums import KernelSums
 
@@ -336,7 +337,7 @@ class KernelDensity:
         count = check.integer("size", size, at_least=0)
         if self._sums.corrected:
             raise ValueError(f"boundary={self.boundary!r} has no sampler; use 'reflect' or 'log'")
-        drawn = self._sums.draw(count, np.random.default_rng(seed))
+        drawn = self._sums.draw(count, generator(seed))
         return drawn[:, 0] if self._flat else drawn
 
     def grid(self, shape: int | Sequence[int] | None = None) -> tuple[Grid, np.ndarray]:

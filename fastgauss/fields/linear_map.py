@@ -63,7 +63,7 @@ class LinearMap:
         pixel: str = "sample",
         threads: int | None = None,
     ) -> None:
-        self.grid = as_grid(grid_or_shape)
+        self.grid = as_grid(grid_or_shape, "grid_or_shape")
         self.plan: Plan = make_plan(
             self.grid, positions, sigma, covariance, tol, radius, support, pixel
         )

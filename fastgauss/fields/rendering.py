@@ -107,7 +107,7 @@ def render(
            [ 13.5,  60.7, 100. ,  60.7,  13.5],
            [  1.8,   8.2,  13.5,   8.2,   1.8]])
     """
-    nodes = as_grid(grid_or_shape)
+    nodes = as_grid(grid_or_shape, "grid_or_shape")
     thread_pool.resolve_threads(threads)
     check_progress(progress)
     check.choice("combine", combine, COMBINE)

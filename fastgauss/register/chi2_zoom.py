@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, wording
 from . import chi2, fourier_series
 from .chi2_data import read, spectra
 from .chi2_errors import rise_of
@@ -130,12 +130,18 @@ def chi2_shift_iterzoom(
     return_error = check.flag("return_error", return_error)
     return_chi2array = check.flag("return_chi2array", return_chi2array)
     sides = [
-        tuple(check.integer(f"{name}[{i}]", n, at_least=5) for i, n in enumerate(value))
+        tuple(
+            check.integer(f"{name}[{i}]", n, at_least=5)
+            for i, n in enumerate(check.entries(name, value) or ())
+        )
         for name, value in (("zoom_shape", zoom_shape), ("rezoom_shape", rezoom_shape))
     ]
-    for name, side in zip(("zoom_shape", "rezoom_shape"), sides, strict=True):
+    given = ("zoom_shape", zoom_shape), ("rezoom_shape", rezoom_shape)
+    for (name, value), side in zip(given, sides, strict=True):
         if len(side) != 2 or max(side) > chi2.LARGEST:
-            raise ValueError(f"{name} must be 2 numbers of at most {chi2.LARGEST}, got {side}")
+            raise ValueError(
+                f"{name} must be 2 numbers of at most {chi2.LARGEST}, got {wording.shown(value)}"
+            )
     mindiff = check.number("mindiff", mindiff, above=0)
     rise = rise_of(nfitted, 1.0)
     data = read(im1, im2, 1.0 if err is None else err, mask, zeromean)

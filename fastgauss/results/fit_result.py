@@ -226,8 +226,23 @@ class FitResult(Measures, Exports, Files):
                     "rows must be an integer, a slice, or one array (n,) of booleans or integers, "
                     f"got {wording.shown(given)}"
                 )
-            rows = rows if rows.size or rows.dtype == bool else rows.astype(np.intp)
+            rows = self._chosen(rows)
         return self.with_rows(self.rows.select(rows))
+
+    def _chosen(self, rows: np.ndarray) -> np.ndarray:
+        """An array of booleans or integers that is right for the rows of this result."""
+        spots = wording.plural(len(self), "spot")
+        if rows.dtype == bool:
+            if len(rows) != len(self):
+                raise IndexError(f"rows must have one boolean for each of {spots}, got {len(rows)}")
+            return rows
+        if not rows.size:
+            return rows.astype(np.intp)
+        if rows.dtype.kind in "iu":
+            wrong = (rows < -len(self)) | (rows >= len(self))
+            if wrong.any():
+                raise IndexError(f"row {rows[wrong][0]} is out of range for {spots}")
+        return rows
 
     def with_rows(self, rows: Rows) -> FitResult:
         """A result of the same kind with other rows."""

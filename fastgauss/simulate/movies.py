@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.random_numbers import generator
 from ..cameras.camera import Camera, check_camera
 from ..fields.rendering import render
 from ..models.astigmatic import AstigmaticModel
@@ -127,7 +128,7 @@ def movie(
     known.check_shape("shape: frames", sides)
     glow = _not_negative("background", background, sides)
     movie = np.zeros((count, *sides), np.uint16)  # raises if there is not so much memory
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     places = _places(emitters, sides, model, rng)
     brightness = _not_negative("photons", photons, (len(places),))
     way = _drift(drift, count, places.shape[1], rng)

@@ -227,7 +227,7 @@ def deposit(
     array([[0., 3., 1., 0.],
            [0., 3., 1., 1.]])
     """
-    frame_of = as_grid(grid_or_shape)
+    frame_of = as_grid(grid_or_shape, "grid_or_shape")
     nodes = _nodes(kernel)
     drop = check.choice("nonfinite", nonfinite, NONFINITE) == "drop"
     where = _points(positions, frame_of.ndim)

@@ -38,6 +38,33 @@ def test_a_row_that_does_not_exist_is_refused_with_what_was_given():
         result[np.zeros((2, 3), int)]
 
 
+def test_rows_of_an_array_that_do_not_exist_are_refused_in_the_same_words():
+    result = fg.fit_rois(np.stack([ONE, ONE]))
+    with pytest.raises(IndexError, match=r"^row -3 is out of range for 2 spots$"):
+        result[[1, -3]]
+    with pytest.raises(
+        IndexError, match=r"^rows must have one boolean for each of 2 spots, got 3$"
+    ):
+        result[[True, False, True]]
+    assert len(result[[-1, 1, 0]]) == 3 and len(result[[True, False]]) == 1
+
+
+def test_arguments_are_named_where_numpy_would_speak():
+    seeds = (-3.5, TypeError), (-1, ValueError), ("nonsense", TypeError), ([-1], ValueError)
+    for seed, kind in seeds:
+        with pytest.raises(kind, match=r"^seed must be an integer of 0 or more, .*, got "):
+            fg.simulate.movie((16, 16), 2, emitters=1, seed=seed)
+        with pytest.raises(kind, match=r"^seed must be an integer"):
+            fg.kde([1.0, 2.0, 2.5]).sample(3, seed)
+    for given in (np.float64(7.5), 9, (9, 9, 9)):
+        with pytest.raises(ValueError, match=r"^zoom_shape must be 2 numbers of at most"):
+            fg.register.chi2_shift_iterzoom(ONE, ONE, zoom_shape=given)
+    with pytest.raises(TypeError, match=r"^grid_or_shape\[0\] must be an integer, got 2.5"):
+        fg.deposit((2.5, 3), np.ones((1, 2)))
+    with pytest.raises(TypeError, match=r"^grid_or_shape must be an integer, got None"):
+        fg.render(None, np.ones((1, 2)), 1.0, sigma=1.0)
+
+
 @pytest.mark.parametrize("shape", [(3, 11), (2, 11, 11), (10,)])
 def test_errors_of_another_shape_are_called_error(shape):
     expected = r"^error must have shape \(11, 11\) or \(1, 11, 11\) or \(1,\), got"
