@@ -206,7 +206,9 @@ def plot_spots(
             f"result must be of an image, got one of {wording.plural(ndim, 'dimension')}"
         )
     volume = check.real_array("image", shown, 3) if ndim == 3 else None
-    shown = shown if volume is None else np.fmax.reduce(volume, axis=0, initial=np.nan)
+    if volume is not None:  # counts, too, are drawn as floats: NaN is the maximum of nothing
+        volume = volume.astype(np.result_type(volume, np.float32), copy=False)
+        shown = np.fmax.reduce(volume, axis=0, initial=np.nan)
     drawing = _begin(shown, result, n_sigma, norm, 2, figure)
     if volume is None:
         residual = _residual(drawing.image, result, box)

@@ -64,6 +64,9 @@ def test_a_volume_is_drawn_by_its_largest_values():
     left, right = (np.asarray(axes.images[0].get_array()) for axes in figure.axes)
     assert left[9, 7] == volume[5, 9, 7] and np.nanmax(right) < 6.0
     figure.draw_without_rendering()
+    counts = np.rint(np.nan_to_num(volume)).astype(np.uint16)
+    left, right = (np.asarray(axes.images[0].get_array()) for axes in result.plot(counts).axes)
+    assert left[9, 7] == counts[5, 9, 7] and right.dtype.kind == "f"
     for axes in (-1, 4):
         with pytest.raises(ValueError, match="dimensions"):
             fastgauss.plot.plot_spots(np.ones((3,) * abs(axes)), result)
