@@ -9,6 +9,11 @@ import numpy as np
 _MOST, _DEPTH = 60, 4  # letters of a value, and containers in containers
 
 
+def rounded(value: float, digits: int) -> str:
+    """A number of so many digits, as it is typed: 170, not 1.7e+02."""
+    return f"{float(f'{value:.{digits}g}'):.12g}"
+
+
 def plural(count: int, noun: str) -> str:
     """A number and its noun: "1 spot", "2 spots", "3 boxes", "4 entries", "2 axes".
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import wording
 from ..base.status import Status
+from ..base.wording import rounded
 from ..filters import gaussian_filter
 from ..find import find_spots
 from ..find.maxima_counts import expected_maxima, least_significance
@@ -95,7 +96,7 @@ def _of_insignificant(
     more = 1.5 * float(expected_maxima(np.array(best), pixels, known))
     return (
         f"{told}; the strongest candidate, at {place}, has {best:.3g}. Try --false-alarms "
-        f"{more:.2g}, {tried}"
+        f"{rounded(more, 2)}, {tried}"
     )
 
 
@@ -128,10 +129,10 @@ def of_no_spots(
     centre = np.median(shown)
     noise = 1.4826 * float(np.median(np.abs(shown - centre)))
     limit = centre + NOISE_FACTOR * noise
-    used = f"the threshold was about {limit:.3g}, {NOISE_FACTOR:g} times the noise"
+    used = f"the threshold was about {rounded(limit, 3)}, {NOISE_FACTOR:g} times the noise"
     if threshold is not None:
-        used = f"the threshold was {threshold:g}"
-    told = f"no spot was found: {used}; the noise of the filtered image is {noise:.3g}"
+        used = f"the threshold was {rounded(threshold, 12)}"
+    told = f"no spot was found: {used}; the noise of the filtered image is {rounded(noise, 3)}"
     places = find_spots(image, sigmas, threshold=0.0, mask=missing, **options)
     if not len(places):
         return f"{told}, and nothing in it stands out"
@@ -140,7 +141,9 @@ def of_no_spots(
     best = int(heights.argmax())
     where = _named(places[best])
     other = "" if dark else ", --dark for dark spots"
+    tallest = heights[best]
     return (
-        f"{told}; the strongest candidate, at {where}, has a height of {heights[best]:.3g}. Try "
-        f"--threshold {0.8 * heights[best]:.2g}, a --sigma nearer to the width of the spots{other}"
+        f"{told}; the strongest candidate, at {where}, has a height of {rounded(tallest, 3)}. Try "
+        f"--threshold {rounded(0.8 * tallest, 2)}, a --sigma nearer to the width of the spots"
+        f"{other}"
     )

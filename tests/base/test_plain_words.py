@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss.base.wording import plural
+from fastgauss.base.wording import plural, rounded
 
 ONE = fg.image([100.0, 4.8, 5.3, 1.2, 10.0], (11, 11), model="symmetric")
 
@@ -17,6 +17,12 @@ def test_nouns_agree_with_their_numbers(noun, several):
     assert plural(1, noun) == f"1 {noun}"
     for count in (0, 2, 117):
         assert plural(count, noun) == f"{count} {several}"
+
+
+def test_rounded_numbers_are_as_they_are_typed():
+    given = (166.4, 12345.0, 0.05209, 9.0, -1234.5, 3e-7, 2.5e14)
+    expected = ["170", "12000", "0.052", "9", "-1200", "3e-07", "2.5e+14"]
+    assert [rounded(value, 2) for value in given] == expected
 
 
 def test_results_count_their_rows_in_words():
