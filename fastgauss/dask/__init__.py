@@ -39,7 +39,7 @@ def gaussian_filter(image: Any, sigma: Any, *args: Any, **options: Any) -> Any:
     -------
     dask array
         In the chunks of `image`, with the bits of `fastgauss.gaussian_filter` with
-        ``method="direct"``, whatever the chunks and the mode.
+        ``method="direct"``, for any chunks and any mode.
 
     Raises
     ------

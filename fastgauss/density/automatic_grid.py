@@ -1,4 +1,4 @@
-"""The grid that a density is shown on, when nobody says which.
+"""The grid of a density for which no grid is given.
 
 A node must not be so far from the next that kernels fall between them. The grid therefore leaves
 out far-lying samples of little weight, and where that is not enough the values are means over

@@ -141,7 +141,7 @@ class KernelDensity:
         Returns
         -------
         array (...)
-            Within 1e-6, or 1e-15 of its size, of the logarithm of the exact sum, whatever `tol`;
+            Within 1e-6, or 1e-15 of its size, of the logarithm of the exact sum, for any `tol`;
             -inf out of bounds.
 
         Raises

@@ -1,4 +1,4 @@
-"""Saturated pixels of an image: those told, and plateaus that nobody told of."""
+"""Saturated pixels of an image: those of a given level, and plateaus where no level is given."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Points(NamedTuple):
 def read_points(localisations: Any, flux: Any = None, *, in_frames: bool = True) -> Points:
     """The localisations that an argument of this name means.
 
-    Without ``in_frames`` nobody looks at the frames, and a result need not have them.
+    Without ``in_frames`` the frames are not read, and a result need not have them.
     """
     if isinstance(localisations, FitResult | Groups):
         if flux is not None:

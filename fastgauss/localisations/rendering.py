@@ -43,8 +43,8 @@ def render_localisations(
         Localisations whose position or error is not finite, and those outside of the picture, are
         left out. Of an astigmatic result y and x are drawn.
     pixel : float or one for each axis
-        Side of a pixel of the picture, in pixels of the camera or whatever the unit of the
-        positions is.
+        Side of a pixel of the picture, in pixels of the camera, or in the unit of the
+        positions.
     mode : str
         "gaussian": each localisation is a Gaussian of integral 1 with its standard errors as
         sigmas, averaged over the pixels. "histogram": each counts 1 in its pixel. "average shift":

@@ -53,7 +53,7 @@ def fit_movie(
         The camera that wrote the frames: counts become photons, as in `fit_spots`.
     pixel_size : float, optional
         Side of a pixel in nm, which the result keeps for tables in nm (`FitResult.save`); lengths
-        of the result are in pixels all the same.
+        of the result are in pixels with it, too.
     threads : int, optional
         Frames that are fitted at a time; by default `get_num_threads`. The result does not depend
         on it.
@@ -86,7 +86,7 @@ def fit_movie(
     Notes
     -----
     The memory is that of the result and of three frames for each thread (and of a chunk of an
-    array in chunks), whatever the length of the movie. A frame costs what `fit_spots` costs with
+    array in chunks), for a movie of any length. A frame costs what `fit_spots` costs with
     one thread. Where there are fewer frames than threads, each frame is fitted by all threads.
 
     Examples
