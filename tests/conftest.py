@@ -4,13 +4,23 @@ Each combination is a kernel of its own, compiled in some five seconds where not
 the cache. The kernels are composed of parts that do not know each other, so by default a
 combination is left out if its parts are tried in others; with the environment variable
 FASTGAUSS_EVERY_COMBINATION=1 none is.
+
+Plain Python runs each pair of values of two parameters of a test once, and not all combinations of
+three and more: it is there for the lines of the kernels, which depend on a value or two. The
+compiled suite runs the combinations.
 """
 
 import gc
 import os
+import sys
+import warnings
 from contextlib import nullcontext
+from itertools import combinations_with_replacement
+from types import SimpleNamespace
 
 import pytest
+
+from fastgauss.kernels._compile import JIT_DISABLED
 
 collect_ignore = ["support/guarded.py"]  # a program of its own
 
@@ -67,13 +77,51 @@ def _is_covered(item):
     return rule is not None and rule(item, getattr(getattr(item, "callspec", None), "params", {}))
 
 
+def _without_new_pairs(items):
+    """The items all of whose pairs of parameters' values earlier items of the same test have.
+
+    What compiled code may skip is none of them.
+    """
+    seen = set()
+    for item in items:
+        test, params = item.nodeid.partition("[")[0], getattr(item, "callspec", _ONE).params
+        values = [(name, id(value)) for name, value in params.items()]
+        pairs = {(test, *pair) for pair in combinations_with_replacement(values, 2)}
+        if pairs and pairs <= seen and not item.get_closest_marker("skipif"):
+            yield item
+        seen |= pairs
+
+
+_ONE = SimpleNamespace(params={})  # of a test without parameters
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out what is covered."""
     if os.environ.get("FASTGAUSS_EVERY_COMBINATION"):
         return
     left_out = [item for item in items if _is_covered(item)]
+    if JIT_DISABLED:
+        left_out += _without_new_pairs([item for item in items if item not in left_out])
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Run tests marked ``untraced`` without coverage's trace function, which doubles their time.
+
+    From Python 3.12 on there is no such function: coverage uses ``sys.monitoring``.
+    """
+    traced = type(sys.gettrace()).__module__.startswith("coverage")
+    if not (traced and item.get_closest_marker("untraced")):
+        yield
+        return
+    running = sys.modules["coverage"].Coverage.current()
+    running.stop()
+    yield
+    with warnings.catch_warnings():  # of modules that are there already
+        warnings.simplefilter("ignore")
+        running.start()
 
 
 @pytest.fixture(autouse=True)

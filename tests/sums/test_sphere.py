@@ -141,6 +141,7 @@ def _corners(hp, nside, nest):
         yield hp.vec2ang(points.reshape(-1, 3))
 
 
+@pytest.mark.untraced  # the same lines as the test of lanes and the scalar text
 @pytest.mark.parametrize(("nside", "nest"), ORDERS)
 def test_all_pixels_are_those_of_healpy(nside, nest):
     hp = pytest.importorskip("healpy")
