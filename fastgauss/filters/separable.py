@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -97,6 +97,7 @@ class _Extent(NamedTuple):
     reach: tuple[int, int, int]
     half: int
     deep: bool
+    odd: bool  # whether a profile is antisymmetric
 
 
 class Filter(NamedTuple):
@@ -136,7 +137,8 @@ def _pack(terms: tuple[Term, ...], dtype: np.dtype) -> Filter:
     rows[...] = taps.reshape(-1, 1)
     cost = float((radii + _LINE_COST).sum())
     profiles = kernels.Profiles(rows, radii, odd)
-    return Filter(tuple(profiles), _Extent(len(terms), (z, y, x), half, deep), cost)
+    extent = _Extent(len(terms), (z, y, x), half, deep, bool(odd.any()))
+    return Filter(tuple(profiles), extent, cost)
 
 
 def _plan_of(shape: tuple[int, int, int], extent: _Extent, width: int, team: int) -> kernels.Plan:
@@ -248,6 +250,7 @@ class _Job(NamedTuple):
     fill: np.floating
     out: np.ndarray
     in_place: bool
+    kernel: Callable[..., None]
 
     def unit(self, index: int, scratch: tuple[np.ndarray, ...]) -> None:
         """Filter one unit."""
@@ -256,7 +259,7 @@ class _Job(NamedTuple):
         if not self.in_place:
             plan, maps, flat = self._copy(plan, maps)
         out = self.out.reshape(-1)
-        kernels.correlate(
+        self.kernel(
             flat.reshape(-1),
             self.work.profiles,
             tuple(plan),
@@ -299,7 +302,9 @@ def correlate(
     divide = _divide if longest > _LONGEST else _divide_again
     units = divide(out.shape, work.extent, tuple(modes), squares, _lanes(out.dtype), team)
     in_place = units.whole_rows and source.lies_well(out.dtype)
-    job = _Job(source, work, units, out.dtype.type(cval), out, in_place)
+    flat = units.plan.direct and not (work.extent.deep or work.extent.odd)
+    kernel = kernels.correlate_planes if flat else kernels.correlate
+    job = _Job(source, work, units, out.dtype.type(cval), out, in_place, kernel)
 
     def make_task() -> thread_pool.Task:
         scratch = _scratch(units.plan, out.dtype)

@@ -171,22 +171,30 @@ def test_bits_do_not_depend_on_threads_or_pieces(dtype, monkeypatch):
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((19, 45), "f"), ((3, 9, 37), "d")])
-def test_rows_as_they_lie_and_transposed_rows_have_the_same_bits(shape, dtype, monkeypatch):
+def test_all_ways_of_a_filter_have_the_same_bits(shape, dtype, monkeypatch):
+    """Rows are transposed or filtered as they lie, by the kernel for planes or that for all."""
     array = noise(shape, dtype)
     jobs = [
+        lambda: fg.gaussian_filter(array, [0.0, 1.2, 0.8][-array.ndim :], threads=1),
         lambda: fg.gaussian_filter(array, 1.0, order=1, mode="constant", cval=2.5, threads=1),
         lambda: fg.gaussian_filter(array, 1.0, mode="wrap", mask=array > 1, threads=1),
         lambda: fg.gaussian_laplace(array, 1.3, threads=1),
         lambda: fg.gaussian_gradient_magnitude(array, 1.3, mode="mirror", threads=1),
     ]
     results = []
-    for reach in (0, 1000):
+    for reach, planes in (
+        (0, None),
+        (1000, separable.kernels.correlate_planes),
+        (1000, separable.kernels.correlate),
+    ):
         monkeypatch.setattr(separable, "_DIRECT_REACH", reach)
+        monkeypatch.setattr(separable.kernels, "correlate_planes", planes)
         separable._divide_again.cache_clear()
         results.append([job() for job in jobs])
     separable._divide_again.cache_clear()
-    for transposed, direct in zip(*results, strict=True):
+    for transposed, direct, by_other_kernel in zip(*results, strict=True):
         assert_array_equal(direct, transposed)
+        assert_array_equal(by_other_kernel, transposed)
         assert np.isfinite(direct).all()
 
 

@@ -7,6 +7,7 @@ pair of registers at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from .._compile import device
 from ..simd.lanes import load, store
@@ -85,5 +86,26 @@ def _make_line(pair: Callable) -> Callable:
     return line
 
 
-line_even = _make_line(even)
-line_odd = _make_line(odd)
+_line_even = _make_line(even)
+_line_odd = _make_line(odd)
+
+
+@cache
+def make_filter_line(both: bool) -> Callable:
+    """The building block that filters one line by the profile of a term along an axis.
+
+    ``both`` says whether antisymmetric profiles occur beside symmetric ones.
+    """
+
+    @device
+    def filter_line(source, begin, profiles, plan, term, axis, out, to, apart, count):
+        """Write the results that ``_make_line`` describes; they begin at begin + reach."""
+        half = (term * 3 + axis) * plan.half
+        radius = profiles.radii[term, axis]
+        begin += plan.reach[axis] - radius
+        if both and profiles.odd[term, axis]:
+            _line_odd(source, begin, profiles.taps, half, radius, out, to, apart, count)
+        else:
+            _line_even(source, begin, profiles.taps, half, radius, out, to, apart, count)
+
+    return filter_line

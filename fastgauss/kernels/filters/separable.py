@@ -19,6 +19,9 @@ cache:
     source --gather, z--> strips --y, transpose--> lines (WIDTH rows each)
         --x, sum of terms, transpose--> out
 
+``correlate`` filters any unit. ``correlate_planes`` compiles in half of the time, and filters units
+without a filter along z, whose profiles are symmetric and have a small radius along x.
+
 The tails of a profile are summed first, one pair of elements at a time. Every element is computed
 by the same instructions, so that its bits depend neither on the units nor on its place in a
 register.
@@ -26,17 +29,18 @@ register.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from .._compile import device, kernel
-from ..simd.lanes import broadcast, load, sqrt, store
-from ..simd.masked import lane_count, lanes_within, load_some, store_some
+from ..simd.lanes import broadcast, load, store
+from ..simd.masked import lane_count, load_some, store_some
 from ..simd.transpose import transpose
-from .ends import extend_line, extend_row
-from .lines import line_even, line_odd
-from .rows import REGISTERS, row_even, row_odd
+from .ends import extend_line, first_lanes
+from .lines import make_filter_line
+from .row_passes import make_row_passes, take_roots
 
 
 class Plan(NamedTuple):
@@ -97,22 +101,8 @@ class Scratch(NamedTuple):
     flat_block: np.ndarray  # ``block`` with one axis
 
 
-@device
-def _first(like, count):
-    """Mask of the first lanes of a register of this precision."""
-    return lanes_within(type(like)(0.0), 0, count)
-
-
-@device
-def _filter(source, begin, profiles, plan, term, axis, out, to, apart, count):
-    """One line by the profile of a term along an axis; results begin at begin + reach."""
-    half = (term * 3 + axis) * plan.half
-    radius = profiles.radii[term, axis]
-    begin += plan.reach[axis] - radius
-    if profiles.odd[term, axis]:
-        line_odd(source, begin, profiles.taps, half, radius, out, to, apart, count)
-    else:
-        line_even(source, begin, profiles.taps, half, radius, out, to, apart, count)
+_filter = make_filter_line(both=True)
+_filter_y_to_rows, _finish_rows = make_row_passes(both=True)
 
 
 @device
@@ -129,7 +119,7 @@ def _copy_row(flat, at, fill, plan, x, count, out, to, stride):
         store(out, to + v * stride, load(flat, at + x + v * width))
     if whole < count:
         last = x + whole * width
-        mask = _first(fill, nx - last)
+        mask = first_lanes(fill, nx - last)
         store(out, to + whole * stride, load_some(flat, at + last, mask))
 
 
@@ -143,8 +133,9 @@ def _at(maps, z, y, plan):
 
 
 @device
-def _gather(flat, plan, maps, strips, y, ny, x, count):
+def _gather_flat(flat, profiles, plan, maps, scratch, y, ny, x, count):
     """Fill the strips of rows y .. y + ny - 1 with the source as it is."""
+    strips = scratch.strips
     for z in range(plan.shape[0]):
         to = z * plan.tile * plan.height
         for j in range(ny + 2 * plan.reach[1]):
@@ -193,32 +184,6 @@ def _filter_y(profiles, plan, scratch, ny, x, count):
 
 
 @device
-def _filter_y_to_rows(profiles, plan, scratch, ny, x, count):
-    """Filter strips along y and write the results as rows, for each term."""
-    width = lane_count(scratch.strips)
-    nz = plan.shape[0]
-    for t in range(plan.terms):
-        of_term = t * plan.planes if plan.deep else 0
-        for z in range(nz):
-            begin = (of_term + z) * plan.tile * plan.height
-            row = (t * plan.planes + z) * plan.groups * width
-            to = row * plan.length + plan.lead + plan.shift + x
-            for v in range(count):
-                at = begin + v * plan.height
-                here = to + v * width
-                _filter(
-                    scratch.strips, at, profiles, plan, t, 1, scratch.rows, here, plan.length, ny
-                )
-
-
-@device
-def _take_roots(block, count):
-    """Square roots of the first registers, in place."""
-    for k in range(count):
-        store(block, k, sqrt(load(block, k)))
-
-
-@device
 def _filter_x(profiles, plan, scratch, line, x, count):
     """Sum over the terms of one block of results along x."""
     lines, block = scratch.lines, scratch.block
@@ -235,7 +200,7 @@ def _filter_x(profiles, plan, scratch, line, x, count):
             for k in range(count):
                 store(block, k, load(block, k) + load(block, width + k))
     if plan.squares:
-        _take_roots(block, count)
+        take_roots(block, count)
 
 
 @device
@@ -249,7 +214,7 @@ def _write(out, plan, block, z, y, x, rows, columns):
             store(out, at + k * plan.strides[1], load(block, width + k))
         return
     for k in range(rows):
-        mask = _first(block[0, 0], columns)
+        mask = first_lanes(block[0, 0], columns)
         store_some(out, at + k * plan.strides[1], load(block, width + k), mask)
 
 
@@ -269,107 +234,72 @@ def _finish(profiles, plan, maps, scratch, out, z, y, ny):
             _write(out, plan, scratch.block, z, y + g, x, min(width, ny - g), some)
 
 
+# -- units -------------------------------------------------------------------------------------
+
+
 @device
-def _filter_row(profiles, plan, scratch, begin, term, out, to, count):
-    """Filter a part of a row of one term along x; ``begin`` is the place of the first result."""
-    half = (term * 3 + 2) * plan.half
-    radius = profiles.radii[term, 2]
-    begin += term * plan.planes * plan.groups * lane_count(out) * plan.length
-    if profiles.odd[term, 2]:
-        row_odd(scratch.rows, begin, profiles.taps, half, radius, out, to, count)
+def _gather(flat, profiles, plan, maps, scratch, y, ny, x, count):
+    if plan.deep:
+        _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count)
     else:
-        row_even(scratch.rows, begin, profiles.taps, half, radius, out, to, count)
+        _gather_flat(flat, profiles, plan, maps, scratch, y, ny, x, count)
 
 
 @device
-def _sum_row(profiles, plan, scratch, begin):
-    """Sum over the terms of REGISTERS registers of results along x, in ``block``."""
-    block, count = scratch.block, REGISTERS * lane_count(scratch.block)
-    for t in range(plan.terms):
-        first = REGISTERS if t > 0 else 0
-        to = first * lane_count(block)
-        _filter_row(profiles, plan, scratch, begin, t, scratch.flat_block, to, count)
-        for k in range(first, first + REGISTERS):
-            value = load(block, k)
-            if plan.squares:
-                value = value * value
-            if t > 0:
-                value = load(block, k - REGISTERS) + value
-            store(block, k - first, value)
-    if plan.squares:
-        _take_roots(block, REGISTERS)
+def _along_y(profiles, plan, scratch, ny, x, count):
+    if plan.direct:
+        _filter_y_to_rows(profiles, plan, scratch, ny, x, count)
+    else:
+        _filter_y(profiles, plan, scratch, ny, x, count)
 
 
 @device
-def _finish_rows(profiles, plan, maps, scratch, out, z, y, ny):
-    """Filter the rows y .. y + ny - 1 of a plane along x and write them, without transposition."""
-    width = lane_count(out)
-    nx = plan.shape[2]
-    step = REGISTERS * width
-    plain = plan.terms == 1 and not plan.squares
-    whole = nx - nx % step if plain else 0  # these results go straight to the volume
-    each = plan.planes * plan.groups * width * plan.length
-    for j in range(ny):
-        begin = (z * plan.groups * width + j) * plan.length + plan.lead
-        for t in range(plan.terms):
-            extend_row(plan, maps, scratch.rows, begin + t * each)
-        begin += plan.reach[2]
-        to = z * plan.strides[0] + (y + j) * plan.strides[1]
-        if whole > 0:
-            _filter_row(profiles, plan, scratch, begin, 0, out, to, whole)
-        for x in range(whole, nx, step):
-            _sum_row(profiles, plan, scratch, begin + x)
-            for k in range(min(REGISTERS, -(-(nx - x) // width))):
-                at = x + k * width
-                if nx - at >= width:
-                    store(out, to + at, load(scratch.block, k))
-                else:
-                    store_some(out, to + at, load(scratch.block, k), _first(out[0], nx - at))
+def _along_x(profiles, plan, maps, scratch, out, z, y, ny):
+    if plan.direct:
+        _finish_rows(profiles, plan, maps, scratch, out, z, y, ny)
+    else:
+        _finish(profiles, plan, maps, scratch, out, z, y, ny)
 
 
-@device
-def _correlate(flat, profiles, plan, maps, out, scratch):
-    """One unit of a sum of separable filters."""
-    rows = plan.groups * lane_count(flat)
-    for y in range(0, plan.shape[1], rows):
-        ny = min(rows, plan.shape[1] - y)
-        for x in range(0, plan.source[1], plan.tile * lane_count(flat)):
-            count = min(plan.tile, -(-(plan.source[1] - x) // lane_count(flat)))
-            if plan.deep:
-                _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count)
-            else:
-                _gather(flat, plan, maps, scratch.strips, y, ny, x, count)
-            if plan.direct:
-                _filter_y_to_rows(profiles, plan, scratch, ny, x, count)
-            else:
-                _filter_y(profiles, plan, scratch, ny, x, count)
-        for z in range(plan.shape[0]):
-            if plan.direct:
-                _finish_rows(profiles, plan, maps, scratch, out, z, y, ny)
-            else:
-                _finish(profiles, plan, maps, scratch, out, z, y, ny)
+def _make_correlate(gather: Callable, along_y: Callable, along_x: Callable) -> Callable:
+    """The kernel of one unit, from its three passes."""
+
+    @kernel
+    def correlate(flat, profiles, plan, maps, out, scratch):
+        """One unit of a sum of separable filters.
+
+        Numba takes plain tuples from Python several times as fast as named ones, which counts for
+        small images: here all four are plain.
+
+        Parameters
+        ----------
+        flat, out : ndarray, float32 or float64
+            Elements of the source, and of the result from those of the unit on; no memory shared.
+        profiles : tuple
+            The fields of Profiles. Taps, the constant of ``maps`` and scratch have the dtype of
+            flat.
+        plan : tuple
+            Those of Plan.
+        maps : tuple
+            Those of Maps.
+        scratch : tuple
+            The first four of Scratch.
+        """
+        depths, strips, lines, block = scratch
+        memory = Scratch(depths, strips, lines, block, lines.reshape(-1), block.reshape(-1))
+        profiles, plan, maps = Profiles(*profiles), Plan(*plan), Maps(*maps)
+        rows = plan.groups * lane_count(flat)
+        for y in range(0, plan.shape[1], rows):
+            ny = min(rows, plan.shape[1] - y)
+            for x in range(0, plan.source[1], plan.tile * lane_count(flat)):
+                count = min(plan.tile, -(-(plan.source[1] - x) // lane_count(flat)))
+                gather(flat, profiles, plan, maps, memory, y, ny, x, count)
+                along_y(profiles, plan, memory, ny, x, count)
+            for z in range(plan.shape[0]):
+                along_x(profiles, plan, maps, memory, out, z, y, ny)
+
+    return correlate
 
 
-@kernel
-def correlate(flat, profiles, plan, maps, out, scratch):
-    """One unit of a sum of separable filters.
-
-    Numba takes plain tuples from Python several times as fast as named ones, which counts for
-    small images: here all four are plain.
-
-    Parameters
-    ----------
-    flat, out : ndarray, float32 or float64
-        Elements of the source, and of the result from those of the unit on; no memory shared.
-    profiles : tuple
-        The fields of Profiles. Taps, the constant of ``maps`` and scratch have the dtype of flat.
-    plan : tuple
-        Those of Plan.
-    maps : tuple
-        Those of Maps.
-    scratch : tuple
-        The first four of Scratch.
-    """
-    depths, strips, lines, block = scratch
-    memory = Scratch(depths, strips, lines, block, lines.reshape(-1), block.reshape(-1))
-    _correlate(flat, Profiles(*profiles), Plan(*plan), Maps(*maps), out, memory)
+correlate = _make_correlate(_gather, _along_y, _along_x)
+correlate_planes = _make_correlate(_gather_flat, *make_row_passes(both=False))
