@@ -94,9 +94,12 @@ def _is_known(status):
 @device
 def _is_outside(m, p, lane, nz, ny, nx, places, item):
     """Whether the centre lies outside the pixels, or outside the places given."""
-    if places.shape[1]:  # a view of a row is counted: none is made where there are no places
-        row = places[min(item, len(places) - 1)]
-        return not (row.min() <= m[p + 1, lane] <= row.max())
+    if places.shape[1]:
+        row = min(item, len(places) - 1)
+        least = most = places[row, 0]
+        for i in range(1, places.shape[1]):
+            least, most = min(least, places[row, i]), max(most, places[row, i])
+        return not (least <= m[p + 1, lane] <= most)
     if not -0.5 <= m[p + 1, lane] <= nx - 0.5:
         return True
     if ny and not -0.5 <= m[p + 2, lane] <= ny - 0.5:

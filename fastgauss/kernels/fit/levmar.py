@@ -293,7 +293,8 @@ def make_fit(
         """The status of a lane that ended."""
         few = m[freedom, lane] < 0.0
         if few or not math.isfinite(m[best, lane]):
-            m[p : p + size, lane] = np.nan
+            for i in range(size):
+                m[p + i, lane] = np.nan
             m[best, lane] = np.nan
             if m[freedom, lane] == -np.inf:
                 return UNSCALED
@@ -333,23 +334,31 @@ def make_fit(
         params, objectives, grams, gradients, counts, status, iterations = out
         first = work + fixed_rows + axis_rows * (nz + ny + nx) + row_rows * nz * ny + HEADER
         m = lane_rows(first + kinds * nz * ny * nx + coords.shape[1])
-        m[q : q + size] = 1.0
+        for i in range(size):
+            store(m, q + i, broadcast(1.0))
         for k in range(constants):
-            m[k] = known[0, k]
+            store(m, k, broadcast(known[0, k]))
         who = np.zeros(WIDTH, np.int64)
-        count = pixels.shape[0]
-        following = min(count, WIDTH)
-        for lane in range(following):
-            counts[lane] = begin(
-                m, first, lane, lane, pixels, second, coords, known, start, lowest, highest
-            )
-            who[lane] = lane
-        busy = (1 << following) - 1  # bit k: lane k has a spot
+        count, following = pixels.shape[0], 0
+        busy, vacant = 0, (1 << WIDTH) - 1  # bit k: lane k has a spot, has none
         gram, last_gram = first_gram, second_gram
-        while busy:
+        while True:
+            while vacant and following < count:
+                lane = lowest_bit(vacant)
+                vacant &= vacant - 1
+                counts[following] = begin(
+                    m, first, lane, following, pixels, second, coords, known, start, lowest, highest
+                )
+                who[lane] = following
+                busy |= 1 << lane
+                following += 1
+            if not busy:
+                break
             gram, last_gram = last_gram, gram
             converged, ended = advance(m, first, nz, ny, nx, gram, last_gram, tol, max_iter)
             ended &= busy
+            busy &= ~ended
+            vacant |= ended
             while ended:
                 lane = lowest_bit(ended)
                 ended &= ended - 1
@@ -369,14 +378,5 @@ def make_fit(
                         gradients[item, i] = m[gradient + i, lane]
                 objectives[item] = m[best, lane]
                 iterations[item] = int(m[rounds, lane])
-                if following < count:
-                    counts[following] = begin(
-                        m, first, lane, following, pixels, second, coords, known, start, lowest,
-                        highest,
-                    )  # fmt: skip
-                    who[lane] = following
-                    following += 1
-                else:
-                    busy &= ~(1 << lane)
 
     return fit

@@ -312,7 +312,8 @@ def make_start(
         windows = responses + places
         m = lane_rows(windows + nx + ny + nz + 1)
         numbers = flat_view(pixels)
-        m[guide : guide + 3] = 0.0
+        for a in range(3):
+            store(m, guide + a, broadcast(0.0))
         guided = guides.shape[0] > 0
         expected = broadcast(1.0), broadcast(1.0), broadcast(1.0)
         if guided:

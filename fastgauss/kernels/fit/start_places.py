@@ -98,24 +98,26 @@ def _make_sides(axes: int) -> Callable:
     """The lowest and the highest of the means along the sides, and the level."""
 
     @device
-    def widen(low, high, total, mean):
-        return minimum(mean, low), maximum(mean, high), total + mean
+    def part(side, axis, n, thick):
+        """First and end of a side along an axis; all of the other axes."""
+        if side // 2 != axis:
+            return 0, n
+        return (n - thick, n) if side % 2 else (0, thick)
 
     @device
     def sides(m, nz, ny, nx):
         """A side is one pixel thick, an eighth of a profile."""
         thick = max(1, nx // 8) if axes == 1 else 1
-        x, y, z = (0, nx), (0, ny), (0, nz)
-        low = _mean(m, ny, nx, z, y, (0, thick))
-        low, high, total = widen(low, low, low, _mean(m, ny, nx, z, y, (nx - thick, nx)))
-        if axes > 1:
-            low, high, total = widen(low, high, total, _mean(m, ny, nx, z, (0, 1), x))
-            low, high, total = widen(low, high, total, _mean(m, ny, nx, z, (ny - 1, ny), x))
-        if axes > 2:
-            low, high, total = widen(low, high, total, _mean(m, ny, nx, (0, 1), y, x))
-            low, high, total = widen(low, high, total, _mean(m, ny, nx, (nz - 1, nz), y, x))
+        low = high = total = broadcast(0.0)
+        for side in range(2 * axes):
+            x, y, z = part(side, 0, nx, thick), part(side, 1, ny, 1), part(side, 2, nz, 1)
+            mean = _mean(m, ny, nx, z, y, x)
+            if side == 0:
+                low, high, total = mean, mean, mean
+            else:
+                low, high, total = minimum(mean, low), maximum(mean, high), total + mean
         if axes == 1:
-            middle = _mean(m, ny, nx, z, y, x)
+            middle = _mean(m, ny, nx, (0, nz), (0, ny), (0, nx))
             return low, high, select(high - middle < middle - low, high, low)
         return low, high, (total - low - high) * (1.0 / (2 * axes - 2))
 
@@ -214,12 +216,14 @@ def make_find(axes: int) -> Callable:
 
         The extremes are those of the pixels, as the larger distance from the level.
         """
-        low, high, level = sides(m, nz, ny, nx)
-        bright, dark, extremes, total = survey(m, nz, ny, nx, responses, windows, level)
-        if mask_bits(total != total):
-            _fill(m, nz, ny, nx)
+        filled = False
+        while True:  # twice at most; a loop, because the compiler copies each call
             low, high, level = sides(m, nz, ny, nx)
             bright, dark, extremes, total = survey(m, nz, ny, nx, responses, windows, level)
+            if filled or not mask_bits(total != total):
+                break
+            _fill(m, nz, ny, nx)
+            filled = True
         is_dark = -dark[0] > bright[0]
         if polarity != 0:
             is_dark = (is_dark | ~is_dark) if polarity < 0 else (is_dark & ~is_dark)
