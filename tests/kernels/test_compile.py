@@ -1,6 +1,7 @@
 """The compile policy: the cache sees every edit, and no cache is no error."""
 
 import ast
+import gc
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,21 @@ print(caller.ask(1))
 
 def test_a_compilation_that_fails_holds_nobody_up(house):
     assert _ask(house, _FAIL) == [11]
+
+
+def test_a_compilation_collects_little_garbage_and_keeps_the_callers_setting():
+    before = gc.get_threshold()
+    try:
+        for first in (700, 0):
+            gc.set_threshold(first, 10, 10)
+            own = gc.get_threshold()
+            used = _compile._in_turn(lambda signature: gc.get_threshold())(())
+            assert used[:2] == (_compile._COLLECTIONS[:2] if first else own[:2])
+            with pytest.raises(ZeroDivisionError):
+                _compile._in_turn(lambda signature: 1 // 0)(())
+            assert gc.get_threshold() == own
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_importing_compiles_nothing_and_needs_the_core_alone():
