@@ -61,6 +61,7 @@ def fit_each(
     camera wrote it, if the picture is of photons.
     """
     ndim, shape = picture.ndim, picture.shape
+    model.check_image(shape)
     centres = check.positions(positions, ndim)
     sign = -1 if check.choice("polarity", polarity, ("bright", "dark")) == "dark" else 1
     chosen = options(

@@ -10,6 +10,7 @@ from ..base import check
 from ..fit.options import Options
 from ..fit.picture_units import scaled, scaled_maps, unit_of_picture
 from ..fit.pixel_maps import pixel_map, pixel_mask
+from ..models.model import Model
 
 METHODS = ("lsq", "mle")  # those of ``kernels/joint/image.py``
 BACKGROUNDS = ("local", "constant", "plane")
@@ -99,6 +100,11 @@ def read_background(
     return "known", np.ascontiguousarray(np.broadcast_to(known, shape)).reshape(-1)
 
 
+def check_places(model: Model, places: np.ndarray) -> None:
+    """Refuse places (n, d) at which a model that varies over an image is not defined."""
+    model.placed(places[:, -model.ndim :][:, ::-1])
+
+
 class Problem(NamedTuple):
     """One image and what its joint fits have in common: checked once, solved as often as needed."""
 
@@ -126,6 +132,7 @@ def make_problem(
 ) -> Problem:  # fmt: skip
     """The problem of a picture; what has no meaning in a joint fit is refused."""
     chosen.model.check_single("a joint fit")
+    chosen.model.check_image(picture.shape)
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"

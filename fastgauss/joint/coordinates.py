@@ -16,6 +16,7 @@ import numpy as np
 from ..kernels.models.spot_profiles import Light
 from ..models import sigma_matrix
 from ..models.model import Model
+from .windows import reach_of
 
 _ALL_ROWS = 1e8  # pixels: the width along y of the peaks of a profile
 
@@ -25,6 +26,10 @@ class Coordinates(NamedTuple):
 
     model: Model
     direct: bool  # widths and angle themselves, not the sigma matrix
+
+    def of(self, spots: np.ndarray) -> Coordinates:
+        """Those of some of the spots, in this order."""
+        return self
 
     @property
     def size(self) -> int:
@@ -74,6 +79,18 @@ class Coordinates(NamedTuple):
         for axis, column in enumerate(self.model.sigmas):
             lever[0, column, 1 + axes + axis] = 1.0
         return lever
+
+    def separable(self, u: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Plain numbers and levers of the separable Gaussians that a spot is; none if turned."""
+        return [] if self.model.turned else [(self.plain(u), self.lever(u))]
+
+    def reach(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Half windows (n, ndim) along (x, y, z): light stands out of the noise (n,) there."""
+        return reach_of(self.widths(u), u[:, 0], noise)
+
+    def unit(self, u: np.ndarray) -> np.ndarray:
+        """What a step of the widths is compared to, (n,)."""
+        return self.widths(u).min(axis=1)
 
     def widths(self, u: np.ndarray) -> np.ndarray:
         """How far a spot extends along (x, y, z), in sigmas, (n, ndim)."""

@@ -15,12 +15,12 @@ from ..results.fit_result import FitResult
 from . import neighbours, start_values
 from .arguments import Problem, in_three
 from .background import complete
-from .coordinates import Coordinates
 from .equations import Shared
 from .outcome import build_rows
 from .scene import JointImage, Scene, State
 from .shared_values import own_values
 from .solver import Limits, Solver
+from .star_coordinates import make_coordinates
 from .stopping import Progress
 from .windows import half_windows, lay_windows
 
@@ -71,7 +71,7 @@ class _Fit:
         )
         bound = chosen.bounds is not None and bool(np.isfinite(chosen.bounds[..., 3:6]).any())
         direct = bound or any(3 <= k <= 5 for k in chosen.shared)
-        self.coordinates = Coordinates(model, direct)
+        self.coordinates = make_coordinates(model, direct, self._inside(places))
         self.limits = start_values.limits(chosen, places, box, direct, problem.dark)
         if model.size - 1 in chosen.shared and self.kind == "local":
             self.kind = "constant"
@@ -94,6 +94,11 @@ class _Fit:
         three[:, 0] = first
         three[:, 3 - self.ndim :] = values
         return three
+
+    def _inside(self, places: np.ndarray) -> np.ndarray:
+        """Places ``x, y, z`` of the image, for a model that varies over it."""
+        last = np.array(self.picture.shape[-self.ndim :]) - 0.5
+        return np.clip(places[:, -self.ndim :], -0.5, last)[:, ::-1]
 
     def _together(self) -> bool:
         """Whether all spots have something in common, whatever their frames."""
@@ -183,7 +188,7 @@ class _Fit:
             pixels, np.ascontiguousarray(self.boxes[order]), chosen.method == "mle",
             chosen.pixel == "integrate",
         )  # fmt: skip
-        image = JointImage(scene, crowd, self.coordinates, chosen.threads)
+        image = JointImage(scene, crowd, self.coordinates.of(order), chosen.threads)
         limits = Limits(self.limits[0][order], self.limits[1][order], offset_limits)
         solver = Solver(
             image, limits, self.terms, Shared(self.tied, at.member[order]), chosen.absolute,
@@ -232,7 +237,8 @@ class _Fit:
 
     def _half(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half windows (n, 3) of spots with these coordinates."""
-        return half_windows(self._widths(u), u[:, 0], noise, self.box)
+        reach = self.coordinates.reach(u, noise)[:, ::-1]
+        return half_windows(self._beside(0, reach).astype(np.int64), self.box)
 
     def _noise(self, count: int) -> np.ndarray:
         """A first idea of the noise's sigma at each spot: from neighbouring pixels."""

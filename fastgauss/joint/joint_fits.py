@@ -15,7 +15,7 @@ from ..fit.picture_units import in_callers_unit, scaled_options
 from ..fit.windows import box_sides
 from ..models.model import Model, get_model
 from ..results.fit_result import FitResult
-from .arguments import METHODS, make_problem, read_picture
+from .arguments import METHODS, check_places, make_problem, read_picture
 from .driver import solve
 
 
@@ -55,7 +55,8 @@ def fit_joint(
         (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
         of a profile.
     model : {"symmetric", "elliptic", "rotated"} or Model
-        As in `fit_rois`.
+        As in `fit_rois`. A `psf_model`, also with a free width, gives each star its ``flux``; one
+        that varies over the image is that of each position. Not one with a source.
     box : int or tuple of ints
         Pixels within this box around a rounded position are fitted; a spot's light is
         counted further out, until it is below 2 % of the noise's sigma.
@@ -111,7 +112,9 @@ def fit_joint(
     windows: 0.1 to 0.7 milliseconds a spot where each overlaps with a few (10,000 spots), mostly
     for the few that can hardly be told apart, and 5 to 10 milliseconds where the distance of
     neighbours is four sigmas on average; memory about 48 bytes a pixel of the image and 1 to 3 KB a
-    spot.
+    spot. Stars of a point spread function shine as far as their widest Gaussian stands out of the
+    noise: 800 stars of three Gaussians and three decades of flux, 0.02 a pixel, take 2 to 8
+    milliseconds each, the more the closer the closest pairs are.
 
     References
     ----------
@@ -146,6 +149,7 @@ def fit_joint(
     problem = make_problem(
         picture, image, maps, chosen, box_sides(box, ndim), background, fixed, polarity
     )
+    check_places(chosen.model, places)
     chosen = scaled_options(chosen, picture.unit)
     with reporting(progress, len(places), "spot") as report:
         result = solve(problem, places, chosen._replace(progress=report))

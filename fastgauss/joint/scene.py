@@ -79,10 +79,10 @@ class JointImage:
     def paint(self, u: np.ndarray, spots: np.ndarray, model: np.ndarray) -> None:
         """The light at these parameters and the known background, where these spots shine."""
         pixels, lights = self.scene.pixels, self._lights(u)
-        kernel = kernels.make_paint(self.coordinates.light)
+        kernel, tables = kernels.make_paint(self.coordinates.light), self.coordinates.light.tables
 
         def work(near: np.ndarray, low: int, high: int) -> None:
-            table = np.empty(9 * self._table)
+            table = np.empty(tables * self._table)
             kernel(lights, near, pixels.known, pixels.extent, model, low, high, table)
 
         each_slab(self.crowd.windows, spots, pixels.extent, work, self.threads)
@@ -126,7 +126,7 @@ class JointImage:
         room = int(crowd.boxes[clusters, 3:].prod(axis=1).max(initial=1)) + WIDTH
 
         def make() -> Call:
-            box, table = np.empty(room), np.empty(9 * self._table)
+            box, table = np.empty(room), np.empty(self.coordinates.light.tables * self._table)
             scratch = box, table, lane_rows(kernels.MEASURE_ROWS)
             return lambda some: kernel(
                 some, where, old, new, scene.counts, scene.pixels, self.trial.model, ground, gains,
@@ -169,8 +169,8 @@ class JointImage:
 
         def make() -> Call:
             m = lane_rows(normal_equations.SCRATCH_ROWS)
-            table, sums = np.zeros(18 * self._table), np.zeros(normal_equations.SUMS)
-            scratch = m, table, sums
+            table = np.zeros(2 * self.coordinates.light.tables * self._table)
+            scratch = m, table, np.zeros(normal_equations.SUMS)
             return lambda some: kernel(
                 lights, lever, some, scene.pixels.extent, residual, weight,
                 self.scale, terms, of, equations, scratch,
@@ -194,18 +194,28 @@ class JointImage:
 
     def curvature(self, u: np.ndarray, spots: np.ndarray, out: np.ndarray) -> None:
         """Sums of the residual times second derivatives (n, p, p) of these spots."""
-        if self.coordinates.model.turned:
-            return
-        extent = self.scene.pixels.extent
-        lights, lever = self._lights(u), self.coordinates.lever(u)
+        parts = self.coordinates.separable(u)
+        for k, (plain, lever) in enumerate(parts):
+            target = np.zeros_like(out) if k else out
+            self._curvature(plain, lever, spots, target)
+            if k:
+                out[spots] += target[spots]
+
+    def _curvature(
+        self, plain: np.ndarray, lever: np.ndarray, spots: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Those of separable Gaussians with these plain numbers and this lever."""
+        lights = Lights(np.ascontiguousarray(plain), self.crowd.windows, self.scene.integrate)
         kernel = curvature.make_curvature(max(self.coordinates.model.ndim, 2))
 
         def make() -> Call:
-            m, table = lane_rows(curvature.CURVATURE_ROWS), np.zeros(18 * self._table)
+            m = lane_rows(curvature.CURVATURE_ROWS)
+            table = np.zeros(curvature.TABLES * self._table)
             block = np.zeros((lights.plain.shape[1],) * 2)
             return lambda some: kernel(
-                lights, lever, some, extent, self.fitted.residual, out, table, block, m
-            )
+                lights, lever, some, self.scene.pixels.extent, self.fitted.residual, out, table,
+                block, m,
+            )  # fmt: skip
 
         self._each(spots, make)
 

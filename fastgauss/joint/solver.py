@@ -175,11 +175,11 @@ class Solver:
         """The step (n, p) within what is known: clusters, and what is shared, are shortened."""
         crowd, coordinates = self.crowd, self.image.coordinates
         ndim, move = coordinates.model.ndim, step.spots.copy()
-        widths = coordinates.widths(state.u)
+        widths, unit = coordinates.widths(state.u), coordinates.unit(state.u)
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.abs(move[:, 1 : 1 + ndim] / widths).max(axis=1) / _CENTRE_STEP
             for k in self._widths:
-                part = np.maximum(part, np.abs(move[:, k]) / (_WIDTH_STEP * widths.min(axis=1)))
+                part = np.maximum(part, np.abs(move[:, k]) / (_WIDTH_STEP * unit))
         part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
         if len(part):
             part = np.maximum.reduceat(part, crowd.members.cluster_spots[:-1])
@@ -188,7 +188,7 @@ class Solver:
         if len(columns):
             together = step.common[crowd.group_of][:, self.terms :]
             wide = np.isin(columns, self._widths)
-            most = np.abs(together[:, wide]) / (_WIDTH_STEP * widths.min(axis=1, keepdims=True))
+            most = np.abs(together[:, wide]) / (_WIDTH_STEP * unit[:, np.newaxis])
             together = together / max(most[member].max(initial=1.0), 1.0)
             move[np.ix_(member, columns)] = together[member]
         return move

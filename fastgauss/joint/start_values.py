@@ -89,12 +89,14 @@ def _mend(
     with np.errstate(invalid="ignore"):
         away = np.abs(params[:, centres] - places[:, ::-1]).max(axis=1)
         good = good & (away <= 2.0) & ((params[:, 0] < 0) if dark else (params[:, 0] > 0))
-    sigma = np.median(params[good][:, widths]) if widths and good.any() else 1.3
+    usual_sigma = model.own_sigma or 1.3
+    sigma = np.median(model.widths(params[good])) if widths and good.any() else usual_sigma
     alone = _room(apart) > 4 * sigma
     chosen = good & alone if (good & alone).any() else good
     usual = np.median(params[chosen], axis=0) if chosen.any() else np.ones(model.size)
     if not chosen.any():
-        usual[widths], usual[0], usual[-1] = 1.3, -1.0 if dark else 1.0, 0.0
+        usual[widths] = 1.3 if model.own_sigma is None else 1.0
+        usual[0], usual[-1] = -1.0 if dark else 1.0, 0.0
     with np.errstate(invalid="ignore"):
         for k in widths:
             good = good & (params[:, k] > usual[k] / _ODD) & (params[:, k] < usual[k] * _ODD)

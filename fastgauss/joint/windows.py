@@ -25,16 +25,13 @@ def reach_of(widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray) -> np
     return np.ceil(radius[:, None] * widths).astype(np.int64)
 
 
-def half_windows(
-    widths: np.ndarray, amplitude: np.ndarray, noise: np.ndarray, box: tuple[int, ...]
-) -> np.ndarray:
+def half_windows(reach: np.ndarray, box: tuple[int, ...]) -> np.ndarray:
     """Half windows (n, 3) along z (or frames), y and x: the reach of the light, at least the box.
 
-    ``widths`` (n, 3) are sigmas along these axes, of any value along frames; ``box`` is the extent
+    ``reach`` (n, 3) is in pixels along these axes, of any value along frames; ``box`` is the extent
     of the fitted box along the axes of the image, 1 to 3.
     """
-    half = reach_of(widths, amplitude, noise)
-    half = np.maximum(half, (in_three(box) + 1) // 2)
+    half = np.maximum(reach, (in_three(box) + 1) // 2)
     half[:, : 3 - len(box)] = 0
     return half
 

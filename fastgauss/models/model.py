@@ -75,10 +75,10 @@ class Model:
             raise ValueError(f"model must be a Gaussian for {what}, got {self.name!r}")
 
     def check_single(self, what: str) -> None:
-        """Refuse what one Gaussian a spot is needed for, if this is none, or a sum of several."""
+        """Refuse what the light of a Gaussian or a star is needed for, if this is neither."""
         self.check_gaussian(what)
         if self.kernels.light is None:
-            raise ValueError(f"model must be a single Gaussian for {what}, got {self.name!r}")
+            raise ValueError(f"model must have no source for {what}, got {self.name!r}")
 
     @property
     def sigmas(self) -> tuple[int, ...]:
@@ -99,6 +99,9 @@ class Model:
     def check_everywhere(self, what: str, whole: Model | None = None) -> None:
         """Refuse what the same model everywhere is needed for; ``whole`` is the caller's model."""
 
+    def check_image(self, shape: tuple[int, ...]) -> None:
+        """Refuse an image of which the model is not defined everywhere."""
+
     def placed(self, places: np.ndarray) -> Model:
         """The model of spots at places ``x, y`` (n, 2) of an image, whose ``rows`` can be taken."""
         return self
@@ -115,6 +118,11 @@ class Model:
     def own_sigma(self) -> float | None:
         """The sigma that spots are known to have, if they are."""
         return None
+
+    @property
+    def peak(self) -> float:
+        """The highest value of the profile whose factor is 1."""
+        return 1.0
 
     @property
     def slopes(self) -> tuple[int, ...]:

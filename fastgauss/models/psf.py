@@ -29,8 +29,8 @@ from .star_model import StarModel
 class PsfModel(StarModel):
     """Stars ``flux, x, y, offset`` whose profile is a sum of Gaussians of known shape.
 
-    `psf_model` makes it. It is the ``model`` of `fit_rois`, `fit_spots`, `image`, `evaluate` and
-    `jacobian`. It cannot be changed, and two models of the same numbers are equal.
+    `psf_model` makes it. It is the ``model`` of `fit_rois`, `fit_spots`, `fit_joint`, `image`,
+    `evaluate` and `jacobian`. It cannot be changed, and two models of the same numbers are equal.
 
     Attributes
     ----------

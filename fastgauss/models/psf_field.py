@@ -35,7 +35,7 @@ from .gaussian_sums import Shapes, gaussian_sum, own_sigmas
 from .model import Model
 from .psf import PsfModel
 from .psf_files import not_readable, read_field, write_field
-from .star_model import StarModel
+from .star_model import PlacedStars, StarModel
 
 _HEAD = 7  # constants before the weights
 _LARGEST = 50.0  # of a coefficient
@@ -43,37 +43,14 @@ _SIDE = 1e9  # pixels of an image, at most
 
 
 @dataclass(frozen=True)
-class _Placed(StarModel):
-    """The model of stars at known places."""
-
-    table: np.ndarray | None = None  # constants of the kernels, (n, C)
-
-    @property
-    def known(self) -> np.ndarray:
-        """The constants of each star as the kernels of a fit take them."""
-        assert self.table is not None
-        return self.table
-
-    def rows(self, which: slice | np.ndarray) -> _Placed:
-        """Some of the stars."""
-        return replace(self, table=self.known[which])
-
-    def from_start(self, start: np.ndarray) -> np.ndarray:
-        """Starting values, of the height and the place of the peak."""
-        start = start[:, [0, 1, 2, 4]]
-        start[:, 0] /= self.known[:, kernels.PEAK]
-        return start
-
-
-@dataclass(frozen=True)
 class PsfField(StarModel):
     """Stars ``flux, x, y, offset`` whose profile varies over an image.
 
-    `measure_psf` makes it with ``order=1`` or 2. It is the ``model`` of `fit_spots`, `image`,
-    `evaluate` and `jacobian`: each star has the profile of its place. A fit takes the place that
-    is given or found, and holds the profile while the centre moves by parts of a pixel; images of
-    the result take the fitted centre. `fit_rois` does not know the places of its ROIs: give it the
-    model ``at`` one. It cannot be changed, and two of the same numbers are equal.
+    `measure_psf` makes it with ``order=1`` or 2. It is the ``model`` of `fit_spots`, `fit_joint`,
+    `image`, `evaluate` and `jacobian`: each star has the profile of its place. A fit takes the
+    place that is given or found, and holds the profile while the centre moves by parts of a pixel;
+    images of the result take the fitted centre. `fit_rois` does not know the places of its ROIs:
+    give it the model ``at`` one. It cannot be changed, and two of the same numbers are equal.
 
     Attributes
     ----------
@@ -171,6 +148,12 @@ class PsfField(StarModel):
         self._check_inside("position", place[np.newaxis])
         return gaussian_sum(self._shapes(place), self.always_turned)
 
+    def check_image(self, shape: tuple[int, ...]) -> None:
+        """Refuse an image that is not part of the one in which the model was measured."""
+        high, wide = shape[-2:]
+        corners = np.array([[0.0, 0.0], [wide - 1.0, high - 1.0]])
+        self._check_inside(f"the pixels of image, of shape {(high, wide)},", corners)
+
     def _check_inside(self, name: str, places: np.ndarray) -> None:
         outside = self.extent.is_outside(places)
         if outside.any():
@@ -248,7 +231,7 @@ class PsfField(StarModel):
                 part[5] = 0.5 * np.arctan2(d, e)
         return found
 
-    def placed(self, places: np.ndarray) -> _Placed:
+    def placed(self, places: np.ndarray) -> PlacedStars:
         """The model of stars at places ``x, y`` (n, 2)."""
         self._check_inside("positions", places)
         weights, sigmas, ellipse = shapes = self._shapes(places)
@@ -272,7 +255,7 @@ class PsfField(StarModel):
         else:
             parts[..., 3] = sigmas * np.exp(0.5 * e)[:, np.newaxis]
             parts[..., 4] = sigmas * np.exp(-0.5 * e)[:, np.newaxis]
-        return _Placed(self.name, self.ndim, self.names, (), table)
+        return PlacedStars(self.name, self.ndim, self.names, (), table)
 
     # -- other images, and files -------------------------------------------------------------------
 

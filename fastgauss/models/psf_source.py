@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from ..kernels.fit.psf_basis import UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from ..kernels.models.profiles import NODES, WEIGHTS
 from .source_covariances import can_be_possible, is_possible, made_possible, own_covariances
-from .star_model import StarModel
-from .wrapped import WrappedModel
+from .star_model import StarModel, WrappedStarModel
 
 _OWN = (0, 1, 2, 6)  # the parameters that are those of a star
 _XX, _YY, _XY = 3, 4, 5
@@ -22,14 +21,11 @@ _PART = slice(_XX, _XY + 1)
 _LEAST = 1e-12  # pixels squared: what a result without any width is taken for
 
 
-@dataclass(frozen=True)
-class SourceModel(WrappedModel, StarModel):
+@dataclass(frozen=True, repr=False)
+class SourceModel(WrappedStarModel):
     """Sources ``flux, x, y, xx, yy, xy, offset`` behind a point spread function."""
 
-    base: StarModel = field(kw_only=True)
-
-    def __repr__(self) -> str:
-        return f"{repr(self.base)[:-1]}, Gaussian source>"
+    addition = "Gaussian source"
 
     @property
     def kernels(self) -> ModelKernels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
 from ..kernels.fit.models import MODELS
-from ..kernels.fit.psf_basis import UNIT
+from ..kernels.fit.psf_basis import PEAK, UNIT
 from ..kernels.models.model_kernels import ModelKernels
 from .model import Model, get_model
 from .wrapped import WrappedModel
@@ -93,7 +94,8 @@ class StarModel(Model):
         -----
         Where the focus or the seeing of an image differs from that in which the function was
         measured, ``fit_spots(image, model=psf.with_width(), shared="width")`` fits one factor for
-        the whole image. The width is a number without unit, and positive.
+        the whole image, and `fit_joint` one for stars that overlap. The width is a number without
+        unit, and positive.
 
         Examples
         --------
@@ -150,18 +152,54 @@ class StarModel(Model):
         return source_model(self)
 
 
+@dataclass(frozen=True)
+class PlacedStars(StarModel):
+    """The model of stars at known places."""
+
+    table: np.ndarray | None = None  # constants of the kernels, (n, C)
+
+    @property
+    def known(self) -> np.ndarray:
+        """The constants of each star as the kernels of a fit take them."""
+        assert self.table is not None
+        return self.table
+
+    def rows(self, which: slice | np.ndarray) -> PlacedStars:
+        """Some of the stars."""
+        return replace(self, table=self.known[which])
+
+    def from_start(self, start: np.ndarray) -> np.ndarray:
+        """Starting values, of the height and the place of the peak."""
+        start = start[:, [0, 1, 2, 4]]
+        start[:, 0] /= self.known[:, PEAK]
+        return start
+
+
 _WIDTH = 3  # which parameter the width is
 _MOST_STRETCH = 4.0  # by which moments of a noisy spot may tell another width to start from
 
 
-@dataclass(frozen=True)
-class WideStarModel(WrappedModel, StarModel):
-    """Stars ``flux, x, y, width, offset``: a point spread function with a free width."""
+@dataclass(frozen=True, repr=False)
+class WrappedStarModel(WrappedModel, StarModel):
+    """A point spread function with further parameters, which ``addition`` names."""
 
+    addition: ClassVar[str]
     base: StarModel = field(kw_only=True)
 
     def __repr__(self) -> str:
-        return f"{repr(self.base)[:-1]}, free width>"
+        return f"{repr(self.base)[:-1]}, {self.addition}>"
+
+
+@dataclass(frozen=True, repr=False)
+class WideStarModel(WrappedStarModel):
+    """Stars ``flux, x, y, width, offset``: a point spread function with a free width."""
+
+    addition = "free width"
+
+    @property
+    def peak(self) -> float:
+        """The highest value of the profile of flux 1 and width 1."""
+        return self.base.peak
 
     @property
     def always_turned(self) -> bool:

@@ -30,6 +30,10 @@ class WrappedModel(Model):
         """Refuse what the same model everywhere is needed for, if ``base`` is none."""
         self.base.check_everywhere(what, whole or self)
 
+    def check_image(self, shape: tuple[int, ...]) -> None:
+        """Refuse an image of which ``base`` is not defined everywhere."""
+        self.base.check_image(shape)
+
     def placed(self, places: np.ndarray) -> Model:
         """The model of spots at places ``x, y`` (n, 2) of an image."""
         return self._with_base(self.base.placed(places))

@@ -28,6 +28,7 @@ from ..base import check, wording
 from ..base.progress import reporting
 from ..base.status import Status
 from ..fit.picture_units import in_callers_unit
+from ..joint.arguments import check_places
 from ..models.model import Model
 from ..results.fit_result import FitResult
 from .noise_scaling import ResidualNoise
@@ -55,11 +56,17 @@ def pursue(
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
     if (level := find["shape_level"]) is not None:
         raise ValueError(f"shape_level must be None with joint=True, got {wording.shown(level)}")
+    if model.own_sigma is not None and model.sigmas:
+        raise ValueError(
+            "model must have a known width with joint=True (the positions of its result are those "
+            f"for fit_joint with a free one), got {model!r}"
+        )
     if positions is None:
         refuse_rows(fit)
         places = np.empty((0, picture.ndim))
     else:
         places = check.positions(positions, picture.ndim)
+        check_places(model, places)
     background = "local" if fit["background"] is None else fit["background"]
     search = _Search(picture, model, find, fit | {"background": background}, len(places))
     with reporting(fit["progress"], len(places), "spot") as report:
@@ -287,7 +294,7 @@ class _Search:
         start = self._usual_at(known, new)
         start[:, self.fits.width_columns] = width
         at = tuple(np.clip(np.rint(new), 0, np.array(self.shape) - 1).astype(int).T)
-        height = (self.shown[at] - model[at]) * (-1 if self.dark else 1)
+        height = (self.shown[at] - model[at]) * (-1 if self.dark else 1) / self.model.peak
         least = 0.05 * np.abs(start[:, 0])
         height = np.where(np.isfinite(height), np.maximum(height, least), least)
         start[:, 0] = -height if self.dark else height
@@ -302,7 +309,8 @@ class _Search:
     def _expected(self) -> np.ndarray:
         """The expected widths (w,)."""
         columns = self.fits.width_columns
-        return np.asarray((self.sigma if len(columns) > 1 else self.sigma[:1])[::-1], float)
+        known = self.sigma if len(columns) > 1 else self.sigma[: len(columns)]
+        return np.asarray(known[::-1], float)
 
     def _usual_at(self, params: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Starting values of spots at places: the medians of other spots."""

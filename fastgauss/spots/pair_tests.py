@@ -236,7 +236,7 @@ class PairTests:
             left, weight = residual[index], 1.0 / error[index]
         left, weight = (np.where(inside & np.isfinite(left), x, 0.0) for x in (left, weight))
         d = (at[..., ::-1] - centres[:, None]) / widths[:, None]
-        light = np.exp(-0.5 * (d**2).sum(axis=2)) * params[:, :1]
+        light = np.exp(-0.5 * (d**2).sum(axis=2)) * (params[:, :1] * self.fits.plain.peak)
         i, j = np.triu_indices(ndim)
         second = (d[..., i] * d[..., j] - (i == j)) / (widths[:, i] * widths[:, j])[:, None]
         columns = np.concatenate(

@@ -78,7 +78,10 @@ def test_what_has_no_places_is_refused():
     for wrapped, more in ((model.with_width(), "free width"), (model.with_source(), "Gaussian so")):
         with pytest.raises(ValueError, match=rf"take model.base.at\(.*, got <PsfField .*, {more}"):
             fg.fit_rois(np.ones((2, 9, 9)), wrapped)
-    with pytest.raises(ValueError, match="model must be a single Gaussian for a joint fit"):
-        fg.fit_joint(picture(model), PLACES[:, ::-1], model)
+    wide = np.ones((SIDE, SIDE + 1))
+    for fit in (fg.fit_spots, fg.fit_joint):
+        with pytest.raises(ValueError, match=r"image, of shape \(120, 121\), must be inside"):
+            fit(wide, PLACES[:, ::-1], model)
+        assert fit(wide[:, 1:], PLACES[:1, ::-1], model).model == model
     with pytest.raises(ValueError, match=r"positions must be inside .* at index 1"):
         fg.fit_spots(picture(model), [[3.0, 3.0], [3.0, 130.0]], model)

@@ -172,10 +172,6 @@ def test_stars_of_an_image_are_fitted_drawn_and_subtracted():
     assert_allclose(drawn - 20.0, light, atol=1e-6 * light.max())
     searched = fg.fit_spots(picture, model=PSF, pixel="integrate")
     assert len(searched) == 4
-    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf'"):
-        fg.fit_spots(picture, model=PSF, joint=True)
-    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf'"):
-        fg.fit_joint(picture, places, PSF)
 
 
 def test_a_window_is_as_wide_as_the_star_unless_it_is_told():
@@ -270,7 +266,6 @@ def test_stars_out_of_focus_are_found_drawn_and_kept(tmp_path):
     places = np.array([[14.3, 15.2], [16.8, 50.1], [45.6, 30.7], [47.2, 63.4]])
     truth = np.column_stack([[9e3, 4e3, 2e4, 3e3], places[:, ::-1], [1.2, 1.0, 0.9, 1.1]])
     truth = np.column_stack([truth, np.zeros(4)])
-    clean = fg.image(truth, (64, 80), WIDE).sum(axis=0) + 20.0
     field = psf_field(1, 0, Extent(64, 80), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
     for model in (WIDE, field.with_width()):
         light = fg.image(truth, (64, 80), model).sum(axis=0) + 20.0
@@ -286,8 +281,6 @@ def test_stars_out_of_focus_are_found_drawn_and_kept(tmp_path):
         assert abs(left).max() < 0.02 * (light.max() - 20.0)
     table = pytest.importorskip("astropy.table") and found.to_table()
     assert "width" in table.colnames and "factor" in table["width"].info.description
-    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf_width'"):
-        fg.fit_joint(clean, places, WIDE)
 
 
 def test_widths_that_the_pixels_cannot_tell_or_that_are_none():

@@ -277,7 +277,7 @@ def test_sources_of_an_image_are_drawn_and_kept(tmp_path):
         assert_array_equal(fg.source_shapes(again), fg.source_shapes(found))
         left = light - found.render((60, 66), background=20.0)
         assert abs(left).max() < 0.02 * (light.max() - 20.0)
-    with pytest.raises(ValueError, match="single Gaussian for a joint fit, got 'psf_source'"):
+    with pytest.raises(ValueError, match="no source for a joint fit, got 'psf_source'"):
         fg.fit_joint(light, places, psf_of(ROUND).with_source())
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from naive_joint import cluster
+from naive_joint import ASIDE, THREE, TURNED, cluster
 from numpy.testing import assert_allclose
 from tolerances import TOLERANCE
 
@@ -51,8 +51,10 @@ def stand(solver, u, ground):
 CASES = [
     ("symmetric", 2, "sample", "lsq"), ("elliptic", 2, "integrate", "mle"),
     ("rotated", 2, "sample", "mle"), ("rotated", 2, "integrate", "lsq"),
+    (THREE, 2, "integrate", "lsq"), (ASIDE, 2, "sample", "mle"), (TURNED, 2, "sample", "lsq"),
     ("elliptic", 3, "integrate", "lsq"),
 ]  # fmt: skip
+SEPARABLE = [case for case in CASES if case[0] not in ("rotated", TURNED, ASIDE)]
 
 
 def dense(solver, u, ground):
@@ -108,9 +110,7 @@ def test_gradients_and_blocks_are_products_of_columns_by_differences(name, ndim,
 
 
 @compiled
-@pytest.mark.parametrize(
-    ("name", "ndim", "pixel", "method"), [c for c in CASES if c[0] != "rotated"]
-)
+@pytest.mark.parametrize(("name", "ndim", "pixel", "method"), SEPARABLE)
 def test_second_derivatives_are_those_of_the_gradient_for_a_residual_that_stays(
     name, ndim, pixel, method
 ):
@@ -135,7 +135,7 @@ def test_second_derivatives_are_those_of_the_gradient_for_a_residual_that_stays(
 
 
 @compiled
-@pytest.mark.parametrize(("name", "ndim", "pixel", "method"), CASES[:2] + CASES[-1:])
+@pytest.mark.parametrize(("name", "ndim", "pixel", "method"), CASES[:2] + CASES[-3:])
 def test_a_gain_is_what_the_objective_would_be_had_a_cluster_stayed(name, ndim, pixel, method):
     solver, u, ground = prepared(name, ndim, pixel, method)
     stand(solver, u, ground)

@@ -26,7 +26,7 @@ def test_without_noise_windows_end_where_the_light_does():
 @pytest.mark.parametrize(("box", "least"), [((7, 9), [0, 4, 5]), ((3, 7, 9), [2, 4, 5])])
 def test_windows_cover_the_box_and_stay_in_the_image(box, least):
     widths, faint = np.full((2, 3), 0.1), np.full(2, 1e-6)
-    half = windows.half_windows(widths, faint, np.ones(2), box)
+    half = windows.half_windows(windows.reach_of(widths, faint, np.ones(2)), box)
     assert_array_equal(half, [least] * 2)
     extent = np.array([1 if len(box) == 2 else 6, 20, 30])
     centres = np.array([[0.0, 9.6, 11.2], [0.0, 19.0, 0.0]])
@@ -39,6 +39,7 @@ def test_windows_cover_the_box_and_stay_in_the_image(box, least):
 
 
 def test_a_wide_bright_spot_has_a_wider_window_than_its_box():
-    half = windows.half_windows(np.full((1, 3), 4.0), np.array([1e3]), np.ones(1), (5, 5))
+    reach = windows.reach_of(np.full((1, 3), 4.0), np.array([1e3]), np.ones(1))
+    half = windows.half_windows(reach, (5, 5))
     assert half[0, 0] == 0
     assert_array_equal(half[0, 1:], np.ceil(4.0 * np.sqrt(2 * np.log(1e3 / 0.02))))

@@ -21,8 +21,11 @@ BOX = 23  # so wide that nothing of a spot is beyond its window
 WIDTHS = {
     "sigma": (1.3, 1.2, 1.4, 1.3), "sigma_x": (1.6, 1.5, 1.6, 1.7),
     "sigma_y": (1.2, 1.1, 1.2, 1.1), "sigma_z": (1.3, 1.2, 1.4, 1.3),
-    "theta": (0.4, -0.5, 1.2, 0.1), "offset": (10.0,) * 4,
+    "theta": (0.4, -0.5, 1.2, 0.1), "offset": (10.0,) * 4, "width": (1.05, 0.95, 1.1, 1.0),
 }  # fmt: skip
+THREE = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.4, 1.7])  # stars within the box
+ASIDE = fg.psf_model([0.7, 0.3], [1.1, 1.5], offsets=[[0.0, 0.0], [0.3, -0.2]]).with_width()
+TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.5], [1.6, 1.3]], theta=[0.6, -0.3])
 
 
 def window(place, box, shape):
@@ -185,10 +188,10 @@ def assert_joint(result, twin, start, fixed=(), covariance="auto"):
 def cluster(name="symmetric", ndim=2, pixel="sample", slope=0.0, seed=0, count=None):
     """A Poisson image of spots that overlap, their parameters, and a start off by a little."""
     rng = np.random.default_rng(seed)
-    names = get_model(name, ndim).names
-    places = PLACES[ndim][:count]
+    model = get_model(name, ndim)
+    names, places = model.names, PLACES[ndim][:count]
     truth = np.empty((len(places), len(names)))
-    truth[:, 0] = 200.0 * np.linspace(0.8, 1.2, len(places))
+    truth[:, 0] = 200.0 / model.peak * np.linspace(0.8, 1.2, len(places))
     truth[:, 1 : 1 + ndim] = places[:, ::-1]
     for k, key in enumerate(names[1 + ndim :], 1 + ndim):
         truth[:, k] = WIDTHS[key][: len(places)]

@@ -57,6 +57,7 @@ from .psf_basis import (
     make_turned,
     make_width,
 )
+from .psf_light import make_light
 from .row_terms import SEEN, make_row_terms
 
 # -- normal equations --------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def _make_model(free: bool) -> ModelKernels:
         profile=partial(points.make_separable, 2, (3, 4)),  # of a component, an elliptic Gaussian
         blocks=partial(make_blocks, free),
         volume=1.0,
-        light=None,
+        light=make_light(free),
         constants=CONSTANTS,
         columns=(("width", "", meaning),) if free else (),
         factor="flux",

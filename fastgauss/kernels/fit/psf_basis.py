@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .._compile import device
-from ..models.profiles import NODES, POINTS, WEIGHTS
+from ..models.profiles import make_over_pixel
 from ..numeric.contraction import FACTOR_ROWS
 from ..numeric.special import exp_negative
 from ..simd.lanes import broadcast, load, store
@@ -25,7 +25,7 @@ UNIT, PEAK, DIP, TURNED, FIRST = 1, 2, 3, 4, 5  # constants; the number along th
 NUMBERS = 6  # constants of a component; those along the axes come first
 CONSTANTS = FIRST + MOST * NUMBERS
 X, Y, SIGMA_X, SIGMA_Y = 1, 2, 3, 4  # of a component, after its height
-_XX, _YY, _XY = 3, 4, 5  # of a turned one
+XX, YY, XY = 3, 4, 5  # of a turned one
 WIDTH = 3  # which parameter a free width is: flux, x, y, width, offset
 KNOWN_ROW, FREE_ROW = 5, 6  # lane rows a pixel: the basis, 1, and the weighted residual
 _FILLS = {"sample": fill_sampled, "integrate": fill_integrated}
@@ -155,34 +155,47 @@ def _fill_free(m, count, nx, along, across, columns) -> None:
 
 
 @cache
-def make_turned(pixel: str, free: bool) -> Callable:
-    """A turned component at a pixel: its value, minus its derivatives along x and y, and s df/ds.
+def make_gaussian(pixel: str, free: bool) -> Callable:
+    """A turned component: its value, minus its derivatives along x and y, and s df/ds.
 
-    The last is 0 where the width is not free.
+    ``numbers`` are its height and the inverse covariance xx, yy, xy for a width of 1, and ``lean``
+    its offset from the centre of the star. The last result is 0 where the width is not free.
     """
-    points = POINTS if pixel == "integrate" else 1
+
+    @device
+    def add(shape, weight, u, v, sums):
+        xx, yy, xy, lean_x, lean_y = shape
+        total, by_x, by_y, by_width = sums
+        slope_x, slope_y = xx * u + xy * v, xy * u + yy * v
+        f = exp_negative((u * slope_x + v * slope_y) * -0.5) * weight
+        if free:
+            u, v = u + lean_x, v + lean_y
+            by_width = by_width + f * (u * slope_x + v * slope_y - 2.0)
+        return total + f, by_x + f * slope_x, by_y + f * slope_y, by_width
+
+    over_pixel = make_over_pixel(pixel, add)
+
+    @device
+    def gaussian(numbers, width, lean, x, y):
+        curve = 1.0 / (width * width)
+        height, xx, yy, xy = numbers
+        shape = xx * curve, yy * curve, xy * curve, lean[0], lean[1]
+        zero = broadcast(0.0)
+        return over_pixel(shape, height * curve, x, y, (zero, zero, zero, zero))
+
+    return gaussian
+
+
+@cache
+def make_turned(pixel: str, free: bool) -> Callable:
+    """``make_gaussian`` of the component whose constants begin at a lane row."""
+    gaussian = make_gaussian(pixel, free)
 
     @device
     def turned(m, at, width, x, y):
-        curve = 1.0 / (width * width)
-        xx, yy, xy = load(m, at + _XX), load(m, at + _YY), load(m, at + _XY)
-        xx, yy, xy, height = xx * curve, yy * curve, xy * curve, load(m, at) * curve
-        total = broadcast(0.0)
-        by_x, by_y, by_width = total, total, total
-        for n in range(points * points):
-            u, v, weight = x, y, height
-            if points > 1:
-                u, v = u + NODES[n % points], v + NODES[n // points]
-                weight = weight * (WEIGHTS[n % points] * WEIGHTS[n // points])
-            slope_x, slope_y = xx * u + xy * v, xy * u + yy * v
-            f = exp_negative((u * slope_x + v * slope_y) * -0.5) * weight
-            total = total + f
-            by_x = by_x + f * slope_x
-            by_y = by_y + f * slope_y
-            if free:
-                u, v = u + load(m, at + X) * width, v + load(m, at + Y) * width
-                by_width = by_width + f * (u * slope_x + v * slope_y - 2.0)
-        return total, by_x, by_y, by_width
+        numbers = load(m, at), load(m, at + XX), load(m, at + YY), load(m, at + XY)
+        lean = load(m, at + X) * width, load(m, at + Y) * width
+        return gaussian(numbers, width, lean, x, y)
 
     return turned
 

@@ -24,7 +24,7 @@ from functools import cache, partial
 from .._compile import device
 from ..models import points
 from ..models.model_kernels import ModelKernels
-from ..models.profiles import NODES, POINTS, WEIGHTS
+from ..models.profiles import make_over_pixel
 from ..numeric.contraction import FACTOR_ROWS
 from ..numeric.packed_cholesky import packed_size
 from ..numeric.special import exp_negative
@@ -69,28 +69,22 @@ def _tables(m, p, table) -> None:
 @cache
 def _make_add(pixel: str) -> Callable:
     """One component at a pixel, added to f and its derivatives without units."""
-    nodes = POINTS if pixel == "integrate" else 1
+
+    @device
+    def add_point(shape, weight, u, v, sums):
+        xx, yy, xy = shape
+        f0, fx, fy, fxx, fyy, fxy = sums
+        s, t = xx * u + xy * v, xy * u + yy * v
+        f = exp_negative((u * s + v * t) * -0.5) * weight
+        fxx, fyy = fxx + f * (s * s - xx), fyy + f * (t * t - yy)
+        return f0 + f, fx + f * s, fy + f * t, fxx, fyy, fxy + f * (s * t - xy)
+
+    over_pixel = make_over_pixel(pixel, add_point)
 
     @device
     def add(m, table, x, y, sums):
-        height, xx, yy, xy = (
-            load(m, table),
-            load(m, table + 1),
-            load(m, table + 2),
-            load(m, table + 3),
-        )
-        f0, fx, fy, fxx, fyy, fxy = sums
-        for n in range(nodes * nodes):
-            u, v, weight = x, y, height
-            if nodes > 1:
-                u, v = u + NODES[n % nodes], v + NODES[n // nodes]
-                weight = weight * (WEIGHTS[n % nodes] * WEIGHTS[n // nodes])
-            s, t = xx * u + xy * v, xy * u + yy * v
-            f = exp_negative((u * s + v * t) * -0.5) * weight
-            f0, fx, fy = f0 + f, fx + f * s, fy + f * t
-            fxx, fyy = fxx + f * (s * s - xx), fyy + f * (t * t - yy)
-            fxy = fxy + f * (s * t - xy)
-        return f0, fx, fy, fxx, fyy, fxy
+        shape = load(m, table + 1), load(m, table + 2), load(m, table + 3)
+        return over_pixel(shape, load(m, table), x, y, sums)
 
     return add
 

@@ -35,6 +35,7 @@ from ..simd.lanes import broadcast, load, store
 from ..simd.masked import lanes_within, load_some, ramp, store_rounded, total
 
 NUMBERS = 6  # along an axis
+TABLES = 3 * NUMBERS  # rows of the tables of all axes
 _ORDERS = ((), (0,), (1,), (0, 0), (0, 1), (1, 1))  # of each: 0 by the centre, 1 by the width
 
 # The number of x and the number of y whose products each sum over a plane adds.
@@ -126,7 +127,7 @@ def make_curvature(axes: int) -> Callable:
 
     @kernel
     def curvature(lights, lever, spots, extent, residual, out, table, block, m):
-        plain, stride = lights.plain, table.size // (3 * NUMBERS)
+        plain, stride = lights.plain, table.size // TABLES
         height, width = extent[1], extent[2]
         y_table, x_table = NUMBERS * stride, 2 * NUMBERS * stride
         for s in range(spots.size):

@@ -17,7 +17,8 @@ or turned: with P the sigma matrix and d the distance from the centre,
 
     u = P**-1 d,  q = P**-1 u,  f = exp(-u'u / 2),  df = f (q' d(centre) + q' dP u),
 
-the mean over a pixel being a sum over Gauss-Legendre points.
+the mean over a pixel being a sum over Gauss-Legendre points, or a sum of such components that
+stand in one place (``kernels/fit/psf_light.py``).
 
 The *lever*, a matrix (p, k) for each spot or one for all spots, holds the derivatives of these k
 numbers of a spot by the p parameters of the fit. So two sigmas can be one parameter, an angle can
@@ -52,11 +53,11 @@ _loss_counts = make_terms(ESTIMATORS["camera"])
 @cache
 def make_paint(light: Light) -> Callable:
     """The kernel that makes the light of some spots anew, in the image rows [low, high)."""
-    prepare, values = light.prepare, light.values
+    prepare, values, tables = light.prepare, light.values, light.tables
 
     @kernel
     def paint(lights, spots, known, extent, model, low, high, table):
-        stride = table.size // 9
+        stride = table.size // tables
         height, width = extent[1], extent[2]
         for over in range(2):  # first the known background, then the light on it
             for s in range(spots.size):
@@ -187,11 +188,11 @@ def make_gain(light: Light) -> Callable:
     ``clusters`` are the first spots (k + 1,) and the boxes (k, 6) of all clusters, ``scratch``
     room for a box, a table of profiles and lane rows.
     """
-    prepare, values = light.prepare, light.values
+    prepare, values, tables = light.prepare, light.values, light.tables
 
     @device
     def add(box, corner, reach, lights, i, sign, table):
-        stride = table.size // 9
+        stride = table.size // tables
         first, count = box_of(lights.windows, i)
         prepare(table, stride, lights.plain, i, first, count, lights.integrate)
         for z in range(count[0]):

@@ -32,7 +32,7 @@ def make_normal(light: Light) -> Callable:
 
     Its ``scratch`` are lane rows, tables of profiles for two spots, and sums.
     """
-    size, prepare, derive = light.columns, light.prepare, light.derive
+    size, prepare, derive, tables = light.columns, light.prepare, light.derive, light.tables
     triangle = packed_size(size)
     own, pair, single = DENSE + size, CROSS + 100 * size + size, CROSS + 100 * size + 1
 
@@ -67,9 +67,9 @@ def make_normal(light: Light) -> Callable:
     ):
         m, table, sums = scratch
         plain, windows, integrate = lights.plain, lights.windows, lights.integrate
-        stride = table.size // 18
+        stride = table.size // (2 * tables)
         height, width = extent[1], extent[2]
-        second = table[9 * stride :]
+        second = table[tables * stride :]
         square = triangle + size
         edge = square + size * size
         for s in range(spots.size):

@@ -38,6 +38,7 @@ so that f = X(p) Y(q) C(p, q) takes 5 + 5 exponentials a pixel, and C is the sam
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -72,6 +73,26 @@ _STEEP = 600.0  # largest exponent; reached when sigma is below 0.02, where no d
 def distance(x, centre):
     """x - centre, with infinity replaced by a large number; NaN stays NaN."""
     return minimum(_FAR, maximum(-_FAR, x - centre))
+
+
+def make_over_pixel(pixel: str, add: Callable) -> Callable:
+    """Sums over the points of a pixel, or at its centre.
+
+    ``add(shape, weight, u, v, sums)`` returns the sums with those of a point u, v.
+    """
+    points = POINTS if pixel == "integrate" else 1
+
+    @device
+    def over_pixel(shape, weight, x, y, sums):
+        for n in range(points * points):
+            u, v, part = x, y, weight
+            if points > 1:
+                u, v = u + NODES[n % points], v + NODES[n // points]
+                part = part * (WEIGHTS[n % points] * WEIGHTS[n // points])
+            sums = add(shape, part, u, v, sums)
+        return sums
+
+    return over_pixel
 
 
 @device

@@ -20,6 +20,7 @@ class Light(NamedTuple):
     prepare: Callable  # tables of a spot for a box of pixels
     values: Callable  # a f
     derive: Callable  # the columns, to lane rows
+    tables: int = 9  # rows of the tables of a spot, at most
 
 
 def _make_separable(axes: int) -> Light:
