@@ -122,6 +122,33 @@ def test_stars_of_a_crowd_are_found_with_their_function():
     assert_array_equal(again.params, found.params)
 
 
+def moffat(stars, side, beta=2.5, fwhm=3.0):
+    """The means over pixels of stars behind the atmosphere, from 5 x 5 points."""
+    alpha = 0.5 * fwhm / np.sqrt(2 ** (1 / beta) - 1)
+    points = (np.arange(5 * side) - 2) / 5
+    total = np.zeros((5 * side, 5 * side))
+    for flux, x, y in stars:
+        square = np.add.outer((points - y) ** 2, (points - x) ** 2)
+        total += flux * (beta - 1) / (np.pi * alpha**2) * (1 + square / alpha**2) ** -beta
+    return total.reshape(side, 5, side, 5).mean(axis=(1, 3))
+
+
+@compiled
+def test_the_wings_of_bright_stars_are_no_stars():
+    rng = np.random.default_rng(2)
+    flux = np.append([1e6, 3e5, 5e5], 10 ** rng.uniform(2.7, 4.0, 20))
+    stars = np.column_stack([flux, rng.uniform(8, 120, (23, 2))])
+    image = rng.poisson(moffat(stars, 128) + 100.0 + 0.1 * np.arange(128))
+    psf = fg.moffat_psf(3.0, 2.5)
+    found = fg.fit_spots(
+        image, model=psf, joint=True, background="plane", method="mle", pixel="integrate"
+    )
+    places = stars[:, :0:-1]
+    assert (KDTree(places).query(found.positions)[0] < 1.0).all()
+    missed = KDTree(found.positions).query(places)[0] > 1.0
+    assert not missed[:3].any() and missed.sum() <= 2
+
+
 @compiled
 def test_two_stars_at_half_a_width_are_told_apart_by_a_test():
     stars = np.array([[2e4, 20.2, 19.8, 0.0], [2e4, 22.0, 20.2, 0.0]])
