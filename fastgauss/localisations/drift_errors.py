@@ -1,4 +1,9 @@
-"""Errors of the drift in each frame, from those of the segments and from what lies between them."""
+"""Errors of the drift in each frame, from those of the segments and from what lies between them.
+
+How far the drift wanders between segments is told by how far each segment is from the middle of its
+neighbours. What is far more than usual is a jump, which the spline cannot follow: its errors are
+large in the segments around it, and those of all others are as if there were none.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,9 @@ import numpy as np
 from .drift_stages import Movie, spline_means
 
 _WANDER = 4.0  # variance of a random walk in a segment, from that of a segment between two others
+_JUMP = 5.0  # usual deviations of a segment between two others from which there is a jump
+_MEDIAN = 0.455  # of the square of a normal variable, by its variance
+_SWING = 2.0 - math.sqrt(3.0)  # of a cubic spline about a jump, from segment to segment
 
 
 def frame_errors(
@@ -57,8 +65,13 @@ def _wandering(
     off = means[1:-1] - 0.5 * (means[:-2] + means[2:])
     own = np.einsum("sasa->sa", known)
     expected = own[1:-1] + 0.25 * (own[:-2] + own[2:])
-    walk = _WANDER * np.maximum((off**2 - expected).mean(axis=0), 0.0)
-    _, way = _places_between(movie.middles, moments)
+    usual = np.maximum(np.median(off**2, axis=0) / _MEDIAN, expected)
+    excess, jumps = off**2 - expected, off**2 > _JUMP**2 * usual
+    steady = np.where(jumps, 0.0, excess).sum(axis=0) / (~jumps).sum(axis=0)
+    apart = np.abs(np.arange(count)[:, np.newaxis] - np.arange(1, count - 1))
+    swing = _SWING ** (2.0 * np.maximum(apart - 1, 0))
+    walk = _WANDER * (np.maximum(steady, 0.0) + swing @ np.where(jumps, excess, 0.0))
+    before, way = _places_between(movie.middles, moments)
     beyond = np.maximum(np.maximum(-way, way - 1.0), 0.0)
     shape = 0.076 + 0.074 * np.sin(math.pi * np.clip(way, 0.0, 1.0)) ** 2 + 1.2 * beyond**2
-    return shape[:, np.newaxis] * walk
+    return shape[:, np.newaxis] * np.maximum(walk[before], walk[before + 1])

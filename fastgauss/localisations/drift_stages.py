@@ -6,7 +6,9 @@ the middles of the segments is a natural cubic spline, linear before the first a
 each localisation is corrected by the drift of its own frame.
 
 The first radius is a sixteenth of the field. Where `drift_start` sees a drift that is large beside
-this, the stages begin from there, and once more from no drift, and the larger overlap counts.
+this, the stages begin from there, and once more from no drift, and the larger overlap counts. The
+second way is given up where it meets the end of the first one, or where the overlap at that end is
+clearly larger.
 
 A stage whose standard errors are not small against its radii has found chance maxima: its
 displacements are not used. The last stage is the one whose errors are smallest; it is repeated with
@@ -34,6 +36,8 @@ _POINTS = 100_000  # localisations of a stage, but for the last
 _PAIRS, _LAST_PAIRS = 2e6, 2e7  # of a stage, and of the last
 _FEWEST = 2.0  # neighbours of a localisation
 _WORSE = 1.05
+_MET = 0.5  # radii: ways that are closer together end at the same place
+_SURPASSED = 1.1  # ratio of the overlap at the end of another way, from which one is given up
 _SMALL = 0.25  # first radii: from a smaller drift, one start is enough
 _PHASES = 8  # of a segment, at which its mean is taken
 
@@ -129,6 +133,7 @@ class _Stage:
 class _Best(NamedTuple):
     """The stage with the smallest errors so far."""
 
+    knots: np.ndarray
     error: float  # in the unit of the aspect, for all localisations
     scale: float
 
@@ -150,85 +155,112 @@ def align(
     movie: Movie, tol: float, threads: int | None, progress: Progress | None = None
 ) -> Alignment:
     """The drift at which the localisations of all segments overlap most."""
-    count = len(movie.middles)
-    still = np.zeros((count, movie.places.shape[1]))
-    guess = first_guess(movie.places, movie.segments, count)
-    if guess is None:
-        return _align_from(still, movie, tol, threads, progress)
-    moved = _align_from(guess, movie, tol, threads, progress)
-    small = _SMALL / _FIRST * np.ptp(field_of(movie.places), axis=0).max() * movie.aspect
-    if (np.abs(guess) < small).all():
-        return moved
-    other = _align_from(still, movie, tol, threads, None)
-    if not (moved.structure and other.structure):
-        return moved if moved.structure else other
-    radii = np.minimum(moved.radii, other.radii)
-    everywhere = np.array([[-np.inf], [np.inf]]) * np.ones(len(radii))
-    stage = _Stage(_thinned(movie, _POINTS / len(movie.places)), radii, everywhere, threads)
-    sums = [stage.overlap(found.knots).value for found in (moved, other)]
-    return moved if sums[0] >= sums[1] else other
-
-
-def _align_from(
-    knots: np.ndarray,
-    movie: Movie,
-    tol: float,
-    threads: int | None,
-    progress: Progress | None,
-) -> Alignment:
-    """The drift that the stages find from a first one."""
-    count, ndim = knots.shape
-    box = field_of(movie.places)
-    field = box[1] - box[0]
-    short = np.where(field > 0, field / _SHORT, np.inf)
-    best = None
-
-    def share_of(radii: np.ndarray, most: float) -> tuple[float, float]:
-        """The share of localisations that has so many pairs, and the neighbours of one of all."""
-        share = min(1.0, _PILOT / len(movie.places))
-        pilot = _Stage(_thinned(movie, share), radii, box, threads)
-        pairs = pilot.overlap(knots).pairs
-        neighbours = pairs / (share * len(pilot.movie.places))
-        return min(1.0, share * (most / max(pairs, 1)) ** 0.5), neighbours
-
-    def radii_of(scale: float) -> np.ndarray:
-        return np.minimum(scale * movie.aspect, short)
-
-    for number in range(STAGES):
-        scale = float(field.max()) / _FIRST / 2.0**number
-        if not 0 < scale < np.inf:
-            break
-        most, neighbours = share_of(radii_of(scale), _LAST_PAIRS)
-        if neighbours < _FEWEST:
-            break
-        share = min(most * (_PAIRS / _LAST_PAIRS) ** 0.5, _POINTS / len(movie.places))
-        stage = _Stage(_thinned(movie, share), radii_of(scale), box, threads)
-        moved, found, _ = stage.climb(knots, _CLOSE)
-        parts = covariances(found)
-        known = _typical_error(parts, count) < _CHANCE
-        error = scale * _typical_error(parts, count, most / share)
-        if best is not None and not (known and error < _WORSE * best.error):
-            break
-        if known:
-            knots = moved
-            if best is None or error < best.error:
-                best = _Best(error, scale)
-        if progress is not None:
-            progress(number + 1, STAGES)
+    count, ndim = len(movie.middles), movie.places.shape[1]
+    stages = _Stages(movie, field_of(movie.places), threads)
+    guess = first_guess(movie.places, movie.segments, count, stages.box)
+    still = np.zeros((count, ndim))
+    best = stages.follow(still if guess is None else guess, progress)
+    small = _SMALL * stages.first_scale * movie.aspect
+    if guess is not None and not (np.abs(guess) < small).all():
+        other = stages.follow(still, None, best)
+        best = other if best is None else stages.larger_overlap(best, other)
     if progress is not None:
         progress(STAGES, STAGES)
     if best is None:
         unknown = np.full((count * ndim, count * ndim), np.inf)
-        return Alignment(np.zeros((count, ndim)), unknown, np.full(ndim, np.nan), False, True)
+        return Alignment(still, unknown, np.full(ndim, np.nan), False, True)
+    return stages.finish(best, tol)
 
-    radii = radii_of(best.scale)
-    share, _ = share_of(radii, _LAST_PAIRS)
-    stage = _Stage(_thinned(movie, share), radii, box, threads)
-    close = tol * best.error / best.scale
-    knots, found, converged = stage.climb(knots, close)
-    parts = covariances(found)
-    every = np.tile(radii, count)
-    if parts is None or not _typical_error(parts, count) < _CHANCE:
-        return Alignment(knots, np.full((len(every), len(every)), np.inf), radii, True, False)
-    covariance = (parts[0] + parts[1]) * np.outer(every, every)
-    return Alignment(knots, covariance, radii, True, converged)
+
+class _Stages:
+    """The stages of a movie, from any first drift."""
+
+    def __init__(self, movie: Movie, box: np.ndarray, threads: int | None):
+        self.movie, self.box, self.threads = movie, box, threads
+        field = box[1] - box[0]
+        self.first_scale = float(field.max()) / _FIRST
+        self.short = np.where(field > 0, field / _SHORT, np.inf)
+
+    def _radii(self, scale: float) -> np.ndarray:
+        return np.minimum(scale * self.movie.aspect, self.short)
+
+    def _stage(self, share: float, radii: np.ndarray) -> _Stage:
+        return _Stage(_thinned(self.movie, share), radii, self.box, self.threads)
+
+    def _share(self, knots: np.ndarray, radii: np.ndarray) -> tuple[float, float]:
+        """The share of localisations for the last stage, and the neighbours of one of all."""
+        share = min(1.0, _PILOT / len(self.movie.places))
+        pilot = self._stage(share, radii)
+        pairs = pilot.overlap(knots).pairs
+        neighbours = pairs / (share * len(pilot.movie.places))
+        return min(1.0, share * (_LAST_PAIRS / max(pairs, 1)) ** 0.5), neighbours
+
+    def follow(
+        self, knots: np.ndarray, progress: Progress | None, rival: _Best | None = None
+    ) -> _Best | None:
+        """The best stage on the way from a first drift.
+
+        None if none is known, or if the way comes to the ``rival``, or to a stage at which the
+        overlap at the rival is clearly larger.
+        """
+        count, places = len(self.movie.middles), len(self.movie.places)
+        best = None
+        for number in range(STAGES):
+            scale = self.first_scale / 2.0**number
+            if not 0 < scale < np.inf:
+                break
+            radii = self._radii(scale)
+            most, neighbours = self._share(knots, radii)
+            if neighbours < _FEWEST:
+                break
+            share = min(most * (_PAIRS / _LAST_PAIRS) ** 0.5, _POINTS / places)
+            stage = self._stage(share, radii)
+            moved, found, _ = stage.climb(knots, _CLOSE)
+            if rival is not None and scale >= rival.scale:
+                if (np.abs(moved - rival.knots) < _MET * radii).all():
+                    return None
+                own, other = self._overlaps(share, radii, moved, rival.knots)
+                if other > _SURPASSED * own:
+                    return None
+            parts = covariances(found)
+            known = _typical_error(parts, count) < _CHANCE
+            error = scale * _typical_error(parts, count, most / share)
+            if best is not None and not (known and error < _WORSE * best.error):
+                break
+            if known:
+                knots = moved
+                if best is None or error < best.error:
+                    best = _Best(knots, error, scale)
+                else:
+                    best = best._replace(knots=knots)
+            if progress is not None:
+                progress(number + 1, STAGES)
+        return best
+
+    def _overlaps(self, share: float, radii: np.ndarray, *drifts: np.ndarray) -> list[float]:
+        """The overlaps after some drifts were taken off, of all pairs wherever they are."""
+        everywhere = np.array([[-np.inf], [np.inf]]) * np.ones(len(radii))
+        stage = _Stage(_thinned(self.movie, share), radii, everywhere, self.threads)
+        return [stage.overlap(knots).value for knots in drifts]
+
+    def larger_overlap(self, one: _Best, other: _Best | None) -> _Best:
+        """Of two ways that with the larger overlap at their ends."""
+        if other is None:
+            return one
+        share = _POINTS / len(self.movie.places)
+        radii = self._radii(min(one.scale, other.scale))
+        own, others = self._overlaps(share, radii, one.knots, other.knots)
+        return one if own >= others else other
+
+    def finish(self, best: _Best, tol: float) -> Alignment:
+        """The best stage once more, with all localisations or as many as there is time for."""
+        radii, count = self._radii(best.scale), len(self.movie.middles)
+        share, _ = self._share(best.knots, radii)
+        stage = self._stage(share, radii)
+        knots, found, converged = stage.climb(best.knots, tol * best.error / best.scale)
+        parts = covariances(found)
+        every = np.tile(radii, count)
+        if parts is None or not _typical_error(parts, count) < _CHANCE:
+            return Alignment(knots, np.full((len(every), len(every)), np.inf), radii, True, False)
+        covariance = (parts[0] + parts[1]) * np.outer(every, every)
+        return Alignment(knots, covariance, radii, True, converged)

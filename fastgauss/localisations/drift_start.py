@@ -37,13 +37,15 @@ def field_of(places: np.ndarray) -> np.ndarray:
     return np.clip(ends, inner[0] - more, inner[1] + more)
 
 
-def first_guess(places: np.ndarray, segments: np.ndarray, count: int) -> np.ndarray | None:
+def first_guess(
+    places: np.ndarray, segments: np.ndarray, count: int, box: np.ndarray
+) -> np.ndarray | None:
     """The drift (S, d) of the segments, its mean 0; None: too few segments are found.
 
-    Localisations are sorted by segment.
+    Localisations are sorted by segment; ``box`` is their field, by `field_of`.
     """
     ndim = places.shape[1]
-    low, high = field_of(places)
+    low, high = box
     if len(places) < _FEWEST * count or not (np.isfinite(high - low) & (high > low)).all():
         return None
     widths = (high - low) / _BINS

@@ -7,7 +7,8 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.localisations import overlap
-from fastgauss.localisations.drift_start import first_guess
+from fastgauss.localisations.drift_stages import Movie, _Stages
+from fastgauss.localisations.drift_start import field_of, first_guess
 
 needs_compiled_code = pytest.mark.skipif(JIT_DISABLED, reason="thousands of localisations")
 
@@ -140,11 +141,15 @@ def test_the_first_guess_is_where_the_segments_are(ndim):
     there = np.array([[0.0, 0.0, 0.0], [9.0, 14.0, -20.0], [-8.0, 3.0, 11.0], [1.0, 21.0, 0.5]])
     there = there[:, 3 - ndim :]
     places = sites[rng.integers(0, count, 1200)] + rng.normal(0, 0.1, (1200, ndim))
-    found = first_guess(places + there[segments], segments, 4)
+
+    def guess(places, segments):
+        return first_guess(places, segments, 4, field_of(places))
+
+    found = guess(places + there[segments], segments)
     bins = np.ptp(places + there[segments], axis=0) / 128
     assert (np.abs(found - (there - there.mean(axis=0))) < bins).all()
-    assert first_guess(rng.uniform(0, 60, (1200, ndim)), segments, 4) is None
-    assert first_guess(places[::8], segments[::8], 4) is None
+    assert guess(rng.uniform(0, 60, (1200, ndim)), segments) is None
+    assert guess(places[::8], segments[::8]) is None
 
 
 @needs_compiled_code
@@ -162,6 +167,41 @@ def test_a_drift_of_many_pixels_is_found(kind):
     # the spline swings about a jump, which is between two segments here
     far_from_it = np.abs(middles - 800) > (250 if kind == "jump" else -1)
     assert (miss - np.median(miss, axis=0))[far_from_it].std() < (0.05 if kind == "jump" else 0.03)
+
+
+@needs_compiled_code
+@pytest.mark.parametrize("jump", [1.0, 10.0])
+def test_errors_are_large_at_a_jump_and_nowhere_else(jump):
+    rng = np.random.default_rng(11)
+    frame, places, errors, still = movie(rng, 2, far=0.0)
+    expected = np.median(fg.estimate_drift((frame, places, errors), segments=20).errors)
+    truth = (np.arange(len(still)) >= 830)[:, np.newaxis] * [jump, -0.6 * jump]
+    drift = fg.estimate_drift((frame, places + truth[frame], errors), segments=20)
+    away = np.abs(drift.frames - 830)
+    near, far = away <= 100, away > 400
+    miss = drift.positions - truth[drift.frames]
+    pulls = (miss - np.median(miss[far], axis=0)) / drift.errors
+    assert pulls[near].std() < 2.0 and np.abs(pulls[near]).max() < 5.0
+    assert drift.errors[near].min() > 0.1 * jump
+    assert pulls[far].std() < 1.5 and np.median(drift.errors[far]) < 2.0 * expected
+
+
+@needs_compiled_code
+def test_a_second_way_is_given_up_where_it_meets_the_first_or_is_surpassed():
+    rng = np.random.default_rng(12)
+    frame, places, _, truth = movie(rng, 2)
+    order, segments = np.argsort(frame, kind="stable"), np.sort(frame) // 100
+    moments, middles = np.sort(frame) * 1.0, np.arange(20) * 100 + 49.5
+    sample = Movie(places[order], moments, segments.astype(np.int32), middles, np.ones(2))
+    stages = _Stages(sample, field_of(sample.places), 1)
+    knots = truth[sample.middles.astype(int)]
+    best = stages.follow(knots - knots.mean(axis=0), None)
+    assert best is not None and stages.follow(best.knots, None, best) is None
+    wrong = best.knots + np.where(np.arange(20) % 2, 13.0, -13.0)[:, np.newaxis]
+    assert stages.follow(wrong, None, best) is None
+    lost = stages.follow(wrong, None)
+    assert lost is None or stages.larger_overlap(lost, best) is best
+    assert stages.larger_overlap(best, None) is best
 
 
 @needs_compiled_code

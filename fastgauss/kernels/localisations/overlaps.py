@@ -121,6 +121,7 @@ def add_overlaps(queries, cells, low, high, sums, begin, end):
         cy = _wrapped(np.floor(y), shape[1])
         cx = _wrapped(np.floor(x), shape[2])
         fz, fy, fx = 0.0, 0.0, 0.0
+        overlap, overlapping = 0.0, 0
         for oz in range(-reach[0], reach[0] + 1):
             plane = _beside(cz + oz, shape[0]) * shape[1]
             for oy in range(-reach[1], reach[1] + 1):
@@ -144,8 +145,8 @@ def add_overlaps(queries, cells, low, high, sums, begin, end):
                         fz += w * dz
                         fy += w * dy
                         fx += w * dx
-                        sums.overlap[s] += square * square
-                        sums.overlapping[s] += 1
+                        overlap += square * square
+                        overlapping += 1
                         change, single = 48.0 * square, w * w
                         row[t, 0] += w
                         row[t, 1] += change * dy * dy
@@ -161,6 +162,8 @@ def add_overlaps(queries, cells, low, high, sums, begin, end):
                             row[t, 10] += single * dz * dz
                             row[t, 11] += single * dz * dy
                             row[t, 12] += single * dz * dx
+        sums.overlap[s] += overlap
+        sums.overlapping[s] += overlapping
         sums.forces[s, 0] += fz
         sums.forces[s, 1] += fy
         sums.forces[s, 2] += fx
