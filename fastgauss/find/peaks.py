@@ -42,10 +42,11 @@ def _local_maxima(
 
 def _rounding_level(peaks: np.ndarray, sigma: float, planes: np.ndarray) -> np.ndarray:
     """The largest response that rounding errors can cause in each of some planes."""
+    from scipy.ndimage import maximum_filter1d
+
     radius = log_filter.smoothing((sigma,))[0].radius
-    padded = np.pad(peaks, radius, mode="edge")
-    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
-    return _ROUNDING * window.max(axis=1)[planes]
+    around = maximum_filter1d(peaks, 2 * radius + 1, mode="nearest")
+    return _ROUNDING * around[planes]
 
 
 def candidates(

@@ -68,11 +68,14 @@ def _level_and_unit(volume: np.ndarray) -> tuple[float, float]:
     step = max(1, math.ceil((volume.size / _PEDESTAL_SAMPLES) ** (1.0 / axes)))
     with np.errstate(over="ignore"):
         sample = volume[::step, ::step, ::step].astype(np.float64)
-    finite = sample[np.isfinite(sample)]
+    exists = np.isfinite(sample)
+    finite = sample.ravel() if exists.all() else sample[exists]
     level = float(np.median(finite)) if finite.size else 0.0
     away = np.abs(0.5 * finite - 0.5 * level)
-    away = away[away > 0.0]
-    most, usual = (float(away.max()), float(np.median(away))) if away.size else (1.0, 1.0)
+    most = float(away.max(initial=0.0)) or 1.0
+    if _UNITS[0] <= most <= _UNITS[1]:
+        return level, 1.0
+    usual = float(np.median(away[away > 0.0]))
     if most >= _UNITS[0] and usual <= _UNITS[1]:
         return level, 1.0
     size = most if most < _UNITS[0] else usual

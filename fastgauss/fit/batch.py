@@ -349,7 +349,7 @@ class Job:
         """Do ``work`` on chunks of ``count`` spots of so many pixels."""
         room = _CHUNK_BYTES // (8 * max(pixels, 1))
         work_ahead = _CHUNK_WORK // (max(pixels, 1) * max(self.options.max_iter, 1))
-        chunk = int(np.clip(min(room, work_ahead), _LEAST_CHUNK, _MOST_CHUNK))
+        chunk = min(max(min(room, work_ahead), _LEAST_CHUNK), _MOST_CHUNK)
         before, total, progress = self.done, self.options.spots, self.options.progress
 
         def report(done: int, _: int, /) -> None:

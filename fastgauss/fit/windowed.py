@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
 
 from ..base import check
@@ -100,6 +100,15 @@ def fit_each(
     return result
 
 
+def _windows_of(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """All windows of a shape, by their first pixels, without a copy.
+
+    It is numpy's ``sliding_window_view``, whose checks take longer than the fit of some spots.
+    """
+    firsts = tuple(n - side + 1 for n, side in zip(array.shape, shape, strict=True))
+    return as_strided(array, firsts + shape, 2 * array.strides, writeable=False)
+
+
 def _fit_windows(
     job: Job,
     maps: tuple[np.ndarray, PixelMap | None, PixelMap | None],
@@ -111,9 +120,9 @@ def _fit_windows(
     zeros: bool,
 ) -> None:
     """Fit spots ``rows``, whose windows of one shape begin at pixels ``first``."""
-    image = sliding_window_view(maps[0], shape)
+    image = _windows_of(maps[0], shape)
     second, missing = (
-        None if each is None else sliding_window_view(each.array[0], shape) for each in maps[1:]
+        None if each is None else _windows_of(each.array[0], shape) for each in maps[1:]
     )
 
     def work(begin: int, end: int) -> None:

@@ -32,9 +32,14 @@ def local_level(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     exists = np.isfinite(image)
     side = [int(_WINDOW * s) + 1 for s in sigma]
     total = uniform_filter(np.where(exists, image, 0.0), side, mode="nearest")
+    if exists.all():
+        return total
     share = uniform_filter(exists.astype(np.float64), side, mode="nearest")
-    usual = float(np.median(image[exists])) if exists.any() else 0.0
-    return np.where(share > 1e-6, total / np.maximum(share, 1e-6), usual)
+    level = total / np.maximum(share, 1e-6)
+    unknown = share <= 1e-6
+    if unknown.any():
+        level[unknown] = np.median(image[exists]) if exists.any() else 0.0
+    return level
 
 
 def fine_noise(image: np.ndarray, level: np.ndarray) -> np.ndarray | None:

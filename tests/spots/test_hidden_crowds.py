@@ -62,6 +62,19 @@ def test_fine_differences_tell_the_noise_below_a_crowd():
     assert_allclose(np.median(fine_noise(deep, level)), 2, rtol=0.05)
 
 
+def test_the_level_of_a_whole_image_is_that_of_one_with_missing_pixels():
+    image = np.random.default_rng(4).normal(5, 1, (70, 90))
+    part = image.copy()
+    part[:2, :2] = np.nan
+    level, apart = (local_level(each, np.full(2, SIGMA)) for each in (image, part))
+    assert_allclose(level[40:, 40:], apart[40:, 40:], rtol=1e-12)
+    assert_allclose(level[30, 40], image[14:46, 24:56].mean(), rtol=1e-12)
+    assert_allclose(local_level(np.full((9, 9), np.nan), np.full(2, SIGMA)), 0.0)
+    alone = np.full((90, 90), np.nan)
+    alone[:3, :3] = 7.0
+    assert_allclose(local_level(alone, np.full(2, SIGMA)), 7.0)
+
+
 def test_noise_that_is_not_white_is_not_told():
     rng = np.random.default_rng(0)
     smooth = gaussian_filter(rng.normal(0, 5, (60, 60)), 0.8)
