@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 import fastgauss as fg
 
@@ -51,6 +52,22 @@ def test_each_frame_has_the_least_sum_of_all_assignments(seed):
             cost += len(rows) - len(linked)
             assert cost == pytest.approx(least_sum(squares), abs=1e-8)
             ends = [i for i in ends if i not in before[rows]] + list(rows)
+
+
+def test_links_of_two_frames_are_those_of_linear_sum_assignment():
+    rng = np.random.default_rng(40)
+    for _ in range(200):
+        count, radius = rng.integers(1, 13, 2), rng.uniform(0.3, 2.0)
+        places = rng.uniform(0.0, 4.0, (count.sum(), 2))
+        ends, rows = np.split(places, count[:1])
+        squares = ((rows[:, None] - ends) ** 2).sum(-1) / radius**2
+        alone = np.where(np.eye(len(rows)) > 0, 1.0, 1e6)  # a column of its own for each row
+        costs = np.hstack([np.where(squares <= 1.0, squares, 1e6), alone])
+        chosen = linear_sum_assignment(costs)[1]
+        expected = np.where(chosen < len(ends), chosen, -1)
+        frame = np.repeat([0, 1], count)
+        before = links(fg.group((frame, places), radius, 0).group, frame)
+        np.testing.assert_array_equal(before[len(ends) :], expected)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
