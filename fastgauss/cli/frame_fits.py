@@ -47,7 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
     many: dict[str, Any] = {"metavar": "NUMBERS"}
     add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
-    add("--sigma", type=options.lengths, default=1.3, help="expected width, px (1.3)", **many)
+    widths = "expected width, px (1.3); repeat it for spots of several widths"
+    add("--sigma", type=options.lengths, default=1.3, action=options.Repeated, help=widths, **many)
     add("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
     add("--false-alarms", type=float, help="instead: false spots to expect in an image")
     add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
@@ -56,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
     add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
     add("--joint", action="store_true", help="fit overlapping spots together")
+    add("--split", type=float, metavar="LEVEL", help="with --joint: chance that one becomes two")
     grounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
     add("--background", choices=("local", "constant", "plane"), help=grounds)
     add("--dark", action="store_true", help="dark spots on a bright background")
@@ -72,6 +74,10 @@ def check_options(
     camera.check_options(args)
     if args.background == "local" and not args.joint:
         raise ValueError("--background local is for --joint")
+    if args.split is not None and not args.joint:
+        raise ValueError("--split is for --joint")
+    if args.psf == psf.MEASURED and isinstance(args.sigma, list):
+        raise ValueError("--psf measure takes one --sigma")
     maps = args.offset, args.gain, args.variance
     source.keep_inputs((args.image, args.psf, args.camera, args.mask, *maps), (table, *others))
 
@@ -135,6 +141,7 @@ class Fits:
             bounds=camera.in_part(args.bounds, known.excess, first),
             shared=args.shared or (),
             joint=args.joint,
+            split=args.split,
             background=args.background,
             polarity="dark" if args.dark else "bright",
             camera=known.camera,
@@ -218,6 +225,8 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
     """What to try where no spot was found, in the first picture, or where most fits failed."""
     if len(result):
         return hints.of_statuses(result)
+    if isinstance(args.sigma, list):
+        return hints.NO_SIZE
     data = fits.searched
     return hints.of_no_spots(
         data,
@@ -241,5 +250,6 @@ def _compiled_beside(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None
 
 
 def sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
-    """The expected width along each axis."""
-    return args.sigma if isinstance(args.sigma, tuple) else (args.sigma,) * ndim
+    """The expected width along each axis, the largest of several."""
+    sigma = max(args.sigma) if isinstance(args.sigma, list) else args.sigma
+    return tuple(np.broadcast_to(sigma, ndim).tolist())

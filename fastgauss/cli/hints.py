@@ -18,6 +18,10 @@ from ..find.significance import correlations
 from ..results.fit_result import FitResult
 from ..results.table import status_word
 
+NO_SIZE = (
+    "no spot was found of any --sigma. Try --threshold or --false-alarms, "
+    "or a --sigma nearer to the width of the spots"
+)
 _FAINT = 3.0  # significance from which a maximum is a candidate
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",

@@ -22,6 +22,31 @@ def _numbers(text: str, kind: Callable[[str], Any]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+class Repeated(argparse.Action):
+    """An option with lengths that may be repeated: its value, or the list of a row each time."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        """Keep the value, beside those that were given before."""
+        before = getattr(namespace, self.dest)
+        if before is self.default:
+            setattr(namespace, self.dest, values)
+            return
+        rows = [*(before if isinstance(before, list) else [_row(before)]), _row(values)]
+        if len(rows[0]) != len(rows[-1]):
+            raise argparse.ArgumentError(
+                self, f"give as many numbers each time, got {len(rows[0])} and {len(rows[-1])}"
+            )
+        setattr(namespace, self.dest, rows)
+
+
+def _row(values: Any) -> tuple[float, ...]:
+    """A number or a tuple of numbers as a tuple."""
+    return values if isinstance(values, tuple) else (values,)
+
+
 def _range(part: str, kind: Callable[[str], Any], whole: str) -> list[Any]:
     """Both ends of "LOW:HIGH"; an end that is left out is None."""
     ends = part.split(":")

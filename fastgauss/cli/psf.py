@@ -21,7 +21,7 @@ from ..psf.profiles import SHAPES
 from . import camera, source
 
 _SUFFIXES = dict.fromkeys((".json",))
-_MEASURED = "measure"
+MEASURED = "measure"
 SOURCES = {"gaussian": lambda stars: stars.with_source()}
 
 
@@ -146,7 +146,7 @@ def _known_model(
         raise ValueError("--psf is a model: give it without --model")
     if picture.ndim != 2:
         raise ValueError("--psf is of images: a volume has none")
-    if args.psf == _MEASURED:
+    if args.psf == MEASURED:
         stars = known.photons(picture)
         options = {"pixel": args.pixel, "sigma": args.sigma, "threads": args.threads}
         return measure_psf(stars, mask=known.mask, **options).model

@@ -166,6 +166,8 @@ def test_options_of_the_fit_reach_it(tmp_path):
         (("--shared", "sigma"), {"shared": "sigma"}),
         (("--min-distance", "6"), {"min_distance": 6.0}),
         (("--sigma", "1.2,1.4", "--box", "9,11"), {"sigma": (1.2, 1.4), "box": (9, 11)}),
+        (("--sigma", "1.3", "--sigma", "2.6"), {"sigma": [[1.3], [2.6]]}),
+        (("--joint", "--split", "1e-3"), {"joint": True, "split": 1e-3}),
     ):  # fmt: skip
         found, _ = result_of(tmp_path, tmp_path / "a.npy", *options)
         np.testing.assert_array_equal(found.params, fg.fit_spots(image, **expected).params)
@@ -175,6 +177,11 @@ def test_options_of_the_fit_reach_it(tmp_path):
         (("--fixed", "width=3"), "width"),
         (("--bounds", "sigma=1"), "a range is LOW:HIGH, got '1'"),
         (("--background", "local"), "--background local is for --joint"),
+        (("--split", "1e-3"), "--split is for --joint"),
+        (("--joint", "--split", "0.7"), "split must be"),
+        (("--sigma", "1.3", "--sigma", "2,3"), "give as many numbers each time, got 1 and 2"),
+        (("--joint", "--sigma", "1", "--sigma", "2"), "sigma must be one size with joint=True"),
+        (("--psf", "measure", "--sigma", "1", "--sigma", "2"), "--psf measure takes one --sigma"),
         (("--volume",), "a.npy: the file holds one image, and no planes for a volume"),
         (("--volume", "--frames"), "not allowed with argument"),
         (("--hdu", "1"), "an HDU is a part of a FITS file"),
