@@ -225,9 +225,8 @@ class JointImage:
         plus, minus, out = self.trial.model, self.trial.residual, self.trial.weight
         self.paint(u + _BEND * step, spots, plus)
         self.paint(u - _BEND * step, spots, minus)
-        fitted, factor = self.fitted, 0.5 / _BEND**2
+        given = plus, self.fitted.model, minus, self.fitted.weight, 0.5 / _BEND**2
         self._each(spots, lambda: lambda some: kernels.bend(
-            boxes, some, pixels.owner, pixels.extent, plus, fitted.model, minus, fitted.weight,
-            factor, out,
+            boxes, some, pixels.owner, pixels.extent, given, out
         ))  # fmt: skip
         return out

@@ -163,20 +163,47 @@ def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
                 sums[i, TERMS + e] = total(load(m, _SUMS + e))
 
 
-@kernel
-def bend(boxes, spots, owner, extent, plus, model, minus, weight, factor, out):
-    """w (plus - 2 model + minus) factor of the pixels that some spots own."""
-    height, width = extent[1], extent[2]
-    for s in range(spots.size):
-        i = spots[s]
-        first, count = box_of(boxes, i)
-        for z in range(count[0]):
-            for y in range(count[1]):
-                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
-                for x in range(at, at + count[2]):
-                    if owner[x] == i:
-                        both = (plus[x] - model[x]) + (minus[x] - model[x])
-                        out[x] = weight[x] * both * factor
+def _each_owned(body: Callable) -> Callable:
+    """The kernel that calls ``body(given, out, x)`` for the pixels x that some spots own."""
+
+    @kernel
+    def each(boxes, spots, owner, extent, given, out):
+        height, width = extent[1], extent[2]
+        for s in range(spots.size):
+            i = spots[s]
+            first, count = box_of(boxes, i)
+            for z in range(count[0]):
+                for y in range(count[1]):
+                    at = ((first[0] + z) * height + first[1] + y) * width + first[2]
+                    for x in range(at, at + count[2]):
+                        if owner[x] == i:
+                            body(given, out, x)
+
+    return each
+
+
+@device
+def _bend(given, out, x):
+    plus, model, minus, weight, factor = given
+    both = (plus[x] - model[x]) + (minus[x] - model[x])
+    out[x] = weight[x] * both * factor
+
+
+@device
+def _observe(fitted, out, x):
+    out[x] = fitted.weight[x] * (1.0 + fitted.residual[x])
+
+
+@device
+def _keep(trial, fitted, x):
+    fitted.model[x] = trial.model[x]
+    fitted.residual[x] = trial.residual[x]
+    fitted.weight[x] = trial.weight[x]
+
+
+bend = _each_owned(_bend)  # w (plus - 2 model + minus) factor
+observe = _each_owned(_observe)  # w (1 + r): for counts d at the model m, d / m**2
+keep = _each_owned(_keep)  # model, residual and weight of a trial
 
 
 @cache
@@ -246,35 +273,3 @@ def make_gain(light: Light) -> Callable:
             gains[c] = total(more)
 
     return gain
-
-
-@kernel
-def observe(boxes, spots, owner, extent, fitted, out):
-    """w (1 + r) of the pixels that some spots own: for counts d at the model m, d / m**2."""
-    height, width = extent[1], extent[2]
-    for s in range(spots.size):
-        i = spots[s]
-        first, count = box_of(boxes, i)
-        for z in range(count[0]):
-            for y in range(count[1]):
-                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
-                for x in range(at, at + count[2]):
-                    if owner[x] == i:
-                        out[x] = fitted.weight[x] * (1.0 + fitted.residual[x])
-
-
-@kernel
-def keep(boxes, spots, owner, extent, trial, fitted):
-    """Copy model, residual and weight of a trial for the pixels that some spots own."""
-    height, width = extent[1], extent[2]
-    for s in range(spots.size):
-        i = spots[s]
-        first, count = box_of(boxes, i)
-        for z in range(count[0]):
-            for y in range(count[1]):
-                at = ((first[0] + z) * height + first[1] + y) * width + first[2]
-                for x in range(at, at + count[2]):
-                    if owner[x] == i:
-                        fitted.model[x] = trial.model[x]
-                        fitted.residual[x] = trial.residual[x]
-                        fitted.weight[x] = trial.weight[x]
