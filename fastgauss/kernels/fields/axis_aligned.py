@@ -120,7 +120,10 @@ def squared_radius(support, axes, sigma):
 
 
 def make_tables(columns: int, sphere: bool) -> Callable:
-    """All tables of a particle; the contiguous axis begins at ``start`` instead of its window."""
+    """All tables of a particle; the contiguous axis begins at ``start`` instead of its window.
+
+    They tell the squared radius of the sphere.
+    """
     fill = make_fill(columns, sphere)
 
     @device
@@ -132,8 +135,15 @@ def make_tables(columns: int, sphere: bool) -> Callable:
         fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2)
         width = first[2] + count[2] - start
         fill(row, 0, stride, start, width, centre[2], sigma[2], mean)
+        return squared_radius(support, axes, sigma)
 
     return tables
+
+
+@device
+def places(support):
+    """Length of a table, where those of y begin in ``table``, and the squares in ``row``."""
+    return support.stride, TABLES_AT + SLOTS * support.stride, 3 * support.stride
 
 
 @device
@@ -186,11 +196,8 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         kind = row.dtype.type
         zero = kind(0.0)
         width = lane_count(row)
-        stride = support.stride
-        of_y = TABLES_AT + SLOTS * stride
-        squares = 3 * stride
-        tables(support, axes, sigma, first, count, centre, first[2], table, row)
-        limit = squared_radius(support, axes, sigma)
+        stride, of_y, squares = places(support)
+        limit = tables(support, axes, sigma, first, count, centre, first[2], table, row)
         across = layout.strides[1]
         for c in range(layout.channels):
             base = address(layout, first[0], first[1], first[2]) + c * layout.plane
@@ -244,12 +251,9 @@ def make_tangent(sphere: bool) -> Callable:
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
-        stride = support.stride
-        of_y = TABLES_AT + SLOTS * stride
-        squares = 3 * stride
+        stride, of_y, squares = places(support)
         start = aligned_start(flat, layout, first[2], count[2])
-        tables(support, axes, sigma, first, count, centre, start, table, row)
-        limit = squared_radius(support, axes, sigma)
+        limit = tables(support, axes, sigma, first, count, centre, start, table, row)
         end = first[2] + count[2] - start
         across = layout.strides[1]
         base = address(layout, first[0], first[1], start)
@@ -335,12 +339,9 @@ def make_collect(sphere: bool) -> Callable:
     @device
     def collect(flat, layout, support, axes, sigma, first, count, centre, table, row):
         nodes, values = flat
-        stride = support.stride
-        of_y = TABLES_AT + SLOTS * stride
-        squares = 3 * stride
+        stride, of_y, squares = places(support)
         end = int(table[0])
-        tables(support, axes, sigma, first, count, centre, first[2], table, row)
-        limit = squared_radius(support, axes, sigma)
+        limit = tables(support, axes, sigma, first, count, centre, first[2], table, row)
         for z in range(count[0]):
             for y in range(count[1]):
                 outer = table[TABLES_AT + z] * table[of_y + y]

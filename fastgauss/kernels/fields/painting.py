@@ -15,14 +15,13 @@ from ..simd.lane_types import REGISTER_BITS
 from ..simd.lanes import load, store
 from ..simd.masked import lane_count, lanes_within, load_some, store_some
 from .axis_aligned import (
-    SLOTS,
     TABLES_AT,
     aligned_start,
     inside,
     item,
     make_tables,
+    places,
     remaining,
-    squared_radius,
     weights_at,
 )
 from .windows import address
@@ -38,8 +37,7 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
     def paint(flat, layout, support, axes, sigma, first, count, centre, table, row):
         whole = wide and count[2] >= lane_count(flat)
         start = first[2] if whole else aligned_start(flat, layout, first[2], count[2])
-        tables(support, axes, sigma, first, count, centre, start, table, row)
-        limit = squared_radius(support, axes, sigma)
+        limit = tables(support, axes, sigma, first, count, centre, start, table, row)
         own = first[2] - start, first[2] + count[2] - start
         for c in range(layout.channels):
             amplitude = table[weights_at(support) + c]
@@ -66,9 +64,7 @@ def _make_some(combine: Callable, sphere: bool) -> Callable:
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
-        stride = support.stride
-        of_y = TABLES_AT + SLOTS * stride
-        squares = 3 * stride
+        stride, of_y, squares = places(support)
         for k in range(0, end, 2 * width):
             e, e_next = load(row, k), load(row, k + width)
             mask = lanes_within(zero, begin - k, end - k)
@@ -102,7 +98,7 @@ def _make_whole(combine: Callable) -> Callable:
         base, count_z, count_y, (_, end) = box
         kind = flat.dtype.type
         width = lane_count(flat)
-        of_y = TABLES_AT + SLOTS * support.stride
+        _, of_y, _ = places(support)
         k = 0
         while k < end:
             rest = end - k
