@@ -47,7 +47,10 @@ class Drawing(NamedTuple):
             return self.out
         if self.heights.ndim == 1:
             return self.planes
-        return np.ascontiguousarray(np.moveaxis(self.planes, 0, -1))
+        whole = np.empty((*self.planes.shape[1:], len(self.planes)))
+        for c, plane in enumerate(self.planes):  # three times as fast as all at once
+            whole[..., c] = plane
+        return whole
 
 
 def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -> Drawing:
@@ -108,7 +111,7 @@ class Data:
                 continue
             own = self.weights[c]
             for earlier in range(c):
-                if np.array_equal(self.weights[earlier], own):
+                if self.weights.strides[0] == 0 or np.array_equal(self.weights[earlier], own):
                     own = parts[earlier].weights
                     break
             parts.append(Data(plane, own, int(np.count_nonzero(own)), self.absolute))
@@ -126,11 +129,9 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volu
     good = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(shape, dtype=bool)
     each = None
     if weights is not None:
-        each = np.array(_shaped("weights", weights, grid, shape), dtype=np.float64)
-        if not np.isfinite(each).all():
-            raise ValueError("weights must be finite")
-        if each.size and each.min() < 0:
-            raise ValueError(f"weights must not be negative, got {each.min()}")
+        own = check.real_array("weights", weights).astype(np.float64, copy=False)
+        each = _shaped("weights", own, grid, shape)
+        _check_weights(own)
         good &= each > 0
     if mask is not None:
         good &= ~_shaped("mask", check.boolean_array("mask", mask), grid, shape)
@@ -140,18 +141,35 @@ def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volu
         raise ValueError(f"{name} must not be infinite, got {array[where]} at index {where}")
     nodes = int(np.count_nonzero(good))
     whole = nodes == good.size
-    if each is None and not whole:
-        each = good.astype(np.float64)
-    elif each is not None:
-        each *= good
     clean = array if whole else np.where(good, array, 0)
     if several:
-        clean = np.moveaxis(clean, -1, 0)
+        clean, good = np.moveaxis(clean, -1, 0), np.moveaxis(good, -1, 0)
         each = None if each is None else np.moveaxis(each, -1, 0)
-    each = None if each is None else np.ascontiguousarray(each)
+    if each is not None or not whole:
+        each = _weights_of(good, each, several)
     channels = shape[-1] if several else None
     clean = np.asarray(clean, kind) if several else np.ascontiguousarray(clean, kind)
     return Data(clean, each, nodes, weights is not None, channels)
+
+
+def _check_weights(weights: np.ndarray) -> None:
+    """Refuse weights that are infinite, NaN or negative."""
+    if not np.isfinite(weights).all():
+        raise ValueError("weights must be finite")
+    if weights.size and weights.min() < 0:
+        raise ValueError(f"weights must not be negative, got {weights.min()}")
+
+
+def _weights_of(good: np.ndarray, each: np.ndarray | None, several: bool) -> np.ndarray:
+    """The weight of each node, by default 1, in new memory, and 0 where a node is not good.
+
+    Channels whose weights are one array, and whose good nodes are the same, share one plane.
+    """
+    alike = several and (each is None or each.strides[0] == 0) and (good == good[:1]).all()
+    if not alike:
+        return np.multiply(good, 1.0 if each is None else each, dtype=np.float64, order="C")
+    plane = np.multiply(good[0], 1.0 if each is None else each[0], dtype=np.float64, order="C")
+    return np.broadcast_to(plane, good.shape)
 
 
 def refuse_channels(data: Data) -> None:

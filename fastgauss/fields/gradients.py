@@ -23,23 +23,22 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..base import check, thread_pool, wording
+from ..kernels.fields.ellipsoid_slopes import Slopes, chain_rule
 from ..kernels.fields.sweeps import sum_of_squares
 from . import sweeps
 from .plan import Plan, layout_of
 
 _CHUNK = 1 << 16  # nodes
-_ROWS = 1 << 11  # particles
 
 
 ALIASES = {"covariances": "covariance"}
 
 
 def parameters(
-    wrt: str | Sequence[str], plan: Plan, turned_only: tuple[str, ...] = ()
+    wrt: str | Sequence[str], plan: Plan, further: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """The parameters that ``wrt`` names; ``turned_only`` are further ones of covariances."""
-    widths = ("covariance", *turned_only) if plan.turned else ("sigmas",)
-    known = ("amplitudes", "positions", *widths)
+    """The parameters that ``wrt`` names; ``further`` ones are allowed too."""
+    known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas", *further)
     if not isinstance(wrt, Iterable):
         raise TypeError(f"wrt must be one or more of {known}, got {wording.shown(wrt)}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
@@ -66,6 +65,16 @@ def half_square(volume: np.ndarray, plan: Plan, threads: int | None) -> float:
     return 0.5 * (math.fsum(parts) if math.isfinite(total) else total)
 
 
+def weighted_half_square(
+    volume: np.ndarray, weights: np.ndarray, plan: Plan, threads: int | None
+) -> float:
+    """Half the sum of weights times squares, plane by plane of channels to save memory."""
+    if volume.ndim == plan.grid.ndim:
+        return half_square(volume * np.sqrt(weights), plan, threads)
+    planes = zip(volume, weights, strict=True)
+    return float(sum(half_square(own * np.sqrt(each), plan, threads) for own, each in planes))
+
+
 def packed(ndim: int) -> np.ndarray:
     """Columns (d, d) of the moments of two axes in ``kernels/fields/full_covariance.py``."""
     return np.array([[4, 5, 6], [5, 7, 8], [6, 8, 9]])[3 - ndim :, 3 - ndim :]
@@ -85,25 +94,9 @@ def factors(plan: Plan) -> np.ndarray:
     return sorted_back(plan, np.linalg.cholesky(plan.particles.widths))
 
 
-def _solve_transposed(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """L'**-1 times right (n, d, k), for all n at once."""
-    out = np.empty_like(right)
-    ndim = lower.shape[1]
-    for i in range(ndim - 1, -1, -1):
-        row = right[:, i]
-        for j in range(i + 1, ndim):
-            row = row - lower[:, j, i, np.newaxis] * out[:, j]
-        out[:, i] = row / lower[:, i, i, np.newaxis]
-    return out
-
-
-def _by_position(plan: Plan, sums: np.ndarray, lower: np.ndarray | None) -> np.ndarray:
-    """Derivatives (n, d) by positions."""
-    ndim = plan.grid.ndim
-    by_centre = sums[:, 4 - ndim : 4]
-    if lower is not None:
-        by_centre = _solve_transposed(lower, by_centre[:, :, np.newaxis])[:, :, 0]
-    return by_centre / np.array(plan.grid.spacing)
+def _by_position(plan: Plan, sums: np.ndarray) -> np.ndarray:
+    """Derivatives (n, d) by positions of particles with sigmas."""
+    return sums[:, 4 - plan.grid.ndim : 4] / np.array(plan.grid.spacing)
 
 
 def _by_sigma(plan: Plan, sums: np.ndarray, shape: tuple) -> np.ndarray:
@@ -116,35 +109,54 @@ def _by_sigma(plan: Plan, sums: np.ndarray, shape: tuple) -> np.ndarray:
     return each.sum(axis=0) if shape else each.sum(axis=0).sum()
 
 
-def _by_covariance(plan: Plan, sums: np.ndarray, lower: np.ndarray, name: str) -> np.ndarray:
-    """Derivatives (n, d, d) by covariances or by their Cholesky factors.
+def _of_ellipsoids(
+    plan: Plan,
+    volume: np.ndarray,
+    amplitudes: np.ndarray,
+    names: tuple[str, ...],
+    threads: int | None,
+) -> dict[str, np.ndarray]:
+    """Derivatives of particles with covariances, each particle by its own.
 
     Those by covariances are symmetric: each element of the matrix counts separately.
     """
-    spacing = np.array(plan.grid.spacing)
-    half = _solve_transposed(lower, sums[:, packed(plan.grid.ndim)])
-    if name == "cholesky":
-        return np.tril(half) / spacing[:, np.newaxis]
-    return 0.5 * _solve_transposed(lower, half.swapaxes(1, 2)) / np.outer(spacing, spacing)
-
-
-def _by_ellipsoids(plan: Plan, sums: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Derivatives of each particle with a covariance, some particles at a time."""
     n, ndim = plan.n, plan.grid.ndim
-    sizes = {name: (n, ndim) if name == "positions" else (n, ndim, ndim) for name in names}
-    found = {name: np.empty(size) for name, size in sizes.items()}
-    order, widths = plan.particles.order, plan.particles.widths
-    for start in range(0, n if names else 0, _ROWS):
-        own = order[start : start + _ROWS]
-        some = widths[start : start + _ROWS] if len(widths) == n else widths
-        lower = np.broadcast_to(np.linalg.cholesky(some), (len(own), ndim, ndim))
-        part = sums[own]
-        for name, out in found.items():
-            if name == "positions":
-                out[own] = _by_position(plan, part, lower)
-            else:
-                out[own] = _by_covariance(plan, part, lower, name)
+    square = (ndim, ndim)
+    sizes: dict[str, tuple[int, ...]] = {
+        "amplitudes": amplitudes.shape[1:] or (1,),
+        "positions": (ndim,),
+        "covariance": square,
+        "cholesky": square,
+    }
+    found = {name: np.zeros((n * (name in names), *size)) for name, size in sizes.items()}
+    particles, slopes = plan.particles, Slopes(**found)
+    spacing = np.array(plan.grid.spacing)
+
+    def use(sums: np.ndarray, start: int) -> None:
+        chain_rule(sums, particles.widths, particles.order, spacing, start, slopes)
+
+    sweeps.gather_parts(plan, volume, threads, amplitudes, use)
     return found
+
+
+def _of_products(
+    plan: Plan,
+    volume: np.ndarray,
+    amplitudes: np.ndarray,
+    names: tuple[str, ...],
+    shapes: dict[str, tuple],
+    threads: int | None,
+) -> dict[str, np.ndarray]:
+    """Derivatives of particles with sigmas; those by sigmas in the shape that the caller gave."""
+    sums = sweeps.gather(plan, volume, threads, True, amplitudes)
+    channels = amplitudes.shape[1] if amplitudes.ndim > 1 else 1
+    moments = sums[:, channels - 1 :]
+    by = {
+        "amplitudes": sums[:, :channels].copy,
+        "positions": lambda: _by_position(plan, moments),
+        "sigmas": lambda: _by_sigma(plan, moments, shapes["sigmas"]),
+    }
+    return {name: by[name]() for name in names}
 
 
 def derivatives(
@@ -156,24 +168,22 @@ def derivatives(
     threads: int | None,
 ) -> dict[str, np.ndarray]:
     """Derivatives of sum(volume * field) by each of the named parameters, in their shapes."""
-    plain = names == ("amplitudes",)
-    heights = None if plain else amplitudes
-    sums = sweeps.gather(plan, volume, threads, not plain, heights)
-    channels = amplitudes.shape[1] if amplitudes.ndim > 1 else 1
-    moments = sums[:, channels - 1 :]
-    others = tuple(name for name in names if name != "amplitudes")
-    of_ellipsoids = _by_ellipsoids(plan, moments, others) if plan.turned else {}
-    result = {}
-    for name in names:
-        if name == "amplitudes":
-            value = np.array(sums[:, :channels]).reshape(amplitudes.shape)
-        elif name == "positions":
-            value = of_ellipsoids[name] if plan.turned else _by_position(plan, moments, None)
-            value = value.reshape(shapes[name])
-        elif plan.turned:
-            value, shape = of_ellipsoids[name], shapes["covariance"]
-            value = value if shape == value.shape else value.sum(axis=0).reshape(shape)
-        else:
-            value = _by_sigma(plan, moments, shapes[name])
-        result[name] = value
-    return result
+    if names == ("amplitudes",):
+        found = {"amplitudes": sweeps.gather(plan, volume, threads)}
+    elif plan.turned:
+        found = _of_ellipsoids(plan, volume, amplitudes, names, threads)
+    else:
+        found = _of_products(plan, volume, amplitudes, names, shapes, threads)
+    all_shapes = {
+        "cholesky": shapes.get("covariance", ()),
+        **shapes,
+        "amplitudes": amplitudes.shape,
+    }
+    return {name: _shaped(found[name], all_shapes[name]) for name in names}
+
+
+def _shaped(value: np.ndarray, shape: tuple) -> np.ndarray:
+    """Derivatives in the shape of their parameter; of one that all particles share their sum."""
+    if np.size(value) != math.prod(shape):
+        value = value.sum(axis=0)
+    return np.reshape(value, shape) if shape else value

@@ -137,9 +137,12 @@ class _Job:
         left = node_memory.negated(self.data.volume)
         plan = field_of(self.pattern, state.shapes).plan
         sweeps.scatter(plan, left, self.heights(state.amplitudes), "sum", self.pattern.threads)
-        if self.data.weights is not None:
-            left *= np.sqrt(self.data.weights)
-        return left if self.data.channels is not None else left[np.newaxis]
+        one, weights = self.data.channels is None, self.data.weights
+        planes = left[np.newaxis] if one else left
+        if weights is not None:
+            for plane, each in zip(planes, weights[np.newaxis] if one else weights, strict=True):
+                np.multiply(plane, np.sqrt(each), out=plane)
+        return planes
 
     def half_square(self, state: State) -> float:
         """Half the weighted square of the residual."""
@@ -207,9 +210,10 @@ def _first(job: _Job, init: Any, n: int, counts: list[int]) -> State:
     if isinstance(init, str):
         check.choice("init", init, ("gradient",))
         weights = job.data.weights
-        valid = np.ones(grid.shape, dtype=bool)
+        valid: Any = np.ones(grid.shape, dtype=bool)
         if weights is not None:
-            valid = np.any(weights.reshape(-1, *grid.shape) > 0.0, axis=0)
+            several = job.data.channels is not None
+            valid = (weights > 0.0).any(axis=0) if several else weights > 0.0
         places = placement.first_places(planes, valid, counts[0], job.rng)
     else:
         places = check.finite_array("init", init, 2)

@@ -221,7 +221,7 @@ class LinearMap:
         >>> round(loss, 4), gradient["positions"].round(3)
         (0.1098, array([[0.872]]))
         """
-        names = gradients.parameters(wrt, self.plan, ("cholesky",))
+        names = gradients.parameters(wrt, self.plan, ("cholesky",) * self.plan.turned)
         data = arguments.measured(volume, weights, mask, self.grid)
         heights = arguments.amplitudes_of(amplitudes, len(self), data.channels)
         loss, found = self.misfit_and_slopes(data, heights, names)
@@ -239,9 +239,9 @@ class LinearMap:
             if data.weights is None:
                 loss = gradients.half_square(residual, self.plan, self.threads)
             else:
-                rooted = np.sqrt(data.weights)
-                rooted *= residual
-                loss = gradients.half_square(rooted, self.plan, self.threads)
+                loss = gradients.weighted_half_square(
+                    residual, data.weights, self.plan, self.threads
+                )
                 residual *= data.weights
             found = gradients.derivatives(
                 self.plan, residual, heights, names, self._shapes, self.threads

@@ -115,6 +115,46 @@ def columns(plan: Plan) -> int:
     return kernels.sums_of(plan.turned)
 
 
+class _Gatherer:
+    """Products of particles with a volume, made ready to be summed by several threads."""
+
+    def __init__(
+        self, plan: Plan, volume: np.ndarray, derivatives: bool, amplitudes: np.ndarray | None
+    ) -> None:
+        self.plan = plan
+        self.channels = len(volume) if volume.ndim > plan.grid.ndim else 1
+        self.width = self.channels + (columns(plan) - 1 if derivatives else 0)
+        self.empty = not volume.size or not plan.n
+        if self.empty:
+            return
+        self.heights = np.ones((1, self.channels))
+        if amplitudes is not None:
+            self.heights = amplitudes.reshape(plan.n, -1)
+        if volume.dtype == bool:
+            volume = volume.view(np.uint8)
+        self.volume = volume if fits_in_place(volume) else node_memory.copied(volume)
+        self.memory = layout_of(self.volume, plan.grid)
+        self.kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
+
+    def scratch(self) -> tuple[np.ndarray, np.ndarray]:
+        """Memory for the tables of a thread."""
+        kind = np.float32 if self.volume.dtype == np.float32 else np.float64
+        return scratch(self.plan, kind, self.channels)
+
+    def write(
+        self, particles: Particles, heights: np.ndarray, out: np.ndarray, own: Any,
+        start: int, stop: int,
+    ) -> None:  # fmt: skip
+        """Write the rows of some particles to ``out``, to the places that their order tells."""
+        support = self.plan.support
+        self.kernel(*self.memory, support, particles, heights, out, *own, start, stop)
+
+    def run(self, make_task: Callable[[], thread_pool.Task], threads: int | None) -> None:
+        """Give all particles to tasks, unless there is nothing to sum."""
+        if not self.empty:
+            thread_pool.run(make_task, self.plan.n, _GATHER_CHUNK, _team(self.plan, threads))
+
+
 def gather(
     plan: Plan,
     volume: np.ndarray,
@@ -132,29 +172,49 @@ def gather(
     Columns are those of ``kernels/fields/axis_aligned.py`` or of
     ``kernels/fields/full_covariance.py``, in index units.
     """
-    channels = len(volume) if volume.ndim > plan.grid.ndim else 1
-    out = np.zeros((plan.n, channels + (columns(plan) - 1 if derivatives else 0)))
-    if not volume.size or not plan.n:
-        return out
-    if volume.dtype == bool:
-        volume = volume.view(np.uint8)
-    if not fits_in_place(volume):
-        volume = node_memory.copied(volume)
-    flat, layout = layout_of(volume, plan.grid)
-    kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
-    heights = np.ones((1, channels)) if amplitudes is None else amplitudes.reshape(plan.n, -1)
+    sums = _Gatherer(plan, volume, derivatives, amplitudes)
+    out = np.zeros((plan.n, sums.width))
 
     def make_task() -> thread_pool.Task:
-        kind = np.float32 if volume.dtype == np.float32 else np.float64
-        own = scratch(plan, kind, channels)
+        own = sums.scratch()
+        return lambda start, stop: sums.write(plan.particles, sums.heights, out, own, start, stop)
+
+    sums.run(make_task, threads)
+    return out
+
+
+def gather_parts(
+    plan: Plan,
+    volume: np.ndarray,
+    threads: int | None,
+    amplitudes: np.ndarray,
+    use: Callable[[np.ndarray, int], None],
+) -> None:
+    """Give ``use`` the rows of `gather` with derivatives, some particles at a time.
+
+    They stand in the order of the plan, and ``use`` gets the place of the first. So no more than
+    some rows for each thread are in memory.
+    """
+    sums = _Gatherer(plan, volume, True, amplitudes)
+    every = plan.particles
+    places = np.arange(min(_GATHER_CHUNK, plan.n), dtype=every.order.dtype)
+
+    def make_task() -> thread_pool.Task:
+        own, rows = sums.scratch(), np.empty((len(places), sums.width))
 
         def task(start: int, stop: int) -> None:
-            kernel(flat, layout, plan.support, plan.particles, heights, out, *own, start, stop)
+            some = every._replace(
+                centres=every.centres[start:stop],
+                widths=every.widths[start:stop] if len(every.widths) > 1 else every.widths,
+                order=places[: stop - start],
+            )
+            heights = sums.heights[every.order[start:stop]]
+            sums.write(some, heights, rows, own, 0, stop - start)
+            use(rows[: stop - start], start)
 
         return task
 
-    thread_pool.run(make_task, plan.n, _GATHER_CHUNK, _team(plan, threads))
-    return out
+    sums.run(make_task, threads)
 
 
 def sparse(plan: Plan, most: float = np.inf) -> Any:

@@ -1,11 +1,14 @@
 """Memory whose rows lie at different places of a cache, and sweeps over channels in it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.fields import node_memory
+from fastgauss.fields import arguments, node_memory
+from fastgauss.kernels._compile import JIT_DISABLED
 
 RNG = np.random.default_rng
 
@@ -84,3 +87,40 @@ def test_weights_and_missing_nodes_may_lie_anyhow(shape):
     image, weights = np.asfortranarray(image), np.asfortranarray(weights)
     assert field.loss_and_gradient(image, heights, weights=weights)[0] == expected[0]
     assert field.loss_and_gradient(image, heights)[0] == plain[0]
+
+
+def test_weights_of_all_channels_are_one_plane_unless_other_nodes_are_missing():
+    grid, image = fg.Grid((6, 9)), RNG(3).normal(size=(6, 9, 3))
+    weights = RNG(4).uniform(0.5, 2.0, (6, 9))
+    image[2, 3] = np.nan
+    for own, expected in ((weights, weights), (None, np.ones((6, 9)))):
+        data = arguments.measured(image, own, None, grid)
+        assert data.weights.shape == (3, 6, 9) and data.weights.strides[0] == 0
+        assert_array_equal(data.weights[0], np.where(np.isnan(image[..., 0]), 0.0, expected))
+        first, _, last = data.split()
+        assert last.weights is first.weights and data.nodes == 3 * 53
+    image[4, 5, 1] = np.nan
+    data = arguments.measured(image, weights, None, grid)
+    assert data.weights.flags.c_contiguous
+    assert_array_equal(
+        data.weights, np.moveaxis(weights[..., np.newaxis] * ~np.isnan(image), -1, 0)
+    )
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="slow in plain Python")
+def test_a_gradient_takes_less_than_100_bytes_a_particle_beyond_its_result():
+    rng, n = RNG(5), 20_000
+    field = fg.GaussianField(
+        (6, 7, 8), rng.uniform(0, 6, (n, 3)), covariance=[0.01 * np.eye(3)] * n
+    )
+    heights, image = rng.normal(size=(n, 3)), rng.normal(size=(6, 7, 8, 3))
+    names = ("amplitudes", "positions", "covariances")
+    field.loss_and_gradient(image, heights, names)  # compiles
+    tracemalloc.start()
+    try:
+        _, slope = field.loss_and_gradient(image, heights, names)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    beyond = peak - sum(one.nbytes for one in slope.values()) - 4 * image.nbytes
+    assert beyond < 100 * n

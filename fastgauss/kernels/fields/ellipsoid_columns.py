@@ -6,9 +6,9 @@ whitened distance from the centre, u_y grows along y by the same p from node to 
     f = exp(-(u_z**2 + u_x**2 + u_y**2) / 2),   f(y + 1) = f(y) r(y),   r(y + 1) = r(y) exp(-p**2).
 
 f and r begin anew from exponentials every ``_LONGEST`` nodes, or sooner where the particle is
-narrow: then f has 14 digits, and nothing underflows on the way that is not small at its end. Where
-they begin depends on the particle alone, not on the part of the grid that a task owns. A register
-holds nodes of neighbouring columns.
+narrow: then f is right to 2e-14 of the peak, and nothing underflows on the way that is not small at
+its end. Where they begin depends on the particle alone, not on the part of the grid that a task
+owns. A register holds nodes of neighbouring columns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..simd.masked import lanes_within, ramp
 from .ellipsoid_rows import inside, outer_of
 from .windows import address
 
-_LONGEST = 16  # nodes of a run
+_LONGEST = 24  # nodes of a run
 _FAR = 20.0  # sigmas that a run may reach over
 _MOST = 1e9  # nodes: runs of wider or farther particles begin at node 0
 

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .._compile import device
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, select, store
@@ -34,7 +36,7 @@ from ..simd.masked import (
     total,
 )
 from . import ellipsoid_columns
-from .axis_aligned import BLOCK_AT, weights_at
+from .axis_aligned import BLOCK_AT, larger, weights_at
 from .ellipsoid_rows import (
     along,
     averaged,
@@ -94,11 +96,15 @@ def make_multiply(derivatives: bool) -> Callable:
 
 def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid."""
+    raises = combine is larger  # also by a value of 0, unlike the others
 
     @device
     def put_whole(flat, at, mask, value):
+        # a choice between old and new numbers would become a masked store
+        if raises:
+            value = select(mask, value, -np.inf)
         old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
-        store_rounded(flat, at, select(mask, combine(old, value), old))
+        store_rounded(flat, at, combine(old, value))
 
     @device
     def put_some(flat, at, mask, value):
@@ -109,6 +115,7 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
     def put(flat, layout, support, at, own, mask, f, table):
         channels, plane, weights = layout.channels, layout.plane, weights_at(support)
         if own:  # some processors take long over masked stores
+            f = select(mask, f, 0.0)
             put_whole(flat, at, mask, f * table[weights])
             if channels > 1:  # a loop over three would take longer
                 put_whole(flat, at + plane, mask, f * table[weights + 1])
