@@ -4,7 +4,7 @@ from .amplitudes import AmplitudeFit
 from .field import GaussianField
 from .image_fit import fit_image
 from .image_result import ImageFit
-from .refinement import Refinement
+from .refinement_result import Refinement
 from .rendering import render
 
 __all__ = [

@@ -12,7 +12,8 @@ from ..base.progress import Progress, check_progress, reporting
 from . import arguments, gradients
 from .amplitudes import AmplitudeFit, fit, update
 from .linear_map import LinearMap
-from .refinement import Refinement, refine
+from .refinement import refine, start_of
+from .refinement_result import Refinement
 
 
 class GaussianField(LinearMap):
@@ -68,8 +69,10 @@ class GaussianField(LinearMap):
         amplitudes : float or array (n,), optional
             Starting values; by default the result of `fit_amplitudes`.
         wrt : sequence of str, optional
-            Which of "amplitudes", "positions", "sigmas" (or "covariance") to fit; by default all.
-            One width for many particles stays one width.
+            Which of "amplitudes", "positions", "sigmas" (or "covariance") to fit; by default these.
+            One width for many particles stays one width. "background" is a constant beneath all
+            particles, which begins at the median of the volume; it is 0 unless it is named. Without
+            it, data with a background give amplitudes and widths that are too large.
         weights : array, optional
             Weight of each node, 1 / variance, of the grid's shape.
         mask : array of bool, optional
@@ -113,15 +116,16 @@ class GaussianField(LinearMap):
         """
         known = ("amplitudes", "positions", self.width_name)
         check_progress(progress)
-        names = gradients.parameters(known if wrt is None else wrt, self.plan)
+        names = gradients.parameters(
+            known if wrt is None else wrt, self.plan, further=("background",)
+        )
         data = arguments.measured(volume, weights, mask, self.grid)
         arguments.refuse_channels(data)
-        if amplitudes is None:
-            found = self.fit_amplitudes(volume, weights=weights, mask=mask, tol=1e-3)
-            amplitudes = found.amplitudes
-        start = arguments.amplitudes_of(amplitudes, len(self))
+        if amplitudes is not None:
+            amplitudes = arguments.amplitudes_of(amplitudes, len(self))
         limit = check.number("tol", tol, above=0.0)
         most = check.integer("max_iter", max_iter, at_least=0)
+        start = start_of(self, data, names, amplitudes)
         with reporting(progress, 100, "%") as report:
             return refine(self, data, start, names, limit, most, report)
 

@@ -8,7 +8,8 @@ amplitude:
 
     J = B diag(scale) E,    B' = gather,  B = tangent,
 
-with E constant: it selects the free parameters and the widths that are one number.
+with E constant: it selects the free parameters and the widths that are one number. A constant
+background is one more column of J, the unit of amplitudes at every node.
 """
 
 from __future__ import annotations
@@ -16,116 +17,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
-from ..base import wording
-from ..base.data_frames import data_frame
 from ..base.progress import Progress, report_descent
 from ..base.scaling import unit_of
-from ..base.status import Status
+from . import amplitudes as amplitude_fits
 from . import gradients, node_memory, sweeps
 from .arguments import Data
 from .levmar import minimise
 from .linear_map import LinearMap, MapType
 from .plan import Plan
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .refinement_result import Refinement
 
 _MOST_SHIFT = 1.0  # sigmas in one step
 _MOST_GROWTH = 0.7  # of the logarithm of a width in one step
-_ABOUT = {
-    "amplitude": ("value", "height of the profile"),
-    **{axis: ("grid", f"centre along {axis}, in the grid's coordinates") for axis in "xyz"},
-    "sigma": ("grid", "standard deviation of the profile"),
-    **{f"sigma_{axis}": ("grid", f"standard deviation along {axis}") for axis in "xyz"},
-    **{
-        f"covariance_{one}{other}": ("grid^2", f"covariance of the profile, {one} and {other}")
-        for one, other in ("xx", "xy", "xz", "yy", "yz", "zz")
-    },
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Refinement(Generic[MapType]):
-    """The result of `GaussianField.refine`.
-
-    Attributes
-    ----------
-    field : GaussianField
-        The field with the fitted particles.
-    amplitudes : array (n,)
-    positions : array (n, d)
-        The fitted positions, not wrapped on periodic axes.
-    sigmas : array
-        In the shape of the `sigma` of the field; None for a field of covariances.
-    covariance : array
-        In the shape of the `covariance` of the field; None for a field of sigmas.
-    residual_norm : float
-        Square root of the (weighted) sum of squared residuals.
-    iterations : int
-    status : Status
-        ``CONVERGED``, ``MAX_ITERATIONS`` or ``STALLED``; ``status.message`` is a sentence that says
-        so.
-
-    Examples
-    --------
-    >>> import fastgauss as fg
-    >>> start = fg.GaussianField((30,), [[12.0]], sigma=1.5, tol=1e-6)
-    >>> found = start.refine(fg.render((30,), [[12.3]], 5.0, sigma=1.7))
-    >>> found.positions.round(2), found.converged
-    (array([[12.3]]), True)
-    """
-
-    field: MapType
-    amplitudes: np.ndarray
-    positions: np.ndarray
-    sigmas: np.ndarray | None
-    covariance: np.ndarray | None
-    residual_norm: float
-    iterations: int
-    status: Status
-
-    @property
-    def converged(self) -> bool:
-        """Whether the tolerance was met."""
-        return self.status == Status.CONVERGED
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """One number for each particle (n,): ``amplitude``, ``x``, ``y``, ``z`` and the widths.
-
-        The widths are ``sigma``, or ``sigma_x`` and so on where they differ by axis, or
-        ``covariance_xx``, ``covariance_xy`` and so on. Widths that all particles share are
-        repeated.
-        """
-        count, ndim = self.positions.shape
-        axes = "xyz"[:ndim]
-        columns = {"amplitude": self.amplitudes}
-        columns |= {axis: self.positions[:, ndim - 1 - k] for k, axis in enumerate(axes)}
-        if self.covariance is not None:
-            whole = np.broadcast_to(self.covariance, (count, ndim, ndim))[:, ::-1, ::-1]
-            for i, k in zip(*np.triu_indices(ndim), strict=True):
-                columns[f"covariance_{axes[i]}{axes[k]}"] = whole[:, i, k].copy()
-            return columns
-        sigmas = np.asarray(self.sigmas)
-        if sigmas.ndim == 0 or sigmas.shape[-1] == 1:
-            return columns | {"sigma": np.broadcast_to(sigmas.reshape(-1), count).copy()}
-        each = np.broadcast_to(sigmas, (count, ndim))[:, ::-1]
-        return columns | {f"sigma_{axis}": each[:, k].copy() for k, axis in enumerate(axes)}
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """The columns of `to_dict` as a pandas DataFrame, one row for each particle."""
-        return data_frame(self.to_dict(), _ABOUT)
-
-    def __repr__(self) -> str:
-        return (
-            f"<Refinement of {wording.plural(len(self.amplitudes), 'particle')}, "
-            f"{self.status.message} "
-            f"after {wording.plural(self.iterations, 'iteration')}, "
-            f"residual norm {self.residual_norm:.6g}>"
-        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +40,7 @@ class _Free:
 
     own: np.ndarray  # (K, q)
     common: np.ndarray  # (K, r)
+    constant: bool  # whether a background is free; its step follows the common ones
 
 
 @dataclass(frozen=True)
@@ -143,6 +50,7 @@ class _State:
     amplitudes: np.ndarray
     positions: np.ndarray
     widths: np.ndarray
+    background: float
 
 
 def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) -> _Free:
@@ -164,7 +72,7 @@ def _choose(plan: Plan, names: tuple[str, ...], width_shape: tuple[int, ...]) ->
         several = len(width_shape) == 2 and width_shape[0] == plan.n
         (own if several else common).append(chosen)
     empty = np.zeros((columns, 0))
-    return _Free(np.hstack([empty, *own]), np.hstack([empty, *common]))
+    return _Free(np.hstack([empty, *own]), np.hstack([empty, *common]), "background" in names)
 
 
 class _Refused:
@@ -182,11 +90,13 @@ class _Local:
         plan = self.field.plan
         residual = node_memory.negated(job.data.volume)
         sweeps.scatter(plan, residual, state.amplitudes, "sum", job.threads)
+        if job.free.constant:
+            residual += state.background
         weights = job.data.weights
         if weights is None:
             self.loss = gradients.half_square(residual, plan, job.threads)
         else:
-            self.loss = gradients.half_square(residual * np.sqrt(weights), plan, job.threads)
+            self.loss = gradients.weighted_half_square(residual, weights, plan, job.threads)
             residual *= weights
         self.residual = residual
         freedom = max(1, job.data.nodes - job.size)
@@ -199,7 +109,7 @@ class _Local:
             plan, free = self.field.plan, self.job.free
             scale = self.job.scale(plan, self.state)
             sums = sweeps.gather(plan, self.residual, self.job.threads, derivatives=True) * scale
-            gradient = self.job.join(sums @ free.own, (sums @ free.common).sum(axis=0))
+            gradient = self.job.summed(sums, self.residual)
             blocks = sweeps.blocks(plan, self.job.threads)
             blocks *= scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
             weights = self.job.data.weights
@@ -207,7 +117,11 @@ class _Local:
                 blocks *= self.job.mean_weight(self.field, weights)[:, np.newaxis, np.newaxis]
             common = (free.common.T @ blocks @ free.common).sum(axis=0)
             own = free.own.T @ blocks @ free.own
-            diagonal = self.job.join(np.diagonal(own, axis1=1, axis2=2), np.diagonal(common))
+            shared = np.diagonal(common)
+            if free.constant:
+                total = self.job.data.nodes if weights is None else float(weights.sum())
+                shared = np.append(shared, total * self.job.unit**2)
+            diagonal = self.job.join(np.diagonal(own, axis1=1, axis2=2), shared)
             self._made = scale, gradient, own, np.where(diagonal > 0.0, diagonal, 1.0)
         return self._made
 
@@ -223,14 +137,15 @@ class _Local:
         job, plan = self.job, self.field.plan
         scale = self._make()[0]
         own, common = job.split(x)
-        coefficients = (own @ job.free.own.T + job.free.common @ common) * scale
+        coefficients = job.columns(own, common) * scale
         volume = job.work
-        volume.fill(0.0)
+        volume.fill(job.unit * common[-1] if job.free.constant else 0.0)
         sweeps.tangent(plan, volume, coefficients, job.threads)
         if job.data.weights is not None:
             volume *= job.data.weights
-        sums = sweeps.gather(plan, volume, job.threads, derivatives=True) * scale
-        return job.join(sums @ job.free.own, (sums @ job.free.common).sum(axis=0))
+        return job.summed(
+            sweeps.gather(plan, volume, job.threads, derivatives=True) * scale, volume
+        )
 
     def preconditioner(self, damping: float) -> Callable[[np.ndarray], np.ndarray]:
         job = self.job
@@ -269,16 +184,30 @@ class _Job:
     @property
     def size(self) -> int:
         """Number of free parameters."""
-        return len(self.first) * self.free.own.shape[1] + self.free.common.shape[1]
+        free = self.free
+        return len(self.first) * free.own.shape[1] + free.common.shape[1] + free.constant
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A vector as the particles' own steps (n, q) and the common ones (r,)."""
-        own = x[: x.size - self.free.common.shape[1]]
-        return own.reshape(len(self.first), self.free.own.shape[1]), x[own.size :]
+        each = self.free.own.shape[1]
+        end = len(self.first) * each
+        return x[:end].reshape(len(self.first), each), x[end:]
 
     def join(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:
         """What `split` divides."""
         return np.concatenate([np.ravel(own), common])
+
+    def columns(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:
+        """Coefficients (n, K) of the particles' columns that steps mean."""
+        return own @ self.free.own.T + self.free.common @ common[: self.free.common.shape[1]]
+
+    def summed(self, sums: np.ndarray, volume: np.ndarray) -> np.ndarray:
+        """J' of a volume with which the particles' scaled columns have these sums (n, K)."""
+        common = (sums @ self.free.common).sum(axis=0)
+        if self.free.constant:
+            total = np.add.reduce(volume, axis=None, dtype=np.float64)
+            common = np.append(common, self.unit * total)
+        return self.join(sums @ self.free.own, common)
 
     def field(self, state: _State) -> LinearMap:
         """The field of a state."""
@@ -306,7 +235,7 @@ class _Job:
     def moved(self, plan: Plan, state: _State, step: np.ndarray) -> _State:
         """The state at the end of a step."""
         own, common = self.split(step)
-        steps = own @ self.free.own.T + self.free.common @ common
+        steps = self.columns(own, common)
         ndim = plan.grid.ndim
         spacing = np.array(plan.grid.spacing)
         shift = np.clip(steps[:, 4 - ndim : 4], -_MOST_SHIFT, _MOST_SHIFT)
@@ -319,6 +248,7 @@ class _Job:
             state.amplitudes + self.unit * steps[:, 0],
             state.positions + shift * spacing,
             self._widths(plan, state.widths, steps),
+            state.background + (self.unit * float(common[-1]) if self.free.constant else 0.0),
         )
 
     def _widths(self, plan: Plan, widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -348,17 +278,38 @@ def _scaled(data: Data, unit: float, heaviest: float) -> Data:
     return replace(data, volume=volume, weights=weights)
 
 
+def start_of(
+    field: LinearMap, data: Data, names: tuple[str, ...], amplitudes: np.ndarray | None
+) -> tuple[np.ndarray, float]:
+    """Amplitudes at the start, by default the best ones above the background, and this.
+
+    The background is the median of the volume, or 0 if none is fitted.
+    """
+    level = 0.0
+    if "background" in names and data.nodes:
+        valid = data.volume if data.weights is None else data.volume[data.weights > 0.0]
+        level = float(np.median(valid))
+    if amplitudes is None:
+        above = data if level == 0.0 else replace(data, volume=data.volume - level)
+        amplitudes = amplitude_fits.fit(field, above, False, 0.0, 1e-3, 1000).amplitudes
+    return amplitudes, level
+
+
 def refine(
     field: MapType,
     data: Data,
-    amplitudes: np.ndarray,
+    start: tuple[np.ndarray, float],
     names: tuple[str, ...],
     tol: float,
     max_iter: int,
     report: Progress | None = None,
 ) -> Refinement[MapType]:
-    """The descent behind `GaussianField.refine`, whose arguments are checked."""
+    """The descent behind `GaussianField.refine`, whose arguments are checked.
+
+    ``start`` is ``start_of`` these arguments.
+    """
     positions, widths = field.positions, field.widths
+    amplitudes, background = start
     free = _choose(field.plan, names, widths.shape)
     highest = float(np.abs(amplitudes).max(initial=0.0))
     unit = unit_of(max(highest, float(np.abs(data.volume).max(initial=0.0))), data.volume.dtype)
@@ -374,8 +325,8 @@ def refine(
         np.empty_like(scaled.volume),
     )
     tell = report_descent(report, tol)
-    start = _State(amplitudes * unit, positions, widths)
-    found = minimise(_Local(job, start), tol, max_iter, tell)
+    first = _State(amplitudes * unit, positions, widths, background * unit)
+    found = minimise(_Local(job, first), tol, max_iter, tell)
     if report is not None:
         report(100, 100)
     local, turned = found.local, field.plan.turned
@@ -389,4 +340,5 @@ def refine(
         math.sqrt(2.0 * local.loss) / unit * math.sqrt(heaviest),
         found.iterations,
         found.status,
+        state.background / unit,
     )

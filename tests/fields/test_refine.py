@@ -234,3 +234,41 @@ def test_one_covariance_in_a_row_of_one_stays_one():
     start = field.moved(field.positions, 1.1 * field.widths)
     found = start.refine(field.render(1.0), 1.0, tol=1e-6)
     assert_allclose(found.covariance, field.widths, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["plain", "weights and missing nodes", "covariances"])
+def test_a_background_is_fitted_where_it_is_named(case):
+    rng, shape, level = RNG(12), (15, 17), 40.0
+    truth = np.array([[5.2, 6.1], [8.4, 9.0]])
+    widths = {"covariance": [[2.0, 0.5], [0.5, 3.0]]} if case == "covariances" else {"sigma": 1.7}
+    data = fg.render(shape, truth, [9.0, 6.0], tol=1e-9, **widths) + level
+    data += 0.01 * rng.normal(size=shape)
+    options = {}
+    if "weights" in case:
+        options["weights"] = rng.uniform(0.5, 2.0, shape)
+        data[3, 4], options["mask"] = np.nan, rng.random(shape) < 0.05
+    start = fg.GaussianField(shape, np.rint(truth), tol=1e-9, **widths)
+    names = ("amplitudes", "positions", start.width_name, "background")
+    found = start.refine(data, wrt=names, tol=1e-4, **options)
+    assert found.converged and abs(found.background - level) < 0.02
+    assert_allclose(found.positions, truth, atol=0.02)
+    assert_allclose(found.amplitudes, [9.0, 6.0], atol=0.1)
+    own = found.sigmas if found.covariance is None else found.covariance
+    assert_allclose(own, next(iter(widths.values())), atol=0.1)
+    weights = np.where(np.isnan(data) | options.get("mask", False), 0.0, 1.0)
+    weights *= options.get("weights", 1.0)
+    left = np.nan_to_num(data) - found.background - found.field.render(found.amplitudes)
+    assert_allclose(found.residual_norm, np.sqrt((weights * left**2).sum()), rtol=1e-9)
+    for shift in (-1e-3, 1e-3):  # the square is the smallest
+        assert (weights * (left + shift) ** 2).sum() > found.residual_norm**2
+
+
+def test_without_its_name_there_is_no_background():
+    data = fg.render((12,), [[5.2]], 3.0, sigma=1.5) + 1.0
+    start = fg.GaussianField((12,), [[5.0]], sigma=1.5)
+    found = start.refine(data)
+    assert found.background == 0.0 and found.sigmas > 2.0
+    with pytest.raises(ValueError, match="wrt"):
+        start.loss_and_gradient(data, 1.0, "background")
+    only = start.moved([[5.2]], 1.5).refine(data, [3.0], ["background"], tol=1e-6)
+    assert abs(only.background - 1.0) < 1e-6 and only.amplitudes == 3.0
