@@ -13,8 +13,8 @@ import numpy as np
 
 from ..base import thread_pool
 from ..kernels.fit.estimators import ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
-from ..kernels.fit.second_starts import STARTS
 from ..kernels.fit.stages import Stages, stages
+from ..kernels.fit.verdicts import DOUBTFUL
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.status import (
     AT_BOUND,
@@ -27,7 +27,7 @@ from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
-from .second_fits import STATUS, is_better
+from .second_fits import SECOND_FITS, STATUS, is_better
 from .slopes import Planes, planes_of
 from .units import Numbers
 
@@ -179,9 +179,10 @@ class Job:
             if options.bounds is None:
                 start = options.model.to_coordinates(start)
             self._lift(work, start)
-        doubtful = self._solve(work, start, standing, outputs)
+        doubts = self._solve(work, start, standing, outputs)
         if options.guess is None:
-            self._try_again(work, standing, outputs, doubtful.nonzero()[0])
+            for doubt in SECOND_FITS:
+                self._try_again(work, standing, outputs, doubts, doubt)
         status, edge = outputs[STATUS], outputs[_EDGE]
         np.equal(status, AT_EDGE, out=edge)
         status[edge] = AT_BOUND
@@ -259,7 +260,7 @@ class Job:
     def _solve(
         self, work: Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]
     ) -> np.ndarray:
-        """Fit from these starts, in the fit's own units; tells which spots are doubtful."""
+        """Fit from these starts, in the fit's own units; tells what is doubtful of each spot."""
         options, kernels = self.options, work.kernels
         pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
         params, objective, packed, _, counts, status, _, grams, _ = outputs
@@ -281,17 +282,19 @@ class Job:
         extent = tuple(n if k >= 3 - options.model.ndim else 0 for k, n in enumerate(shape))
         results = params, packed, objective, status
         kernels.finish(results, spreads, noise, bounds, known, places, extent)
-        doubtful = np.empty(len(counts), np.bool_)
+        doubts = np.empty(len(counts), np.int8)
         told = standing, work.guides, work.sigmas
         kernels.verdicts(
-            data, extent, known, results, noise, self.loss, bounds, told, doubtful
+            data, extent, known, results, noise, self.loss, bounds, told, doubts
         )  # fmt: skip
-        return doubtful
+        return doubts
 
     def _try_again(
-        self, work: Work, standing: np.ndarray, outputs: list[np.ndarray], members: np.ndarray
-    ) -> None:
-        """Fit doubtful spots from other starts, and keep what is better."""
+        self, work: Work, standing: np.ndarray, outputs: list[np.ndarray], doubts: np.ndarray,
+        doubt: int,
+    ) -> None:  # fmt: skip
+        """Fit spots of this doubt from its other starts, and keep what is better."""
+        members = (doubts & doubt).nonzero()[0]
         if not members.size:
             return
         model = self.options.model
@@ -299,7 +302,7 @@ class Job:
         if len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all():
             return  # the place is known
         first = outputs[0][members][:, axes].copy()
-        for which in range(STARTS):
+        for which in SECOND_FITS[doubt]:
             if not members.size:
                 return
             part = work.take(members)
@@ -310,11 +313,12 @@ class Job:
             )  # fmt: skip
             again = [array[members] if len(array) else array for array in outputs]
             stand = standing[members]
-            doubtful = self._solve(part, self._from_start(part, start), stand, again)
+            found = self._solve(part, self._from_start(part, start), stand, again)
             better = is_better(part, model.ndim, again, *(array[members] for array in outputs[:2]))
             kept = [array[better] if len(array) else array for array in again]
             _copy(kept, outputs, members[better])
-            left = doubtful | ~better
+            doubts[members[better]] = found[better]
+            left = (doubts[members] & (doubt | DOUBTFUL)) != 0
             members, first = members[left], first[left]
 
     def _report(

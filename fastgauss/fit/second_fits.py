@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernels.fit.verdicts import FAR
+from ..kernels.fit.second_starts import ELLIPSES, STARTS
+from ..kernels.fit.verdicts import DOUBTFUL, FAR, NARROW
 from ..kernels.fit.whole_fits import GAIN
 from ..kernels.status import AT_BOUND, AT_EDGE, CONVERGED, TOO_FEW_PIXELS
 
 if TYPE_CHECKING:
     from .batch import Work
 
+SECOND_FITS = {DOUBTFUL: range(STARTS), NARROW: range(STARTS, STARTS + ELLIPSES)}
 STATUS = 5  # where the statuses stand among the outputs of a fit
 
 

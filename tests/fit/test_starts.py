@@ -94,3 +94,52 @@ def test_missing_pixels_around_the_peak_are_no_obstacle():
     result = fg.fit_rois(rois)
     assert result.converged.all()
     assert np.hypot(result.x - 5.3, result.y - 4.8).max() < 0.1
+
+
+# -- narrow ellipses ------------------------------------------------------------------------------
+
+
+def sharp_rois(count, seed=4):
+    """Ellipses of which few pixels see anything, and hot pixels, in noise of 1."""
+    rng = np.random.default_rng(seed)
+    truth = np.column_stack(
+        [rng.uniform(20, 100, count), *rng.uniform(4.5, 5.5, (2, count)),
+         rng.uniform(0.4, 0.6, count), rng.uniform(0.2, 0.35, count),
+         rng.uniform(-1.5, 1.5, count), np.full(count, 20.0)]
+    )  # fmt: skip
+    rois = fg.image(truth, (11, 11), "rotated") + rng.normal(0, 1, (count, 11, 11))
+    rois[::2] = 20.0 + rng.normal(0, 1, rois[::2].shape)
+    rois[::2, 5, 5] += rng.uniform(20, 100, len(rois[::2]))
+    return rois
+
+
+def other_ellipses(rois, first):
+    """The least objective from 36 other ellipses through the brightest pixel."""
+    least = first.objective.copy()
+    for angle in np.arange(12) * np.pi / 12:
+        for along, across in [(0.8, 0.3), (1.5, 0.2), (2.5, 0.12)]:
+            guess = np.array([rois.max() / 2, 5, 5, along, across, angle, 20.0])
+            again = fg.fit_rois(rois, "rotated", guess=guess, threads=1)
+            inside = ((again.params[:, 1:3] > -0.5) & (again.params[:, 1:3] < 10.5)).all(axis=1)
+            least = np.minimum(least, np.where(inside, again.objective, np.inf))
+    return least
+
+
+def test_no_other_ellipse_fits_a_narrow_spot_better():
+    rois = sharp_rois(12 if JIT_DISABLED else 1000)
+    result = fg.fit_rois(rois, "rotated", threads=1)
+    good = result.converged
+    assert JIT_DISABLED or good.sum() > 100
+    better = other_ellipses(rois, result) < 0.999 * result.objective
+    assert (better & good).sum() <= 0.04 * good.sum()  # 0.28 without second fits
+
+
+def test_fits_of_narrow_spots_do_not_depend_on_the_batch():
+    rois = sharp_rois(8 if JIT_DISABLED else 60)
+    whole = fg.fit_rois(rois, "rotated", threads=1)
+    turned = fg.fit_rois(rois[::-1], "rotated", threads=2)
+    for name in ("params", "objective", "status", "iterations"):
+        np.testing.assert_array_equal(getattr(turned, name)[::-1], getattr(whole, name))
+    for row in range(0, len(rois), 7):
+        alone = fg.fit_rois(rois[row : row + 1], "rotated", threads=1)
+        np.testing.assert_array_equal(alone.params[0], whole.params[row])

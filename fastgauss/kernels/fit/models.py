@@ -185,6 +185,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         each_axis=False,
         angle=covariances.angle_none if bounded else covariances.angle_rotated,
         theta=5 if bounded else 0,
+        turned=True,
     )
 
 

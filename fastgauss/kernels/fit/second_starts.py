@@ -3,10 +3,16 @@
 Of a spot whose place nobody told: the pixel that stands out most, as a narrow spot, and the
 strongest response that is not near the first fit. Of one whose place is known: that place itself,
 as wide as expected, and narrower.
+
+A narrow ellipse is seen by a few pixels, through which ellipses of several directions pass. Such a
+spot is fitted again from ellipses in ``_DIRECTIONS`` through the pixel nearest to its centre, and
+from two small ones along the diagonals. Of these, 16 directions left a better optimum to 12 random
+starts in 0.06 % of the converged rows of a wide random population, 8 in 0.15 %, none in 0.7 %.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -15,9 +21,13 @@ import numpy as np
 from .._compile import device, kernel
 
 STARTS = 2
+_DIRECTIONS = 16
+ELLIPSES = _DIRECTIONS + 2  # more starts, for narrow ellipses alone
 _NARROW, _NARROWER = 0.5, 0.6  # pixels; of the expected sigma
 _WIDE, _WIDER = 1.3, 0.03  # pixels; of the extent
 _APART = 2.0  # pixels from the first fit
+_LONG, _SHORT = (2.5, 0.12), (1.5, 0.2)  # pixels: sigmas of other ellipses, in turn
+_DIAGONAL = 0.6, 0.15
 
 
 @device
@@ -71,7 +81,7 @@ def make_common(axes: int) -> Callable:
     """One width for all axes."""
 
     @device
-    def put(start, item, widths) -> None:
+    def put(start, item, widths, angle) -> None:
         start[item, 1 + axes] = min(widths)
 
     return put
@@ -82,7 +92,7 @@ def make_own(axes: int) -> Callable:
     """A width for each axis."""
 
     @device
-    def put(start, item, widths) -> None:
+    def put(start, item, widths, angle) -> None:
         for a in range(axes):
             start[item, 1 + axes + a] = widths[a]
 
@@ -90,16 +100,20 @@ def make_own(axes: int) -> Callable:
 
 
 @device
-def put_rotated(start, item, widths) -> None:
+def put_rotated(start, item, widths, angle) -> None:
     """The sigma matrix."""
-    start[item, 3], start[item, 4], start[item, 5] = widths[0], widths[1], 0.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    start[item, 3] = widths[0] * cos * cos + widths[1] * sin * sin
+    start[item, 4] = widths[0] * sin * sin + widths[1] * cos * cos
+    start[item, 5] = (widths[0] - widths[1]) * (cos * sin)
 
 
 @cache
 def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Callable:
     """A kernel over a range of spots; ``wrap`` may be ``device``.
 
-    ``put(start, item, widths)`` writes the shape of a start.
+    ``put(start, item, widths, angle)`` writes the shape of a start; models that do not turn have no
+    angle.
     """
     response = _make_response(axes)
 
@@ -150,16 +164,26 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
         k = int(min(max(np.rint(centre[2]), 0.0), nz - 1.0)) if axes > 2 else 0
         return (k * ny + j) * nx + i
 
+    @device
+    def ellipse(turn):
+        """Sigmas and angle of an ellipse."""
+        along, across = _SHORT if turn % 2 else _LONG
+        angle = turn * math.pi / _DIRECTIONS
+        if turn >= _DIRECTIONS:
+            along, across = _DIAGONAL
+            angle = (0.25 + 0.5 * (turn - _DIRECTIONS)) * math.pi
+        return (along, across, across), angle
+
     # -- starts --------------------------------------------------------------------------------
 
     @device
-    def write(start, item, height, centre, widths, level) -> None:
+    def write(start, item, height, centre, widths, angle, level) -> None:
         size = start.shape[1]
         start[item, 0] = height
         start[item, size - 1] = level
         for a in range(axes):
             start[item, 1 + a] = centre[a]
-        put(start, item, widths)
+        put(start, item, widths, angle)
 
     @wrap
     def second_starts(
@@ -167,7 +191,8 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
     ) -> None:
         """Write start number ``which`` of each spot, as ``start_moments`` would.
 
-        ``centres[n, D]`` are those of the first fits (x, y, z).
+        ``centres[n, D]`` are those of the fits so far (x, y, z). Numbers from ``STARTS`` on are
+        those of narrow ellipses.
         """
         for item in range(pixels.shape[0]):
             row = pixels[item]
@@ -177,7 +202,12 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
                 spacing = (places[nx - 1] - places[0]) / (nx - 1)
             level = _level(row)
             first = centres[item, 0], centres[item, min(1, axes - 1)], centres[item, axes - 1]
-            if guides.shape[0]:
+            angle = 0.0
+            if which >= STARTS:
+                where = pixel_at(first, nz, ny, nx, places)
+                place = place_of(where, ny, nx, places)
+                widths, angle = ellipse(which - STARTS)
+            elif guides.shape[0]:
                 place = guides[item, 0], guides[item, min(1, axes - 1)], guides[item, axes - 1]
                 shrink = 1.0 if which == 0 else _NARROWER
                 widths = (
@@ -195,6 +225,6 @@ def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Cal
                 wide = max(_WIDE, _WIDER * max(nx, ny, nz))
                 widths = wide * spacing, wide, wide
             height = np.float64(row[where]) - level
-            write(start, item, height, place, widths, level)
+            write(start, item, height, place, widths, angle, level)
 
     return second_starts

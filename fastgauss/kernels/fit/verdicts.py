@@ -13,8 +13,10 @@ A spot may be
   a hot pixel, or a cosmic ray.
 
 A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG`` standard errors:
-noise has many optima, and another start may find a better one (``second_starts``). Errors are by
-the residuals for all of this, where those are smaller than the noise that was told.
+noise has many optima, and another start may find a better one (``second_starts``). A turned ellipse
+that converged is *narrow* if a sigma is below ``_THIN``: so few pixels see it that several ellipses
+fit. Errors are by the residuals for all of this, where those are smaller than the noise that was
+told.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STANDS_OUT = 1.6  # heights of the spot by which a pixel must stand out to be looked at
 _MOST_SHARE, _MISSED = 0.5, 0.5
 _STRONG = 5.0
+_THIN = 0.5  # pixels
+DOUBTFUL, NARROW = 1, 2  # bits of a doubt
 FAR = 2.5  # expected sigmas from the place that was told
 
 
@@ -168,14 +172,15 @@ def make_verdicts(
     span: Callable = unit_span,
     width_unit: Callable = pixel_unit,
     slopes: int = 0,
+    turned: bool = False,
     wrap: Callable = kernel,
 ) -> Callable:
     """A kernel over a range of finished fits; ``wrap`` may be ``device``.
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit`` and ``slopes`` are those of
-    ``Blocks``.
+    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit``, ``slopes`` and ``turned`` are
+    those of ``Blocks``.
     """
     placed = pixel == "places"
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
@@ -320,11 +325,20 @@ def make_verdicts(
             square += ((params[item, 1 + a] - guides[item, a]) / sigmas[a]) ** 2
         return not square <= FAR * FAR
 
+    @device
+    def is_narrow(item, params, known, lowest, highest):
+        """Whether other ellipses may fit as well."""
+        free = turned
+        for a in range(3 if turned else 0):
+            free = free and is_free(1 + axes + a, item, lowest, highest)
+        shape = extent(params, item, known)
+        return free and min(shape[0], shape[1]) < _THIN
+
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
-    def verdicts(data, extent, known, results, noise, loss, bounds, told, doubtful) -> None:
-        """Refine the statuses, and tell which spots are ``doubtful[n]``.
+    def verdicts(data, extent, known, results, noise, loss, bounds, told, doubts) -> None:
+        """Refine the statuses, and write what is ``DOUBTFUL`` or ``NARROW`` to ``doubts[n]``.
 
         ``data``, ``known`` and ``bounds`` are those of the fit, ``extent``, ``results`` and
         ``noise`` those of ``finish``, which has written packed covariances; those of spots that
@@ -340,7 +354,7 @@ def make_verdicts(
         for item in range(len(status)):
             how = status[item]
             ended = how in (CONVERGED, AT_BOUND, AT_EDGE)
-            doubtful[item] = False
+            doubts[item] = 0
             if not ended and how not in (MAX_ITERATIONS, STALLED, SINGULAR, OUTSIDE):
                 continue
             row = min(item, len(places) - 1)  # no view of a row: that would be counted
@@ -376,6 +390,8 @@ def make_verdicts(
                 status[item] = OUTLIER
             weak = not params[item, 0] ** 2 >= _STRONG * _STRONG * errors[item, 0] * scale
             good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
-            doubtful[item] = not good or weak or is_far(item, params, guides, sigmas)
+            doubtful = not good or weak or is_far(item, params, guides, sigmas)
+            narrow = good and is_narrow(item, params, known, lowest, highest)
+            doubts[item] = (DOUBTFUL if doubtful else 0) | (NARROW if narrow else 0)
 
     return verdicts

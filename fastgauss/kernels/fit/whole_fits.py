@@ -19,8 +19,9 @@ from ..numeric.packed_cholesky import packed_size
 from ..simd.arguments import three
 from ..status import AT_BOUND, AT_EDGE, NOT_FINITE, TOO_FEW_PIXELS, UNSCALED
 from .estimators import DEVIANCE, ESTIMATORS, OTHER_LOSS
-from .second_starts import STARTS
+from .second_starts import ELLIPSES, STARTS
 from .stages import stages
+from .verdicts import DOUBTFUL, NARROW
 
 GAIN = 1e-9  # of the objective: what a fit from another start must be better by
 _LEAST_DATA = 1e-150  # whose squares float64 holds
@@ -108,10 +109,10 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         results = params, packed, objectives, status
         noise = counts, np.full(1, size), scaled
         finish(results, nothing, noise, bounds, known, places, extent)
-        doubtful = np.empty(count, np.bool_)
+        doubts = np.empty(count, np.int8)
         told = standing, np.empty((0, ndim)), np.ones(ndim)
-        verdicts(data, extent, known, results, noise, loss, bounds, told, doubtful)
-        return params, packed, objectives, status, iterations, doubtful
+        verdicts(data, extent, known, results, noise, loss, bounds, told, doubts)
+        return params, packed, objectives, status, iterations, doubts
 
     # -- the better of two fits ----------------------------------------------------------------
 
@@ -176,9 +177,16 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         rows = np.arange(count)
         data, other, units, weights = pixels, second, np.ones(count), np.ones(count)
         standing, centres = np.empty(count), np.empty((count, ndim))
+        doubts = np.empty(count, np.int8)
         for change in range(2):
             members = np.arange(rows.size)
-            for which in range(-1, STARTS):
+            for which in range(-1, STARTS + ELLIPSES):
+                if which == STARTS:
+                    members = np.flatnonzero(doubts[: rows.size] & NARROW)
+                    for at in members:
+                        centres[at] = found[0][rows[at], 1 : 1 + ndim]
+                if not members.size:
+                    continue
                 part, beside = data, other
                 if which >= 0:
                     part, beside = _rows_at(data, members), _rows_at(other, members)
@@ -202,10 +210,10 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
                         centres[at] = trial[0][k, 1 : 1 + ndim]
                     if is_better(found, item, trial, k, extents, which < 0):
                         write(found, item, trial, k, units[at], weights[at])
-                        left[k] = trial[5][k]
+                        doubts[at] = trial[5][k]
+                    doubt = DOUBTFUL if which < STARTS else DOUBTFUL | NARROW
+                    left[k] = doubts[at] & doubt != 0
                 members = members[left]
-                if not members.size:
-                    break
             if change == last_change:
                 break
             for item in range(count):  # squares that are all 0, of pixels that are not
