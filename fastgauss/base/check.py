@@ -18,7 +18,7 @@ from . import named_axes, wording, wrappers
 
 
 def plain_array(name: str, value: Any, unit: str = "") -> np.ndarray:
-    """An array of any dtype, without a mask that nobody would look at, and without a unit.
+    """An array of any dtype, without a mask, which would be ignored, and without a unit.
 
     ``unit`` is that which quantities are converted to; without it they must have no dimension.
     """

@@ -112,7 +112,7 @@ def _of_sequence(name: str, value: Any, unit: str) -> np.ndarray:
 
 
 def refuse_mask(name: str, contents: Contents) -> None:
-    """TypeError if elements do not count and nobody would look at that."""
+    """TypeError if elements are masked, where the mask would be ignored."""
     if contents.mask is not None:
         raise TypeError(
             f"{name} must be a plain array, got one with {int(contents.mask.sum())} masked "

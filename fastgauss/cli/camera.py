@@ -112,7 +112,7 @@ def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) 
         raise ValueError(
             f"--method mle needs counts of photons, which the luminance of {facts.colours} colours "
             "are not: select a colour by --channel. (For tifffile three or four frames without "
-            "photometric='minisblack' are one image of colours.)"
+            "photometric='minisblack' are a colour image (RGB).)"
         )
     names = ("offset", "gain", "variance", "saturation")
     known: dict[str, Any] = {"gain": facts.gain if args.method == "mle" else None}

@@ -174,7 +174,7 @@ class Job:
         if options.guess is None:
             start = self._start(work, standing)
         else:
-            standing[:] = np.inf  # nobody has looked
+            standing[:] = np.inf  # not measured
             start = self._inside(options.guess[rows], chunk.origin, factors)
             if options.bounds is None:
                 start = options.model.to_coordinates(start)

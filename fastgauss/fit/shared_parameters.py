@@ -50,7 +50,7 @@ def outliers(
     Far is five times the spread of the others and ``floor`` (s,) at least, and five standard
     errors; ``excess`` (n,), the square of that in a better measure, may tell it instead. The
     others are the ``known`` rows; they are weighed by their precision, but no row more than
-    the usual among those that are known well: a few rows of whatever weight decide nothing.
+    the usual among those that are known well: a few rows of any weight decide nothing.
     """
     out = np.zeros(len(values), bool)
     weights = _weights(values, errors, known, floor)

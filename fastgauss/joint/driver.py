@@ -101,7 +101,7 @@ class _Fit:
         return np.clip(places[:, -self.ndim :], -0.5, last)[:, ::-1]
 
     def _together(self) -> bool:
-        """Whether all spots have something in common, whatever their frames."""
+        """Whether all spots have something in common, those of all frames."""
         return bool(len(self.tied)) or self.chosen.model.size - 1 in self.chosen.shared
 
     def _zones(self) -> np.ndarray | None:
@@ -136,7 +136,7 @@ class _Fit:
     def run(self, start: np.ndarray, member: np.ndarray) -> FitResult:
         """The result."""
         chosen, shared = self.chosen, self.chosen.shared
-        if member.any():  # else nobody has what would be shared
+        if member.any():  # else no spot has what would be shared
             start[:, shared] = np.where(
                 member[:, None], np.median(start[member][:, shared], axis=0), start[:, shared]
             )

@@ -12,7 +12,7 @@ folder ``precompiled`` beside this file, are made as a process makes them whose 
 the level, and are looked for before all others. So they are loaded where the package's sources,
 Python, numba, the options and the width of the lanes agree and the processor has the level.
 
-A file begins with a checksum. A file that cannot be loaded, for whatever reason, is compiled anew
+A file begins with a checksum. A file that cannot be loaded, for any reason, is compiled anew
 and replaced. If no folder is writable, kernels are compiled in memory; that is never an error.
 Processes that start with an empty cache compile each kernel once (see ``kernels/_cache_lock.py``).
 """
@@ -142,7 +142,7 @@ class CodeFiles(IndexDataCacheFile):
         self._remove_old(*self._names(key))
 
     def load(self, key: Any, used: bool = True) -> Any:
-        """The saved object, or None if it cannot be loaded, for whatever reason.
+        """The saved object, or None if it cannot be loaded, for any reason.
 
         ``used`` says whether the time of the file becomes that of this use.
         """

@@ -1,7 +1,7 @@
 """How numba compiles a building block: LLVM code for its callers, without machine code.
 
 numba makes machine code of every function that it compiles. A building block is part of each
-kernel that calls it, and nobody calls the block's own machine code. To omit it saves about a
+kernel that calls it, and the block's own machine code is never called. To omit it saves about a
 sixth of the time of a compilation. The kernels get better, too: LLVM prepares a module for the
 processor in place, and a module that was prepared is harder to optimise inside of a kernel
 (AVX2: a tenth fewer instructions in the kernels of the fits and filters).

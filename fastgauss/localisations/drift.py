@@ -276,8 +276,8 @@ def estimate_drift(
     coarse images. Else segments that share structures may be displaced by at most a sixteenth of
     the field against each other. A jump is found, but the drift is smooth between the middles of
     the segments: near a jump the frames of a segment or two have a wrong drift. There `errors` are
-    as large as the jump makes them (deviations were found to be 0.5 to 1.6 of them), and two or
-    three segments away too large; `segment_errors` do not know of jumps. In a scene that repeats
+    large, too: the deviations were 0.5 to 1.6 times the errors. Two or three segments away the
+    errors are too large. `segment_errors` do not take jumps into account. In a scene that repeats
     itself, a drift by a period is no drift.
 
     Beyond some 20 million pairs, a part of the localisations is used, so that the time stays within

@@ -1,8 +1,9 @@
 """Errors of the drift in each frame, from those of the segments and from what lies between them.
 
-How far the drift wanders between segments is told by how far each segment is from the middle of its
-neighbours. What is far more than usual is a jump, which the spline cannot follow: its errors are
-large in the segments around it, and those of all others are as if there were none.
+The distance of each segment from the middle of its neighbours tells how far the drift wanders. A
+distance far above the usual one is a jump, which the spline cannot follow. The errors are then
+large in the segments around the jump; the other segments have the errors that they would have
+without it.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def add_or_undo(out: np.ndarray, indices: np.ndarray, values: np.ndarray, kind: 
     """Add on one thread to a copy of ``out``, which it becomes if all indices are in [0, K).
 
     Where indices are many and bins few, that is faster than to check all indices first. False
-    if it is not done, for whatever reason.
+    if it is not done, for any reason.
     """
     few = kernels.NEAR < out.nbytes <= _NEAR and indices.nbytes >= _UNDONE * out.nbytes
     if not (few and out.ndim == 1 and out.flags.c_contiguous and indices.flags.c_contiguous):

@@ -107,7 +107,7 @@ def test_errors_hold_for_an_emccd(tmp_path):
 
 
 def test_the_luminance_of_colours_is_no_count(tmp_path, capsys):
-    """Three frames that tifffile wrote as one image of colours had errors that did not hold."""
+    """Three frames that tifffile wrote as a colour image had errors that did not hold."""
     tifffile = pytest.importorskip("tifffile")
     image, _ = small(tmp_path)
     frames, path = np.stack([image] * 3).astype("u2"), str(tmp_path / "a.tif")

@@ -85,7 +85,7 @@ def _unsigned(pixels, item, second):
 
 @device
 def _put_plain(m, to, lane, pixels, item, k, pivot):
-    """Put one pixel into a lane. All indices are unsigned: nobody looks for their sign."""
+    """Put one pixel into a lane. All indices are unsigned: their signs are not tested."""
     d = pixels[item, k] - pivot
     m[to + k, lane] = d
     return d

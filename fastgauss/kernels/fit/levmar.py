@@ -1,7 +1,7 @@
 """Levenberg-Marquardt and its stopping rule, for many small problems at once: a lane is a spot.
 
 Each lane goes through its own iterations; a lane that is done takes the next spot
-of its range, so that a slow spot holds up nobody. Lanes never exchange numbers:
+of its range, so that a slow spot delays no other spot. Lanes never exchange numbers:
 a spot's result is the same to the bit alone, in any company and in any split.
 
 One round, at the trial parameters q of every lane:
@@ -302,7 +302,7 @@ def make_fit(
         if converged:
             edge = False
             if positive and rests(m, lane):
-                for i in range(size):  # nobody judged the last step
+                for i in range(size):  # the last step was not judged
                     m[q + i, lane] = m[p + i, lane]
                 i = size - 1 if m[q, lane] >= 0.0 else 0
                 edge = not bounded or m[lower + i, lane] < m[upper + i, lane]

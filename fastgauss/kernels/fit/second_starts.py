@@ -1,6 +1,6 @@
 """Other places to start from, for the few spots whose first fit is doubtful.
 
-Of a spot whose place nobody told: the pixel that stands out most, as a narrow spot, and the
+Of a spot whose place is not given: the pixel that stands out most, as a narrow spot, and the
 strongest response that is not near the first fit. Of one whose place is known: that place itself,
 as wide as expected, and narrower.
 

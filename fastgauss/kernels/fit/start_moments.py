@@ -44,7 +44,7 @@ from .start_places import make_find, window_weight
 
 _CUT, _TOP = 0.3, 1.3
 _LEAST_SIGMA = 0.5  # pixels; a narrower spot is one pixel, whose moments are 0
-_WINDOW = 0.3  # of the ROI: the window of the moments where nobody knows how wide spots are
+_WINDOW = 0.3  # of the ROI: the window of the moments where the width of spots is not known
 _NEAR, _TIGHT = 1.5, 0.7  # of the expected sigma: the window of the place, and of the moments
 _CELL = 0.25  # variance of the places of the pixels of a response, in pixels squared
 _MOST_WIDER = 0.9  # of the window's variance: what a moment is taken for at most

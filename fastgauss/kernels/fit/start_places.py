@@ -3,9 +3,10 @@
 At every corner of pixels the *response* is the mean of the 2**D pixels that meet there (along a
 profile of four in a row) without the largest and the smallest of them: light noise, and a
 single hot or dead pixel leaves none. The spot is where the response differs most from the
-level around it; and it is dark if that is below, where nobody says. The level is the mean of the
-middle ones of the means along the sides (two a dimension), each without its largest and smallest
-pixel; of the two sides of a profile it is the one nearer to the mean of all.
+level around it. Where ``polarity`` is not given, the spot is dark if the response is below the
+level. The level is the mean of the middle ones of the means along the sides (two a dimension), each
+without its largest and smallest pixel; of the two sides of a profile it is the one nearer to the
+mean of all.
 
 Responses are weighted by windows, (1 - d**2 / (2 w)**2)**2, near enough to a Gaussian of the
 standard deviation w, and 0 beyond 2 w.

@@ -18,7 +18,7 @@ class Pixels(NamedTuple):
     data: np.ndarray
     second: np.ndarray  # weights or variances, or one number for all
     known: np.ndarray  # known background, or (1,)
-    owner: np.ndarray  # int32: whose pixel it is, -1 for nobody's
+    owner: np.ndarray  # int32: whose pixel it is, -1 for that of no spot
 
 
 class Lights(NamedTuple):

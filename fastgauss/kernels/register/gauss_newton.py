@@ -7,7 +7,7 @@ w = 1 / (variance of a + variance of b), 0 where either is missing, the displace
 
     score_i(d) = sum_x P_i(x) (A(x) - g B(x + d)) = 0,   P_i = w (A_i - its fit by what may differ),
 
-A_i the derivative of A along axis i. Noise does not move the solution whatever it does to the
+A_i the derivative of A along axis i. Noise does not move the solution, for any effect on the
 interpolated B: the noises of P and B are independent, and a filtered noise is not correlated with
 its own derivative. The slope H_ij = sum P_i B_j is free of the bias that noise in both factors
 would give, and is used as it is. ``covariance`` has the errors.
