@@ -105,19 +105,25 @@ def fit_joint(
     -----
     Newton's method for the whole image, without a matrix of its size: blocks of the normal
     equations for spots and for pairs that overlap, conjugate gradients for the step, damping by
-    clusters of spots that overlap most. In the last third of the rounds the spots that do not come
-    to rest are held, at most half of a group, so that the others come to rest beside them: those
-    held have the status ``MAX_ITERATIONS``. The others are at the minimum beside these: when such
-    fits go on (``guess=result.params, max_iter=600``), most spots that converged move by less than
-    0.2 standard errors, and a few, beside spots that were held, by up to two. A spot that overlaps
-    with no other spot has the solution of `fit_rois` on its box. The cost grows about linearly in
-    spots and in pixels of their
-    windows: 0.1 to 0.7 milliseconds a spot where each overlaps with a few (10,000 spots), mostly
-    for the few that can hardly be told apart, and 5 to 10 milliseconds where the distance of
-    neighbours is four sigmas on average; memory about 48 bytes a pixel of the image and 1 to 3 KB a
-    spot. Stars of a point spread function shine as far as their widest Gaussian stands out of the
-    noise: 800 stars of three Gaussians and three decades of flux, 0.02 a pixel, take 2 to 8
-    milliseconds each, the more the closer the closest pairs are.
+    clusters of spots that overlap most. A spot that overlaps with no other spot has the solution of
+    `fit_rois` on its box.
+
+    In the last third of the rounds the spots that do not come to rest are held, at most half of a
+    group, so that the others come to rest beside them: those held have the status
+    ``MAX_ITERATIONS``. A spot that converged beside held spots is at the minimum for the places at
+    which those are held. When the fit goes on, most such spots move by less than 0.2 standard
+    errors, a few by up to two. With individual widths, an image with one spot in 20 pixels needs
+    150 to 600 rounds. Give ``max_iter=600``, or continue, with the options of the first fit:
+    ``fit_joint(image, result.positions, guess=result.params)``. With 50 rounds all rows may have
+    the status ``MAX_ITERATIONS``.
+
+    The cost grows about linearly in spots and in pixels of their windows: 0.1 to 0.7 milliseconds a
+    spot where each overlaps with a few (10,000 spots), mostly for the few that can hardly be told
+    apart, and 5 to 10 milliseconds where the distance of neighbours is four sigmas on average;
+    memory about 48 bytes a pixel of the image and 1 to 3 KB a spot. Stars of a point spread
+    function shine as far as their widest Gaussian stands out of the noise: 800 stars of three
+    Gaussians and three decades of flux, 0.02 a pixel, take 2 to 8 milliseconds each, the more the
+    closer the closest pairs are.
 
     References
     ----------

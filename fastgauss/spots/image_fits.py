@@ -187,17 +187,17 @@ def fit_spots(
     With ``joint=True`` spots are found and fitted by `fit_joint`. Then, in rounds, their model is
     subtracted, and further spots are searched for in the residual, above `threshold` and five times
     its noise, or as many times as `significance` or `false_alarms` say, and fitted together with
-    the others. That noise is measured in the residual as a function of the light of the model, so
-    that what a model leaves of bright stars, whose shape it does not have, counts as noise where
-    they shine: a `psf_model` leaves least. Where most spots of a dense crowd are hidden by its own
-    light, that noise is told by differences of neighbouring pixels; where these are not white, it
-    is not. A spot is dropped if its amplitude is below 4 standard errors, or if a stronger spot is
-    within half a sigma. The rounds end, at the latest after 20, when the residual shows no spot
-    except those that were dropped twice at the same place. A fit with all options follows. Between
-    rounds free widths are held: most at the common width, that of isolated spots, or `sigma` if
-    there are none; a spot that is wider is taken as two of the common width if two leave less in
-    its box, and else held at its own width. With `positions` no spots are added. The cost is that
-    of three to six calls of `fit_joint`; a round fits only the spots near a change again.
+    the others. This noise is measured in the residual, as a function of the model's light. What the
+    model leaves of a bright star of another shape thus counts as noise near that star; a
+    `psf_model` leaves least. Where most spots of a dense crowd are hidden by its own light, the
+    noise is measured by differences of neighbouring pixels; this needs white noise. A spot is
+    dropped if its amplitude is below 4 standard errors, or if a stronger spot is within half a
+    sigma. The rounds end, at the latest after 20, when the residual shows no spot except those that
+    were dropped twice at the same place. A fit with all options follows. Between rounds free widths
+    are held: most at the common width, that of isolated spots, or `sigma` if there are none; a spot
+    that is wider is taken as two of the common width if two leave less in its box, and else held at
+    its own width. With `positions` no spots are added. The cost is that of three to six calls of
+    `fit_joint`; a round fits only the spots near a change again.
 
     With `split` spots are tested then: one against two, in both directions. A spot whose residual
     has second derivatives of the spot's shape is fitted as two along their axis, and two spots

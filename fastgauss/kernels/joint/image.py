@@ -17,8 +17,8 @@ or turned: with P the sigma matrix and d the distance from the centre,
 
     u = P**-1 d,  q = P**-1 u,  f = exp(-u'u / 2),  df = f (q' d(centre) + q' dP u),
 
-the mean over a pixel being a sum over Gauss-Legendre points, or a sum of such components that
-stand in one place (``kernels/fit/psf_light.py``).
+the mean over a pixel being a sum over Gauss-Legendre points. The light of a star is a sum of such
+components, which share one place (``kernels/fit/psf_light.py``).
 
 The *lever*, a matrix (p, k) for each spot or one for all spots, holds the derivatives of these k
 numbers of a spot by the p parameters of the fit. So two sigmas can be one parameter, an angle can
