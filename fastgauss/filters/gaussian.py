@@ -59,8 +59,8 @@ def gaussian_filter(
     ----------
     image : array_like of any shape, real
         Of any dtype, byte order and strides. An array of dask or xarray gives a result of that
-        library (`fastgauss.dask.gaussian_filter`). Sequences below belong to the axes in the order
-        z, y, x where an array of xarray has axes with these names.
+        library (`fastgauss.dask.gaussian_filter`). Where an array of xarray has axes named x, y, z,
+        sequences have the order z, y, x; `axes`, and sequences beside it, count the axes as given.
     sigma : float or sequence of floats
         Standard deviations in elements, one for all axes or one for each; an axis of sigma 0 is not
         filtered.
