@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
+from ..base.named_axes import lay_out
 from ..find.detection import find_spots
 from ..find.options import check_search
 from ..models.astigmatic import AstigmaticModel, astigmatic_model, bracket
 from .image_fits import fit_spots
 
 _FEWEST = 6  # places along z, for the three numbers of a curve
+_MAPS = ("weights", "error", "variance", "mask")  # options of `fit_spots` for each pixel
 
 
 def calibrate_astigmatism(
@@ -35,7 +37,8 @@ def calibrate_astigmatism(
     Parameters
     ----------
     stack : array (n, y, x)
-        One frame for each z; all beads in one plane.
+        One frame for each z; all beads in one plane. Axes of xarray that are named x and y may have
+        any order; maps of the pixels must then have named axes, too.
     z : array (n,)
         Position of the stage, in the unit in which fits shall report z; at least six different
         values.
@@ -70,7 +73,8 @@ def calibrate_astigmatism(
     array([[   1.3, -250. ,  400. ],
            [   1.4,  250. ,  400. ]])
     """
-    frames = check.real_array("stack", stack, 3)
+    maps = {name: options.get(name) for name in _MAPS}  # `fit_spots` brings them in order
+    frames = check.real_array("stack", lay_out("stack", stack, **maps)[0], 3)
     places = check.finite_array("z", z, 1)
     if places.shape != frames.shape[:1]:
         raise ValueError(

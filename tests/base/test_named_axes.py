@@ -1,4 +1,4 @@
-"""Axes of xarray in another order: registration, fields, filters, sums, cameras."""
+"""Axes of xarray in another order: registration, fields, filters, sums, cameras, astigmatism."""
 
 import numpy as np
 import pytest
@@ -163,6 +163,23 @@ def test_cameras_read_the_names_of_axes():
     spot = fg.image([150.0, 15.2, 14.1, 1.3, 20.0], SCENE.shape, model="symmetric")
     found = fg.fit_spots(named(spot), [[14, 15]], camera=camera)
     assert_array_equal(found.params, fg.fit_spots(spot, [[14, 15]], camera=expected).params)
+
+
+def test_a_stack_of_beads_is_turned_by_name():
+    lens = fg.astigmatic_model((1.3, -250.0, 400.0), (1.4, 250.0, 400.0), (-400.0, 400.0))
+    z = np.linspace(-400.0, 400.0, 9)
+    frames = fg.image([[900.0, 12.2, 9.1, k, 10.0] for k in z], (20, 24), model=lens)
+    expected = fg.calibrate_astigmatism(frames, z, [[9, 12]]).curves
+    stack = named(frames, "nyx")
+    assert stack.dims == ("n", "x", "y")
+    assert_array_equal(fg.calibrate_astigmatism(stack, z, [[9, 12]]).curves, expected)
+    gap = np.zeros((20, 24), bool)
+    gap[7, 13] = True
+    expected = fg.calibrate_astigmatism(frames, z, [[9, 12]], mask=gap).curves
+    found = fg.calibrate_astigmatism(stack, z, [[9, 12]], mask=named(gap)).curves
+    assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="mask must have axes with names where stack has"):
+        fg.calibrate_astigmatism(stack, z, [[9, 12]], mask=gap)
 
 
 def test_an_array_is_given_back_with_later_axes_in_their_places():
