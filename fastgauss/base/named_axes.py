@@ -53,7 +53,7 @@ def channels_last(name: str, value: Any) -> Any:
     return in_order(name, value)
 
 
-def given_back(result: np.ndarray, turned: Any, given: Any) -> np.ndarray:
+def transposed_back(result: np.ndarray, turned: Any, given: Any) -> np.ndarray:
     """An array that lies as ``turned`` does, with its axes as those of ``given`` before it."""
     if turned is given:
         return result
@@ -125,10 +125,10 @@ def _all_laid_out(
                     f"z, y, x {side} all others, got {name} with axes {got}; transpose {name}, or "
                     f"name the axes of {word}"
                 )
-    return turned, *(as_lies(turned, arrange(word, given)) for word, given in maps.items())
+    return turned, *(transposed_like(arrange(word, given), turned) for word, given in maps.items())
 
 
-def as_lies(image: Any, given: Any) -> Any:
+def transposed_like(given: Any, image: Any) -> Any:
     """A map of pixels with the axes of its image, if both have the same names in another order."""
     dims, order = axes_of(given), axes_of(image)
     if dims is None or order is None or len(dims) != len(order) or set(dims) != set(order):

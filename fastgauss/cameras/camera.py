@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, wording
-from ..base.named_axes import given_back, in_order
+from ..base.named_axes import in_order, transposed_back
 from ..base.progress import Progress
 
 Values = float | np.ndarray
@@ -170,7 +170,7 @@ class Camera:
         turned = in_order("frame", frame)
         counts = check.real_array("frame", turned)
         self.check_shape("frame", counts.shape)
-        return given_back(self.photons_of(counts, self.lost(counts)), turned, frame)
+        return transposed_back(self.photons_of(counts, self.lost(counts)), turned, frame)
 
     def photons_of(self, counts: np.ndarray, lost: np.ndarray | None) -> np.ndarray:
         """Photons of a checked frame, NaN where ``lost``."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check
-from ..base.named_axes import given_back, lay_out
+from ..base.named_axes import lay_out, transposed_back
 from . import motions
 from .results import Status
 
@@ -210,13 +210,13 @@ class Motion(NamedTuple):
         if array.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, got {array.shape}")
         if not np.isfinite(self.matrix).all():
-            return given_back(np.full(self.shape, np.nan), turned, image)
+            return transposed_back(np.full(self.shape, np.nan), turned, image)
         matrix, offset = self.matrix, self.offset
         moved = resample(
             array, exists, lambda pixels, **how: affine_transform(pixels, matrix, offset, **how),
             order, cval,
         )  # fmt: skip
-        return given_back(moved, turned, image)
+        return transposed_back(moved, turned, image)
 
 
 def nothing(kind: str, shape: tuple[int, ...], status: int, pixels: int = 0) -> Motion:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, thread_pool
-from ..base.named_axes import given_back, in_order, lay_out
+from ..base.named_axes import in_order, lay_out, transposed_back
 from . import fourier_series
 from .inputs import fill, missing
 from .results import Shift
@@ -84,7 +84,7 @@ def shift_image(
         moved = _by_splines(array, exists, move, order, outside)
     else:
         moved = _by_waves(array, move)
-    return given_back(moved, turned, image)
+    return transposed_back(moved, turned, image)
 
 
 def _options(method: str, order: Any, cval: Any) -> tuple[int, float]:
@@ -232,4 +232,4 @@ def shift_stack(
                     out[k] = _by_waves(array[k], move)
 
     thread_pool.run(lambda: move, len(array), 1, thread_pool.resolve_threads(threads))
-    return given_back(out, turned, frames)
+    return transposed_back(out, turned, frames)

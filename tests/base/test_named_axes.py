@@ -186,5 +186,5 @@ def test_an_array_is_given_back_with_later_axes_in_their_places():
     given = named(COLOURS[..., 0])
     turned = named_axes.in_order("image", given)
     assert turned.dims == ("y", "x")
-    assert named_axes.given_back(COLOURS, turned, given).shape == (12, 14, 2)
-    assert named_axes.given_back(COLOURS, given, given) is COLOURS
+    assert named_axes.transposed_back(COLOURS, turned, given).shape == (12, 14, 2)
+    assert named_axes.transposed_back(COLOURS, given, given) is COLOURS
