@@ -199,9 +199,9 @@ def of_image(dask: Callable[[Function, Arguments], Any]) -> Way:
     def by_xarray(function: Function, arguments: Arguments) -> Any:
         given, mask = arguments["image"], arguments.get("mask")
         image, mask = named_axes.lay_out("image", given, mask=mask)
-        plain = {**arguments, "image": image, "mask": mask}
-        if mask is None:
-            plain = {name: value for name, value in plain.items() if name in arguments}
+        plain = {**arguments, "image": image}
+        if mask is not None:
+            plain["mask"] = mask
         for option in ("axis", "axes"):
             if image is not given and plain.get(option) is not None:
                 plain[option] = _numbers_in(image.dims, given.dims, option, plain[option])
