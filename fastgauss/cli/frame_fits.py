@@ -57,7 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
     add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
     add("--joint", action="store_true", help="fit overlapping spots together")
-    add("--split", type=float, metavar="LEVEL", help="with --joint: chance that one becomes two")
+    taken = "with --joint: chance that one spot is taken as two"
+    add("--split", type=float, metavar="LEVEL", help=taken)
     grounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
     add("--background", choices=("local", "constant", "plane"), help=grounds)
     add("--dark", action="store_true", help="dark spots on a bright background")
@@ -226,7 +227,7 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
     if len(result):
         return hints.of_statuses(result)
     if isinstance(args.sigma, list):
-        return hints.NO_SIZE
+        return hints.NO_SPOT_OF_ANY_SIGMA
     data = fits.searched
     return hints.of_no_spots(
         data,
@@ -250,6 +251,6 @@ def _compiled_beside(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None
 
 
 def sigmas(args: argparse.Namespace, ndim: int) -> tuple[float, ...]:
-    """The expected width along each axis, the largest of several."""
-    sigma = max(args.sigma) if isinstance(args.sigma, list) else args.sigma
+    """The expected width along each axis, the largest where several are given."""
+    sigma = np.max(args.sigma, axis=0) if isinstance(args.sigma, list) else args.sigma
     return tuple(np.broadcast_to(sigma, ndim).tolist())

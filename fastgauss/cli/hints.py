@@ -8,7 +8,6 @@ import numpy as np
 
 from ..base import wording
 from ..base.status import Status
-from ..base.wording import rounded
 from ..filters import gaussian_filter
 from ..find import find_spots
 from ..find.maxima_counts import expected_maxima, least_significance
@@ -18,8 +17,8 @@ from ..find.significance import correlations
 from ..results.fit_result import FitResult
 from ..results.table import status_word
 
-NO_SIZE = (
-    "no spot was found of any --sigma. Try --threshold or --false-alarms, "
+NO_SPOT_OF_ANY_SIGMA = (
+    "no spot was found with any --sigma. Try --threshold or --false-alarms, "
     "or a --sigma nearer to the width of the spots"
 )
 _FAINT = 3.0  # significance from which a maximum is a candidate
@@ -100,7 +99,7 @@ def _of_insignificant(
     more = 1.5 * float(expected_maxima(np.array(best), pixels, known))
     return (
         f"{told}; the strongest candidate, at {place}, has {best:.3g}. Try --false-alarms "
-        f"{rounded(more, 2)}, {tried}"
+        f"{wording.rounded(more, 2)}, {tried}"
     )
 
 
@@ -133,10 +132,12 @@ def of_no_spots(
     centre = np.median(shown)
     noise = 1.4826 * float(np.median(np.abs(shown - centre)))
     limit = centre + NOISE_FACTOR * noise
-    used = f"the threshold was about {rounded(limit, 3)}, {NOISE_FACTOR:g} times the noise"
+    used = f"the threshold was about {wording.rounded(limit, 3)}, {NOISE_FACTOR:g} times the noise"
     if threshold is not None:
-        used = f"the threshold was {rounded(threshold, 12)}"
-    told = f"no spot was found: {used}; the noise of the filtered image is {rounded(noise, 3)}"
+        used = f"the threshold was {wording.rounded(threshold, 12)}"
+    told = (
+        f"no spot was found: {used}; the noise of the filtered image is {wording.rounded(noise, 3)}"
+    )
     places = find_spots(image, sigmas, threshold=0.0, mask=missing, **options)
     if not len(places):
         return f"{told}, and nothing in it stands out"
@@ -147,7 +148,7 @@ def of_no_spots(
     other = "" if dark else ", --dark for dark spots"
     tallest = heights[best]
     return (
-        f"{told}; the strongest candidate, at {where}, has a height of {rounded(tallest, 3)}. Try "
-        f"--threshold {rounded(0.8 * tallest, 2)}, a --sigma nearer to the width of the spots"
-        f"{other}"
+        f"{told}; the strongest candidate, at {where}, has a height of "
+        f"{wording.rounded(tallest, 3)}. Try --threshold {wording.rounded(0.8 * tallest, 2)}, "
+        f"a --sigma nearer to the width of the spots{other}"
     )

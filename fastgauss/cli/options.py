@@ -23,7 +23,7 @@ def _numbers(text: str, kind: Callable[[str], Any]) -> Any:
 
 
 class Repeated(argparse.Action):
-    """An option with lengths that may be repeated: its value, or the list of a row each time."""
+    """An option that may be repeated: its value if given once, else a list, a tuple for each."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,

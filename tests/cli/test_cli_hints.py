@@ -1,12 +1,13 @@
 """What ``fastgauss fit`` says where it found no spot, or where most fits did not converge."""
 
 import re
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
 import fastgauss as fg
-from fastgauss.cli import hints
+from fastgauss.cli import frame_fits, hints
 from fastgauss.cli.command import main
 
 
@@ -102,6 +103,25 @@ def test_images_in_which_nothing_stands_out(tmp_path, capsys):
     assert hint.endswith("the noise of the filtered image is 0, and nothing in it stands out")
     hint = hint_of(tmp_path, capsys, faint(50.0), "--sigma", 1e9)
     assert hint == "no spot was found: the image is narrower than --sigma 1e+09"
+
+
+def test_no_spot_of_any_of_several_widths(tmp_path, capsys):
+    flat = np.full((40, 30), 5.0)
+    hint = hint_of(tmp_path, capsys, flat, "--sigma", 1.3, "--sigma", 2.6, "--threshold", 10)
+    assert hint.startswith("no spot was found with any --sigma. Try --threshold or --false-alarms")
+
+
+@pytest.mark.parametrize(
+    ("sigma", "ndim", "expected"),
+    [
+        (1.3, 2, (1.3, 1.3)),
+        ((1.1, 2.0), 2, (1.1, 2.0)),
+        ([(1.3,), (2.6,)], 3, (2.6, 2.6, 2.6)),
+        ([(1.0, 3.0), (2.0, 1.5)], 2, (2.0, 3.0)),
+    ],
+)
+def test_the_largest_width_along_each_axis(sigma, ndim, expected):
+    assert frame_fits.sigmas(Namespace(sigma=sigma), ndim) == expected
 
 
 def test_most_fits_failed_and_what_to_try(tmp_path, capsys):
