@@ -144,7 +144,7 @@ def _of_products(
     volume: np.ndarray,
     amplitudes: np.ndarray,
     names: tuple[str, ...],
-    shapes: dict[str, tuple],
+    width_shape: tuple,
     threads: int | None,
 ) -> dict[str, np.ndarray]:
     """Derivatives of particles with sigmas; those by sigmas in the shape that the caller gave."""
@@ -154,7 +154,7 @@ def _of_products(
     by = {
         "amplitudes": sums[:, :channels].copy,
         "positions": lambda: _by_position(plan, moments),
-        "sigmas": lambda: _by_sigma(plan, moments, shapes["sigmas"]),
+        "sigmas": lambda: _by_sigma(plan, moments, width_shape),
     }
     return {name: by[name]() for name in names}
 
@@ -173,7 +173,7 @@ def derivatives(
     elif plan.turned:
         found = _of_ellipsoids(plan, volume, amplitudes, names, threads)
     else:
-        found = _of_products(plan, volume, amplitudes, names, shapes, threads)
+        found = _of_products(plan, volume, amplitudes, names, shapes["sigmas"], threads)
     all_shapes = {
         "cholesky": shapes.get("covariance", ()),
         **shapes,
