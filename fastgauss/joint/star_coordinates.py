@@ -11,22 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.fit.psf_basis import (
-    CONSTANTS,
-    FIRST,
-    MOST,
-    NUMBERS,
-    SIGMA_X,
-    SIGMA_Y,
-    TURNED,
-    UNIT,
-    WIDTH,
-    XX,
-    XY,
-    YY,
-    X,
-    Y,
-)
+from ..kernels.fit import psf_basis as basis
 from ..models.model import Model
 from ..models.star_model import StarModel
 from .coordinates import Coordinates
@@ -53,35 +38,35 @@ class StarCoordinates(Coordinates):
     @property
     def _known(self) -> np.ndarray:
         """The constants of each star, or of all, (n or 1, C)."""
-        return self.model.known.reshape(-1, CONSTANTS)
+        return self.model.known.reshape(-1, basis.CONSTANTS)
 
     @property
     def _turned(self) -> int:
         """How many of the components are turned."""
         known = self._known
-        return int(known[0, TURNED]) if len(known) else 0
+        return int(known[0, basis.TURNED]) if len(known) else 0
 
     def _components(self) -> _Components:
         known = self._known
         count = int(known[0, 0]) + self._turned if len(known) else 0
-        parts = known[:, FIRST:].reshape(-1, MOST, NUMBERS)[:, :count]
-        along, across = parts[..., SIGMA_X], parts[..., SIGMA_Y]
+        parts = known[:, basis.FIRST :].reshape(-1, basis.MOST, basis.NUMBERS)[:, :count]
+        along, across = parts[..., basis.SIGMA_X], parts[..., basis.SIGMA_Y]
         if self._turned:
             turn = np.arange(count) >= count - self._turned
-            xx, yy, xy = (parts[..., k] for k in (XX, YY, XY))
+            xx, yy, xy = (parts[..., k] for k in (basis.XX, basis.YY, basis.XY))
             determinant = np.where(turn, xx * yy - xy * xy, 1.0)
             along = np.where(turn, np.sqrt(yy / determinant), along)
             across = np.where(turn, np.sqrt(xx / determinant), across)
-        return _Components(parts[..., 0], parts[..., X], parts[..., Y], along, across)
+        return _Components(parts[..., 0], parts[..., basis.X], parts[..., basis.Y], along, across)
 
     def unit(self, u: np.ndarray) -> np.ndarray:
         """The width of each star, (n,)."""
-        return u[:, WIDTH] if self.size > WIDTH else np.ones(len(u))
+        return u[:, basis.WIDTH] if self.size > basis.WIDTH else np.ones(len(u))
 
     def plain(self, u: np.ndarray) -> np.ndarray:
         """Flux, x, y, width and the constants of each star."""
-        known = np.broadcast_to(self._known, (len(u), CONSTANTS))
-        return np.column_stack([u[:, :WIDTH], self.unit(u), known])
+        known = np.broadcast_to(self._known, (len(u), basis.CONSTANTS))
+        return np.column_stack([u[:, : basis.WIDTH], self.unit(u), known])
 
     def lever(self, u: np.ndarray) -> np.ndarray:
         """d plain / d u: the numbers that have derivatives are the coordinates."""
@@ -89,7 +74,7 @@ class StarCoordinates(Coordinates):
 
     def widths(self, u: np.ndarray) -> np.ndarray:
         """The sigma of the Gaussian of the same full width, along x and y, (n, 2)."""
-        sigma = self._known[:, UNIT] * self.unit(u)
+        sigma = self._known[:, basis.UNIT] * self.unit(u)
         return np.column_stack([sigma, sigma])
 
     def reach(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -120,10 +105,10 @@ class StarCoordinates(Coordinates):
             lever = np.zeros((len(u), self.size, 5))
             lever[:, 0, 0] = tall
             lever[:, 1, 1] = lever[:, 2, 2] = 1.0
-            if self.size > WIDTH:
-                lever[:, WIDTH, 0] = -2.0 * u[:, 0] * tall / width
-                lever[:, WIDTH, 1], lever[:, WIDTH, 2] = x, y
-                lever[:, WIDTH, 3], lever[:, WIDTH, 4] = sigma_x, sigma_y
+            if self.size > basis.WIDTH:
+                lever[:, basis.WIDTH, 0] = -2.0 * u[:, 0] * tall / width
+                lever[:, basis.WIDTH, 1], lever[:, basis.WIDTH, 2] = x, y
+                lever[:, basis.WIDTH, 3], lever[:, basis.WIDTH, 4] = sigma_x, sigma_y
             found.append((np.column_stack([u[:, 0] * tall, *centre, *sigmas]), lever))
         return found
 

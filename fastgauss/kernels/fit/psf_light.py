@@ -16,21 +16,7 @@ from ..models.spot_profiles import Light
 from ..simd.lane_types import WIDTH as LANES
 from ..simd.lanes import broadcast, load, store
 from ..simd.masked import ramp
-from .psf_basis import (
-    FIRST,
-    MOST,
-    NUMBERS,
-    SIGMA_X,
-    SIGMA_Y,
-    TURNED,
-    WIDTH,
-    XX,
-    XY,
-    YY,
-    X,
-    Y,
-    make_gaussian,
-)
+from . import psf_basis as basis
 
 START = 4  # where the constants begin
 _AXIS, _BOTH = 3, 6  # rows of the tables of a component along one axis, and along both
@@ -40,7 +26,7 @@ _AXIS, _BOTH = 3, 6  # rows of the tables of a component along one axis, and alo
 def make_light(free: bool) -> Light:
     """How joint fits compute a star."""
     fill = make_fill(_AXIS, False)
-    at_point, at_pixel = make_gaussian("sample", free), make_gaussian("integrate", free)
+    at_point, at_pixel = basis.make_gaussian("sample", free), basis.make_gaussian("integrate", free)
 
     @device
     def widen(table, at, stride, count, lean, sigma, width):
@@ -52,12 +38,12 @@ def make_light(free: bool) -> Light:
 
     @device
     def prepare(table, stride, plain, i, first, count, integrate):
-        width = plain[i, WIDTH]
+        width = plain[i, basis.WIDTH]
         for k in range(int(plain[i, START])):
-            at, y = START + FIRST + NUMBERS * k, _BOTH * k * stride
+            at, y = START + basis.FIRST + basis.NUMBERS * k, _BOTH * k * stride
             x = y + _AXIS * stride
-            lean_x, lean_y = plain[i, at + X], plain[i, at + Y]
-            sigma_x, sigma_y = plain[i, at + SIGMA_X], plain[i, at + SIGMA_Y]
+            lean_x, lean_y = plain[i, at + basis.X], plain[i, at + basis.Y]
+            sigma_x, sigma_y = plain[i, at + basis.SIGMA_X], plain[i, at + basis.SIGMA_Y]
             centre_x, centre_y = plain[i, 1] + lean_x * width, plain[i, 2] + lean_y * width
             fill(table, y, stride, first[1], count[1], centre_y, sigma_y * width, integrate)
             fill(table, x, stride, first[2], count[2], centre_x, sigma_x * width, integrate)
@@ -68,9 +54,14 @@ def make_light(free: bool) -> Light:
     @device
     def turned(plain, i, k, first, y, column, integrate):
         """A turned component at pixels along x."""
-        at, width = START + FIRST + NUMBERS * k, plain[i, WIDTH]
-        lean = plain[i, at + X] * width, plain[i, at + Y] * width
-        numbers = plain[i, at], plain[i, at + XX], plain[i, at + YY], plain[i, at + XY]
+        at, width = START + basis.FIRST + basis.NUMBERS * k, plain[i, basis.WIDTH]
+        lean = plain[i, at + basis.X] * width, plain[i, at + basis.Y] * width
+        numbers = (
+            plain[i, at],
+            plain[i, at + basis.XX],
+            plain[i, at + basis.YY],
+            plain[i, at + basis.XY],
+        )
         to_x = ramp(float(first[2] + column)) - (plain[i, 1] + lean[0])
         to_y = broadcast(float(first[1] + y) - (plain[i, 2] + lean[1]))
         if integrate:
@@ -79,23 +70,23 @@ def make_light(free: bool) -> Light:
 
     @device
     def values(table, stride, plain, i, first, z, y, k, integrate):
-        count, curve = int(plain[i, START]), 1.0 / (plain[i, WIDTH] * plain[i, WIDTH])
+        count, curve = int(plain[i, START]), 1.0 / (plain[i, basis.WIDTH] * plain[i, basis.WIDTH])
         total = broadcast(0.0)
         for c in range(count):
             row = _BOTH * c * stride
-            across = table[row + y] * (plain[i, START + FIRST + NUMBERS * c] * curve)
+            across = table[row + y] * (plain[i, START + basis.FIRST + basis.NUMBERS * c] * curve)
             total = total + load(table, row + _AXIS * stride + k) * across
-        for c in range(count, count + int(plain[i, START + TURNED])):
+        for c in range(count, count + int(plain[i, START + basis.TURNED])):
             total = total + turned(plain, i, c, first, y, k, integrate)[0]
         return total * plain[i, 0]
 
     @device
     def derive(m, row, table, stride, plain, i, first, z, y, k, integrate):
-        count, curve = int(plain[i, START]), 1.0 / (plain[i, WIDTH] * plain[i, WIDTH])
+        count, curve = int(plain[i, START]), 1.0 / (plain[i, basis.WIDTH] * plain[i, basis.WIDTH])
         f = broadcast(0.0)
         by_x, by_y, by_width = f, f, f
         for c in range(count):
-            height = plain[i, START + FIRST + NUMBERS * c] * curve
+            height = plain[i, START + basis.FIRST + basis.NUMBERS * c] * curve
             at_y = _BOTH * c * stride + y
             at_x = _BOTH * c * stride + _AXIS * stride + k
             f_x, f_y = load(table, at_x), table[at_y] * height
@@ -105,16 +96,16 @@ def make_light(free: bool) -> Light:
             if free:
                 by_width = by_width + load(table, at_x + 2 * stride) * f_y
                 by_width = by_width + f_x * (table[at_y + 2 * stride] * height)
-        for c in range(count, count + int(plain[i, START + TURNED])):
+        for c in range(count, count + int(plain[i, START + basis.TURNED])):
             part, part_x, part_y, part_width = turned(plain, i, c, first, y, k, integrate)
             f, by_x, by_y = f + part, by_x + part_x, by_y + part_y
             if free:
-                by_width = by_width + part_width * (1.0 / plain[i, WIDTH])
+                by_width = by_width + part_width * (1.0 / plain[i, basis.WIDTH])
         flux = plain[i, 0]
         store(m, row, f)
         store(m, row + 1, by_x * flux)
         store(m, row + 2, by_y * flux)
         if free:
-            store(m, row + WIDTH, by_width * flux)
+            store(m, row + basis.WIDTH, by_width * flux)
 
-    return Light(WIDTH + free, prepare, values, derive, _BOTH * MOST)
+    return Light(basis.WIDTH + free, prepare, values, derive, _BOTH * basis.MOST)
