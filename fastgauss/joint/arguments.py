@@ -131,7 +131,7 @@ def make_problem(
     background: Any, fixed: Any, polarity: Any,
 ) -> Problem:  # fmt: skip
     """The problem of a picture; what has no meaning in a joint fit is refused."""
-    chosen.model.check_single("a joint fit")
+    chosen.model.check_light("a joint fit")
     chosen.model.check_image(picture.shape)
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")

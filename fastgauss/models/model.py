@@ -74,8 +74,8 @@ class Model:
         if not self.kernels.gaussian:
             raise ValueError(f"model must be a Gaussian for {what}, got {self.name!r}")
 
-    def check_single(self, what: str) -> None:
-        """Refuse what the light of a Gaussian or a star is needed for, if this is neither."""
+    def check_light(self, what: str) -> None:
+        """Refuse a model whose light joint fits cannot compute."""
         self.check_gaussian(what)
         if self.kernels.light is None:
             raise ValueError(f"model must have no source for {what}, got {self.name!r}")

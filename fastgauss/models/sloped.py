@@ -68,8 +68,8 @@ class SlopedModel(WrappedModel):
         whole[..., self._own] = values
         return whole
 
-    def check_single(self, what: str) -> None:
-        """Refuse it."""
+    def check_light(self, what: str) -> None:
+        """Refuse a spot on a plane of its own."""
         raise ValueError(f"model must have no slopes for {what}, got {self.name!r} on a plane")
 
     # -- the spot ----------------------------------------------------------------------------------
