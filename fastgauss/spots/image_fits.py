@@ -80,7 +80,8 @@ def fit_spots(
     model : {"symmetric", "elliptic", "rotated"} or Model
         Parameters of an image: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in place
         of sigma; or ``sigma_x, sigma_y, theta``. A volume has a z, and a sigma_z if elliptic.
-        `psf_model` and `astigmatic_model` make other models.
+        `psf_model` and `astigmatic_model` make other models. With ``joint=True`` not a model with
+        a source or a free width.
     joint : bool
         For crowded images: spots that overlap are fitted together, and further spots are searched
         for in the residual (see Notes). `guess`, and `fixed` or `bounds` with a value for each

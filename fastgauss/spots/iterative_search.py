@@ -58,8 +58,8 @@ def pursue(
         raise ValueError(f"shape_level must be None with joint=True, got {wording.shown(level)}")
     if model.own_sigma is not None and model.sigmas:
         raise ValueError(
-            "model must have a known width with joint=True (the positions of its result are those "
-            f"for fit_joint with a free one), got {model!r}"
+            f"model must have a known width with joint=True, got {model!r}; fit with the known "
+            "width, then give the positions of the result to fit_joint with the free width"
         )
     if positions is None:
         refuse_rows(fit)

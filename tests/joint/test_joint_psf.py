@@ -164,7 +164,10 @@ def test_what_has_no_meaning_in_a_joint_fit_is_refused():
     image = np.ones((31, 33))
     with pytest.raises(ValueError, match="model must have no source for a joint fit"):
         fg.fit_joint(image, PLACES[2], THREE.with_source())
-    with pytest.raises(ValueError, match=r"model must have a known width .* fit_joint"):
+    with pytest.raises(
+        ValueError,
+        match=r"model must have a known width .* free width>; fit with .* fit_joint with the free",
+    ):
         fg.fit_spots(image, model=ASIDE, joint=True)
     with pytest.raises(ValueError, match=r"positions must be inside .* at index 1"):
         fg.fit_joint(np.ones((80, 80)), [[3.0, 3.0], [3.0, 130.0]], FIELD)
