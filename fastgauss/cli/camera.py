@@ -108,10 +108,10 @@ def _is_number(text: str) -> bool:
 
 def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) -> Settings:
     """The settings that the options and the file tell of, for pictures of a shape."""
-    if args.method == "mle" and facts.colours:
+    if args.method == "mle" and facts.colour:
         raise ValueError(
-            f"--method mle needs counts of photons, which the luminance of {facts.colours} colours "
-            "are not: select a colour by --channel. (For tifffile three or four frames without "
+            "--method mle needs counts of photons, which the luminance of 3 colours is not: "
+            "select a colour by --channel. (For tifffile three or four frames without "
             "photometric='minisblack' are a colour image (RGB).)"
         )
     names = ("offset", "gain", "variance", "saturation")

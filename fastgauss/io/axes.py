@@ -58,9 +58,9 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     letters = [axis for axis, _ in kept]
     parts = [_count(axis, n, facts) for axis, n in kept]
     choice = ""
-    if facts.colours and "C" in letters:
-        choice = f", the luminance of {facts.colours} colours"
-    elif facts.colours:
+    if facts.colour and "C" in letters:
+        choice = ", the luminance of 3 colours"
+    elif facts.colour:
         frames, choice = _of_colours(frames, channel)
         facts, channel = frames.facts, None
     if "C" in letters:
@@ -89,11 +89,10 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
 
 def _of_colours(frames: Frames, channel: str | None) -> tuple[Frames, str]:
     """The frames of one colour, or their luminance, and a clause that says which."""
-    count = frames.facts.colours
     if channel is None:
-        return frames, f", the luminance of {count} colours (--channel selects one)"
+        return frames, ", the luminance of 3 colours (--channel selects one)"
     known = Facts(channels=_COLOURS)
-    number = _channel(channel, known, count)
+    number = _channel(channel, known, len(_COLOURS))
     return frames.of_colour(number), f", colour {number}{_named(known, number)}"
 
 

@@ -42,8 +42,8 @@ class Facts:
         Which of several images of the file this is.
     wcs : object, optional
         World coordinates of the pixels (astropy).
-    colours : int
-        3 where a pixel has samples of red, green and blue; 0 where it has one number.
+    colour : bool
+        Whether a pixel has samples of red, green and blue, not one number.
     """
 
     axes: str = ""
@@ -54,7 +54,7 @@ class Facts:
     saturation: float | None = None
     part: str = ""
     wcs: Any = None
-    colours: int = 0
+    colour: bool = False
 
 
 def unnamed(shape: Sequence[int]) -> Facts:
@@ -107,9 +107,8 @@ class Frames:
     def of_colour(self, number: int) -> Frames:
         """The frames of one colour in the place of the luminance."""
         samples = self._samples
-        if samples is None:
-            return self
-        facts = replace(self.facts, colours=0)
+        assert samples is not None  # a file of colours has them
+        facts = replace(self.facts, colour=False)
         return Frames(self._count, lambda k: samples(k)[..., number], facts)
 
 

@@ -102,13 +102,13 @@ def open_image(path: str | os.PathLike, hdu: str | None = None) -> Iterator[Fram
         def read_frame(index: int) -> np.ndarray:
             with reading_errors(path):
                 pixels = read(index)
-                return _native(luminance(pixels) if facts.colours else pixels)
+                return _native(luminance(pixels) if facts.colour else pixels)
 
         def read_samples(index: int) -> np.ndarray:
             with reading_errors(path):
                 return np.asarray(read(index))
 
-        yield Frames(count, read_frame, facts, read_samples if facts.colours else None)
+        yield Frames(count, read_frame, facts, read_samples if facts.colour else None)
 
 
 def _open_picture(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
@@ -122,7 +122,7 @@ def _open_picture(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
             raise ValueError(error.__cause__ or error) from error  # pillow's own message
     if pixels.ndim == 3 and pixels.shape[2] < 3:  # grey and alpha
         pixels = pixels[..., 0]
-    return Facts(colours=3 if pixels.ndim == 3 else 0), lambda _: pixels
+    return Facts(colour=pixels.ndim == 3), lambda _: pixels
 
 
 def _open_npy(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:

@@ -105,7 +105,7 @@ def _facts(tifffile: Any, tiff: Any, count: int) -> Facts:
     named = {
         "axes": "".join(axis for axis, _ in leading),
         "lengths": tuple(n for _, n in leading),
-        "colours": 3 if "S" in series.axes else 0,
+        "colour": "S" in series.axes,
     }
     if tiff.is_ome:
         return Facts(**named, **_ome_facts(tifffile.xml2dict(tiff.ome_metadata)))  # type: ignore[arg-type]
