@@ -7,7 +7,7 @@ each localisation is corrected by the drift of its own frame.
 
 The first radius is a sixteenth of the field. Where `drift_start` sees a drift that is large beside
 this, the stages begin from there, and once more from no drift, and the larger overlap counts. The
-second way is given up where it meets the end of the first one, or where the overlap at that end is
+second descent ends where it meets the end of the first one, or where the overlap at that end is
 clearly larger.
 
 A stage whose standard errors are not small against its radii has found chance maxima: its
@@ -36,8 +36,8 @@ _POINTS = 100_000  # localisations of a stage, but for the last
 _PAIRS, _LAST_PAIRS = 2e6, 2e7  # of a stage, and of the last
 _FEWEST = 2.0  # neighbours of a localisation
 _WORSE = 1.05
-_MET = 0.5  # radii: ways that are closer together end at the same place
-_SURPASSED = 1.1  # ratio of the overlap at the end of another way, from which one is given up
+_MET = 0.5  # radii: descents that are closer together end at the same place
+_SURPASSED = 1.1  # ratio of the overlap at the end of another descent, from which one ends
 _SMALL = 0.25  # first radii: from a smaller drift, one start is enough
 _PHASES = 8  # of a segment, at which its mean is taken
 
@@ -131,7 +131,7 @@ class _Stage:
 
 
 class _Best(NamedTuple):
-    """The stage with the smallest errors so far."""
+    """The stage with the smallest errors so far, and where it ended."""
 
     knots: np.ndarray
     error: float  # in the unit of the aspect, for all localisations
@@ -159,10 +159,10 @@ def align(
     stages = _Stages(movie, field_of(movie.places), threads)
     guess = first_guess(movie.places, movie.segments, count, stages.box)
     still = np.zeros((count, ndim))
-    best = stages.follow(still if guess is None else guess, progress)
+    best = stages.descend(still if guess is None else guess, progress)
     small = _SMALL * stages.first_scale * movie.aspect
     if guess is not None and not (np.abs(guess) < small).all():
-        other = stages.follow(still, None, best)
+        other = stages.descend(still, None, best)
         best = other if best is None else stages.larger_overlap(best, other)
     if progress is not None:
         progress(STAGES, STAGES)
@@ -195,13 +195,13 @@ class _Stages:
         neighbours = pairs / (share * len(pilot.movie.places))
         return min(1.0, share * (_LAST_PAIRS / max(pairs, 1)) ** 0.5), neighbours
 
-    def follow(
-        self, knots: np.ndarray, progress: Progress | None, rival: _Best | None = None
+    def descend(
+        self, knots: np.ndarray, progress: Progress | None, other: _Best | None = None
     ) -> _Best | None:
-        """The best stage on the way from a first drift.
+        """The best stage of the descent from a first drift.
 
-        None if none is known, or if the way comes to the ``rival``, or to a stage at which the
-        overlap at the rival is clearly larger.
+        None if none is known, or if the descent comes to the end of the ``other`` one, or to a
+        stage at which the overlap at that end is clearly larger.
         """
         count, places = len(self.movie.middles), len(self.movie.places)
         best = None
@@ -216,11 +216,11 @@ class _Stages:
             share = min(most * (_PAIRS / _LAST_PAIRS) ** 0.5, _POINTS / places)
             stage = self._stage(share, radii)
             moved, found, _ = stage.climb(knots, _CLOSE)
-            if rival is not None and scale >= rival.scale:
-                if (np.abs(moved - rival.knots) < _MET * radii).all():
+            if other is not None and scale >= other.scale:
+                if (np.abs(moved - other.knots) < _MET * radii).all():
                     return None
-                own, other = self._overlaps(share, radii, moved, rival.knots)
-                if other > _SURPASSED * own:
+                here, there = self._overlaps(share, radii, moved, other.knots)
+                if there > _SURPASSED * here:
                     return None
             parts = covariances(found)
             known = _typical_error(parts, count) < _CHANCE
@@ -244,7 +244,7 @@ class _Stages:
         return [stage.overlap(knots).value for knots in drifts]
 
     def larger_overlap(self, one: _Best, other: _Best | None) -> _Best:
-        """Of two ways that with the larger overlap at their ends."""
+        """Of two descents that with the larger overlap at its end."""
         if other is None:
             return one
         share = _POINTS / len(self.movie.places)

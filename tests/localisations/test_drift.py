@@ -187,7 +187,7 @@ def test_errors_are_large_at_a_jump_and_nowhere_else(jump):
 
 
 @needs_compiled_code
-def test_a_second_way_is_given_up_where_it_meets_the_first_or_is_surpassed():
+def test_a_second_descent_ends_where_it_meets_the_first_or_is_surpassed():
     rng = np.random.default_rng(12)
     frame, places, _, truth = movie(rng, 2)
     order, segments = np.argsort(frame, kind="stable"), np.sort(frame) // 100
@@ -195,11 +195,11 @@ def test_a_second_way_is_given_up_where_it_meets_the_first_or_is_surpassed():
     sample = Movie(places[order], moments, segments.astype(np.int32), middles, np.ones(2))
     stages = _Stages(sample, field_of(sample.places), 1)
     knots = truth[sample.middles.astype(int)]
-    best = stages.follow(knots - knots.mean(axis=0), None)
-    assert best is not None and stages.follow(best.knots, None, best) is None
+    best = stages.descend(knots - knots.mean(axis=0), None)
+    assert best is not None and stages.descend(best.knots, None, best) is None
     wrong = best.knots + np.where(np.arange(20) % 2, 13.0, -13.0)[:, np.newaxis]
-    assert stages.follow(wrong, None, best) is None
-    lost = stages.follow(wrong, None)
+    assert stages.descend(wrong, None, best) is None
+    lost = stages.descend(wrong, None)
     assert lost is None or stages.larger_overlap(lost, best) is best
     assert stages.larger_overlap(best, None) is best
 
