@@ -27,7 +27,7 @@ class Coordinates(NamedTuple):
     model: Model
     direct: bool  # widths and angle themselves, not the sigma matrix
 
-    def of(self, spots: np.ndarray) -> Coordinates:
+    def rows(self, spots: np.ndarray) -> Coordinates:
         """Those of some of the spots, in this order."""
         return self
 

@@ -31,7 +31,7 @@ class _Components(NamedTuple):
 class StarCoordinates(Coordinates):
     """Those of a `StarModel`; ``model`` may be that of stars at known places."""
 
-    def of(self, spots: np.ndarray) -> StarCoordinates:
+    def rows(self, spots: np.ndarray) -> StarCoordinates:
         """Those of some of the stars, in this order."""
         return StarCoordinates(self.model.rows(spots), self.direct)
 
