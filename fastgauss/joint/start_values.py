@@ -13,6 +13,7 @@ from ..models.model import Model
 from .arguments import Problem
 
 _LEAST_SIGMA = 0.05  # pixels
+_SIGMA = 1.3  # pixels: of a model without a width of its own, where no spot tells it
 _ODD = 1.6  # factor between the sigma of a spot fitted alone and the median, at which it is wrong
 
 
@@ -89,13 +90,13 @@ def _mend(
     with np.errstate(invalid="ignore"):
         away = np.abs(params[:, centres] - places[:, ::-1]).max(axis=1)
         good = good & (away <= 2.0) & ((params[:, 0] < 0) if dark else (params[:, 0] > 0))
-    usual_sigma = model.own_sigma or 1.3
+    usual_sigma = _SIGMA if model.own_sigma is None else model.own_sigma
     sigma = np.median(model.widths(params[good])) if widths and good.any() else usual_sigma
     alone = _room(apart) > 4 * sigma
     chosen = good & alone if (good & alone).any() else good
     usual = np.median(params[chosen], axis=0) if chosen.any() else np.ones(model.size)
     if not chosen.any():
-        usual[widths] = 1.3 if model.own_sigma is None else 1.0
+        usual[widths] = _SIGMA if model.own_sigma is None else 1.0
         usual[0], usual[-1] = -1.0 if dark else 1.0, 0.0
     with np.errstate(invalid="ignore"):
         for k in widths:
