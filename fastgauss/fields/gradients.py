@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..base import check, thread_pool, wording
-from ..kernels.fields.ellipsoid_slopes import Slopes, chain_rule
+from ..kernels.fields.ellipsoid_derivatives import Derivatives, chain_rule
 from ..kernels.fields.sweeps import sum_of_squares
 from . import sweeps
 from .plan import Plan, layout_of
@@ -116,7 +116,7 @@ def _of_ellipsoids(
     names: tuple[str, ...],
     threads: int | None,
 ) -> dict[str, np.ndarray]:
-    """Derivatives of particles with covariances, each particle by its own.
+    """Derivatives of particles with covariances, one row for each particle.
 
     Those by covariances are symmetric: each element of the matrix counts separately.
     """
@@ -128,12 +128,12 @@ def _of_ellipsoids(
         "covariance": square,
         "cholesky": square,
     }
-    found = {name: np.zeros((n * (name in names), *size)) for name, size in sizes.items()}
-    particles, slopes = plan.particles, Slopes(**found)
+    found = {name: np.zeros((n if name in names else 0, *size)) for name, size in sizes.items()}
+    particles, written = plan.particles, Derivatives(**found)
     spacing = np.array(plan.grid.spacing)
 
     def use(sums: np.ndarray, start: int) -> None:
-        chain_rule(sums, particles.widths, particles.order, spacing, start, slopes)
+        chain_rule(sums, particles.widths, particles.order, spacing, start, written)
 
     sweeps.gather_parts(plan, volume, threads, amplitudes, use)
     return found

@@ -281,7 +281,7 @@ def _scaled(data: Data, unit: float, heaviest: float) -> Data:
 def start_of(
     field: LinearMap, data: Data, names: tuple[str, ...], amplitudes: np.ndarray | None
 ) -> tuple[np.ndarray, float]:
-    """Amplitudes at the start, by default the best ones above the background, and this.
+    """Amplitudes at the start, by default the best ones above the background, and the background.
 
     The background is the median of the volume, or 0 if none is fitted.
     """
@@ -291,7 +291,10 @@ def start_of(
         level = float(np.median(valid))
     if amplitudes is None:
         above = data if level == 0.0 else replace(data, volume=data.volume - level)
-        amplitudes = amplitude_fits.fit(field, above, False, 0.0, 1e-3, 1000).amplitudes
+        found = amplitude_fits.fit(
+            field, above, nonnegative=False, regularization=0.0, tol=1e-3, max_iter=1000
+        )
+        amplitudes = found.amplitudes
     return amplitudes, level
 
 

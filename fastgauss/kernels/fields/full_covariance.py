@@ -96,12 +96,12 @@ def make_multiply(derivatives: bool) -> Callable:
 
 def make_paint(combine: Callable, sphere: bool) -> Callable:
     """The building block that combines a particle with the grid."""
-    raises = combine is larger  # also by a value of 0, unlike the others
+    largest = combine is larger  # a 0 would replace a negative value
 
     @device
     def put_whole(flat, at, mask, value):
         # a choice between old and new numbers would become a masked store
-        if raises:
+        if largest:
             value = select(mask, value, -np.inf)
         old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
         store_rounded(flat, at, combine(old, value))

@@ -20,7 +20,7 @@ from .ellipsoid_rows import shape_of
 MOMENTS = 9  # of f u and f u u', after the products of the channels
 
 
-class Slopes(NamedTuple):
+class Derivatives(NamedTuple):
     """Derivatives of particles in the caller's order; one that is not asked for has no rows."""
 
     amplitudes: np.ndarray  # (n, channels)
@@ -49,7 +49,7 @@ def _write(target, to, spacing, other, rows):
 
 
 @kernel
-def chain_rule(sums, widths, order, spacing, begin, slopes):
+def chain_rule(sums, widths, order, spacing, begin, derivatives):
     """Write the derivatives of the particles from ``begin`` on, in the order of the plan.
 
     ``sums`` are their products with each channel and their moments, ``widths`` (n or 1, d, d)
@@ -60,22 +60,24 @@ def chain_rule(sums, widths, order, spacing, begin, slopes):
     ones = np.ones(axes)
     for row in range(sums.shape[0]):
         to = order[begin + row]
-        for c in range(channels if slopes.amplitudes.shape[0] > 0 else 0):
-            slopes.amplitudes[to, c] = sums[row, c]
+        for c in range(channels if derivatives.amplitudes.shape[0] > 0 else 0):
+            derivatives.amplitudes[to, c] = sums[row, c]
         factor = shape_of(widths, begin + row)
         own = sums[row, channels:]
-        if slopes.positions.shape[0] > 0:
+        if derivatives.positions.shape[0] > 0:
             centre = _solve_transposed(factor, own[0], own[1], own[2])
             for i in range(axes):
-                slopes.positions[to, i] = centre[3 - axes + i] / spacing[i]
+                derivatives.positions[to, i] = centre[3 - axes + i] / spacing[i]
         of_z = _solve_transposed(factor, own[3], own[4], own[5])
         of_y = _solve_transposed(factor, own[4], own[6], own[7])
         of_x = _solve_transposed(factor, own[5], own[7], own[8])
-        if slopes.cholesky.shape[0] > 0:
+        if derivatives.cholesky.shape[0] > 0:
             lower = of_z[0], 0.0, 0.0, of_z[1], of_y[1], 0.0, of_z[2], of_y[2], of_x[2]
-            _write(slopes.cholesky, to, spacing, ones, lower)
-        if slopes.covariance.shape[0] > 0:
+            _write(derivatives.cholesky, to, spacing, ones, lower)
+        if derivatives.covariance.shape[0] > 0:
             zz, zy, zx = _solve_transposed(factor, 0.5 * of_z[0], 0.5 * of_y[0], 0.5 * of_x[0])
             _, yy, yx = _solve_transposed(factor, 0.5 * of_z[1], 0.5 * of_y[1], 0.5 * of_x[1])
             _, _, xx = _solve_transposed(factor, 0.5 * of_z[2], 0.5 * of_y[2], 0.5 * of_x[2])
-            _write(slopes.covariance, to, spacing, spacing, (zz, zy, zx, zy, yy, yx, zx, yx, xx))
+            _write(
+                derivatives.covariance, to, spacing, spacing, (zz, zy, zx, zy, yy, yx, zx, yx, xx)
+            )
