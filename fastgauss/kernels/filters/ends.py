@@ -6,13 +6,6 @@ from collections.abc import Callable
 
 from .._compile import device
 from ..simd.lanes import broadcast, load, store
-from ..simd.masked import lanes_within
-
-
-@device
-def first_lanes(like, count):
-    """Mask of the first lanes of a register of this precision."""
-    return lanes_within(type(like)(0.0), 0, count)
 
 
 @device

@@ -16,12 +16,12 @@ ROWS = 4  # results of a line that share their loads
 
 
 @device
-def even(before, after):
+def even_pair(before, after):
     return after + before
 
 
 @device
-def odd(before, after):
+def odd_pair(before, after):
     return after - before
 
 
@@ -86,15 +86,15 @@ def _make_line(pair: Callable) -> Callable:
     return line
 
 
-_line_even = _make_line(even)
-_line_odd = _make_line(odd)
+_line_even = _make_line(even_pair)
+_line_odd = _make_line(odd_pair)
 
 
 @cache
-def make_filter_line(both: bool) -> Callable:
+def make_filter_line(odd: bool) -> Callable:
     """The building block that filters one line by the profile of a term along an axis.
 
-    ``both`` says whether antisymmetric profiles occur beside symmetric ones.
+    ``odd`` says whether a profile may be antisymmetric.
     """
 
     @device
@@ -103,7 +103,7 @@ def make_filter_line(both: bool) -> Callable:
         half = (term * 3 + axis) * plan.half
         radius = profiles.radii[term, axis]
         begin += plan.reach[axis] - radius
-        if both and profiles.odd[term, axis]:
+        if odd and profiles.odd[term, axis]:
             _line_odd(source, begin, profiles.taps, half, radius, out, to, apart, count)
         else:
             _line_even(source, begin, profiles.taps, half, radius, out, to, apart, count)

@@ -10,8 +10,8 @@ from functools import cache
 
 from .._compile import device
 from ..simd.lanes import load, sqrt, store
-from ..simd.masked import lane_count, store_some
-from .ends import extend_row, first_lanes
+from ..simd.masked import first_lanes, lane_count, store_some
+from .ends import extend_row
 from .lines import make_filter_line
 from .rows import REGISTERS, row_even, row_odd
 
@@ -24,9 +24,9 @@ def take_roots(block, count):
 
 
 @cache
-def make_row_passes(both: bool) -> tuple[Callable, Callable]:
-    """The passes along y and along x; ``both`` says whether antisymmetric profiles occur."""
-    filter_line = make_filter_line(both)
+def make_row_passes(odd: bool) -> tuple[Callable, Callable]:
+    """The passes along y and along x; ``odd`` says whether a profile may be antisymmetric."""
+    filter_line = make_filter_line(odd)
 
     @device
     def along_y(profiles, plan, scratch, ny, x, count):
@@ -50,7 +50,7 @@ def make_row_passes(both: bool) -> tuple[Callable, Callable]:
         half = (term * 3 + 2) * plan.half
         radius = profiles.radii[term, 2]
         begin += term * plan.planes * plan.groups * lane_count(out) * plan.length
-        if both and profiles.odd[term, 2]:
+        if odd and profiles.odd[term, 2]:
             row_odd(scratch.rows, begin, profiles.taps, half, radius, out, to, count)
         else:
             row_even(scratch.rows, begin, profiles.taps, half, radius, out, to, count)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .._compile import device
 from ..simd.lanes import load, store
 from ..simd.masked import lane_count
-from .lines import even, odd
+from .lines import even_pair, odd_pair
 
 REGISTERS = 4  # of neighbouring results that are summed together
 
@@ -43,5 +43,5 @@ def _make_row(pair: Callable) -> Callable:
     return row
 
 
-row_even = _make_row(even)
-row_odd = _make_row(odd)
+row_even = _make_row(even_pair)
+row_odd = _make_row(odd_pair)

@@ -36,9 +36,9 @@ import numpy as np
 
 from .._compile import device, kernel
 from ..simd.lanes import broadcast, load, store
-from ..simd.masked import lane_count, load_some, store_some
+from ..simd.masked import first_lanes, lane_count, load_some, store_some
 from ..simd.transpose import transpose
-from .ends import extend_line, first_lanes
+from .ends import extend_line
 from .lines import make_filter_line
 from .row_passes import make_row_passes, take_roots
 
@@ -101,8 +101,8 @@ class Scratch(NamedTuple):
     flat_block: np.ndarray  # ``block`` with one axis
 
 
-_filter = make_filter_line(both=True)
-_filter_y_to_rows, _finish_rows = make_row_passes(both=True)
+_filter = make_filter_line(odd=True)
+_filter_y_to_rows, _finish_rows = make_row_passes(odd=True)
 
 
 @device
@@ -239,6 +239,7 @@ def _finish(profiles, plan, maps, scratch, out, z, y, ny):
 
 @device
 def _gather(flat, profiles, plan, maps, scratch, y, ny, x, count):
+    """Rows of the source as strips, filtered along z where the plan is deep."""
     if plan.deep:
         _gather_deep(flat, profiles, plan, maps, scratch, y, ny, x, count)
     else:
@@ -247,6 +248,7 @@ def _gather(flat, profiles, plan, maps, scratch, y, ny, x, count):
 
 @device
 def _along_y(profiles, plan, scratch, ny, x, count):
+    """The pass along y, to rows or to transposed lines."""
     if plan.direct:
         _filter_y_to_rows(profiles, plan, scratch, ny, x, count)
     else:
@@ -255,6 +257,7 @@ def _along_y(profiles, plan, scratch, ny, x, count):
 
 @device
 def _along_x(profiles, plan, maps, scratch, out, z, y, ny):
+    """The pass along x, of rows or of transposed lines."""
     if plan.direct:
         _finish_rows(profiles, plan, maps, scratch, out, z, y, ny)
     else:
@@ -302,4 +305,4 @@ def _make_correlate(gather: Callable, along_y: Callable, along_x: Callable) -> C
 
 
 correlate = _make_correlate(_gather, _along_y, _along_x)
-correlate_planes = _make_correlate(_gather_flat, *make_row_passes(both=False))
+correlate_planes = _make_correlate(_gather_flat, *make_row_passes(odd=False))

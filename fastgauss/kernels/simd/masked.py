@@ -78,6 +78,18 @@ def lanes_within(zero, begin, end):
     return (k >= kind(begin)) & (k < kind(end))
 
 
+@device
+def first_lanes(like, count):
+    """Mask of the first ``count`` lanes of a register of the precision of the number ``like``.
+
+    Examples
+    --------
+    >>> first_lanes(7.5, 2)[:4]
+    array([ True,  True, False, False])
+    """
+    return lanes_within(type(like)(0.0), 0, count)
+
+
 def load_some(array: np.ndarray, i: int, mask: np.ndarray) -> np.ndarray:
     """``load`` where the mask is true, 0 elsewhere; integers as float64 lanes."""
     value = np.zeros(WIDTH, dtype=array.dtype if array.dtype.kind == "f" else np.float64)
