@@ -4,7 +4,7 @@ import naive_field
 import numpy as np
 import pytest
 from field_cases import RADIUS, compare, compiled, render_tolerance, scene_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
@@ -154,9 +154,12 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
     """Particles anywhere, also where slabs end and beyond the grid, in jobs of any size."""
     monkeypatch.setattr(sweeps, "_SMALL", 0.0)
     divided = []
+    width = {"covariance": np.array([[4.0]])} if turned else {"sigma": 2.0}
+    line = fg.Grid((70,)), np.array([[12.3], [50.6]]), np.array([1.0, -0.5]), width
 
     @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
     @given(naive_field.scenes(turned, most=2 if turned else 6))
+    @example(line)  # the other scenes differ from run to run
     def check(scene):
         grid, positions, amplitudes, options = scene
         one, *others = (
@@ -168,7 +171,7 @@ def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
         divided.append(len(sweeps._slabs(plan, 8, 0, grid.shape[0])) if plan.n and grid.size else 0)
 
     check()
-    assert max(divided) > (2 if JIT_DISABLED else 4)
+    assert max(divided) > 4
 
 
 @compiled
