@@ -342,5 +342,5 @@ def _find(
     found = find_spots(shown, variance=variance, **find | {"threshold": threshold})
     if isinstance(found, np.ndarray):
         return found, np.empty((0, picture.ndim))
-    sizes = found.sigma.reshape(len(found.positions), -1)
+    sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
     return found.positions, np.broadcast_to(sizes, found.positions.shape)

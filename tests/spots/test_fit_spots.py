@@ -125,6 +125,8 @@ def test_no_positions_and_empty_images():
     assert len(fg.fit_spots(np.zeros((30, 30)), np.empty((0, 2)))) == 0
     assert len(fg.fit_spots(np.zeros((30, 30)))) == 0
     assert len(fg.fit_spots(np.empty((0, 0)))) == 0
+    for sizes in (None, [[1.3], [2.6]], [[1.3, 1.4], [2.6, 2.4]]):  # no spot of any
+        assert len(fg.fit_spots(np.ones((40, 30)), sigma=sizes, threshold=9.0)) == 0
     assert fg.fit_spots(np.empty((0, 7)), [[0, 0]]).status[0] == fg.Status.TOO_FEW_PIXELS
 
 
