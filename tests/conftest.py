@@ -5,8 +5,8 @@ the cache. The kernels are composed of parts that do not know each other, so by 
 combination is left out if its parts are tried in others; with the environment variable
 FASTGAUSS_EVERY_COMBINATION=1 none is.
 
-Plain Python runs each pair of values of two parameters of a test once, and not all combinations of
-three and more: it is there for the lines of the kernels, which depend on a value or two. The
+Of a test with three or more ``parametrize`` marks, plain Python runs each pair of values once, and
+not all combinations: it is there for the lines of the kernels, which depend on a value or two. The
 compiled suite runs the combinations.
 """
 
@@ -15,10 +15,9 @@ import os
 import sys
 import warnings
 from contextlib import nullcontext
-from itertools import combinations_with_replacement
-from types import SimpleNamespace
 
 import pytest
+from pairs import params_of, repeat_pairs
 
 from fastgauss.kernels._compile import JIT_DISABLED
 
@@ -74,25 +73,7 @@ RULES = {  # a file that is not here is left whole
 def _is_covered(item):
     """Whether other combinations try the same parts."""
     rule = RULES.get(item.path.name)
-    return rule is not None and rule(item, getattr(getattr(item, "callspec", None), "params", {}))
-
-
-def _without_new_pairs(items):
-    """The items all of whose pairs of parameters' values earlier items of the same test have.
-
-    What compiled code may skip is none of them.
-    """
-    seen = set()
-    for item in items:
-        test, params = item.nodeid.partition("[")[0], getattr(item, "callspec", _ONE).params
-        values = [(name, id(value)) for name, value in params.items()]
-        pairs = {(test, *pair) for pair in combinations_with_replacement(values, 2)}
-        if pairs and pairs <= seen and not item.get_closest_marker("skipif"):
-            yield item
-        seen |= pairs
-
-
-_ONE = SimpleNamespace(params={})  # of a test without parameters
+    return rule is not None and rule(item, params_of(item))
 
 
 def pytest_collection_modifyitems(config, items):
@@ -101,7 +82,7 @@ def pytest_collection_modifyitems(config, items):
         return
     left_out = [item for item in items if _is_covered(item)]
     if JIT_DISABLED:
-        left_out += _without_new_pairs([item for item in items if item not in left_out])
+        left_out += repeat_pairs([item for item in items if item not in left_out])
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 

@@ -1,4 +1,4 @@
-"""Frames of a stack registered each with the one before it.
+"""Sequential registration: each frame of a stack with the one before it.
 
 For scenes that change from frame to frame: frames far from each other need not look alike. A frame
 that does not match the one before it is left out, and the next one is compared with the last frame
@@ -46,10 +46,8 @@ def _compare(task: Task, before: int, first: Pixels, pixels: Pixels) -> _Step:
         first, pixels, task.reach, task.brightness, _TOL, 1, bounded=task.search is not None
     )
     whole_images.doubt_few_objects(found)
-    row, status = found.out[0], int(found.status[0])
-    if task.search is not None and np.abs(row[[kernel.DY, kernel.DX]]).max() > task.search:
-        row[:], status = np.nan, int(Status.LOST)
-    return _Step(before, status, row)
+    whole_images.lose_beyond(found, task.search)
+    return _Step(before, int(found.status[0]), found.out[0])
 
 
 class _Chain:
@@ -66,7 +64,7 @@ class _Chain:
         return self.solution.members
 
     def begin(self, k: int, weight: float = np.nan, residual: float = np.nan) -> None:
-        """Begin the chain at a frame, whose noise is that of the frame after it."""
+        """Begin the chain at frame k. Its noise is taken to be that of the frame after it."""
         pixels = self.task.read([k])[0]
         solution = self.solution
         noise = residual if self.task.known else 1.0 / weight / pixels.scale**2

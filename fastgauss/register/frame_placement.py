@@ -53,14 +53,14 @@ def _place(
         first = _template(scene, whole, like, task.known)
         if not first.valid.any():
             continue
-        _, out, status, _ = whole_images.match(
+        found = whole_images.match(
             first, pixels, reach, task.brightness, _TOL, 1, bounded=task.search is not None
         )
-        move = out[0, [kernel.DY, kernel.DX]]
-        if task.search is not None and np.abs(move).max() > task.search:
-            status[0], out[0], move = Status.LOST, np.nan, np.full(2, np.nan)
+        whole_images.lose_beyond(found, task.search)
+        row = found.out[0]
+        move = row[[kernel.DY, kernel.DX]]
         if best[0] not in FOUND and (np.isfinite(move).all() or not np.isfinite(best[1]).all()):
-            best = int(status[0]), whole + move, out[0]
+            best = int(found.status[0]), whole + move, row
         if best[0] in FOUND:
             break
     return best

@@ -195,16 +195,12 @@ class ChainAlignment(StackAlignment):
     Examples
     --------
     >>> import numpy as np, fastgauss as fg
-    >>> rng = np.random.default_rng(0)
-    >>> scene = rng.normal(size=(80, 80)).cumsum(0).cumsum(1)
-    >>> frames = [scene[5 + k : 69 + k, 5:69] + rng.normal(size=(64, 64)) for k in range(4)]
-    >>> drift = fg.register.align_stack(frames, reference="previous")
+    >>> scene = np.random.default_rng(0).normal(size=(80, 80)).cumsum(0).cumsum(1)
+    >>> drift = fg.register.align_stack([scene[k : 64 + k] for k in range(3)], reference="previous")
     >>> drift
-    <ChainAlignment of 4 frames, 4 converged>
+    <ChainAlignment of 3 frames, 3 converged>
     >>> drift.dy.round(1) + 0.0, drift.previous
-    (array([ 0., -1., -2., -3.]), array([-1,  0,  1,  2]))
-    >>> bool(drift.errors[3, 0] > drift.errors[1, 0])
-    True
+    (array([ 0., -1., -2.]), array([-1,  0,  1]))
     """
 
     previous: np.ndarray

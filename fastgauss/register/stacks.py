@@ -175,8 +175,9 @@ def align_stack(
     ----------
     frames : array_like (n, Y, X), or a list of n images
         Images of one scene, of any real dtype, with 12 rows and columns or more; NaN and infinity
-        are missing. Frames are read when they are used, some at a time, four times or more often:
-        arrays of dask, h5py, zarr and ``numpy.memmap`` may be larger than memory.
+        are missing. Frames are read when they are used, some at a time, four times or more often
+        (once or twice with ``reference="previous"``): arrays of dask, h5py, zarr and
+        ``numpy.memmap`` may be larger than memory.
     reference : {"mean", "first", "previous"}, int or array_like (Y, X), optional
         What has the displacement 0: the mean of all frames, a frame, or an image, which is then one
         more frame of the scene. "previous" is for scenes that change: each frame is registered with
@@ -200,7 +201,7 @@ def align_stack(
 
     Returns
     -------
-    StackAlignment
+    StackAlignment or, with ``reference="previous"``, ChainAlignment
         displacements (n, 2) along axis 0 and axis 1, status, covariance between all frames, scene.
 
     Raises
@@ -275,14 +276,14 @@ def align_stack(
         )
         if chained:
             solution, scene, previous = frame_chain.link_frames(task)
-            number = solution.members[0]
+            parts = _result(solution, scene, solution.members[0], 0)
+            found: StackAlignment = ChainAlignment(**parts, previous=previous)
         else:
             solution, scene = joint_registration.estimate(task, seeds)
+            found = StackAlignment(**_result(solution, scene, number, stack.before))
         if report is not None:
             report(total, total)
-    if chained:
-        return ChainAlignment(**_result(solution, scene, number, 0), previous=previous)
-    return StackAlignment(**_result(solution, scene, number, stack.before))
+    return found
 
 
 def _reference(reference: Any) -> tuple[int | None, Any]:

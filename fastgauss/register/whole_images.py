@@ -42,7 +42,7 @@ def match(
     ``bounded`` if no start beyond ``reach`` may be found.
     """
     both = window_matching.pair(first, second, first.values.size, reach, threads)
-    windows = _window(both)
+    windows = np.array([[0, 0, *both.shape]])
     if begin is None:
         starts = window_matching.search(
             both, windows, np.zeros((1, 2)), reach, _COARSE, threads, bounded=bounded
@@ -66,6 +66,7 @@ def doubt_few_objects(found: Match) -> None:
         significance.mark_ambiguous(found.out, found.status, np.array([0]), found.reach)
 
 
-def _window(both: window_matching.Pair) -> np.ndarray:
-    """The one window that is the whole image."""
-    return np.array([[0, 0, *both.shape]])
+def lose_beyond(found: Match, search: float | None) -> None:
+    """Mark a match as lost whose displacement along an axis is larger than ``search``."""
+    if search is not None and np.abs(found.out[0, [kernel.DY, kernel.DX]]).max() > search:
+        found.out[0], found.status[0] = np.nan, Status.LOST

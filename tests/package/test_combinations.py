@@ -1,25 +1,28 @@
 """Which combinations of parameters plain Python leaves out (``tests/conftest.py``)."""
 
-import runpy
 from itertools import combinations, product
-from pathlib import Path
 from types import SimpleNamespace
 
-RULES = runpy.run_path(str(Path(__file__).resolve().parents[1] / "conftest.py"))
+from pairs import repeat_pairs
 
 
-def _items(*choices, skip=False):
+def _items(*choices, skip=False, one_mark=False):
     """A test for each combination, as pytest collects it."""
+    names = [f"p{k}" for k in range(len(choices))]
+    marks = [SimpleNamespace(args=(name,)) for name in names]
+    if one_mark:
+        marks = [SimpleNamespace(args=(", ".join(names),))]
     for number, values in enumerate(product(*choices)):
         yield SimpleNamespace(
             nodeid=f"tests/test_a.py::test[{number}]",
-            callspec=SimpleNamespace(params={f"p{k}": value for k, value in enumerate(values)}),
+            callspec=SimpleNamespace(params=dict(zip(names, values, strict=True))),
             get_closest_marker=lambda name: skip and name == "skipif",
+            iter_markers=lambda name: iter(marks),
         )
 
 
 def _left_out(items):
-    return list(RULES["_without_new_pairs"](items))
+    return list(repeat_pairs(items))
 
 
 def test_every_pair_of_values_is_tried():
@@ -36,7 +39,12 @@ def test_every_pair_of_values_is_tried():
 def test_two_parameters_are_tried_in_all_combinations():
     assert not _left_out(list(_items("abc", "de")))
     assert not _left_out(list(_items("abc")))
-    assert not _left_out([SimpleNamespace(nodeid="tests/test_a.py::test") for _ in range(2)])
+    plain = {"nodeid": "tests/test_a.py::test", "iter_markers": lambda name: iter(())}
+    assert not _left_out([SimpleNamespace(**plain) for _ in range(2)])
+
+
+def test_rows_of_one_mark_are_all_tried():
+    assert not _left_out(list(_items("abc", "de", "fgh", one_mark=True)))
 
 
 def test_what_compiled_code_may_skip_is_not_left_out():
