@@ -299,7 +299,8 @@ class Job:
             return
         model = self.options.model
         axes = slice(1, 1 + model.ndim)
-        if len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all():
+        held = len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all()
+        if held and doubt == DOUBTFUL:
             return  # the place is known
         first = outputs[0][members][:, axes].copy()
         for which in SECOND_FITS[doubt]:

@@ -30,6 +30,7 @@ from .stack_tasks import (
 )
 
 _TOL = 1e-5  # pixels
+_LOOK_BACK = 4  # frames before one with which it may begin the chain
 
 
 class _Step(NamedTuple):
@@ -40,13 +41,14 @@ class _Step(NamedTuple):
     row: np.ndarray  # columns of the kernel
 
 
-def _compare(task: Task, before: int, first: Pixels, pixels: Pixels) -> _Step:
-    """Register a frame with one before it."""
+def _compare(task: Task, before: int, k: int, first: Pixels, pixels: Pixels) -> _Step:
+    """Register frame k with one before it; ``search`` is the bound of a step to the next frame."""
+    search = None if task.search is None else task.search * (k - before)
     found = whole_images.match(
-        first, pixels, task.reach, task.brightness, _TOL, 1, bounded=task.search is not None
+        first, pixels, search or task.reach, task.brightness, _TOL, 1, bounded=search is not None
     )
     whole_images.doubt_few_objects(found)
-    whole_images.lose_beyond(found, task.search)
+    whole_images.lose_beyond(found, search)
     return _Step(before, int(found.status[0]), found.out[0])
 
 
@@ -62,6 +64,25 @@ class _Chain:
     @property
     def members(self) -> list[int]:
         return self.solution.members
+
+    def step_to(self, k: int, pixels: Pixels, step: _Step) -> _Step:
+        """The match of frame k that counts; ``step`` is that with the frame before it.
+
+        It is that with the last frame of the chain. While there is no chain, it is that with the
+        nearest frame that matches.
+        """
+        if self.members:
+            end = self.members[-1]
+            return step if end == step.before else self._compare(end, k, pixels)
+        other = step
+        for before in range(k - 2, max(k - 1 - _LOOK_BACK, -1), -1):
+            if other.status in FOUND:
+                break
+            other = self._compare(before, k, pixels)
+        return other if other.status in FOUND else step
+
+    def _compare(self, before: int, k: int, pixels: Pixels) -> _Step:
+        return _compare(self.task, before, k, self.task.read([before])[0], pixels)
 
     def begin(self, k: int, weight: float = np.nan, residual: float = np.nan) -> None:
         """Begin the chain at frame k. Its noise is taken to be that of the frame after it."""
@@ -112,8 +133,8 @@ class _Chain:
 def link_frames(task: Task) -> tuple[Solution, Scene, np.ndarray]:
     """Displacements of all frames, the scene, and the frame that each was compared with.
 
-    The chain begins at the first frame that matches the one after it. Frames that were compared
-    with none of the chain have -1.
+    The chain begins at the first frame that matches one of the ``_LOOK_BACK`` frames after it.
+    Frames that were compared with none of the chain have -1.
     """
     chain = _Chain(task)
     task.tell(1)
@@ -122,16 +143,12 @@ def link_frames(task: Task) -> tuple[Solution, Scene, np.ndarray]:
         frames = task.read([first, *group])
 
         def step_of(i: int, first: int = first, frames: list[Pixels] = frames) -> _Step:
-            return _compare(task, first + i, frames[i], frames[i + 1])
+            return _compare(task, first + i, first + i + 1, frames[i], frames[i + 1])
 
         for k, pixels, step in zip(
             group, frames[1:], at_once(task, len(group), step_of), strict=True
         ):
-            end = chain.members[-1] if chain.members else step.before
-            if end != step.before:  # the frame before this one is not in the chain
-                chain.add(k, _compare(task, end, task.read([end])[0], pixels), pixels)
-            else:
-                chain.add(k, step, pixels)
+            chain.add(k, chain.step_to(k, pixels, step), pixels)
     solution = chain.solution
     if not solution.members:  # no frame matches another
         chain.begin(0)

@@ -188,6 +188,11 @@ class ChainAlignment(StackAlignment):
 
     Attributes
     ----------
+    correlation : ndarray (n,)
+        Of the frame and the one in ``previous``.
+    noise : ndarray (n,)
+        Of this pair: without errors of the pixels, half of the variance of its residual, in units
+        of the frame's pixels.
     previous : ndarray (n,) of int
         The number of the frame that each was compared with; -1 for the first frame of the chain,
         whose displacement is 0, and for frames before it.
@@ -243,7 +248,7 @@ COLUMNS = {  # of a table: unit and meaning
     "dy_error": ("px", "standard error of dy"),
     "status": ("", "code of `Status`"),
     "converged": ("", "whether the registration converged"),
-    "correlation": ("", "of the frame and the mean of the others, -1 to 1"),
+    "correlation": ("", "of the frame and what it was compared with, -1 to 1"),
     "noise": ("", "see `StackAlignment`"),
     "gain": ("", "the scene has the brightness gain * frame + offset"),
     "offset": ("", "the scene has the brightness gain * frame + offset"),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..base import check, duck_arrays, wording, wrappers
-from ..base.named_axes import in_order, lay_out
+from ..base.named_axes import axes_of, in_order, lay_out
 from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
 from ..io.frames import Frames
@@ -28,6 +28,8 @@ class _Stack:
     def __init__(self, frames: Any, axes: Any, err: Any, mask: Any, first: Any) -> None:
         if axes is None:
             frames, err, mask = _laid_out(frames, err, mask)
+        else:
+            _refuse_names(err=err, mask=mask)
         self._frames, count, shape = _frames(frames, axes)
         self.before = 0 if first is None else 1
         self.count = count + self.before
@@ -91,6 +93,17 @@ def _of_one(value: Any, number: int) -> Any:
     if number >= 0:
         return value[number]
     return value.any(axis=0) if value.dtype == bool else value.max(axis=0)
+
+
+def _refuse_names(**maps: Any) -> None:
+    """Refuse maps whose axes have names where ``axes`` counts those of the frames."""
+    for name, value in maps.items():
+        named = axes_of(value)
+        if named:
+            raise ValueError(
+                f"{name} must have axes without names where axes is given, got axes "
+                f"{', '.join(named)}"
+            )
 
 
 def _laid_out(frames: Any, err: Any, mask: Any) -> tuple[Any, Any, Any]:
@@ -219,8 +232,10 @@ def align_stack(
     status `Status.AMBIGUOUS` or `Status.LOST` and is no part of it. The notes of `align` about
     errors and about structure that does not move hold.
 
-    With ``reference="previous"`` a frame that does not match the one before it has its status, and
-    the next one is compared with the last frame that matched. The result is a `ChainAlignment`,
+    With ``reference="previous"`` the chain begins at the first frame that matches one of the four
+    after it; its displacement is 0. A frame that does not match the one before it has its status,
+    and the next one is compared with the last frame that matched, with ``search`` for each frame
+    between them. The result is a `ChainAlignment`,
     whose errors grow along the chain. Its steps count as independent, as those of scenes that
     change are. Where the scene stays as it is, the errors of successive steps cancel in part: the
     displacements are then better than their errors say, and those of the other references are
@@ -305,6 +320,12 @@ def _brightness(solution: stack_tasks.Solution) -> tuple[np.ndarray, np.ndarray]
     return gain, offset - gain * solution.units[:, 0]
 
 
+def _range_of(known: np.ndarray) -> slice:
+    """From the first to the last that is known; nothing if none is."""
+    (places,) = known.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
+
+
 def _result(
     solution: stack_tasks.Solution, scene: Any, number: int | None, before: int
 ) -> dict[str, np.ndarray]:
@@ -324,16 +345,15 @@ def _result(
     where = weights > 0
     image = np.where(where, values / scale + level, np.nan)
     middle = [np.einsum("k,k->", anchor[held], part[held]) for part in (gain, offset)]
-    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
-    image = (image - middle[1]) / middle[0]
-    image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rows, columns = (_range_of(where.any(axis=axis)) for axis in (1, 0))
+    image = ((image - middle[1]) / middle[0])[rows, columns]
     own = slice(before, None)
     finite = np.where(np.isinf(solution.covariance), 0.0, solution.covariance)
     return {
         "displacements": (places - zero)[own],
         "status": solution.status[own],
         "scene": image,
-        "origin": scene.origin + zero + [rows[0], columns[0]],
+        "origin": scene.origin + zero + [rows.start, columns.start],
         "gain": (gain / middle[0])[own],
         "offset": ((offset - middle[1]) / middle[0])[own],
         "correlation": solution.correlation[own],

@@ -99,11 +99,11 @@ def test_missing_pixels_around_the_peak_are_no_obstacle():
 # -- narrow ellipses ------------------------------------------------------------------------------
 
 
-def sharp_rois(count, seed=4):
+def sharp_rois(count, seed=4, reach=0.5):
     """Ellipses of which few pixels see anything, and hot pixels, in noise of 1."""
     rng = np.random.default_rng(seed)
     truth = np.column_stack(
-        [rng.uniform(20, 100, count), *rng.uniform(4.5, 5.5, (2, count)),
+        [rng.uniform(20, 100, count), *rng.uniform(5 - reach, 5 + reach, (2, count)),
          rng.uniform(0.4, 0.6, count), rng.uniform(0.2, 0.35, count),
          rng.uniform(-1.5, 1.5, count), np.full(count, 20.0)]
     )  # fmt: skip
@@ -113,24 +113,25 @@ def sharp_rois(count, seed=4):
     return rois
 
 
-def other_ellipses(rois, first):
+def other_ellipses(rois, first, fixed=None):
     """The least objective from 36 other ellipses through the brightest pixel."""
     least = first.objective.copy()
     for angle in np.arange(12) * np.pi / 12:
         for along, across in [(0.8, 0.3), (1.5, 0.2), (2.5, 0.12)]:
             guess = np.array([rois.max() / 2, 5, 5, along, across, angle, 20.0])
-            again = fg.fit_rois(rois, "rotated", guess=guess, threads=1)
+            again = fg.fit_rois(rois, "rotated", guess=guess, fixed=fixed, threads=1)
             inside = ((again.params[:, 1:3] > -0.5) & (again.params[:, 1:3] < 10.5)).all(axis=1)
             least = np.minimum(least, np.where(inside, again.objective, np.inf))
     return least
 
 
-def test_no_other_ellipse_fits_a_narrow_spot_better():
-    rois = sharp_rois(12 if JIT_DISABLED else 1000)
-    result = fg.fit_rois(rois, "rotated", threads=1)
+@pytest.mark.parametrize("fixed", [None, {"x": 5.0, "y": 5.0}])
+def test_no_other_ellipse_fits_a_narrow_spot_better(fixed):
+    rois = sharp_rois(12 if JIT_DISABLED else 1000, reach=0.0 if fixed else 0.5)
+    result = fg.fit_rois(rois, "rotated", fixed=fixed, threads=1)
     good = result.converged
     assert JIT_DISABLED or good.sum() > 100
-    better = other_ellipses(rois, result) < 0.999 * result.objective
+    better = other_ellipses(rois, result, fixed) < 0.999 * result.objective
     assert (better & good).sum() <= 0.04 * good.sum()  # 0.28 without second fits
 
 

@@ -92,7 +92,7 @@ def test_covariances_are_those_of_sums_of_independent_steps():
 
 
 @compiled
-@pytest.mark.parametrize("place", [0, 3, 7])
+@pytest.mark.parametrize("place", [0, 1, 3, 7])
 def test_a_frame_that_does_not_match_is_stepped_over(place):
     frames, places = changing(np.random.default_rng(6), 8, 48, 0.02, 0.05)
     frames[place] = np.random.default_rng(7).normal(size=(48, 48))
@@ -105,6 +105,8 @@ def test_a_frame_that_does_not_match_is_stepped_over(place):
     if place == 3:
         assert found.previous[4] == 2
         assert np.isfinite(found.covariance[4][:, [0, 1, 2, 4, 5, 6, 7]]).all()
+    if place == 1:  # the chain begins before it
+        assert_array_equal(found.previous[:3], [-1, -1, 0])
     if place == 0:
         assert_array_equal(found.previous[:3], [-1, -1, 1])
         assert np.isnan(found.displacements[0]).all()
@@ -130,6 +132,25 @@ def test_search_bounds_each_step_alone():
     assert found.converged.all()
     assert_allclose(found.dy, -4.0 * np.arange(20), atol=0.2)
     assert not align_stack(frames, reference="previous", search=3).converged.any()
+
+
+@compiled
+def test_bad_frames_between_good_ones_are_stepped_over_within_the_search():
+    rng = np.random.default_rng(11)
+    big = naive.scene(naive.cloud(160, rng, 2.0), 160)
+    frames = np.array([big[2 * k : 2 * k + 64, 20:84] for k in range(8)])
+    frames += rng.normal(0, 0.02, frames.shape)
+    frames[1::2] = rng.normal(size=(4, 64, 64))
+    found = align_stack(frames, reference="previous", search=2.5)
+    assert_array_equal(found.converged, np.arange(8) % 2 == 0)
+    assert_allclose(found.dy[::2], -4.0 * np.arange(4), atol=0.1)
+
+
+@pytest.mark.parametrize("reference", ["mean", "first", "previous"])
+def test_frames_without_pixels_have_a_status(reference):
+    found = align_stack(np.full((3, 20, 20), np.nan), reference=reference)
+    assert not found.converged.any()
+    assert found.scene.size == 0
 
 
 @compiled
