@@ -165,8 +165,3 @@ def test_wrong_sizes_are_named(sigma, error, text):
         fg.find_spots(np.zeros((20, 20)), sigma)
     with pytest.raises(error, match=text):
         fg.fit_spots(np.zeros((20, 20)), sigma=sigma)
-
-
-def test_an_image_without_a_spot_of_any_size_gives_no_rows():
-    image = np.random.default_rng(0).poisson(20.0, (30, 40))
-    assert len(fg.fit_spots(image, sigma=[[1.3], [3.5]], threshold=1000.0)) == 0

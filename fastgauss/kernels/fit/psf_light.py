@@ -56,12 +56,8 @@ def make_light(free: bool) -> Light:
         """A turned component at pixels along x."""
         at, width = START + basis.FIRST + basis.NUMBERS * k, plain[i, basis.WIDTH]
         lean = plain[i, at + basis.X] * width, plain[i, at + basis.Y] * width
-        numbers = (
-            plain[i, at],
-            plain[i, at + basis.XX],
-            plain[i, at + basis.YY],
-            plain[i, at + basis.XY],
-        )
+        xx, yy, xy = plain[i, at + basis.XX], plain[i, at + basis.YY], plain[i, at + basis.XY]
+        numbers = plain[i, at], xx, yy, xy
         to_x = ramp(float(first[2] + column)) - (plain[i, 1] + lean[0])
         to_y = broadcast(float(first[1] + y) - (plain[i, 2] + lean[1]))
         if integrate:
@@ -83,8 +79,7 @@ def make_light(free: bool) -> Light:
     @device
     def derive(m, row, table, stride, plain, i, first, z, y, k, integrate):
         count, curve = int(plain[i, START]), 1.0 / (plain[i, basis.WIDTH] * plain[i, basis.WIDTH])
-        f = broadcast(0.0)
-        by_x, by_y, by_width = f, f, f
+        f = by_x = by_y = by_width = broadcast(0.0)
         for c in range(count):
             height = plain[i, START + basis.FIRST + basis.NUMBERS * c] * curve
             at_y = _BOTH * c * stride + y
