@@ -12,7 +12,8 @@ away are taken as known. In a group of a dozen spots this is exact. In larger gr
 terms are of a high order in overlaps.
 
 A spot that the image does not determine (two spots at one place, or a spot without light) has no
-errors. For the errors of other spots it is taken as known.
+errors. For the errors of other spots it is taken as known. Nor has a spot with a variance below
+zero: its neighbours are so close that the neglected terms are not small.
 """
 
 from __future__ import annotations
@@ -112,4 +113,5 @@ def covariances(
     for k, column in enumerate(solver.shared.columns):
         spread[:, column, terms + k] = inside[:, column] & solver.shared.member
     spread[:, p, :terms] = background_at
-    return spread @ out @ spread.transpose(0, 2, 1), sound
+    out = spread @ out @ spread.transpose(0, 2, 1)
+    return out, sound & ~(np.einsum("nii->ni", out) < 0).any(axis=1)

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.spatial import KDTree
 from tolerances import TOLERANCE
 
 import fastgauss as fg
+from fastgauss.joint import covariances
 from fastgauss.kernels._compile import JIT_DISABLED
 
 plain = pytest.mark.skipif(not JIT_DISABLED, reason="larger tests try these compiled")
@@ -182,3 +184,14 @@ def test_a_spot_outside_the_image_is_not_converged():
         found = fit(image, [[10, 0], [9, 9]], "symmetric")
         assert [fg.Status(code).name for code in found.status] == ["OUTSIDE", "CONVERGED"]
         assert abs(found.x[0] + 1.4) < 5 * found.errors[0, 1]
+
+
+def test_a_spot_with_a_variance_below_zero_has_no_errors(monkeypatch):
+    blocks = np.array([np.eye(6), np.diag([1.0, 1.0, 1.0, -1e-9, 1.0, 1.0])])
+    monkeypatch.setattr(covariances, "_blocks", lambda *_: (blocks, np.array([True, True])))
+    ends = np.full((2, 5), -np.inf), np.full((2, 5), np.inf), None
+    shared = SimpleNamespace(columns=())
+    solver = SimpleNamespace(limits=ends, tied=np.zeros(5, bool), terms=1, shared=shared)
+    state = SimpleNamespace(u=np.zeros((2, 5)))
+    _, sound = covariances.covariances(solver, state, np.ones((2, 1)))
+    assert sound.tolist() == [True, False]

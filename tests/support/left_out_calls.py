@@ -56,6 +56,7 @@ EXEMPT = {  # public names without a call above, and why
     "PsfModel().save": "takes a path; tests/models/test_psf_model.py",
     "PsfField().save": "takes a path; tests/models/test_psf_field.py",
     "PsfField().check_everywhere": "takes a word of an error",
+    "PsfField().check_image": "takes a shape that is checked; tests/models/test_psf_field.py",
     "PsfField().placed": "called by fits with places of their own",
     "FitResult().with_rows": "takes rows that this package has made",
     "Camera().save": "takes a path; tests/cameras/test_camera.py",
