@@ -117,6 +117,9 @@ def fit_joint(
     ``fit_joint(image, result.positions, guess=result.params)``. With 50 rounds all rows may have
     the status ``MAX_ITERATIONS``.
 
+    A spot whose centre is outside of the image is fitted by the light that falls into the image,
+    and converges as others do; `fit_spots` without ``joint=True`` gives it the status ``OUTSIDE``.
+
     The cost grows about linearly in spots and in pixels of their windows: 0.1 to 0.7 milliseconds a
     spot where each overlaps with a few (10,000 spots), mostly for the few that can hardly be told
     apart, and 5 to 10 milliseconds where the distance of neighbours is four sigmas on average;

@@ -12,7 +12,6 @@ from ..kernels.status import (
     MAX_ITERATIONS,
     NOT_FINITE,
     NOT_SHARED,
-    OUTSIDE,
     SINGULAR,
     TOO_FEW_PIXELS,
 )
@@ -47,7 +46,6 @@ def build_rows(
     own[np.ix_(solver.shared.member, solver.shared.columns)] = False
     held = _held(solver, state)
     status = _statuses(solver, progress, held)
-    status[(status == CONVERGED) & _is_outside(solver, reported)] = OUTSIDE
     with np.errstate(invalid="ignore"):
         error = np.sqrt(matrices[:, 0, 0])
         height, level = np.abs(reported[:, 0]), np.abs(reported[:, -1])
@@ -66,14 +64,6 @@ def build_rows(
         reported, matrices[:, i, j], around[:, LOSS], status.astype(np.int32),
         np.zeros(n, np.int32), pixels, pixels, at_bound=held,
     )  # fmt: skip
-
-
-def _is_outside(solver: Solver, reported: np.ndarray) -> np.ndarray:
-    """Which spots have a centre outside the image, as ``kernels/fit/covariances.py`` tells it."""
-    image = solver.image
-    last = image.scene.pixels.extent[::-1][: image.coordinates.model.ndim] - 0.5
-    centre = reported[:, 1 : 1 + len(last)]
-    return np.any((centre < -0.5) | (centre > last), axis=1)
 
 
 def _held(solver: Solver, state: State) -> np.ndarray:

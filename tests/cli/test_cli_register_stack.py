@@ -115,7 +115,7 @@ def test_bad_calls_are_refused_before_the_work(stack, tmp_path, capsys):
         ((deep,), "frames along one axis"),
         ((many, "--window", 16), "--window is an option of two images A B"),
         ((one, one, "--write", tmp_path / "a.npy"), "--write is an option of a stack"),
-        ((many, "--reference", "none.tif"), "must be mean, first, the number of a frame or a file"),
+        ((many, "--reference", "none.tif"), "must be mean, first, previous, the number"),
         ((many, "--reference", many), "must hold one image, got a stack of 4 frames"),
         ((many, "--reference", 4), "reference must be at most 3, got 4"),
         ((many, "--mask", one.with_name("no.npy")), "no such file"),

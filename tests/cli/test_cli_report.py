@@ -75,7 +75,9 @@ def test_a_report_is_complete_in_itself(tmp_path, capsys):
 
 def test_reports_of_nothing_and_of_failures(tmp_path, capsys):
     page = page_of(tmp_path, noisy((300.0, 20.3, 14.6)), "--threshold", "9e9")
-    assert any("no spot was found: the threshold was 9e+09" in text for text in page.inside("p"))
+    assert any(
+        "no spot was found: the threshold was 9000000000" in text for text in page.inside("p")
+    )
     assert len(page.loads) == 1 and "Statuses" not in page.inside("h2")
     page = page_of(tmp_path, noisy((300.0, 20.3, 14.6)), "--box", "2")
     assert "too few pixels" in page.inside("td") and len(page.loads) == 1
