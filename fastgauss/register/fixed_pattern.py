@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.register import window_columns as kernel
-from . import fourier_series, inputs, preparation, significance, window_matching
+from . import fourier_series, inputs, preparation, significance, whole_images, window_matching
 from .inputs import Pixels
 from .results import Status
 from .window_matching import Pair
@@ -41,7 +41,6 @@ _MEAN = 5  # pixels of a side of those means
 _LOCAL = 8.0  # pixels: sigma of the local mean
 _BORDER = 12  # pixels in which the local mean is one-sided
 _SIDE = 64  # pixels, the shortest side of images of which local means are taken
-_COARSE = 32  # as in `translation`
 _TOL = 1e-7  # pixels
 _APART, _ERRORS = 0.07, 4.0  # pixels and standard errors between displacements that disagree
 _FEWEST = 0.1  # of the pixels
@@ -181,18 +180,13 @@ def _refined(
 ) -> Look:  # fmt: skip
     """A pair registered from a place (dy, dx), or from the best match of gradients."""
     both = window_matching.pair(first, second, first.values.size, reach, threads)
-    windows = np.array([[0, 0, *both.shape]])
     if place is None:
-        starts = window_matching.search(
-            both, windows, np.zeros((1, 2)), reach, _COARSE, threads, bounded=True
-        )
+        start = whole_images.search(both, reach, threads, bounded=True)
     else:
-        starts = place[np.newaxis, ::-1].copy()
-    out, status = window_matching.refine(
-        both.equations, windows, starts, brightness, _TOL, _FEWEST * first.values.size, threads
-    )
-    significance.judge(both, windows, out, status, reach)
-    return Look(out[0], int(status[0]), both)
+        start = place[np.newaxis, ::-1].copy()
+    fewest = _FEWEST * first.values.size
+    found = whole_images.refine(both, start, reach, brightness, _TOL, fewest, threads)
+    return Look(found.out[0], int(found.status[0]), both)
 
 
 def _by_area(

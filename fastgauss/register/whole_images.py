@@ -42,19 +42,42 @@ def match(
     ``bounded`` if no start beyond ``reach`` may be found.
     """
     both = window_matching.pair(first, second, first.values.size, reach, threads)
-    windows = np.array([[0, 0, *both.shape]])
     if begin is None:
-        starts = window_matching.search(
-            both, windows, np.zeros((1, 2)), reach, _COARSE, threads, bounded=bounded
-        )
+        start = search(both, reach, threads, bounded)
     else:
-        starts, reach = np.array([begin]), min(reach, _NEAR)
+        start, reach = np.array([begin]), min(reach, _NEAR)
     fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
+    return refine(both, start, reach, brightness, tol, fewest, threads)
+
+
+def search(both: window_matching.Pair, reach: float, threads: int, bounded: bool) -> np.ndarray:
+    """Where to begin, (1, 2): dx, dy of the best match of gradients within ``reach``."""
+    return window_matching.search(
+        both, _window(both), np.zeros((1, 2)), reach, _COARSE, threads, bounded=bounded
+    )
+
+
+def refine(
+    both: window_matching.Pair,
+    start: np.ndarray,
+    reach: float,
+    brightness: str,
+    tol: float,
+    fewest: float,
+    threads: int,
+) -> Match:
+    """The match near a start (1, 2), and its verdict; ``fewest`` pixels must be in both images."""
+    windows = _window(both)
     out, status = window_matching.refine(
-        both.equations, windows, starts, brightness, tol, fewest, threads
+        both.equations, windows, start, brightness, tol, fewest, threads
     )
     significance.judge(both, windows, out, status, reach)
     return Match(both, out, status, reach)
+
+
+def _window(both: window_matching.Pair) -> np.ndarray:
+    """The window that is the whole image."""
+    return np.array([[0, 0, *both.shape]])
 
 
 def doubt_few_objects(found: Match) -> None:
