@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class Axis(NamedTuple):
     share: np.ndarray  # of the upper one
 
 
+@lru_cache(maxsize=32)
 def block_axis(n: int, sigma: float) -> Axis:
     """Blocks along an axis of n pixels for spots of this sigma; 0 is an axis without a window."""
     places = np.arange(n)

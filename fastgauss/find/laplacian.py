@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..base.progress import Progress
-from ..kernels.find import local_maxima
+from ..kernels.find import noise_samples
 from . import cells, log_filter
 from .cells import Cells
 from .maxima_counts import least_significance
@@ -56,7 +56,7 @@ def _noise_levels(
     """In each cell ``factor`` times the noise of the response above its centre."""
     ordered, live = cell_samples(picture, response, division, picture.blocked)
     centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
-    local_maxima.clipped_noise(ordered, live, centres, noise)
+    noise_samples.clipped_noise(ordered, live, centres, noise)
     levels = centres + factor * np.maximum(noise, least)
     shown = live >= LIVE * ordered.shape[1]
     levels[~shown] = np.median(levels[shown]) if shown.any() else factor * least

@@ -35,6 +35,7 @@ _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 _WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring around it
 _SURELY = 2.7  # errors by which the ring around a spot is above its background
 STRONG = 8.0  # significance of spots whose light is taken out of the background
+_FEW_SAMPLES = 256  # of a cell, whose noise tells which spots are strong
 _ROWS = 1 << 11  # maxima at once
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
 
@@ -183,7 +184,7 @@ def filtered(
 
 def strong_spots(scale: Scale, level: float) -> Found:
     """Spots whose light is to be taken out of the background."""
-    return _above(scale, max(level, STRONG))[0]
+    return _above(scale, max(level, STRONG), _FEW_SAMPLES)[0]
 
 
 def fluxes(amplitude: np.ndarray, sigmas: np.ndarray | tuple[float, ...]) -> np.ndarray:
@@ -219,22 +220,22 @@ def described_spots(
     return found._replace(response=response)
 
 
-def _noise(scale: Scale) -> Noise:
-    """The noise of a picture by its response."""
+def _noise(scale: Scale, samples: int = cells.SAMPLES) -> Noise:
+    """The noise of a picture by its response, from so many samples of a cell."""
     response = scale.matched.response
     factor = float(_inner(response.shape, scale.sigmas).deviation[0])
-    division = cells.divide(response.shape, scale.sigmas)
+    division = cells.divide(response.shape, scale.sigmas).with_samples(samples)
     return measure_noise(
         scale.picture, response, scale.matched.background, division, factor, scale.least,
         scale.usual, scale.sigmas,
     )  # fmt: skip
 
 
-def _above(scale: Scale, level: float) -> tuple[Found, Noise]:
-    """Spots above a significance, and the noise."""
+def _above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Found, Noise]:
+    """Spots above a significance, and the noise from so many samples of a cell."""
     picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
     factor = float(_inner(response.shape, sigmas).deviation[0])
-    noise = _noise(scale)
+    noise = _noise(scale, samples)
     lowest = float((noise.centre + _SLACK * level * factor * noise.deviation).min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     found, deviation = _judged(scale, points, strength, noise)

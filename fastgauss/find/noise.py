@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.find import local_maxima
+from ..kernels.find import noise_samples
 from . import counts
 from .background import Background
-from .cells import Cells
+from .cells import SAMPLES, Cells
 from .response import Picture
 
 NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
@@ -38,7 +38,7 @@ _LOOKED = 100  # pixels of a cell that tell whether values are clipped
 _MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside others
 _FAR, _CUTS = 25.0, 6  # deviations from the mean of few values that are spots; rounds
 _HEAVIER = 1.5  # ratio of two estimates of a gain, at most
-_SKEW_SAMPLES = 1 << 15
+_SKEW_SAMPLES = 1 << 15  # of an image that tell its skewness
 _INDEPENDENT = 3.0  # widths of a spot at which responses to noise and to spots are independent
 _ALIKE = 0.6  # correlation there of responses to structures
 _MOST_SKEWED = 2.0
@@ -58,15 +58,19 @@ class Noise(NamedTuple):
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
     volume: np.ndarray | None = None  # pixels that tell the noise where that of cells jumps
     skewness: float = 0.0  # of the response to structures that are wider than spots
+    extremes: tuple[np.ndarray, np.ndarray] | None = None  # of the deviations around each cell
 
     def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
         deviation = self.cells.at(self.deviation, points)
-        if self.volume is not None:
-            low, high = self.cells.range_at(self.deviation, points)
-            rows = np.flatnonzero(high > _JUMP * low)
-            beside = _deviation_around(self.volume, points[rows])
-            deviation[rows] = np.maximum(deviation[rows], np.minimum(beside, high[rows]))
+        if self.volume is not None and self.extremes is not None:
+            low, high = self.extremes
+            here = self.cells.of(points)
+            rows = np.flatnonzero((high > _JUMP * low)[here])
+            if len(rows):
+                beside = _deviation_around(self.volume, points[rows])
+                largest = np.minimum(beside, high[here[rows]])
+                deviation[rows] = np.maximum(deviation[rows], largest)
         if self.excess is not None:
             near = np.sqrt(np.maximum(ground, 0.0)) * self.cells.at(self.excess, points)
             deviation = np.where(ground >= _LOCAL, near, deviation)
@@ -104,6 +108,7 @@ def _skewness_of_structures(
     distribution; values beyond three deviations may be of spots and have no part in it. It is 0 if
     the response is of noise or of spots.
     """
+    cells = cells.with_samples(max(16, min(cells.samples, _SKEW_SAMPLES // len(cells))))
     values, _ = cell_samples(picture, response, cells, picture.gap, ordered=False)
     spread = np.where(measured.deviations > 0, measured.deviations, np.inf)[:, None]
     here, places = (values - measured.centres[:, None]) / spread, cells.places()
@@ -150,7 +155,8 @@ def _noise_of_pixels(
             return _of_few_values(picture, cells, centres, deviations)
     deviations = np.maximum(deviations, least)
     gain = _gain(picture, cells, deviations)
-    return Noise(cells, centres, deviations, gain, volume=picture.volume)
+    extremes = cells.extremes(deviations)
+    return Noise(cells, centres, deviations, gain, volume=picture.volume, extremes=extremes)
 
 
 def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -171,7 +177,7 @@ def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
             side = values[:, sign * offsets[:, axis] >= 0]
             away = np.abs(side - np.median(side, axis=1, keepdims=True))
             largest[some] = np.maximum(largest[some], np.median(away, axis=1))
-    return local_maxima.MAD_TO_SIGMA * largest
+    return noise_samples.MAD_TO_SIGMA * largest
 
 
 def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarray) -> np.ndarray:
@@ -203,7 +209,7 @@ def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarra
         known = ~np.isnan(away)
         rows = np.flatnonzero(known.sum(axis=1) > 0.5 * away.shape[1])
         median = np.nanmedian if gap is not None else np.median
-        out[begin + rows] = local_maxima.MAD_TO_SIGMA * median(away[rows], axis=1)
+        out[begin + rows] = noise_samples.MAD_TO_SIGMA * median(away[rows], axis=1)
     return out
 
 
@@ -224,7 +230,7 @@ def cell_samples(
     """Samples (cells, S) of a response, sorted; how many carry noise, ``hidden`` ones left out."""
     places = cells.places()
     samples = np.empty([len(p) for p in places], dtype=np.float32)
-    local_maxima.take_samples(picture.volume, response, *places, samples)
+    noise_samples.take_samples(picture.volume, response, *places, samples)
     if hidden is not None:
         samples[hidden[np.ix_(*places)]] = np.nan
     rows = cells.by_cell(samples)
@@ -237,7 +243,7 @@ def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNois
     """Centre and deviation of a response in each cell."""
     ordered, live = cell_samples(picture, response, cells, picture.gap)
     centres, deviations = np.empty(len(ordered)), np.empty(len(ordered))
-    local_maxima.clipped_noise(ordered, live, centres, deviations)
+    noise_samples.clipped_noise(ordered, live, centres, deviations)
     away = ordered - centres[:, None].astype(np.float32)
     inside = np.abs(away) <= _CLIP * deviations[:, None].astype(np.float32)
     away = np.where(inside, away, np.float32(0.0))
@@ -290,7 +296,7 @@ def _are_clipped(picture: Picture, cells: Cells) -> bool:
     """Whether many pixels here and there, not side by side as padding, have the same value."""
     places = cells.places(_LOOKED)
     own = np.empty([len(p) for p in places], dtype=np.float32)
-    local_maxima.take_samples(picture.volume, picture.volume, *places, own)
+    noise_samples.take_samples(picture.volume, picture.volume, *places, own)
     values, number = np.unique(picture.volume[np.ix_(*places)], return_counts=True)
     beside_others = np.count_nonzero(own == values[number.argmax()])
     return bool(number.max() > _MANY * own.size and beside_others > _APART * number.max())
@@ -328,23 +334,19 @@ def _gain(picture: Picture, cells: Cells, deviations: np.ndarray) -> float:
     1 - 1 / m**2 of the third moment.
     """
     volume = picture.volume
-    points = cells.sample_points(max(16, min(1 << 14, _SKEW_SAMPLES // len(cells))))
+    m = 2 * sum(n > 1 for n in volume.shape)
+    share = _SKEW_SAMPLES * cells.samples // (SAMPLES * len(cells))
+    places = cells.places(max(16, min(1 << 14, share)))
+    here = cells.on_grid(deviations, places)
+    known = here > 0
     if picture.gap is not None:
-        points = points[~picture.gap[tuple(points.T)]]
-    here = cells.at(deviations, points)
-    points, here = points[here > 0], here[here > 0]
-    if not len(points):
+        known &= ~picture.gap[np.ix_(*places)]
+    if not m or not known.any():
         return 0.0
-    others, m = np.zeros(len(points)), 0
-    for axis, n in enumerate(volume.shape):
-        for step in (-1, 1) if n > 1 else ():
-            near = points.copy()
-            near[:, axis] = np.clip(near[:, axis] + step, 0, n - 1)
-            others += volume[tuple(near.T)]
-            m += 1
-    if not m:
-        return 0.0
-    away = (volume[tuple(points.T)] - others / m) / here
+    away = np.empty(here.shape)
+    noise_samples.differences(volume, *places, away)
+    here = here[known]
+    away = away[known] / here
     away = away[np.abs(away) < _CLIP * math.sqrt(1 + 1 / m)]
     if not len(away):
         return 0.0

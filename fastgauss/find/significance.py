@@ -179,6 +179,7 @@ def correlations(sigmas: tuple[float, float, float]) -> tuple[tuple[float, float
     )
 
 
+@lru_cache(maxsize=32)
 def shares(n: int, sigma: float) -> np.ndarray:
     """The part of the sum of a profile's squares that lies within an axis, for each pixel."""
     if sigma == 0.0:

@@ -11,10 +11,10 @@ from naive_detect import spots
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from fastgauss.find import log_filter, peaks, response
+from fastgauss.find import cells, log_filter, peaks, response
 from fastgauss.find.detection import find_spots
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.kernels.find import local_maxima
+from fastgauss.kernels.find import local_maxima, noise_samples
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -155,9 +155,55 @@ def test_clipped_noise_equals_naive(n):
     samples[:, : n // 5] += 40.0
     ordered, counts = np.sort(samples, axis=1), np.array([n, n, n, 0])
     centres, sigmas = np.empty(4), np.empty(4)
-    local_maxima.clipped_noise(ordered, counts, centres, sigmas)
+    noise_samples.clipped_noise(ordered, counts, centres, sigmas)
     for row, centre, sigma in zip(ordered[:3], centres, sigmas, strict=False):
         assert (centre, sigma) == pytest.approx(
             naive.clipped_noise(row.astype(np.float64)), rel=1e-6
         )
     assert (centres[3], sigmas[3]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 9), (1, 5, 7), (4, 3, 5)])
+def test_differences_from_neighbours_equal_naive(shape):
+    volume = np.random.default_rng(8).normal(size=shape).astype(np.float32)
+    places = [np.unique([0, n // 2, n - 1]) for n in shape]
+    away = np.empty([len(p) for p in places])
+    noise_samples.differences(volume, *places, away)
+    assert np.allclose(away, naive.differences(volume.astype(float), places), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "radii"), [((1, 30, 40), (0, 2, 3)), ((5, 4, 9), (2, 3, 1))])
+def test_weighted_sums_equal_naive(shape, radii):
+    rng = np.random.default_rng(9)
+    volume = rng.normal(size=shape).astype(np.float32)
+    profiles = rng.normal(size=(2, 3, 9))
+    corners = [(0, 0, 0), tuple(n - 1 for n in shape)]
+    points = np.array(corners + [tuple(rng.integers(0, shape)) for _ in range(20)])
+    sums = np.empty((len(points), 2))
+    local_maxima.weighted_sums(volume, points, profiles, np.array(radii), sums, 1, len(points))
+    for point, ours in zip(points[1:], sums[1:], strict=True):
+        theirs = [naive.weighted_sum(volume.astype(float), point, p, radii) for p in profiles]
+        assert ours == pytest.approx(theirs, rel=1e-11, abs=1e-11)
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 4), (2, 1, 5), (3, 2, 2)])
+@pytest.mark.parametrize("straight", [True, False])
+def test_values_between_cells_are_those_of_scipy(counts, straight):
+    rng = np.random.default_rng(10)
+    shape = (9, 31, 47)
+    division = cells.Cells(shape, counts)
+    values = rng.uniform(1.5, 1.6, len(division))  # lines beyond them stay above half of them
+    points = np.stack([rng.integers(0, n, 200) for n in shape], axis=1)
+    where = (points + 0.5) * (np.array(counts) / np.array(shape)) - 0.5
+    grid = values.reshape(counts)
+    if straight:
+        pads = np.array([int(n > 1) for n in counts])
+        grid = np.pad(grid, [(p, p) for p in pads], mode="reflect", reflect_type="odd")
+        where = where + pads
+    expected = ndimage.map_coordinates(grid, where.T, order=1, mode="nearest")
+    assert np.allclose(division.at(values, points, straight), expected, rtol=1e-12, atol=0)
+    if straight:
+        places = [np.array([0, n // 3, n - 1]) for n in shape]
+        mesh = np.stack([axis.ravel() for axis in np.meshgrid(*places, indexing="ij")], axis=1)
+        on_grid = division.on_grid(values, places).ravel()
+        assert np.allclose(on_grid, division.at(values, mesh), rtol=1e-12, atol=0)

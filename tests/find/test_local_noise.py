@@ -53,7 +53,8 @@ def test_the_noise_around_points(shape):
     assert_allclose(np.median(measured), 2.0, rtol=0.2)
     cells = Cells(shape, tuple(min(3, n) for n in shape))
     values = np.arange(1.0, len(cells) + 1)
-    low, high = cells.range_at(values, np.array([[0, 0, 0], np.array(shape) - 1]))
+    corners = cells.of(np.array([[0, 0, 0], np.array(shape) - 1]))
+    low, high = (extreme[corners] for extreme in cells.extremes(values))
     assert low[0] == 1.0
     assert high[1] == len(cells)
     assert np.all(low <= high)

@@ -81,3 +81,27 @@ def spots(shape, positions, amplitudes=100.0, sigma=1.3, theta=0.0):
             -0.5 * sum((u / w) ** 2 for u, w in zip(d, widths, strict=True))
         )
     return image
+
+
+def differences(volume, places):
+    """Pixels on a grid less the mean of their neighbours, one after the other."""
+    out = np.empty([len(p) for p in places])
+    for index in np.ndindex(out.shape):
+        point = [p[i] for p, i in zip(places, index, strict=True)]
+        beside = []
+        for axis, n in enumerate(volume.shape):
+            for step in (-1, 1) if n > 1 else ():
+                near = list(point)
+                near[axis] = min(max(near[axis] + step, 0), n - 1)
+                beside.append(volume[tuple(near)])
+        out[index] = volume[tuple(point)] - (np.mean(beside) if beside else 0.0)
+    return out
+
+
+def weighted_sum(volume, point, profiles, radii):
+    """The sum of products of separable weights with the pixels around a point."""
+    padded = np.pad(volume, [(r, r) for r in radii], mode="symmetric")
+    window = padded[tuple(slice(p, p + 2 * r + 1) for p, r in zip(point, radii, strict=True))]
+    middle = profiles.shape[1] // 2
+    z, y, x = (w[middle - r : middle + r + 1] for w, r in zip(profiles, radii, strict=True))
+    return np.einsum("zyx,z,y,x", window, z, y, x)

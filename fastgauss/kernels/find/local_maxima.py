@@ -1,4 +1,4 @@
-"""Local maxima of a float32 volume: found, tested, thinned to a distance; the noise."""
+"""Local maxima of a float32 volume: found, tested, thinned to a distance."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import numpy as np
 
 from .._compile import device, kernel
 
-MAD_TO_SIGMA = 1.482602218505602  # of a normal distribution
-CLIP = 3.0  # samples farther from the median than this many sigmas are spots, not noise
 CORE = 1.0  # radius of a spot's core in sigmas
 RING = (2.0, 4.0)  # radii of the ring around it
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
+_BLOCK = 64  # elements that are compared at once
 
 
 @kernel
@@ -31,6 +30,18 @@ def plane_peaks(bits, peaks, start, stop):
             for x in range(nx):
                 peak = max(peak, row[x] & _MAGNITUDE)
         peaks[z] = peak
+
+
+@device
+def _any_from(row, begin, end, least):
+    """Whether one of the elements ``begin .. end - 1`` is ``least`` or more.
+
+    Compilers vectorise the sum, of 32-bit numbers as the elements.
+    """
+    number = np.int32(0)
+    for x in range(begin, end):
+        number += np.int32(row[x] >= least)
+    return number > 0
 
 
 @device
@@ -67,18 +78,23 @@ def local_maxima(volume, above, start, stop, where, tied):
         Number of such elements; only the first ``capacity`` are written.
     """
     _, ny, nx = volume.shape
+    least = np.float32(above)
     count = 0
     for z in range(start, stop):
         for y in range(ny):
             row = volume[z, y]
-            for x in range(nx):
-                if row[x] > above:
-                    rank = _rank(volume, z, y, x)
-                    if rank > 0:
-                        if count < where.size:
-                            where[count] = (z * ny + y) * nx + x
-                            tied[count] = rank == 1
-                        count += 1
+            for begin in range(0, nx, _BLOCK):
+                end = min(begin + _BLOCK, nx)
+                if not _any_from(row, begin, end, least):
+                    continue
+                for x in range(begin, end):
+                    if row[x] > above:
+                        rank = _rank(volume, z, y, x)
+                        if rank > 0:
+                            if count < where.size:
+                                where[count] = (z * ny + y) * nx + x
+                                tied[count] = rank == 1
+                            count += 1
     return count
 
 
@@ -196,21 +212,45 @@ def weighted_sums(volume, points, profiles, radii, sums, start, stop):
     sums : ndarray (n, terms) float64
         The result.
     """
-    nz, ny, nx = volume.shape
     middle = profiles.shape[2] // 2
+    rows, width = (2 * radii[0] + 1) * (2 * radii[1] + 1), 2 * radii[2] + 1
+    window, line = np.empty((rows, width)), np.empty(width)
     for p in range(start, stop):
-        z0, y0, x0 = points[p]
-        sums[p] = 0.0
-        for k in range(-radii[0], radii[0] + 1):
-            z = _mirrored(z0 + k, nz)
-            for j in range(-radii[1], radii[1] + 1):
-                y = _mirrored(y0 + j, ny)
-                for t in range(profiles.shape[0]):
-                    total = 0.0
-                    for i in range(-radii[2], radii[2] + 1):
-                        x = _mirrored(x0 + i, nx)
-                        total += profiles[t, 2, middle + i] * volume[z, y, x]
-                    sums[p, t] += profiles[t, 0, middle + k] * profiles[t, 1, middle + j] * total
+        _copy_window(volume, points[p], radii, window)
+        for t in range(profiles.shape[0]):
+            line[:] = 0.0
+            for r in range(rows):
+                k, j = r // (2 * radii[1] + 1), r % (2 * radii[1] + 1)
+                weight = (
+                    profiles[t, 0, middle - radii[0] + k] * profiles[t, 1, middle - radii[1] + j]
+                )
+                row = window[r]
+                for i in range(width):
+                    line[i] += weight * row[i]
+            total = 0.0
+            for i in range(width):
+                total += profiles[t, 2, middle - radii[2] + i] * line[i]
+            sums[p, t] = total
+
+
+@device
+def _copy_window(volume, point, radii, window):
+    """The rows of pixels around a point, mirrored beyond the borders."""
+    nz, ny, nx = volume.shape
+    first = point[2] - radii[2]
+    within = first >= 0 and first + window.shape[1] <= nx
+    r = 0
+    for k in range(-radii[0], radii[0] + 1):
+        z = _mirrored(point[0] + k, nz)
+        for j in range(-radii[1], radii[1] + 1):
+            source, row = volume[z, _mirrored(point[1] + j, ny)], window[r]
+            if within:
+                for i in range(row.size):
+                    row[i] = source[first + i]
+            else:
+                for i in range(row.size):
+                    row[i] = source[_mirrored(first + i, nx)]
+            r += 1
 
 
 @device
@@ -256,72 +296,3 @@ def thin(points, distance, cell, head, keep):
             c, b, a = points[i, 0] // cell[0], points[i, 1] // cell[1], points[i, 2] // cell[2]
             link[i] = head[c, b, a]
             head[c, b, a] = i
-
-
-@kernel
-def take_samples(source, response, at_z, at_y, at_x, samples):
-    """The response on a grid; NaN where the source equals all its neighbours along the axes.
-
-    Such pixels carry no noise: padding, saturation, a background of exact zeros.
-    """
-    nz, ny, nx = source.shape
-    for k in range(at_z.size):
-        z = at_z[k]
-        before_z, after_z = max(z - 1, 0), min(z + 1, nz - 1)
-        for j in range(at_y.size):
-            y = at_y[j]
-            before_y, after_y = max(y - 1, 0), min(y + 1, ny - 1)
-            for i in range(at_x.size):
-                x = at_x[i]
-                here = source[z, y, x]
-                flat = (
-                    source[z, y, max(x - 1, 0)] == here
-                    and source[z, y, min(x + 1, nx - 1)] == here
-                    and source[z, before_y, x] == here
-                    and source[z, after_y, x] == here
-                    and source[before_z, y, x] == here
-                    and source[after_z, y, x] == here
-                )
-                samples[k, j, i] = np.nan if flat else response[z, y, x]
-
-
-@device
-def _spread(ordered, low, high):
-    """Median and median absolute deviation of ``ordered[low:high]``, not empty."""
-    middle = low + (high - low) // 2
-    median = 0.5 * (np.float64(ordered[(low + high - 1) // 2]) + np.float64(ordered[middle]))
-    left, right = middle - 1, middle
-    deviation = 0.0
-    for _ in range((high - low + 1) // 2):
-        if right >= high or (left >= low and median - ordered[left] <= ordered[right] - median):
-            deviation = median - ordered[left]
-            left -= 1
-        else:
-            deviation = ordered[right] - median
-            right += 1
-    return median, deviation
-
-
-@kernel
-def clipped_noise(ordered, counts, medians, sigmas):
-    """Centre and standard deviation of the noise in each row of sorted samples.
-
-    Both come from the median and the median absolute deviation. Samples beyond CLIP sigmas are
-    dropped and both computed again, until no sample is dropped. Only the first ``counts[i]``
-    samples of row i are used.
-    """
-    for i in range(ordered.shape[0]):
-        row = ordered[i]
-        low, high = 0, counts[i]
-        medians[i], sigmas[i] = 0.0, 0.0
-        shrinks = high > 0
-        while shrinks:
-            median, deviation = _spread(row, low, high)
-            medians[i], sigmas[i] = median, MAD_TO_SIGMA * deviation
-            reach = CLIP * sigmas[i]
-            size = high - low
-            while median - row[low] > reach:
-                low += 1
-            while row[high - 1] - median > reach:
-                high -= 1
-            shrinks = high - low < size
