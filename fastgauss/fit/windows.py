@@ -34,40 +34,50 @@ def sigmas_of(box: tuple[int, ...]) -> tuple[float, ...]:
 
 
 def windows(
-    positions: np.ndarray, box: tuple[int, ...] | np.ndarray, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+    positions: np.ndarray, box: tuple[int, ...] | np.ndarray, shape: tuple[int, ...],
+    images: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """First pixel and extent, both (n, ndim), of the boxes around positions.
 
     A box, of all or one of each (n, ndim), ends at the border of the image, and half-way to the
-    next position.
+    next position; ``images`` (n,) are the numbers of the images that positions are in, if there are
+    several.
     """
     limit, reach = np.array(shape), int(np.max(box, initial=1))
     centre = np.rint(np.clip(positions, -limit - reach, 2 * limit + reach)).astype(np.intp)
     first = centre - np.array(box) // 2
     last = first + box
-    _part_neighbours(positions, centre, first, last, reach)
+    neighbours = _neighbours(positions, images, reach)
+    for one, other in (neighbours.T, neighbours.T[::-1]):
+        _part(positions, centre, first, last, one, other)
     first, last = np.clip(first, 0, limit), np.clip(last, 0, limit)
     return first, np.maximum(last - first, 0)
 
 
-def _part_neighbours(
-    positions: np.ndarray, centre: np.ndarray, first: np.ndarray, last: np.ndarray, reach: int
-) -> None:
+def _neighbours(positions: np.ndarray, images: np.ndarray | None, reach: int) -> np.ndarray:
+    """Pairs (k, 2) of positions in one image that are no farther apart along any axis."""
+    from scipy.spatial import KDTree
+
+    if len(positions) < 2:
+        return np.empty((0, 2), np.intp)
+    if images is not None:
+        positions = np.column_stack([images * (2.0 * reach), positions])
+    return KDTree(positions).query_pairs(reach, p=np.inf, output_type="ndarray")
+
+
+def _part(
+    positions: np.ndarray, centre: np.ndarray, first: np.ndarray, last: np.ndarray,
+    one: np.ndarray, other: np.ndarray,
+) -> None:  # fmt: skip
     """Cut windows, in place, half-way to each neighbour, along the axis that separates them most.
 
     Two pixels beside the centre are never cut off.
     """
-    from scipy.spatial import KDTree
-
-    if len(positions) < 2:
-        return
-    pairs = KDTree(positions).query_pairs(reach, p=np.inf, output_type="ndarray")
-    for one, other in (pairs.T, pairs.T[::-1]):
-        apart = positions[other] - positions[one]
-        axis = np.abs(apart).argmax(axis=1)
-        along = np.take_along_axis(apart, axis[:, None], axis=1)[:, 0]
-        half = np.maximum(np.floor(np.abs(along) / 2), 2).astype(np.intp)
-        middle = centre[one, axis]
-        ahead, behind = along > 0, along < 0
-        np.minimum.at(last, (one[ahead], axis[ahead]), (middle + half + 1)[ahead])
-        np.maximum.at(first, (one[behind], axis[behind]), (middle - half)[behind])
+    apart = positions[other] - positions[one]
+    axis = np.abs(apart).argmax(axis=1)
+    along = np.take_along_axis(apart, axis[:, None], axis=1)[:, 0]
+    half = np.maximum(np.floor(np.abs(along) / 2), 2).astype(np.intp)
+    middle = centre[one, axis]
+    ahead, behind = along > 0, along < 0
+    np.minimum.at(last, (one[ahead], axis[ahead]), (middle + half + 1)[ahead])
+    np.maximum.at(first, (one[behind], axis[behind]), (middle - half)[behind])

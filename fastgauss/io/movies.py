@@ -52,10 +52,10 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
     elif isinstance(frames, Mapping | bytes) or not isinstance(frames, Iterable):
         got = wording.shown(frames)
         raise TypeError(f"{name} must be an array, a path or an iterable of frames, got {got}")
-    elif isinstance(frames, Sized):
+    elif isinstance(frames, list | tuple):
         yield Movie(frames, len(frames))
     else:
-        yield Movie(map(_own, frames), 0)
+        yield Movie(map(_own, frames), len(frames) if isinstance(frames, Sized) else 0)
 
 
 def _own(frame: Any) -> Any:

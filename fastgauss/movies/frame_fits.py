@@ -1,13 +1,15 @@
 """Frame by frame: fits of frames that are read once, several at a time, their results in order.
 
-`fit_movie`, `iter_movie`, the command ``fastgauss fit`` and ``fastgauss.dask`` all work by this
-function.
+`fit_movie`, `iter_movie`, the command ``fastgauss fit`` and ``fastgauss.dask`` all work by these
+functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..base import wording
 from ..base.thread_pool import ordered
@@ -56,17 +58,70 @@ error has the 2 spots of the frames before it
         return f"frame {self.frame}: {self.reason}{kept}"
 
 
+class Fitted(NamedTuple, Generic[Result]):
+    """What a group of frames gave, of which one fits at least."""
+
+    result: Result  # of all of them
+    frames: int  # that were fitted: all, if none failed
+    failed: Exception | None = None  # why the frame after these could not be fitted
+
+
+def fit_groups(
+    frames: Iterable[Any],
+    fit: Callable[[int, list[Any]], Fitted[Result]],
+    size: int,
+    first: int = 0,
+    threads: int = 1,
+) -> Generator[Fitted[Result], None, None]:
+    """What ``fit`` makes of groups of frames, of the number of the first and the pixels of each.
+
+    Groups come in the order of the frames, and have ``size`` frames each but for the last. Frames
+    are read in the caller's thread, at most three groups for each thread ahead of the result that
+    is given. An error in the first frame comes as it is; one in a later frame as MovieError, after
+    the results of the frames before.
+    """
+    number = first
+    results = ordered(lambda each: fit(*each), _groups(iter(frames), size, first), threads)
+    try:
+        for fitted in results:
+            yield fitted
+            number += fitted.frames
+            if fitted.failed is not None:
+                raise fitted.failed
+    except Exception as error:
+        if number == first:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MovieError(number, reason) from error
+    finally:
+        results.close()
+
+
+def _groups(frames: Iterator[Any], size: int, first: int) -> Iterator[tuple[int, list[Any]]]:
+    """Numbers of the first frames, and the frames; those before an error come before the error."""
+    failed = None
+    while failed is None:
+        group: list[Any] = []
+        try:
+            for frame in islice(frames, size):
+                group.append(frame)
+        except Exception as error:
+            failed = error
+        if group:
+            yield first, group
+        if len(group) < size and failed is None:
+            return
+        first += size
+    raise failed
+
+
 def fit_frames(
     frames: Iterable[Any],
     fit: Callable[[int, Any], Result],
     first: int = 0,
     threads: int = 1,
 ) -> Generator[Result, None, None]:
-    """What ``fit`` makes of number and pixels of each frame, in the order of the frames.
-
-    Frames are read in the caller's thread, at most three for each thread ahead of the result that
-    is given. An error in the first frame comes as it is; one in a later frame as MovieError, after
-    the results of the frames before.
+    """As `fit_groups`, what ``fit`` makes of number and pixels of each frame.
 
     Examples
     --------
@@ -77,16 +132,10 @@ def fit_frames(
     [6.]
     [6.]
     """
-    number = first
-    results = ordered(lambda each: fit(*each), enumerate(frames, first), threads)
-    try:
-        for result in results:
-            yield result
-            number += 1
-    except Exception as error:
-        if number == first:
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MovieError(number, reason) from error
-    finally:
-        results.close()
+
+    def fit_one(number: int, group: list[Any]) -> Fitted[Result]:
+        return Fitted(fit(number, *group), 1)
+
+    with closing(fit_groups(frames, fit_one, 1, first, threads)) as each:
+        for fitted in each:
+            yield fitted.result

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, wording
-from ..base.named_axes import lay_out
-from ..base.pixel_errors import laid_out
 from ..base.progress import Progress
-from ..base.widths import DEFAULT
 from ..cameras.camera import Camera
-from ..cameras.exposures import in_photons
-from ..find.detection import find_spots
-from ..find.options import Scales, check_search, read_scales
-from ..fit.pixel_maps import pixel_map, pixel_mask
-from ..fit.saturation import without_saturated
-from ..fit.windowed import fit_each
-from ..fit.windows import box_sides
-from ..models.model import Model, get_model
-from ..models.sloped import BACKGROUNDS, with_background
+from ..models.model import Model
 from ..results.fit_result import FitResult
-from .noise_scaling import in_units_of_noise
+from .prepared_images import Given, check_image, fit_alone, place_spots
 
 
 def fit_spots(
@@ -224,123 +211,19 @@ def fit_spots(
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """
-    background = _background_of(image, background)
-    image, weights, variance, mask = laid_out(
-        "image", image, weights, error, variance, mask, method
-    )
-    image, mask, variance, saturation, counts = in_photons(
-        camera, image, mask, variance, saturation, method
-    )
-    image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
-    picture = check.real_array("image", image, (1, 2, 3))
-    chosen = get_model(model, picture.ndim)
-    level = _read_level(split, check.flag("joint", joint), positions is not None)
-    scales = _read_scales(sigma, fwhm, chosen, joint, positions is not None)
-    several = len(scales.rows) != 1
-    sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
-    find: dict[str, Any] = {
-        "sigma": (np.array(scales.rows) if scales.rows else None) if several else sigmas,
-        "false_alarms": false_alarms, "significance": significance, "threshold": threshold,
-        "shape_level": shape_level, "min_distance": min_distance,
-        "exclude_border": exclude_border, "polarity": polarity, "threads": threads,
-    }  # fmt: skip
-    check_search(
-        picture.ndim, sigmas, threshold, min_distance, exclude_border, false_alarms, significance,
-        shape_level,
+    given = Given(
+        positions=positions, model=model, joint=joint, background=background, split=split,
+        box=box, sigma=sigma, fwhm=fwhm, false_alarms=false_alarms,
+        significance=significance, threshold=threshold, shape_level=shape_level,
+        min_distance=min_distance, exclude_border=exclude_border, polarity=polarity,
+        method=method, pixel=pixel, guess=guess, weights=weights, error=error,
+        variance=variance, mask=mask, saturation=saturation, camera=camera, fixed=fixed,
+        bounds=bounds, shared=shared, covariance=covariance, max_iter=max_iter, tol=tol,
+        threads=threads, progress=progress,
     )  # fmt: skip
-    mask = without_saturated(picture, mask, saturation)
-    fit: dict[str, Any] = {
-        "box": box_sides(box, picture.ndim, sigmas), "method": method, "pixel": pixel,
-        "guess": guess, "weights": weights, "variance": variance, "mask": mask, "fixed": fixed,
-        "bounds": bounds, "shared": shared, "covariance": covariance, "max_iter": max_iter,
-        "tol": tol, "threads": threads, "progress": progress,
-    }  # fmt: skip
-    if joint:
-        from .iterative_search import pursue
+    checked = check_image(image, given)
+    if not joint:
+        return fit_alone([place_spots(checked, given)])
+    from .iterative_search import pursue
 
-        fit |= {"background": background, "split": level}
-        return pursue(picture, positions, chosen, find, fit)
-    chosen = with_background(chosen, _read_background(background))
-    if positions is None:
-        positions, sizes = _find(picture, find | {"details": several}, fit, sigmas)
-        if several:
-            fit["box"], sigmas = _boxes(box, sizes), sizes
-    fit |= {"sigma": sigmas, "polarity": polarity, "counts": counts}
-    return fit_each(picture, positions, chosen, **fit)
-
-
-def _background_of(image: Any, background: Any) -> Any:
-    """The background with its axes in the order of those of the image, if that is one image."""
-    check.picture("image", image)
-    return lay_out("image", image, background=background)[1]
-
-
-def _read_background(background: Any) -> str:
-    """The background of a spot that is fitted alone."""
-    if background is None:
-        return BACKGROUNDS[0]
-    if not isinstance(background, str) or background not in BACKGROUNDS:
-        raise ValueError(
-            f"background must be one of {BACKGROUNDS} without joint=True, "
-            f"got {wording.shown(background)}"
-        )
-    return background
-
-
-def _read_scales(sigma: Any, fwhm: Any, model: Model, joint: bool, placed: bool) -> Scales:
-    """The sizes of the spots; several are for a search, and for separate fits."""
-    scales = read_scales(sigma, fwhm, model.ndim, model.own_sigma)
-    if len(scales.rows) != 1 and (joint or placed):
-        name, value = ("sigma", sigma) if fwhm is None else ("fwhm", fwhm)
-        given = "joint=True" if joint else "positions"
-        raise ValueError(f"{name} must be one size with {given}, got {wording.shown(value)}")
-    return scales
-
-
-def _boxes(box: int | tuple[int, ...] | None, sizes: np.ndarray) -> np.ndarray:
-    """The box of each spot of a size (n, ndim)."""
-    ndim = sizes.shape[1]
-    sides = [box_sides(box, ndim, tuple(size)) for size in sizes.tolist()]
-    return np.array(sides, np.intp).reshape(-1, ndim)
-
-
-def _read_level(split: float | None, joint: bool, placed: bool) -> float:
-    """The level of tests of one spot against two, 0 for none."""
-    if split is None:
-        return 0.0
-    level = check.number("split", split, above=0.0, at_most=0.5)
-    if not joint or placed:
-        raise ValueError(f"split needs joint=True, and no positions, got {level}")
-    return level
-
-
-def _find(
-    picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any], sigmas: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the spots of a picture, with what the fit knows of its pixels, and their sizes.
-
-    There are no sizes where all spots have that of ``sigmas``.
-    """
-    missing, weights, variance = (
-        None if known is None else known.array[0]
-        for known in (
-            pixel_mask(fit["mask"], picture.shape, None),
-            pixel_map("weights", fit["weights"], picture.shape, None),
-            pixel_map("variance", fit["variance"], picture.shape, None),
-        )
-    )
-    if weights is not None:
-        missing = weights == 0 if missing is None else missing | (weights == 0)
-    shown = picture if missing is None else np.where(missing, np.nan, picture)
-    stated = find["false_alarms"] is not None or find["significance"] is not None
-    threshold = find["threshold"]
-    if weights is not None or (variance is not None and not stated):
-        shown, threshold = in_units_of_noise(
-            shown, np.array(sigmas), weights, variance, threshold, known=False
-        )
-        variance = None
-    found = find_spots(shown, variance=variance, **find | {"threshold": threshold})
-    if isinstance(found, np.ndarray):
-        return found, np.empty((0, picture.ndim))
-    sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
-    return found.positions, np.broadcast_to(sizes, found.positions.shape)
+    return pursue(checked.picture, positions, checked.model, checked.find, checked.fit)

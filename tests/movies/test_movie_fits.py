@@ -180,10 +180,10 @@ def test_results_are_in_order_and_reading_is_bounded(threads, length, random):
         return fits(image, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        from fastgauss.movies import fitting
+        from fastgauss.movies import frame_groups
 
-        fits = fitting.fit_spots
-        patch.setattr(fitting, "fit_spots", slow)
+        fits = frame_groups.fit_spots
+        patch.setattr(frame_groups, "fit_spots", slow)
         given_ = 0
         for spots in fg.iter_movie(source(), [[9.0, 9.0]], threads=threads):
             assert spots.frames.tolist() == [given_]

@@ -1,0 +1,97 @@
+"""Groups of frames: searched one after the other, their spots fitted as one batch.
+
+What a fit costs besides its arithmetic, it costs once for the windows of one shape of all frames of
+a group; and a kernel that works for long is seldom in want of the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import inspect
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..fit.windowed import alike
+from ..results.fit_result import FitResult
+from ..spots.image_fits import fit_spots
+from ..spots.prepared_images import Given, check_image, fit_alone, place_spots
+from .frame_fits import Fitted
+
+OPTIONS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(fit_spots).parameters.items()
+    if name != "image"
+}
+_MOST, _PIXELS = 32, 1 << 21  # frames of a group, and their pixels
+
+
+def group_size(pixels: int, frames: int, threads: int) -> int:
+    """How many frames of so many pixels are a group; ``frames`` there are, 0 if not known."""
+    size = min(_MOST, max(1, _PIXELS // max(pixels, 1)))
+    if frames and threads > 1:  # enough groups for all threads
+        size = min(size, max(1, frames // (2 * threads)))
+    return size
+
+
+class FrameFits:
+    """Fits of the frames of a movie, all with the same options."""
+
+    def __init__(self, known: dict[str, Any], threads: int, pixel_size: float | None) -> None:
+        self._known, self._threads, self._pixel_size = known, threads, pixel_size
+        self._given = Given(**{**OPTIONS, **known, "threads": threads})
+        self._together = _has_groups(self._given)
+        self._turn = Lock()
+
+    def __call__(self, number: int, frames: list[Any]) -> Fitted[FitResult]:
+        """The spots of frames, of which ``number`` is that of the first, up to one that fails."""
+        if self._together and len(frames) > 1:
+            try:
+                return Fitted(self._as_group(number, frames), len(frames))
+            except Exception:  # the fits of single frames tell which frame failed, and why
+                pass
+        results: list[FitResult] = []
+        failed = None
+        for frame in frames:
+            try:
+                results.append(fit_spots(frame, threads=self._threads, **self._known))
+            except Exception as error:
+                if not results:
+                    raise
+                failed = error
+                break
+        result = results[0] if len(results) == 1 else FitResult.concatenate(results)
+        counts = [len(each) for each in results]
+        return Fitted(self._framed(number, result, counts), len(results), failed)
+
+    def _as_group(self, number: int, frames: list[Any]) -> FitResult:
+        """The spots of all frames, by one batch of fits."""
+        given = self._given
+        # What is done frame by frame is mostly Python, of which one thread runs at a time anyway:
+        # two threads that take turns at every line cost much more.
+        with self._turn:
+            several = [place_spots(check_image(frame, given), given) for frame in frames]
+        if not alike([spots.placed for spots in several]):
+            raise ValueError("frames must be alike")
+        counts = [len(spots.placed.positions) for spots in several]
+        return self._framed(number, fit_alone(several), counts)
+
+    def _framed(self, number: int, result: FitResult, counts: list[int]) -> FitResult:
+        """A result with the numbers of its frames."""
+        numbers = np.repeat(np.arange(number, number + len(counts), dtype=np.intp), counts)
+        framed = result.with_rows(result.rows._replace(frames=numbers))
+        framed.pixel_size = self._pixel_size
+        return framed
+
+
+def _has_groups(given: Given) -> bool:
+    """Whether spots of several frames can be fitted as one batch: no option tells spots apart."""
+    if given.joint or given.shared:
+        return False
+    try:
+        fixed = (given.fixed or {}).values()
+        ends = [end for pair in (given.bounds or {}).values() for end in pair]
+        single = all(np.ndim(value) == 0 for value in (*fixed, *ends))
+        return single and (given.guess is None or np.ndim(given.guess) == 1)
+    except (AttributeError, TypeError, ValueError):  # no dictionaries: each frame says so
+        return False

@@ -1,0 +1,227 @@
+"""An image made ready for the fits of its spots: checked, in photons, searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import check, wording
+from ..base.named_axes import lay_out
+from ..base.pixel_errors import laid_out
+from ..base.widths import DEFAULT
+from ..cameras.exposures import in_photons
+from ..find.detection import find_spots
+from ..find.options import Scales, check_search, read_scales
+from ..fit.pixel_maps import pixel_map, pixel_mask
+from ..fit.saturation import without_saturated
+from ..fit.windowed import Placed, fit_pictures
+from ..fit.windows import box_sides
+from ..models.model import Model, get_model
+from ..models.sloped import BACKGROUNDS, with_background
+from ..results.fit_result import FitResult
+from .noise_scaling import in_units_of_noise
+
+_OF_THE_SEARCH = (
+    "false_alarms", "significance", "threshold", "shape_level", "min_distance", "exclude_border",
+    "polarity", "threads",
+)  # fmt: skip
+_OF_THE_FIT = (
+    "method", "pixel", "guess", "fixed", "bounds", "shared", "covariance", "max_iter", "tol",
+    "threads", "progress",
+)  # fmt: skip
+
+
+class Given(NamedTuple):
+    """The options of `fit_spots`."""
+
+    positions: Any
+    model: Any
+    joint: Any
+    background: Any
+    split: Any
+    box: Any
+    sigma: Any
+    fwhm: Any
+    false_alarms: Any
+    significance: Any
+    threshold: Any
+    shape_level: Any
+    min_distance: Any
+    exclude_border: Any
+    polarity: Any
+    method: Any
+    pixel: Any
+    guess: Any
+    weights: Any
+    error: Any
+    variance: Any
+    mask: Any
+    saturation: Any
+    camera: Any
+    fixed: Any
+    bounds: Any
+    shared: Any
+    covariance: Any
+    max_iter: Any
+    tol: Any
+    threads: Any
+    progress: Any
+
+
+class Checked(NamedTuple):
+    """An image whose pixels and options are checked."""
+
+    picture: np.ndarray
+    model: Model
+    scales: Scales
+    sigmas: tuple[float, ...]  # of the largest spots
+    counts: np.ndarray | None  # the picture as the camera wrote it, if it is of photons
+    find: dict[str, Any]  # arguments of the search
+    fit: dict[str, Any]  # and of the fit
+
+
+class Spots(NamedTuple):
+    """The spots of an image, and how each is fitted alone."""
+
+    placed: Placed
+    model: Model
+    options: dict[str, Any]
+
+
+def check_image(image: Any, given: Given) -> Checked:
+    """The image in the units of the fit; TypeError or ValueError for what cannot be fitted."""
+    background = _background_of(image, given.background)
+    image, weights, variance, mask = laid_out(
+        "image", image, given.weights, given.error, given.variance, given.mask, given.method
+    )
+    image, mask, variance, saturation, counts = in_photons(
+        given.camera, image, mask, variance, given.saturation, given.method
+    )
+    image, mask, weights, variance = check.measured(
+        "image", image, mask, weights, variance, given.method
+    )
+    picture = check.real_array("image", image, (1, 2, 3))
+    model = get_model(given.model, picture.ndim)
+    placed = given.positions is not None
+    level = _read_level(given.split, check.flag("joint", given.joint), placed)
+    scales = _read_scales(given, model, placed)
+    several = len(scales.rows) != 1
+    sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
+    find: dict[str, Any] = {
+        "sigma": (np.array(scales.rows) if scales.rows else None) if several else sigmas,
+    } | {name: getattr(given, name) for name in _OF_THE_SEARCH}  # fmt: skip
+    check_search(
+        picture.ndim, sigmas, given.threshold, given.min_distance, given.exclude_border,
+        given.false_alarms, given.significance, given.shape_level,
+    )  # fmt: skip
+    fit: dict[str, Any] = {
+        "box": box_sides(given.box, picture.ndim, sigmas), "weights": weights,
+        "variance": variance, "mask": without_saturated(picture, mask, saturation),
+    } | {name: getattr(given, name) for name in _OF_THE_FIT}  # fmt: skip
+    if given.joint:
+        fit |= {"background": background, "split": level}
+    else:
+        model = with_background(model, _read_background(background))
+    return Checked(picture, model, scales, sigmas, counts, find, fit)
+
+
+def place_spots(checked: Checked, given: Given) -> Spots:
+    """The spots of an image, found unless they are given, for fits of each alone."""
+    picture, fit = checked.picture, dict(checked.fit)
+    sizes: Any = checked.sigmas
+    positions, box = given.positions, fit.pop("box")
+    if positions is None:
+        several = len(checked.scales.rows) != 1
+        positions, found = _find(picture, checked.find | {"details": several}, fit, sizes)
+        if several:
+            box, sizes = _boxes(given.box, found), found
+    maps = {name: fit.pop(name) for name in ("weights", "variance", "mask")}
+    centres = check.positions(positions, picture.ndim)
+    placed = Placed(picture, centres, box, sizes, counts=checked.counts, **maps)
+    return Spots(placed, checked.model, fit | {"polarity": given.polarity})
+
+
+def fit_alone(several: Sequence[Spots]) -> FitResult:
+    """The spots of some images with the same options, each fitted alone."""
+    first = several[0]
+    return fit_pictures([spots.placed for spots in several], first.model, **first.options)
+
+
+def _background_of(image: Any, background: Any) -> Any:
+    """The background with its axes in the order of those of the image, if that is one image."""
+    check.picture("image", image)
+    return lay_out("image", image, background=background)[1]
+
+
+def _read_background(background: Any) -> str:
+    """The background of a spot that is fitted alone."""
+    if background is None:
+        return BACKGROUNDS[0]
+    if not isinstance(background, str) or background not in BACKGROUNDS:
+        raise ValueError(
+            f"background must be one of {BACKGROUNDS} without joint=True, "
+            f"got {wording.shown(background)}"
+        )
+    return background
+
+
+def _read_scales(given: Given, model: Model, placed: bool) -> Scales:
+    """The sizes of the spots; several are for a search, and for separate fits."""
+    scales = read_scales(given.sigma, given.fwhm, model.ndim, model.own_sigma)
+    if len(scales.rows) != 1 and (given.joint or placed):
+        name = "sigma" if given.fwhm is None else "fwhm"
+        what = "joint=True" if given.joint else "positions"
+        value = wording.shown(getattr(given, name))
+        raise ValueError(f"{name} must be one size with {what}, got {value}")
+    return scales
+
+
+def _boxes(box: int | tuple[int, ...] | None, sizes: np.ndarray) -> np.ndarray:
+    """The box of each spot of a size (n, ndim)."""
+    ndim = sizes.shape[1]
+    sides = [box_sides(box, ndim, tuple(size)) for size in sizes.tolist()]
+    return np.array(sides, np.intp).reshape(-1, ndim)
+
+
+def _read_level(split: float | None, joint: bool, placed: bool) -> float:
+    """The level of tests of one spot against two, 0 for none."""
+    if split is None:
+        return 0.0
+    level = check.number("split", split, above=0.0, at_most=0.5)
+    if not joint or placed:
+        raise ValueError(f"split needs joint=True, and no positions, got {level}")
+    return level
+
+
+def _find(
+    picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any], sigmas: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the spots of a picture, with what the fit knows of its pixels, and their sizes.
+
+    There are no sizes where all spots have that of ``sigmas``.
+    """
+    missing, weights, variance = (
+        None if known is None else known.array[0]
+        for known in (
+            pixel_mask(fit["mask"], picture.shape, None),
+            pixel_map("weights", fit["weights"], picture.shape, None),
+            pixel_map("variance", fit["variance"], picture.shape, None),
+        )
+    )
+    if weights is not None:
+        missing = weights == 0 if missing is None else missing | (weights == 0)
+    shown = picture if missing is None else np.where(missing, np.nan, picture)
+    stated = find["false_alarms"] is not None or find["significance"] is not None
+    threshold = find["threshold"]
+    if weights is not None or (variance is not None and not stated):
+        shown, threshold = in_units_of_noise(
+            shown, np.array(sigmas), weights, variance, threshold, known=False
+        )
+        variance = None
+    found = find_spots(shown, variance=variance, **find | {"threshold": threshold})
+    if isinstance(found, np.ndarray):
+        return found, np.empty((0, picture.ndim))
+    sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
+    return found.positions, np.broadcast_to(sizes, found.positions.shape)
