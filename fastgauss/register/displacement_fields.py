@@ -109,9 +109,12 @@ def displacement_field(
     Between two passes, outliers of the median test become the median of their neighbours and gaps
     become the nearest vector. The field is smoothed by parabolas through the nodes within a
     window's side (or two nodes) on either side, and interpolated by bicubic splines; the images are
-    interpolated by quintic splines. Each further pass looks 2 px around the field of the one
-    before. Two passes with the last window, as in ``(64, 32, 16, 16)``, leave less of a curved
-    flow's bias than one.
+    interpolated by quintic splines. The second pass looks a sixteenth of the first window around
+    the field, 2 px at least; a further pass begins at the field, and looks 2 px around where it is
+    not sure. Two passes with the last window, as in ``(64, 32, 16, 16)``, leave less of a curved
+    flow's bias than one. Where the displacement changes by more than 3 px within a window of the
+    first pass, begin with smaller windows and say how far to look: ``(32, 32, 16)``, ``search=16``.
+    A pass of windows of 16 px over 512 x 512 pixels costs about 60 ms of one thread.
 
     From the third pass on, pixels around which the images differ count less, such as those of
     particles that have left the light sheet. The errors contain the noise of the field that
@@ -155,7 +158,9 @@ def displacement_field(
     images = window_passes.Images(first, second, brightness, bound, reach, team)
     with reporting(progress, total, "window") as tell:
         report = window_passes.Report(tell, total)
-        result, both = window_passes.search_whole(images, passes[0], before, report)
+        result, both = window_passes.search_whole(
+            images, passes[0], before, len(passes) > 1, report
+        )
         if len(passes) > 1:
             shares = window_passes.SHARES[deformation]
             result = window_passes.search_rest(images, passes[1:], result, shares, report)

@@ -6,7 +6,7 @@ The field between the nodes is a bicubic spline; beyond them it goes on straight
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from .inputs import Pixels
 from .vector_validation import extend
 
 _LEAST = 1e-7  # of the middle tap, where the filter that makes coefficients ends
-_ROWS = 16  # of a task
-_EDGE = 1e-6  # pixels: a place that is so close to a pixel is this pixel
+_ROWS = 64  # of a task
+_EDGE = 1e-5  # pixels: a place that is so close to a pixel is this pixel
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The displacement at every pixel of an image, (Y, X) each."""
+    """The displacement at every pixel of an image, (Y, X) float32 each."""
 
     dy: np.ndarray
     dx: np.ndarray
@@ -47,29 +47,64 @@ class FlowSpline:
     def __init__(
         self, y: np.ndarray, x: np.ndarray, moves: np.ndarray, shape: tuple[int, ...]
     ) -> None:
-        from scipy.interpolate import RectBivariateSpline
-
-        self._places = []
+        self._axes = []
         for axis, (nodes, n) in enumerate(zip((y, x), shape, strict=True)):
             step = nodes[1] - nodes[0] if len(nodes) > 1 else float(n)
             beyond = max(nodes[0], n - 1 - nodes[-1])
             count = max(2, int(np.ceil(beyond / step)))
-            moves = extend(moves, axis, count)
-            self._places.append(nodes[0] + step * np.arange(-count, len(nodes) + count))
-        self._splines = [RectBivariateSpline(*self._places, moves[..., k]) for k in (0, 1)]
+            moves = _spline_coefficients(extend(moves, axis, count), axis)
+            self._axes.append((nodes[0] - count * step, step))
+        self._coefficients = np.moveaxis(moves, -1, 0)
 
     def at(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """dx, dy at the nodes of another grid, (R, C, 2)."""
-        return np.stack([spline(*self._inside(y, x)) for spline in self._splines], axis=-1)
+        first, weights = self._weights(1, x)
+        lines = self._lines(y)
+        both = sum(weights[:, k] * lines[..., first + k] for k in range(4))
+        return np.moveaxis(both, 0, -1)
 
-    def everywhere(self, shape: tuple[int, ...]) -> Flow:
+    def everywhere(self, shape: tuple[int, ...], threads: int = 1) -> Flow:
         """At every pixel."""
-        inside = self._inside(*(np.arange(float(n)) for n in shape))
-        dx, dy = (spline(*inside) for spline in self._splines)
-        return Flow(dy, dx)
+        rows, columns = (np.arange(float(n)) for n in shape)
+        first, weights = self._weights(1, columns)
+        lines = self._lines(rows)
+        both = np.empty((2, *shape), dtype=np.float32)
 
-    def _inside(self, *axes: np.ndarray) -> list[np.ndarray]:
-        return [np.clip(a, p[0], p[-1]) for a, p in zip(axes, self._places, strict=True)]
+        def fill_rows(begin: int, end: int) -> None:
+            for line, out in zip(lines, both, strict=True):
+                deformation.stretch(line, first, weights, out, begin, end)
+
+        thread_pool.run(lambda: fill_rows, shape[0], _ROWS, threads)
+        return Flow(both[1], both[0])
+
+    def _lines(self, y: np.ndarray) -> np.ndarray:
+        """Coefficients along x of dx and dy at rows, (2, Y, C)."""
+        first, weights = self._weights(0, y)
+        return sum(weights[:, k, np.newaxis] * self._coefficients[:, first + k] for k in range(4))
+
+    def _weights(self, axis: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first of four coefficients for each place, and their weights (P, 4)."""
+        begin, step = self._axes[axis]
+        last = self._coefficients.shape[1 + axis] - 3  # node
+        place = np.clip((places - begin) / step, 0.0, last)
+        first = np.minimum(np.floor(place), last - 1.0)
+        f = place - first
+        g = 1.0 - f
+        inner = [(4.0 - 3.0 * v * v * (2.0 - v)) / 6.0 for v in (f, g)]
+        return first.astype(np.int64), np.stack([g**3 / 6.0, *inner, f**3 / 6.0], axis=1)
+
+
+def _spline_coefficients(values: np.ndarray, axis: int) -> np.ndarray:
+    """Of the natural cubic spline through evenly spaced values, with one more at either end."""
+    from scipy.linalg import solve_banded
+
+    lines = np.moveaxis(values, axis, 0)
+    n = len(lines)
+    bands = np.full((3, n), 1.0 / 6.0)
+    bands[1] = 2.0 / 3.0
+    bands[1, [0, -1]], bands[0, 1], bands[2, -2] = 1.0, 0.0, 0.0  # not bent at the ends
+    flat = solve_banded((1, 1), bands, lines.reshape(n, -1)).reshape(lines.shape)
+    return np.moveaxis(extend(flat, 0, 1), 0, axis)
 
 
 @lru_cache(maxsize=1)
@@ -97,29 +132,36 @@ def deform(pixels: Pixels, spline: np.ndarray, flow: Flow, share: float, threads
     if not share:
         return pixels
     values: np.ndarray = np.empty(pixels.values.shape, dtype=np.float32)
-
-    def fill_rows(begin: int, end: int) -> None:
-        deformation.deform(spline, flow.dy, flow.dx, share, values, begin, end)
-
-    thread_pool.run(lambda: fill_rows, len(values), _ROWS, threads)
-    rows, columns = values.shape
-    places = [
-        flow.dy * share + np.arange(rows)[:, np.newaxis],
-        flow.dx * share + np.arange(columns),
-    ]
-    valid = np.logical_and.reduce(
-        [(p >= -_EDGE) & (p <= n - 1 + _EDGE) for p, n in zip(places, values.shape, strict=True)]
-    )
-    if not pixels.valid.all():
+    dy, dx = (np.ascontiguousarray(v, dtype=np.float32) for v in (flow.dy, flow.dx))
+    work = partial(
+        deformation.deform, spline.ravel(), values.shape, dy.ravel(), dx.ravel(), share,
+        values.reshape(-1),
+    )  # fmt: skip
+    thread_pool.run(lambda: work, len(values), _ROWS, threads)
+    rows, columns = (np.arange(n, dtype=np.float32) for n in values.shape)
+    valid = _within(dy, rows[:, np.newaxis], share) & _within(dx, columns, share)
+    variance = pixels.variance
+    known, guessed = pixels.valid.all(), None
+    if known and pixels.guessed is None and not isinstance(variance, np.ndarray):
+        return replace(pixels, values=values, valid=valid)
+    places = [flow.dy * share + np.arange(len(rows))[:, np.newaxis]]
+    places.append(flow.dx * share + np.arange(len(columns)))
+    if not known:
         valid &= _linear(pixels.valid, places) > 1.0 - _EDGE
-    guessed = None
     if pixels.guessed is not None:
         guessed = valid & (_linear(pixels.guessed, places) > _EDGE)
         guessed = guessed if guessed.any() else None
-    variance = pixels.variance
     if isinstance(variance, np.ndarray):
         variance = _linear(variance, places)
     return replace(pixels, values=values, valid=valid, guessed=guessed, variance=variance)
+
+
+def _within(move: np.ndarray, at: np.ndarray, share: float) -> np.ndarray:
+    """Whether places are in the image; ``at`` are the pixels of an axis."""
+    part, edge = np.float32(share), np.float32(_EDGE)
+    before, after = -at - edge, at.max() - at + edge
+    way = move * part
+    return (way >= before) & (way <= after)
 
 
 def _linear(array: np.ndarray, places: list[np.ndarray]) -> np.ndarray:

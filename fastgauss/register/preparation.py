@@ -48,10 +48,18 @@ def sample(
 
 
 def grow(holes: np.ndarray, margin: int) -> np.ndarray:
-    """Pixels within ``margin`` of a hole along both axes."""
-    from scipy.ndimage import maximum_filter
-
-    return maximum_filter(holes, size=2 * margin + 1)
+    """Pixels within ``margin`` of a hole along all axes."""
+    wide = 2 * margin + 1
+    for axis in range(holes.ndim):
+        lines = np.pad(
+            holes, [(margin, margin) if i == axis else (0, 0) for i in range(holes.ndim)]
+        )
+        lines, covered = np.moveaxis(lines, axis, 0), 1
+        while covered < wide:  # each pixel says whether there is a hole in so many from it on
+            step = min(covered, wide - covered)
+            lines, covered = lines[:-step] | lines[step:], covered + step
+        holes = np.moveaxis(lines, 0, axis)
+    return holes
 
 
 def _smoothed(variance: np.ndarray, low: LowPass) -> np.ndarray:

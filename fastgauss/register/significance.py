@@ -164,7 +164,9 @@ def agreement(both: Pair, windows: np.ndarray, out: np.ndarray) -> np.ndarray:
     result = np.zeros((2, len(windows)))
     if not len(windows):
         return result
-    images = [_compressed(pixels) for pixels in (both.first, both.second)]
+    # of a few boxes, less than the images is compressed
+    few = int(windows[:, 2:].prod(axis=1).sum()) < math.prod(both.shape)
+    images = [p.values if few else _compressed(p.values, p.size) for p in (both.first, both.second)]
     places = out[:, [kernel.DY, kernel.DX]]
     moves = np.rint(places).astype(np.int64)
     limits = np.array(both.shape)
@@ -187,14 +189,18 @@ def agreement(both: Pair, windows: np.ndarray, out: np.ndarray) -> np.ndarray:
             )
             # what is missing in one image is left out of both
             exists = one[1] & two[1]
-            boxes = [_centred(b, None if exists.all() else exists) for b in (one[0], two[0])]
+            boxes = [one[0], two[0]]
+            if few:
+                scales = both.first.size, both.second.size
+                boxes = [_compressed(b, s) for b, s in zip(boxes, scales, strict=True)]
+            boxes = [_centred(b, None if exists.all() else exists) for b in boxes]
             result[:, part] = _boxes_agree(boxes[0], boxes[1], places[part] - moves[part])
     return result
 
 
-def _compressed(pixels: Pixels) -> np.ndarray:
-    """The pixels, of which bright ones are compressed."""
-    return np.arcsinh(pixels.values / np.float32(_BRIGHT * pixels.size))
+def _compressed(values: np.ndarray, size: float) -> np.ndarray:
+    """Pixels of a typical size, of which bright ones are compressed."""
+    return np.arcsinh(values / np.float32(_BRIGHT * size))
 
 
 def _cut(image: np.ndarray, corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -317,7 +323,7 @@ def related(
         return True
     # bright pixels compressed, and edges tapered where the images are not periodic after all
     move = np.rint(shift).astype(np.int64)
-    one, two = (_centred(_compressed(p)[np.newaxis], None) for p in (first, second))
+    one, two = (_centred(_compressed(p.values, p.size)[np.newaxis], None) for p in (first, second))
     two = np.roll(two, -move[0], (1, 2))
     agree, explained = _boxes_agree(one, two, shift - move)
     return bool(_holds(agree - beyond_chance(reach), explained)[0])

@@ -34,7 +34,9 @@ from .vector_validation import (
 
 COARSE = 16  # pixels of a window on the coarsest level
 AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
+_SHEARED = 1.0 / 16.0  # of a window: the same, after a pass whose windows saw the shear
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
+_ROUGH = 0.02  # the same, of a pass that others follow
 _LEAST = 0.25  # share of a window that must be in both images
 _MEASURED = (Status.ONE_DIRECTION, Status.TOO_FEW_PIXELS)  # nothing stands for these
 SHARES = {  # of the flow: where the first and the second image are read
@@ -158,9 +160,12 @@ def test(sizes: Sizes, nodes: tuple[int, int], out: np.ndarray, status: np.ndarr
 
 
 def search_whole(
-    images: Images, sizes: Sizes, multipass: int, report: Report
+    images: Images, sizes: Sizes, multipass: int, followed: bool, report: Report
 ) -> tuple[Result, window_matching.Pair]:
-    """The first pass, from windows that are ``2 ** (multipass - 1)`` times as large."""
+    """The first pass, from windows that are ``2 ** (multipass - 1)`` times as large.
+
+    ``followed`` if it is not the last one.
+    """
     shape, sides = images.first.values.shape, sizes.sides
     both = window_matching.pair(
         images.first, images.second, sides[0] * sides[1], images.reach, images.threads
@@ -179,7 +184,8 @@ def search_whole(
             report.part(begin, middle), bounded=images.bound < np.inf and first,
         )  # fmt: skip
         out, status = window_matching.refine(
-            both.equations, windows, starts, images.brightness, _TOL,
+            both.equations, windows, starts, images.brightness,
+            _ROUGH if followed or number else _TOL,
             _LEAST * larger[0] * larger[1], images.threads, report.part(middle, end),
         )  # fmt: skip
         bound(out, status, images.bound)
@@ -206,11 +212,11 @@ def search_rest(
     sizes, noises = [before.sizes], [_noise(before)]
     # the noise of the images as they were given says which filters are best
     measured = low_pass.measure(*pixels)
-    for current in passes:
+    for number, current in enumerate(passes, 1):
         y, x = before.sizes.centres(shape)
         moves = smooth(fill(before.guesses), before.sizes.halves)
         spline = FlowSpline(y, x, moves, shape)
-        flow = spline.everywhere(shape)
+        flow = spline.everywhere(shape, images.threads)
         first, second = (
             image_deformation.deform(p, c, flow, share, images.threads)
             for p, c, share in zip(pixels, splines, shares, strict=True)
@@ -218,15 +224,15 @@ def search_rest(
         spectra = low_pass.choose(measured, current.sides[0] * current.sides[1], images.reach)
         both = window_matching.filtered(first, second, spectra, images.threads)
         # after a single pass what is left between the images may be a pixel, and q says little
-        telling = 0.0
-        if len(sizes) > 1:
+        settled = len(sizes) > 1
+        if settled:
             side = min(current.sides)
             weights = match_weights(first, second, spectra.noises, side, images.threads)
             for precision in (both.views.precision_a, both.views.precision_b):
                 precision[: weights.size] *= weights.ravel()
-            telling = 0.0 if both.unit else _TELLING
         sizes.append(current)
-        before = _pass(images, both, current, before, spline, telling, report, done)
+        tol = _ROUGH if number < len(passes) else _TOL
+        before = _pass(images, both, current, before, spline, settled, tol, report, done)
         noises.append(_noise(before))
         before.out[:, _COVARIANCE] *= noise_of_passes(sizes, noises)
         done += before.outlier.size
@@ -239,26 +245,33 @@ def _pass(
     sizes: Sizes,
     before: Result,
     spline: FlowSpline,
-    telling: float,
+    settled: bool,
+    tol: float,
     report: Report,
     done: int,
 ) -> Result:
-    """A pass over images that are deformed."""
+    """A pass over images that are deformed; ``settled`` if those of the one before were."""
     shape = both.shape
     windows = around(sizes, list(sizes.sides), shape)
+    telling = _TELLING if settled and not both.unit else 0.0
     begin = done
     middle, end = begin + len(windows) // 2, begin + len(windows)
-    starts = window_matching.search(
-        both, windows, np.zeros((len(windows), 2)), AGAIN, COARSE, images.threads,
-        report.part(begin, middle), bounded=True,
-    )  # fmt: skip
+    places = sizes.centres(shape)
+    known = nearest(before, places, shape).ravel()
+    # after a pass that deformed the images, what is left of a sure match is near 0
+    sought = np.flatnonzero(~known) if settled else np.arange(len(windows))
+    again = AGAIN if settled else max(AGAIN, _SHEARED * max(before.sizes.sides))
+    starts = np.zeros((len(windows), 2))
+    if len(sought):
+        starts[sought] = window_matching.search(
+            both, windows[sought], starts[sought], again, COARSE, images.threads,
+            report.part(begin, middle), bounded=True,
+        )  # fmt: skip
     out, status = window_matching.refine(
-        both.equations, windows, starts, images.brightness, _TOL,
+        both.equations, windows, starts, images.brightness, tol,
         _LEAST * sizes.sides[0] * sizes.sides[1], images.threads, report.part(middle, end),
         telling,
     )  # fmt: skip
-    places = sizes.centres(shape)
-    known = nearest(before, places, shape).ravel()
     _judge_rest(both, out, status, known)
     alone = np.flatnonzero(~known)
     rows, verdicts = out[alone], status[alone]

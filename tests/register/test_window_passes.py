@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
+from scipy.interpolate import RectBivariateSpline
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
@@ -12,6 +13,7 @@ from fastgauss.register import Status, displacement_field
 from fastgauss.register.image_deformation import FlowSpline
 from fastgauss.register.inputs import read
 from fastgauss.register.match_weights import match_weights
+from fastgauss.register.preparation import grow
 from fastgauss.register.vector_validation import fill, neighbours_say, parabola_weights, smooth
 from fastgauss.register.window_passes import Sizes, noise_of_passes
 
@@ -202,18 +204,29 @@ def test_equal_images_have_not_moved():
 # -- the parts ---------------------------------------------------------------------------------
 
 
-def test_deformed_images_are_scipys_splines():
+@pytest.mark.parametrize(("columns", "steep"), [(11, 0.02), (45, 0.03), (45, 0.5), (45, 3.0)])
+def test_deformed_images_are_scipys_splines(columns, steep):
+    """Narrower than a register; registers of one step, of two, and of more."""
     rng = np.random.default_rng(0)
-    image = rng.normal(size=(17, 23)).astype(np.float32)
-    dy, dx = rng.uniform(-3, 3, (2, 17, 23))
+    image = rng.normal(size=(17, columns)).astype(np.float32)
+    y, x = np.indices(image.shape)
+    wave = np.sin(0.3 * x + 0.2 * y + np.array([0.0, 1.0])[:, np.newaxis, np.newaxis])
+    dy, dx = (steep * (4.0 * wave + rng.uniform(-1, 1, wave.shape))).astype(np.float32)
     spline = ndimage.spline_filter(image.astype(float), 5, mode="reflect")
     padded = np.pad(spline, kernel.PAD, mode="symmetric").astype(np.float32)
     out = np.empty_like(image)
-    kernel.deform(padded, dy, dx, 0.5, out, 0, 17)
-    y, x = np.indices(image.shape)
-    places = [np.clip(y + 0.5 * dy, 0, 16), np.clip(x + 0.5 * dx, 0, 22)]
+    kernel.deform(padded.ravel(), image.shape, dy.ravel(), dx.ravel(), 0.5, out.reshape(-1), 0, 17)
+    places = [np.clip(y + 0.5 * dy, 0, 16), np.clip(x + 0.5 * dx, 0, columns - 1)]
     expected = ndimage.map_coordinates(image.astype(float), places, order=5, mode="reflect")
-    assert_allclose(out, expected, atol=1e-5)
+    assert_allclose(out, expected, atol=2e-5)
+
+
+def test_holes_grow_along_all_axes():
+    for shape in ((30, 41), (9, 8, 12), (5, 5)):
+        holes = np.random.default_rng(3).random(shape) < 0.02
+        for margin in (0, 1, 4, 7):
+            expected = ndimage.maximum_filter(holes, size=2 * margin + 1)
+            assert_array_equal(grow(holes, margin), expected)
 
 
 def test_a_field_that_is_bent_once_is_not_smoothed():
@@ -237,6 +250,11 @@ def test_the_field_between_and_beyond_its_nodes():
     assert_allclose(flow.dx, 0.1 * rows + 1, atol=1e-9)
     assert_allclose(flow.dy, 0.05 * columns - 0.02 * rows, atol=1e-9)
     assert_allclose(spline.at(*nodes), moves, atol=1e-9)
+    bent = np.sin(0.07 * y + 0.05 * x)[..., np.newaxis] * [1.0, -2.0]
+    bent_spline = FlowSpline(*nodes, bent, (64, 80))
+    assert_allclose(bent_spline.at(*nodes), bent, atol=1e-9)
+    between = RectBivariateSpline(*nodes, bent[..., 0])(np.arange(24.0, 40), np.arange(30.0, 50))
+    assert_allclose(bent_spline.everywhere((64, 80)).dx[24:40, 30:50], between, atol=0.01)
     one = FlowSpline(np.array([20.0]), np.array([30.0]), np.full((1, 1, 2), 1.5), (41, 61))
     assert_allclose(one.everywhere((41, 61)).dx, 1.5)
 

@@ -232,10 +232,9 @@ def _less_own(v, scale, own):
 
 @device
 def _own_share(precision, columns, box, scratch):
-    """sum (w / precision)^2 of a, its part of the variance of the difference; the count."""
+    """sum (w / precision)^2 of a, its part of the variance of the difference."""
     stride = -(-box.columns // 16) * 16
     share = 0.0
-    count = 0
     for y in range(box.rows):
         at = (box.top + y) * columns + box.left
         line = np.float32(0.0)
@@ -244,9 +243,8 @@ def _own_share(precision, columns, box, scratch):
             if w > np.float32(0.0):
                 part = w / precision[at + x]
                 line += part * part
-                count += 1
         share += line
-    return share, count
+    return share
 
 
 @device
@@ -305,14 +303,13 @@ def _correlation(sums, at, gain):
 
 
 @device
-def measure(views, box, move, across, sums, at, low_pass, rules, scratch, result):
-    """Write the displacement of a window, its covariance and its quality."""
+def measure(views, box, count, move, across, sums, at, low_pass, rules, scratch, result):
+    """Write the displacement of a window of ``count`` pixels, its covariance and its quality."""
     dx, dy, gain = move
-    share, count = _own_share(views.precision_a, views.columns, box, scratch)
     # the part of a in the variance of the difference, and how that changes with the gain
-    part = np.sqrt(share / count)
-    if rules.unit == 0.0:
-        part = 1.0 / (1.0 + rules.noise_ratio)
+    part = 1.0 / (1.0 + rules.noise_ratio)
+    if rules.unit > 0.0:
+        part = np.sqrt(_own_share(views.precision_a, views.columns, box, scratch) / count)
     change = part + gain * gain * (1.0 - part)
     part = part / change
     kept_b = _gain(low_pass.correlation, dx - floor(dx)) * _gain(

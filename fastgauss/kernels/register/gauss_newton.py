@@ -53,6 +53,7 @@ _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the slope across a texture of one direction is larger than along it
 _STRAIGHT = 0.1  # radians by which a texture along an axis may seem to turn
 _ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by rounding
+_WHOLE = 2e-3  # pixels: whether a displacement may be one by whole pixels
 _ALIKE = 0.01  # by how much the gain of equal images may seem to differ from 1
 _TIMES = 256.0  # by how much the gain may change at once
 _GAIN = 0.1  # of the residual's standard deviation: what an error of the gain may add to it
@@ -324,7 +325,7 @@ def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
         before = size
     if status == CONVERGED:
         whole_x, whole_y = floor(dx + 0.5), floor(dy + 0.5)
-        near = max(abs(dx - whole_x), abs(dy - whole_y)) <= 2.0 * rules.tol
+        near = max(abs(dx - whole_x), abs(dy - whole_y)) <= min(2.0 * rules.tol, _WHOLE)
         if near and abs(gain - 1.0) < _ALIKE:
             exact = _normal(views, box, whole_x, whole_y, 1.0, scratch)
             if exact.rr == 0.0:  # the same pixels, to the bit
@@ -336,7 +337,7 @@ def _settle(views, window, dx, dy, low_pass, rules, scratch, result):
             along = dx * across[0] + dy * across[1]
             dx, dy = along * across[0], along * across[1]
     move = Move(dx, dy, gain)
-    measure(views, box, move, across, sums, at, low_pass, rules, scratch, result)
+    measure(views, box, pixels, move, across, sums, at, low_pass, rules, scratch, result)
     return status
 
 
