@@ -35,6 +35,7 @@ class Status(IntEnum):
     OUTLIER = status.OUTLIER
     SATURATED = status.SATURATED
     NOT_SHARED = status.NOT_SHARED
+    TOO_NARROW = status.TOO_NARROW
 
     @property
     def message(self) -> str:
@@ -58,4 +59,5 @@ _MESSAGES = {
     Status.NOT_SHARED: (
         "not used for the shared parameters: its own values are far from those of the others"
     ),
+    Status.TOO_NARROW: "the ellipse is, or may be, too narrow for its pixels to show its shape",
 }

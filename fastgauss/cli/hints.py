@@ -34,6 +34,7 @@ _WHAT_TO_TRY = {
     Status.OUTLIER: "--mask FILE for hot pixels, or a larger --sigma",
     Status.SATURATED: "--saturation VALUE, which leaves out saturated pixels",
     Status.NOT_SHARED: "the fit without --shared",
+    Status.TOO_NARROW: "--model symmetric or elliptic, or --mask FILE for hot pixels",
 }
 
 

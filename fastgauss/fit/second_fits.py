@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.fit.second_starts import ELLIPSES, STARTS
 from ..kernels.fit.verdicts import DOUBTFUL, FAR, NARROW
 from ..kernels.fit.whole_fits import GAIN
-from ..kernels.status import AT_BOUND, AT_EDGE, CONVERGED, TOO_FEW_PIXELS
+from ..kernels.status import AT_BOUND, AT_EDGE, CONVERGED, TOO_FEW_PIXELS, TOO_NARROW
 
 if TYPE_CHECKING:
     from .batch import Work
@@ -32,7 +32,7 @@ def is_better(
             (((place - work.guides) / work.sigmas) ** 2).sum(axis=1) <= FAR**2
             for place in (centres, first)
         )
-        good = (status == CONVERGED) | (status == AT_BOUND) | (status == AT_EDGE)
+        good = np.isin(status, (CONVERGED, AT_BOUND, AT_EDGE, TOO_NARROW))
         return known & near & (good & ~was_near | (was_near & lower))
     if work.places.size:
         low, high = work.places.min(axis=1)[:, np.newaxis], work.places.max(axis=1)[:, np.newaxis]

@@ -15,5 +15,6 @@ TOO_WIDE = 9
 OUTLIER = 10
 SATURATED = 11
 NOT_SHARED = 12  # only with shared parameters
+TOO_NARROW = 13  # only ellipses with an angle
 AT_EDGE = -2  # until results are made: on a bound that was not given, that of positivity
 UNSCALED = -1  # not fitted: the squares of such data leave the range of float64

@@ -39,6 +39,8 @@ _ADVICE = {
     Status.OUTLIER: "Exclude the pixel with the largest residual by mask=.",
     Status.SATURATED: "Tell the level by saturation=, or exclude the saturated pixels by mask=.",
     Status.NOT_SHARED: "Fit this spot without shared=: it differs from the others.",
+    Status.TOO_NARROW: "Choose model='symmetric' or 'elliptic', hold the widths by fixed=, or give "
+    "bounds= of the widths.",
 }
 
 

@@ -129,7 +129,7 @@ def other_ellipses(rois, first, fixed=None):
 def test_hardly_any_other_ellipse_fits_a_narrow_spot_better(fixed, share):
     rois = sharp_rois(12 if JIT_DISABLED else 1000, reach=0.0 if fixed else 0.5)
     result = fg.fit_rois(rois, "rotated", fixed=fixed, threads=1)
-    good = result.converged
+    good = result.converged | (result.status == fg.Status.TOO_NARROW)
     assert JIT_DISABLED or good.sum() > 100
     better = other_ellipses(rois, result, fixed) < 0.999 * result.objective
     assert (better & good).sum() <= share * good.sum()  # 0.28 without second fits

@@ -1,4 +1,4 @@
-"""Statuses that say what a fit is worth: too wide, unseen, out of range; and which bound holds."""
+"""Statuses that say what a fit is worth: too wide or narrow, out of range; which bound holds."""
 
 import numpy as np
 import pytest
@@ -38,6 +38,23 @@ def test_no_amplitude_beyond_the_data_is_called_converged(model, method):
     found = result[result.converged]
     assert (np.abs(found.amplitude) < 1e6 * rois.max()).all()
     assert np.isfinite(found.errors).all()
+
+
+@pytest.mark.parametrize("method", ["lsq", "mle"])
+def test_an_ellipse_too_narrow_for_its_angle_is_not_called_converged(method):
+    count = COUNT // 4 + 2
+    truth = np.tile([200.0, 5.2, 4.9, 1.6, 0.3, 0.5, 10.0], (count, 1))
+    rois = photons(truth, (11, 11), seed=5, model="rotated")
+    result = fg.fit_rois(rois, "rotated", method=method)
+    narrow = result.status == fg.Status.TOO_NARROW
+    least = (result.params[:, 3:5] - 2.0 * result.errors[:, 3:5]).min(axis=1)
+    assert narrow.any() and (narrow == (least < 0.3))[narrow | result.converged].all()
+    assert "too narrow" in str(result.explain(int(np.flatnonzero(narrow)[0])))
+    held = fg.fit_rois(rois, "rotated", method=method, fixed={"theta": 0.5})
+    assert not (held.status == fg.Status.TOO_NARROW).any()  # an angle that is known is not judged
+    truth[:, 4] = 0.9
+    seen = fg.fit_rois(photons(truth, (11, 11), seed=6, model="rotated"), "rotated", method=method)
+    assert seen.converged.all()
 
 
 def test_a_height_beyond_the_calibration_is_outside():

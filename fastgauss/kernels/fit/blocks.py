@@ -8,7 +8,7 @@ from typing import NamedTuple
 from . import variable_projection
 from .covariances import angle_none
 from .estimators import Estimator
-from .verdicts import never_beyond, pixel_unit, unit_span
+from .extents import never_beyond, pixel_unit, unit_span
 
 
 class Blocks(NamedTuple):

@@ -57,8 +57,8 @@ from ..status import (
 )
 from .bounds import NO_BOUNDS, make_bounds
 from .estimators import HEADER, HEAVIEST, LEVEL, Estimator
+from .extents import unit_span
 from .positivity import make_positive
-from .verdicts import unit_span
 
 FIRST_DAMPING = 1e-3
 MOST_DAMPING = 1e8

@@ -20,6 +20,7 @@ from . import (
     astigmatic,
     covariances,
     darkest_pixel,
+    extents,
     psf,
     psf_source,
     rotated,
@@ -29,7 +30,6 @@ from . import (
     separable,
     separable_steps,
     start_moments,
-    verdicts,
 )
 from . import axis_profiles as tables
 from .basis import Basis, make_scaled
@@ -60,7 +60,7 @@ class _Widths(NamedTuple):
     started: int  # values of a start
     extent: Callable
     judged: int
-    beyond: Callable = verdicts.never_beyond
+    beyond: Callable = extents.never_beyond
     constants: int = 0
 
 
@@ -75,7 +75,7 @@ def _common_width(axes: int) -> _Widths:
         start=start_moments.make_symmetric(axes),
         second=second_starts.make_common(axes),
         started=axes + 3,
-        extent=verdicts.make_extent(axes, False),
+        extent=extents.make_extent(axes, False),
         judged=1,
     )
 
@@ -91,7 +91,7 @@ def _own_widths(axes: int) -> _Widths:
         start=start_moments.make_elliptic(axes),
         second=second_starts.make_own(axes),
         started=2 * axes + 2,
-        extent=verdicts.make_extent(axes, True),
+        extent=extents.make_extent(axes, True),
         judged=axes,
     )
 
@@ -180,7 +180,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         second=second_starts.put_rotated,
         start_size=7,
         shape=covariances.shape_none if bounded else covariances.make_shape_rotated(),
-        extent=verdicts.extent_rotated,
+        extent=extents.extent_rotated,
         judged=2,
         each_axis=False,
         angle=covariances.angle_none if bounded else covariances.angle_rotated,

@@ -7,6 +7,10 @@ A spot may be
   The pixels see no more than the top of such a spot, and the bend of a top is proportional to
   1 / sigma**2: the reported errors, which take the model for linear in sigma, do not hold. A width
   that is fixed, or on a bound, is not judged.
+* TOO_NARROW: a sigma of a turned ellipse, less ``_SURE_OF_NARROW`` of its errors, is below
+  ``_LEAST_SIGMA``. One row of pixels sees such a spot, and several ellipses through it fit: the
+  reported errors of sigmas and angle do not hold. An ellipse of which a part is fixed, and a
+  width on a bound, are not judged.
 * SINGULAR: no pixel sees ``_LEAST_SEEN`` of its height, as of a spike between pixels.
 * OUTSIDE: an astigmatic spot beyond the calibrated range.
 * OUTLIER: one pixel holds ``_MOST_SHARE`` of the objective and is off by ``_MISSED`` of the height:
@@ -43,12 +47,15 @@ from ..status import (
     OUTSIDE,
     SINGULAR,
     STALLED,
+    TOO_NARROW,
     TOO_WIDE,
 )
 from .covariances import degrees_of_freedom
 from .estimators import DEVIANCE, OTHER_LOSS
+from .extents import pixel_unit, unit_span
 
 _SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
+_SURE_OF_NARROW, _LEAST_SIGMA = 2.0, 0.3  # pixels
 _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STANDS_OUT = 1.6  # heights of the spot by which a pixel must stand out to be looked at
@@ -57,50 +64,6 @@ _STRONG = 5.0
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW = 1, 2  # bits of a doubt
 FAR = 2.5  # expected sigmas from the place that was told
-
-
-# -- what a model says of itself ---------------------------------------------------------------
-
-
-@cache
-def make_extent(axes: int, own: bool) -> Callable:
-    """``extent`` of the unrotated models: with a width for each axis, or one for all."""
-
-    @device
-    def extent(params, item, known):
-        """(sigma_x, sigma_y, sigma_z, theta) of a result."""
-        first = params[item, 1 + axes]
-        if not own:
-            return first, first, first, 0.0
-        second = params[item, 2 + axes]
-        third = params[item, 3 + axes] if axes > 2 else second
-        return first, second, third, 0.0
-
-    return extent
-
-
-@device
-def extent_rotated(params, item, known):
-    """The ``extent`` of the rotated model."""
-    return params[item, 3], params[item, 4], params[item, 4], params[item, 5]
-
-
-@device
-def never_beyond(params, item, known):
-    """Models that hold for all values of their parameters."""
-    return False
-
-
-@device
-def unit_span(params, item, known):
-    """Profiles between 0 and 1."""
-    return 1.0, 0.0
-
-
-@device
-def pixel_unit(item, known):
-    """Widths in pixels."""
-    return 1.0
 
 
 # -- the verdicts ------------------------------------------------------------------------------
@@ -192,6 +155,13 @@ def make_verdicts(
         return not lowest.shape[0] or lowest[item, i] < highest[item, i]
 
     @device
+    def is_held(i, item, params, lowest, highest):
+        """Whether a parameter is on a bound, or fixed."""
+        if not lowest.shape[0]:
+            return False
+        return params[item, i] <= lowest[item, i] or params[item, i] >= highest[item, i]
+
+    @device
     def is_wide(item, params, errors, scale, extents, known, lowest, highest, ended):
         """Whether the pixels may see but the top of a spot."""
         if not judged:
@@ -201,9 +171,8 @@ def make_verdicts(
         for a in range(judged):
             i = 1 + axes + a
             sigma = params[item, i]
-            held = lowest.shape[0] > 0 and (sigma <= lowest[item, i] or sigma >= highest[item, i])
             room = (extents[a] if each_axis else longest) * _MOST_EXTENT
-            if held or not is_free(i, item, lowest, highest):
+            if is_held(i, item, params, lowest, highest):
                 continue
             sigma *= unit
             if not ended:
@@ -212,7 +181,7 @@ def make_verdicts(
                 continue
             left = room - sigma
             error = errors[item, packed(i, i)] * (unit * unit) * scale
-            bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2)  # that of 1 / sigma**2, in sigmas
+            bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2) ** 2  # as 1 / sigma**2, in sigmas
             if left < 0.0 or error * (_SURE * _SURE) > left * left:
                 return True
             if error * (_BENT * _BENT) > bend * bend:
@@ -326,13 +295,23 @@ def make_verdicts(
         return not square <= FAR * FAR
 
     @device
-    def is_narrow(item, params, known, lowest, highest):
-        """Whether other ellipses may fit as well."""
+    def has_free_ellipse(item, lowest, highest):
+        """Whether both widths and the angle of an ellipse are free."""
         free = turned
         for a in range(3 if turned else 0):
             free = free and is_free(1 + axes + a, item, lowest, highest)
-        shape = extent(params, item, known)
-        return free and min(shape[0], shape[1]) < _THIN
+        return free
+
+    @device
+    def is_too_narrow(item, params, errors, scale, lowest, highest):
+        """Whether a sigma of an ellipse may be below what pixels show."""
+        for i in range(1 + axes, 3 + axes):
+            above = params[item, i] - _LEAST_SIGMA
+            error = errors[item, packed(i, i)] * scale
+            unsure = above < 0.0 or error * _SURE_OF_NARROW**2 > above * above
+            if unsure and not is_held(i, item, params, lowest, highest):
+                return True
+        return False
 
     # -- all spots -----------------------------------------------------------------------------
 
@@ -391,7 +370,13 @@ def make_verdicts(
             weak = not params[item, 0] ** 2 >= _STRONG * _STRONG * errors[item, 0] * scale
             good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
             doubtful = not good or weak or is_far(item, params, guides, sigmas)
-            narrow = good and is_narrow(item, params, known, lowest, highest)
-            doubts[item] = (DOUBTFUL if doubtful else 0) | (NARROW if narrow else 0)
+            doubts[item] = DOUBTFUL if doubtful else 0
+            if good and has_free_ellipse(item, lowest, highest):
+                if min(params[item, 1 + axes], params[item, 2 + axes]) < _THIN:
+                    doubts[item] |= NARROW
+                if status[item] != OUTLIER and is_too_narrow(
+                    item, params, errors, scale, lowest, highest
+                ):
+                    status[item] = TOO_NARROW
 
     return verdicts
