@@ -109,14 +109,14 @@ def free_of(form: Form, weights: np.ndarray, sigmas: np.ndarray, ellipse: np.nda
 
 
 def chain(form: Form, q: np.ndarray) -> np.ndarray:
-    """Derivatives of the natural parameters (2 K + further) by the free ones."""
+    """Derivatives of the natural parameters (2 K + further) by the free ones, (..., 2 K + f, P)."""
     count, size = form.components, form.size
-    matrix = np.zeros((size + 1, size))
-    matrix[: count - 1, : count - 1] = np.eye(count - 1)
-    matrix[count - 1, : count - 1] = -1.0
-    steps = np.exp(q[count - 1 : 2 * count - 1])
-    matrix[count : 2 * count, count - 1 : 2 * count - 1] = np.tril(np.tile(steps, (count, 1)))
-    matrix[2 * count :, 2 * count - 1 :] = np.eye(form.further)
+    matrix = np.zeros((*q.shape[:-1], size + 1, size))
+    matrix[..., : count - 1, : count - 1] = np.eye(count - 1)
+    matrix[..., count - 1, : count - 1] = -1.0
+    steps = np.exp(q[..., np.newaxis, count - 1 : 2 * count - 1])
+    matrix[..., count : 2 * count, count - 1 : 2 * count - 1] = steps * np.tri(count)
+    matrix[..., 2 * count :, 2 * count - 1 :] = np.eye(form.further)
     return matrix
 
 
@@ -136,7 +136,7 @@ def local_chain(form: Form, shape: np.ndarray, places: np.ndarray) -> np.ndarray
     """Derivatives of the natural parameters at places by those of the shape, (S, 2 K + f, Q)."""
     first = form.components - 1
     columns = terms(form.order, *form.extent.scaled(places))
-    each = np.stack([chain(form, q) for q in local(form, shape, places)])
+    each = chain(form, local(form, shape, places))
     varying = columns[:, np.newaxis, :, np.newaxis] * each[:, :, np.newaxis, first:]
     weights = each[:, :, :first]
     return np.concatenate([weights, varying.reshape(*each.shape[:2], -1)], axis=2)

@@ -15,7 +15,7 @@ from ..models.psf import PsfModel
 from ..models.psf_field import PsfField, psf_field
 from .profiles import Form, chain, numbers_of
 from .scene import Scene
-from .shared_shape import OWN, Solution, covariances, models
+from .shared_shape import GAIN, OWN, Solution, covariances, models
 
 _STAR = ("x", "y", "flux", "x_error", "y_error", "flux_error", "offset", "chi2", "pixels")
 _ANGLES = 256
@@ -191,7 +191,7 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
     form, picture = scene.form, scene.picture
     total = scene.drawn()
     stack = scene.stack(total)
-    solution = scene.fit(stack)
+    solution = scene.fit(stack, GAIN)
     known = covariances(form, solution, stack)
     middle = solution.shape[: form.size]
     matrix = chain(form, middle)

@@ -17,6 +17,7 @@ from .picture import Picture
 from .profiles import Form, local, values
 from .shared_shape import (
     OWN,
+    ROUGH_GAIN,
     Solution,
     Stack,
     chi2_of,
@@ -91,12 +92,13 @@ class Scene:
     def drawn(self) -> np.ndarray:
         """All stars, on the pixels of the picture and its frame."""
         self.others[self.chosen, :3] = self.own[:, :3]
-        total = np.zeros(self.picture.values.shape)
+        total, side = np.zeros(self.picture.values.shape), 2 * self.half + 1
         for start in range(0, len(self.near), _CHUNK):
             part = self.near[start : start + _CHUNK]
-            rows, columns, first = self.picture.windows(self.known.places[part], self.half)
-            light = self._light(self.others[part], first, 2 * self.half + 1)
-            np.add.at(total, (rows, columns), light)
+            _, _, first = self.picture.windows(self.known.places[part], self.half)
+            light = self._light(self.others[part], first, side)
+            for (y, x), box in zip(first + self.picture.margin, light, strict=True):
+                total[y : y + side, x : x + side] += box
         return total
 
     def boxes(self, stars: np.ndarray, rows: np.ndarray, half: int, total: np.ndarray) -> Stack:
@@ -127,9 +129,10 @@ class Scene:
         shown = np.where(self.picture.good[y, x], self.picture.values[y, x], np.nan)
         self.own[:, 3] = np.nanmedian(shown.reshape(len(self.chosen), -1), axis=1)
 
-    def fit(self, stack: Stack) -> Solution:
+    def fit(self, stack: Stack, least_gain: float = ROUGH_GAIN) -> Solution:
         """The shape and the chosen stars together."""
-        found = solve(self.form, self.shape, self.own, stack, self.reach, self.widest)
+        form, shape, own = self.form, self.shape, self.own
+        found = solve(form, shape, own, stack, self.reach, self.widest, least_gain)
         self.shape, self.own = found.shape, found.own
         return found
 

@@ -12,6 +12,7 @@ C - sum B_i^T A_i^-1 B_i. Steps are damped (Levenberg and Marquardt) in units of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,9 @@ from .sky import Sky, no_sky
 
 OWN = 6  # flux, x, y, and the plane: its value in the middle, its rise to the edge along y and x
 _STEPS, _TRIALS = 60, 12
-_GAIN = 1e-3  # of chi2 below which the search ends
+GAIN = 1e-3  # of chi2 below which the search ends
+ROUGH_GAIN = 0.5  # as much, where the search goes on from there: half of what is noise
+_GROUP = 8  # stars whose derivatives are in the processor's cache at a time
 _LEAST, _MOST = 1e-9, 1e9  # damping
 _PLACE = 0.3  # pixels: how far a neighbour's found place is off
 
@@ -44,7 +47,7 @@ class Stack(NamedTuple):
         """The places ``x, y`` (S, 2) of the boxes, whose shapes their stars have."""
         return middles(self.first, self.data.shape[1])
 
-    def part(self, rows: np.ndarray) -> Stack:
+    def part(self, rows: np.ndarray | slice) -> Stack:
         """Some of the stars."""
         sky = None if self.sky is None else self.sky.part(rows)
         return Stack(self.data[rows], self.weights[rows], self.first[rows], sky)
@@ -80,10 +83,19 @@ def models(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.n
     return star + np.tensordot(own[:, 3:], planes(stack.data.shape[1]), 1)
 
 
+def _groups(count: int) -> Iterator[slice]:
+    """So many stars, a few at a time."""
+    return (slice(start, start + _GROUP) for start in range(0, count, _GROUP))
+
+
 def chi2_of(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
     """chi2 of each star (S,)."""
-    residual = stack.data - models(form, shape, own, stack)
-    return np.einsum("syx,syx,syx->s", stack.weights, residual, residual)
+    chi2 = np.empty(len(own))
+    for rows in _groups(len(own)):
+        part = stack.part(rows)
+        residual = part.data - models(form, shape, own[rows], part)
+        chi2[rows] = np.einsum("syx,syx,syx->s", part.weights, residual, residual)
+    return chi2
 
 
 def _objective(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> float:
@@ -120,9 +132,12 @@ def _equations(
     form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack
 ) -> tuple[np.ndarray, np.ndarray]:
     """The normal matrix of each star, (S, 6 + P, 6 + P), and the right sides."""
-    columns, residual = _columns(form, shape, own, stack)
-    matrix = np.matmul(columns, columns.transpose(0, 2, 1))
-    right = np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
+    count, size = len(own), OWN + form.whole
+    matrix, right = np.empty((count, size, size)), np.empty((count, size))
+    for rows in _groups(count):
+        columns, residual = _columns(form, shape, own[rows], stack.part(rows))
+        np.matmul(columns, columns.transpose(0, 2, 1), out=matrix[rows])
+        right[rows] = np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
     if stack.sky is not None:
         np.einsum("sii->si", matrix)[:, 3:OWN] += stack.sky.precisions
         right[:, 3:OWN] += stack.sky.precisions * (stack.sky.planes - own[:, 3:])
@@ -182,11 +197,18 @@ def _step(
 
 
 def solve(
-    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack, reach: float, widest: float
+    form: Form,
+    shape: np.ndarray,
+    own: np.ndarray,
+    stack: Stack,
+    reach: float,
+    widest: float,
+    least_gain: float = GAIN,
 ) -> Solution:
     """The least chi2, from a start.
 
-    Centres stay within ``reach`` of where they start, and no sigma is above ``widest``.
+    Centres stay within ``reach`` of where they start, and no sigma is above ``widest``. The search
+    ends where a step gains less than ``least_gain``.
     """
     start, damping = own[:, 1:3], 1e-3
     least = _objective(form, shape, own, stack)
@@ -208,7 +230,7 @@ def solve(
                 damping = max(damping / 60.0, _LEAST)
                 break
         gain = before - least
-        if not gain > max(_GAIN, 1e-10 * before) or damping > _MOST:
+        if not gain > max(least_gain, 1e-10 * before) or damping > _MOST:
             break
     return Solution(shape, own, least, chi2_of(form, shape, own, stack))
 
