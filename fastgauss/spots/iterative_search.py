@@ -194,13 +194,16 @@ class _Search:
                 choice = self._hold_common(choice, result)
         stays = ~self._surplus(result)
         choice = choice._replace(params=result.params)
-        return self._tested(choice.of(stays), result[stays])
+        return self._tested(choice.of(stays), result[stays], ground)
 
-    def _tested(self, choice: Choice, result: FitResult) -> tuple[Choice, np.ndarray]:
+    def _tested(
+        self, choice: Choice, result: FitResult, ground: np.ndarray | None
+    ) -> tuple[Choice, np.ndarray]:
         """The spots after tests of one against two, and which are one of two."""
         tests = PairTests(self.fits, self.noise, self.split)
         none = np.zeros(len(result), bool)
-        found = tests.resolve(Found(choice, result, none, none), self._again, self._hold_common)
+        found = Found(choice, result, none, none)
+        found = tests.resolve(found, ground, self._again, self._hold_common)
         stays = ~self._surplus(found.result, found.paired)
         return found.choice.of(stays), found.paired[stays]
 

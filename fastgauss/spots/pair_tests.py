@@ -89,16 +89,22 @@ class PairTests:
         held = set(fits.width_columns) if fits.holds() and not self.own else set()
         self.level = float(chdtri(len(set(columns) - held), level)) if level else np.inf
 
-    def resolve(self, found: Found, again: Again, hold_common: Callable[..., Choice]) -> Found:
+    def resolve(
+        self, found: Found, known: np.ndarray | None, again: Again,
+        hold_common: Callable[..., Choice],
+    ) -> Found:  # fmt: skip
         """The spots after tests in rounds, until no test has a reason that is not done.
 
-        ``again`` fits what changed, ``hold_common`` holds widths at a new common one. The first of
-        two spots keeps the row of the one, the second follows all others.
+        ``known`` is what is below the spots, None: what their fit says. The offset of spots that
+        were fitted beside others has the light of these in it. ``again`` fits what changed,
+        ``hold_common`` holds widths at a new common one. The first of two spots keeps the row of
+        the one, the second follows all others.
         """
         if not self.possible or not np.isfinite(self.level):
             return found
         for _ in range(_ROUNDS):
             light, ground = self.noise.parts(found.result)
+            ground = ground if known is None else known
             error = self._error(light, ground)
             asked = self._ask(found, self.noise.shown - light - ground, error)
             if not len(asked.first):
@@ -107,7 +113,7 @@ class PairTests:
             if not len(changed):
                 continue
             shared = self.fits.holds() and len(changed) > _MANY * len(found.tried)
-            result, _ = again(found.result, found.choice, changed, shared, ground)
+            result, known = again(found.result, found.choice, changed, shared, ground)
             choice = hold_common(found.choice, result) if shared else found.choice
             if shared:  # of another width, what was one may be two
                 found = found._replace(tried=found.paired.copy())
