@@ -40,6 +40,7 @@ _STEEP = 4.0  # times the median of the squared gradients, which are means
 _MEAN = 5  # pixels of a side of those means
 _LOCAL = 8.0  # pixels: sigma of the local mean
 _BORDER = 12  # pixels in which the local mean is one-sided
+_MORE = 1.3  # residual of a match, by the noise of both images, that something else explains
 _SIDE = 64  # pixels, the shortest side of images of which local means are taken
 _TOL = 1e-7  # pixels
 _APART, _ERRORS = 0.07, 4.0  # pixels and standard errors between displacements that disagree
@@ -237,6 +238,15 @@ def _rest(both: Pair, place: np.ndarray) -> bool:
         return True
     rest = np.count_nonzero(moving[0] & ~resting[0])
     return bool(rest >= _RESTS * np.count_nonzero(moving[0]))
+
+
+def shows_fixed_pattern(both: Pair, out: np.ndarray, status: np.ndarray) -> bool:
+    """Whether the images differ by more than their noise at the displacement that was found.
+
+    Then a part of them has not moved by it.
+    """
+    noise = sum(both.spectra.noises)
+    return bool(status[0] == Status.CONVERGED and out[0, kernel.RESIDUAL] > _MORE * noise)
 
 
 def look_again(

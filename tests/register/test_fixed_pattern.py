@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.register import Status
+from fastgauss.register import Status, translation
 from fastgauss.register import align as register_pair
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="many images")
@@ -70,6 +70,31 @@ def test_a_scene_that_rests_has_no_displacement():
         shift = align(*(image + rng.normal(0, 0.05, image.shape) for _ in range(2)))
         assert shift.status == Status.CONVERGED
         assert off(shift, 0, 0) < 5 * shift.errors.max() < 0.1
+
+
+@pytest.mark.parametrize("kind", ["dark border", "beam stop"])
+def test_a_pattern_that_leaves_more_than_noise_is_seen_unasked(kind):
+    right = 0
+    for seed in range(6):
+        dy, dx = np.random.default_rng(seed + 100).uniform(-8, 8, 2)
+        shift = register_pair(*map(STATIC[kind], pair(seed, 0.05, dy, dx)))
+        near = off(shift, dy, dx) < 0.1
+        assert near or shift.status != Status.CONVERGED
+        right += near
+    assert right >= 3  # without a second look none, or one
+
+
+def test_images_that_differ_by_noise_are_not_looked_at_again(monkeypatch):
+    def never(*_):
+        raise AssertionError("looked at again")
+
+    monkeypatch.setattr(translation, "look_again", never)
+    rng = np.random.default_rng(8)
+    for seed, noise in enumerate((0.0, 0.02, 0.3)):
+        one, two = pair(seed, noise, 1.7, -3.2)
+        assert off(register_pair(one, two), 1.7, -3.2) < 0.1
+        photons = [rng.poisson(50.0 * np.clip(1.0 + 0.5 * v, 0.0, None)) for v in (one, two)]
+        assert register_pair(*photons).converged
 
 
 def test_the_unit_of_the_pixels_does_not_matter():
