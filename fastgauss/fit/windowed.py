@@ -195,11 +195,14 @@ def _of_spots(values: list[Any], counts: list[int]) -> Any:
 def _windows_of(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """All windows of a shape in pictures (t, ...), by number and first pixels, without a copy.
 
-    It is numpy's ``sliding_window_view``, whose checks take longer than the fit of some spots.
+    The checks of numpy's ``sliding_window_view`` and ``as_strided`` take longer than the fit of
+    some spots.
     """
     firsts = tuple(n - side + 1 for n, side in zip(array.shape[1:], shape, strict=True))
-    strides = array.strides + array.strides[1:]
-    return as_strided(array, (len(array), *firsts, *shape), strides, writeable=False)
+    sizes, strides = (len(array), *firsts, *shape), array.strides + array.strides[1:]
+    if array.flags.c_contiguous:
+        return np.ndarray(sizes, array.dtype, array, strides=strides)
+    return as_strided(array, sizes, strides, writeable=False)
 
 
 def _fit_windows(

@@ -7,6 +7,8 @@ a group; and a kernel that works for long is seldom in want of the interpreter's
 from __future__ import annotations
 
 import inspect
+import math
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
@@ -24,6 +26,7 @@ OPTIONS = {
     if name != "image"
 }
 _MOST, _PIXELS = 32, 1 << 21  # frames of a group, and their pixels
+_SMALL = 1 << 17  # pixels of a frame: the search of one that is larger is mostly in kernels
 
 
 def group_size(pixels: int, frames: int, threads: int) -> int:
@@ -67,9 +70,10 @@ class FrameFits:
     def _as_group(self, number: int, frames: list[Any]) -> FitResult:
         """The spots of all frames, by one batch of fits."""
         given = self._given
-        # What is done frame by frame is mostly Python, of which one thread runs at a time anyway:
+        # The search of small frames is mostly Python, of which one thread runs at a time anyway:
         # two threads that take turns at every line cost much more.
-        with self._turn:
+        small = math.prod(np.shape(frames[0])) <= _SMALL
+        with self._turn if small else nullcontext():
             several = [place_spots(check_image(frame, given), given) for frame in frames]
         if not alike([spots.placed for spots in several]):
             raise ValueError("frames must be alike")
