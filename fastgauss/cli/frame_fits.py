@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--free-width", action="store_true", help="with --psf: fit a factor of its widths, too")
     add("--source", choices=psf.SOURCES, help="with --psf: galaxies, fitted for their covariance")
     add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
-    add("--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)")
+    add("--pixel", choices=PIXELS, help="a pixel's centre or mean (that of --psf FILE, or sample)")
     many: dict[str, Any] = {"metavar": "NUMBERS"}
     add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
     widths = "expected width, px (1.3); repeat it for spots of several widths"
@@ -105,11 +105,13 @@ class Fits:
         self.first = self.pictures[0]
         self.where = part_of(args.roi, self.first.shape)
         facts = self.pictures.facts
+        self.pixel = psf.pixel_of(args)
         self.known = camera.settings_of(args, facts, self.first.shape).part(self.where)
-        self.told = _told(args, arranged, self.first)
+        self.told = _told(args, arranged, self.first, self.pixel)
         if self.told:
             print(f"fastgauss: {self.told}", file=sys.stderr, flush=True)
-        self.psf = psf.model_of(args, self.first[self.where], self.known, self.where)
+        picture = self.first[self.where]
+        self.psf = psf.model_of(args, picture, self.known, self.where, self.pixel)
         self.shown: tuple[int, np.ndarray] | None = None  # the first picture with data
         self.searched = np.empty(0)  # the part of it that was fitted
 
@@ -131,7 +133,7 @@ class Fits:
             Frames(len(self.pictures), self.read),
             model=self.psf or _model(args, self.first.ndim),
             method=args.method,
-            pixel=args.pixel,
+            pixel=self.pixel,
             box=args.box,
             sigma=args.sigma,
             threshold=None if args.threshold is None else args.threshold / known.excess,
@@ -186,11 +188,15 @@ def _shown(data: np.ndarray, where: tuple[slice, ...], shape: tuple[int, ...]) -
     return whole
 
 
-def _told(args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray) -> str:
+def _told(
+    args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray, pixel: str
+) -> str:
     """What the file was taken for."""
     if args.example:
         return ""
     told = arranged.told(picture.shape) + camera.told(args, arranged.pictures.facts)
+    if pixel != (args.pixel or PIXELS[0]):
+        told += f", fitted with --pixel {pixel} as {Path(args.psf).name} was measured"
     return f"{Path(args.image).name}: {told}"
 
 
@@ -202,7 +208,7 @@ def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
     results, failed = [], None
     with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
         try:
-            with _compiled_beside(args, fits.first.dtype):
+            with _compiled_beside(args, fits.pixel, fits.first.dtype):
                 results.append(next(found))
             for result in found:
                 results.append(result)
@@ -240,9 +246,9 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
 
 
 @contextmanager
-def _compiled_beside(args: argparse.Namespace, dtype: np.dtype) -> Iterator[None]:
+def _compiled_beside(args: argparse.Namespace, pixel: str, dtype: np.dtype) -> Iterator[None]:
     """If kernels have to be compiled, another process compiles the fit during the search."""
-    fit = _model(args, 2), args.method, args.pixel, dtype.str
+    fit = _model(args, 2), args.method, pixel, dtype.str
     if args.psf or args.background == "plane":
         yield
         return

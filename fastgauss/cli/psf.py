@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     )
     _print(found, time.perf_counter() - begin)
     if args.output:
-        found.model.save(args.output)
+        found.model.save(args.output, pixel=found.pixel)
         print("wrote", args.output)
     if args.plot:
         from ..plot import plot_psf, save_plot
@@ -118,12 +118,14 @@ def model_of(
     picture: np.ndarray,
     known: camera.Settings,
     where: tuple[slice, ...],
+    pixel: str,
 ) -> Model | None:
     """The model of ``fit --psf``: that of a file, or measured from a picture.
 
-    The picture is the part ``where`` of an image, whose places a file counts.
+    The picture is the part ``where`` of an image, whose places a file counts; ``pixel`` is the mode
+    of the fit.
     """
-    found: Any = _known_model(args, picture, known, where)
+    found: Any = _known_model(args, picture, known, where, pixel)
     if found is None:
         for option, given in (("--free-width", args.free_width), ("--source", args.source)):
             if given:
@@ -133,11 +135,26 @@ def model_of(
     return SOURCES[args.source](found) if args.source else found
 
 
+def pixel_of(args: argparse.Namespace) -> str:
+    """The mode of pixels of a fit: that of ``--pixel``, else of the file of ``--psf``.
+
+    A point spread function that was measured in one mode gives wrong fluxes in the other.
+    """
+    own = psf_files.pixel_of(args.psf) if args.psf not in (None, MEASURED) else None
+    if own is not None and args.pixel not in (None, own):
+        raise ValueError(
+            f"--pixel must be that with which {args.psf} was measured, {own}, got {args.pixel}; "
+            "without --pixel the fit follows the file"
+        )
+    return args.pixel or own or PIXELS[0]
+
+
 def _known_model(
     args: argparse.Namespace,
     picture: np.ndarray,
     known: camera.Settings,
     where: tuple[slice, ...],
+    pixel: str,
 ) -> PsfModel | PsfField | None:
     """The same of stars, with its own width."""
     if args.psf is None:
@@ -148,7 +165,7 @@ def _known_model(
         raise ValueError("--psf is of images: a volume has none")
     if args.psf == MEASURED:
         stars = known.photons(picture)
-        options = {"pixel": args.pixel, "sigma": args.sigma, "threads": args.threads}
+        options = {"pixel": pixel, "sigma": args.sigma, "threads": args.threads}
         return measure_psf(stars, mask=known.mask, **options).model
     if not psf_files.varies(args.psf):
         return PsfModel.load(args.psf)

@@ -172,13 +172,21 @@ class PsfModel(StarModel):
         light, ground = check.number("flux", flux), check.number("offset", offset)
         return image([light, column, row, ground], sides, self, pixel)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, pixel: str | None = None) -> None:
         """Write the components to a JSON file, from which `load` makes an equal model.
 
         Parameters
         ----------
         path : str or path
             Name of the file.
+        pixel : {"sample", "integrate"}, optional
+            The option `pixel` of the fits that the model is for, such as `PsfMeasurement.pixel`.
+            The file keeps it, and ``fastgauss fit --psf FILE`` follows it; `load` does not read it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `path` is no name, or `pixel` none of the two; no file is written then.
 
         Examples
         --------
@@ -189,7 +197,7 @@ class PsfModel(StarModel):
         >>> fg.PsfModel.load(path) == psf
         True
         """
-        write_components(path, self.components)
+        write_components(path, self.components, pixel)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> PsfModel:

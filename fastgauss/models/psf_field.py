@@ -286,19 +286,27 @@ class PsfField(StarModel):
             self, constants=(*self.constants[:3], high, wide, *place, *self.constants[_HEAD:])
         )
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, pixel: str | None = None) -> None:
         """Write the numbers to a JSON file, from which `load` makes an equal model.
 
         Parameters
         ----------
         path : str or path
             Name of the file.
+        pixel : {"sample", "integrate"}, optional
+            The option `pixel` of the fits that the model is for, such as `PsfMeasurement.pixel`.
+            The file keeps it, and ``fastgauss fit --psf FILE`` follows it; `load` does not read it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `path` is no name, or `pixel` none of the two; no file is written then.
 
         Examples
         --------
         >>> psf.save("psf.json")  # doctest: +SKIP
         """
-        write_field(path, list(self.constants))
+        write_field(path, list(self.constants), pixel)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> PsfField:

@@ -1,4 +1,4 @@
-"""Point spread functions in JSON files: the components by their names, with a version."""
+"""Point spread functions in JSON files: the components by names, a version, the kind of pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import wording
+from ..base import check, wording
+from ..kernels.models.profiles import PIXELS
 from .psf_components import NAMES
 
 _FORMAT = "fastgauss point spread function"
@@ -22,20 +23,28 @@ def _file(path: Any) -> Path:
     return Path(path)
 
 
-def _write(path: Any, version: int, **content: Any) -> None:
-    told = {"format": _FORMAT, "version": version, **content}
+def _write(path: Any, version: int, pixel: str | None, **content: Any) -> None:
+    known = {} if pixel is None else {"pixel": check.choice("pixel", pixel, PIXELS)}
+    told = {"format": _FORMAT, "version": version, **known, **content}
     _file(path).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def write_components(path: Any, components: np.ndarray) -> None:
+def write_components(path: Any, components: np.ndarray, pixel: str | None) -> None:
     """Write ``weight, x, y, sigma_x, sigma_y, theta`` of each Gaussian."""
     every = [dict(zip(NAMES, part, strict=True)) for part in components.tolist()]
-    _write(path, _VERSION, components=every)
+    _write(path, _VERSION, pixel, components=every)
 
 
-def write_field(path: Any, constants: list[float]) -> None:
+def write_field(path: Any, constants: list[float], pixel: str | None) -> None:
     """Write the numbers of a function that varies over an image."""
-    _write(path, _FIELD_VERSION, constants=constants)
+    _write(path, _FIELD_VERSION, pixel, constants=constants)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # the parser's own words name no argument and no file
+        raise ValueError("it is no JSON file") from None
 
 
 def _read(path: Any, *versions: int) -> tuple[Path, dict[str, Any]]:
@@ -43,7 +52,7 @@ def _read(path: Any, *versions: int) -> tuple[Path, dict[str, Any]]:
     source = _file(path)
     text = source.read_bytes()
     try:
-        told = json.loads(text)
+        told = _parsed(text)
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             raise ValueError(f"it is not of the format {_FORMAT!r}")
         if type(told["version"]) is not int or told["version"] not in versions:
@@ -76,6 +85,17 @@ def read_field(path: Any) -> tuple[Path, list[Any]]:
 def varies(path: Any) -> bool:
     """Whether the function of a file varies over an image."""
     return bool(_read(path, _VERSION, _FIELD_VERSION)[1]["version"] == _FIELD_VERSION)
+
+
+def pixel_of(path: Any) -> str | None:
+    """The option `pixel` with which the function of a file was measured; None: it does not say."""
+    source, told = _read(path, _VERSION, _FIELD_VERSION)
+    if "pixel" not in told:
+        return None
+    try:
+        return str(check.choice("pixel", told["pixel"], PIXELS))
+    except (ValueError, TypeError) as error:
+        raise not_readable(source, error) from error
 
 
 def not_readable(source: Path, error: Exception) -> ValueError:

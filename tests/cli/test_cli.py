@@ -381,10 +381,10 @@ def test_kernels_of_the_fit_are_compiled_beside_the_search(monkeypatch):
     monkeypatch.setattr(
         frame_fits, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()
     )
-    options = {"model": "elliptic", "method": "mle", "pixel": "sample"}
+    options = {"model": "elliptic", "method": "mle"}
     for psf, background in ((None, None), ("measure", None), (None, "plane")):
         args = SimpleNamespace(**options, psf=psf, background=background)
-        with frame_fits._compiled_beside(args, np.dtype("f4")):
+        with frame_fits._compiled_beside(args, "sample", np.dtype("f4")):
             for cache in (None, PackageCache(scene), PackageCache(scene)):
                 with compile_one(cache):
                     pass

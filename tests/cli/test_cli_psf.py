@@ -68,6 +68,21 @@ def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, ca
         np.testing.assert_allclose(sorted(flux)[-3:], 4e4, rtol=0.04)
 
 
+def test_a_fit_follows_the_pixel_with_which_the_model_was_measured(image, tmp_path, capsys):
+    target, table = tmp_path / "psf.json", tmp_path / "stars.npz"
+    call = ["psf", image, "--pixel", "integrate", "--components", "2", "-o", target]
+    assert main([str(each) for each in call]) == 0
+    call = ["fit", image, "--psf", target, "-o", table]
+    assert main([str(each) for each in call]) == 0
+    assert "fitted with --pixel integrate as psf.json was measured" in capsys.readouterr().err
+    found = fg.FitResult.load(table)
+    wanted = fg.fit_spots(stars(), model=fg.PsfModel.load(target), pixel="integrate")
+    np.testing.assert_array_equal(found.params, wanted.params)
+    table.unlink()
+    message = fails(capsys, *call, "--pixel", "sample")
+    assert "psf.json was measured, integrate, got sample" in message and not table.exists()
+
+
 def test_a_model_may_have_a_free_width_or_a_source(image, tmp_path, capsys):
     target, table = tmp_path / "psf.json", tmp_path / "stars.npz"
     fg.psf_model([0.7, 0.3], [1.0, 2.0]).save(target)

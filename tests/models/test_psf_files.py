@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
+from fastgauss.models import psf_files
 
 PSF = fg.psf_model([0.7, 0.4, -0.1], [[1.1, 1.3], [2.0, 2.2], [0.9, 0.9]], theta=[0.3, 0.0, 0.0])
 
@@ -31,6 +32,32 @@ def test_a_file_has_plain_keys_and_a_version(tmp_path):
         "theta": 0.0,
     }  # fmt: skip
     assert fg.PsfModel.load(str(tmp_path / "psf.json")) == PSF
+
+
+@pytest.mark.parametrize("pixel", ["sample", "integrate"])
+def test_a_file_keeps_the_kind_of_pixel_that_it_is_for(tmp_path, pixel):
+    path = tmp_path / "psf.json"
+    PSF.save(path)
+    assert psf_files.pixel_of(path) is None
+    PSF.save(path, pixel=pixel)
+    assert psf_files.pixel_of(path) == pixel and fg.PsfModel.load(path) == PSF
+
+
+def test_other_kinds_of_pixels_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="pixel must be one of"):
+        PSF.save(tmp_path / "psf.json", pixel="mean")
+    assert not list(tmp_path.iterdir())
+    for pixel in ("mean", None, 1):
+        path = written(tmp_path / "psf.json", lambda told, pixel=pixel: told.update(pixel=pixel))
+        with pytest.raises(ValueError, match="holds no point spread function: pixel must be"):
+            psf_files.pixel_of(path)
+
+
+def test_a_file_that_is_no_json_is_told_without_the_words_of_the_parser(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("y,x\n1,2\n")
+    with pytest.raises(ValueError, match=r"function: it is no JSON file$"):
+        fg.PsfModel.load(path)
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None, True, 1.0, 1e400])
