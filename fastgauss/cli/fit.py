@@ -39,7 +39,8 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     fit.add_argument(
         "--plot",
         metavar="FILE",
-        help="draw spots and residual, of a volume the largest values along z: .png, .pdf or .svg",
+        help="draw the spots of an image and the residual, or the spots of a volume on its largest "
+        "values along z: .png, .pdf or .svg",
     )
     fit.add_argument(
         "--report", metavar="FILE", help="write .html: spots, histograms, statuses, versions"

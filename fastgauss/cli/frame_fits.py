@@ -230,6 +230,9 @@ def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
 
 def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
     """What to try where no spot was found, in the first picture, or where most fits failed."""
+    negative = hints.of_negative(fits.searched) if args.method == "mle" else ""
+    if negative and not 2 * result.converged.sum() > len(result):
+        return negative
     if len(result):
         return hints.of_statuses(result)
     if isinstance(args.sigma, list):

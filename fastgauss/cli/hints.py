@@ -22,6 +22,7 @@ NO_SPOT_OF_ANY_SIGMA = (
     "or a --sigma nearer to the width of the spots"
 )
 _FAINT = 3.0  # significance from which a maximum is a candidate
+_MOST_NEGATIVE = 0.6  # of the pixels: dark ones with noise alone are negative in half
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",
     Status.STALLED: "a larger --box, or --method lsq if the values are not photons",
@@ -54,6 +55,18 @@ def of_statuses(result: FitResult) -> str:
         for code in most
     )
     return f"{count - good} of {wording.plural(count, 'fit')} did not converge: {reasons}"
+
+
+def of_negative(photons: np.ndarray) -> str:
+    """One sentence where most pixels that are fitted as photons are negative; else nothing."""
+    known = photons[np.isfinite(photons)]
+    part = float((known < 0).mean()) if known.size else 0.0
+    if part <= _MOST_NEGATIVE:
+        return ""
+    return (
+        f"{100.0 * part:.0f} % of the pixels are below 0 photons, and --method mle needs photons: "
+        "try a smaller --offset, an image from which no background was subtracted, or --method lsq"
+    )
 
 
 def _response(image: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:
@@ -133,7 +146,7 @@ def of_no_spots(
     centre = np.median(shown)
     noise = 1.4826 * float(np.median(np.abs(shown - centre)))
     limit = centre + NOISE_FACTOR * noise
-    used = f"the threshold was about {wording.rounded(limit, 3)}, {NOISE_FACTOR:g} times the noise"
+    used = f"the threshold was about {wording.rounded(limit, 3)} ({NOISE_FACTOR:g} times the noise)"
     if threshold is not None:
         used = f"the threshold was {wording.rounded(threshold, 12)}"
     told = (

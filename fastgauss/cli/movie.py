@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base import check, wording
-from ..io import files, stacks
+from ..io import axes, files, stacks
+from ..io.frames import UNKNOWN
 from ..results.fit_result import FitResult
 from . import frame_fits, source, summary, units
 
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     name = Path(args.image).name
     with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
+        _check_frames(name, arranged)
         job = frame_fits.fit_frames(arranged, args)
     told = summary.summary(name, job.result, job.frames, job.seconds)
     found = _processed(job, args)
@@ -139,6 +141,27 @@ def _check(args: argparse.Namespace) -> None:
         check.number("--radius", args.radius, above=0.0)
     if args.gap is not None:
         check.integer("--gap", args.gap, at_least=0)
+
+
+def _check_frames(name: str, arranged: axes.Arranged) -> None:
+    """Refuse images in no known order; say where they are perhaps no frames of a movie."""
+    facts = arranged.pictures.facts
+    along = [a for a, n in zip(facts.axes, facts.lengths, strict=True) if n != 1]
+    if along.count(UNKNOWN) > 1:
+        raise ValueError(
+            f"{name} must have one axis of frames, got {along.count(UNKNOWN)} axes of images that "
+            "the file does not name"
+        )
+    notes = []
+    if len(arranged.pictures) == 1:
+        notes.append("it holds one image, which is taken for a movie of one frame")
+    if "Z" in along:
+        notes.append(
+            "the file says that its images are planes of a volume, and each is taken for a frame; "
+            "fastgauss fit --volume fits volumes"
+        )
+    for note in notes:
+        print(f"fastgauss: {name}: {note}", file=sys.stderr, flush=True)
 
 
 def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:

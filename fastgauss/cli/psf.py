@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from . import camera, source
 
 _SUFFIXES = dict.fromkeys((".json",))
 MEASURED = "measure"
+_TIME = "a hundred stars take about half a minute"
 SOURCES = {"gaussian": lambda stars: stars.with_source()}
 
 
@@ -68,7 +70,10 @@ def run(args: argparse.Namespace) -> None:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
     begin = time.perf_counter()
-    image, facts = source.only_image(args.image, args.channel, args.hdu)
+    with source.open_image(args.image, args.channel, args.hdu) as arranged:
+        image, facts = arranged.pictures[0], arranged.pictures.facts
+        told = arranged.told(image.shape)
+    print(f"fastgauss: {Path(args.image).name}: {told}; {_TIME}", file=sys.stderr, flush=True)
     found = measure_psf(
         image,
         components=components(args.components),

@@ -59,11 +59,20 @@ def only_image(
 
     ``instead`` says what to do with a stack.
     """
+    with open_image(path, channel, hdu, instead) as arranged:
+        return arranged.pictures[0], arranged.pictures.facts
+
+
+@contextmanager
+def open_image(
+    path: str, channel: str | None = None, hdu: str | None = None, instead: str = ""
+) -> Iterator[axes.Arranged]:
+    """The same, and a clause that says what the file was taken for."""
     with open_pictures(path, False, channel, hdu) as arranged:
         count = len(arranged.pictures)
         if count != 1:
             raise ValueError(f"{path} must hold one image, got a stack of {count} frames{instead}")
-        return arranged.pictures[0], arranged.pictures.facts
+        yield arranged
 
 
 def keep_inputs(inputs: Iterable[str | None], outputs: Iterable[str | None]) -> None:

@@ -296,9 +296,9 @@ _READERS: dict[str, Callable[[Path, Sequence[str]], tuple[dict[str, np.ndarray],
 }
 
 
-def check_table(path: str | os.PathLike) -> None:
-    """Raise unless a table can be written there."""
-    writer = by_suffix(Path(path), _WRITERS, "table")
+def check_table(path: str | os.PathLike, others: tuple[str, ...] = ()) -> None:
+    """Raise unless a table can be written there; ``others`` are endings that the caller writes."""
+    writer = by_suffix(Path(path), {**_WRITERS, **dict.fromkeys(others)}, "table")
     if writer in _NEEDS:
         require(*_NEEDS[writer])
     check_place(Path(path))

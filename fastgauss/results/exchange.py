@@ -202,7 +202,7 @@ def check_target(path: str | os.PathLike, format: str | None = None) -> None:
     if form is not None and form is FORMATS[_OF_HDF5]:
         hdf5.check_records(path)
     else:
-        tables.check_table(path)
+        tables.check_table(path, FORMATS[_OF_HDF5].suffixes)
 
 
 def save(result: FitResult, path: Any, format: Any, pixel_size: Any, shape: Any) -> None:

@@ -146,3 +146,21 @@ def test_every_status_has_something_to_try():
         assert hint.startswith("4 of 6 fits did not converge: 4 ") and code.message in hint
         result.status[2:] = fg.Status.CONVERGED
         assert hints.of_statuses(result) == ""
+
+
+def test_pixels_below_zero_photons_are_told():
+    values = np.random.default_rng(1).normal(-5.0, 1.0, (20, 20))
+    assert "100 % of the pixels are below 0 photons" in hints.of_negative(values)
+    assert hints.of_negative(values + 5.0) == "" == hints.of_negative(np.full((2, 2), np.nan))
+
+
+def test_mle_of_negative_pixels_has_a_hint_of_its_own(tmp_path, capsys):
+    np.save(tmp_path / "dark.npy", np.full((20, 20), -25.0))
+    main(["fit", str(tmp_path / "dark.npy"), "--method", "mle"])
+    assert "--method mle needs photons: try a smaller --offset" in capsys.readouterr().err
+
+
+def test_all_endings_of_tables_are_told(tmp_path, capsys):
+    np.save(tmp_path / "dark.npy", np.zeros((20, 20)))
+    assert main(["fit", str(tmp_path / "dark.npy"), "-o", str(tmp_path / "x.foo")]) == 2
+    assert ".ecsv, .fits, .hdf5" in capsys.readouterr().err

@@ -120,3 +120,24 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     assert main(["movie", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fastgauss: error: ") and message in line
+
+
+def test_what_is_perhaps_no_movie_is_told(tmp_path, capsys):
+    tifffile = pytest.importorskip("tifffile")
+    flat = np.full((3, 20, 20), 9.0, "f4")
+    tifffile.imwrite(tmp_path / "planes.tif", flat, imagej=True, metadata={"axes": "ZYX"})
+    np.save(tmp_path / "one.npy", flat[0])
+    np.save(tmp_path / "stack.npy", flat)
+    told = {"planes.tif": "planes of a volume, and each is", "one.npy": "one image, which is taken"}
+    for name in ("planes.tif", "one.npy", "stack.npy"):
+        main(["movie", str(tmp_path / name)])
+        first = capsys.readouterr().err.splitlines()[0]
+        assert told.get(name, "3 images: a movie") in first
+
+
+def test_images_in_no_known_order_are_no_movie(tmp_path, capsys):
+    np.save(tmp_path / "many.npy", np.zeros((2, 3, 20, 20), "f4"))
+    assert main(["movie", str(tmp_path / "many.npy"), "-o", str(tmp_path / "spots.csv")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "many.npy must have one axis of frames, got 2 axes of images" in line
+    assert not (tmp_path / "spots.csv").exists()

@@ -47,7 +47,8 @@ def test_a_model_is_measured_written_and_drawn(image, tmp_path, capsys):
     target, plot = tmp_path / "psf.json", tmp_path / "psf.svg"
     call = ["psf", image, "-o", target, "--plot", plot, "--components", "2"]
     assert main([str(each) for each in call]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert err.startswith("fastgauss: field.npy: an image of 85 x 83 pixels; a hundred stars take")
     assert out.startswith("2 Gaussians, FWHM ") and "from 3 stars" in out
     assert f"wrote {target}" in out and plot.read_bytes()
     found = fg.PsfModel.load(target)
