@@ -28,6 +28,7 @@ _WIDEST = (0.5, 0.12, 0.03)  # of half the range, in searches for all peaks at o
 _FEW = 60  # evaluations of a start
 _ENOUGH = 1.5  # variances of the noise in the residual, at which no further start is tried
 _LEAST = 9  # points whose noise can be told from their neighbours
+_PROVEN = 25.0  # variances of the noise by which an opposite sign has to lower the sum of squares
 _APART = 0.8  # sigmas from the middle at which a peak is parted
 
 
@@ -215,6 +216,34 @@ def solve(
     if found.status == Status.MAX_ITERATIONS and rounds > few:
         found = minimise(points, found.peaks, rounds, limits.of(slots, count))
     return _in_order(found, slots) if len(limits.kinds(slots)) > 1 else found
+
+
+def solve_alike(
+    points: Points, found: Solution, sign: int, rounds: int, limits: Limits, spread: float
+) -> Solution:
+    """The solution, or that of peaks of one sign where large opposite peaks nearly cancel.
+
+    Opposite peaks that overlap stay where they lower the sum of squares by `_PROVEN` variances
+    ``spread``, and where no minimum of the one sign is determined.
+    """
+    peaks = found.peaks
+    apart = np.abs(peaks[:, np.newaxis, 1] - peaks[:, 1])
+    close = apart < peaks[:, np.newaxis, 2] + peaks[:, 2]
+    if not (close & (peaks[:, np.newaxis, 0] * peaks[:, 0] < 0)).any():
+        return found
+    curve = _profiles(points.u, peaks) @ peaks[:, 0]
+    main = sign or (1 if curve.max() >= -curve.min() else -1)
+    ends, heights = limits.lower.copy(), slice(0, peaks.size, 3)
+    other = limits.upper.copy()
+    if main > 0:
+        ends[heights] = np.maximum(ends[heights], 0.0)
+    else:
+        other[heights] = np.minimum(other[heights], 0.0)
+    alike = solve(points, None, main, rounds, Limits(ends, other))
+    if alike.status != Status.CONVERGED or alike.held[heights].any():
+        return found
+    proven = alike.objective - found.objective > _PROVEN * spread
+    return found if proven and found.status == Status.CONVERGED else alike
 
 
 def _one_by_one(

@@ -118,6 +118,28 @@ def test_absorption_lines_and_polarity():
         assert fg.fit_profile(X, y, guess=guess).x[0] == pytest.approx(11.0, abs=0.3)
 
 
+@pytest.mark.parametrize("apart", [6.0, 7.5])
+def test_peaks_that_overlap_do_not_cancel_unless_allowed(apart):
+    x, rng = np.linspace(0, 50, 150), np.random.default_rng(8)
+    peaks = [[100.0, 22.0, 2.5], [60.0, 22.0 + apart, 2.5]]
+    y = curve(x, peaks, 20.0) + rng.normal(0, 4, (25, 150))
+    fit = fg.fit_profile(x, y, 4.0, peaks=2)
+    assert (fit.amplitude > 0).all() and fit.converged.all()
+    free = fg.fit_profile(x, y, 4.0, peaks=2, bounds={"amplitude": (None, None)})
+    assert (free.objective <= fit.objective * (1 + 1e-9)).all()
+    assert (free.amplitude < 0).any() or apart > 7
+    dark = fg.fit_profile(x, -y[:5], 4.0, peaks=2)
+    np.testing.assert_allclose(dark.amplitude, -fit.amplitude[:10], rtol=1e-3)
+
+
+def test_a_pair_of_opposite_sign_that_the_data_show_stays():
+    peaks = [[60.0, 5.0, 2.0], [-60.0, 8.0, 1.5]]
+    y = curve(X, peaks, 10.0) + np.random.default_rng(1).normal(size=len(X))
+    for bounds in (None, {"amplitude": (None, None)}):
+        fit = fg.fit_profile(X, y, 1.0, peaks=2, bounds=bounds)
+        np.testing.assert_allclose(fit.amplitude, [60.0, -60.0], rtol=0.1)
+
+
 def test_missing_values_and_what_cannot_be_fitted():
     y = np.tile(curve(X, [[30.0, 9.7, 0.6]], 4.0), (5, 1))
     y[0, ::7] = np.nan
