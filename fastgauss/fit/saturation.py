@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..base import check
-from ..kernels.status import AT_BOUND, CONVERGED, SATURATED
+from ..kernels.status import AT_BOUND, CONVERGED, SATURATED, TOO_NARROW
 from .pixel_maps import PixelMap
 
 _LEAST_TOP = 255  # the largest value of the least that cameras write: eight bits
@@ -72,4 +72,4 @@ def mark_plateaus(
         at = first + extent * corner
         sign = -1 if (image.ndim - sum(corner)) % 2 else 1
         inside += sign * sums[tuple(at.T)]
-    status[(inside > 1) & ((status == CONVERGED) | (status == AT_BOUND))] = SATURATED
+    status[(inside > 1) & np.isin(status, (CONVERGED, AT_BOUND, TOO_NARROW))] = SATURATED

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base.progress import Progress, report_part
-from ..kernels.status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_SHARED, SINGULAR
+from ..kernels.status import AT_BOUND, CONVERGED, MAX_ITERATIONS, NOT_SHARED, SINGULAR, TOO_NARROW
 from ..results.fit_result import FitResult
 from .batch import Job
 from .options import Options
@@ -156,8 +156,8 @@ def _normal(job: Job, members: np.ndarray, shared: list[int]) -> _Normal:
 
 
 def _converged(job: Job) -> np.ndarray:
-    """Rows (n,) whose fit has converged."""
-    return (job.status == CONVERGED) | (job.status == AT_BOUND)
+    """Rows (n,) whose fit has converged, narrow ones among them."""
+    return np.isin(job.status, (CONVERGED, AT_BOUND, TOO_NARROW))
 
 
 def _held(options: Options, shared: list[int], theta: np.ndarray, guess: np.ndarray) -> Options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def open_movie(name: str, frames: Any) -> Iterator[Movie]:
 
 def _own(frame: Any) -> Any:
     """A copy: a camera may write the next frame into the same memory."""
-    return frame.copy() if isinstance(frame, np.ndarray) else frame
+    return frame.copy() if isinstance(frame, np.ndarray) else deepcopy(frame)
 
 
 def _opened(name: str, array: Any) -> np.ndarray:
@@ -84,7 +85,9 @@ def _of_array(name: str, array: Any) -> Movie:
     chunks = getattr(array, "chunks", None)
     count = int(shape[0])
     if not chunks:
-        return Movie((array[k] for k in range(count)), count)
+        if isinstance(array, np.ndarray):
+            return Movie((array[k] for k in range(count)), count)
+        return Movie((_own(array[k]) for k in range(count)), count)
     return Movie(_by_chunks(array, chunks[0], count), count)
 
 

@@ -1,7 +1,7 @@
 """Groups of frames: searched one after the other, their spots fitted as one batch.
 
 What a fit costs besides its arithmetic, it costs once for the windows of one shape of all frames of
-a group; and a kernel that works for long is seldom in want of the interpreter's lock.
+a group; and a kernel that works for long seldom waits for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.log import logger
 from ..fit.windowed import alike
 from ..results.fit_result import FitResult
 from ..spots.image_fits import fit_spots
@@ -51,8 +52,8 @@ class FrameFits:
         if self._together and len(frames) > 1:
             try:
                 return Fitted(self._as_group(number, frames), len(frames))
-            except Exception:  # the fits of single frames tell which frame failed, and why
-                pass
+            except Exception as error:  # the fits of single frames tell which frame failed, and why
+                logger.info("frames from %d on are fitted one after the other: %r", number, error)
         results: list[FitResult] = []
         failed = None
         for frame in frames:
@@ -75,10 +76,11 @@ class FrameFits:
         small = math.prod(np.shape(frames[0])) <= _SMALL
         with self._turn if small else nullcontext():
             several = [place_spots(check_image(frame, given), given) for frame in frames]
-        if not alike([spots.placed for spots in several]):
-            raise ValueError("frames must be alike")
         counts = [len(spots.placed.positions) for spots in several]
-        return self._framed(number, fit_alone(several), counts)
+        if alike([spots.placed for spots in several]):
+            return self._framed(number, fit_alone(several), counts)
+        results = [fit_alone([spots]) for spots in several]
+        return self._framed(number, FitResult.concatenate(results), counts)
 
     def _framed(self, number: int, result: FitResult, counts: list[int]) -> FitResult:
         """A result with the numbers of its frames."""
@@ -90,9 +92,9 @@ class FrameFits:
 
 def _has_groups(given: Given) -> bool:
     """Whether spots of several frames can be fitted as one batch: no option tells spots apart."""
-    if given.joint or given.shared:
-        return False
     try:
+        if given.joint or given.shared:
+            return False
         fixed = (given.fixed or {}).values()
         ends = [end for pair in (given.bounds or {}).values() for end in pair]
         single = all(np.ndim(value) == 0 for value in (*fixed, *ends))

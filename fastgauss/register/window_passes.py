@@ -34,9 +34,9 @@ from .vector_validation import (
 
 COARSE = 16  # pixels of a window on the coarsest level
 AGAIN = 2.0  # pixels around the result of a pass that the next one looks at
-_SHEARED = 1.0 / 16.0  # of a window: the same, after a pass whose windows saw the shear
+_SHEARED = 1.0 / 16.0  # of a window: what is looked at after a pass whose windows saw the shear
 _TOL = 1e-3  # pixels; Newton's last step leaves its square
-_ROUGH = 0.02  # the same, of a pass that others follow
+_ROUGH = 0.02  # pixels; of a pass that others follow
 _LEAST = 0.25  # share of a window that must be in both images
 _MEASURED = (Status.ONE_DIRECTION, Status.TOO_FEW_PIXELS)  # nothing stands for these
 SHARES = {  # of the flow: where the first and the second image are read

@@ -145,3 +145,61 @@ def test_windows_of_several_images_are_those_of_each(seed, images, box):
         alone = windows(positions[number == k], (box, 7), (25, 20))
         np.testing.assert_array_equal(first[number == k], alone[0])
         np.testing.assert_array_equal(extent[number == k], alone[1])
+
+
+class _Wrapped:
+    """A frame that shows the memory of a camera."""
+
+    def __init__(self, memory):
+        self.memory, self.shape, self.ndim, self.dtype = memory, memory.shape, 2, memory.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.memory, dtype=dtype)
+
+
+class _Reader:
+    """An array of frames, each read into the same memory."""
+
+    shape, ndim, dtype = MOVIE.shape, 3, MOVIE.dtype
+
+    def __init__(self):
+        self.memory = np.empty(SHAPE, "u2")
+
+    def __len__(self):
+        return len(MOVIE)
+
+    def __getitem__(self, number):
+        self.memory[:] = MOVIE[number]
+        return self.memory
+
+
+def _rewritten(wrap):
+    """Frames that share their memory."""
+    memory = np.empty(SHAPE, "u2")
+    frame = wrap(memory)
+    for picture in MOVIE:
+        memory[:] = picture
+        yield frame
+
+
+@pytest.mark.parametrize("kind", ["reader", "wrapped", "xarray"])
+def test_frames_may_be_written_into_the_same_memory(kind):
+    if kind == "reader":
+        frames = _Reader()
+    elif kind == "wrapped":
+        frames = _rewritten(_Wrapped)
+    else:
+        xarray = pytest.importorskip("xarray")
+        frames = _rewritten(lambda memory: xarray.DataArray(memory, dims=("y", "x")))
+    assert_frame_by_frame(fg.fit_movie(frames, threads=1), MOVIE)
+
+
+def test_frames_of_unlike_kinds_are_searched_once(monkeypatch, no_single_fits):
+    searched = []
+    place = frame_groups.place_spots
+    monkeypatch.setattr(
+        frame_groups, "place_spots", lambda *given_: searched.append(1) or place(*given_)
+    )
+    frames = [frame if k % 2 else frame.astype("f4") for k, frame in enumerate(MOVIE)]
+    assert_frame_by_frame(fg.fit_movie(frames, threads=1), frames)
+    assert len(searched) == len(frames)

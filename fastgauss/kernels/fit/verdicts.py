@@ -181,7 +181,7 @@ def make_verdicts(
                 continue
             left = room - sigma
             error = errors[item, packed(i, i)] * (unit * unit) * scale
-            bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2) ** 2  # as 1 / sigma**2, in sigmas
+            bend = 0.5 * sigma * (1.0 - (sigma / room) ** 2)  # that of 1 / sigma**2, in sigmas
             if left < 0.0 or error * (_SURE * _SURE) > left * left:
                 return True
             if error * (_BENT * _BENT) > bend * bend:
