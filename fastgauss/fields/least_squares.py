@@ -169,7 +169,7 @@ def _densely(
         seen = _seen(system, misfit, np.arange(system.rows.size))
         if seen is not None:
             return _by_reflections(system, misfit, goal, seen, products)
-    out = _correct(factor.solve, system, misfit, goal, x, products, np.inf)
+    out = _correct(factor.solve, system, misfit, goal, x, products, 1.0)
     return _unless_weak(out, max(int(weak), _count_weak(factor.pivots)), misfit)
 
 
