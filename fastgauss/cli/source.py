@@ -67,7 +67,7 @@ def only_image(
 def open_image(
     path: str, channel: str | None = None, hdu: str | None = None, instead: str = ""
 ) -> Iterator[axes.Arranged]:
-    """The same, and a clause that says what the file was taken for."""
+    """As `open_pictures`, of a file that must hold one image; a stack is refused."""
     with open_pictures(path, False, channel, hdu) as arranged:
         count = len(arranged.pictures)
         if count != 1:

@@ -47,6 +47,14 @@ _ROWS = 1 << 12  # points at once
 _BESIDE = 169  # pixels around a point that tell on which side of a jump it is
 
 
+class Jumps(NamedTuple):
+    """What tells the noise where that of cells jumps."""
+
+    volume: np.ndarray  # the pixels
+    low: np.ndarray  # the smallest deviation of each cell and of those around it
+    high: np.ndarray  # the largest
+
+
 class Noise(NamedTuple):
     """The noise of a picture, in cells."""
 
@@ -56,19 +64,18 @@ class Noise(NamedTuple):
     gain: float  # third central moment by variance of a pixel
     excess: np.ndarray | None = None  # of counts: deviation by that of counts
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
-    volume: np.ndarray | None = None  # pixels that tell the noise where that of cells jumps
+    jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
-    extremes: tuple[np.ndarray, np.ndarray] | None = None  # of the deviations around each cell
 
     def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
         deviation = self.cells.at(self.deviation, points)
-        if self.volume is not None and self.extremes is not None:
-            low, high = self.extremes
+        if self.jumps is not None:
+            volume, low, high = self.jumps
             here = self.cells.of(points)
             rows = np.flatnonzero((high > _JUMP * low)[here])
             if len(rows):
-                beside = _deviation_around(self.volume, points[rows])
+                beside = _deviation_around(volume, points[rows])
                 largest = np.minimum(beside, high[here[rows]])
                 deviation[rows] = np.maximum(deviation[rows], largest)
         if self.excess is not None:
@@ -155,8 +162,8 @@ def _noise_of_pixels(
             return _of_few_values(picture, cells, centres, deviations)
     deviations = np.maximum(deviations, least)
     gain = _gain(picture, cells, deviations)
-    extremes = cells.extremes(deviations)
-    return Noise(cells, centres, deviations, gain, volume=picture.volume, extremes=extremes)
+    jumps = Jumps(picture.volume, *cells.extremes(deviations))
+    return Noise(cells, centres, deviations, gain, jumps=jumps)
 
 
 def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -233,13 +233,12 @@ def solve_alike(
         return found
     curve = _profiles(points.u, peaks) @ peaks[:, 0]
     main = sign or (1 if curve.max() >= -curve.min() else -1)
-    ends, heights = limits.lower.copy(), slice(0, peaks.size, 3)
-    other = limits.upper.copy()
+    lower, upper, heights = limits.lower.copy(), limits.upper.copy(), slice(0, peaks.size, 3)
     if main > 0:
-        ends[heights] = np.maximum(ends[heights], 0.0)
+        lower[heights] = np.maximum(lower[heights], 0.0)
     else:
-        other[heights] = np.minimum(other[heights], 0.0)
-    alike = solve(points, None, main, rounds, Limits(ends, other))
+        upper[heights] = np.minimum(upper[heights], 0.0)
+    alike = solve(points, None, main, rounds, Limits(lower, upper))
     if alike.status != Status.CONVERGED or alike.held[heights].any():
         return found
     proven = alike.objective - found.objective > _PROVEN * spread

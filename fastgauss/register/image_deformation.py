@@ -20,7 +20,7 @@ from .vector_validation import extend
 
 _LEAST = 1e-7  # of the middle tap, where the filter that makes coefficients ends
 _ROWS = 64  # of a task
-_EDGE = 1e-5  # pixels: a place that is so close to a pixel is this pixel
+_EDGE = 1e-5  # pixels, more than float32 rounds: a place so close to a pixel is this pixel
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _one(coefficients, stride, i, j, y, x):
 
 @device
 def _near(step, first):
-    """The least of the steps of a register, how far beyond it each is, and whether by 0 or 1.
+    """The least step of a register, how far beyond it each step is, and whether all by 0 or 1.
 
     ``first`` is the step of the first pixel.
     """
