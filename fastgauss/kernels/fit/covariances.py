@@ -179,16 +179,14 @@ def angle_rotated(m, p, work, lane) -> None:
 
 @cache
 def make_finish(
-    shape: Callable, angle: Callable, size: int, bounded: bool, positive: bool, spread: bool,
+    shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool,
     theta: int = 0, constants: int = 0, wrap: Callable = kernel,
 ) -> Callable:  # fmt: skip
     """The last stage of one model: a kernel over a range of spots; ``wrap`` may be ``device``.
 
-    ``positive``: the fit may rest on the edge of positivity. ``theta``: where a fit in the
-    parameters themselves has an angle, with sigmas before it, or 0.
+    ``theta``: where a fit in the parameters themselves has an angle, with sigmas before it, or 0.
     """
     last = size - 1
-    holding = bounded or positive
     entries = packed_size(size)
     p = constants
     cov, gram = p + size, p + size + entries
@@ -207,7 +205,7 @@ def make_finish(
             value = params[item, i]
             held = bounded and (value == lowest[item, i] or value == highest[item, i])
             m[keep + i, lane] = 0.0 if held else 1.0
-        if positive and status == AT_EDGE:
+        if status == AT_EDGE:
             cross = covariances[item, packed(last, 0)]
             both = covariances[item, 0] * covariances[item, packed(last, last)]
             if cross * cross < _APART * both:
@@ -259,6 +257,9 @@ def make_finish(
             put_rows(flat_grams, first, present, entries, m, gram)
             if spread:
                 put_rows(flat_view(spread_sums), first, present, entries, m, spreads)
+            holding = bounded
+            for lane in range(present):
+                holding = holding or status[first + lane] == AT_EDGE
             for lane in range(present):
                 item = first + lane
                 if len(known) > 1:

@@ -64,7 +64,6 @@ def stages(
             blocks.angle,
             size,
             bounded,
-            judge.positive,
             spread,
             blocks.theta,
             known,
