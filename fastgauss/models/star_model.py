@@ -170,7 +170,7 @@ class PlacedStars(StarModel):
 
     def from_start(self, start: np.ndarray) -> np.ndarray:
         """Starting values, of the height and the place of the peak."""
-        start = start[:, [0, 1, 2, 4]]
+        start = np.take(start, (0, 1, 2, 4), axis=1)  # in C order, for which kernels are
         start[:, 0] /= self.known[:, PEAK]
         return start
 

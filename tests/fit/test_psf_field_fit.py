@@ -65,6 +65,12 @@ def test_stars_are_found_drawn_and_kept(tmp_path):
     assert_array_equal(again.params, found.params)
 
 
+def test_starts_are_in_the_order_that_fits_of_other_models_have():
+    """Arrays in another order are another type, for which the same kernel compiles once more."""
+    start = field().placed(PLACES).from_start(np.arange(125.0).reshape(25, 5))
+    assert start.flags.c_contiguous and start[3, 1:].tolist() == [16.0, 17.0, 19.0]
+
+
 def test_an_image_may_have_no_stars():
     blank = np.random.default_rng(3).normal(10.0, 1.0, (SIDE, SIDE))
     assert len(fg.fit_spots(blank, np.empty((0, 2)), field())) == 0
