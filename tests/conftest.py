@@ -49,7 +49,7 @@ def _is_covered_spot(item, params):
     integrated = params.get("pixel") == "integrate"
     solid = isinstance(shape, tuple) and len(shape) == 3
     symmetric_solid = solid and params.get("name") == "symmetric"
-    if "dtype" in params and shape != (8, 10):  # what is read knows no axes
+    if "dtype" in params and shape != (9, 8):  # what is read knows no axes
         return kind in RARE or params["dtype"] in ("u2", "f4")
     rare = kind in RARE or gaps
     if integrated and (rare or solid or bounded):

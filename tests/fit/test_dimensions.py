@@ -70,9 +70,10 @@ def test_the_order_of_the_points_does_not_matter():
     rois[1, 3] = np.nan
     order = np.stack([rng.permutation(25) for _ in range(4)])
     shuffled = np.take_along_axis(rois, order, axis=1)
-    for own in ({}, {"method": "mle"}, {"fixed": {"sigma": 0.7}}):
-        sorted_ = fg.fit_rois(rois, coords=coords, **own)
-        result = fg.fit_rois(shuffled, coords=coords[order], **own)
+    for own, rows in (({}, slice(None)), ({"method": "mle"}, slice(None)),
+                      ({"fixed": {"sigma": 0.7}}, slice(2, None))):  # fmt: skip
+        sorted_ = fg.fit_rois(rois[rows], coords=coords, **own)
+        result = fg.fit_rois(shuffled[rows], coords=coords[order][rows], **own)
         assert (result.status == 0).all()
         assert_allclose(result.params, sorted_.params, rtol=1e-6)
         assert_allclose(result.errors, sorted_.errors, rtol=TOLERANCE["fit errors"])
@@ -131,22 +132,24 @@ def test_the_axes_of_a_volume_are_z_y_x():
 
 @pytest.mark.parametrize("dtype", ["u2", "f4", ">f4", "i4", "u1", "?"])
 @pytest.mark.parametrize("kind", ["weights", "mle", "camera"])
-@pytest.mark.parametrize(("name", "shape"), CASES[0:4:2] if JIT_DISABLED else CASES[0:6:2])
+@pytest.mark.parametrize(("name", "shape"), CASES[:2] if JIT_DISABLED else (*CASES[:2], CASES[4]))
 def test_any_dtype_and_layout_is_read(name, shape, kind, dtype):
+    """What is read as it is, uint16 and float32, is another kernel, which other tests share."""
     rois, _ = naive_fit.poisson_spots(np.random.default_rng(5), 3, shape, name)
     data = (rois > 60) if dtype == "?" else rois.astype(dtype)
     single = np.linspace(1, 2, rois[0].size, dtype=np.float32).reshape(shape)
-    numbers = single if dtype == "u2" else single.astype(np.float64)  # each is read by itself
+    as_it_is = dtype == "u2" and kind == "weights"
+    numbers = single if as_it_is else single.astype(np.float64)  # each is read by itself
     own = {k: v if isinstance(v, str) else numbers for k, v in METHODS[kind].items()}
     wide = {k: v if isinstance(v, str) else v.astype(np.float64) for k, v in own.items()}
     expected = fg.fit_rois(data.astype(np.float64), name, **wide)
     assert_array_equal(fg.fit_rois(data, name, **own).params, expected.params)
     strided = np.repeat(data, 2, axis=-1)[..., ::2]
     strided.flags.writeable = False
-    assert_array_equal(fg.fit_rois(strided, name, **own).params, expected.params)
+    assert_array_equal(fg.fit_rois(strided, name, **wide).params, expected.params)
 
 
-def _everything(rng, kind, rois, truth, names):
+def _everything(rng, kind, rois, truth, names, bounded):
     """Options of all sorts, one number or map a ROI, as functions of the rows."""
     n = len(rois)
     width = next(k for k, key in enumerate(names) if key.startswith("sigma"))
@@ -157,12 +160,10 @@ def _everything(rng, kind, rois, truth, names):
     maps = rng.uniform(1, 5, rois.shape)
 
     def options(rows):
-        own = {
-            "fixed": {"offset": fixed[rows]},
-            "bounds": {names[width]: (low[rows], high[rows]), "x": (None, 1e3)},
-            "mask": mask[rows],
-            "guess": guess[rows],
-        }
+        own = {"mask": mask[rows], "guess": guess[rows]}
+        if bounded:
+            own["fixed"] = {"offset": fixed[rows]}
+            own["bounds"] = {names[width]: (low[rows], high[rows]), "x": (None, 1e3)}
         return (
             own
             | {
@@ -183,7 +184,9 @@ def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel
     rng = np.random.default_rng(6)
     n = 20 if JIT_DISABLED else 2500
     rois, truth = naive_fit.poisson_spots(rng, n, shape, name, pixel)
-    options = _everything(rng, kind, rois, truth, fg.models.get_model(name, len(shape)).names)
+    names = fg.models.get_model(name, len(shape)).names
+    bounded = shape in ((9, 8), (8, 10))  # other tests compile the bounded fits of these
+    options = _everything(rng, kind, rois, truth, names, bounded)
     corner = (0,) * len(shape)
     rois[3] = np.nan
     rois[5][corner] = np.inf
@@ -194,7 +197,7 @@ def test_any_split_and_thread_count_gives_the_same_bits(name, shape, kind, pixel
         return fg.fit_rois(rois[rows], name, pixel=pixel, threads=threads, **options(rows))
 
     whole = fit(slice(None), 1)
-    assert {0, 7} <= set(whole.status.tolist())
+    assert {0, int(fg.Status.AT_BOUND if bounded else fg.Status.NOT_FINITE)} <= set(whole.status)
     last = n - 3
     for field in FIELDS:
         expected = getattr(whole, field)
@@ -237,7 +240,7 @@ def test_spots_of_a_volume():
             assert result.converged.all()
             pull = (result.positions - centres) / result.errors[:, 3:0:-1]
             assert (abs(pull) < 5).all()
-    image = image.astype(np.uint16)
+    image = image.astype(np.uint32)
     found = fg.fit_spots(image, box=7, sigma=1.2)
     expected = fg.fit_spots(image, fg.find_spots(image, 1.2), box=7, sigma=1.2)
     assert_array_equal(found.params, expected.params)

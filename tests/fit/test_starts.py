@@ -114,9 +114,9 @@ def sharp_rois(count, seed=4, reach=0.5):
 
 
 def other_ellipses(rois, first, fixed=None):
-    """The least objective from 36 other ellipses through the brightest pixel."""
+    """The least objective from 36 other ellipses through the brightest pixel; 6 in plain Python."""
     least = first.objective.copy()
-    for angle in np.arange(12) * np.pi / 12:
+    for angle in np.arange(0, 12, 6 if JIT_DISABLED else 1) * np.pi / 12:
         for along, across in [(0.8, 0.3), (1.5, 0.2), (2.5, 0.12)]:
             guess = np.array([rois.max() / 2, 5, 5, along, across, angle, 20.0])
             again = fg.fit_rois(rois, "rotated", guess=guess, fixed=fixed, threads=1)
@@ -127,7 +127,7 @@ def other_ellipses(rois, first, fixed=None):
 
 @pytest.mark.parametrize(("fixed", "share"), [(None, 0.04), ({"x": 5.0, "y": 5.0}, 0.1)])
 def test_hardly_any_other_ellipse_fits_a_narrow_spot_better(fixed, share):
-    rois = sharp_rois(12 if JIT_DISABLED else 1000, reach=0.0 if fixed else 0.5)
+    rois = sharp_rois(4 if JIT_DISABLED else 1000, reach=0.0 if fixed else 0.5)
     result = fg.fit_rois(rois, "rotated", fixed=fixed, threads=1)
     good = result.converged | (result.status == fg.Status.TOO_NARROW)
     assert JIT_DISABLED or good.sum() > 100
@@ -136,7 +136,7 @@ def test_hardly_any_other_ellipse_fits_a_narrow_spot_better(fixed, share):
 
 
 def test_fits_of_narrow_spots_do_not_depend_on_the_batch():
-    rois = sharp_rois(8 if JIT_DISABLED else 60)
+    rois = sharp_rois(4 if JIT_DISABLED else 60)
     whole = fg.fit_rois(rois, "rotated", threads=1)
     turned = fg.fit_rois(rois[::-1], "rotated", threads=2)
     for name in ("params", "objective", "status", "iterations"):
