@@ -236,9 +236,9 @@ def make_plan(
     """Check a field's geometry and sort its particles."""
     about = make_geometry(grid, positions, sigma, covariance, tol, radius, support, pixel)
     tiled = by_tile(grid, about.centres, len(about.centres))
-    widths, along = about.widths, np.ascontiguousarray(about.half[:, 0])
+    widths, along = (np.ascontiguousarray(of) for of in (about.widths, about.half[:, 0]))
     if len(widths) > 1:
-        widths, along = widths[tiled.order], along[tiled.order]
+        widths, along = np.take(widths, tiled.order, axis=0), along[tiled.order]
     extent = np.zeros(len(tiled.first) - 1)
     layer_reach(tiled.first, along, extent)
     return as_plan(

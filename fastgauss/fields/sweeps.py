@@ -133,7 +133,9 @@ class _Gatherer:
         if volume.dtype == bool:
             volume = volume.view(np.uint8)
         self.volume = volume if fits_in_place(volume) else node_memory.copied(volume)
-        self.memory = layout_of(self.volume, plan.grid)
+        flat, layout = layout_of(self.volume, plan.grid)
+        flat.flags.writeable = False  # one kernel for all volumes, also those that are read-only
+        self.memory = flat, layout
         self.kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
 
     def scratch(self) -> tuple[np.ndarray, np.ndarray]:
