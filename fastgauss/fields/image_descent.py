@@ -1,27 +1,30 @@
-"""Descent of an image's Gaussians: all parameters together, by L-BFGS-B of scipy.
+"""Descent of an image's Gaussians: all parameters together, by projected L-BFGS.
 
 A Gaussian moves in steps without dimension from where it began: its centre by L t and its factor L
 to L T, T lower triangular with the exponential of a step on its diagonal, so that the covariance
 stays positive definite. Each step is divided by the length of its column of the Jacobian, for a
-Gaussian that nothing overlaps; so equal numbers change the image by about equal amounts.
+Gaussian that nothing overlaps; so equal numbers change the image by about equal amounts. After some
+iterations a descent ends and another begins from there, with the lengths that are right by then;
+the pairs of the last one were for other lengths and would do more harm than good.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from . import arguments
 from .linear_map import LinearMap, MapType
 from .placement import LEAST, Shapes
+from .projected_lbfgs import minimise
 
 _WEAK = 0.1  # of the root mean square of amplitudes: smaller ones move as if they were this
 _SHIFT = 2.0  # sigmas: the largest step of a centre
 _SHEAR = 2.0  # the largest step beside T's diagonal
 _NAMES = ("amplitudes", "positions", "cholesky")
-_MEMORY = 20  # pairs of L-BFGS
 
 
 class State(NamedTuple):
@@ -44,14 +47,13 @@ class Descent:
         heights = np.sqrt((state.amplitudes**2).sum(axis=1))
         typical = float(np.sqrt((heights**2).mean())) if n else 0.0
         heights = np.maximum(heights, _WEAK * typical if typical > 0.0 else 1.0)
-        lower = state.shapes.lower
-        area = np.sqrt(np.abs(np.prod(np.diagonal(lower, axis1=1, axis2=2), axis=1)))
+        lengths = _lengths(state.shapes)
         channels = state.amplitudes.shape[1]
         self.scale = np.concatenate(
             [
-                np.repeat(1.0 / area, channels),
-                np.repeat(1.0 / (area * heights), ndim),
-                np.repeat(1.0 / (area * heights), len(self.rows)),
+                np.repeat(1.0 / lengths, channels),
+                np.repeat(math.sqrt(2.0) / (lengths * heights), ndim),
+                np.repeat(1.0 / (lengths * heights), len(self.rows)),
             ]
         )
         self.ends = n * channels, n * (channels + ndim)
@@ -63,7 +65,7 @@ class Descent:
         return x / self.scale
 
     def bounds(self) -> np.ndarray:
-        """Bounds of the steps: amplitudes, centres, widths of at most the image's length."""
+        """Bounds (2, size) of the steps; widths are at most as long as the image."""
         low, high = np.full(self.scale.size, -np.inf), np.full(self.scale.size, np.inf)
         first, second = self.ends
         if self.nonnegative:
@@ -77,7 +79,7 @@ class Descent:
             own = lower[:, self.rows[k], self.rows[k]]
             low[second + k :: size] = np.minimum(np.log(LEAST / own), 0.0)
             high[second + k :: size] = np.maximum(np.log(most / own), 0.0)
-        return np.stack([low / self.scale, high / self.scale], axis=1)
+        return np.stack([low / self.scale, high / self.scale])
 
     def _growth(self, steps: np.ndarray) -> np.ndarray:
         """T (n, d, d)."""
@@ -102,9 +104,7 @@ class Descent:
         """Half the weighted square of the residual, and its derivative by the steps."""
         state = self.at(x)
         field = field_of(self.pattern, state.shapes)
-        heights = state.amplitudes
-        if self.data.channels is None:
-            heights = heights[:, 0]
+        heights = heights_of(self.data, state.amplitudes)
         loss, slope = field.misfit_and_slopes(self.data, heights, _NAMES)
         first, second = self.ends
         out = np.empty(self.scale.size)
@@ -126,30 +126,40 @@ class Descent:
         ``tell`` gets half the square after each. They end where one lowers it by less than ``tol``
         of itself.
         """
-        from scipy.optimize import minimize
+        found = minimise(self.loss, self.start(), self.bounds(), max_iter, tol, tell)
+        return self.at(found.x), found.value, found.iterations
 
-        unit = self.loss(self.start())[0]
-        if not unit > 0.0:
-            return self.state, unit, 0
-        self.scale = self.scale * np.sqrt(unit)  # second derivatives are then near 1
 
-        def relative(steps: np.ndarray) -> tuple[float, np.ndarray]:
-            value, slope = self.loss(steps)
-            return value / unit, slope / unit
+def raised(
+    pattern: LinearMap, data: arguments.Data, state: State, nonnegative: bool, max_iter: int
+) -> State:
+    """The state after some iterations in which only the amplitudes move."""
+    field = field_of(pattern, state.shapes)
+    shape = state.amplitudes.shape
+    scale = np.repeat(1.0 / _lengths(state.shapes), shape[1])
 
-        def callback(intermediate_result: Any) -> None:
-            tell(float(intermediate_result.fun) * unit)
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        heights = heights_of(data, (x * scale).reshape(shape))
+        value, slope = field.misfit_and_slopes(data, heights, ("amplitudes",))
+        return value, slope["amplitudes"].ravel() * scale
 
-        found = minimize(
-            relative,
-            self.start(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=self.bounds(),
-            callback=callback,
-            options={"maxiter": max_iter, "ftol": tol, "gtol": 0.0, "maxcor": _MEMORY},
-        )
-        return self.at(found.x), float(found.fun) * unit, int(found.nit)
+    bounds = np.stack(
+        [np.full(scale.size, 0.0 if nonnegative else -np.inf), np.full(scale.size, np.inf)]
+    )
+    found = minimise(loss, state.amplitudes.ravel() / scale, bounds, max_iter, 0.0)
+    return State(state.shapes, (found.x * scale).reshape(shape))
+
+
+def _lengths(shapes: Shapes) -> np.ndarray:
+    """Square root of the sum of squares over the nodes of each Gaussian of height 1."""
+    ndim = shapes.lower.shape[1]
+    volume = np.abs(np.prod(np.diagonal(shapes.lower, axis1=1, axis2=2), axis=1))
+    return np.sqrt(volume * math.pi ** (ndim / 2))
+
+
+def heights_of(data: arguments.Data, amplitudes: np.ndarray) -> np.ndarray:
+    """Amplitudes (n, channels) as the field takes them."""
+    return amplitudes[:, 0] if data.channels is None else amplitudes
 
 
 def field_of(pattern: MapType, shapes: Shapes) -> MapType:

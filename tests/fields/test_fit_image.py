@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime
 
 import fastgauss as fg
 from fastgauss.fields import arguments, placement
-from fastgauss.fields.image_descent import Descent, State
+from fastgauss.fields.image_descent import Descent, State, raised
 from fastgauss.fields.placement import Shapes
 
 RNG = np.random.default_rng
@@ -45,6 +45,23 @@ def test_the_slope_of_the_descent_is_that_of_its_loss(ndim, channels):
     slope = descent.loss(x)[1]
     expected = approx_fprime(x, lambda moved: descent.loss(moved)[0], 1e-6)
     assert_allclose(slope, expected, atol=2e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("channels", [None, 2])
+def test_amplitudes_alone_rise_to_those_that_fit_best(channels):
+    rng, shape = RNG(5), (11, 12)
+    pattern = fg.GaussianField(shape, np.zeros((0, 2)), covariance=np.eye(2), radius=4.0)
+    shapes = _shapes(rng, 3, 2)
+    image = rng.normal(size=shape + ((channels,) if channels else ()))
+    weights = rng.random(shape)
+    data = arguments.measured(image, weights, None, fg.Grid(shape))
+    state = State(shapes, np.zeros((3, channels or 1)))
+    field = pattern.moved(shapes.positions, shapes.covariance)
+    for nonnegative in (False, True):
+        found = raised(pattern, data, state, nonnegative, 60)
+        best = field.fit_amplitudes(image, nonnegative, weights=weights, tol=1e-10).amplitudes
+        assert_allclose(found.amplitudes.reshape(best.shape), best, atol=1e-6)
+        assert found.shapes is shapes
 
 
 @compiled
