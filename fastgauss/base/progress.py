@@ -51,6 +51,19 @@ def _bar(total: int, unit: str) -> Iterator[Progress]:
         yield lambda done, _: bar.update(done - bar.n)
 
 
+class Steps:
+    """Counts the steps of a job that are done, for the callback of its progress."""
+
+    def __init__(self, report: Progress | None, total: int) -> None:
+        self._report, self._done, self.total = report, 0, total
+
+    def advance(self, count: int = 1) -> None:
+        """Tell that ``count`` further steps are done."""
+        self._done += count
+        if self._report is not None and count:
+            self._report(self._done, self.total)
+
+
 def report_part(progress: Progress | None, total: int, begin: int, end: int) -> Progress | None:
     """A callback for a part of a job, which advances the whole from ``begin`` to ``end``."""
     if progress is None:

@@ -145,11 +145,13 @@ def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) 
 
 def told(args: argparse.Namespace, facts: Facts) -> str:
     """What was taken from the file's header."""
-    parts = []
-    if args.saturation is None and facts.saturation is not None:
-        parts.append(f"saturation {facts.saturation:g}")
-    if args.gain is None and args.method == "mle" and facts.gain is not None:
-        parts.append(f"gain {facts.gain:g}")
+    gain = facts.gain if args.gain is None and args.method == "mle" else None
+    return of_header(saturation=facts.saturation if args.saturation is None else None, gain=gain)
+
+
+def of_header(**values: float | None) -> str:
+    """A clause with the values, by name, that were taken from a header; None was not."""
+    parts = [f"{name} {value:g}" for name, value in values.items() if value is not None]
     return f"; its header says: {', '.join(parts)}" if parts else ""
 
 

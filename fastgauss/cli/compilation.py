@@ -1,4 +1,4 @@
-"""Compilation: what the command says of it, and fits that are compiled side by side."""
+"""Compilation: what the command says of it, its time, and fits that are compiled side by side."""
 
 from __future__ import annotations
 
@@ -7,50 +7,67 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba.core import event
 
 from ..base import wording
-from ..kernels._cache import PackageCache
+from ..kernels._cache import WAITING, PackageCache
 
 _FIRST = "compiling for the first time, usually a minute or two; later runs start at once"
 _AGAIN = 60.0  # seconds after which a kernel that begins or ends is told again
 
 
-class _Compiled(event.Listener):
-    """Hears of each kernel of the package that is compiled, from any thread."""
+class _Watch(event.Listener):
+    """The time in which kernels of the package are compiled, from any thread."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._open = self._done = 0
-        self._since = self._told = 0.0
-        self._seconds = 0.0
+        self._since = self._seconds = 0.0
 
     def on_start(self, event: Any) -> None:
-        if not _is_ours(event):
-            return
-        with self._lock:
-            now = self._clock()
-            if not self._open:
-                self._since = now
-            if not self._open and not self._done:
-                _say(_FIRST)
-                self._told = now
-            else:
-                self._tell_again("still compiling", now)
-            self._open += 1
+        if _is_ours(event):
+            with self._lock:
+                self._begin(self._clock())
 
     def on_end(self, event: Any) -> None:
-        if not _is_ours(event):
-            return
-        with self._lock:
-            now = self._clock()
-            self._open -= 1
-            self._done += 1
-            if not self._open:
-                self._seconds += now - self._since
-            self._tell_again("compiled so far", now)
+        if _is_ours(event):
+            with self._lock:
+                self._end(self._clock())
+
+    def _begin(self, now: float) -> None:
+        if not self._open:
+            self._since = now
+        self._open += 1
+
+    def _end(self, now: float) -> None:
+        self._open -= 1
+        self._done += 1
+        if not self._open:
+            self._seconds += now - self._since
+
+    def seconds(self, now: float) -> float:
+        """The time until now, without gaps in which nothing was compiled."""
+        return self._seconds + (now - self._since if self._open else 0.0)
+
+
+class _Compiled(_Watch):
+    """Tells of each kernel of the package that is compiled."""
+
+    _told = 0.0
+
+    def _begin(self, now: float) -> None:
+        if not self._open and not self._done:
+            _say(_FIRST)
+            self._told = now
+        else:
+            self._tell_again("still compiling", now)
+        super()._begin(now)
+
+    def _end(self, now: float) -> None:
+        super()._end(now)
+        self._tell_again("compiled so far", now)
 
     def _tell_again(self, words: str, now: float) -> None:
         """Say how much is compiled, unless something was said within the last minute."""
@@ -59,8 +76,7 @@ class _Compiled(event.Listener):
             self._told = now
 
     def _text(self, now: float) -> str:
-        running = now - self._since if self._open else 0.0
-        return f"{wording.plural(self._done, 'kernel')} in {self._seconds + running:.0f} s"
+        return f"{wording.plural(self._done, 'kernel')} in {self.seconds(now):.0f} s"
 
     def finish(self) -> None:
         """Say how long it took, if anything was compiled."""
@@ -69,7 +85,8 @@ class _Compiled(event.Listener):
 
 
 def _is_ours(event: Any) -> bool:
-    return isinstance(event.data["dispatcher"]._cache, PackageCache)
+    """Whether a kernel of the package is compiled, here or by a process that is waited for."""
+    return event.kind == WAITING or isinstance(event.data["dispatcher"]._cache, PackageCache)
 
 
 def _say(words: str) -> None:
@@ -89,6 +106,34 @@ def telling(clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
             yield
     finally:
         heard.finish()
+
+
+class Time(NamedTuple):
+    """Seconds of a block: those of its work, and those in which kernels were compiled."""
+
+    work: float
+    compiling: float
+
+    def __str__(self) -> str:
+        told = f"{self.work:.2f} s"
+        return f"{told} and {self.compiling:.2f} s of compiling" if self.compiling > 0.01 else told
+
+
+@contextmanager
+def timed(clock: Callable[[], float] = time.perf_counter) -> Iterator[Callable[[], Time]]:
+    """Measure the time of a block; the function that it gets returns the time so far.
+
+    While another process compiles a kernel that this one waits for, the time is of compiling, too.
+    """
+    watch, start = _Watch(clock), clock()
+
+    def read() -> Time:
+        now = clock()
+        compiling = watch.seconds(now)
+        return Time(now - start - compiling, compiling)
+
+    with event.install_listener("numba:compile", watch), event.install_listener(WAITING, watch):
+        yield read
 
 
 class _First(event.Listener):

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     with _open(args) as arranged:
         job = frame_fits.fit_frames(arranged, args)
-    told = summary.summary(_name(args), job.result, job.frames, job.seconds)
+    told = summary.summary(_name(args), job.result, job.frames, job.took)
     if args.output == _STDOUT:
         summary.print_table(job.result)
     elif args.output:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ..results.exchange import check_target
 from ..results.fit_result import FitResult
 from ..tools.first_fits import shared_fit
 from . import camera, hints, options, psf, source, units
-from .compilation import at_first_kernel
+from .compilation import Time, at_first_kernel, timed
 from .progress_bar import bar
 
 
@@ -90,7 +89,7 @@ class Job:
     result: FitResult  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
     frames: int
-    seconds: float
+    took: Time
     told: str  # what the file was taken for
     hint: str  # where there is no spot, or most did not converge
     failed: MovieError | None  # a frame that could not be read
@@ -153,6 +152,12 @@ class Fits:
             progress=progress,
         )
 
+    def drawn(self) -> tuple[int, np.ndarray]:
+        """The number of the first picture with data, and this picture."""
+        if self.shown is None:
+            raise ValueError("the image has no finite pixel")
+        return self.shown
+
     def _origin(self) -> tuple[int, ...]:
         return tuple(each.start for each in self.where)
 
@@ -202,30 +207,34 @@ def _told(
 
 def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
     """The spots of all frames, and where one cannot be read, of those before it."""
-    begin = time.perf_counter()
-    fits, pictures = Fits(args, arranged), arranged.pictures
-    sizes = units.sizes_of(args.pixel_size, pictures.facts, arranged.ndim)
-    results, failed = [], None
-    with bar(len(pictures)) as progress, closing(fits.results(progress)) as found:
-        try:
-            with _compiled_beside(args, fits.pixel, fits.first.dtype):
-                results.append(next(found))
-            for result in found:
-                results.append(result)
-        except MovieError as error:
-            failed = error
-    if fits.shown is None:
-        raise ValueError("the image has no finite pixel")
-    seconds = time.perf_counter() - begin
+    with timed() as took:
+        fits = Fits(args, arranged)
+        sizes = units.sizes_of(args.pixel_size, arranged.pictures.facts, arranged.ndim)
+        results, failed = _run(fits)
+        spent = took()
+    pictures, (number, picture) = arranged.pictures, fits.drawn()
     whole = fits.finished(FitResult.concatenate(results), frames=len(pictures) > 1)
-    number, picture = fits.shown
     shown = fits.finished(results[number], frames=False) if number < len(results) else whole[:0]
     whole.pixel_size = units.nanometres(sizes)
     located = units.Located(whole, sizes, pictures.facts.wcs)
     hint = _hint(args, whole, fits)
     return Job(
-        located, (picture, shown), len(results), seconds, fits.told, hint, failed, picture.shape
+        located, (picture, shown), len(results), spent, fits.told, hint, failed, picture.shape
     )
+
+
+def _run(fits: Fits) -> tuple[list[FitResult], MovieError | None]:
+    """The results of all pictures, and the error of one that cannot be read."""
+    results, failed = [], None
+    with bar(len(fits.pictures)) as progress, closing(fits.results(progress)) as found:
+        try:
+            with _compiled_beside(fits.args, fits.pixel, fits.first.dtype):
+                results.append(next(found))
+            for result in found:
+                results.append(result)
+        except MovieError as error:
+            failed = error
+    return results, failed
 
 
 def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
         _check_frames(name, arranged)
         job = frame_fits.fit_frames(arranged, args)
-    told = summary.summary(name, job.result, job.frames, job.seconds)
+    told = summary.summary(name, job.result, job.frames, job.took)
     found = _processed(job, args)
     if args.output:
         _save(found, args.output)

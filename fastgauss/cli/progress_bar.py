@@ -8,14 +8,22 @@ from typing import Any
 
 
 @contextmanager
-def bar(count: int) -> Iterator[Any]:
-    """A progress bar if there are several frames, tqdm, and a terminal to show it."""
+def bar(count: int | None, unit: str = "frame") -> Iterator[Any]:
+    """A progress bar if there are several frames or steps, tqdm, and a terminal to show it.
+
+    Without ``count`` the number of steps is told with those that are done.
+    """
     try:
         from tqdm import tqdm
     except ImportError:
         count = 1
-    if count < 2:
+    if count is not None and count < 2:
         yield False
         return
-    with tqdm(total=count, unit="frame", disable=None) as shown:
-        yield lambda done, _: shown.update(done - shown.n)
+    with tqdm(total=count, unit=unit, disable=None) as shown:
+
+        def show(done: int, total: int) -> None:
+            shown.total = total if count is None else count
+            shown.update(done - shown.n)
+
+        yield show

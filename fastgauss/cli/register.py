@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..base import wording
 from ..base.thread_pool import resolve_threads
 from ..io import files, tables
 from . import source, summary
+from .compilation import Time, timed
 
 if TYPE_CHECKING:
     from ..register import DisplacementField
@@ -101,19 +101,19 @@ def _run_pair(args: argparse.Namespace) -> None:
     from ..register.results import COLUMNS
 
     first, second, mask = _pair(args)
-    begin = time.perf_counter()
-    field = displacement_field(
-        first,
-        second,
-        args.window,
-        args.step,
-        args.noise,
-        mask=mask,
-        search=args.search,
-        multipass=args.passes,
-        threads=args.threads,
-    )
-    _print_summary(field, time.perf_counter() - begin)
+    with timed() as took:
+        field = displacement_field(
+            first,
+            second,
+            args.window,
+            args.step,
+            args.noise,
+            mask=mask,
+            search=args.search,
+            multipass=args.passes,
+            threads=args.threads,
+        )
+    _print_summary(field, took())
     if args.output:
         summary.write_displacements(args.output, field, COLUMNS)
         print("wrote", args.output)
@@ -130,11 +130,11 @@ def _run_motion(args: argparse.Namespace) -> None:
     from . import register_motion
 
     first, second, mask = _pair(args)
-    begin = time.perf_counter()
-    found = align(
-        first, second, args.noise, args.noise, mask, motion=args.motion, search=args.search
-    )
-    print(*register_motion.summary(found, time.perf_counter() - begin), sep="\n")
+    with timed() as took:
+        found = align(
+            first, second, args.noise, args.noise, mask, motion=args.motion, search=args.search
+        )
+    print(*register_motion.summary(found, took()), sep="\n")
     if args.output:
         register_motion.write(args.output, found)
         print("wrote", args.output)
@@ -150,7 +150,7 @@ def _pair(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray 
     return first, second, mask
 
 
-def _print_summary(field: DisplacementField, seconds: float) -> None:
+def _print_summary(field: DisplacementField, took: Time) -> None:
     from . import register_stack
 
     count = field.dx.size
@@ -158,7 +158,7 @@ def _print_summary(field: DisplacementField, seconds: float) -> None:
     others = register_stack.status_counts(field.status[~field.converged])
     doubtful = int((field.outlier & field.converged).sum())
     others += f", {doubtful} against their neighbours" if doubtful else ""
-    print(f"{wording.plural(count, 'window')}, {int(good.sum())} good{others}, {seconds:.2f} s")
+    print(f"{wording.plural(count, 'window')}, {int(good.sum())} good{others}, {took}")
     if good.any():
         medians = [np.median(part[good]) for part in (field.dx, field.dy)]
         errors = np.median(field.errors[good], axis=0)

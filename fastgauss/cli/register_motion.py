@@ -9,6 +9,7 @@ import numpy as np
 
 from ..io import tables
 from ..register import Motion, Shift, Status
+from .compilation import Time
 
 _UNITS = {"dx": "px", "dy": "px", "angle": "rad"}
 _MEANINGS = {
@@ -36,9 +37,9 @@ def _parameters(found: Shift | Motion) -> Iterator[tuple[str, float, float]]:
         yield name, float(value), float(error)
 
 
-def summary(found: Shift | Motion, seconds: float) -> Iterator[str]:
+def summary(found: Shift | Motion, took: Time) -> Iterator[str]:
     """The status in words, and a line for each parameter."""
-    yield f"{Status(found.status).message}, {found.pixels} pixels, {seconds:.2f} s"
+    yield f"{Status(found.status).message}, {found.pixels} pixels, {took}"
     for name, value, error in _parameters(found):
         yield f"{name} {value:.6g} +- {error:.2g} {_UNITS.get(name, '')}".rstrip()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..register import StackAlignment, Status, align_stack, plot_drift, shift_st
 from ..register.stack_results import COLUMNS
 from ..register.stacks import REFERENCES
 from . import source, summary
+from .compilation import Time, timed
 from .progress_bar import bar
 
 _TOGETHER = 16  # frames that are moved together
@@ -34,13 +34,12 @@ def run(args: argparse.Namespace) -> None:
         print(f"fastgauss: {told}", file=sys.stderr, flush=True)
         mask = _mask(args.mask, (len(pictures), *first.shape))
         reference = _reference(args.reference)
-        begin = time.perf_counter()
-        with bar(len(pictures)) as progress:
+        with timed() as took, bar(len(pictures)) as progress:
             alignment = align_stack(
                 pictures, reference=reference, err=args.noise, mask=mask, search=args.search,
                 threads=args.threads, progress=_of_frames(progress, len(pictures)),
             )  # fmt: skip
-        print(*_summary(alignment, time.perf_counter() - begin), sep="\n")
+        print(*_summary(alignment, took()), sep="\n")
         if args.output:
             summary.write_displacements(args.output, alignment, COLUMNS)
             print("wrote", args.output)
@@ -102,12 +101,12 @@ def _of_frames(progress: Any, count: int) -> Any:
     return lambda done, total: progress(done * count // total, count)
 
 
-def _summary(alignment: StackAlignment, seconds: float) -> Iterator[str]:
+def _summary(alignment: StackAlignment, took: Time) -> Iterator[str]:
     """How many frames there are, what became of them, and how far they moved."""
     good = alignment.converged
     yield (
         f"{wording.plural(len(alignment), 'frame')}, {int(good.sum())} converged"
-        f"{status_counts(alignment.status[~good])}, {seconds:.2f} s"
+        f"{status_counts(alignment.status[~good])}, {took}"
     )
     if good.any():
         low, high = (f(alignment.displacements[good], axis=0) for f in (np.min, np.max))

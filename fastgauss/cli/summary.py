@@ -14,6 +14,7 @@ import numpy as np
 from ..io import files, tables
 from ..results import table
 from ..results.fit_result import FitResult
+from .compilation import Time
 
 if TYPE_CHECKING:
     from ..register import DisplacementField, StackAlignment
@@ -47,11 +48,11 @@ def print_table(result: FitResult) -> None:
             shutil.copyfileobj(text, sys.stdout)
 
 
-def summary(name: str, result: FitResult, count: int, seconds: float) -> list[str]:
+def summary(name: str, result: FitResult, count: int, took: Time) -> list[str]:
     """Lines: how many spots there are, and the medians of those that converged."""
     frames = f", {count} frames" if count > 1 else ""
     spots, rest = table.summary(result).split(", ", 1)
-    lines = [f"{spots} in {name}{frames}, {rest}, {seconds:.2f} s"]
+    lines = [f"{spots} in {name}{frames}, {rest}, {took}"]
     good = result[result.converged]
     if len(good):
         names = [each for each in result.names if each not in {"x", "y", "z"}]

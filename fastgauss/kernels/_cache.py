@@ -33,7 +33,7 @@ from typing import Any
 
 from llvmlite import __version__ as llvmlite_version
 from numba import __version__ as numba_version
-from numba.core import config
+from numba.core import config, event
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -47,6 +47,7 @@ _ABANDONED = 3600.0  # s: age of a temporary file whose writer must have been ki
 PRECOMPILED = Path(__file__).resolve().parent / "precompiled"  # filled when a wheel is built
 
 turns = Turns()
+WAITING = "fastgauss:wait"  # the event that tells listeners of a wait for another process
 
 
 def _hash(*things: Any) -> str:
@@ -215,7 +216,8 @@ class _StampedCache(FunctionCache):
         if found is not None:
             return found
         path = self._cache_file.path(self._index_key(signature, target_context.codegen()))
-        return turns.wait(self._cache_path, path, look)
+        with event.trigger_event(WAITING):
+            return turns.wait(self._cache_path, path, look)
 
 
 class PackageCache:

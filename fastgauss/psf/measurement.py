@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ..base import check
 from ..base.named_axes import lay_out
 from ..base.pixel_errors import error_weights
+from ..base.progress import Progress, Steps, check_progress, reporting
 from ..base.widths import read_width
 from ..find.detection import find_spots
 from ..fit.saturation import plateau, without_saturated
@@ -21,7 +22,7 @@ from .noise import pixel_noise
 from .picture import Picture, read_picture
 from .profiles import SHAPES, Form, free_of, numbers_of
 from .result import PsfMeasurement, measured
-from .rounds import LEAST_COMPONENTS, measure
+from .rounds import LEAST_COMPONENTS, count_steps, measure
 from .scene import Scene
 from .star_choice import Catalogue, choose, none_left, rough_fluxes
 
@@ -47,6 +48,7 @@ def measure_psf(
     mask: ArrayLike | None = None,
     saturation: float | None = None,
     threads: int | None = None,
+    progress: bool | Progress = False,
 ) -> PsfMeasurement:
     """The point spread function of an image as a sum of Gaussians, from its stars.
 
@@ -93,6 +95,9 @@ def measure_psf(
         largest value of the image, of 255 or more, are missing in any case.
     threads : int, optional
         Largest number of threads of the search. The result does not depend on it.
+    progress : bool or callable
+        ``True`` shows a progress bar (tqdm); a callable is called with the steps that are done and
+        their number: the search, the rounds of fits, each component that may be added, the errors.
 
     Returns
     -------
@@ -172,6 +177,7 @@ def measure_psf(
     image, mask, weights, _ = check.measured("image", image, mask, weights)
     array = check.real_array("image", image, 2)
     form, automatic = _form(components, shape, pixel)
+    check_progress(progress)
     curved = check.integer("order", order, at_least=0, at_most=ORDERS[-1])
     width = _width(sigma, fwhm)
     side = None if box is None else _box(box)
@@ -184,11 +190,19 @@ def measure_psf(
     if full is not None:
         mask = full if mask is None else full | mask
     mask = without_saturated(array, mask, saturation)
-    picture, known, candidates, width = _stars(array, mask, weights, given, width, side, threads)
-    half = _half(side, width, _BOX, array.shape)
-    scene, refused = _scene(picture, known, candidates, half, width)
-    measure(scene, form._replace(order=curved), automatic, refused)
-    return measured(scene, refused)
+    total = count_steps(form, automatic) + 2  # with the search and the errors
+    with reporting(progress, total, "step") as report:
+        steps = Steps(report, total)
+        picture, known, candidates, width = _stars(
+            array, mask, weights, given, width, side, threads
+        )
+        half = _half(side, width, _BOX, array.shape)
+        scene, refused = _scene(picture, known, candidates, half, width)
+        steps.advance()
+        measure(scene, form._replace(order=curved), automatic, refused, steps)
+        found = measured(scene, refused)
+        steps.advance()
+    return found
 
 
 # -- arguments ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..base.progress import Steps
 from ..models.field_terms import COUNTS, Extent, terms
 from .profiles import Form, Numbers, free_of, numbers_of, with_component, with_order
 from .scene import Scene
@@ -19,7 +20,19 @@ _EACH, _SPREAD = 2, 0.05  # stars for a term of the polynomial; how much they mu
 LEAST_COMPONENTS = len(_LADDER)  # of a shape whose number of components is free
 
 
-def measure(scene: Scene, form: Form, automatic: bool, refused: dict[int, str]) -> None:
+def count_steps(form: Form, automatic: bool) -> int:
+    """The steps of `measure`: the start, each round, and each component that may be added."""
+    return 1 + _ROUNDS + max(_most(form.components, automatic) - LEAST_COMPONENTS, 0) + _LAST_ROUNDS
+
+
+def _most(components: int, automatic: bool) -> int:
+    """How many components there may be."""
+    return _AUTO if automatic else components
+
+
+def measure(
+    scene: Scene, form: Form, automatic: bool, refused: dict[int, str], steps: Steps
+) -> None:
     """Fit in rounds, with as many components as are asked for."""
     scene.level()
     stack = scene.boxes(scene.own, scene.chosen, scene.half, scene.drawn())
@@ -31,13 +44,14 @@ def measure(scene: Scene, form: Form, automatic: bool, refused: dict[int, str]) 
     scene.form = form._replace(components=min(form.components, len(_LADDER)), order=0)
     scene.shape = free_of(scene.form, _start_weights(len(ladder)), ladder, np.zeros(2))
     _settle(scene)
+    steps.advance()
     if form.order:
         check_stars(scene, form.order)
         extent = Extent(*map(float, scene.picture.shape))
         scene.form, scene.shape = with_order(scene.form, scene.shape, form.order, extent)
-    _rounds(scene, _ROUNDS, refused)
-    _grow(scene, form.components, automatic)
-    _rounds(scene, _LAST_ROUNDS, refused)
+    _rounds(scene, _ROUNDS, refused, steps)
+    _grow(scene, form.components, automatic, steps)
+    _rounds(scene, _LAST_ROUNDS, refused, steps)
     if form.order:
         check_stars(scene, form.order)
 
@@ -70,7 +84,7 @@ def _start_weights(count: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
+def _rounds(scene: Scene, count: int, refused: dict[int, str], steps: Steps) -> None:
     for _ in range(count):
         total = scene.drawn()
         stack = scene.stack(total)
@@ -79,14 +93,15 @@ def _rounds(scene: Scene, count: int, refused: dict[int, str]) -> None:
         scene.fit_others(total)
         scene.look_at_sky(scene.drawn())
         refused |= dict.fromkeys(map(int, scene.refuse(stack)), UNLIKE)
+        steps.advance()
 
 
-def _grow(scene: Scene, count: int, automatic: bool) -> None:
+def _grow(scene: Scene, count: int, automatic: bool, steps: Steps) -> None:
     """Add components: as many as asked for, or as the pixels show."""
     stack = scene.stack(scene.drawn())
     pixels = int((stack.weights > 0).sum())
     best = scene.fit(stack)
-    most = _AUTO if automatic else count
+    most = _most(count, automatic)
     while scene.form.components < most:
         form, shape, own = scene.form, scene.shape, scene.own
         at, numbers = _with_another(numbers_of(form, shape[: form.size]), scene.widest)
@@ -95,8 +110,10 @@ def _grow(scene: Scene, count: int, automatic: bool) -> None:
         found = scene.fit(stack)
         if automatic and best.objective - found.objective < 2.0 * math.log(max(pixels, 2)):
             scene.form, scene.shape, scene.own = form, shape, own
+            steps.advance(most - form.components)  # none of these will be added
             return
         best = found
+        steps.advance()
 
 
 def _with_another(numbers: Numbers, widest: float) -> tuple[int, Numbers]:

@@ -18,7 +18,7 @@ from processes import python
 import fastgauss as fg
 from fastgauss.cli import command as cli
 from fastgauss.cli import compilation, frame_fits
-from fastgauss.kernels._cache import PackageCache
+from fastgauss.kernels._cache import WAITING, PackageCache
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.simd.lane_types import WIDTH
 
@@ -374,6 +374,24 @@ def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys):
     with compilation.telling():
         pass
     assert told() == []
+
+
+def test_the_time_of_compiling_is_told_apart_from_that_of_work():
+    ours, now = PackageCache(scene), 0.0
+    with compilation.timed(clock=lambda: now) as took:
+        now = 2.0
+        assert took() == (2.0, 0.0) and str(took()) == "2.00 s"
+        with compile_one(ours):
+            now = 10.0
+            with compile_one(ours):  # one that the first needs
+                now = 12.0
+        with compile_one(None):  # a function of somebody else is work
+            now = 13.0
+        with event.trigger_event(WAITING):  # for another process that compiles
+            now = 15.0
+            assert took() == (3.0, 12.0)
+        now = 15.5
+    assert str(took()) == "3.50 s and 12.00 s of compiling"
 
 
 def test_kernels_of_the_fit_are_compiled_beside_the_search(monkeypatch):

@@ -1,6 +1,7 @@
 """The command ``psf``, and point spread functions as the model of ``fit``."""
 
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -49,11 +50,24 @@ def test_a_model_is_measured_written_and_drawn(image, tmp_path, capsys):
     assert main([str(each) for each in call]) == 0
     out, err = capsys.readouterr()
     assert err.startswith("fastgauss: field.npy: an image of 85 x 83 pixels; a hundred stars take")
+    assert "step" not in err  # a bar is for a terminal
     assert out.startswith("2 Gaussians, FWHM ") and "from 3 stars" in out
     assert f"wrote {target}" in out and plot.read_bytes()
     found = fg.PsfModel.load(target)
     wanted = fg.measure_psf(stars(), components=2).model
     np.testing.assert_allclose(found.constants, wanted.constants, rtol=1e-6)
+
+
+def test_steps_are_shown_on_a_terminal_and_the_header_is_told(tmp_path, capsys, monkeypatch):
+    fits = pytest.importorskip("astropy.io.fits")
+    pytest.importorskip("tqdm")
+    path, header = tmp_path / "field.fits", fits.Header({"SATURATE": 60000.0})
+    fits.writeto(path, stars().astype(np.float32), header)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["psf", str(path), "--components", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "85 x 83 pixels; its header says: saturation 60000; a hundred" in err
+    assert "7/7" in err and "step" in err and "from 3 stars" in out
 
 
 def test_fits_take_the_model_of_a_file_and_measure_their_own(image, tmp_path, capsys):

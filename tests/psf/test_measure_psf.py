@@ -59,7 +59,9 @@ def test_the_shape_and_its_errors_are_right(shape, pixel):
 
 
 def test_stars_have_fluxes_and_places_with_errors():
-    found = fg.measure_psf(counts(), components=2)
+    told = []
+    found = fg.measure_psf(counts(), components=2, progress=lambda *given: told.append(given))
+    assert told == [(k, 7) for k in range(1, 8)]
     assert (np.diff(found.stars["flux"]) < 0).all()
     _, row = near(found.stars, PLACES)
     assert len(set(row)) == len(row) >= 8
