@@ -45,8 +45,9 @@ def fit_profile(
     y : array (m,) or (n, m)
         Values of one profile or of n. Values that are not finite are missing.
     yerr : float or array (m,) or (n, m), optional
-        One standard deviation of each value. With it, errors are absolute (``absolute_sigma=True``
-        of curve_fit), and `p_value` is known; without it, they are scaled by the residual.
+        One standard deviation of each value; it may be NaN where y is missing. With it, errors are
+        absolute (``absolute_sigma=True`` of curve_fit), and `p_value` is known; without it, they
+        are scaled by the residual.
     peaks : int
         Number of peaks in each profile.
     background : {"constant", "linear"}
@@ -113,14 +114,12 @@ def fit_profile(
     """
     values = np.asarray(check.real_array("y", y, (1, 2)), np.float64)
     single, shape = values.ndim == 1, values.shape
+    if not shape[-1]:
+        raise ValueError(f"y must have points, got none in shape {shape}")
     values = np.atleast_2d(values)
     n = len(values)
-    places = _like("x", x, shape, values.shape)
-    if not np.isfinite(places).all():
-        raise ValueError(f"x must be finite, got {places[~np.isfinite(places)][0]}")
-    errors = None if yerr is None else _like("yerr", yerr, shape, values.shape)
-    if errors is not None and not (errors > 0).all():
-        raise ValueError(f"yerr must be positive, got {errors[~(errors > 0)][0]}")
+    places = _places(x, shape, values.shape)
+    errors = None if yerr is None else _errors(yerr, values, shape)
     count = check.integer("peaks", peaks, at_least=1)
     terms = 1 + BACKGROUNDS.index(check.choice("background", background, BACKGROUNDS))
     sign = {"auto": 0, "bright": 1, "dark": -1}[check.choice("polarity", polarity, POLARITIES)]
@@ -143,7 +142,7 @@ def fit_profile(
     rows = _rows(parts, n, count, free, None if single else np.repeat(np.arange(n), count))
     lines = np.stack(parts[-1]) if n else np.empty((0, 3))
     result = ProfileFit(get_model("symmetric", 1), rows, absolute=yerr is not None, length="coords")
-    return result.with_profiles(places, values, lines, single)
+    return result.with_profiles(places, values, errors, lines, single)
 
 
 def _like(name: str, value: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> np.ndarray:
@@ -152,6 +151,34 @@ def _like(name: str, value: Any, shape: tuple[int, ...], whole: tuple[int, ...])
     if array.shape not in ((), shape[-1:], shape) or (name == "x" and not array.ndim):
         raise ValueError(f"{name} must have shape {shape}, as y, got {array.shape}")
     return np.broadcast_to(array, whole)
+
+
+def _places(x: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> np.ndarray:
+    """Abscissae of all profiles, (n, m)."""
+    array = check.real_array("x", x, (0, 1, 2))
+    if array.shape == shape[:1] != shape[-1:]:
+        raise ValueError(
+            f"y must have shape {array.shape} or (n, {shape[0]}), as x, got {shape}: give its "
+            "transpose, y.T"
+        )
+    places = _like("x", array, shape, whole)
+    if not np.isfinite(places).all():
+        raise ValueError(f"x must be finite, got {places[~np.isfinite(places)][0]}")
+    return places
+
+
+def _errors(yerr: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard deviations of all values, (n, m); NaN or infinite ones are of missing values."""
+    errors = _like("yerr", yerr, shape, values.shape)
+    wrong = ~(errors > 0) & ~(np.isnan(errors) & ~np.isfinite(values))
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        index = at[-len(shape) :]
+        told = (
+            "" if errors[at] <= 0 else f", where y is {values[at]:g}; make y NaN if it is missing"
+        )
+        raise ValueError(f"yerr must be positive, got {errors[at]} at index {index}{told}")
+    return errors
 
 
 def _read_guess(guess: Any, n: int, count: int) -> np.ndarray | None:

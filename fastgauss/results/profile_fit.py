@@ -33,10 +33,10 @@ class ProfileFit(FitResult):
     """
 
     def with_profiles(
-        self, x: np.ndarray, y: np.ndarray, lines: np.ndarray, single: bool
+        self, x: np.ndarray, y: np.ndarray, yerr: np.ndarray | None, lines: np.ndarray, single: bool
     ) -> ProfileFit:
         """This result with its data (n, m), and middle, value there and slope of backgrounds."""
-        self._x, self._y, self._lines, self._single = x, y, lines, single
+        self._x, self._y, self._yerr, self._lines, self._single = x, y, yerr, lines, single
         return self
 
     @property
@@ -76,6 +76,8 @@ class ProfileFit(FitResult):
     def plot(self, profile: int = 0, *, figure: Any = None) -> Any:  # type: ignore[override]
         """Draw the data of a profile, the model with its peaks, and the residual below.
 
+        Where `yerr` was given, bars of one standard deviation are drawn.
+
         Parameters
         ----------
         profile : int
@@ -109,7 +111,11 @@ class ProfileFit(FitResult):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         x, y = self._x[k], self._y[k]
         fine = np.linspace(x.min(), x.max(), max(500, 2 * len(x)))
-        upper.plot(x, y, ".", color="0.4", markersize=4, label="data")
+        error = (
+            None if self._yerr is None else np.where(self._yerr[k] < np.inf, self._yerr[k], np.nan)
+        )
+        look: dict[str, Any] = {"fmt": ".", "color": "0.4", "markersize": 4, "elinewidth": 0.7}
+        upper.errorbar(x, y, error, label="data", **look)
         upper.plot(fine, self._curve(fine, k), color=FITTED, label="model")
         peaks = self._peaks(fine, k)
         if len(peaks) > 1:
@@ -118,7 +124,7 @@ class ProfileFit(FitResult):
             upper.plot(fine, (ground + peaks).T, "--", color=FAILED, linewidth=0.8)
         upper.legend()
         upper.set_ylabel("y")
-        lower.plot(x, y - self._curve(x, k), ".", color="0.4", markersize=4)
+        lower.errorbar(x, y - self._curve(x, k), error, **look)
         lower.axhline(0.0, color=FITTED)
         lower.set(xlabel="x", ylabel="residual")
         return figure

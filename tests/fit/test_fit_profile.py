@@ -151,6 +151,10 @@ def test_missing_values_and_what_cannot_be_fitted():
     names = [fg.Status(code).name for code in fit.status]
     assert names == ["CONVERGED", "CONVERGED", "TOO_FEW_PIXELS", "SINGULAR", "CONVERGED"]
     assert fit.pixels.tolist() == [138, 160, 3, 161, 161]
+    known = np.where(np.isfinite(y), 0.1, np.nan)  # NaN where y is missing
+    with_errors = fg.fit_profile(X, y, known)
+    assert with_errors.pixels.tolist() == fit.pixels.tolist()
+    np.testing.assert_allclose(with_errors.x, fit.x, rtol=1e-6)
     assert np.isnan(fit.params[2]).all() and np.isnan(fit.errors[3]).all()
     assert "fewer pixels" in fit.explain(2).text
     assert fg.fit_profile(np.full(161, 2.0), y[4]).status[0] == fg.Status.SINGULAR
@@ -165,6 +169,13 @@ def test_missing_values_and_what_cannot_be_fitted():
     [
         ({"x": X[:-1]}, "x must have shape"),
         ({"x": 3.0}, "x must have shape"),
+        ({"x": "one.csv"}, "x must hold real numbers, got 'one.csv'"),
+        ({"y": np.ones((161, 2))}, r"y must have shape \(161,\) or \(n, 161\), as x, .*y\.T"),
+        ({"x": [], "y": []}, r"y must have points, got none in shape \(0,\)"),
+        (
+            {"yerr": np.where(np.arange(161) == 5, np.nan, 1)},
+            r"got nan at index \(5,\), where y is .*; make y",
+        ),
         ({"x": np.full(161, np.nan)}, "x must be finite, got nan"),
         ({"y": 3.0}, "y must have 1 or 2 dimensions"),
         ({"yerr": np.zeros(161)}, "yerr must be positive, got 0.0"),
@@ -191,6 +202,17 @@ def test_a_fit_is_a_result_and_draws_itself(tmp_path):
     figure = fit.plot(1)
     assert [axes.get_ylabel() for axes in figure.axes] == ["y", "residual"]
     assert np.abs(figure.axes[1].lines[0].get_ydata()).max() < 1e-6
+    assert [len(axes.collections) for axes in figure.axes] == [0, 0]
+    y, error = curve(X, TWO, 1.0), np.linspace(0.1, 0.2, 161)
+    y[3], error[3] = np.nan, np.nan
+    for axes, middle in zip(
+        fg.fit_profile(X, y, error, peaks=2).plot().axes, (y, 0.0 * y), strict=True
+    ):
+        (bars,) = axes.collections
+        ends = np.array([part for part in bars.get_segments() if len(part)])[:, :, 1]
+        shown = np.isfinite(y)
+        wanted = middle[shown, None] + error[shown, None] * [-1, 1]
+        np.testing.assert_allclose(ends[np.isfinite(ends).all(axis=1)], wanted, atol=1e-5)
     assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="profile must be below 2, got 2"):
         fit.plot(2)
