@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..base import optional
+from ..base import check, optional
 from ..fit.windows import box_sides
 from ..io import axes, files, images
 from . import frame_fits, report, source, summary, units
@@ -52,6 +52,12 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="NUMBERS",
         help="0.3,0.1,0.1um: adds columns such as x_um (that of the file; um)",
     )
+    fit.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAGNITUDE",
+        help="of a flux of 1: adds the columns mag and mag_error",
+    )
     frame_fits.add_options(fit)
     fit.set_defaults(run=run)
 
@@ -71,6 +77,8 @@ def _check(args: argparse.Namespace) -> None:
     """Raise before the work the errors that would come after it."""
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
+    if args.zero_point is not None:
+        check.number("--zero-point", args.zero_point)
     output = None if args.output == _STDOUT else args.output
     frame_fits.check_options(args, output, (args.plot, args.report))
     if args.plot:

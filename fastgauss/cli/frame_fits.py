@@ -216,7 +216,7 @@ def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
     whole = fits.finished(FitResult.concatenate(results), frames=len(pictures) > 1)
     shown = fits.finished(results[number], frames=False) if number < len(results) else whole[:0]
     whole.pixel_size = units.nanometres(sizes)
-    located = units.Located(whole, sizes, pictures.facts.wcs)
+    located = units.Located(whole, sizes, pictures.facts.wcs, args.zero_point)
     hint = _hint(args, whole, fits)
     return Job(
         located, (picture, shown), len(results), spent, fits.told, hint, failed, picture.shape

@@ -75,7 +75,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     source.add_part(parser.add_argument_group("which part of the file"))
     frame_fits.add_options(parser)
-    parser.set_defaults(run=run, example=False, volume=False)
+    parser.set_defaults(run=run, example=False, volume=False, zero_point=None)
 
 
 @dataclass

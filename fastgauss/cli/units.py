@@ -12,6 +12,7 @@ import numpy as np
 from ..io.frames import Facts, unit_name
 from ..results.columns import AREA, describe
 from ..results.fit_result import FitResult
+from ..results.quantities import magnitudes, sky_columns
 
 Sizes = Mapping[str, tuple[float, str]]  # by axis, "X", "Y" or "Z": number and unit
 
@@ -58,17 +59,22 @@ def nanometres(sizes: Sizes) -> float | None:
 class Located(FitResult):
     """A result whose table has further columns, in physical units and on the sky."""
 
-    def __init__(self, result: FitResult, sizes: Sizes, wcs: Any = None) -> None:
+    def __init__(
+        self, result: FitResult, sizes: Sizes, wcs: Any = None, zero_point: float | None = None
+    ) -> None:
         self.__dict__.update(result.__dict__)
-        self._sizes, self._wcs = dict(sizes), wcs
+        self._sizes, self._wcs, self._zero_point = dict(sizes), wcs, zero_point
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """The columns of the result, and `further_columns`."""
-        return super().to_dict() | further_columns(self, self._sizes, self._wcs)
+        more = further_columns(self, self._sizes, self._wcs, self._zero_point)
+        return super().to_dict() | more
 
 
-def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.ndarray]:
-    """Places, widths and slopes with errors by the size of a pixel, and the place on the sky.
+def further_columns(
+    result: FitResult, sizes: Sizes, wcs: Any, zero_point: float | None = None
+) -> dict[str, np.ndarray]:
+    """Lengths with errors by the size of a pixel, places on the sky, and magnitudes.
 
     Covariances of sources are in the square of the unit, as ``xy_um2``. A width that is not along
     one axis is left out where the pixels of its axes differ in size. The middle of the first pixel
@@ -84,7 +90,9 @@ def further_columns(result: FitResult, sizes: Sizes, wcs: Any) -> dict[str, np.n
         columns[f"{name}_{unit}"] = result.params[:, k] * size
         columns[f"{name}_{unit}_error"] = result.errors[:, k] * size
     if wcs is not None and result.model.ndim == 2:
-        columns["ra"], columns["dec"] = wcs.pixel_to_world_values(result.x, result.y)
+        columns |= {name: values for name, (values, *_) in sky_columns(result, wcs).items()}
+    if zero_point is not None:
+        columns |= {name: values for name, (values, *_) in magnitudes(result, zero_point).items()}
     return columns
 
 

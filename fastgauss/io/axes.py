@@ -56,7 +56,7 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     kept = [(a, n) for a, n in zip(facts.axes, facts.lengths, strict=True) if n != 1]
     index: np.ndarray = np.arange(len(frames)).reshape([n for _, n in kept])
     letters = [axis for axis, _ in kept]
-    parts = [_count(axis, n, facts) for axis, n in kept]
+    parts = _counts(kept, facts)
     choice = ""
     if facts.colour and "C" in letters:
         choice = ", the luminance of 3 colours"
@@ -94,6 +94,15 @@ def _of_colours(frames: Frames, channel: str | None) -> tuple[Frames, str]:
     known = Facts(channels=_COLOURS)
     number = _channel(channel, known, len(_COLOURS))
     return frames.of_colour(number), f", colour {number}{_named(known, number)}"
+
+
+def _counts(axes: list[tuple[str, int]], facts: Facts) -> list[str]:
+    """All axes in words; those of which the file has several without a name are one."""
+    unnamed = [str(n) for axis, n in axes if axis == UNKNOWN]
+    if len(unnamed) < 2:
+        return [_count(axis, n, facts) for axis, n in axes]
+    named = [_count(axis, n, facts) for axis, n in axes if axis != UNKNOWN]
+    return [*named, f"{' x '.join(unnamed)} images, of axes that the file does not name"]
 
 
 def _count(axis: str, length: int, facts: Facts) -> str:

@@ -16,6 +16,7 @@ from .table import facts
 if TYPE_CHECKING:
     from .fit_result import FitResult
 
+Column = tuple[np.ndarray, str, str]  # values, unit and meaning
 AXES = ("x", "y", "z")
 _STEP = 0.5  # pixels, for derivatives of sky coordinates
 
@@ -44,10 +45,11 @@ def to_table(result: FitResult, pixel_size: Any, wcs: Any, zero_point: Any) -> A
         else:
             made[name] = values
         made[name].info.description = known[name][1]
-    if sky is not None:
-        _add_sky(made, result, sky, units)
-    if zero is not None:
-        _add_magnitudes(made, result, zero, units)
+    further = {} if sky is None else sky_columns(result, sky)
+    further |= {} if zero is None else magnitudes(result, zero)
+    for name, (values, unit, meaning) in further.items():
+        made[name] = values * units.Unit(unit)
+        made[name].info.description = meaning
     made.meta.update(facts(result, None))  # the lengths have their unit
     return made
 
@@ -118,8 +120,8 @@ def _read_sky(result: FitResult, wcs: Any) -> Any:
     raise TypeError(f"wcs must be a WCS of astropy, got {wording.shown(wcs)}")
 
 
-def _add_sky(made: Any, result: FitResult, wcs: Any, units: Any) -> None:
-    """Right ascension and declination in ICRS, with their errors."""
+def sky_columns(result: FitResult, wcs: Any) -> dict[str, Column]:
+    """Right ascension and declination in ICRS, with their errors, by a celestial WCS."""
     good = np.isfinite(result.params[:, 1:3]).all(axis=1)
     x, y = result.x[good], result.y[good]
     here = wcs.pixel_to_world(x, y)
@@ -138,11 +140,12 @@ def _add_sky(made: Any, result: FitResult, wcs: Any, units: Any) -> None:
         "ra_error": (np.sqrt(variances[:, 0]), "arcsec", "standard error of ra, times cos(dec)"),
         "dec_error": (np.sqrt(variances[:, 1]), "arcsec", "standard error of dec"),
     }
+    columns = {}
     for name, (values, unit, meaning) in told.items():
         column = np.full(len(result), np.nan)
         column[good] = values
-        made[name] = column * units.Unit(unit)
-        made[name].info.description = meaning
+        columns[name] = column, unit, meaning
+    return columns
 
 
 def _read_zero_point(units: Any, value: Any) -> float:
@@ -152,10 +155,11 @@ def _read_zero_point(units: Any, value: Any) -> float:
     return check.number("zero_point", value)
 
 
-def _add_magnitudes(made: Any, result: FitResult, zero: float, units: Any) -> None:
+def magnitudes(result: FitResult, zero: float) -> dict[str, Column]:
     """Magnitudes and their errors; NaN where the flux is not positive."""
     flux = np.where(result.flux > 0, result.flux, np.nan)
-    made["mag"] = (zero - 2.5 * np.log10(flux)) * units.mag
-    made["mag_error"] = 2.5 / math.log(10.0) * (result.flux_error / flux) * units.mag
-    made["mag"].info.description = "zero_point - 2.5 log10(flux)"
-    made["mag_error"].info.description = "standard error of mag"
+    error = 2.5 / math.log(10.0) * (result.flux_error / flux)
+    return {
+        "mag": (zero - 2.5 * np.log10(flux), "mag", "zero_point - 2.5 log10(flux)"),
+        "mag_error": (error, "mag", "standard error of mag"),
+    }

@@ -68,6 +68,22 @@ def test_places_on_the_sky(tmp_path):
     east = (150.0 - table["ra"]) * np.cos(np.radians(2.0))
     np.testing.assert_allclose(east, 1e-4 * (found.x - 20.3), atol=1e-9)
     np.testing.assert_allclose(table["sigma_arcsec"], 0.36 * found.sigma)
+    for name, error in (("ra_error", found.x_error), ("dec_error", found.y_error)):
+        np.testing.assert_allclose(table[name], 0.36 * error, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_magnitudes_with_errors(tmp_path, suffix, capsys):
+    np.save(tmp_path / "a.npy", IMAGE)
+    options = ("--zero-point", "25")
+    table, found = table_of(tmp_path, tmp_path / "a.npy", *options, suffix=suffix)
+    wanted = found.to_table(zero_point=25.0)
+    assert len(found) and 15 < wanted["mag"][0].value < 20
+    for name in ("mag", "mag_error"):
+        np.testing.assert_allclose(table[name].astype(float), wanted[name].value, rtol=1e-12)
+    assert "mag" not in table_of(tmp_path, tmp_path / "a.npy", suffix=suffix)[0]
+    assert main(["fit", str(tmp_path / "a.npy"), "--zero-point", "nan"]) == 2
+    assert "--zero-point must be finite" in capsys.readouterr().err
 
 
 def test_sizes_as_they_are_written():

@@ -247,3 +247,13 @@ def test_ome_zarr_says_its_axes_and_sizes(tmp_path):
     assert told == (
         "2 channels, 5 planes of 0.3 um: a volume of 5 x 6 x 7 pixels of 0.1 um, channel 1 (green)"
     )
+
+
+def test_several_axes_without_names_are_told_once(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, numbers((2, 3, 1, 4, 10, 12)))
+    pictures, told, _ = arranged(path)
+    assert pictures.shape == (24, 10, 12)
+    assert told.startswith("2 x 3 x 4 images, of axes that the file does not name: a movie of 10")
+    np.save(path, numbers((5, 10, 12)))
+    assert arranged(path)[1].startswith("5 images: a movie of 10 x 12 pixels")
