@@ -84,7 +84,9 @@ class Localisations:
 
     result: FitResult
     shape: tuple[int, ...]  # of a frame
+    located: np.ndarray  # the frame of each localisation, before they are joined
     drift: Drift | None = None
+    noun: str = "localisation"  # what a row of the result is
     told: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
@@ -176,7 +178,8 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
     errors = whole[["y_error", "x_error"]]
     placed = np.isfinite(whole.positions).all(axis=1) & (errors > 0).all(axis=1)
     good = whole[whole.converged & placed & np.isfinite(errors).all(axis=1)]
-    found = Localisations(good, job.shape)
+    assert good.frames is not None
+    found = Localisations(good, job.shape, good.frames)
     if not len(good) or not (args.drift or args.group):
         return found
     typical = float(np.median(good[["y_error", "x_error"]]))
@@ -186,7 +189,7 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
         _take_off_drift(found, radius, gap, args.threads)
     if args.group:
         groups = group(found.result, radius, gap)
-        found.result = grouped_result(found.result, groups)
+        found.result, found.noun = grouped_result(found.result, groups), "group"
         told = f"groups: {len(groups)} of {wording.plural(len(good), 'localisation')}"
         found.told.append(f"{told}, radius {radius:.3g} px, gap {gap}")
     return found

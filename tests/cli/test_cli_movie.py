@@ -5,8 +5,12 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.cli.command import main
+from fastgauss.cli.movie import Localisations
+from fastgauss.cli.movie_picture import draw
 from fastgauss.io import images
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.models.model import get_model
+from fastgauss.results.rows import Rows
 
 SHAPE, FRAMES = (40, 36), 120
 CAMERA = fg.Camera(offset=100.0, gain=0.5, variance=6.0)
@@ -141,3 +145,28 @@ def test_images_in_no_known_order_are_no_movie(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "many.npy must have one axis of frames, got 2 axes of images" in line
     assert not (tmp_path / "spots.csv").exists()
+
+
+def test_the_report_tells_groups_apart_from_localisations_and_has_units():
+    pytest.importorskip("matplotlib")
+    frame = np.repeat(np.arange(40), 10)
+    places = np.random.default_rng(1).uniform(4, 26, (400, 2))
+    drift = fg.estimate_drift((frame, places + 0.01 * frame[:, np.newaxis]), segments=4)
+    table = np.column_stack(
+        [np.full(100, 90.0), places[:100, ::-1], np.full(100, 1.3), places[:100, 0]]
+    )
+    packed = np.tile(np.eye(5)[np.tril_indices(5)] * 0.01, (100, 1))
+    none, ones = np.zeros(100, np.int32), np.ones(100)
+    rows = Rows(table, packed, ones, none, none, none + 49, none + 44, frame[:100])
+    joined = fg.FitResult(get_model("symmetric", 2), rows, absolute=False)
+    found = Localisations(joined, (30, 30), frame, drift, "group")
+    figure = draw(found, "a.tif", 40)
+    assert figure.get_suptitle() == "a.tif: 100 groups of 400 localisations in 40 frames"
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert {"localisations", "groups", "groups a square pixel", "y, px", "x, px"} <= set(labels)
+    (counts,) = (axes for axes in figure.axes if axes.get_title() == "localisations of each frame")
+    np.testing.assert_array_equal(counts.lines[0].get_ydata(), np.full(40, 10))
+    # the picture fills its part, but for its labels
+    figure.draw_without_rendering()
+    (picture,) = (axes for axes in figure.axes if axes.images)
+    assert picture.get_window_extent().width > 0.55 * figure.subfigs[1].bbox.width
