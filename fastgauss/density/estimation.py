@@ -95,7 +95,8 @@ def kde(
     - It falls to 0 there or ranges over decades (sizes, incomes, fluxes, waiting times;
       lognormal, gamma, Pareto): "log", with ``bandwidth="isj"`` unless the logarithms are about
       normal. Mass is 1. Samples on the bound are refused, and where the density does not vanish
-      at the bound, "log" is noisy there.
+      at the bound, "log" is noisy there. Its upper tail is too heavy: of 3,000 samples, quantiles
+      at 0.95 and 0.99 are 4 and 8 percent too large for a gamma distribution of shape 1.5.
     - "renormalize" is biased at the end to first order in the bandwidth like "reflect", without
       forcing the slope; mass is not 1.
 
@@ -138,7 +139,8 @@ def kde(
     flat = data.ndim == 1
     data = data[:, np.newaxis] if flat else data
     if data.shape[1] not in (1, 2, 3) or not len(data):
-        raise ValueError(f"samples must be (n,) or (n, 1) to (n, 3), got {data.shape}")
+        got = "none" if not data.size else data.shape
+        raise ValueError(f"samples must be (n,) or (n, 1) to (n, 3), n at least 1, got {got}")
     heights = None if weights is None else _weights(weights, len(data))
     ends = boundaries.intervals(bounds, data.shape[1])
     if boundary is not None:

@@ -370,7 +370,7 @@ def test_readings_and_shapes():
 BAD = [
     (ValueError, "samples must be finite, got nan at index", {"samples": [1.0, np.nan]}),
     (ValueError, r"samples must be \(n,\) or \(n, 1\) to", {"samples": np.zeros((3, 4))}),
-    (ValueError, "samples must be", {"samples": []}),
+    (ValueError, "n at least 1, got none", {"samples": []}),
     (TypeError, "samples must hold real numbers", {"samples": ["a"]}),
     (ValueError, "samples must vary", {"samples": [2.0, 2.0]}),
     (ValueError, "samples must be at least 2", {"samples": [2.0]}),
