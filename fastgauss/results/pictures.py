@@ -18,6 +18,7 @@ from ..base.figures import (
     style,
 )
 from ..models.evaluation import evaluate
+from ..models.star_model import StarModel
 from .roi_pictures import plot_rois
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ def _residual(image: np.ndarray, result: FitResult, box: int) -> np.ndarray:
             own = distance[inside] == nearest[index]
             residual[index[own]] = pixels[index[own]] - profile[inside][own]
     return residual.reshape(image.shape)
+
+
+def _without_stars(image: np.ndarray, result: FitResult) -> np.ndarray:
+    """The image minus the light of all stars that converged, which shines beyond their boxes."""
+    stars = result[result.converged]
+    stars = stars.with_rows(stars.rows._replace(frames=None))
+    return image - stars.render(image.shape, 0.0)
 
 
 def _draw_ellipses(axes: Any, result: FitResult, n_sigma: float) -> None:
@@ -117,6 +125,14 @@ def _panels(figure: Any, shape: tuple[int, int], count: int) -> tuple[Any, Any]:
     return figure, panels
 
 
+def _explain_missing(axes: Any) -> None:
+    """A legend of the colour of pixels without value."""
+    from matplotlib.patches import Patch
+
+    mark = Patch(facecolor=MISSING, edgecolor="0.5", label="masked or saturated")
+    axes.legend(handles=[mark], loc="upper right", fontsize="small")
+
+
 class _Drawing(NamedTuple):
     """A figure whose first panel shows the image with its spots."""
 
@@ -139,6 +155,8 @@ def _begin(
     first.imshow(image, **look)
     _draw_ellipses(first, result, n_sigma)
     first.set_title(_count(result))
+    if not np.isfinite(image).all():
+        _explain_missing(first)
     return _Drawing(image, figure, rest, look)
 
 
@@ -155,8 +173,10 @@ def plot_spots(
 
     The left panel shows the image, with an ellipse around each spot that converged and a cross at
     each spot that did not. The right panel shows, in the same grey scale, the image minus the
-    profile fitted in each box (where boxes overlap, that of the nearest spot). The local background
-    is not subtracted, so that a good fit leaves only background.
+    profile fitted in each box (where boxes overlap, that of the nearest spot). Of stars that were
+    fitted with a point spread function, all light is subtracted, also beyond the boxes. The local
+    background is not subtracted, so that a good fit leaves only background. Pixels without value
+    have a colour of their own, which a legend tells.
 
     Parameters
     ----------
@@ -211,7 +231,9 @@ def plot_spots(
         shown = np.fmax.reduce(volume, axis=0, initial=np.nan)
     drawing = _begin(shown, result, n_sigma, norm, 2, figure)
     if volume is None:
-        residual = _residual(drawing.image, result, box)
+        is_star = isinstance(result.model, StarModel)
+        image = drawing.image
+        residual = _without_stars(image, result) if is_star else _residual(image, result, box)
     else:
         residual = np.fmax.reduce(volume - result.render(volume.shape, 0.0), axis=0)
     (right,) = drawing.rest

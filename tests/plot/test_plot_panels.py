@@ -238,3 +238,16 @@ def test_plots_know_astigmatic_spots_and_refuse_volumes():
     solid = made([[9.0, 5.0, 4.0, 6.2, 1.2, 1.0]], model=get_model("symmetric", 3))
     with pytest.raises(ValueError, match="result must be of an image, got one of 3 dimensions"):
         plot.plot_spots(image, solid)
+
+
+def test_the_light_of_stars_is_subtracted_beyond_their_boxes():
+    psf = fg.psf_model([0.6, 0.4], [1.2, 4.0])
+    image = psf.image((41, 43), (20.0, 21.0), flux=1e5, offset=7.0)
+    image[20, 21] = np.nan
+    stars = made([1e5, 21.0, 20.0, 7.0], model=psf)
+    figure = plot.plot_spots(image, stars, box=9)
+    residual = figure.axes[1].images[0].get_array()
+    assert np.nanmax(np.abs(residual - 7.0)) < 0.5  # 40 photons are 8 pixels away
+    (text,) = figure.axes[0].get_legend().get_texts()
+    assert text.get_text() == "masked or saturated"
+    assert plot.plot_spots(np.nan_to_num(image), stars).axes[0].get_legend() is None
