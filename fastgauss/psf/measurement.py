@@ -136,7 +136,7 @@ def measure_psf(
     curve. Fluxes of stars with a Moffat profile of beta 2.5 are 0.05 percent too low with such a
     sky, and 0.3 percent without.
 
-    The time is about that of the search and five to ten seconds for a hundred stars.
+    The time is about that of the search and three to six seconds of one core for a hundred stars.
 
     References
     ----------

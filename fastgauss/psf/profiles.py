@@ -35,6 +35,7 @@ _LEAST_WEIGHT, _MOST_WEIGHT = -0.5, 1.5  # of a component: two that cancel each 
 _LEAST_RATIO = 1.15  # of a sigma by the next smaller one
 _DIP = 1e-3  # how far below 0 a profile may fall, relative to its peak
 _FAR = 37.0  # sigmas beyond which a Gaussian is 0
+_RADII = np.linspace(0.0, 1.0, 64)  # at which a profile is looked at, of 5 widest sigmas
 _GRID = 5  # places a side at which a shape that varies is looked at
 _ROOT = 1.0 / math.sqrt(2.0 * math.pi)
 
@@ -62,6 +63,11 @@ class Form(NamedTuple):
     def size(self) -> int:
         """The number of free parameters of one place."""
         return 2 * self.components - 1 + self.further
+
+    @property
+    def natural(self) -> int:
+        """The number of natural parameters of one place."""
+        return 2 * self.components + self.further
 
     @property
     def varying(self) -> int:
@@ -167,29 +173,35 @@ def is_sound_everywhere(form: Form, shape: np.ndarray, widest: float) -> bool:
     """Whether a star can have this shape at each place of a grid over the image."""
     if not form.order:
         return is_sound(form, shape, widest)
-    if not np.isfinite(shape).all():
-        return False
     high, wide, row, column = form.extent
     along = np.linspace(0.0, 1.0, _GRID)
     y, x = np.meshgrid(row - 0.5 + high * along, column - 0.5 + wide * along)
     places = np.stack([x.ravel(), y.ravel()], axis=1)
-    return all(is_sound(form, q, widest) for q in local(form, shape, places))
+    return is_sound(form, local(form, shape, places), widest)
 
 
 def is_sound(form: Form, q: np.ndarray, widest: float) -> bool:
-    """Whether a star can have this profile: numbers in range, components apart, no dark ring."""
+    """Whether stars can have these profiles: in range, components apart, no dark ring.
+
+    ``q`` are the free parameters of one or several places, (..., P).
+    """
     if not np.isfinite(q).all() or np.abs(q).max() > 50.0:
         return False
     weights, sigmas, ellipse = numbers_of(form, q)
-    if sigmas[0] < _LEAST_SIGMA or sigmas[-1] > widest or math.hypot(*ellipse) > _MOST_TURN:
+    if sigmas.min() < _LEAST_SIGMA or sigmas.max() > widest:
+        return False
+    if np.hypot(*np.moveaxis(ellipse, -1, 0)).max() > _MOST_TURN:
         return False
     if weights.min() < _LEAST_WEIGHT or weights.max() > _MOST_WEIGHT:
         return False
-    if (sigmas[1:] < _LEAST_RATIO * sigmas[:-1]).any():
+    if (sigmas[..., 1:] < _LEAST_RATIO * sigmas[..., :-1]).any():
         return False
-    radii = np.linspace(0.0, 5.0 * sigmas[-1], 64)[:, np.newaxis]
-    profile = np.exp(-0.5 * np.minimum(radii / sigmas, _FAR) ** 2) @ (weights / sigmas**2)
-    return bool(profile[0] > 0.0 and profile.min() >= -_DIP * profile[0] and weights[-1] >= 0.0)
+    radii = 5.0 * sigmas[..., np.newaxis, -1:] * _RADII[:, np.newaxis]
+    parts = np.exp(-0.5 * np.minimum(radii / sigmas[..., np.newaxis, :], _FAR) ** 2)
+    profile = np.einsum("...rk,...k->...r", parts, weights / sigmas**2)
+    peak = profile[..., 0]
+    lit = (peak > 0.0) & (profile.min(axis=-1) >= -_DIP * peak)
+    return bool((lit & (weights[..., -1] >= 0.0)).all())
 
 
 # -- along the axes ----------------------------------------------------------------------------
@@ -216,35 +228,33 @@ def _integrated(d: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 _TABLES = {"sample": _sampled, "integrate": _integrated}
 
 
-def _outer(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _outer(y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Products of tables (S, side, K): (S, K, y, x)."""
-    return y.transpose(0, 2, 1)[:, :, :, np.newaxis] * x.transpose(0, 2, 1)[:, :, np.newaxis, :]
+    rows, columns = y.transpose(0, 2, 1)[:, :, :, np.newaxis], x.transpose(0, 2, 1)
+    return np.multiply(rows, columns[:, :, np.newaxis, :], out=out)
 
 
 def _along(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
     """Profiles whose axes are those of the image."""
-    weights, sigmas, ellipse = numbers
-    long, short = np.exp(0.5 * ellipse[:, :1]), np.exp(-0.5 * ellipse[:, :1])
-    table = _TABLES[form.pixel]
-    x, x_by, x_wide = table(dx[:, :, np.newaxis], (sigmas * long)[:, np.newaxis])
-    y, y_by, y_wide = table(dy[:, :, np.newaxis], (sigmas * short)[:, np.newaxis])
-    parts = _outer(y, x)
-    wide_x, wide_y = (
-        _outer(y, x_wide * long[:, np.newaxis]),
-        _outer(y_wide * short[:, np.newaxis], x),
-    )
-    by = [parts, (wide_x + wide_y) * weights[:, :, np.newaxis, np.newaxis]]
+    weights, sigmas, ellipse = (each[:, np.newaxis] for each in numbers)
+    long, short = np.exp(0.5 * ellipse[..., :1]), np.exp(-0.5 * ellipse[..., :1])
+    table, count = _TABLES[form.pixel], form.components
+    x, x_by, x_wide = table(dx[:, :, np.newaxis], sigmas * long)
+    y, y_by, y_wide = table(dy[:, :, np.newaxis], sigmas * short)
+    across = y * weights
+    by = np.empty((len(dx), form.natural, dy.shape[1], dx.shape[1]))
+    _outer(y, x, out=by[:, :count])
+    wide = _outer(across, x_wide * long, out=by[:, count : 2 * count])
+    wide_y = _outer(y_wide * (short * weights), x)
     if form.further:
-        each = 0.5 * np.einsum("sk,skyx->syx", weights * sigmas, wide_x - wide_y)
-        by.append(each[:, np.newaxis])
-    weights = weights[:, np.newaxis]
-    across = (y * weights).astype(np.float64)
-    slopes = np.matmul(y_by * weights, x.transpose(0, 2, 1))
+        by[:, -1] = np.einsum("sk,skyx->syx", 0.5 * sigmas[:, 0], wide - wide_y)
+    wide += wide_y
+    right = x.transpose(0, 2, 1)
     return Spread(
-        np.matmul(across, x.transpose(0, 2, 1)),
+        np.matmul(across, right),
         np.matmul(across, x_by.transpose(0, 2, 1)),
-        slopes,
-        np.concatenate(by, axis=1),
+        np.matmul(y_by * weights, right),
+        by,
     )
 
 

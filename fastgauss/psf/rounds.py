@@ -108,7 +108,8 @@ def _grow(scene: Scene, count: int, automatic: bool, steps: Steps) -> None:
         scene.form = form._replace(components=form.components + 1)
         scene.shape = with_component(form, shape, at, numbers)
         found = scene.fit(stack)
-        if automatic and best.objective - found.objective < 2.0 * math.log(max(pixels, 2)):
+        cost = (scene.form.whole - form.whole) * math.log(max(pixels, 2))
+        if automatic and best.objective - found.objective < cost:
             scene.form, scene.shape, scene.own = form, shape, own
             steps.advance(most - form.components)  # none of these will be added
             return

@@ -22,10 +22,11 @@ from .sky import Sky, no_sky
 
 OWN = 6  # flux, x, y, and the plane: its value in the middle, its rise to the edge along y and x
 _STEPS, _TRIALS = 60, 12
-GAIN = 1e-3  # of chi2 below which the search ends
+GAIN = 1e-2  # of chi2 below which the search ends
 ROUGH_GAIN = 0.5  # as much, where the search goes on from there: half of what is noise
 _GROUP = 8  # stars whose derivatives are in the processor's cache at a time
 _LEAST, _MOST = 1e-9, 1e9  # damping
+_ONE_THREAD = 1 << 17  # products of numbers that one call of BLAS may form
 _PLACE = 0.3  # pixels: how far a neighbour's found place is off
 
 
@@ -67,20 +68,17 @@ class Solution(NamedTuple):
     chi2: np.ndarray  # (S,)
 
 
-def planes(side: int) -> np.ndarray:
-    """The three columns of a plane, (3, side, side)."""
+def _planes(own: np.ndarray, side: int) -> np.ndarray:
+    """The planes below stars, (S, side, side)."""
     rise = np.linspace(-1.0, 1.0, side)
-    ones = np.ones((side, side))
-    return np.stack([ones, ones * rise[:, np.newaxis], ones * rise])
+    level, up, along = own.T[3:, :, np.newaxis, np.newaxis]
+    return level + up * rise[:, np.newaxis] + along * rise
 
 
 def models(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
     """Stars on their planes, (S, y, x)."""
-    star = (
-        values(form, local(form, shape, stack.middles()), *stack.distances(own))
-        * own[:, :1, np.newaxis]
-    )
-    return star + np.tensordot(own[:, 3:], planes(stack.data.shape[1]), 1)
+    star = values(form, local(form, shape, stack.middles()), *stack.distances(own))
+    return star * own[:, :1, np.newaxis] + _planes(own, stack.data.shape[1])
 
 
 def _groups(count: int) -> Iterator[slice]:
@@ -105,39 +103,70 @@ def _objective(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> 
     return float(chi2_of(form, shape, own, stack).sum() + known)
 
 
-def _columns(
-    form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack
-) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives by all parameters (S, 6 + P, pixels), and residuals, by standard deviations."""
+def _columns(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
+    """What a star's model is made of, and the residuals, by standard deviations.
+
+    (S, 6 + N + 1, pixels): the star of flux 1 and its derivatives by x and y, the plane's three
+    terms, the derivatives by the N natural parameters of the shape, and the residuals.
+    """
     count, side = stack.data.shape[:2]
-    places = stack.middles()
-    found = spread(form, local(form, shape, places), *stack.distances(own))
-    flux = own[:, 0][:, np.newaxis, np.newaxis]
-    columns = np.empty((count, OWN + form.whole, side * side))
-    columns[:, 0] = found.values.reshape(count, -1)
-    columns[:, 1] = (flux * found.by_x).reshape(count, -1)
-    columns[:, 2] = (flux * found.by_y).reshape(count, -1)
-    columns[:, 3:OWN] = planes(side).reshape(3, -1)
-    natural = found.by_natural.reshape(count, form.size + 1, -1)
-    chains = local_chain(form, shape, places)
-    np.matmul(chains.transpose(0, 2, 1), natural, out=columns[:, OWN:])
-    columns[:, OWN:] *= flux
-    model = found.values * flux + np.tensordot(own[:, 3:], planes(side), 1)
-    root = np.sqrt(stack.weights).reshape(count, -1)
-    columns *= root[:, np.newaxis]
-    return columns, (stack.data - model).reshape(count, -1) * root
+    found = spread(form, local(form, shape, stack.middles()), *stack.distances(own))
+    columns = np.empty((count, OWN + form.natural + 1, side, side))
+    columns[:, 0], columns[:, 1], columns[:, 2] = found.values, found.by_x, found.by_y
+    columns[:, 3], rise = 1.0, np.linspace(-1.0, 1.0, side)
+    columns[:, 4], columns[:, 5] = rise[:, np.newaxis], rise
+    columns[:, OWN:-1] = found.by_natural
+    star = found.values * own[:, :1, np.newaxis]
+    columns[:, -1] = stack.data - star - _planes(own, side)
+    columns *= np.sqrt(stack.weights)[:, np.newaxis]
+    return columns.reshape(count, -1, side * side)
+
+
+def _chains(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
+    """The model's derivatives by all parameters as sums of `_columns`, (S, 6 + N, 6 + P)."""
+    flux = own[:, 0]
+    matrix = np.zeros((len(own), OWN + form.natural, OWN + form.whole))
+    np.einsum("sii->si", matrix[:, :OWN, :OWN])[:] = 1.0
+    matrix[:, 1, 1] = matrix[:, 2, 2] = flux
+    chains = local_chain(form, shape, stack.middles())
+    matrix[:, OWN:, OWN:] = flux[:, np.newaxis, np.newaxis] * chains
+    return matrix
+
+
+def _pieces(columns: np.ndarray) -> Iterator[np.ndarray]:
+    """Columns of matrices (S, n, pixels), so few at a time that BLAS takes one thread.
+
+    Its threads wait for each other longer than such a product takes, and are as many as all
+    processors, which others may use.
+    """
+    many, pixels = columns.shape[1:]
+    step = max(_ONE_THREAD // (many * (many + 1)), 8)
+    return (columns[:, :, start : start + step] for start in range(0, pixels, step))
+
+
+def _products(columns: np.ndarray) -> np.ndarray:
+    """The products of the rows of matrices (S, n, pixels), (S, n, n)."""
+    total = np.zeros((len(columns), columns.shape[1], columns.shape[1]))
+    for piece in _pieces(columns):
+        total += np.matmul(piece, piece.transpose(0, 2, 1))
+    return total
 
 
 def _equations(
     form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The normal matrix of each star, (S, 6 + P, 6 + P), and the right sides."""
-    count, size = len(own), OWN + form.whole
-    matrix, right = np.empty((count, size, size)), np.empty((count, size))
-    for rows in _groups(count):
-        columns, residual = _columns(form, shape, own[rows], stack.part(rows))
-        np.matmul(columns, columns.transpose(0, 2, 1), out=matrix[rows])
-        right[rows] = np.matmul(columns, residual[:, :, np.newaxis])[:, :, 0]
+    """The normal matrix of each star, (S, 6 + P, 6 + P), and the right sides.
+
+    The products are those of natural parameters, which are few for any order of the shape.
+    """
+    count = OWN + form.natural
+    products = np.empty((len(own), count + 1, count + 1))
+    for rows in _groups(len(own)):
+        products[rows] = _products(_columns(form, shape, own[rows], stack.part(rows)))
+    chains = _chains(form, shape, own, stack)
+    back = chains.transpose(0, 2, 1)
+    matrix = np.matmul(np.matmul(back, products[:, :count, :count]), chains)
+    right = np.einsum("sij,si->sj", chains, products[:, :count, count])
     if stack.sky is not None:
         np.einsum("sii->si", matrix)[:, 3:OWN] += stack.sky.precisions
         right[:, 3:OWN] += stack.sky.precisions * (stack.sky.planes - own[:, 3:])
@@ -146,12 +175,16 @@ def _equations(
 
 def leverages(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
     """The part of each pixel's noise that its star's six parameters follow, (S, y, x)."""
-    columns = _columns(form, shape, own, stack)[0][:, :OWN]
-    unit = 1.0 / np.sqrt(np.maximum((columns**2).sum(axis=2), 1e-300))
-    columns *= unit[:, :, np.newaxis]
-    matrix = np.matmul(columns, columns.transpose(0, 2, 1)) + 1e-9 * np.eye(OWN)
-    part = (np.linalg.solve(matrix, columns) * columns).sum(axis=1)
-    return part.reshape(stack.data.shape)
+    found = np.empty((len(own), stack.data[0].size))
+    for rows in _groups(len(own)):
+        columns = _columns(form, shape, own[rows], stack.part(rows))[:, :OWN]
+        matrix = _products(columns)
+        unit = 1.0 / np.sqrt(np.maximum(np.einsum("sii->si", matrix), 1e-300))
+        unit = unit[:, :, np.newaxis] * unit[:, np.newaxis, :]
+        inverse = np.linalg.inv(matrix * unit + 1e-9 * np.eye(OWN)) * unit
+        parts = [(np.matmul(inverse, each) * each).sum(axis=1) for each in _pieces(columns)]
+        found[rows] = np.concatenate(parts, axis=1)
+    return found.reshape(stack.data.shape)
 
 
 class _Reduced(NamedTuple):
@@ -215,7 +248,7 @@ def solve(
     for _ in range(_STEPS):
         matrix, right = _equations(form, shape, own, stack)
         before = least
-        for _ in range(_TRIALS):
+        for trial in range(_TRIALS):
             step = _step(matrix, right, damping)
             damping *= 6.0
             if step is None:
@@ -227,7 +260,7 @@ def solve(
             found = _objective(form, tried, moved, stack)
             if found <= before:
                 shape, own, least = tried, moved, found
-                damping = max(damping / 60.0, _LEAST)
+                damping = max(damping / (6.0 if trial else 60.0), _LEAST)
                 break
         gain = before - least
         if not gain > max(least_gain, 1e-10 * before) or damping > _MOST:

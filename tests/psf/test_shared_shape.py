@@ -89,6 +89,9 @@ def test_what_no_star_is_like_is_told(weights, sigmas, sound):
     q = free_of(form, np.array(weights), np.array(sigmas), np.zeros(2))
     assert is_sound(form, q, 8.0) == sound
     assert not is_sound(form, q * np.nan, 8.0)
+    assert (
+        is_sound(form, np.stack([free_of(form, np.full(2, 0.5), SIGMAS[:2], []), q]), 8.0) == sound
+    )
 
 
 # -- the solver --------------------------------------------------------------------------------
@@ -156,6 +159,31 @@ def test_a_rough_search_ends_near_the_least_chi2_of_any_group_of_stars():
         one = shared._equations(FORM, best.shape, best.own[k : k + 1], some.part([k]))
         assert_allclose(matrix[k], one[0][0], rtol=1e-12)
         assert_allclose(right[k], one[1][0], rtol=1e-9, atol=1e-9)
+
+
+def test_products_of_many_pixels_are_those_of_all_at_once():
+    columns = np.random.default_rng(1).normal(size=(2, 30, 700))
+    assert len(list(shared._pieces(columns))) > 4
+    wanted = np.einsum("sip,sjp->sij", columns, columns)
+    assert_allclose(shared._products(columns), wanted, rtol=1e-12, atol=1e-11)
+
+
+def test_leverages_are_the_diagonal_of_the_projection():
+    stack = noisy_stack()
+    found = shared.leverages(FORM, TRUTH, OWN, stack)
+    step = 1e-5 * np.array([100.0, 1, 1, 1, 1, 1])
+    for k in range(3):
+        root = np.sqrt(stack.weights[k]).ravel()
+        slopes = [
+            (
+                shared.models(FORM, TRUTH, OWN + h, stack)
+                - shared.models(FORM, TRUTH, OWN - h, stack)
+            )
+            for h in np.diag(step)
+        ]
+        columns = np.stack([each[k].ravel() * root for each in slopes]) / step[:, None]
+        orthogonal = np.linalg.qr(columns.T)[0]
+        assert_allclose(found[k].ravel(), (orthogonal**2).sum(axis=1), atol=1e-5)
 
 
 def test_stars_of_known_shape_are_measured_near_their_places():
