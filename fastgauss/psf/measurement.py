@@ -136,6 +136,10 @@ def measure_psf(
     curve. Fluxes of stars with a Moffat profile of beta 2.5 are 0.05 percent too low with such a
     sky, and 0.3 percent without.
 
+    The light of stars that the search does not find, faint ones near bright ones, is counted as
+    part of the wings: 0.06 percent of the flux in a field with 3 stars in 1000 pixels. There,
+    `positions` of all stars, where they are known, make faint fluxes right.
+
     The time is about that of the search and three to six seconds of one core for a hundred stars.
 
     References
