@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..base.thread_pool import resolve_threads
+from ..find.options import DETECTORS
 from ..io import axes
 from ..io.frames import Frames
 from ..kernels.fit.estimators import METHODS
@@ -48,8 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
     widths = "expected width, px (1.3); repeat it for spots of several widths"
     add("--sigma", type=options.lengths, default=1.3, action=options.Repeated, help=widths, **many)
-    add("--threshold", type=float, help="smallest height of a spot (5 noise sigmas)")
-    add("--false-alarms", type=float, help="instead: false spots to expect in an image")
+    add("--false-alarms", type=float, help="false spots to expect in an image (1)")
+    add("--threshold", type=float, help="instead: smallest height of a spot")
+    filters = "laplacian: faster, for bright spots and close pairs (matched)"
+    add("--detector", choices=DETECTORS, help=filters)
     add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
     add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)
     add("--fixed", type=options.fixed, metavar="VALUES", help="not fitted: sigma=1.3,offset=0")
@@ -137,6 +140,7 @@ class Fits:
             sigma=args.sigma,
             threshold=None if args.threshold is None else args.threshold / known.excess,
             false_alarms=args.false_alarms,
+            detector=args.detector,
             shape_level=args.shape_level,
             min_distance=args.min_distance,
             fixed=camera.in_part(args.fixed, known.excess, first),
@@ -252,6 +256,7 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
         sigmas(args, data.ndim),
         threshold=args.threshold,
         false_alarms=args.false_alarms,
+        curved=args.joint or args.detector == DETECTORS[1],
         dark=args.dark,
         mask=fits.known.mask,
     )

@@ -12,6 +12,7 @@ from ..filters import gaussian_filter
 from ..find import find_spots
 from ..find.maxima_counts import expected_maxima, least_significance
 from ..find.noise import NOISE_FACTOR
+from ..find.options import FALSE_ALARMS
 from ..find.response import as_three
 from ..find.significance import correlations
 from ..results.fit_result import FitResult
@@ -123,13 +124,15 @@ def of_no_spots(
     *,
     threshold: float | None,
     false_alarms: float | None,
+    curved: bool,
     dark: bool,
     mask: np.ndarray | None,
 ) -> str:
     """Sentences: the threshold, the noise, the strongest candidate, and what to try.
 
-    Noise and default threshold are those of the whole image; `find_spots` measures them locally.
-    With ``false_alarms`` spots are found by their significance, which is told instead.
+    Spots that are ``curved`` are maxima of the Laplacian, above a threshold or five times the
+    noise, here those of the whole image; `find_spots` measures them locally. Others are found by
+    their significance, which is told instead.
     """
     if any(n < s for n, s in zip(image.shape, sigmas, strict=True)):
         return f"no spot was found: the image is narrower than --sigma {max(sigmas):g}"
@@ -137,8 +140,9 @@ def of_no_spots(
     missing = ~np.isfinite(image)
     if mask is not None:
         missing |= mask
-    if false_alarms is not None:
-        return _of_insignificant(image, sigmas, false_alarms, missing, options)
+    if threshold is None and not curved:
+        expected = FALSE_ALARMS if false_alarms is None else false_alarms
+        return _of_insignificant(image, sigmas, expected, missing, options)
     level = np.median(image[~missing]) if not missing.all() else 0.0
     filled = np.where(missing, level, image) - level
     response = _response(filled.astype(np.float32), sigmas) * (-1.0 if dark else 1.0)

@@ -26,8 +26,8 @@ from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # frames that a task reads from a file
 _FIND = (
-    "sigma", "fwhm", "false_alarms", "significance", "threshold", "shape_level",
-    "min_distance", "exclude_border", "polarity", "saturation",
+    "sigma", "fwhm", "false_alarms", "significance", "threshold", "detector",
+    "shape_level", "min_distance", "exclude_border", "polarity", "saturation",
 )  # fmt: skip
 
 

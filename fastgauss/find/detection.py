@@ -1,12 +1,11 @@
 """Detection of spots: `find_spots`.
 
-With a stated number of false spots, or a significance, spots are where the likelihood ratio of a
-spot on a local background and of that background alone is more significant than noise explains
-(``matched_filter``). By default, and with a threshold in the image's units, they are maxima of a
-negative Laplacian (``laplacian``): its sum and first moment are zero, so the response to a constant
-and to a linear background is zero. It is scaled so that a noiseless spot of sigma s (that of the
-filter) and amplitude A has the response A at its centre; in d dimensions a spot of sigma t has the
-response
+Spots are where the likelihood ratio of a spot on a local background and of that background alone is
+more significant than noise explains (``matched_filter``). With a threshold in the image's units, or
+for the detector "laplacian", they are maxima of a negative Laplacian (``laplacian``): its sum and
+first moment are zero, so the response to a constant and to a linear background is zero. It is
+scaled so that a noiseless spot of sigma s (that of the filter) and amplitude A has the response A
+at its centre; in d dimensions a spot of sigma t has the response
 
     A * (2 t**2 / (s**2 + t**2))**(d/2) * 2 s**2 / (s**2 + t**2)
 """
@@ -51,6 +50,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     false_alarms: float | None = None,
     significance: float | None = None,
     threshold: float | None = None,
+    detector: str | None = None,
     shape_level: float | None = None,
     details: bool = False,
     min_distance: Any = None,
@@ -83,20 +83,24 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     false_alarms : float, optional
         Number of false spots that are expected in the image: of maxima of its noise that are as
-        significant as the spots that are found. This, or `significance`, finds by likelihood ratio
-        faint spots that the default misses (Notes).
+        significant as the spots that are found (Notes). By default 1, unless one of the next two
+        is given.
     significance : float, optional
         Smallest significance of a spot in its place: the standard deviations of a normal
         distribution that have the same tail.
     threshold : float, optional
         Smallest response of a spot, in units of the image: the amplitude above the background of
-        the faintest noiseless spot of this `sigma` that is found. By default five times the noise
-        of the response, which is measured locally.
+        the faintest noiseless spot of this `sigma` that is found.
+    detector : {"matched", "laplacian"}, optional
+        Whether spots are maxima of a matched filter, judged by likelihood ratio, or of a negative
+        Laplacian, which is two to eight times faster, misses faint spots and parts closer ones.
+        By default the Laplacian with a `threshold`, else the matched filter. The Laplacian without
+        `threshold`: above five deviations of its noise, which is measured locally, or as many as
+        `false_alarms` or `significance` say.
     shape_level : float, optional
         A maximum is left out if the chance that a spot looks as little like one is below this: hot
         pixels, columns, tracks, lines, plateaus (Notes). 0 keeps all. By default 0.01, which keeps
-        99 % of the spots of 0.6 to three times `sigma`; 0 by default where spots are found by the
-        Laplacian.
+        99 % of the spots of 0.6 to three times `sigma`; 0 by default with the Laplacian.
     details : bool, default False
         Whether to return a `FoundSpots`: the positions, and the significance, amplitude,
         background, sharpness, p-value of the shape and size of each spot.
@@ -110,8 +114,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         Whether spots are brighter or darker than their surroundings.
     variance : array_like, the image's shape, optional
         The variance of the camera's read-out noise in each pixel, beside the noise of the counts in
-        the image (sCMOS); a pixel of infinite variance is missing. With it spots are found by
-        likelihood ratio, with one false alarm by default. Not with a `threshold`.
+        the image (sCMOS); a pixel of infinite variance is missing. Not with the Laplacian.
     mask : array_like of bool, the image's shape, optional
         True where a pixel is missing.
     saturation : float, optional
@@ -134,8 +137,8 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, shape or range, or if more than one of
-        `false_alarms`, `significance` and `threshold` is given.
+        If an argument is of the wrong kind, shape or range, if more than one of `false_alarms`,
+        `significance` and `threshold` is given, or a `threshold` with the matched filter.
 
     See Also
     --------
@@ -143,8 +146,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
 
     Notes
     -----
-    With `false_alarms`, `significance` or `variance`: at each pixel the best amplitude of a spot on
-    a local background, a paraboloid in a window nine
+    At each pixel the best amplitude of a spot on a local background, a paraboloid in a window nine
     times as wide as the spot, is a matched filter whose weights have the sum zero. Divided by its
     standard deviation it is the root of twice the logarithm of the likelihood ratio [1]_. It keeps
     99 % of the signal by noise that is left where the background is known.
@@ -162,12 +164,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     on it was found to hold within 35 %; on a curved background, and in structured noise, the local
     deviation holds, not the number.
 
-    With several sizes each is searched for, by likelihood ratio with one false alarm by default, or
-    above a `threshold`. One significance holds for all, above which noise is expected to have
-    `false_alarms` maxima over places and sizes: the sizes are one more axis of that field, with the
-    correlations of the filters. Of the maxima that belong together the one of the largest signal by
-    noise is the spot. A weaker one at another size is none if it is closer than `min_distance` (2
-    sigma of the smaller one), or if it is not significant without the light of the others.
+    With several sizes each is searched for. One significance holds for all, above which noise is
+    expected to have `false_alarms` maxima over places and sizes: the sizes are one more axis of
+    that field, with the correlations of the filters. Of the maxima that belong together the one of
+    the largest signal by noise is the spot. A weaker one at another size is none if it is closer
+    than `min_distance` (2 sigma of the smaller one), or if it is not significant without the light
+    of the others.
 
     With ``sigma=None`` bright spots (0.001 false alarms) are found at the sizes 0.7, 1, 1.4 ... 8,
     at most an eighth of the image, and the ratio of its signal by noise at two sizes tells that
@@ -191,13 +193,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     of sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a
     hot pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
 
-    By default and with a `threshold` a maximum of the Laplacian is a spot if the last condition
-    holds, without allowance for noise. The default threshold is five deviations of the response's
-    noise. Give another where this fails: for counts below about three a pixel, whose noise is far
-    from normal, and for images that are mostly covered by spots.
+    A maximum of the Laplacian is a spot if it is above the threshold and the last condition holds,
+    without allowance for noise. Its noise is taken as normal, which fails for counts below about
+    three a pixel, and for images that are mostly covered by spots.
 
-    The matched filter parts two equal spots from about 2.8 sigma on, the Laplacian, which serves
-    for a `threshold`, from about 2.3 sigma on. The response to a spot of amplitude A and sigma t
+    The matched filter parts two equal spots from about 2.8 sigma on, the Laplacian from about 2.3
+    sigma on. The response to a spot of amplitude A and sigma t
     is ``2 A t**2 / (s**2 + t**2)`` in an image (s is `sigma`), that of the Laplacian ``4 A s**2
     t**2 / (s**2 + t**2)**2``.
 
@@ -250,9 +251,9 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     """
     given = Given(
         sigma=sigma, fwhm=fwhm, false_alarms=false_alarms, significance=significance,
-        threshold=threshold, shape_level=shape_level, details=details, min_distance=min_distance,
-        exclude_border=exclude_border, polarity=polarity, variance=variance, mask=mask,
-        saturation=saturation,
+        threshold=threshold, detector=detector, shape_level=shape_level, details=details,
+        min_distance=min_distance, exclude_border=exclude_border, polarity=polarity,
+        variance=variance, mask=mask, saturation=saturation,
     )  # fmt: skip
     spots = _find(image, given, threads, progress)
     return spots if given.details else spots.positions
@@ -275,7 +276,7 @@ def find_in_crowd(
     """
     given = Given(
         sigma, threshold=threshold, min_distance=min_distance, exclude_border=exclude_border,
-        polarity=polarity, factor=factor,
+        polarity=polarity, detector="laplacian", factor=factor,
     )  # fmt: skip
     return _find(image, given, threads, False).positions
 
@@ -293,7 +294,7 @@ def factor_in_crowd(
 
 
 def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
-    """Spots: by curvature where there is a threshold or a noise factor."""
+    """The spots that the options ask for."""
     check.picture("image", image)
     image, mask, variance = lay_out("image", image, mask=given.mask, variance=given.variance)
     given = given._replace(variance=variance)
@@ -301,15 +302,18 @@ def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
     array = check.real_array("image", image, (1, 2, 3))
     scales = read_scales(given.sigma, given.fwhm, array.ndim)
     sizes = scales.rows or size_estimates.ladder(array.shape)
-    searches = [check_given(given, sigmas, len(sizes) > 1) for sigmas in sizes]
+    searches = [check_given(given, sigmas) for sigmas in sizes]
     dark = check.choice("polarity", given.polarity, POLARITIES) == "dark"
     holes, camera = check_pixels(given, searches[0], array, mask)
     threads = thread_pool.resolve_threads(threads)
     check_progress(progress)
-    frame = Frame(array, holes, camera, dark, threads)
+    frame, factor = Frame(array, holes, camera, dark, threads), given.factor
     with reporting(progress, 100, "%") as report:
         if not scales.rows:
             sizes = size_estimates.estimate(frame, searches)
-            searches = [check_given(given, sigmas, True) for sigmas in sizes]
-        found = find_at_scales(frame, searches, given.factor, report)
+            searches = [check_given(given, sigmas) for sigmas in sizes]
+        if factor is None and searches[0].curved:
+            of_each = None if given.false_alarms is None else given.false_alarms / len(sizes)
+            factor = factor_in_crowd(array.shape, sizes[0], of_each, given.significance)
+        found = find_at_scales(frame, searches, factor, report)
         return found if not scales.round else found._replace(sigma=found.sigma[:, 0])

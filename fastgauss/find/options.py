@@ -18,7 +18,8 @@ def _margin(exclude_border: Any) -> int:
     return check.integer("exclude_border", exclude_border, at_least=0, at_most=math.inf)
 
 
-FALSE_ALARMS = 1.0  # expected in an image where only a variance is given
+DETECTORS = ("matched", "laplacian")
+FALSE_ALARMS = 1.0  # expected in an image where nothing is said
 SHAPE_LEVEL = 0.01  # of a spot's chance to be left out by its shape, by likelihood ratio
 
 
@@ -30,6 +31,7 @@ class Given(NamedTuple):
     false_alarms: Any = None
     significance: Any = None
     threshold: Any = None
+    detector: Any = None
     shape_level: Any = None
     details: Any = False
     min_distance: Any = None
@@ -64,6 +66,7 @@ def check_search(
     false_alarms: Any = None,
     significance: Any = None,
     shape_level: Any = None,
+    detector: Any = None,
 ) -> Search:
     """Check the options that define a spot; callers that search nothing use this too."""
     sigmas = check.per_axis("sigma", sigma, ndim, at_least=LEAST)
@@ -83,13 +86,18 @@ def check_search(
     several = [name for name, value in given.items() if value is not None]
     if len(several) > 1:
         raise ValueError(f"{several[0]} and {several[1]} must not be given together")
-    stated = false_alarms is not None or significance is not None
-    level = SHAPE_LEVEL if stated else 0.0
+    curved = threshold is not None
+    if detector is not None:
+        curved = check.choice("detector", detector, DETECTORS) == DETECTORS[1]
+        if threshold is not None and not curved:
+            raise ValueError(f"detector must be {DETECTORS[1]!r} with a threshold")
+    level = 0.0 if curved else SHAPE_LEVEL
     if shape_level is not None:
         level = check.number("shape_level", shape_level, at_least=0.0, at_most=1.0)
     return Search(
-        sigmas, threshold, distances, _margin(exclude_border), expected, significance, level
-    )
+        sigmas, threshold, distances, _margin(exclude_border), expected, significance, level,
+        curved=curved,
+    )  # fmt: skip
 
 
 class Scales(NamedTuple):
@@ -130,21 +138,13 @@ def read_scales(sigma: Any, fwhm: Any, ndim: int, own: float | None = None) -> S
     return Scales(tuple(ordered), lengths == {1})
 
 
-def check_given(given: Given, sigmas: tuple[float, ...], several: bool) -> Search:
-    """The options of `find_spots`, checked, for spots of one size, or of one of several."""
-    ndim = len(sigmas)
-    stated = given.false_alarms, given.significance, given.threshold
-    if several and all(value is None for value in stated):
-        given = given._replace(false_alarms=FALSE_ALARMS)
+def check_given(given: Given, sigmas: tuple[float, ...]) -> Search:
+    """The options of `find_spots`, checked, for spots of one size."""
     search = check_search(
-        ndim, sigmas, given.threshold, given.min_distance,
-        given.exclude_border, given.false_alarms, given.significance, given.shape_level,
+        len(sigmas), sigmas, given.threshold, given.min_distance, given.exclude_border,
+        given.false_alarms, given.significance, given.shape_level, given.detector,
     )  # fmt: skip
-    if given.variance is not None and given.shape_level is None:
-        search = search._replace(shape_level=SHAPE_LEVEL)
-    stated = given.false_alarms, given.significance, given.variance
-    curved = given.factor is not None or all(value is None for value in stated)
-    return search._replace(details=check.flag("details", given.details), curved=curved)
+    return search._replace(details=check.flag("details", given.details))
 
 
 def check_pixels(
@@ -157,8 +157,9 @@ def check_pixels(
         holes = full if holes is None else holes | full
     if given.variance is None:
         return holes, None
-    if search.threshold is not None:
-        raise ValueError("variance must be None with a threshold")
+    if search.curved:
+        name = f"detector={DETECTORS[1]!r}" if search.threshold is None else "a threshold"
+        raise ValueError(f"variance must be None with {name}")
     camera = check.real_array("variance", given.variance)
     if camera.shape != array.shape:
         raise ValueError(f"variance must have shape {array.shape}, got {camera.shape}")

@@ -21,7 +21,6 @@ from .matched_filter import (
     significant_spots,
     strong_spots,
 )
-from .noise import NOISE_FACTOR
 from .options import Search
 from .peaks import curvatures, refine_peaks, thin_peaks
 from .response import Picture, as_three, as_volume, prepare
@@ -78,14 +77,14 @@ def find_at_scales(
 ) -> FoundSpots:
     """The spots of an image at the scales of some searches, which differ in nothing else.
 
-    They are found by curvature above a threshold, or above ``factor`` deviations of the noise, else
-    by likelihood ratio. The sigmas (n, D) are those of the scales.
+    They are found by curvature above a threshold, or above ``factor`` deviations of the noise; by
+    likelihood ratio if the factor is None. The sigmas (n, D) are those of the scales.
     """
     searches = [search for search in searches if frame.holds(search.sigmas)]
     if not searches:
         none, rows = np.empty(0), np.empty((0, frame.array.ndim))
         return FoundSpots(rows, none, none, none, none, none, rows)
-    if searches[0].curved:
+    if factor is not None:
         level, parts = None, _curved(frame, searches, factor, report)
     else:
         level, parts = _significant(frame, searches, report)
@@ -112,11 +111,10 @@ def _pictures(
 
 
 def _curved(
-    frame: Frame, searches: list[Search], factor: float | None, report: Progress | None
+    frame: Frame, searches: list[Search], factor: float, report: Progress | None
 ) -> list[_Part]:
     """The spots of each scale by curvature, where no other scale has a larger response."""
     parts, threads = [], frame.threads
-    factor = NOISE_FACTOR if factor is None else factor
     for picture, search, filtering in _pictures(frame, searches, report):
         widths, least = as_three(search.sigmas, 0.0), frame.least(picture)
         response, points = curved_spots(

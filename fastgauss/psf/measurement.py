@@ -264,7 +264,8 @@ def _search(
     array: np.ndarray, mask: Any, given: np.ndarray | None, sigma: float, threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of all stars, x before y, and which of them may show the shape."""
-    found = find_spots(array, sigma, mask=mask, threads=threads)[:, ::-1]
+    # Neighbours count: the Laplacian parts closer stars.
+    found = find_spots(array, sigma, mask=mask, detector="laplacian", threads=threads)[:, ::-1]
     if given is None:
         if not len(found):
             lost = 0 if mask is None else int(mask.sum())

@@ -85,7 +85,7 @@ def calibrate_astigmatism(
         raise ValueError(f"stack must hold {_FEWEST} frames or more, got {len(frames)}")
     check_search(2, sigma)
     if positions is None:
-        positions = find_spots(frames.mean(axis=0), sigma)
+        positions = find_spots(frames.mean(axis=0), sigma, detector="laplacian")  # of any shape
     centres = check.finite_array("positions", positions, 2)
     at, widths, errors = [], [], []
     for frame, place in zip(frames, places, strict=True):

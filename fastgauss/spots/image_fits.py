@@ -27,6 +27,7 @@ def fit_spots(
     false_alarms: float | None = None,
     significance: float | None = None,
     threshold: float | None = None,
+    detector: str | None = None,
     shape_level: float | None = None,
     min_distance: float | None = None,
     exclude_border: bool | int = True,
@@ -63,7 +64,7 @@ def fit_spots(
         (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
         of a profile, whose coordinate is the index of its points. By default
         `find_spots` finds them, with the options `sigma`, `false_alarms`, `significance`,
-        `threshold`, `shape_level`, `min_distance` and `exclude_border`.
+        `threshold`, `detector`, `shape_level`, `min_distance` and `exclude_border`.
     model : {"symmetric", "elliptic", "rotated"} or Model
         Parameters of an image: ``amplitude, x, y, sigma, offset``; ``sigma_x, sigma_y`` in place
         of sigma; or ``sigma_x, sigma_y, theta``. A volume has a z, and a sigma_z if elliptic.
@@ -99,10 +100,10 @@ def fit_spots(
     polarity : {"bright", "dark"}
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
-    false_alarms, significance, threshold, shape_level, min_distance, exclude_border
+    false_alarms, significance, threshold, detector, shape_level, min_distance, exclude_border
         How strong, of which shape, how far from each other and how far from the border the spots
-        are that `find_spots` finds; not used with `positions`. No `shape_level` with
-        ``joint=True``.
+        are that `find_spots` finds, and by which filter; not used with `positions`. No `detector`
+        or `shape_level` with ``joint=True``, whose search is that of the Laplacian.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: give a
         `camera`, or convert the image yourself.
@@ -214,9 +215,9 @@ def fit_spots(
     given = Given(
         positions=positions, model=model, joint=joint, background=background, split=split,
         box=box, sigma=sigma, fwhm=fwhm, false_alarms=false_alarms,
-        significance=significance, threshold=threshold, shape_level=shape_level,
-        min_distance=min_distance, exclude_border=exclude_border, polarity=polarity,
-        method=method, pixel=pixel, guess=guess, weights=weights, error=error,
+        significance=significance, threshold=threshold, detector=detector,
+        shape_level=shape_level, min_distance=min_distance, exclude_border=exclude_border,
+        polarity=polarity, method=method, pixel=pixel, guess=guess, weights=weights, error=error,
         variance=variance, mask=mask, saturation=saturation, camera=camera, fixed=fixed,
         bounds=bounds, shared=shared, covariance=covariance, max_iter=max_iter, tol=tol,
         threads=threads, progress=progress,

@@ -54,8 +54,9 @@ def pursue(
     fit: dict[str, Any],
 ) -> FitResult:
     """`fit_spots` with ``joint=True``; its options to find spots and those to fit them."""
-    if (level := find["shape_level"]) is not None:
-        raise ValueError(f"shape_level must be None with joint=True, got {wording.shown(level)}")
+    for name in ("detector", "shape_level"):
+        if (value := find[name]) is not None:
+            raise ValueError(f"{name} must be None with joint=True, got {wording.shown(value)}")
     if model.own_sigma is not None and model.sigmas:
         raise ValueError(
             f"model must have a known width with joint=True, got {model!r}; fit with the known "

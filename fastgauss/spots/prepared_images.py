@@ -24,8 +24,8 @@ from ..results.fit_result import FitResult
 from .noise_scaling import in_units_of_noise
 
 _OF_THE_SEARCH = (
-    "false_alarms", "significance", "threshold", "shape_level", "min_distance", "exclude_border",
-    "polarity", "threads",
+    "false_alarms", "significance", "threshold", "detector", "shape_level", "min_distance",
+    "exclude_border", "polarity", "threads",
 )  # fmt: skip
 _OF_THE_FIT = (
     "method", "pixel", "guess", "fixed", "bounds", "shared", "covariance", "max_iter", "tol",
@@ -47,6 +47,7 @@ class Given(NamedTuple):
     false_alarms: Any
     significance: Any
     threshold: Any
+    detector: Any
     shape_level: Any
     min_distance: Any
     exclude_border: Any
@@ -78,6 +79,7 @@ class Checked(NamedTuple):
     scales: Scales
     sigmas: tuple[float, ...]  # of the largest spots
     counts: np.ndarray | None  # the picture as the camera wrote it, if it is of photons
+    curved: bool  # whether spots are found by curvature
     find: dict[str, Any]  # arguments of the search
     fit: dict[str, Any]  # and of the fit
 
@@ -112,9 +114,9 @@ def check_image(image: Any, given: Given) -> Checked:
     find: dict[str, Any] = {
         "sigma": (np.array(scales.rows) if scales.rows else None) if several else sigmas,
     } | {name: getattr(given, name) for name in _OF_THE_SEARCH}  # fmt: skip
-    check_search(
+    search = check_search(
         picture.ndim, sigmas, given.threshold, given.min_distance, given.exclude_border,
-        given.false_alarms, given.significance, given.shape_level,
+        given.false_alarms, given.significance, given.shape_level, given.detector,
     )  # fmt: skip
     fit: dict[str, Any] = {
         "box": box_sides(given.box, picture.ndim, sigmas), "weights": weights,
@@ -124,7 +126,7 @@ def check_image(image: Any, given: Given) -> Checked:
         fit |= {"background": background, "split": level}
     else:
         model = with_background(model, _read_background(background))
-    return Checked(picture, model, scales, sigmas, counts, find, fit)
+    return Checked(picture, model, scales, sigmas, counts, search.curved, find, fit)
 
 
 def place_spots(checked: Checked, given: Given) -> Spots:
@@ -134,7 +136,7 @@ def place_spots(checked: Checked, given: Given) -> Spots:
     positions, box = given.positions, fit.pop("box")
     if positions is None:
         several = len(checked.scales.rows) != 1
-        positions, found = _find(picture, checked.find | {"details": several}, fit, sizes)
+        positions, found = _find(checked, several)
         if several:
             box, sizes = _boxes(given.box, found), found
     maps = {name: fit.pop(name) for name in ("weights", "variance", "mask")}
@@ -195,13 +197,12 @@ def _read_level(split: float | None, joint: bool, placed: bool) -> float:
     return level
 
 
-def _find(
-    picture: np.ndarray, find: dict[str, Any], fit: dict[str, Any], sigmas: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _find(checked: Checked, several: bool) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the spots of a picture, with what the fit knows of its pixels, and their sizes.
 
-    There are no sizes where all spots have that of ``sigmas``.
+    There are no sizes where not several are looked for.
     """
+    picture, find, fit = checked.picture, checked.find, checked.fit
     missing, weights, variance = (
         None if known is None else known.array[0]
         for known in (
@@ -213,14 +214,14 @@ def _find(
     if weights is not None:
         missing = weights == 0 if missing is None else missing | (weights == 0)
     shown = picture if missing is None else np.where(missing, np.nan, picture)
-    stated = find["false_alarms"] is not None or find["significance"] is not None
     threshold = find["threshold"]
-    if weights is not None or (variance is not None and not stated):
+    if weights is not None or (variance is not None and checked.curved):
         shown, threshold = in_units_of_noise(
-            shown, np.array(sigmas), weights, variance, threshold, known=False
+            shown, np.array(checked.sigmas), weights, variance, threshold, known=False
         )
         variance = None
-    found = find_spots(shown, variance=variance, **find | {"threshold": threshold})
+    given = find | {"threshold": threshold, "details": several}
+    found = find_spots(shown, variance=variance, **given)
     if isinstance(found, np.ndarray):
         return found, np.empty((0, picture.ndim))
     sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
