@@ -20,7 +20,7 @@ import numpy as np
 
 from ..base import thread_pool
 from ..filters.taps import NOTHING, Profile, gaussian
-from ..kernels.find import backgrounds
+from ..kernels.find import backgrounds, noise_samples
 from .response import CHUNK, Picture, correlate_picture, each_chunk
 
 WIDTH = 9.0  # of the window, in widths of a spot
@@ -74,12 +74,12 @@ def _continued(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
     for k, axis in enumerate(axes):
         if not len(axis.line):
             continue
-        moved = np.moveaxis(means, k, 0)
-        few = axis.line.shape[1]
-        line = axis.line.astype(means.dtype)
-        before = np.tensordot(line, moved[:few], 1)
-        after = np.tensordot(line, moved[::-1][:few], 1)[::-1]
-        means = np.moveaxis(np.concatenate([before, moved, after]), 0, k)
+        shape = list(means.shape)
+        shape[k] += 2 * len(axis.line)
+        wide = np.empty(shape, means.dtype)
+        rows = (math.prod(shape[:k]), -1, math.prod(shape[k + 1 :]))
+        backgrounds.continue_lines(means.reshape(rows), axis.line, wide.reshape(rows))
+        means = wide
     return means
 
 
@@ -91,12 +91,12 @@ def _smoothed(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) ->
 
 def _once(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
     """The means in the window around each block."""
-    wide = np.ascontiguousarray(_continued(means, axes), dtype=np.float32)
-    smooth = correlate_picture(wide, [tuple(axis.window for axis in axes)], threads)
+    term = tuple(axis.window for axis in axes)
+    smooth = correlate_picture(_continued(means, axes), [term], threads)
     inner = tuple(
         slice(len(axis.line), smooth.shape[k] - len(axis.line)) for k, axis in enumerate(axes)
     )
-    return smooth[inner]
+    return np.ascontiguousarray(smooth[inner])
 
 
 class Background(NamedTuple):
@@ -123,10 +123,11 @@ class Background(NamedTuple):
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The background of some pixels (n, 3)."""
-        value = np.zeros(len(points))
-        for block, share in _corners(self.axes, points):
-            value += share * self.means[block]
-        return value
+        value = np.empty((1, len(points)))
+        lower = tuple(axis.lower for axis in self.axes)
+        shares = tuple(axis.share.astype(np.float64) for axis in self.axes)
+        noise_samples.between(self.means[None].astype(np.float64), lower, shares, points, value)
+        return value[0]
 
     def light_of(self, points: np.ndarray, flux: np.ndarray, threads: int | None) -> Background:
         """What points of some flux take from the background, if they have no part in it."""

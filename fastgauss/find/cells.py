@@ -14,6 +14,20 @@ _BLOBS = 1000.0  # independent values of the response in a cell
 SAMPLES = 1024  # of a cell, about
 
 
+class CellValues(NamedTuple):
+    """Values of cells, and of those beyond the outermost, for what lies between their centres."""
+
+    nodes: np.ndarray  # (k, cz, cy, cx) k values of each cell
+    lower: tuple[np.ndarray, ...]  # for each axis the node below each pixel
+    shares: tuple[np.ndarray, ...]  # and the share of the next one
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Values (k, n) at points (n, 3), linear between the centres of the cells."""
+        out = np.empty((len(self.nodes), len(points)))
+        noise_samples.between(self.nodes, self.lower, self.shares, points, out)
+        return out
+
+
 class Cells(NamedTuple):
     """A division of a volume."""
 
@@ -28,19 +42,9 @@ class Cells(NamedTuple):
         """These cells with another number of samples."""
         return Cells(self.shape, self.counts, samples)
 
-    def _places(self, samples: int) -> tuple[list[int], list[np.ndarray]]:
-        """How many samples a cell has along each axis, and where all samples are."""
-        side = math.ceil(samples ** (1.0 / max(1, sum(n > 1 for n in self.shape))))
-        each = [min(side, n // c) for n, c in zip(self.shape, self.counts, strict=True)]
-        places = [
-            ((np.arange(c * m) + 0.5) * (n / (c * m))).astype(np.int64)
-            for n, c, m in zip(self.shape, self.counts, each, strict=True)
-        ]
-        return each, places
-
-    def places(self, samples: int | None = None) -> list[np.ndarray]:
+    def places(self, samples: int | None = None) -> tuple[np.ndarray, ...]:
         """Where samples are along each axis: a regular grid."""
-        return self._places(samples or self.samples)[1]
+        return _sample_places(self.shape, self.counts, samples or self.samples)
 
     def by_cell(self, sampled: np.ndarray) -> np.ndarray:
         """Samples on the grid of `places` as rows (cells, S)."""
@@ -52,49 +56,24 @@ class Cells(NamedTuple):
         """Samples (cells, S) of a volume."""
         return self.by_cell(volume[np.ix_(*self.places(samples))])
 
-    def at(self, values: np.ndarray, points: np.ndarray, straight: bool = True) -> np.ndarray:
-        """Values of cells at points (n, 3), linear between the centres of the cells.
+    def values(self, *rows: np.ndarray, straight: bool = True) -> CellValues:
+        """Some values of each cell, with those one cell beyond the outermost.
 
-        Beyond the outermost centres they go straight on, or stay constant.
-        """
-        if len(self) == 1:
-            return np.full(len(points), values.flat[0])
-        nodes = self._nodes()
-        out = np.empty(len(points))
-        lower, share = zip(*nodes, strict=True)
-        noise_samples.between(self._padded(values, straight), lower, share, points, out)
-        return out
-
-    def on_grid(self, values: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
-        """As `at`, straight on, on a grid of places along each axis."""
-        grid = self._padded(values, True)
-        for axis, ((lower, share), where) in enumerate(zip(self._nodes(), places, strict=True)):
-            moved = np.moveaxis(grid, axis, -1)
-            low, f = lower[where], share[where]
-            high = np.minimum(low + 1, moved.shape[-1] - 1)
-            grid = np.moveaxis((1.0 - f) * moved[..., low] + f * moved[..., high], -1, axis)
-        return grid
-
-    def _padded(self, values: np.ndarray, straight: bool) -> np.ndarray:
-        """Values of cells, with those one cell beyond the outermost on axes of several cells.
-
-        They go straight on, but not below half of the outermost, or stay constant.
+        They go straight on there, but not below half of the outermost, or stay constant.
         """
         pads = [int(n > 1) for n in self.counts]
-        padded = np.zeros([n + 2 * pad for n, pad in zip(self.counts, pads, strict=True)])
-        padded[tuple(slice(pad, pad + n) for n, pad in zip(self.counts, pads, strict=True))] = (
-            values.reshape(self.counts)
-        )
-        for axis, pad in enumerate(pads):
+        shape = [n + 2 * pad for n, pad in zip(self.counts, pads, strict=True)]
+        nodes = np.zeros([len(rows), *shape])
+        z, y, x = (slice(pad, pad + n) for n, pad in zip(self.counts, pads, strict=True))
+        nodes[:, z, y, x] = np.reshape(rows, (len(rows), *self.counts))
+        for axis, pad in enumerate(pads, 1):
             for end, outermost, inner in ((0, 1, 2), (-1, -2, -3)) if pad else ():
-                a, b = (padded[(slice(None),) * axis + (k,)] for k in (outermost, inner))
+                a, b = (nodes[(slice(None),) * axis + (k,)] for k in (outermost, inner))
                 on = np.where(a > 0, np.maximum(2 * a - b, 0.5 * a), a) if straight else a
-                padded[(slice(None),) * axis + (end,)] = on
-        return padded
-
-    def _nodes(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """For each axis the padded cell below each pixel, and the share of the next one."""
-        return tuple(_axis_nodes(n, c) for n, c in zip(self.shape, self.counts, strict=True))
+                nodes[(slice(None),) * axis + (end,)] = on
+        axes = [_axis_nodes(n, c) for n, c in zip(self.shape, self.counts, strict=True)]
+        lower, shares = zip(*axes, strict=True)
+        return CellValues(nodes, lower, shares)
 
     def extremes(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each cell and of those around it."""
@@ -107,6 +86,19 @@ class Cells(NamedTuple):
         """The number of the cell in which each of some points (n, 3) lies."""
         at = points * np.array(self.counts) // np.array(self.shape)
         return np.ravel_multi_index(tuple(at.T), self.counts)
+
+
+@lru_cache(maxsize=32)
+def _sample_places(
+    shape: tuple[int, ...], counts: tuple[int, ...], samples: int
+) -> tuple[np.ndarray, ...]:
+    """Where about so many samples of each cell are along each axis."""
+    side = math.ceil(samples ** (1.0 / max(1, sum(n > 1 for n in shape))))
+    each = [min(side, n // c) for n, c in zip(shape, counts, strict=True)]
+    return tuple(
+        ((np.arange(c * m) + 0.5) * (n / (c * m))).astype(np.int64)
+        for n, c, m in zip(shape, counts, each, strict=True)
+    )
 
 
 @lru_cache(maxsize=32)

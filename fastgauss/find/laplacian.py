@@ -43,7 +43,7 @@ def curved_spots(
     else:
         levels = _noise_levels(picture, response, division, factor, least * gain)
     points, strength = candidates(picture, response, float(levels.min()), sigmas[0], threads)
-    good = strength > division.at(levels, points, straight=False)
+    good = strength > division.values(levels, straight=False).at(points)[0]
     points, strength = points[good], strength[good]
     good = stand_out(picture.volume, points, strength, sigmas, threads)
     order = np.argsort(-strength[good], kind="stable")

@@ -12,6 +12,7 @@ by its variance is twice the logarithm of the likelihood ratio of a spot and non
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -354,6 +355,7 @@ def _have_shape(
     return stand_out(volume, points, np.maximum(curved, _PART * amplitude), sigmas, threads)
 
 
+@lru_cache(maxsize=8)
 def _inner(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Gains:
     """Gains in the middle."""
     return gains_at(np.array([[n // 2 for n in shape]]), shape, sigmas)

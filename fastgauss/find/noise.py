@@ -19,7 +19,7 @@ import numpy as np
 from ..kernels.find import noise_samples
 from . import counts
 from .background import Background
-from .cells import SAMPLES, Cells
+from .cells import SAMPLES, Cells, CellValues
 from .response import Picture
 
 NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
@@ -45,6 +45,7 @@ _MOST_SKEWED = 2.0
 _JUMP = 2.0  # ratio of the deviations of cells side by side, between which none lies
 _ROWS = 1 << 12  # points at once
 _BESIDE = 169  # pixels around a point that tell on which side of a jump it is
+_NO_GAP = np.empty((0, 0, 0), bool)
 
 
 class Jumps(NamedTuple):
@@ -62,14 +63,14 @@ class Noise(NamedTuple):
     centre: np.ndarray  # of the responses, in the filter's unit
     deviation: np.ndarray  # of a pixel
     gain: float  # third central moment by variance of a pixel
-    excess: np.ndarray | None = None  # of counts: deviation by that of counts
+    between: CellValues  # both, and of counts the deviation by that of counts
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
 
     def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
-        deviation = self.cells.at(self.deviation, points)
+        centre, deviation, *excess = self.between.at(points)
         if self.jumps is not None:
             volume, low, high = self.jumps
             here = self.cells.of(points)
@@ -78,10 +79,10 @@ class Noise(NamedTuple):
                 beside = _deviation_around(volume, points[rows])
                 largest = np.minimum(beside, high[here[rows]])
                 deviation[rows] = np.maximum(deviation[rows], largest)
-        if self.excess is not None:
-            near = np.sqrt(np.maximum(ground, 0.0)) * self.cells.at(self.excess, points)
+        for more in excess:
+            near = np.sqrt(np.maximum(ground, 0.0)) * more
             deviation = np.where(ground >= _LOCAL, near, deviation)
-        return self.cells.at(self.centre, points), deviation
+        return centre, deviation
 
 
 def measure_noise(
@@ -152,7 +153,8 @@ def _noise_of_pixels(
     if usual is not None:
         known = math.sqrt(usual)
         deviations = np.where(deviations > math.sqrt(_MORE) * known, deviations, known)
-        return Noise(cells, centres, deviations, 0.0, usual=usual)
+        between = cells.values(centres, deviations)
+        return Noise(cells, centres, deviations, 0.0, between, usual=usual)
     if counts.are_whole(picture, cells):
         noise = _of_counts(picture, background, cells, centres, deviations)
         if noise is not None:
@@ -161,9 +163,11 @@ def _noise_of_pixels(
         if np.median(deviations) < _FEW_VALUES or _are_clipped(picture, cells):
             return _of_few_values(picture, cells, centres, deviations)
     deviations = np.maximum(deviations, least)
-    gain = _gain(picture, cells, deviations)
-    jumps = Jumps(picture.volume, *cells.extremes(deviations))
-    return Noise(cells, centres, deviations, gain, jumps=jumps)
+    between, jumps = cells.values(centres, deviations), None
+    gain = _gain(picture, cells, deviations, between)
+    if deviations.max() > _JUMP * deviations.min():
+        jumps = Jumps(picture.volume, *cells.extremes(deviations))
+    return Noise(cells, centres, deviations, gain, between, jumps=jumps)
 
 
 def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -263,7 +267,7 @@ def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNois
         for share in _LOWER
     )
     lower = np.stack([2.0 * second - first, second - first]).astype(np.float64)
-    for values in (centres, deviations, *lower):
+    for values in () if shown.all() else (centres, deviations, *lower):
         values[~shown] = np.median(values[shown]) if shown.any() else 0.0
     return CellNoise(centres, deviations, int(shown.sum()), ordered.shape[1], lower)
 
@@ -296,7 +300,7 @@ def _of_counts(
     limit = math.sqrt(_MORE_OF_FEW if usual < counts.FEW else _MORE)
     excess = np.where(excess > limit, excess, 1.0)
     own = np.sqrt(np.maximum(mean, 1e-6)) * excess
-    return Noise(cells, centres, own, picture.sign, excess)
+    return Noise(cells, centres, own, picture.sign, cells.values(centres, own, excess))
 
 
 def _are_clipped(picture: Picture, cells: Cells) -> bool:
@@ -331,32 +335,28 @@ def _of_few_values(
         # Shot noise has the same ratio of higher cumulants, which far tails depend on.
         higher = (fourth - 3.0 * float(np.mean(square**2))) / third
         gain = max(gain, third / whole, min(higher, _HEAVIER * third / whole))
-    return Noise(cells, centres, np.sqrt(np.maximum(square, deviations**2)), gain)
+    deviations = np.sqrt(np.maximum(square, deviations**2))
+    return Noise(cells, centres, deviations, gain, cells.values(centres, deviations))
 
 
-def _gain(picture: Picture, cells: Cells, deviations: np.ndarray) -> float:
+def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellValues) -> float:
     """Third central moment by variance of the pixels.
 
     A pixel less the mean of its m neighbours along the axes has 1 + 1 / m of the variance, and
     1 - 1 / m**2 of the third moment.
     """
-    volume = picture.volume
-    m = 2 * sum(n > 1 for n in volume.shape)
+    m = 2 * sum(n > 1 for n in picture.volume.shape)
+    if not m:
+        return 0.0
     share = _SKEW_SAMPLES * cells.samples // (SAMPLES * len(cells))
     places = cells.places(max(16, min(1 << 14, share)))
-    here = cells.on_grid(deviations, places)
-    known = here > 0
-    if picture.gap is not None:
-        known &= ~picture.gap[np.ix_(*places)]
-    if not m or not known.any():
+    total, number = noise_samples.third_moment(
+        picture.volume, _NO_GAP if picture.gap is None else picture.gap,
+        between.nodes[1], between.lower, between.shares, *places, _CLIP * math.sqrt(1 + 1 / m),
+    )  # fmt: skip
+    if not number:
         return 0.0
-    away = np.empty(here.shape)
-    noise_samples.differences(volume, *places, away)
-    here = here[known]
-    away = away[known] / here
-    away = away[np.abs(away) < _CLIP * math.sqrt(1 + 1 / m)]
-    if not len(away):
-        return 0.0
-    third = float(np.mean(away**3)) / (_CLIPPED_SKEW * (1 - 1 / m**2))
+    third = total / number / (_CLIPPED_SKEW * (1 - 1 / m**2))
     # Shot noise is never skewed to the dark side; neighbours of bright spots are.
-    return picture.sign * max(picture.sign * third * float(np.median(here)), 0.0)
+    usual = float(np.median(deviations[deviations > 0]))
+    return picture.sign * max(picture.sign * third * usual, 0.0)

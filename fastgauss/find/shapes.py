@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -74,11 +74,13 @@ class Shapes(NamedTuple):
 
 
 class _Statistic(NamedTuple):
-    """A sum with some weights, for noise and for the light of a spot of amplitude 1."""
+    """A sum with some weights, for noise and for the light of a spot of amplitude 1; or several,
+    whose numbers are arrays (k, 1).
+    """
 
-    limit: float
-    variance: tuple[float, float]
-    third: tuple[float, float]
+    limit: Any
+    variance: Any  # of the sum: by that of a pixel, and by the counts of the light
+    third: Any  # central moment, likewise
 
 
 class _Template(NamedTuple):
@@ -89,7 +91,7 @@ class _Template(NamedTuple):
     radii: np.ndarray
     flat: np.ndarray  # (terms,) sums of a background of 1
     squares: np.ndarray  # (1 + slices,) sums of squares of the first weights
-    sharp: tuple[_Statistic, ...]
+    sharp: _Statistic  # one for each of the slices
     narrow: _Statistic
     wide: _Statistic
 
@@ -154,8 +156,9 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
         limit = squares[0] / float(whole @ light)
         weights = weights / squares[-1] - limit * whole / squares[0]
         sharp.append(_statistic(weights, limit * light, limit))
+    several = _Statistic(*(np.array(part).T[..., None] for part in zip(*sharp, strict=True)))
     return _Template(
-        slices, profiles, radii, flat, np.array(squares), tuple(sharp),
+        slices, profiles, radii, flat, np.array(squares), several,
         _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0),
     )  # fmt: skip
 
@@ -266,27 +269,20 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
 
 def _sharp(sums: np.ndarray, noise: np.ndarray, seen: Seen, known: _Template) -> np.ndarray:
     """The chance that the middle pixel, column, row or plane of a spot is as high."""
+    count = len(known.squares)
     amplitude = sums[:, 0] / known.squares[0]
-    tails = [
-        _tail(
-            sums[:, k] / known.squares[k] - statistic.limit * amplitude, amplitude, seen,
-            noise[:, k], statistic,
-        )
-        for k, statistic in enumerate(known.sharp, 1)
-    ]  # fmt: skip
-    return np.min(tails, axis=0)
+    value = sums[:, 1:count].T / known.squares[1:, None] - known.sharp.limit * amplitude
+    return _tail(value, amplitude, seen, noise[:, 1:].T, known.sharp).min(axis=0)
 
 
 def _brightest(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The brightest pixel among each point and its neighbours."""
-    last = np.array(volume.shape) - 1
-    best, highest = points.copy(), volume[tuple(points.T)]
-    for step in itertools.product(*((-1, 0, 1) if n > 1 else (0,) for n in volume.shape)):
-        near = np.clip(points + np.array(step), 0, last)
-        value = volume[tuple(near.T)]
-        higher = value > highest
-        best[higher], highest[higher] = near[higher], value[higher]
-    return best
+    # The point comes first: no equal neighbour takes its place.
+    along = ((0, -1, 1) if n > 1 else (0,) for n in volume.shape)
+    steps = np.array(list(itertools.product(*along)))
+    near = np.clip(points[:, None] + steps, 0, np.array(volume.shape) - 1)
+    values = volume[near[..., 0], near[..., 1], near[..., 2]]
+    return near[np.arange(len(points)), values.argmax(axis=1)]
 
 
 def _moments(sums: np.ndarray, count: int, ndim: int) -> np.ndarray:

@@ -131,14 +131,15 @@ def significance(
     Parameters
     ----------
     response, deviation : ndarray (n,)
-        Responses, and standard deviations of a pixel there.
+        Responses, and standard deviations of a pixel there. Without noise all that is above 0 is
+        infinitely significant.
     gain : float or ndarray (n,)
         Third central moment by variance of the pixels; negative if dark tails are the longer ones.
     """
     response = np.asarray(response, np.float64)
     out = np.zeros(len(response))
     gain = np.broadcast_to(np.asarray(gain, np.float64), response.shape)
-    out[deviation <= 0] = np.inf
+    out[(deviation <= 0) & (response > 0)] = np.inf
     for sign in (1, -1):
         rows = np.flatnonzero((deviation > 0) & ((gain < 0) == (sign < 0)))
         if len(rows):

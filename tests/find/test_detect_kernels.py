@@ -164,12 +164,27 @@ def test_clipped_noise_equals_naive(n):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 9), (1, 5, 7), (4, 3, 5)])
-def test_differences_from_neighbours_equal_naive(shape):
-    volume = np.random.default_rng(8).normal(size=shape).astype(np.float32)
+@pytest.mark.parametrize("missing", [False, True])
+def test_third_moment_of_differences_equals_naive(shape, missing):
+    rng = np.random.default_rng(8)
+    volume = rng.gamma(2.0, size=shape).astype(np.float32)
     places = [np.unique([0, n // 2, n - 1]) for n in shape]
-    away = np.empty([len(p) for p in places])
-    noise_samples.differences(volume, *places, away)
-    assert np.allclose(away, naive.differences(volume.astype(float), places), rtol=0, atol=1e-12)
+    division = cells.Cells(shape, tuple(min(2, n) for n in shape))
+    deviations = rng.uniform(0.5, 1.5, len(division))
+    deviations[0] = -5.0  # no noise there
+    gap = rng.random(shape if missing else (0, 0, 0)) < 0.3
+    known = division.values(deviations)
+    total, number = noise_samples.third_moment(
+        volume, gap, known.nodes[0], known.lower, known.shares, *places, 2.0
+    )
+    mesh = np.stack([axis.ravel() for axis in np.meshgrid(*places, indexing="ij")], axis=1)
+    here = known.at(mesh)[0]
+    away = naive.differences(volume.astype(float), places).ravel()
+    counts = (here > 0) & ~(gap[tuple(mesh.T)] if missing else np.zeros(len(mesh), bool))
+    away = away[counts] / here[counts]
+    away = away[np.abs(away) < 2.0]
+    assert number == len(away) > 0
+    assert total == pytest.approx(np.sum(away**3), rel=1e-12)
 
 
 @pytest.mark.parametrize(("shape", "radii"), [((1, 30, 40), (0, 2, 3)), ((5, 4, 9), (2, 3, 1))])
@@ -201,9 +216,5 @@ def test_values_between_cells_are_those_of_scipy(counts, straight):
         grid = np.pad(grid, [(p, p) for p in pads], mode="reflect", reflect_type="odd")
         where = where + pads
     expected = ndimage.map_coordinates(grid, where.T, order=1, mode="nearest")
-    assert np.allclose(division.at(values, points, straight), expected, rtol=1e-12, atol=0)
-    if straight:
-        places = [np.array([0, n // 3, n - 1]) for n in shape]
-        mesh = np.stack([axis.ravel() for axis in np.meshgrid(*places, indexing="ij")], axis=1)
-        on_grid = division.on_grid(values, places).ravel()
-        assert np.allclose(on_grid, division.at(values, mesh), rtol=1e-12, atol=0)
+    ours = division.values(values, values + 1.0, straight=straight).at(points)
+    assert np.allclose(ours, [expected, expected + 1.0], rtol=1e-12, atol=0)

@@ -40,6 +40,32 @@ def block_means(volume, first, sides, means, start, stop):
 
 
 @kernel
+def continue_lines(means, line, wide):
+    """Means of blocks along an axis, with straight lines beyond both of its ends.
+
+    Parameters
+    ----------
+    means : ndarray (before, m, after) float32
+    line : ndarray (pad, few) float64
+        From the first ``few`` means to those before them; in reverse order at the other end.
+    wide : ndarray (before, m + 2 * pad, after) float32
+        The result.
+    """
+    pad, few = line.shape
+    last, end = means.shape[1] - 1, wide.shape[1] - 1
+    for i in range(means.shape[0]):
+        wide[i, pad : pad + last + 1] = means[i]
+        for p in range(pad):
+            for a in range(means.shape[2]):
+                first, second = 0.0, 0.0
+                for m in range(few):
+                    first += line[p, m] * means[i, m, a]
+                    second += line[p, m] * means[i, last - m, a]
+                wide[i, p, a] = first
+                wide[i, end - p, a] = second
+
+
+@kernel
 def spread_rows(means, lower, upper, share, rows, start, stop):
     """What lies linearly between the means of each row of blocks, in planes ``start .. stop - 1``.
 

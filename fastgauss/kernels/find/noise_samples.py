@@ -37,65 +37,92 @@ def take_samples(source, response, at_z, at_y, at_x, samples):
                 samples[k, j, i] = np.nan if flat else response[z, y, x]
 
 
-@kernel
-def differences(volume, at_z, at_y, at_x, away):
-    """Pixels on a grid less the mean of their neighbours along the axes.
+@device
+def _difference(volume, z, y, x):
+    """A pixel less the mean of its neighbours along the axes.
 
     An axis of one pixel has no neighbours; beyond a border the pixel is its own.
     """
     nz, ny, nx = volume.shape
-    for k in range(at_z.size):
-        z = at_z[k]
-        for j in range(at_y.size):
-            y = at_y[j]
-            for i in range(at_x.size):
-                x = at_x[i]
-                others, number = 0.0, 0
-                if nz > 1:
-                    others += volume[max(z - 1, 0), y, x] + np.float64(
-                        volume[min(z + 1, nz - 1), y, x]
-                    )
-                    number += 2
-                if ny > 1:
-                    others += volume[z, max(y - 1, 0), x] + np.float64(
-                        volume[z, min(y + 1, ny - 1), x]
-                    )
-                    number += 2
-                if nx > 1:
-                    others += volume[z, y, max(x - 1, 0)] + np.float64(
-                        volume[z, y, min(x + 1, nx - 1)]
-                    )
-                    number += 2
-                away[k, j, i] = volume[z, y, x] - others / max(number, 1)
+    others, number = 0.0, 0
+    if nz > 1:
+        others += volume[max(z - 1, 0), y, x] + np.float64(volume[min(z + 1, nz - 1), y, x])
+        number += 2
+    if ny > 1:
+        others += volume[z, max(y - 1, 0), x] + np.float64(volume[z, min(y + 1, ny - 1), x])
+        number += 2
+    if nx > 1:
+        others += volume[z, y, max(x - 1, 0)] + np.float64(volume[z, y, min(x + 1, nx - 1)])
+        number += 2
+    return volume[z, y, x] - others / max(number, 1)
+
+
+@device
+def _between(values, lower, shares, z, y, x):
+    """The value at a pixel, linear between the nodes of a grid."""
+    last = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
+    c, b, a = lower[0][z], lower[1][y], lower[2][x]
+    f, g, h = shares[0][z], shares[1][y], shares[2][x]
+    total = 0.0
+    for k in range(2):
+        for j in range(2):
+            for i in range(2):
+                weight = (f if k else 1.0 - f) * (g if j else 1.0 - g) * (h if i else 1.0 - h)
+                node = values[min(c + k, last[0]), min(b + j, last[1]), min(a + i, last[2])]
+                total += weight * node
+    return total
 
 
 @kernel
-def between(values, places, shares, points, out):
-    """Values of a grid at points, linear between its nodes.
+def third_moment(volume, gap, deviations, lower, shares, at_z, at_y, at_x, limit):
+    """The sum of cubes of pixels on a grid, less the mean of their neighbours, by their deviation.
+
+    Missing pixels, pixels without a deviation, and those ``limit`` deviations away do not count.
 
     Parameters
     ----------
-    values : ndarray (cz, cy, cx) float64
-    places : (ndarray (n,) int64, ndarray (n,) int64, ndarray (n,) int64)
+    gap : ndarray (nz, ny, nx) or (0, 0, 0) bool
+        Missing pixels; an empty array if there are none.
+    deviations, lower, shares
+        As ``values``, ``lower`` and ``shares`` in `between`.
+
+    Returns
+    -------
+    (float, int)
+        The sum, and how many pixels count.
+    """
+    total, number = 0.0, 0
+    for z in at_z:
+        for y in at_y:
+            for x in at_x:
+                deviation = _between(deviations, lower, shares, z, y, x)
+                if deviation <= 0.0 or (gap.size > 0 and gap[z, y, x]):
+                    continue
+                away = _difference(volume, z, y, x) / deviation
+                if abs(away) < limit:
+                    total += away**3
+                    number += 1
+    return total, number
+
+
+@kernel
+def between(values, lower, shares, points, out):
+    """Values of grids at points, linear between their nodes.
+
+    Parameters
+    ----------
+    values : ndarray (k, cz, cy, cx) float64
+    lower : (ndarray (n,) int64, ndarray (n,) int64, ndarray (n,) int64)
         The lower node of each pixel of an axis.
     shares : (ndarray (n,) float64, ndarray (n,) float64, ndarray (n,) float64)
         The share of the node after it; 0 at the last one.
     points : ndarray (n, 3) int64
-    out : ndarray (n,) float64
+    out : ndarray (k, n) float64
     """
-    last = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
-    for p in range(out.size):
-        z, y, x = points[p]
-        c, b, a = places[0][z], places[1][y], places[2][x]
-        f, g, h = shares[0][z], shares[1][y], shares[2][x]
-        total = 0.0
-        for k in range(2):
-            for j in range(2):
-                for i in range(2):
-                    weight = (f if k else 1.0 - f) * (g if j else 1.0 - g) * (h if i else 1.0 - h)
-                    node = values[min(c + k, last[0]), min(b + j, last[1]), min(a + i, last[2])]
-                    total += weight * node
-        out[p] = total
+    for k in range(out.shape[0]):
+        for p in range(out.shape[1]):
+            z, y, x = points[p]
+            out[k, p] = _between(values[k], lower, shares, z, y, x)
 
 
 @device
