@@ -90,7 +90,9 @@ def fit_movie(
     that of the result and of three groups for each thread (and of a chunk of an array in chunks),
     for a movie of any length. With ``joint=True``, `shared` parameters, and values for each spot in
     `fixed`, `bounds` or `guess`, each frame is fitted alone. Where there are fewer frames than
-    threads, each frame is fitted by all threads.
+    threads, each frame is fitted by all threads. In small frames the search takes most of the time,
+    two thirds at 256 x 256 pixels and 60 spots; ``detector="laplacian"`` searches several times
+    faster, and misses faint spots.
 
     Examples
     --------

@@ -138,7 +138,7 @@ def test_without_output_the_first_rows_are_shown(capsys, tmp_path):
     big = 50.0 + rng.normal(0, 1, (100, 200))
     big[10:-10:20, 10:-10:20] += 300.0
     np.save(tmp_path / "many.npy", big)
-    code, out, err = run(capsys, "fit", tmp_path / "many.npy")
+    code, out, err = run(capsys, "fit", tmp_path / "many.npy", "--detector", "laplacian")
     told, hint = err.splitlines()
     assert code == 0 and told == "fastgauss: many.npy: an image of 100 x 200 pixels"
     assert hint.startswith("fastgauss: hint: ")  # spots of one pixel have no width
@@ -257,7 +257,8 @@ def test_a_missing_reader_and_a_missing_bar(capsys, tmp_path, monkeypatch):
     path = tmp_path / "stack.npy"
     np.save(path, np.array([scene(), scene(1)]))
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert run(capsys, "fit", path)[1].startswith("8 spots in stack.npy, 2 frames")
+    told = run(capsys, "fit", path, "--false-alarms", "0.01")[1]
+    assert told.startswith("8 spots in stack.npy, 2 frames")
     tifffile.imwrite(tmp_path / "a.tif", scene())
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert "pip install 'fastgauss[io]'" in fails(capsys, "fit", tmp_path / "a.tif")

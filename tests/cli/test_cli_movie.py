@@ -98,7 +98,8 @@ def test_a_tiff_that_is_cut_short_is_fitted_as_far_as_it_goes(stack, tmp_path, c
 def test_a_movie_without_molecules_says_so(tmp_path, capsys):
     np.save(tmp_path / "flat.npy", np.random.default_rng(0).poisson(20.0, (3, 24, 24)))
     table = tmp_path / "none.npz"
-    assert main(["movie", str(tmp_path / "flat.npy"), "--drift", "-o", str(table)]) == 0
+    arguments = "--false-alarms", "0.001", "--drift", "-o", str(table)
+    assert main(["movie", str(tmp_path / "flat.npy"), *arguments]) == 0
     assert len(fg.FitResult.load(table)) == 0
     assert "hint: no spot was found" in capsys.readouterr().err
 

@@ -54,14 +54,15 @@ def no_single_fits(monkeypatch):
 @pytest.mark.parametrize("size", [2, 3, 6])
 def test_groups_are_their_frames_to_the_bit(monkeypatch, no_single_fits, size, threads):
     monkeypatch.setattr(fitting, "group_size", lambda *_: size)
-    found = fg.fit_movie(MOVIE, camera=CAMERA, threads=threads)
+    options = {"camera": CAMERA, "false_alarms": 0.001}  # none in the frame without spots
+    found = fg.fit_movie(MOVIE, threads=threads, **options)
     assert (CAMERA.lost(MOVIE[3]) is not None) and (CAMERA.lost(MOVIE[2]) is None)
-    assert_frame_by_frame(found, MOVIE, camera=CAMERA)
-    each = list(fg.iter_movie(MOVIE, camera=CAMERA, threads=threads))
+    assert_frame_by_frame(found, MOVIE, **options)
+    each = list(fg.iter_movie(MOVIE, threads=threads, **options))
     assert len(each) == len(MOVIE) and len(each[1]) == 0
     for number, spots in enumerate(each):
         assert (spots.frames == number).all()
-    assert_frame_by_frame(fg.FitResult.concatenate(each), MOVIE, camera=CAMERA)
+    assert_frame_by_frame(fg.FitResult.concatenate(each), MOVIE, **options)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_drift_moves_everything():
     np.testing.assert_array_equal(
         np.stack([truth["y"], truth["x"]], 1), np.array([10.0, 20.0]) + way
     )
-    found = fg.fit_movie(frames, pixel="integrate", method="mle")
+    found = fg.fit_movie(frames, pixel="integrate", method="mle", false_alarms=0.001)
     np.testing.assert_allclose(found.positions, np.array([10.0, 20.0]) + way, atol=0.05)
     _, _, walk = fg.simulate.movie((4, 4), 5000, emitters=0, drift=0.1, seed=2)
     assert walk.shape == (5000, 2) and not walk[0].any()

@@ -27,7 +27,7 @@ def test_coordinates_are_those_of_the_image():
 def test_spots_are_found_and_fitted_without_any_start():
     centres = np.array([[20.3, 40.8], [33.7, 12.2], [50.1, 55.9]])
     image = _field(np.random.default_rng(1), centres, (64, 72))
-    result = fg.fit_spots(image)
+    result = fg.fit_spots(image, false_alarms=0.001)
     assert result.converged.all() and len(result) == 3
     order = np.argsort(result.y)
     assert (abs(result.positions[order] - centres) < 5 * result.errors[order, 2:0:-1]).all()
@@ -169,7 +169,7 @@ def test_dark_spots_start_dark_beside_a_brighter_neighbour():
     result = fg.fit_spots(image, centres, polarity="dark", box=9)
     assert result.amplitude[1] < 0 and abs(result.x[1] - 41.2) < 0.5
     found = fg.fit_spots(300.0 - _field(np.random.default_rng(12), centres, (64, 64)),
-                         polarity="dark")  # fmt: skip
+                         polarity="dark", false_alarms=0.001)  # fmt: skip
     assert (found.amplitude < 0).all() and len(found) == 2
     with pytest.raises(ValueError, match="polarity"):
         fg.fit_spots(image, centres, polarity="grey")

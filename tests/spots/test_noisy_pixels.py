@@ -28,7 +28,8 @@ def test_noisy_pixels_of_a_known_variance_are_no_spots(joint, empty):
     more = 0
     for seed in range(5):
         image, variance, noisy = camera(seed, places)
-        found = fg.fit_spots(image, sigma=1.25, method="mle", variance=variance, joint=joint)
+        options = {"method": "mle", "variance": variance, "joint": joint, "false_alarms": 0.01}
+        found = fg.fit_spots(image, sigma=1.25, **options)
         more += len(found) - len(places)
         if len(places):
             assert np.abs(found.positions - places).max(axis=1).min() < 0.3
@@ -39,11 +40,12 @@ def test_noisy_pixels_of_a_known_variance_are_no_spots(joint, empty):
 @pytest.mark.parametrize("joint", [False, True])
 def test_pixels_of_little_or_no_weight_are_no_spots(joint):
     image, variance, noisy = camera(7)
+    options = {"sigma": 1.25, "joint": joint, "false_alarms": 0.01}
     for weights in (1.0 / (8.0 + variance), np.where(noisy, 0.0, 0.1)):
-        found = fg.fit_spots(image, sigma=1.25, weights=weights, joint=joint)
+        found = fg.fit_spots(image, weights=weights, **options)
         assert len(found) == 1
         assert np.abs(found.positions - SPOT).max() < 0.3
-    hidden = fg.fit_spots(image, sigma=1.25, mask=noisy, joint=joint)
+    hidden = fg.fit_spots(image, mask=noisy, **options)
     assert len(hidden) == 1
 
 
