@@ -351,11 +351,17 @@ def _have_shape(
 ) -> np.ndarray:  # fmt: skip
     """Which maxima are spots: their curvature is seen from a core to most of the ring around it.
 
-    What the noise may hide of it counts as seen, but a part must be there.
+    What the noise may hide of it counts as seen, but a part must be there. Most spots show their
+    whole amplitude, so that their curvature need not be known.
     """
-    curved = np.minimum(amplitude, curvatures(volume, points, sigmas, threads))
-    curved -= _DOUBT * contrast_noise(sigmas) * deviation / PROOF
-    return stand_out(volume, points, np.maximum(curved, _PART * amplitude), sigmas, threads)
+    keep = stand_out(volume, points, amplitude, sigmas, threads)
+    rows = np.flatnonzero(~keep)
+    some, most = points[rows], amplitude[rows]
+    curved = np.minimum(most, curvatures(volume, some, sigmas, threads))
+    curved -= _DOUBT * contrast_noise(sigmas) * deviation[rows] / PROOF
+    needed = np.maximum(curved, _PART * most)
+    keep[rows] = stand_out(volume, some, needed, sigmas, threads)
+    return keep
 
 
 @lru_cache(maxsize=8)

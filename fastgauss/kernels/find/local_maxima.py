@@ -12,7 +12,7 @@ CORE = 1.0  # radius of a spot's core in sigmas
 RING = (2.0, 4.0)  # radii of the ring around it
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
-_BLOCK = 64  # elements that are compared at once
+_BLOCK = 32  # elements that are compared at once
 
 
 @kernel
@@ -33,14 +33,14 @@ def plane_peaks(bits, peaks, start, stop):
 
 
 @device
-def _any_from(row, begin, end, least):
-    """Whether one of the elements ``begin .. end - 1`` is ``least`` or more.
+def _any_from(block, least):
+    """Whether one of _BLOCK elements is ``least`` or more.
 
-    Compilers vectorise the sum, of 32-bit numbers as the elements.
+    Compilers vectorise the sum, of 32-bit numbers as the elements and of a known count.
     """
     number = np.int32(0)
-    for x in range(begin, end):
-        number += np.int32(row[x] >= least)
+    for x in range(_BLOCK):
+        number += np.int32(block[x] >= least)
     return number > 0
 
 
@@ -85,10 +85,12 @@ def local_maxima(volume, above, start, stop, where, tied):
             row = volume[z, y]
             for begin in range(0, nx, _BLOCK):
                 end = min(begin + _BLOCK, nx)
-                if not _any_from(row, begin, end, least):
+                if end - begin == _BLOCK and not _any_from(row[begin:end], least):
                     continue
                 for x in range(begin, end):
-                    if row[x] > above:
+                    if row[x] <= above or row[x] < row[max(x - 1, 0)]:
+                        continue
+                    if row[x] >= row[min(x + 1, nx - 1)]:
                         rank = _rank(volume, z, y, x)
                         if rank > 0:
                             if count < where.size:
