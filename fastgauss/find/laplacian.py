@@ -41,7 +41,8 @@ def curved_spots(
     if threshold is not None:
         levels = np.full(len(division), threshold / picture.unit)
     else:
-        levels = _noise_levels(picture, response, division, factor, least * gain)
+        centres, noise = response_noise(picture, response, division, least * gain)
+        levels = centres + factor * noise
     points, strength = candidates(picture, response, float(levels.min()), sigmas[0], threads)
     good = strength > division.values(levels, straight=False).at(points)[0]
     points, strength = points[good], strength[good]
@@ -50,17 +51,17 @@ def curved_spots(
     return response, points[good][order]
 
 
-def _noise_levels(
-    picture: Picture, response: np.ndarray, division: Cells, factor: float, least: float
-) -> np.ndarray:
-    """In each cell ``factor`` times the noise of the response above its centre."""
+def response_noise(
+    picture: Picture, response: np.ndarray, division: Cells, least: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The centre of the response in each cell, and its noise, which is ``least`` or more."""
     ordered, live = cell_samples(picture, response, division, picture.blocked)
     centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
     noise_samples.clipped_noise(ordered, live, centres, noise)
-    levels = centres + factor * np.maximum(noise, least)
     shown = live >= LIVE * ordered.shape[1]
-    levels[~shown] = np.median(levels[shown]) if shown.any() else factor * least
-    return levels
+    for values in () if shown.all() else (centres, noise):
+        values[~shown] = np.median(values[shown]) if shown.any() else 0.0
+    return centres, np.maximum(noise, least)
 
 
 @lru_cache(maxsize=8)

@@ -29,6 +29,7 @@ _LINES = 3  # that cross, at most
 _TOGETHER = 0.5  # of the amplitude: what their arms have at least
 _APART = 0.87  # cosine between them, at most
 _LOW = 0.25  # part of the values around a maximum that are below the level between lines
+_LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
 _LEAST_ERROR = 1e-9  # of a response, by that in the middle
 _LEAST = 0.4  # variance of the least of six values, by that of each
 
@@ -131,7 +132,7 @@ def rows_with_arms(
     flat = np.ravel_multi_index(tuple(points[inside].T), response.shape)
     steps = near @ np.array([size[1] * size[2], size[2], 1])
     level, values = peaks.level[inside], response.reshape(-1)
-    height = np.maximum(values[flat] - level, 1e-300)
+    height = np.maximum(values[flat] - level, _LOWEST)
     lower = np.minimum(*(values[flat[:, None] + side] for side in steps.T)) - level[:, None]
     limit = arms.limits[:, 0]
     allowed = limit * height[:, None] - np.sqrt(1.0 + limit**2) * peaks.error[inside, None]
@@ -164,7 +165,7 @@ def _look(response: np.ndarray, peaks: Peaks, arms: _Arms) -> _Heights:
     at = peaks.points[:, None, None, None] + arms.offsets
     there = np.all((at >= 0) & (at < response.shape), axis=-1)
     at = np.clip(at, 0, np.array(response.shape) - 1)
-    height = np.maximum(response[tuple(peaks.points.T)] - peaks.level, 1e-300)
+    height = np.maximum(response[tuple(peaks.points.T)] - peaks.level, _LOWEST)
     high = response[tuple(np.moveaxis(at, -1, 0))] - peaks.level[:, None, None, None]
     error = np.maximum(peaks.error / height, _LEAST_ERROR)
     return _Heights(high / height[:, None, None, None], there, error, height)

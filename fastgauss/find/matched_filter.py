@@ -24,7 +24,7 @@ from . import cells, log_filter
 from .background import Background, measure_background
 from .noise import Noise, measure_noise
 from .options import Search
-from .peaks import PROOF, candidates, contrast_noise, curvatures, stand_out
+from .peaks import PROOF, candidates, contrast_noise, curvatures, refine_peaks, stand_out
 from .response import Picture, correlate_picture
 from .shapes import Seen, judge_shapes
 from .significance import Gains, gains_at, shares, significance, skewness_of_response
@@ -66,7 +66,7 @@ def _weights(
     return np.minimum(weights, np.float32(_HEAVIEST)), usual
 
 
-def _gain(
+def gain_at(
     picture: Picture, matched: Matched, points: np.ndarray, ground: np.ndarray, noise: Noise
 ) -> np.ndarray | float:
     """Third central moment by variance of pixels whose noise is the usual.
@@ -94,8 +94,8 @@ def _gain_of_tail(
 class Found(NamedTuple):
     """Maxima that are spots, the strongest first."""
 
-    response: np.ndarray
-    points: np.ndarray  # (n, 3)
+    places: np.ndarray  # (n, 3) in fractions of pixels
+    points: np.ndarray  # (n, 3) pixels
     amplitude: np.ndarray
     significance: np.ndarray
     ground: np.ndarray  # background, in the picture's unit
@@ -105,7 +105,7 @@ class Found(NamedTuple):
 
     def those(self, chosen: np.ndarray) -> Found:
         """Some of the maxima."""
-        return Found(self.response, *(column[chosen] for column in self[1:]))
+        return Found(*(column[chosen] for column in self))
 
 
 class Matched(NamedTuple):
@@ -188,7 +188,7 @@ def filtered(
 
 def strong_spots(scale: Scale, level: float) -> Found:
     """Spots whose light is to be taken out of the background."""
-    return _above(scale, max(level, STRONG), _FEW_SAMPLES)[0]
+    return above(scale, max(level, STRONG), _FEW_SAMPLES)[0]
 
 
 def fluxes(amplitude: np.ndarray, sigmas: np.ndarray | tuple[float, ...]) -> np.ndarray:
@@ -197,31 +197,25 @@ def fluxes(amplitude: np.ndarray, sigmas: np.ndarray | tuple[float, ...]) -> np.
     return amplitude * np.where(rows > 0, math.sqrt(2 * math.pi) * rows, 1.0).prod(axis=1)
 
 
-def significant_spots(scale: Scale, search: Search, level: float) -> Found:
-    """Spots above the significance ``level``."""
-    found, noise = _above(scale, level)
-    found = found.those(np.lexsort((-found.amplitude, -found.significance)))
-    return _with_shapes(scale, found, noise, search)
-
-
 def described_spots(
     picture: Picture, response: np.ndarray, points: np.ndarray,
     sigmas: tuple[float, float, float], search: Search, least: float, threads: int | None,
 ) -> Found:  # fmt: skip
     """What is asked for of points (n, 3) that another response has found."""
     if search.shape_level == 0.0 and not search.details:
-        return Found(response, points, *np.full((6, len(points)), np.nan))
+        unknown = np.full((6, len(points)), np.nan)
+        return Found(refine_peaks(response, points), points, *unknown)
     scale = filtered(picture, sigmas, least, None, threads)
     for light_is_out in (False, True):
         noise = _noise(scale)
-        found, deviation = _judged(scale, points, scale.matched.response[tuple(points.T)], noise)
+        found, deviation = judged(scale, points, scale.matched.response[tuple(points.T)], noise)
         found = _surroundings(scale, found, deviation, noise)
         strong = found.those(found.significance >= STRONG)
         if light_is_out or not len(strong.points):
             break
         scale = scale.without_light(strong.points, fluxes(strong.amplitude, sigmas))
-    found = _with_shapes(scale, found, noise, search)
-    return found._replace(response=response)
+    found = with_shapes(scale, found, noise, search)
+    return found._replace(places=refine_peaks(response, found.points))
 
 
 def _noise(scale: Scale, samples: int = cells.SAMPLES) -> Noise:
@@ -235,14 +229,14 @@ def _noise(scale: Scale, samples: int = cells.SAMPLES) -> Noise:
     )  # fmt: skip
 
 
-def _above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Found, Noise]:
+def above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Found, Noise]:
     """Spots above a significance, and the noise from so many samples of a cell."""
     picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
     factor = float(_inner(response.shape, sigmas).deviation[0])
     noise = _noise(scale, samples)
     lowest = float((noise.centre + _SLACK * level * factor * noise.deviation).min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
-    found, deviation = _judged(scale, points, strength, noise)
+    found, deviation = judged(scale, points, strength, noise)
     good = found.significance >= level
     around = _surroundings(scale, found.those(good), deviation[good], noise)
     found = around.those(around.significance >= level)
@@ -253,8 +247,8 @@ def _above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Fo
     return found.those(good), noise
 
 
-def _with_shapes(scale: Scale, found: Found, noise: Noise, search: Search) -> Found:
-    """Maxima with their shape, without those whose shape is not that of a spot."""
+def with_shapes(scale: Scale, found: Found, noise: Noise, search: Search) -> Found:
+    """Maxima with their shape, the strongest first, without those that have not that of a spot."""
     if search.shape_level == 0.0 and not search.details:
         return found
     seen = _seen(scale, found, noise)
@@ -271,7 +265,7 @@ def _seen(scale: Scale, found: Found, noise: Noise) -> Seen:
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     points = found.points
     level, deviation = noise.at(points, picture.pixels(found.ground))
-    gain = _gain(picture, matched, points, found.ground, noise) * picture.sign
+    gain = gain_at(picture, matched, points, found.ground, noise) * picture.sign
     gain = np.broadcast_to(np.maximum(gain, 0.0), len(points))
     inner = _inner(matched.response.shape, sigmas)
     cubes = math.prod(2 * math.pi * s**2 / 3 for s in sigmas if s > 0) ** 0.5
@@ -306,7 +300,7 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     wider = np.where(above > 0, np.hypot(1.0, error / inner.deviation[0]), 1.0)
     amplitude = found.amplitude - above / inner.height[0]
     rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
-    gain = _gain(picture, matched, points, found.ground, noise)
+    gain = gain_at(picture, matched, points, found.ground, noise)
     own = np.sqrt(deviation**2 + np.maximum(gain, 0.0) * above)  # counts of that light are noise
     tail = _gain_of_tail(gain, own, noise, sigmas)
     lower = significance(rest / wider, own, tail, sigmas)
@@ -370,7 +364,7 @@ def _inner(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Gains:
     return gains_at(np.array([[n // 2 for n in shape]]), shape, sigmas)
 
 
-def _judged(
+def judged(
     scale: Scale, points: np.ndarray, strength: np.ndarray, noise: Noise
 ) -> tuple[Found, np.ndarray]:
     """Amplitudes and significances of maxima, and the deviations of pixels there."""
@@ -384,10 +378,10 @@ def _judged(
     ground = around - amplitude * inner.ground[0]
     _, deviation = noise.at(points, picture.pixels(ground))
     scaled = (strength - centre) * (inner.deviation[0] / gains.deviation)
-    gain = _gain(picture, matched, points, ground, noise)
+    gain = gain_at(picture, matched, points, ground, noise)
     tail = _gain_of_tail(gain, deviation, noise, sigmas)
     z = significance(scaled, deviation, tail, sigmas)
     unknown = np.full(len(points), np.nan)
-    return Found(
-        matched.response, points, amplitude, z, ground, ground, unknown, unknown
-    ), deviation
+    places = refine_peaks(matched.response, points)
+    found = Found(places, points, amplitude, z, ground, ground, unknown, unknown)
+    return found, deviation

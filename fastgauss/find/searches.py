@@ -15,14 +15,16 @@ from .laplacian import curved_spots
 from .matched_filter import (
     Found,
     Scale,
+    above,
     described_spots,
     filtered,
     fluxes,
-    significant_spots,
     strong_spots,
+    with_shapes,
 )
+from .neighbours import part_neighbours
 from .options import Search
-from .peaks import curvatures, refine_peaks, thin_peaks
+from .peaks import curvatures, thin_peaks
 from .response import Picture, as_three, as_volume, prepare
 
 _PREPARED, _FILTERED = 15, 70  # hundredths of the work done after each
@@ -152,7 +154,11 @@ def _significant(
         level = scale_space.least_significance(searches[0].false_alarms, pixels, widths)
     parts = []
     for scale, search in zip(_without_bright(scales, searches, level), searches, strict=True):
-        found = _apart(frame, significant_spots(scale, search, level), search)
+        found, noise = above(scale, level)
+        if len(scales) == 1:
+            found = part_neighbours(scale, found, noise, level, _distances(search))
+        found = found.those(np.lexsort((-found.amplitude, -found.significance)))
+        found = _apart(frame, with_shapes(scale, found, noise, search), search)
         parts.append(_Part(_described(scale.picture, found, search), found.significance))
     return level, parts
 
@@ -190,10 +196,15 @@ def _spread(
     return points[inside], light[inside]
 
 
+def _distances(search: Search) -> np.ndarray:
+    """The semi-axes of the ellipsoid around a spot in which there is no weaker one."""
+    return np.array(as_three(search.distances, 1.0))
+
+
 def _apart(frame: Frame, found: Found, search: Search) -> Found:
     """Maxima that are neither close to stronger ones nor at the border."""
-    distances = np.array(as_three(search.distances, 1.0))
-    found = found.those(thin_peaks(found.points, found.response.shape, distances))
+    shape = as_volume(frame.array).shape
+    found = found.those(thin_peaks(found.points, shape, _distances(search)))
     axes = np.flatnonzero(as_three(search.sigmas, 0.0))
     margin = min(search.margin, max(frame.array.shape))
     points, lengths = found.points[:, axes], np.array(frame.array.shape)
@@ -204,7 +215,7 @@ def _described(picture: Picture, found: Found, search: Search) -> FoundSpots:
     """Maxima as spots in the units of the image."""
     axes = np.flatnonzero(as_three(search.sigmas, 0.0))
     return FoundSpots(
-        refine_peaks(found.response, found.points)[:, axes], found.significance,
+        found.places[:, axes], found.significance,
         picture.sign * picture.unit * found.amplitude,
         picture.unit * picture.pixels(found.ground), found.sharpness, found.p_value,
         np.tile(search.sigmas, (len(found.points), 1)),

@@ -193,11 +193,12 @@ def test_cells_without_noise_take_that_of_the_others():
     found = noise.cell_noise(picture, volume, division)
     assert (division.counts, found.shown) == ((2, 1, 2), 2)
     assert found.deviations == pytest.approx(np.ones(4), rel=0.1)
-    levels = laplacian._noise_levels(picture, volume, division, 5.0, 0.0)
-    assert levels == pytest.approx(np.full(4, 5.0), rel=0.2)
+    centres, curved = laplacian.response_noise(picture, volume, division, 0.0)
+    assert curved == pytest.approx(np.ones(4), rel=0.1)
+    assert centres == pytest.approx(np.zeros(4), abs=0.2)
     volume[:] = 0.0
     assert not noise.cell_noise(picture, volume, division).deviations.any()
-    assert not laplacian._noise_levels(picture, volume, division, 5.0, 0.0).any()
+    assert not np.any(laplacian.response_noise(picture, volume, division, 0.0))
 
 
 # -- plateaus, distances, borders --------------------------------------------------------------

@@ -1,0 +1,88 @@
+"""Close spots in the search by likelihood ratio: pairs, crowds, and none beside single spots."""
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
+
+SIDE = 60 if JIT_DISABLED else 160
+PLACES = np.stack(np.meshgrid(*[np.arange(18, SIDE - 12, 28)] * 2), axis=-1).reshape(-1, 2)
+
+
+def pairs(apart, seed, angle=0.4):
+    step = 0.65 * apart * np.array([np.sin(angle), np.cos(angle)])  # sigma is 1.3
+    places = PLACES + np.random.default_rng(seed).uniform(-0.5, 0.5, PLACES.shape)
+    return np.concatenate([places - step, places + step])
+
+
+def image(places, height, seed):
+    light = fg.render((SIDE, SIDE), places, height, sigma=1.3) + 20.0
+    return np.random.default_rng(seed).poisson(light)
+
+
+def matched(found, truth):
+    """How many true spots have a spot of their own within a pixel and a half."""
+    if not len(found):
+        return 0
+    away, nearest = cKDTree(found).query(truth)
+    return len(np.unique(nearest[away < 1.5]))
+
+
+@pytest.mark.parametrize(("apart", "least"), [(2.4, 0.45), (2.7, 0.9), (3.2, 0.98)])
+def test_pairs_are_found_as_by_curvature(apart, least):
+    number = several = curved = 0
+    for seed in range(1 if JIT_DISABLED else 4):
+        truth = pairs(apart, seed)
+        picture = image(truth, 150.0, seed)
+        several += matched(fg.find_spots(picture, false_alarms=0.01), truth)
+        curved += matched(fg.find_spots(picture, detector="laplacian"), truth)
+        number += len(truth)
+    assert several >= least * number
+    assert several >= curved - 0.05 * number
+
+
+@pytest.mark.parametrize("height", [40.0, 3000.0])
+def test_single_spots_have_no_neighbours(height):
+    for seed in range(1 if JIT_DISABLED else 4):
+        truth = pairs(0.0, seed)[: len(PLACES)]
+        found = fg.find_spots(image(truth, height, seed), false_alarms=0.01)
+        assert len(found) == matched(found, truth) == len(truth)
+
+
+def test_crowds_that_are_mostly_spots():
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(5, SIDE - 5, (SIDE**2 // 80, 2))
+    picture = image(truth, rng.uniform(50, 200, len(truth)), 4)
+    found = fg.find_spots(picture)
+    curved = fg.find_spots(picture, detector="laplacian")
+    assert matched(found, truth) >= 0.93 * matched(curved, truth)
+    assert len(found) - matched(found, truth) <= 0.03 * len(truth) + 2
+
+
+def test_neighbours_beside_noisy_pixels():
+    truth = pairs(2.6, 0)
+    variance = np.full((SIDE, SIDE), 2.0)
+    noisy = np.random.default_rng(5).random(variance.shape) < 0.01
+    variance[noisy] = 4e3
+    picture = image(truth, 300.0, 6) + np.random.default_rng(7).normal(0, np.sqrt(variance))
+    found = fg.find_spots(picture, variance=variance, false_alarms=0.01)
+    clear = far_from(truth, noisy)
+    assert matched(found, truth[clear]) >= 0.8 * clear.sum()
+    assert len(found) <= len(truth) + 1
+
+
+def far_from(places, noisy):
+    """Which places have no noisy pixel within three pixels."""
+    return cKDTree(np.argwhere(noisy)).query(places)[0] > 3.0
+
+
+def test_the_answer_has_the_order_of_significance_and_no_pair_within_the_distance():
+    truth = pairs(2.4, 1)
+    found = fg.find_spots(image(truth, 150.0, 1), min_distance=3.0, details=True)
+    away = cKDTree(found.positions).query(found.positions, k=2)[0][:, 1]
+    pixels = np.rint(found.positions)
+    assert cKDTree(pixels).query(pixels, k=2)[0][:, 1].min() >= 3.0 and away.min() > 2.0
+    assert np.all(np.diff(found.significance) <= 0)
+    assert np.all(np.isfinite(found.p_value))
