@@ -3,7 +3,8 @@
 The matched filter smooths an image once more by a spot: two equal spots are one maximum up to 2.8
 sigmas from each other. The Laplacian smooths less and parts them from 2.3 sigmas on. Near the
 maxima of the matched filter its own maxima count, too, where they are as significant by themselves:
-above the noise of the pixels and that of the light that is there.
+above the noise of the pixels and that of the light that is there. Where spots cover an image, and
+hide each other as its noise, all its maxima above five deviations of its own noise count.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 from . import log_filter
 from .laplacian import response_noise
 from .matched_filter import Found, Matched, Scale, gain_at, judged
-from .noise import Noise
+from .noise import NOISE_FACTOR, Noise
 from .peaks import candidates, refine_peaks, stand_out, thin_peaks
 from .response import Picture, correlate_picture
 
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
-_COVERED = 0.1  # part of an image from which spots count as noise
+_COVERED = 0.05  # part of an image from which spots count as noise
 _LEAST = 1e-3  # noise of the Laplacian, by that of pixels, at least
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
 
@@ -54,7 +55,7 @@ def part_neighbours(
 def _curved_maxima(
     scale: Scale, found: Found, noise: Noise, level: float
 ) -> tuple[Found, np.ndarray, np.ndarray]:
-    """Maxima of the Laplacian near those found, the strongest first.
+    """Maxima of the Laplacian near those found, or all in crowds, the strongest first.
 
     Also how many sigmas away the nearest of those found is, and which one it is.
     """
@@ -67,20 +68,21 @@ def _curved_maxima(
     lowest = level * float(measured.min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
-    away, nearest = KDTree(found.points / unit).query(points / unit, distance_upper_bound=_REACH)
-    rows = np.flatnonzero(np.isfinite(away))
+    covered = _is_covered(scale, found)
+    away, nearest = KDTree(found.points / unit).query(points / unit)
+    rows = np.flatnonzero(covered | (away <= _REACH))
     rows = rows[np.argsort(-strength[rows], kind="stable")]
     points, height = points[rows], strength[rows].astype(np.float64)
     curved, deviation = judged(scale, points, matched.response[tuple(points.T)], noise)
     error = noise.cells.values(measured, straight=False).at(points)[0]
-    if not _is_covered(scale, found):
+    if not covered:
         gain = np.maximum(gain_at(picture, matched, points, curved.ground, noise), 0.0)
         error = factor * np.sqrt(deviation**2 + gain * np.maximum(curved.amplitude, 0.0))
     significance = np.divide(height, error, out=np.full(len(rows), np.inf), where=error > 0)
     curved = curved._replace(
         places=refine_peaks(response, points), amplitude=height, significance=significance
     )
-    good = significance >= level
+    good = significance >= np.where(away[rows] <= _REACH, level, max(level, NOISE_FACTOR))
     good[good] = stand_out(picture.volume, points[good], height[good], sigmas, scale.threads)
     return curved.those(good), away[rows][good], nearest[rows][good]
 
