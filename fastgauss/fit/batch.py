@@ -170,19 +170,17 @@ class Job:
         options = self.options
         factors = None if chunk.unit is None else chunk.unit.factors(options.model)
         work = self._prepare(chunk, rows, factors)
-        standing = np.empty(len(work.pixels))
         if options.guess is None:
-            start = self._start(work, standing)
+            start = self._start(work)
         else:
-            standing[:] = np.inf  # not measured
             start = self._inside(options.guess[rows], chunk.origin, factors)
             if options.bounds is None:
                 start = options.model.to_coordinates(start)
             self._lift(work, start)
-        doubts = self._solve(work, start, standing, outputs)
+        doubts = self._solve(work, start, outputs)
         if options.guess is None:
             for doubt in SECOND_FITS:
-                self._try_again(work, standing, outputs, doubts, doubt)
+                self._try_again(work, outputs, doubts, doubt)
         status, edge = outputs[STATUS], outputs[_EDGE]
         np.equal(status, AT_EDGE, out=edge)
         status[edge] = AT_BOUND
@@ -230,12 +228,12 @@ class Job:
             values[:, 1 : 1 + self.options.model.ndim] -= origin
         return values if factors is None else values * factors
 
-    def _start(self, work: Work, standing: np.ndarray) -> np.ndarray:
-        """Starting values in the coordinates of the fit, and how far single pixels stand out."""
+    def _start(self, work: Work) -> np.ndarray:
+        """Starting values in the coordinates of the fit."""
         start = np.empty((len(work.pixels), self.options.model.start_size))
         work.kernels.start(
             work.level, work.places, *work.shape, self.options.polarity, work.guides,
-            work.sigmas, start, standing,
+            work.sigmas, start,
         )  # fmt: skip
         return self._from_start(work, start)
 
@@ -257,9 +255,7 @@ class Job:
         if work.planes is not None and not self.least_squares:
             work.planes.lift(start, work.lower, work.upper)
 
-    def _solve(
-        self, work: Work, start: np.ndarray, standing: np.ndarray, outputs: list[np.ndarray]
-    ) -> np.ndarray:
+    def _solve(self, work: Work, start: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
         """Fit from these starts, in the fit's own units; tells what is doubtful of each spot."""
         options, kernels = self.options, work.kernels
         pixels, second, places, shape = work.pixels, work.second, work.places, work.shape
@@ -283,16 +279,15 @@ class Job:
         results = params, packed, objective, status
         kernels.finish(results, spreads, noise, bounds, known, places, extent)
         doubts = np.empty(len(counts), np.int8)
-        told = standing, work.guides, work.sigmas
+        told = work.guides, work.sigmas
         kernels.verdicts(
             data, extent, known, results, noise, self.loss, bounds, told, doubts
         )  # fmt: skip
         return doubts
 
     def _try_again(
-        self, work: Work, standing: np.ndarray, outputs: list[np.ndarray], doubts: np.ndarray,
-        doubt: int,
-    ) -> None:  # fmt: skip
+        self, work: Work, outputs: list[np.ndarray], doubts: np.ndarray, doubt: int
+    ) -> None:
         """Fit spots of this doubt from its other starts, and keep what is better."""
         members = (doubts & doubt).nonzero()[0]
         if not members.size:
@@ -313,8 +308,7 @@ class Job:
                 part.sigmas, which, first, start,
             )  # fmt: skip
             again = [array[members] if len(array) else array for array in outputs]
-            stand = standing[members]
-            found = self._solve(part, self._from_start(part, start), stand, again)
+            found = self._solve(part, self._from_start(part, start), again)
             better = is_better(part, model.ndim, again, *(array[members] for array in outputs[:2]))
             kept = [array[better] if len(array) else array for array in again]
             _copy(kept, outputs, members[better])

@@ -36,7 +36,7 @@ _ADVICE = {
     Status.DROPPED: "If there is a spot, give it as a position and fit it without joint=True.",
     Status.TOO_WIDE: "Give a larger box, or hold the width by fixed=, such as "
     "fixed={'sigma': 1.3}.",
-    Status.OUTLIER: "Exclude the pixel with the largest residual by mask=.",
+    Status.OUTLIER: "Exclude the pixel that stands out most from its neighbours by mask=.",
     Status.SATURATED: "Tell the level by saturation=, or exclude the saturated pixels by mask=.",
     Status.NOT_SHARED: "Fit this spot without shared=: it differs from the others.",
     Status.TOO_NARROW: "Choose model='symmetric' or 'elliptic', hold the widths by fixed=, or give "

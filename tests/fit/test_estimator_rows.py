@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 import fastgauss as fg
 from fastgauss.fit.batch import Job
 from fastgauss.fit.options import options
-from fastgauss.kernels.fit import estimators, verdicts
+from fastgauss.kernels.fit import estimators, outliers
 from fastgauss.kernels.fit.estimators import DEVIANCE, ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
 from fastgauss.models.model import get_model
 
@@ -29,7 +29,7 @@ def test_the_loss_of_one_pixel_is_that_of_its_definition(kind, second):
     else:
         d, m = data + other, value + other
         expected = 2 * (m - d + d * np.log(d / m))
-    found = verdicts._loss(data, value, other, kind, second is not None)
+    found = outliers.loss_of_pixel(data, value, other, kind, second is not None)
     assert found == pytest.approx(expected, rel=1e-14)
 
 

@@ -1,4 +1,4 @@
-"""Rows of arrays put into lanes, and the farthest pixel of a row, against numpy."""
+"""Rows of arrays put into lanes, and the sharpest pixel of a row, against numpy."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from fastgauss.kernels._compile import kernel
-from fastgauss.kernels.fit import verdicts
+from fastgauss.kernels.fit import outliers
 from fastgauss.kernels.simd.lane_types import WIDTH
 from fastgauss.kernels.simd.stack_memory import flat_view
 from fastgauss.kernels.simd.transpose import put_rows
+
+from ..naive.naive_outliers import sharpness
 
 
 @kernel
@@ -19,11 +21,11 @@ def put(array, first, present, m, to):
 
 
 @kernel
-def far(array, row, offset, least):
+def sharp(array, row, least):
     n = array.shape[1]
     flat = flat_view(array)
-    most = verdicts._farthest(flat, row * n, n, offset)
-    return most, verdicts._first_as_far(flat, row * n, n, offset, least)
+    most = outliers.sharpest(flat, row * n, n)
+    return most, outliers.first_as_sharp(flat, row * n, n, least)
 
 
 @settings(deadline=None, max_examples=40)
@@ -37,15 +39,15 @@ def test_every_lane_holds_its_row_and_absent_lanes_the_last(count, present, firs
     assert (m[:to] == -7.0).all() and (m[to + count + WIDTH - 1 :] == -7.0).all()
 
 
-@pytest.mark.parametrize("count", [1, WIDTH - 1, WIDTH, 3 * WIDTH + 2])
-def test_the_farthest_pixel_is_numpys(count):
+@pytest.mark.parametrize("count", [1, 2, WIDTH + 1, WIDTH + 2, 3 * WIDTH + 4])
+def test_the_sharpest_pixel_is_numpys(count):
     rng = np.random.default_rng(count)
-    array = rng.normal(size=(3, count))
+    array = rng.normal(size=(5, count))
     array[1, rng.random(count) < 0.3] = np.nan
-    for row in range(3):
-        away = np.abs(array[row] - 0.3)
-        known = away[~np.isnan(away)]
-        largest = known.max(initial=-1.0)
-        most, first = far(array, row, 0.3, largest)
-        assert most == largest
-        assert first == (np.flatnonzero(away >= largest)[0] if len(known) else count)
+    array[2, 0] += 9.0
+    array[3, -1] -= 9.0
+    for row in range(5):
+        expected = sharpness(array[row])
+        most, first = sharp(array, row, expected.max())
+        assert most == expected.max()
+        assert first == (expected.argmax() if most > -1.0 else count)

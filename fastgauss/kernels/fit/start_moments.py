@@ -178,7 +178,7 @@ def _make_moments(axes: int, placed: bool) -> Callable:
 
     @device
     def moments(m, nz, ny, nx, polarity, places, responses, windows, guide, sigmas, guided):
-        """``(offset, height, (x, y, z), (var_x, var_y, var_z), cov_xy, stand)``."""
+        """``(offset, height, (x, y, z), (var_x, var_y, var_z), cov_xy)``."""
         extent = broadcast(1.0)
         if placed:
             extent = absolute(load(m, places + nx - 1) - load(m, places)) / float(max(nx - 1, 1))
@@ -187,7 +187,7 @@ def _make_moments(axes: int, placed: bool) -> Callable:
         near = sigmas[0] * _NEAR, sigmas[1] * _NEAR, sigmas[2] * _NEAR
         if guided:
             fill_windows(m, nz, ny, nx, places, guide, near, windows)
-        offset, sign, index, shown, stand = find(m, nz, ny, nx, polarity, responses, windows)
+        offset, sign, index, shown = find(m, nz, ny, nx, polarity, responses, windows)
         work = windows + nx + ny + nz
         centre = centre_of(m, nz, ny, nx, places, index, work)
         store(m, work, index)
@@ -231,7 +231,7 @@ def _make_moments(axes: int, placed: bool) -> Callable:
             rise = rise + 1.0 / var_z
         middle = (centre[0] + x, centre[1] + y, centre[2] + z)
         peak = height * sign * (rise * (0.5 * _CELL) + 1.0)
-        return offset, peak, middle, (var_x, var_y, var_z), cov, stand / height
+        return offset, peak, middle, (var_x, var_y, var_z), cov
 
     return moments
 
@@ -295,14 +295,13 @@ def make_start(
                 m[guide + a, lane] = guides[item, a]
 
     @wrap
-    def start_values(pixels, coords, nz, ny, nx, polarity, guides, sigmas, start, standing) -> None:
+    def start_values(pixels, coords, nz, ny, nx, polarity, guides, sigmas, start) -> None:
         """Write ``start[n, P]``, as the fit takes it, for spots ``pixels[n, nz * ny * nx]``.
 
         ``polarity`` is 1 for bright spots, -1 for dark ones, 0 to look at each;
         ``coords[n or 1, nx]`` the places of the pixels of a profile, or of no length.
         ``guides[n, D]`` are the places of the spots (x, y, z), or of no length, and ``sigmas[D]``
-        how wide spots will be there. ``standing[n]`` tells how far a pixel stands out, in heights
-        of the spot.
+        how wide spots will be there.
         """
         count = pixels.shape[0]
         places = nz * ny * nx
@@ -327,7 +326,7 @@ def make_start(
             for lane in range(present):
                 fetch(m, places, coords, guides, first + lane, lane, guide)
             near = load(m, guide), load(m, guide + 1), load(m, guide + 2)
-            offset, height, centre, variances, cov, stand = moments(
+            offset, height, centre, variances, cov = moments(
                 m, nz, ny, nx, polarity, places, responses, windows, near, expected, guided
             )
             store(m, p, height)
@@ -335,10 +334,8 @@ def make_start(
                 store(m, p + 1 + a, centre[a])
             write_widths(m, p, variances, cov)
             store(m, p + size - 1, offset)
-            store(m, guide, stand)
             for lane in range(present):
                 for i in range(size):
                     start[first + lane, i] = m[p + i, lane]
-                standing[first + lane] = m[guide, lane]
 
     return start_values

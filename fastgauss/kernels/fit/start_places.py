@@ -166,14 +166,14 @@ def _make_survey(axes: int) -> Callable:
 
     @device
     def survey(m, nz, ny, nx, responses, windows, level):
-        """``(brightest, where)``, ``(darkest, where)``, extremes of pixels, and a sum of all.
+        """``(brightest, where)``, ``(darkest, where)``, and a sum of all pixels.
 
         ``windows`` is where the weights of responses stand, along x, y and z.
         """
         along_y, along_z = windows + nx, windows + nx + ny
         highest, lowest = broadcast(-np.inf), broadcast(np.inf)
         at_highest, at_lowest = broadcast(0.0), broadcast(0.0)
-        most, least, total = highest, lowest, broadcast(0.0)
+        total = broadcast(0.0)
         for k in range(max(nz - 1, 1)):
             for j in range(max(ny - 1, 1)):
                 weight = load(m, along_y + j) * load(m, along_z + k)
@@ -191,9 +191,9 @@ def _make_survey(axes: int) -> Callable:
                     at_highest = select(above, index, at_highest)
                     at_lowest = select(below, index, at_lowest)
                     index = index + 1.0
-                    most, least, total = maximum(high, most), minimum(low, least), total + whole
+                    total = total + whole
                     first, after = (after, last) if apart == 2 else (last, last)
-        return (highest, at_highest), (lowest, at_lowest), (most, least), total
+        return (highest, at_highest), (lowest, at_lowest), total
 
     return survey
 
@@ -213,14 +213,11 @@ def make_find(axes: int) -> Callable:
 
     @device
     def find(m, nz, ny, nx, polarity, responses, windows):
-        """Offset, sign, index of the peak among the responses, whether it is a peak, and extremes.
-
-        The extremes are those of the pixels, as the larger distance from the level.
-        """
+        """Offset, sign, index of the peak among the responses, and whether it is a peak."""
         filled = False
         while True:  # twice at most; a loop, because the compiler copies each call
             low, high, level = sides(m, nz, ny, nx)
-            bright, dark, extremes, total = survey(m, nz, ny, nx, responses, windows, level)
+            bright, dark, total = survey(m, nz, ny, nx, responses, windows, level)
             if filled or not mask_bits(total != total):
                 break
             _fill(m, nz, ny, nx)
@@ -231,7 +228,6 @@ def make_find(axes: int) -> Callable:
         sign = select(is_dark, broadcast(-1.0), broadcast(1.0))
         shown = select(is_dark, -dark[0], bright[0]) > 0.0
         index = select(is_dark, dark[1], bright[1])
-        stand = maximum(extremes[0] - level, level - extremes[1])
-        return select(is_dark, high, low), sign, index, shown, stand
+        return select(is_dark, high, low), sign, index, shown
 
     return find

@@ -13,8 +13,7 @@ A spot may be
   width on a bound, are not judged.
 * SINGULAR: no pixel sees ``_LEAST_SEEN`` of its height, as of a spike between pixels.
 * OUTSIDE: an astigmatic spot beyond the calibrated range.
-* OUTLIER: one pixel holds ``_MOST_SHARE`` of the objective and is off by ``_MISSED`` of the height:
-  a hot pixel, or a cosmic ray.
+* OUTLIER: most of the objective is due to one pixel (``outliers.py``).
 
 A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG`` standard errors:
 noise has many optima, and another start may find a better one (``second_starts``). A turned ellipse
@@ -33,11 +32,7 @@ import numpy as np
 
 from .._compile import device, kernel
 from ..numeric.packed_cholesky import packed
-from ..simd.lane_types import WIDTH
-from ..simd.lanes import absolute, broadcast, maximum, select, store
-from ..simd.mask_bits import lowest_bit, mask_bits
-from ..simd.masked import lanes_within, load_double
-from ..simd.stack_memory import flat_view, stack_rows
+from ..simd.stack_memory import flat_view
 from ..status import (
     AT_BOUND,
     AT_EDGE,
@@ -51,15 +46,14 @@ from ..status import (
     TOO_WIDE,
 )
 from .covariances import degrees_of_freedom
-from .estimators import DEVIANCE, OTHER_LOSS
+from .estimators import OTHER_LOSS, SQUARES
 from .extents import pixel_unit, unit_span
+from .outliers import exponent, make_outlier
 
 _SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
 _SURE_OF_NARROW, _LEAST_SIGMA = 2.0, 0.3  # pixels
 _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
-_STANDS_OUT = 1.6  # heights of the spot by which a pixel must stand out to be looked at
-_MOST_SHARE, _MISSED = 0.5, 0.5
 _STRONG = 5.0
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW = 1, 2  # bits of a doubt
@@ -70,57 +64,9 @@ FAR = 2.5  # expected sigmas from the place that was told
 
 
 @device
-def _exponent(shape, x, y, z):
-    """d' M d of a distance."""
-    cos, sin = math.cos(shape[3]), math.sin(shape[3])
-    u, v, w = (x * cos + y * sin) / shape[0], (y * cos - x * sin) / shape[1], z / shape[2]
-    return u * u + v * v + w * w
-
-
-@device
 def _off(x, n):
     """Distance from the nearest pixel of an axis."""
     return x - min(max(np.rint(x), 0.0), float(n - 1))
-
-
-@device
-def _loss(d, value, second, kind, weighted):
-    """What a pixel adds to the objective, a sum of squares or a deviance."""
-    if kind != DEVIANCE:
-        return (second if weighted else 1.0) * (d - value) ** 2
-    shift = second if weighted else 0.0
-    d, value = max(d + shift, 0.0), max(value + shift, 1e-200)
-    logarithm = d * math.log(d / value) if d > 0.0 else 0.0
-    return 2.0 * (value - d + logarithm)
-
-
-@device
-def _farthest(flat, first, n, offset):
-    """The largest distance of n pixels from the offset; -1 if no pixel exists."""
-    lanes = stack_rows(1)
-    every, rest = lanes_within(0.0, 0, WIDTH), lanes_within(0.0, 0, n % WIDTH)
-    whole = n - n % WIDTH
-    away = absolute(load_double(flat, first + whole, rest) - offset)
-    most = select(rest, maximum(away, broadcast(-1.0)), -1.0)
-    for k in range(0, whole, WIDTH):
-        most = maximum(absolute(load_double(flat, first + k, every) - offset), most)
-    store(lanes, 0, most)
-    largest = -1.0
-    for lane in range(WIDTH):
-        largest = max(largest, lanes[0, lane])
-    return largest
-
-
-@device
-def _first_as_far(flat, first, n, offset, least):
-    """The first of n pixels that is at least so far from the offset; n if none is."""
-    for k in range(0, n, WIDTH):
-        inside = lanes_within(0.0, 0, min(n - k, WIDTH))
-        far = absolute(load_double(flat, first + k, inside) - offset) >= least
-        bits = mask_bits(far & inside)
-        if bits:
-            return k + lowest_bit(bits)
-    return n
 
 
 @cache
@@ -147,6 +93,7 @@ def make_verdicts(
     """
     placed = pixel == "places"
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
+    suspected, outlier = make_outlier(extent, axes, pixel, size, span, slopes)
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -213,76 +160,7 @@ def make_verdicts(
             and max(abs(off_x), abs(off_y), abs(off_z)) <= 0.5
         ):
             return True
-        return math.exp(-0.5 * _exponent(shape, off_x, off_y, off_z)) > _LEAST_SEEN
-
-    @device
-    def nearest(item, params, ny, nx, n):
-        """The pixel nearest to the centre; the first of a profile at given coordinates."""
-        if placed:
-            return 0
-        column = min(max(np.rint(params[item, 1]), 0.0), float(nx - 1))
-        row = min(max(np.rint(params[item, 2]), 0.0), float(ny - 1)) if axes > 1 else 0.0
-        nz = n // (ny * nx)
-        plane = min(max(np.rint(params[item, 3]), 0.0), float(nz - 1)) if axes > 2 else 0.0
-        return int((plane * ny + row) * nx + column)
-
-    @device
-    def away(item, params, ny, nx, places, row, where):
-        """From the centre to a pixel."""
-        x = places[row, where] if placed else float(where % nx)
-        y, z = float((where // nx) % ny), float(where // (nx * ny))
-        by_y = y - params[item, 2] if axes > 1 else 0.0
-        by_z = z - params[item, 3] if axes > 2 else 0.0
-        return x - params[item, 1], by_y, by_z
-
-    @device
-    def background_at(item, params, by_x, by_y, by_z):
-        """The background there."""
-        value = params[item, size - 1]
-        if slopes > 0:
-            value += params[item, size - 1 - slopes] * by_x
-        if slopes > 1:
-            value += params[item, size - slopes] * by_y
-        if slopes > 2:
-            value += params[item, size + 1 - slopes] * by_z
-        return value
-
-    @device
-    def tilted(item, pixels, params, ny, nx, places, row, where):
-        """The pixel farthest from a background that is a plane; ``where`` if several are."""
-        by_x, by_y, by_z = away(item, params, ny, nx, places, row, where)
-        d = np.float64(pixels[item, where])
-        most = abs(d - background_at(item, params, by_x, by_y, by_z))
-        most = most if most == most else -1.0
-        for k in range(pixels.shape[1]):
-            by_x, by_y, by_z = away(item, params, ny, nx, places, row, k)
-            far = abs(np.float64(pixels[item, k]) - background_at(item, params, by_x, by_y, by_z))
-            if far > most:
-                most, where = far, k
-        return where
-
-    @device
-    def lost(item, pixels, second, loss, params, ny, nx, places, row, known):
-        """By how much of the height the pixel that stands out most is off, and its loss."""
-        offset = params[item, size - 1]
-        n, flat = pixels.shape[1], flat_view(pixels)
-        where = nearest(item, params, ny, nx, n)
-        if slopes:
-            where = tilted(item, pixels, params, ny, nx, places, row, where)
-        else:
-            most = _farthest(flat, item * n, n, offset)
-            if not abs(np.float64(pixels[item, where]) - offset) >= most:
-                first = _first_as_far(flat, item * n, n, offset, most)
-                where = first if first < n else where
-        by_x, by_y, by_z = away(item, params, ny, nx, places, row, where)
-        shape = extent(params, item, known)
-        profile = math.exp(-0.5 * _exponent(shape, by_x, by_y, by_z))
-        d = np.float64(pixels[item, where])
-        value = background_at(item, params, by_x, by_y, by_z)
-        value += params[item, 0] * span(params, item, known)[0] * profile
-        weighted = second.shape[1] > 0
-        other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
-        return abs(d - value), _loss(d, value, other, loss, weighted)
+        return math.exp(-0.5 * exponent(shape, off_x, off_y, off_z)) > _LEAST_SEEN
 
     @device
     def is_far(item, params, guides, sigmas):
@@ -321,15 +199,17 @@ def make_verdicts(
 
         ``data``, ``known`` and ``bounds`` are those of the fit, ``extent``, ``results`` and
         ``noise`` those of ``finish``, which has written packed covariances; those of spots that
-        turn out SINGULAR become NaN. ``loss`` is that of the estimator. ``told`` are ``standing``,
-        ``guides`` and ``sigmas`` of ``start_moments``.
+        turn out SINGULAR become NaN. ``loss`` is that of the estimator. ``told`` are ``guides`` and
+        ``sigmas`` of ``start_moments``.
         """
         pixels, second, places = data
+        flat, of_spot = flat_view(pixels), pixels.shape[1]
+        is_judged, even = loss != OTHER_LOSS, loss == SQUARES and not second.shape[1]
         nz, ny, nx = extent
         params, errors, objectives, status = results
         counts, of_spots, scaled = noise
         lowest, highest = bounds
-        standing, guides, sigmas = told
+        guides, sigmas = told
         for item in range(len(status)):
             how = status[item]
             ended = how in (CONVERGED, AT_BOUND, AT_EDGE)
@@ -346,13 +226,18 @@ def make_verdicts(
             free = is_free(1, item, lowest, highest)
             free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
-            if ended and standing[item] > _STANDS_OUT and loss != OTHER_LOSS:
-                off, own = lost(
-                    item, pixels, second, loss, params, max(ny, 1), nx, places, row, known
+            odd, height_free = False, is_free(0, item, lowest, highest)
+            spacing = extents[0] / nx
+            if (
+                ended
+                and is_judged
+                and suspected(item, known, params, spacing, height_free, objectives[item], even)
+            ):
+                odd, own = outlier(
+                    item, flat, of_spot, second, places, max(ny, 1), nx, spacing, known, params,
+                    height_free, objectives[item], loss,
                 )  # fmt: skip
-                height = abs(params[item, 0]) * span(params, item, known)[0]
-                if off > _MISSED * height and own > _MOST_SHARE * objectives[item]:
-                    part = max(1.0 - own / objectives[item], 0.0)
+                part = max(1.0 - own / objectives[item], 0.0) if odd else 1.0
             scale = part if scaled else min(1.0, rest * part)
             if (ended or how in (MAX_ITERATIONS, STALLED)) and is_wide(
                 item, params, errors, scale, extents, known, lowest, highest, ended
@@ -365,7 +250,7 @@ def make_verdicts(
                 value = params[item, 1 + axes]
                 if not lowest.shape[0] or lowest[item, 1 + axes] < value < highest[item, 1 + axes]:
                     status[item] = OUTSIDE
-            elif ended and part < 1.0:
+            elif odd:
                 status[item] = OUTLIER
             weak = not params[item, 0] ** 2 >= _STRONG * _STRONG * errors[item, 0] * scale
             good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)

@@ -91,7 +91,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     # -- one fit -------------------------------------------------------------------------------
 
     @device
-    def fit_from(pixels, second, nz, ny, nx, guess, standing, tol, max_iter):
+    def fit_from(pixels, second, nz, ny, nx, guess, tol, max_iter):
         count = pixels.shape[0]
         nothing = np.empty((0, size))
         known = np.empty((1, 0))
@@ -110,7 +110,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         noise = counts, np.full(1, size), scaled
         finish(results, nothing, noise, bounds, known, places, extent)
         doubts = np.empty(count, np.int8)
-        told = standing, np.empty((0, ndim)), np.ones(ndim)
+        told = np.empty((0, ndim)), np.ones(ndim)
         verdicts(data, extent, known, results, noise, loss, bounds, told, doubts)
         return params, packed, objectives, status, iterations, doubts
 
@@ -176,7 +176,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
         )  # fmt: skip
         rows = np.arange(count)
         data, other, units, weights = pixels, second, np.ones(count), np.ones(count)
-        standing, centres = np.empty(count), np.empty((count, ndim))
+        centres = np.empty((count, ndim))
         doubts = np.empty(count, np.int8)
         for change in range(2):
             members = np.arange(rows.size)
@@ -191,22 +191,20 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
                 if which >= 0:
                     part, beside = _rows_at(data, members), _rows_at(other, members)
                 guess = np.empty((members.size, size))
-                stand = standing[members]
                 if which < 0:
                     start(
-                        part, np.empty((1, 0)), nz, ny, nx, 0, nobody, usual, guess, stand
+                        part, np.empty((1, 0)), nz, ny, nx, 0, nobody, usual, guess
                     )  # fmt: skip
                 else:
                     second_starts(
                         part, np.empty((1, 0)), nz, ny, nx, 0, nobody, usual, which,
                         _rows_at(centres, members), guess,
                     )  # fmt: skip
-                trial = fit_from(part, beside, nz, ny, nx, guess, stand, tol, max_iter)
+                trial = fit_from(part, beside, nz, ny, nx, guess, tol, max_iter)
                 left = np.ones(members.size, np.bool_)
                 for k in range(members.size):
                     at, item = members[k], rows[members[k]]
                     if which < 0:
-                        standing[at] = stand[k]
                         centres[at] = trial[0][k, 1 : 1 + ndim]
                     if is_better(found, item, trial, k, extents, which < 0):
                         write(found, item, trial, k, units[at], weights[at])
