@@ -54,7 +54,7 @@ _MESSAGES = {
     Status.AT_BOUND: "converged, with a parameter on its bound",
     Status.DROPPED: "dropped by a joint fit: the image does not show this spot beside the others",
     Status.TOO_WIDE: "the spot is, or may be, too wide for its pixels to show how wide it is",
-    Status.OUTLIER: "one pixel, hot or hit by a cosmic ray, holds most of the residual",
+    Status.OUTLIER: "one pixel, such as a hot one, is far from the spot and decides the fit",
     Status.SATURATED: "several pixels of the window are at the largest value of the image",
     Status.NOT_SHARED: (
         "not used for the shared parameters: its own values are far from those of the others"

@@ -50,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     widths = "expected width, px (1.3); repeat it for spots of several widths"
     add("--sigma", type=options.lengths, default=1.3, action=options.Repeated, help=widths, **many)
     add("--false-alarms", type=float, help="false spots to expect in an image (1)")
-    add("--threshold", type=float, help="instead: smallest height of a spot")
-    filters = "laplacian: faster, for bright spots and close pairs (matched)"
+    add("--threshold", type=float, help="instead: smallest height of a spot, by the laplacian")
+    filters = "matched (the default), or laplacian: faster, misses faint spots"
     add("--detector", choices=DETECTORS, help=filters)
     add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
     add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)

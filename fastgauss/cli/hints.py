@@ -10,8 +10,8 @@ from ..base import wording
 from ..base.status import Status
 from ..filters import gaussian_filter
 from ..find import find_spots
+from ..find.detection import factor_in_crowd
 from ..find.maxima_counts import expected_maxima, least_significance
-from ..find.noise import NOISE_FACTOR
 from ..find.options import FALSE_ALARMS
 from ..find.response import as_three
 from ..find.significance import correlations
@@ -130,7 +130,7 @@ def of_no_spots(
 ) -> str:
     """Sentences: the threshold, the noise, the strongest candidate, and what to try.
 
-    Spots that are ``curved`` are maxima of the Laplacian, above a threshold or five times the
+    Spots that are ``curved`` are maxima of the Laplacian, above a threshold or a multiple of the
     noise, here those of the whole image; `find_spots` measures them locally. Others are found by
     their significance, which is told instead.
     """
@@ -149,8 +149,9 @@ def of_no_spots(
     shown = response[~missing] if not missing.all() else response
     centre = np.median(shown)
     noise = 1.4826 * float(np.median(np.abs(shown - centre)))
-    limit = centre + NOISE_FACTOR * noise
-    used = f"the threshold was about {wording.rounded(limit, 3)} ({NOISE_FACTOR:g} times the noise)"
+    factor = factor_in_crowd(image.shape, sigmas, false_alarms, None)
+    limit = centre + factor * noise
+    used = f"the threshold was about {wording.rounded(limit, 3)} ({factor:.3g} times the noise)"
     if threshold is not None:
         used = f"the threshold was {wording.rounded(threshold, 12)}"
     told = (
@@ -163,10 +164,11 @@ def of_no_spots(
     heights = response[pixels]
     best = int(heights.argmax())
     where = _named(places[best])
+    instead = "" if false_alarms is None else " in place of --false-alarms"
     other = "" if dark else ", --dark for dark spots"
     tallest = heights[best]
     return (
         f"{told}; the strongest candidate, at {where}, has a height of "
-        f"{wording.rounded(tallest, 3)}. Try --threshold {wording.rounded(0.8 * tallest, 2)}, "
-        f"a --sigma nearer to the width of the spots{other}"
+        f"{wording.rounded(tallest, 3)}. Try --threshold {wording.rounded(0.8 * tallest, 2)}"
+        f"{instead}, a --sigma nearer to the width of the spots{other}"
     )

@@ -167,9 +167,10 @@ class _Job:
         def tell(half: float) -> None:
             self.note(len(state.amplitudes), half, self.done + 1)
 
+        state = raised(self.pattern, self.data, state, self.nonnegative, _NEW)
         while self.done < end:
-            few = _NEW if self.done == first else _OLD
-            state = raised(self.pattern, self.data, state, self.nonnegative, few)
+            if self.done > first:
+                state = raised(self.pattern, self.data, state, self.nonnegative, _OLD)
             before, few = self.half_square(state), min(end - self.done, _AGAIN)
             descent = Descent(self.pattern, self.data, state, self.nonnegative)
             state, half, used = descent.minimise(few, self.tol, tell)
@@ -293,8 +294,9 @@ def fit_image(
     of those under which much of it lies; those without energy are removed. In a stage, positions,
     Cholesky factors of the covariances and amplitudes descend together by projected L-BFGS, which
     begins anew every 20 iterations after a few with the amplitudes alone. At the end the amplitudes
-    are solved for exactly. No iteration makes the sum of squares larger. An iteration costs some
-    1.4 times ``loss_and_gradient`` for all parameters. The minimum is a local one.
+    are solved for exactly. Within a stage no iteration makes the sum of squares larger. An
+    iteration costs some 1.4 times ``loss_and_gradient`` for all parameters; `max_iter` and the
+    history do not count those with the amplitudes alone. The minimum is a local one.
 
     References
     ----------

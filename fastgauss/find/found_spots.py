@@ -33,10 +33,12 @@ class FoundSpots(NamedTuple):
     positions : ndarray (n, D)
         As `find_spots` returns them without details.
     significance : ndarray (n,)
-        Standard deviations of a normal distribution whose tail is that of the response.
+        Standard deviations of a normal distribution whose tail is that of the response. Of a spot
+        that the Laplacian parts from its neighbour: as many as its response to the Laplacian has.
     amplitude, background : ndarray (n,)
         In units of the image: the height of a spot of this sigma above its local background, which
-        is negative for dark spots, and that background. `fit_spots` measures them better.
+        is negative for dark spots, and that background. Of close neighbours it is the response to
+        the Laplacian, some fifth too small. `fit_spots` measures them better.
     sharpness : ndarray (n,)
         Height of the middle pixel above the background by the amplitude: about 1 for a spot of
         this sigma, more for narrower ones. A single pixel has the largest sharpness, which is the

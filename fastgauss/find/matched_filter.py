@@ -91,6 +91,18 @@ def _gain_of_tail(
     return np.maximum(gain, noise.skewness * deviation / skewness_of_response(sigmas))
 
 
+def tail_of_pixels(
+    scale: Scale, ratio: np.ndarray, deviation: np.ndarray, gain: np.ndarray | float, noise: Noise
+) -> np.ndarray:
+    """Significance of a response as many of its deviations high as ``ratio`` is those of a pixel.
+
+    The tail is that of the matched filter.
+    """
+    factor = float(_inner(scale.matched.response.shape, scale.sigmas).deviation[0])
+    tail = _gain_of_tail(gain, deviation, noise, scale.sigmas)
+    return significance(factor * ratio, deviation, tail, scale.sigmas)
+
+
 class Found(NamedTuple):
     """Maxima that are spots, the strongest first."""
 

@@ -1,10 +1,15 @@
 """Close neighbours: spots that are one maximum of the matched filter, parted by their curvature.
 
-The matched filter smooths an image once more by a spot: two equal spots are one maximum up to 2.8
-sigmas from each other. The Laplacian smooths less and parts them from 2.3 sigmas on. Near the
-maxima of the matched filter its own maxima count, too, where they are as significant by themselves:
-above the noise of the pixels and that of the light that is there. Where spots cover an image, and
-hide each other as its noise, all its maxima above five deviations of its own noise count.
+The matched filter smooths an image once more by a spot: two equal bright spots are one maximum up
+to 2.8 sigmas from each other. The Laplacian smooths less and parts them from 2.5 sigmas on. Near
+the maxima of the matched filter its own maxima count, too, where they are as significant by
+themselves: above the noise of the pixels and that of the light that is there. Where spots cover an
+image, and hide each other as its noise, all its maxima above five deviations of its own noise
+count.
+
+At the top of a wide spot noise makes maxima of the Laplacian. Its response to a single spot of
+width t is 2 s**2 / (s**2 + t**2) of that of the matched filter in an image; where it is below half
+of that, as from 1.7 sigmas on, no spot is parted.
 """
 
 from __future__ import annotations
@@ -15,15 +20,16 @@ import numpy as np
 
 from . import log_filter
 from .laplacian import response_noise
-from .matched_filter import Found, Matched, Scale, gain_at, judged
+from .matched_filter import Found, Matched, Scale, gain_at, judged, tail_of_pixels
 from .noise import NOISE_FACTOR, Noise
-from .peaks import candidates, refine_peaks, stand_out, thin_peaks
+from .peaks import candidates, curvatures, refine_peaks, stand_out, thin_peaks
 from .response import Picture, correlate_picture
 
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
 _COVERED = 0.05  # part of an image from which spots count as noise
 _LEAST = 1e-3  # noise of the Laplacian, by that of pixels, at least
+_NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at least
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
 
 
@@ -64,26 +70,34 @@ def _curved_maxima(
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     terms, factor = log_filter.spot_filter(sigmas)
     response = correlate_picture(_evened(picture, matched, scale.threads), terms, scale.threads)
-    measured = _least_noise(scale, found, noise, response, factor)
+    covered = _is_covered(scale, found)
+    measured = factor * noise.deviation
+    if covered:
+        measured = np.minimum(measured, _own_noise(scale, noise, response, factor))
     lowest = level * float(measured.min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
-    covered = _is_covered(scale, found)
     away, nearest = KDTree(found.points / unit).query(points / unit)
     rows = np.flatnonzero(covered | (away <= _REACH))
     rows = rows[np.argsort(-strength[rows], kind="stable")]
     points, height = points[rows], strength[rows].astype(np.float64)
     curved, deviation = judged(scale, points, matched.response[tuple(points.T)], noise)
-    error = noise.cells.values(measured, straight=False).at(points)[0]
-    if not covered:
-        gain = np.maximum(gain_at(picture, matched, points, curved.ground, noise), 0.0)
-        error = factor * np.sqrt(deviation**2 + gain * np.maximum(curved.amplitude, 0.0))
-    significance = np.divide(height, error, out=np.full(len(rows), np.inf), where=error > 0)
-    curved = curved._replace(
-        places=refine_peaks(response, points), amplitude=height, significance=significance
-    )
-    good = significance >= np.where(away[rows] <= _REACH, level, max(level, NOISE_FACTOR))
-    good[good] = stand_out(picture.volume, points[good], height[good], sigmas, scale.threads)
+    if covered:
+        error = noise.cells.values(measured, straight=False).at(points)[0]
+        z = np.divide(height, error, out=np.full(len(rows), np.inf), where=error > 0)
+        least = max(level, NOISE_FACTOR)
+    else:
+        gain = gain_at(picture, matched, points, curved.ground, noise)
+        light = np.maximum(gain, 0.0) * np.maximum(curved.amplitude, 0.0)
+        z = tail_of_pixels(scale, height / factor, np.sqrt(deviation**2 + light), gain, noise)
+        least = level
+    amplitude = height
+    if matched.weights is not None:
+        amplitude = curvatures(picture.volume, points, sigmas, scale.threads)
+    good = (z >= least) & (height >= _NARROW * curved.amplitude)
+    good[good] = stand_out(picture.volume, points[good], amplitude[good], sigmas, scale.threads)
+    places = refine_peaks(response, points)
+    curved = curved._replace(places=places, amplitude=amplitude, significance=z)
     return curved.those(good), away[rows][good], nearest[rows][good]
 
 
@@ -93,24 +107,22 @@ def _is_covered(scale: Scale, found: Found) -> bool:
     return area > _COVERED * scale.picture.volume.size
 
 
-def _least_noise(
-    scale: Scale, found: Found, noise: Noise, response: np.ndarray, factor: float
-) -> np.ndarray:
-    """The noise of the Laplacian in cells: that of pixels, or its own where that is less.
+def _own_noise(scale: Scale, noise: Noise, response: np.ndarray, factor: float) -> np.ndarray:
+    """The noise of the Laplacian in cells, as it is measured.
 
-    Spots that cover an image count less as noise of the Laplacian than as that of the matched
-    filter, since its response to them is narrower. What gain their light has is not known there.
+    Spots that cover an image count less as its noise than as that of the matched filter, since its
+    response to them is narrower.
     """
-    measured = factor * noise.deviation
-    if not _is_covered(scale, found):
-        return measured
-    least = max(scale.least * factor, _LEAST * float(measured.min()))
-    _, own = response_noise(scale.picture, response, noise.cells, least)
-    return np.minimum(measured, own)
+    least = max(scale.least, _LEAST * float(noise.deviation.min())) * factor
+    return response_noise(scale.picture, response, noise.cells, least)[1]
 
 
 def _evened(picture: Picture, matched: Matched, threads: int | None) -> np.ndarray:
-    """The picture, with pixels of the same noise: above its background where they are weighted."""
+    """The picture, with pixels of the same noise: above its background where they are weighted.
+
+    A missing pixel keeps the value that it was filled with.
+    """
     if matched.weights is None:
         return picture.volume
-    return matched.background.subtracted(picture.volume, threads) * np.sqrt(matched.weights)
+    weights = np.where(matched.weights > 0, matched.weights, np.float32(1.0))
+    return matched.background.subtracted(picture.volume, threads) * np.sqrt(weights, out=weights)

@@ -90,7 +90,9 @@ def check_search(
     if detector is not None:
         curved = check.choice("detector", detector, DETECTORS) == DETECTORS[1]
         if threshold is not None and not curved:
-            raise ValueError(f"detector must be {DETECTORS[1]!r} with a threshold")
+            raise ValueError(
+                f"detector must be {DETECTORS[1]!r} with a threshold, got {detector!r}"
+            )
     level = 0.0 if curved else SHAPE_LEVEL
     if shape_level is not None:
         level = check.number("shape_level", shape_level, at_least=0.0, at_most=1.0)
@@ -159,7 +161,7 @@ def check_pixels(
         return holes, None
     if search.curved:
         name = f"detector={DETECTORS[1]!r}" if search.threshold is None else "a threshold"
-        raise ValueError(f"variance must be None with {name}")
+        raise ValueError(f"variance must be None with {name}, got {wording.shown(given.variance)}")
     camera = check.real_array("variance", given.variance)
     if camera.shape != array.shape:
         raise ValueError(f"variance must have shape {array.shape}, got {camera.shape}")

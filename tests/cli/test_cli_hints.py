@@ -49,6 +49,9 @@ def test_the_default_threshold_is_that_of_the_search(tmp_path, capsys):
     threshold = numbers(hint)[0]
     # a spot well above it is found, one well below it is not
     alone = fg.image([1.0, 60.0, 50.0, 1.3, 0.0], noise.shape, model="symmetric")
+    rare = hint_of(tmp_path, capsys, noise, "--detector", "laplacian", "--false-alarms", 1e-4)
+    assert "times the noise" in rare and "5 times" not in rare
+    assert "in place of --false-alarms" in rare
     for height, number in ((1.5, 1), (0.3, 0)):
         image = noise + height * threshold * alone
         assert len(fg.find_spots(image, detector="laplacian")) == number

@@ -162,6 +162,13 @@ def test_an_image_of_nothing_is_fitted_as_well(image):
     assert fg.fit_image(image, 3, max_iter=0).status == fg.Status.MAX_ITERATIONS
 
 
+def test_given_places_stay_without_iterations():
+    light = fg.render((14, 15), [[4.0, 4.0], [8.0, 9.0]], [3.0, 2.0], 1.5)
+    fit = fg.fit_image(light, 4, max_iter=0, init=[[4.0, 4.0], [8.0, 9.0]])
+    for place in ([4.0, 4.0], [8.0, 9.0]):
+        assert np.abs(fit.field.positions - place).max(axis=1).min() < 1e-9
+
+
 @compiled
 def test_the_fit_has_the_same_bits_for_any_number_of_threads():
     y, x = np.indices((96, 96))

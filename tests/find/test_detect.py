@@ -58,7 +58,8 @@ def test_positions_are_sub_pixel():
 def test_turned_ellipses_without_noise():
     for seed in range(REPEATS):
         truth = np.random.default_rng(seed).uniform(0, 200, (10, 2))
-        found = find_spots(spots((200, 200), truth, 100.0, (3.0, 9.0), 3.0), detector="laplacian")
+        image = spots((200, 200), truth, 100.0, (3.0, 9.0), 3.0)
+        found = find_spots(image, detector="laplacian")
         alone = (cKDTree(truth).query(truth, k=2)[0][:, 1] > 27) & np.all(
             (truth > 3) & (truth < 196), axis=1
         )

@@ -125,7 +125,7 @@ def test_dark_spots_missing_pixels_and_other_types():
     assert len(bright) == len(PLACES)
     assert_allclose(dark.positions, bright.positions, atol=1e-3)
     assert_allclose(dark.amplitude, -bright.amplitude, rtol=1e-3)
-    counts = fg.fit_spots(image.astype(np.uint32), joint=True, shared="sigma")
+    counts = fg.fit_spots(image.astype(np.uint16), joint=True, shared="sigma")
     assert_allclose(counts.positions, bright.positions, atol=1e-3)
     mask = np.zeros(SHAPE, bool)
     mask[25:, :] = True

@@ -51,7 +51,7 @@ def test_spots_are_found_and_fitted_where_they_are():
     data = curve(PEAKS, 10.0) + np.random.default_rng(4).normal(0, 3, 230)
     data[70] = np.nan
     for joint in (False, True):
-        close = {"joint": True} if joint else {"detector": "laplacian"}  # one pair is
+        close = {"joint": True} if joint else {"detector": "laplacian"}  # one pair is close
         result = fg.fit_spots(data, sigma=2.0, **close)
         assert len(result) == 4
         order = np.argsort(result.x)
