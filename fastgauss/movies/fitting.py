@@ -99,7 +99,7 @@ def fit_movie(
     >>> import numpy as np, fastgauss as fg
     >>> spots = [[200.0, 20.3 + k, 30.7, 1.3, 10.0] for k in range(3)]
     >>> movie = np.random.default_rng(1).poisson(fg.image(spots, (64, 64), model="symmetric"))
-    >>> result = fg.fit_movie(movie, method="mle")
+    >>> result = fg.fit_movie(movie, method="mle", false_alarms=0.01)
     >>> result.frames, result.x.round()
     (array([0, 1, 2]), array([20., 21., 22.]))
     """

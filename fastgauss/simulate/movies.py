@@ -111,7 +111,8 @@ def movie(
     >>> frames, truth, _ = fg.simulate.movie((48, 48), 20, emitters=30, camera=camera, seed=1)
     >>> frames.shape, frames.dtype, truth.dtype.names
     ((20, 48, 48), dtype('uint16'), ('frame', 'emitter', 'y', 'x', 'photons'))
-    >>> result = fg.fit_movie(frames, camera=camera, method="mle", pixel="integrate")
+    >>> options = {"camera": camera, "method": "mle", "false_alarms": 0.05}
+    >>> result = fg.fit_movie(frames, pixel="integrate", **options)
     >>> bool(abs(len(result) - (truth["photons"] > 300).sum()) < 10)
     True
     """

@@ -208,7 +208,7 @@ def fit_spots(
     >>> rng = np.random.default_rng(1)
     >>> truth = [[200.0, 20.3, 30.7, 1.3, 10.0], [150.0, 44.1, 12.8, 1.3, 0.0]]
     >>> image = fg.image(truth, (64, 64), model="symmetric").sum(axis=0)
-    >>> result = fg.fit_spots(rng.poisson(image))
+    >>> result = fg.fit_spots(rng.poisson(image), false_alarms=0.01)
     >>> result.x.round(1), result.y.round(1)
     (array([20.3, 44.1]), array([30.7, 12.8]))
     """

@@ -18,9 +18,11 @@ def movie():
 def test_the_table_of_a_movie_is_that_of_fit_movie(tmp_path, threads):
     frames = movie()
     np.save(tmp_path / "movie.npy", frames)
-    options = ("--threads", str(threads), "--sigma", "1.4", "-o", str(tmp_path / "spots.npz"))
-    assert main(["fit", str(tmp_path / "movie.npy"), *options]) == 0
-    found, expected = fg.FitResult.load(tmp_path / "spots.npz"), fg.fit_movie(frames, sigma=1.4)
+    options = "--threads", str(threads), "--sigma", "1.4", "--false-alarms", "0.01"
+    table = tmp_path / "spots.npz"
+    assert main(["fit", str(tmp_path / "movie.npy"), *options, "-o", str(table)]) == 0
+    found = fg.FitResult.load(table)
+    expected = fg.fit_movie(frames, sigma=1.4, false_alarms=0.01)
     assert len(found) == 18
     for name, column in expected.to_dict().items():
         np.testing.assert_array_equal(found.to_dict()[name], column, err_msg=name)
