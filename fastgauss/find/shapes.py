@@ -36,6 +36,7 @@ NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
 _TRIED = 2.0  # pixels that may be the middle
+_ROWS = 1 << 12  # maxima at once
 
 
 class Seen(NamedTuple):
@@ -280,9 +281,12 @@ def _brightest(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
     # The point comes first: no equal neighbour takes its place.
     along = ((0, -1, 1) if n > 1 else (0,) for n in volume.shape)
     steps = np.array(list(itertools.product(*along)))
-    near = np.clip(points[:, None] + steps, 0, np.array(volume.shape) - 1)
-    values = volume[near[..., 0], near[..., 1], near[..., 2]]
-    return near[np.arange(len(points)), values.argmax(axis=1)]
+    last, best = np.array(volume.shape) - 1, np.empty_like(points)
+    for begin in range(0, len(points), _ROWS):
+        near = np.clip(points[begin : begin + _ROWS, None] + steps, 0, last)
+        highest = volume[near[..., 0], near[..., 1], near[..., 2]].argmax(axis=1)
+        best[begin : begin + _ROWS] = near[np.arange(len(near)), highest]
+    return best
 
 
 def _moments(sums: np.ndarray, count: int, ndim: int) -> np.ndarray:
