@@ -20,7 +20,8 @@ import numpy as np
 
 from ..base import thread_pool
 from ..filters.taps import NOTHING, Profile, gaussian
-from ..kernels.find import backgrounds, noise_samples
+from ..kernels.find import backgrounds
+from .cells import CellValues
 from .response import CHUNK, Picture, correlate_picture, each_chunk
 
 WIDTH = 9.0  # of the window, in widths of a spot
@@ -123,11 +124,10 @@ class Background(NamedTuple):
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The background of some pixels (n, 3)."""
-        value = np.empty((1, len(points)))
         lower = tuple(axis.lower for axis in self.axes)
         shares = tuple(axis.share.astype(np.float64) for axis in self.axes)
-        noise_samples.between(self.means[None].astype(np.float64), lower, shares, points, value)
-        return value[0]
+        means = self.means[np.newaxis].astype(np.float64)
+        return CellValues(means, lower, shares).at(points)[0]
 
     def light_of(self, points: np.ndarray, flux: np.ndarray, threads: int | None) -> Background:
         """What points of some flux take from the background, if they have no part in it."""

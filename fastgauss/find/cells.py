@@ -15,14 +15,14 @@ SAMPLES = 1024  # of a cell, about
 
 
 class CellValues(NamedTuple):
-    """Values of cells, and of those beyond the outermost, for what lies between their centres."""
+    """Values on a grid, as of cells and those beyond the outermost, for what lies between them."""
 
-    nodes: np.ndarray  # (k, cz, cy, cx) k values of each cell
+    nodes: np.ndarray  # (k, cz, cy, cx) k values of each node
     lower: tuple[np.ndarray, ...]  # for each axis the node below each pixel
     shares: tuple[np.ndarray, ...]  # and the share of the next one
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Values (k, n) at points (n, 3), linear between the centres of the cells."""
+        """Values (k, n) at points (n, 3), linear between the nodes."""
         out = np.empty((len(self.nodes), len(points)))
         noise_samples.between(self.nodes, self.lower, self.shares, points, out)
         return out

@@ -256,11 +256,12 @@ def above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Fou
     good = _have_shape(
         picture.volume, found.points, found.amplitude, deviation, sigmas, scale.threads
     )
-    return found.those(good), noise
+    found = found.those(good)
+    return found._replace(places=refine_peaks(response, found.points)), noise
 
 
 def with_shapes(scale: Scale, found: Found, noise: Noise, search: Search) -> Found:
-    """Maxima with their shape, the strongest first, without those that have not that of a spot."""
+    """Maxima with their shape, without those whose shape is not that of a spot."""
     if search.shape_level == 0.0 and not search.details:
         return found
     seen = _seen(scale, found, noise)
@@ -379,7 +380,7 @@ def _inner(shape: tuple[int, ...], sigmas: tuple[float, float, float]) -> Gains:
 def judged(
     scale: Scale, points: np.ndarray, strength: np.ndarray, noise: Noise
 ) -> tuple[Found, np.ndarray]:
-    """Amplitudes and significances of maxima, and the deviations of pixels there."""
+    """Amplitudes and significances of maxima, not refined, and the deviations of pixels there."""
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     shape = matched.response.shape
     gains, inner = gains_at(points, shape, sigmas), _inner(shape, sigmas)
@@ -394,6 +395,5 @@ def judged(
     tail = _gain_of_tail(gain, deviation, noise, sigmas)
     z = significance(scaled, deviation, tail, sigmas)
     unknown = np.full(len(points), np.nan)
-    places = refine_peaks(matched.response, points)
-    found = Found(places, points, amplitude, z, ground, ground, unknown, unknown)
+    found = Found(points.astype(np.float64), points, amplitude, z, ground, ground, unknown, unknown)
     return found, deviation
