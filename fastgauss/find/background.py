@@ -32,13 +32,14 @@ _LEAST = 0.05  # part of the usual weight below which a block is filled from tho
 
 
 class Axis(NamedTuple):
-    """The blocks along an axis: the window over them, and the line beyond the border."""
+    """The blocks along an axis, and the window over them."""
 
     first: int  # pixel at which the blocks begin
     side: int
     blocks: int
     window: Profile
-    line: np.ndarray  # (pad, blocks): from the first blocks to those before them
+    nearest: np.ndarray  # (blocks,) the first block that each smoothed one is a sum of
+    weights: np.ndarray  # (blocks, k) of that block and of those after it
     lower: np.ndarray  # (n,) the blocks between which each pixel lies
     upper: np.ndarray
     share: np.ndarray  # of the upper one
@@ -49,55 +50,54 @@ def block_axis(n: int, sigma: float) -> Axis:
     """Blocks along an axis of n pixels for spots of this sigma; 0 is an axis without a window."""
     places = np.arange(n)
     if sigma == 0.0:
-        nothing = np.empty((0, 1))
-        return Axis(0, 1, n, NOTHING, nothing, places, places, np.zeros(n, np.float32))
+        alone = np.ones((n, 1), np.float32)
+        return Axis(0, 1, n, NOTHING, places, alone, places, places, np.zeros(n, np.float32))
     width = WIDTH * sigma
     side = min(max(1, round(width / _BLOCKS)), n)
     count = n // side
     first = (n - count * side) // 2
     narrow = math.sqrt(max(width**2 - 0.25 * side**2, 0.25)) / side
     window = gaussian(narrow, radius=max(1, math.ceil(_TRUNCATE * narrow)))
-    few = min(count, max(2, round(_LINE * width / side)))
-    line = np.ones((window.radius, few)) / few
-    if few > 1:
-        inside = np.arange(few) - 0.5 * (few - 1)
-        beyond = np.arange(-window.radius, 0) - 0.5 * (few - 1)
-        line = line + np.outer(beyond, inside) / np.sum(inside**2)
+    nearest, weights = _weights(count, window, max(2, round(_LINE * width / side)))
     between = (places - first - 0.5 * (side - 1)) / side
     lower = np.clip(np.floor(between).astype(np.int64), 0, max(count - 2, 0))
     upper = np.minimum(lower + 1, count - 1)
     share = np.where(upper > lower, between - lower, 0.0)
-    return Axis(first, side, count, window, line, lower, upper, share.astype(np.float32))
+    share = share.astype(np.float32)
+    return Axis(first, side, count, window, nearest, weights, lower, upper, share)
 
 
-def _continued(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
-    """The means with straight lines beyond the borders."""
-    for k, axis in enumerate(axes):
-        if not len(axis.line):
-            continue
-        shape = list(means.shape)
-        shape[k] += 2 * len(axis.line)
-        wide = np.empty(shape, means.dtype)
-        rows = (math.prod(shape[:k]), -1, math.prod(shape[k + 1 :]))
-        backgrounds.continue_lines(means.reshape(rows), axis.line, wide.reshape(rows))
-        means = wide
-    return means
+def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the window over each of so many blocks begins, and its weights.
+
+    What lies beyond the border counts as the straight line through the first ``few`` blocks.
+    """
+    taps = np.concatenate([window.half[:0:-1], window.half])
+    radius, few = window.radius, min(count, few)
+    size = min(count, len(taps))  # not less than the blocks of a line
+    first = np.clip(np.arange(count) - radius, 0, count - size)
+    line = np.full((radius, few), 1.0 / few)  # from the first blocks to those before them
+    if few > 1:
+        inside = np.arange(few) - 0.5 * (few - 1)
+        beyond = np.arange(-radius, 0) - 0.5 * (few - 1)
+        line += np.outer(beyond, inside) / np.sum(inside**2)
+    weights = np.zeros((count, size))
+    weights[:, : len(taps)] = taps[:size]
+    for block in {*range(min(radius, count)), *range(max(count - radius, 0), count)}:
+        row = np.zeros(count + 2 * radius)
+        row[block : block + len(taps)] = taps
+        inner = row[radius : radius + count]
+        inner[:few] += row[:radius] @ line
+        inner[count - few :] += (row[radius + count :][::-1] @ line)[::-1]
+        weights[block] = inner[first[block] : first[block] + size]
+    return first, weights.astype(np.float32)
 
 
-def _smoothed(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
+def _smoothed(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
     """The means in the window around each block, and those of what is left."""
-    once = _once(means, axes, threads)
-    return once + _once(means - once, axes, threads)
-
-
-def _once(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
-    """The means in the window around each block."""
-    term = tuple(axis.window for axis in axes)
-    smooth = correlate_picture(_continued(means, axes), [term], threads)
-    inner = tuple(
-        slice(len(axis.line), smooth.shape[k] - len(axis.line)) for k, axis in enumerate(axes)
-    )
-    return np.ascontiguousarray(smooth[inner])
+    smooth = np.empty_like(means)
+    backgrounds.smooth_blocks(means, tuple((a.nearest, a.weights) for a in axes), smooth)
+    return smooth
 
 
 class Background(NamedTuple):
@@ -129,12 +129,12 @@ class Background(NamedTuple):
         means = self.means[np.newaxis].astype(np.float64)
         return CellValues(means, lower, shares).at(points)[0]
 
-    def light_of(self, points: np.ndarray, flux: np.ndarray, threads: int | None) -> Background:
+    def light_of(self, points: np.ndarray, flux: np.ndarray) -> Background:
         """What points of some flux take from the background, if they have no part in it."""
         light = np.zeros(self.means.shape)
         for block, share in _corners(self.axes, points):
             np.add.at(light, block, -share * flux / math.prod(axis.side for axis in self.axes))
-        return self._replace(means=_smoothed(light.astype(np.float32), self.axes, threads))
+        return self._replace(means=_smoothed(light.astype(np.float32), self.axes))
 
 
 def _corners(axes: tuple[Axis, ...], points: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -156,7 +156,7 @@ def measure_background(
     """The background of a picture, with the weight of each pixel or all alike."""
     axes = tuple(block_axis(n, s) for n, s in zip(picture.volume.shape, sigmas, strict=True))
     if weights is None:
-        return Background(_smoothed(_means(picture.volume, axes, threads), axes, threads), axes)
+        return Background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
     share = _means(weights, axes, threads)
     means = _means(picture.volume * weights, axes, threads)
     term = [tuple(axis.window for axis in axes)]
@@ -165,7 +165,7 @@ def measure_background(
     empty = share <= _LEAST * usual
     np.divide(means, share, out=means, where=~empty)
     means[empty] = (near[0] / np.maximum(near[1], 1e-6 * max(usual, 1e-30)))[empty]
-    return Background(_smoothed(means, axes, threads), axes)
+    return Background(_smoothed(means, axes), axes)
 
 
 def _means(volume: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
@@ -189,10 +189,11 @@ def window_matrices(n: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
         begin = axis.first + i * axis.side
         means[i, begin : begin + axis.side] = 1.0 / axis.side
     share = axis.share.astype(np.float64)[:, None]
-    taps = np.concatenate([axis.window.half[:0:-1], axis.window.half])
+    smooth = np.zeros((axis.blocks, axis.blocks))
+    for row, begin, weights in zip(smooth, axis.nearest, axis.weights, strict=True):
+        row[begin : begin + len(weights)] = weights
     windows = []
     for _ in range(2):
-        wide = _continued(means, (axis,))
-        means = np.stack([taps @ wide[i : i + len(taps)] for i in range(axis.blocks)])
+        means = smooth @ means
         windows.append((1.0 - share) * means[axis.lower] + share * means[axis.upper])
     return windows[0], windows[1]

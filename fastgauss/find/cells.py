@@ -14,6 +14,13 @@ _BLOBS = 1000.0  # independent values of the response in a cell
 SAMPLES = 1024  # of a cell, about
 
 
+def median(values: np.ndarray) -> np.ndarray:
+    """The median of each row; NumPy's own takes much longer for few values."""
+    low, high = (values.shape[-1] - 1) // 2, values.shape[-1] // 2
+    ordered = np.partition(values, (low, high), axis=-1)
+    return 0.5 * (ordered[..., low] + ordered[..., high])
+
+
 class CellValues(NamedTuple):
     """Values on a grid, as of cells and those beyond the outermost, for what lies between them."""
 
@@ -46,6 +53,10 @@ class Cells(NamedTuple):
         """Where samples are along each axis: a regular grid."""
         return _sample_places(self.shape, self.counts, samples or self.samples)
 
+    def each(self) -> tuple[int, ...]:
+        """How many samples of a cell are along each axis."""
+        return tuple(len(p) // c for p, c in zip(self.places(), self.counts, strict=True))
+
     def by_cell(self, sampled: np.ndarray) -> np.ndarray:
         """Samples on the grid of `places` as rows (cells, S)."""
         each = [n // c for n, c in zip(sampled.shape, self.counts, strict=True)]
@@ -61,16 +72,10 @@ class Cells(NamedTuple):
 
         They go straight on there, but not below half of the outermost, or stay constant.
         """
-        pads = [int(n > 1) for n in self.counts]
-        shape = [n + 2 * pad for n, pad in zip(self.counts, pads, strict=True)]
-        nodes = np.zeros([len(rows), *shape])
-        z, y, x = (slice(pad, pad + n) for n, pad in zip(self.counts, pads, strict=True))
-        nodes[:, z, y, x] = np.reshape(rows, (len(rows), *self.counts))
-        for axis, pad in enumerate(pads, 1):
-            for end, outermost, inner in ((0, 1, 2), (-1, -2, -3)) if pad else ():
-                a, b = (nodes[(slice(None),) * axis + (k,)] for k in (outermost, inner))
-                on = np.where(a > 0, np.maximum(2 * a - b, 0.5 * a), a) if straight else a
-                nodes[(slice(None),) * axis + (end,)] = on
+        shape = [n + 2 * (n > 1) for n in self.counts]
+        nodes = np.empty([len(rows), *shape])
+        for node, row in zip(nodes, rows, strict=True):
+            noise_samples.continue_cells(row.reshape(self.counts), straight, node)
         axes = [_axis_nodes(n, c) for n, c in zip(self.shape, self.counts, strict=True)]
         lower, shares = zip(*axes, strict=True)
         return CellValues(nodes, lower, shares)

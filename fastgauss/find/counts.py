@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from ..kernels.find import noise_samples
 from .background import Background
-from .cells import Cells
-from .response import Picture
+from .cells import Cells, median
+from .response import NO_GAP, Picture
 
 FEW = 3.0  # mean counts from which deviations of responses are those of a normal distribution
 _ALIKE = 0.75, 1.33  # variance by mean of counts
@@ -23,10 +24,9 @@ def are_whole(picture: Picture, cells: Cells) -> bool:
     """Whether the pixels are whole numbers and none is negative, as far as a sample tells."""
     if picture.unit != 1.0:
         return False
-    values = picture.pixels(cells.sample(picture.volume, _LOOKED))
-    if picture.gap is not None:
-        values = values[~cells.sample(picture.gap, _LOOKED)]
-    return bool(len(values)) and bool(np.all(values >= 0) and np.all(values == np.rint(values)))
+    gap = NO_GAP if picture.gap is None else picture.gap
+    places = cells.places(_LOOKED)
+    return noise_samples.are_whole(picture.volume, gap, places, picture.sign, picture.level)
 
 
 def means_of_background(background: Background, picture: Picture, cells: Cells) -> np.ndarray:
@@ -35,8 +35,8 @@ def means_of_background(background: Background, picture: Picture, cells: Cells) 
         min(m, n) for m, n in zip(background.means.shape, cells.counts, strict=True)
     ))  # fmt: skip
     if blocks.counts != cells.counts:
-        return np.full(len(cells), np.median(picture.pixels(background.means)))
-    return np.median(picture.pixels(blocks.sample(background.means, 64)), axis=1)
+        return np.full(len(cells), median(picture.pixels(background.means).ravel()))
+    return median(picture.pixels(blocks.sample(background.means, 64)))
 
 
 def few_counts(picture: Picture, cells: Cells, usual: float) -> np.ndarray | None:
@@ -74,4 +74,4 @@ def are_counts(variance: np.ndarray, mean: np.ndarray) -> bool:
     known = mean > 0
     if not known.any():
         return False
-    return bool(_ALIKE[0] < np.median(variance[known] / mean[known]) < _ALIKE[1])
+    return bool(_ALIKE[0] < median(variance[known] / mean[known]) < _ALIKE[1])

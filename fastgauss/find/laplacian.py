@@ -17,8 +17,9 @@ from . import cells, log_filter
 from .cells import Cells
 from .maxima_counts import least_significance
 from .noise import LIVE, cell_samples
-from .peaks import candidates, stand_out
+from .peaks import candidates
 from .response import Picture, correlate_picture
+from .surroundings import look_around
 
 
 def curved_spots(
@@ -46,7 +47,7 @@ def curved_spots(
     points, strength = candidates(picture, response, float(levels.min()), sigmas[0], threads)
     good = strength > division.values(levels, straight=False).at(points)[0]
     points, strength = points[good], strength[good]
-    good = stand_out(picture.volume, points, strength, sigmas, threads)
+    good = look_around(picture, points, sigmas, threads).stand_out(strength.astype(np.float64))
     order = np.argsort(-strength[good], kind="stable")
     return response, points[good][order]
 
@@ -56,12 +57,13 @@ def response_noise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The centre of the response in each cell, and its noise, which is ``least`` or more."""
     ordered, live = cell_samples(picture, response, division, picture.blocked)
-    centres, noise = np.empty(len(ordered)), np.empty(len(ordered))
-    noise_samples.clipped_noise(ordered, live, centres, noise)
+    noise = np.empty((5, len(ordered)))
+    noise_samples.clipped_noise(ordered, live, noise)
+    centres, deviations = noise[:2]
     shown = live >= LIVE * ordered.shape[1]
-    for values in () if shown.all() else (centres, noise):
+    for values in () if shown.all() else (centres, deviations):
         values[~shown] = np.median(values[shown]) if shown.any() else 0.0
-    return centres, np.maximum(noise, least)
+    return centres, np.maximum(deviations, least)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from ..kernels.find import surroundings
 from .response import CHUNK
 
 _LONGEST = 1.6  # width of a spot in the direction in which it is longest
@@ -123,21 +124,8 @@ def rows_with_arms(
     Both sides of a direction at the nearest radius are less than one error below the limit.
     """
     arms = _arms(sigmas)
-    if not len(arms.units):
-        return np.empty(0, np.int64)
-    points = peaks.points
-    near = arms.offsets[:, 0]
-    reach, size = np.abs(near).max(axis=(0, 1)), np.array(response.shape)
-    inside = np.all((points >= reach) & (points < size - reach), axis=1)
-    flat = np.ravel_multi_index(tuple(points[inside].T), response.shape)
-    steps = near @ np.array([size[1] * size[2], size[2], 1])
-    level, values = peaks.level[inside], response.reshape(-1)
-    height = np.maximum(values[flat] - level, _LOWEST)
-    lower = np.minimum(*(values[flat[:, None] + side] for side in steps.T)) - level[:, None]
-    limit = arms.limits[:, 0]
-    allowed = limit * height[:, None] - np.sqrt(1.0 + limit**2) * peaks.error[inside, None]
-    doubtful = ~inside
-    doubtful[inside] = np.any(lower > allowed, axis=1)
+    doubtful = np.empty(len(peaks.points), np.bool_)
+    surroundings.have_arms(response, *peaks, arms.offsets[:, 0], arms.limits[:, 0], doubtful)
     return np.flatnonzero(doubtful)
 
 

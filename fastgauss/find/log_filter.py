@@ -12,6 +12,7 @@ from ..filters.taps import NOTHING, Profile, Term, gaussian, radius_of
 # -- the filter of find_spots ------------------------------------------------------------------
 
 
+@lru_cache(maxsize=32)
 def smoothing(sigmas: tuple[float, ...]) -> Term:
     """A Gaussian of sum 1; an axis of sigma 0 is not filtered."""
     return tuple(gaussian(s, radius=max(1, radius_of(s))) if s > 0 else NOTHING for s in sigmas)

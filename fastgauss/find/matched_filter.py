@@ -19,15 +19,15 @@ import numpy as np
 
 from ..base.progress import Progress
 from ..filters.taps import Profile
-from ..kernels.find import local_maxima
 from . import cells, log_filter
 from .background import Background, measure_background
 from .noise import Noise, measure_noise
 from .options import Search
-from .peaks import PROOF, candidates, contrast_noise, curvatures, refine_peaks, stand_out
+from .peaks import candidates, curvatures, refine_peaks
 from .response import Picture, correlate_picture
 from .shapes import Seen, judge_shapes
-from .significance import Gains, gains_at, shares, significance, skewness_of_response
+from .significance import Gains, gains_at, scales_of_ends, significance, skewness_of_response
+from .surroundings import Around, contrast_noise, look_around
 
 _KNOWN = 0.02  # part of a spot's squares that must be valid
 _HEAVIEST = 1e3  # weight of a pixel, by the usual
@@ -37,7 +37,6 @@ _WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring ar
 _SURELY = 2.7  # errors by which the ring around a spot is above its background
 STRONG = 8.0  # significance of spots whose light is taken out of the background
 _FEW_SAMPLES = 256  # of a cell, whose noise tells which spots are strong
-_ROWS = 1 << 11  # maxima at once
 _USUAL = 1 << 13  # pixels that tell the usual variance, about
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
 
@@ -117,6 +116,8 @@ class Found(NamedTuple):
 
     def those(self, chosen: np.ndarray) -> Found:
         """Some of the maxima."""
+        if chosen.dtype == np.bool_ and chosen.all():
+            return self
         return Found(*(column[chosen] for column in self))
 
 
@@ -128,12 +129,12 @@ class Matched(NamedTuple):
     share: np.ndarray | None  # of a spot's squares that lie in valid pixels; None: by the border
     weights: np.ndarray | None = None  # of pixels; None: all alike
 
-    def share_at(self, points: np.ndarray, sigmas: tuple[float, float, float]) -> np.ndarray:
-        """What a spot's pixels know of it, as a part of what all would, at points (n, 3)."""
-        if self.share is not None:
-            return self.share[tuple(points.T)].astype(np.float64)
-        axes = zip(self.response.shape, sigmas, points.T, strict=True)
-        return np.prod([shares(n, sigma)[place] for n, sigma, place in axes], axis=0)
+    def gains_at(self, points: np.ndarray, sigmas: tuple[float, float, float]) -> Gains:
+        """Gains at points (n, 3), with the share of a spot's squares that lie in valid pixels."""
+        gains = gains_at(points, self.response.shape, sigmas)
+        if self.share is None:
+            return gains
+        return gains._replace(share=self.share[tuple(points.T)].astype(np.float64))
 
 
 def matched_response(
@@ -153,10 +154,8 @@ def matched_response(
     if weights is None:
         response = correlate_picture(rest, [term], threads, report, mode="constant")
         for axis, (n, sigma) in enumerate(zip(rest.shape, sigmas, strict=True)):
-            scale = (1.0 / np.sqrt(shares(n, sigma))).astype(np.float32)
-            ends = np.flatnonzero(scale > 1.0 + 1e-6)
-            at = (slice(None),) * axis + (ends,)
-            response[at] *= scale[ends].reshape([-1] + [1] * (2 - axis))
+            ends, scale = scales_of_ends(n, sigma)
+            response[(slice(None),) * axis + (ends,)] *= scale.reshape([-1] + [1] * (2 - axis))
         return Matched(response, background, None)
     rest *= weights
     response = correlate_picture(rest, [term], threads, report, mode="constant")
@@ -180,7 +179,7 @@ class Scale(NamedTuple):
 
     def without_light(self, points: np.ndarray, fluxes: np.ndarray) -> Scale:
         """The response above a background in which spots (n, 3) of these fluxes have no part."""
-        light = self.matched.background.light_of(points, fluxes, self.threads)
+        light = self.matched.background.light_of(points, fluxes)
         background = self.matched.background
         background = background._replace(means=background.means + light.means)
         response = light.subtracted(self.matched.response, self.threads)
@@ -221,7 +220,8 @@ def described_spots(
     for light_is_out in (False, True):
         noise = _noise(scale)
         found, deviation = judged(scale, points, scale.matched.response[tuple(points.T)], noise)
-        found = _surroundings(scale, found, deviation, noise)
+        around = look_around(picture, points, sigmas, threads)
+        found = _beside_ring(scale, found, around, deviation, noise)
         strong = found.those(found.significance >= STRONG)
         if light_is_out or not len(strong.points):
             break
@@ -250,12 +250,12 @@ def above(scale: Scale, level: float, samples: int = cells.SAMPLES) -> tuple[Fou
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     found, deviation = judged(scale, points, strength, noise)
     good = found.significance >= level
-    around = _surroundings(scale, found.those(good), deviation[good], noise)
-    found = around.those(around.significance >= level)
-    _, deviation = noise.at(found.points, picture.pixels(found.ground))
-    good = _have_shape(
-        picture.volume, found.points, found.amplitude, deviation, sigmas, scale.threads
-    )
+    around = look_around(picture, points[good], sigmas, scale.threads)
+    found = _beside_ring(scale, found.those(good), around, deviation[good], noise)
+    good = found.significance >= level
+    found, around = found.those(good), around.those(good)
+    deviation = noise.deviation_at(found.points, picture.pixels(found.ground))
+    good = _have_shape(picture.volume, found, around, deviation, sigmas, scale.threads)
     found = found.those(good)
     return found._replace(places=refine_peaks(response, found.points)), noise
 
@@ -277,9 +277,10 @@ def _seen(scale: Scale, found: Found, noise: Noise) -> Seen:
     """What is known of maxima whose shape is judged."""
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     points = found.points
-    level, deviation = noise.at(points, picture.pixels(found.ground))
+    local = noise.between.at(points)
+    level, deviation = local[0], noise.deviation_at(points, picture.pixels(found.ground), local)
     gain = gain_at(picture, matched, points, found.ground, noise) * picture.sign
-    gain = np.broadcast_to(np.maximum(gain, 0.0), len(points))
+    gain = np.maximum(gain, np.zeros(len(points)))
     inner = _inner(matched.response.shape, sigmas)
     cubes = math.prod(2 * math.pi * s**2 / 3 for s in sigmas if s > 0) ** 0.5
     squares = math.prod(2 * math.pi * s**2 for s in sigmas if s > 0)
@@ -294,17 +295,17 @@ def _seen(scale: Scale, found: Found, noise: Noise) -> Seen:
     return Seen(ground, level, deviation**2, gain, error, factor, own, picture.gap)
 
 
-def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Noise) -> Found:
+def _beside_ring(
+    scale: Scale, found: Found, around: Around, deviation: np.ndarray, noise: Noise
+) -> Found:
     """Spots beside the median of the ring around each, where this is surely above the background.
 
     The wide window sees the dark side of an edge from the bright one; the ring does not.
     """
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
-    points = found.points
+    points, median, count = found.points, around.ring, around.number
     if not len(points):
         return found
-    _, ring, _ = local_maxima.core_and_ring(sigmas)
-    median, count = _ring_medians(picture, points, ring)
     error = np.sqrt(0.5 * math.pi / np.maximum(count, 1))  # of the median, in deviations
     above = np.where(count > 0, median - found.ground, 0.0)
     sure = _SURELY * error * deviation + _WINGS * np.maximum(found.amplitude, 0.0)
@@ -312,7 +313,8 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     inner = _inner(matched.response.shape, sigmas)
     wider = np.where(above > 0, np.hypot(1.0, error / inner.deviation[0]), 1.0)
     amplitude = found.amplitude - above / inner.height[0]
-    rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
+    share = matched.gains_at(points, sigmas).share
+    rest = np.maximum(amplitude, 0.0) * inner.height[0] * np.sqrt(share)
     gain = gain_at(picture, matched, points, found.ground, noise)
     own = np.sqrt(deviation**2 + np.maximum(gain, 0.0) * above)  # counts of that light are noise
     tail = _gain_of_tail(gain, own, noise, sigmas)
@@ -324,36 +326,8 @@ def _surroundings(scale: Scale, found: Found, deviation: np.ndarray, noise: Nois
     )
 
 
-def _ring_medians(
-    picture: Picture, points: np.ndarray, ring: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Medians of the valid pixels at offsets (m, 3) from points (n, 3), and their number."""
-    volume, size = picture.volume, np.array(picture.volume.shape)
-    steps = ring @ np.array([size[1] * size[2], size[2], 1])
-    reach = np.abs(ring).max(axis=0)
-    medians, counts = np.empty(len(points)), np.empty(len(points), np.int64)
-    for begin in range(0, len(points), _ROWS):
-        some = points[begin : begin + _ROWS]
-        within = np.all((some >= reach) & (some < size - reach), axis=1)
-        there = np.ones((len(some), len(ring)), bool)
-        near = np.ravel_multi_index(tuple(some.T), volume.shape)[:, None] + steps
-        at = some[~within, None, :] + ring
-        there[~within] = np.all((at >= 0) & (at < size), axis=2)
-        near[~there] = 0
-        values = np.where(there, volume.reshape(-1)[near], np.float32(np.nan))
-        if picture.gap is not None:
-            values[picture.gap.reshape(-1)[near]] = np.nan
-        values.sort(axis=1)  # NaN is sorted last
-        count = np.count_nonzero(~np.isnan(values), axis=1)
-        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(ring) - 1)
-        rows = np.arange(len(some))
-        medians[begin : begin + _ROWS] = 0.5 * (values[rows, low] + values[rows, high])
-        counts[begin : begin + _ROWS] = count
-    return medians, counts
-
-
 def _have_shape(
-    volume: np.ndarray, points: np.ndarray, amplitude: np.ndarray, deviation: np.ndarray,
+    volume: np.ndarray, found: Found, around: Around, deviation: np.ndarray,
     sigmas: tuple[float, float, float], threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """Which maxima are spots: their curvature is seen from a core to most of the ring around it.
@@ -361,13 +335,15 @@ def _have_shape(
     What the noise may hide of it counts as seen, but a part must be there. Most spots show their
     whole amplitude, so that their curvature need not be known.
     """
-    keep = stand_out(volume, points, amplitude, sigmas, threads)
+    keep = around.stand_out(found.amplitude)
     rows = np.flatnonzero(~keep)
-    some, most = points[rows], amplitude[rows]
+    if not len(rows):
+        return keep
+    some, most = found.points[rows], found.amplitude[rows]
     curved = np.minimum(most, curvatures(volume, some, sigmas, threads))
-    curved -= _DOUBT * contrast_noise(sigmas) * deviation[rows] / PROOF
+    curved -= _DOUBT * contrast_noise(sigmas) * deviation[rows]
     needed = np.maximum(curved, _PART * most)
-    keep[rows] = stand_out(volume, some, needed, sigmas, threads)
+    keep[rows] = around.those(rows).stand_out(needed)
     return keep
 
 
@@ -383,14 +359,12 @@ def judged(
     """Amplitudes and significances of maxima, not refined, and the deviations of pixels there."""
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     shape = matched.response.shape
-    gains, inner = gains_at(points, shape, sigmas), _inner(shape, sigmas)
-    around = matched.background.at(points)
-    centre, _ = noise.at(points, picture.pixels(around))
-    height = inner.height[0] * np.sqrt(matched.share_at(points, sigmas))
-    amplitude = (strength - centre) / height
-    ground = around - amplitude * inner.ground[0]
-    _, deviation = noise.at(points, picture.pixels(ground))
-    scaled = (strength - centre) * (inner.deviation[0] / gains.deviation)
+    gains, inner = matched.gains_at(points, sigmas), _inner(shape, sigmas)
+    local = noise.between.at(points)
+    amplitude = (strength - local[0]) / (inner.height[0] * np.sqrt(gains.share))
+    ground = matched.background.at(points) - amplitude * inner.ground[0]
+    deviation = noise.deviation_at(points, picture.pixels(ground), local)
+    scaled = (strength - local[0]) * (inner.deviation[0] / gains.deviation)
     gain = gain_at(picture, matched, points, ground, noise)
     tail = _gain_of_tail(gain, deviation, noise, sigmas)
     z = significance(scaled, deviation, tail, sigmas)

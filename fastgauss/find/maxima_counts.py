@@ -69,11 +69,12 @@ def expected_maxima(z: np.ndarray, pixels: float, correlations: Correlations) ->
 
 def least_significance(false_alarms: float, pixels: float, correlations: Correlations) -> float:
     """The significance above which noise is expected to have so many maxima."""
-    return least_of_scales(false_alarms, pixels, [(correlations, ())])
+    return least_of_scales(false_alarms, pixels, ((correlations, ()),))
 
 
+@lru_cache(maxsize=64)
 def least_of_scales(
-    false_alarms: float, pixels: float, scales: list[tuple[Correlations, ScaleCorrelations]]
+    false_alarms: float, pixels: float, scales: tuple[tuple[Correlations, ScaleCorrelations], ...]
 ) -> float:
     """As `least_significance`, for maxima over places and scales, the smallest scale first."""
     tables = [_table(*scale) for scale in scales]

@@ -22,8 +22,9 @@ from . import log_filter
 from .laplacian import response_noise
 from .matched_filter import Found, Matched, Scale, gain_at, judged, tail_of_pixels
 from .noise import NOISE_FACTOR, Noise
-from .peaks import candidates, curvatures, refine_peaks, stand_out, thin_peaks
+from .peaks import candidates, curvatures, nearest_points, refine_peaks, thin_peaks
 from .response import Picture, correlate_picture
+from .surroundings import look_around
 
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
@@ -65,8 +66,6 @@ def _curved_maxima(
 
     Also how many sigmas away the nearest of those found is, and which one it is.
     """
-    from scipy.spatial import KDTree
-
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     terms, factor = log_filter.spot_filter(sigmas)
     response = correlate_picture(_evened(picture, matched, scale.threads), terms, scale.threads)
@@ -77,7 +76,7 @@ def _curved_maxima(
     lowest = level * float(measured.min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
-    away, nearest = KDTree(found.points / unit).query(points / unit)
+    away, nearest = nearest_points(points, found.points, response.shape, unit, _REACH)
     rows = np.flatnonzero(covered | (away <= _REACH))
     rows = rows[np.argsort(-strength[rows], kind="stable")]
     points, height = points[rows], strength[rows].astype(np.float64)
@@ -95,7 +94,8 @@ def _curved_maxima(
     if matched.weights is not None:
         amplitude = curvatures(picture.volume, points, sigmas, scale.threads)
     good = (z >= least) & (height >= _NARROW * curved.amplitude)
-    good[good] = stand_out(picture.volume, points[good], amplitude[good], sigmas, scale.threads)
+    around = look_around(picture, points[good], sigmas, scale.threads)
+    good[good] = around.stand_out(amplitude[good])
     places = refine_peaks(response, points)
     curved = curved._replace(places=places, amplitude=amplitude, significance=z)
     return curved.those(good), away[rows][good], nearest[rows][good]

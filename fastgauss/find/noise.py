@@ -19,15 +19,12 @@ import numpy as np
 from ..kernels.find import noise_samples
 from . import counts
 from .background import Background
-from .cells import SAMPLES, Cells, CellValues
-from .response import Picture
+from .cells import SAMPLES, Cells, CellValues, median
+from .response import NO_GAP, Picture
 
 NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
 LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
-_LOWER = 0.02275, 0.15866  # parts of a normal distribution below -2 and -1 deviations
 _CROWDED = 0.6  # deviation of the lower tail, by the whole one, of a cell full of spots
-_CLIP = 3.0  # deviations beyond which a sample is no noise
-_CLIPPED = 0.98658  # deviation of a normal distribution that is cut there
 _CLIPPED_SKEW = 0.531  # part of the third moment of a nearly normal distribution that is left
 _MORE = 1.2  # variance by mean of counts from which a cell has more noise than counts
 _MORE_OF_FEW = 1.5
@@ -45,7 +42,6 @@ _MOST_SKEWED = 2.0
 _JUMP = 2.0  # ratio of the deviations of cells side by side, between which none lies
 _ROWS = 1 << 12  # points at once
 _BESIDE = 169  # pixels around a point that tell on which side of a jump it is
-_NO_GAP = np.empty((0, 0, 0), bool)
 
 
 class Jumps(NamedTuple):
@@ -68,9 +64,16 @@ class Noise(NamedTuple):
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
 
-    def at(self, points: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centre of the responses, and deviation of a pixel; ``ground``: counts around points."""
-        centre, deviation, *excess = self.between.at(points)
+    def deviation_at(
+        self, points: np.ndarray, ground: np.ndarray, local: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Deviation of a pixel at points (n, 3), with the counts of the background there.
+
+        ``local``: the values of ``between`` there, if they are known.
+        """
+        if local is None:
+            local = self.between.at(points)
+        deviation = local[1]
         if self.jumps is not None:
             volume, low, high = self.jumps
             here = self.cells.of(points)
@@ -78,11 +81,12 @@ class Noise(NamedTuple):
             if len(rows):
                 beside = _deviation_around(volume, points[rows])
                 largest = np.minimum(beside, high[here[rows]])
+                deviation = deviation.copy()
                 deviation[rows] = np.maximum(deviation[rows], largest)
-        for more in excess:
+        for more in local[2:]:
             near = np.sqrt(np.maximum(ground, 0.0)) * more
             deviation = np.where(ground >= _LOCAL, near, deviation)
-        return centre, deviation
+        return deviation
 
 
 def measure_noise(
@@ -117,21 +121,23 @@ def _skewness_of_structures(
     the response is of noise or of spots.
     """
     cells = cells.with_samples(max(16, min(cells.samples, _SKEW_SAMPLES // len(cells))))
+    gap = NO_GAP if picture.gap is None else picture.gap
+    each, known = cells.each(), np.stack([measured.centres, measured.deviations])
+    known = known.reshape(2, *cells.counts)
+    for axis, sigma in enumerate(sigmas):
+        steps = tuple(round(_INDEPENDENT * sigma) if k == axis else 0 for k in range(3))
+        if sigma > 0.0:
+            squares, products = noise_samples.likeness(
+                picture.volume, response, gap, cells.places(), each, known, steps
+            )
+            if squares == 0.0 or products < _ALIKE * squares:
+                return 0.0
     values, _ = cell_samples(picture, response, cells, picture.gap, ordered=False)
     spread = np.where(measured.deviations > 0, measured.deviations, np.inf)[:, None]
-    here, places = (values - measured.centres[:, None]) / spread, cells.places()
-    usual = np.abs(here) <= _CLIP  # neither missing nor a spot
-    power = float(np.sum(here[usual] ** 2))
-    for axis, (n, sigma) in enumerate(zip(response.shape, sigmas, strict=True)):
-        if sigma > 0.0:
-            beside = list(places)
-            beside[axis] = np.minimum(places[axis] + round(_INDEPENDENT * sigma), n - 1)
-            there = cells.by_cell(response[np.ix_(*beside)])
-            there = np.clip((there - measured.centres[:, None]) / spread, -_CLIP, _CLIP)
-            if power == 0.0 or float(np.sum((here * there)[usual])) < _ALIKE * power:
-                return 0.0
-    parts = (_LOWER[0], 0.5, 1.0 - _LOWER[0])
-    low, middle, high = np.quantile(here[usual], parts) if usual.any() else np.zeros(3)
+    here = (values - measured.centres[:, None]) / spread
+    here = here[np.abs(here) <= noise_samples.CLIP]  # neither missing nor a spot
+    parts = (noise_samples.LOWER[0], 0.5, 1.0 - noise_samples.LOWER[0])
+    low, middle, high = np.quantile(here, parts)
     skewness = 3.0 * float((high + low - 2.0 * middle) / (high - low)) if high > low else 0.0
     return min(max(skewness, 0.0), _MOST_SKEWED)
 
@@ -147,9 +153,11 @@ def _noise_of_pixels(
     deviations = np.where(crowded, measured.lower[1] / factor, deviations)
     if measured.shown:
         errors = 1.1 / math.sqrt(2.0 * measured.samples)
-        deviations = np.exp(shrunk(np.log(np.maximum(deviations, 1e-300)), errors))
-        spread = factor * float(np.median(deviations))
-        centres = shrunk(centres, spread * math.sqrt(2.0) * errors)
+        logarithms = np.log(np.maximum(deviations, 1e-300))
+        noise_samples.shrink(logarithms, errors)
+        deviations = np.exp(logarithms)
+        spread = factor * float(median(deviations))
+        noise_samples.shrink(centres, spread * math.sqrt(2.0) * errors)
     if usual is not None:
         known = math.sqrt(usual)
         deviations = np.where(deviations > math.sqrt(_MORE) * known, deviations, known)
@@ -160,7 +168,7 @@ def _noise_of_pixels(
         if noise is not None:
             return noise
         deviations = np.maximum(deviations, least)
-        if np.median(deviations) < _FEW_VALUES or _are_clipped(picture, cells):
+        if median(deviations) < _FEW_VALUES or _are_clipped(picture, cells):
             return _of_few_values(picture, cells, centres, deviations)
     deviations = np.maximum(deviations, least)
     between, jumps = cells.values(centres, deviations), None
@@ -253,30 +261,12 @@ def cell_samples(
 def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNoise:
     """Centre and deviation of a response in each cell."""
     ordered, live = cell_samples(picture, response, cells, picture.gap)
-    centres, deviations = np.empty(len(ordered)), np.empty(len(ordered))
-    noise_samples.clipped_noise(ordered, live, centres, deviations)
-    away = ordered - centres[:, None].astype(np.float32)
-    inside = np.abs(away) <= _CLIP * deviations[:, None].astype(np.float32)
-    away = np.where(inside, away, np.float32(0.0))
-    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64)
-    deviations = np.sqrt(squares / np.maximum(inside.sum(axis=1), 1)) / _CLIPPED
+    noise = np.empty((5, len(ordered)))
+    noise_samples.clipped_noise(ordered, live, noise)
     shown = live >= LIVE * ordered.shape[1]
-    rows = np.arange(len(ordered))
-    first, second = (
-        ordered[rows, np.clip((share * live).astype(np.int64), 0, ordered.shape[1] - 1)]
-        for share in _LOWER
-    )
-    lower = np.stack([2.0 * second - first, second - first]).astype(np.float64)
-    for values in () if shown.all() else (centres, deviations, *lower):
-        values[~shown] = np.median(values[shown]) if shown.any() else 0.0
-    return CellNoise(centres, deviations, int(shown.sum()), ordered.shape[1], lower)
-
-
-def shrunk(values: np.ndarray, error: float) -> np.ndarray:
-    """Values drawn to their mean by that part of their spread that is due to their errors."""
-    spread = float(np.var(values))
-    own = max(0.0, 1.0 - 1.5 * error**2 / spread) if spread > 0 else 0.0
-    return values.mean() + own * (values - values.mean())
+    if not shown.all():
+        noise[:, ~shown] = np.median(noise[:, shown], axis=1)[:, None] if shown.any() else 0.0
+    return CellNoise(noise[0], noise[2], int(shown.sum()), ordered.shape[1], noise[3:])
 
 
 def _of_counts(
@@ -285,7 +275,7 @@ def _of_counts(
 ) -> Noise | None:  # fmt: skip
     """The noise of counts; None if the image holds none."""
     mean = counts.means_of_background(background, picture, cells)
-    usual = float(np.median(mean))
+    usual = float(median(mean))
     if usual < counts.FEW:
         few = counts.few_counts(picture, cells, usual)
         if few is None:
@@ -351,12 +341,13 @@ def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellV
     share = _SKEW_SAMPLES * cells.samples // (SAMPLES * len(cells))
     places = cells.places(max(16, min(1 << 14, share)))
     total, number = noise_samples.third_moment(
-        picture.volume, _NO_GAP if picture.gap is None else picture.gap,
-        between.nodes[1], between.lower, between.shares, *places, _CLIP * math.sqrt(1 + 1 / m),
+        picture.volume, NO_GAP if picture.gap is None else picture.gap,
+        between.nodes[1], between.lower, between.shares, *places,
+        noise_samples.CLIP * math.sqrt(1 + 1 / m),
     )  # fmt: skip
     if not number:
         return 0.0
     third = total / number / (_CLIPPED_SKEW * (1 - 1 / m**2))
     # Shot noise is never skewed to the dark side; neighbours of bright spots are.
-    usual = float(np.median(deviations[deviations > 0]))
+    usual = float(median(deviations[deviations > 0]))
     return picture.sign * max(picture.sign * third * usual, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from ..kernels.find import local_maxima
 from . import log_filter
 from .response import CHUNK, Picture, each_chunk
 
-PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
 _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # response to rounding, by signal
 
 
@@ -68,15 +67,25 @@ def candidates(
     if picture.blocked is not None:
         where = where[~picture.blocked.flat[where]]
     points = np.stack(np.unravel_index(where, response.shape), axis=1)
-    strength = response.flat[where]
+    strength = response.reshape(-1)[where]
+    if above > _ROUNDING * float(picture.peaks.max()):
+        return points, strength
     good = strength > _rounding_level(picture.peaks, sigma, points[:, 0])
     return points[good], strength[good]
 
 
-def contrast_noise(sigmas: tuple[float, float, float]) -> float:
-    """The deviation of a contrast, as an amplitude, in noise of deviation 1."""
-    core, ring, contrast = local_maxima.core_and_ring(sigmas)
-    return math.sqrt(1.0 / len(core) + 0.5 * math.pi / len(ring)) / contrast
+@lru_cache(maxsize=8)
+def _whole_profiles(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles (terms, 3, side) of the negative Laplacian, and their radii."""
+    terms, _ = log_filter.spot_filter(sigmas)
+    radii = np.array([profile.radius for profile in terms[0]])
+    profiles = np.zeros((len(terms), 3, 2 * radii.max() + 1))
+    for term, rows in zip(terms, profiles, strict=True):
+        for profile, row in zip(term, rows, strict=True):
+            middle, half = len(row) // 2, profile.half
+            row[middle : middle + len(half)] = half
+            row[middle - len(half) + 1 : middle] = half[:0:-1]
+    return profiles, radii
 
 
 def curvatures(
@@ -86,69 +95,47 @@ def curvatures(
     threads: int | None,
 ) -> np.ndarray:
     """Responses of the negative Laplacian at points, in units of a spot's amplitude."""
-    terms, _ = log_filter.spot_filter(sigmas)
-    radii = np.array([profile.radius for profile in terms[0]])
-    profiles = np.zeros((len(terms), 3, 2 * radii.max() + 1))
-    for term, rows in zip(terms, profiles, strict=True):
-        for profile, row in zip(term, rows, strict=True):
-            middle, half = len(row) // 2, profile.half
-            row[middle : middle + len(half)] = half
-            row[middle - len(half) + 1 : middle] = half[:0:-1]
-    sums = np.empty((len(points), len(terms)))
+    profiles, radii = _whole_profiles(sigmas)
+    sums = np.empty((len(points), len(profiles)))
 
     def task(start: int, stop: int) -> None:
         local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
 
-    size = len(terms) * int(np.prod(2 * radii + 1))
+    size = len(profiles) * int(np.prod(2 * radii + 1))
     thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
     return sums.sum(axis=1)
 
 
-def stand_out(
-    volume: np.ndarray,
-    points: np.ndarray,
-    strength: np.ndarray,
-    sigmas: tuple[float, float, float],
-    threads: int | None,
-) -> np.ndarray:
-    """Which maxima are spots, judged by the median of the ring around them.
-
-    Half of the contrast that a noiseless spot of amplitude ``strength`` has must be there.
-    """
-    if len(points) == 0:
-        return np.empty(0, dtype=np.bool_)
-    core, ring, contrast = local_maxima.core_and_ring(sigmas)
-    needed = (PROOF * contrast) * strength.astype(np.float64)
-    keep = np.empty(len(points), dtype=np.bool_)
-
-    def task(start: int, stop: int) -> None:
-        local_maxima.stands_out(volume, points, needed, core, ring, keep, start, stop)
-
-    thread_pool.run(lambda: task, len(points), max(1, CHUNK // len(ring)), threads)
-    return keep
+def _search_cells(shape: tuple[int, ...], distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of cells of a search up to a distance, and their empty lists."""
+    cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)
+    return cell, np.full(-(-np.array(shape) // cell), -1)
 
 
 def thin_peaks(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:
     """Which points are kept if each point closer than a distance to a stronger one is dropped."""
     keep = np.ones(len(points), dtype=np.bool_)
     if np.any(distance > 1.0) and len(points) > 1:
-        cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)
-        head = np.full(-(-np.array(shape) // cell), -1)
+        cell, head = _search_cells(shape, distance)
         local_maxima.thin(points, np.maximum(distance, 0.5), cell, head, keep)
     return keep
 
 
+def nearest_points(
+    points: np.ndarray, others: np.ndarray, shape: tuple[int, ...], unit: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and number of the nearest of other points (m, 3) to each point (n, 3).
+
+    The distance is in a unit (3,) of pixels; it is infinite and the number 0 beyond a reach.
+    """
+    cell, head = _search_cells(shape, reach * unit)
+    away, which = np.empty(len(points)), np.empty(len(points), np.int64)
+    local_maxima.nearest(points, others, unit, reach, cell, head, away, which)
+    return away, which
+
+
 def refine_peaks(response: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Vertices of the parabolas through each maximum and its two neighbours on an axis."""
-    refined = points.astype(np.float64)
-    centre = response[tuple(points.T)].astype(np.float64)
-    for axis, n in enumerate(response.shape):
-        inner = np.flatnonzero((points[:, axis] > 0) & (points[:, axis] < n - 1))
-        step = np.zeros(3, dtype=np.int64)
-        step[axis] = 1
-        before = response[tuple((points[inner] - step).T)] - centre[inner]
-        after = response[tuple((points[inner] + step).T)] - centre[inner]
-        bend = before + after
-        shift = np.divide(0.5 * (before - after), bend, out=np.zeros(len(inner)), where=bend < 0)
-        refined[inner, axis] += shift
-    return refined
+    places = np.empty(points.shape)
+    local_maxima.refine(response, points, places)
+    return places

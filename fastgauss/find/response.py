@@ -14,9 +14,11 @@ from ..filters import taps
 from ..filters.separable import Source, correlate
 from ..kernels.find import local_maxima
 from . import log_filter
+from .cells import median
 
 CHUNK = 1 << 17  # pixels of a task
-_PEDESTAL_SAMPLES = 1 << 14
+NO_GAP = np.empty((0, 0, 0), bool)  # for kernels: no pixel is missing
+_PEDESTAL_SAMPLES = 1 << 12
 _WINDOW = 0.4  # valid part of the Gaussian window that a maximum on a missing pixel needs
 _LARGEST = 1e30  # larger values count as missing, because sums in float32 might overflow
 _UNITS = 1e-25, 1e25  # deviations from the median that float32 holds as they are
@@ -70,7 +72,7 @@ def _level_and_unit(volume: np.ndarray) -> tuple[float, float]:
         sample = volume[::step, ::step, ::step].astype(np.float64)
     exists = np.isfinite(sample)
     finite = sample.ravel() if exists.all() else sample[exists]
-    level = float(np.median(finite)) if finite.size else 0.0
+    level = float(median(finite)) if finite.size else 0.0
     away = np.abs(0.5 * finite - 0.5 * level)
     most = float(away.max(initial=0.0)) or 1.0
     if _UNITS[0] <= most <= _UNITS[1]:

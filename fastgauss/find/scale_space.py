@@ -45,7 +45,7 @@ def least_significance(
         if rho:
             along = rho[0], rho[-1], _correlation(beside[0], beside[-1])
         known.append((correlations(sigmas), along))
-    return maxima_counts.least_of_scales(false_alarms, pixels, known)
+    return maxima_counts.least_of_scales(false_alarms, pixels, tuple(known))
 
 
 class Maxima:

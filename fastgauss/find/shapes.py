@@ -21,13 +21,12 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from ..base import thread_pool
-from ..kernels.find import local_maxima
+from ..kernels.find import local_maxima, shape_chances, surroundings
 from .lines import Peaks, chance_of_arms, rows_with_arms
 from .noise import fine_deviation
 from .response import CHUNK
@@ -36,7 +35,6 @@ NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
 _TRIED = 2.0  # pixels that may be the middle
-_ROWS = 1 << 12  # maxima at once
 
 
 class Seen(NamedTuple):
@@ -74,16 +72,6 @@ class Shapes(NamedTuple):
     chance: np.ndarray  # that a spot looks as extreme
 
 
-class _Statistic(NamedTuple):
-    """A sum with some weights, for noise and for the light of a spot of amplitude 1; or several,
-    whose numbers are arrays (k, 1).
-    """
-
-    limit: Any
-    variance: Any  # of the sum: by that of a pixel, and by the counts of the light
-    third: Any  # central moment, likewise
-
-
 class _Template(NamedTuple):
     """The sums around a maximum: their weights along the axes, and the statistics made of them."""
 
@@ -92,9 +80,8 @@ class _Template(NamedTuple):
     radii: np.ndarray
     flat: np.ndarray  # (terms,) sums of a background of 1
     squares: np.ndarray  # (1 + slices,) sums of squares of the first weights
-    sharp: _Statistic  # one for each of the slices
-    narrow: _Statistic
-    wide: _Statistic
+    sharp: np.ndarray  # (slices, 5) the statistics of each, as `_statistic` gives them
+    moment: np.ndarray  # (2, 5) those of the narrowest and of the widest spot
 
 
 def _profile(sigma: float, width: float) -> np.ndarray:
@@ -111,14 +98,15 @@ def _product(parts: list[np.ndarray]) -> np.ndarray:
     return whole
 
 
-def _statistic(weights: np.ndarray, light: np.ndarray, limit: float) -> _Statistic:
-    """The noise of a sum, and what a spot whose light has this shape adds to it."""
+def _statistic(weights: np.ndarray, light: np.ndarray, limit: float) -> tuple[float, ...]:
+    """The limit of a sum with some weights, for a spot whose light has this shape, and its noise.
+
+    The noise is its variance, by that of a pixel and by the counts of the light of a spot of
+    amplitude 1, and its third central moment, likewise.
+    """
     square, cube = weights**2, weights**3
-    return _Statistic(
-        limit,
-        (float(square.sum()), float(square @ light)),
-        (float(cube.sum()), float(cube @ light)),
-    )
+    moments = (square.sum(), square @ light, cube.sum(), cube @ light)
+    return limit, *map(float, moments)
 
 
 @lru_cache(maxsize=8)
@@ -157,16 +145,15 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
         limit = squares[0] / float(whole @ light)
         weights = weights / squares[-1] - limit * whole / squares[0]
         sharp.append(_statistic(weights, limit * light, limit))
-    several = _Statistic(*(np.array(part).T[..., None] for part in zip(*sharp, strict=True)))
+    moments = _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0)
     return _Template(
-        slices, profiles, radii, flat, np.array(squares), several,
-        _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0),
-    )  # fmt: skip
+        slices, profiles, radii, flat, np.array(squares), np.array(sharp), np.array(moments)
+    )
 
 
 def _moment(
     usual: list[np.ndarray], spot: list[np.ndarray], places: list[np.ndarray], sign: float
-) -> _Statistic:
+) -> tuple[float, ...]:
     """By what a second moment is below that of an extreme spot, or above it for a sign of -1."""
     values = [(g * h) @ x**2 / (g @ h) for g, h, x in zip(usual, spot, places, strict=True)]
     limit = float(sign * min(sign * value for value in values))
@@ -176,29 +163,6 @@ def _moment(
         for a, (g, x) in enumerate(zip(usual, places, strict=True))
     ]
     return _statistic(_product(parts), _product(spot), limit)
-
-
-def _variance(
-    amplitude: np.ndarray, seen: Seen, variance: np.ndarray, known: _Statistic
-) -> np.ndarray:
-    """The variance of a statistic."""
-    light = np.maximum(amplitude, 0.0) * seen.gain
-    return np.maximum(known.variance[0] * variance + known.variance[1] * light, 1e-300)
-
-
-def _tail(
-    value: np.ndarray, amplitude: np.ndarray, seen: Seen, variance: np.ndarray, known: _Statistic
-) -> np.ndarray:
-    """The chance of a larger value, by the gamma distribution of these moments.
-
-    Its cube root is nearly normal (Wilson and Hilferty 1931).
-    """
-    square = _variance(amplitude, seen, variance, known)
-    light = np.maximum(amplitude, 0.0) * seen.gain
-    cube = (known.third[0] * variance + known.third[1] * light) * seen.gain
-    half = 0.5 * np.clip(cube / square / np.sqrt(square), 1e-3, 20.0)  # of the skewness
-    root = np.cbrt(np.maximum(1.0 + half * value / np.sqrt(square), 0.0))
-    return special.ndtr(-3.0 / half * (root - 1.0 + half**2 / 9.0))
 
 
 def _sums(
@@ -224,39 +188,33 @@ def judge_shapes(
     known = _template(sigmas)
     count, ndim = 1 + len(known.slices), len(known.slices[-1])
     sums = _sums(volume, points, known.profiles, known.radii, threads)
-    sums = sums - seen.ground[:, None] * known.flat
+    sums -= seen.ground[:, None] * known.flat
     noise = _noise(points, seen, known, threads)
-    amplitude = sums[:, 0] / known.squares[0]
-    tails = [_sharp(sums, noise, seen, known)]
-    near = _brightest(volume, points)  # noise may move the maximum away from a hot pixel
+    sharp = _sharp(sums, noise, seen, known)
+    near = np.empty_like(points)
+    surroundings.brightest(volume, points, near)  # noise may move a maximum off a hot pixel
     rows = np.flatnonzero((near != points).any(axis=1))
     others = _sums(volume, near[rows], known.profiles[:count], known.radii, threads)
     there = seen.those(rows)
     others -= there.ground[:, None] * known.flat[:count]
     other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
-    tails[0][rows] = np.minimum(tails[0][rows], _TRIED * other)
-    moments = _moments(sums, count, ndim)
-    total = np.maximum(sums[:, 0], 0.0)  # where it is 0 the moments say nothing
-    smallest = np.linalg.eigvalsh(moments)[:, 0] * total
-    value = known.narrow.limit * total - smallest
-    tails.append(ndim * _tail(value, amplitude, seen, noise[:, 0], known.narrow))
-    value = smallest - known.wide.limit * total
-    tails.append(_tail(value, amplitude, seen, noise[:, 0], known.wide))
-    error = np.full(len(points), np.inf)
-    deviation = np.sqrt(_variance(amplitude, seen, noise[:, 0], known.wide))
-    np.divide(deviation, total, out=error, where=total > 0)
+    sharp[rows] = np.minimum(sharp[rows], _TRIED * other)
+    moments, of_moments = np.empty((len(points), ndim, ndim)), np.empty((3, len(points)))
+    shape_chances.moment_chances(
+        sums, noise[:, 0], seen.gain, known.squares[0], known.moment, moments, of_moments
+    )
+    narrow, wide, error = of_moments
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
     rows = rows_with_arms(response, peaks, sigmas)
     arms[rows] = chance_of_arms(
         response, peaks.those(rows), moments[rows], error[rows],
         lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
     )  # fmt: skip
-    tails.append(arms)
-    chance = np.minimum(_LIMITS * np.min(tails, axis=0), 1.0)
-    sharpness = np.divide(
-        sums[:, count - 1], amplitude, out=np.full(len(points), np.inf), where=amplitude > 0
-    )
-    return Shapes(sharpness, chance)
+    least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
+    amplitude = sums[:, 0] / known.squares[0]
+    sharpness = np.full(len(points), np.inf)
+    np.divide(sums[:, count - 1], amplitude, out=sharpness, where=amplitude > 0)
+    return Shapes(sharpness, np.minimum(_LIMITS * least, 1.0))
 
 
 def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None) -> np.ndarray:
@@ -270,31 +228,6 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
 
 def _sharp(sums: np.ndarray, noise: np.ndarray, seen: Seen, known: _Template) -> np.ndarray:
     """The chance that the middle pixel, column, row or plane of a spot is as high."""
-    count = len(known.squares)
-    amplitude = sums[:, 0] / known.squares[0]
-    value = sums[:, 1:count].T / known.squares[1:, None] - known.sharp.limit * amplitude
-    return _tail(value, amplitude, seen, noise[:, 1:].T, known.sharp).min(axis=0)
-
-
-def _brightest(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The brightest pixel among each point and its neighbours."""
-    # The point comes first: no equal neighbour takes its place.
-    along = ((0, -1, 1) if n > 1 else (0,) for n in volume.shape)
-    steps = np.array(list(itertools.product(*along)))
-    last, best = np.array(volume.shape) - 1, np.empty_like(points)
-    for begin in range(0, len(points), _ROWS):
-        near = np.clip(points[begin : begin + _ROWS, None] + steps, 0, last)
-        highest = volume[near[..., 0], near[..., 1], near[..., 2]].argmax(axis=1)
-        best[begin : begin + _ROWS] = near[np.arange(len(near)), highest]
-    return best
-
-
-def _moments(sums: np.ndarray, count: int, ndim: int) -> np.ndarray:
-    """The central second moments (n, ndim, ndim)."""
-    total = np.where(sums[:, 0] > 0, sums[:, 0], 1.0)
-    mean = sums[:, count : count + ndim] / total[:, None]
-    matrix = np.empty((len(sums), ndim, ndim))
-    pairs = itertools.combinations_with_replacement(range(ndim), 2)
-    for column, (a, b) in enumerate(pairs, count + ndim):
-        matrix[:, a, b] = matrix[:, b, a] = sums[:, column] / total - mean[:, a] * mean[:, b]
-    return matrix
+    chances = np.empty(len(sums))
+    shape_chances.sharp_chances(sums, noise, seen.gain, known.squares, known.sharp, chances)
+    return chances

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.find import tails
 from .background import WIDTH, block_axis, window_matrices
 from .log_filter import smoothing
 
@@ -86,38 +87,23 @@ def skewness_of_response(sigmas: tuple[float, float, float]) -> float:
     return float(np.sum(near**3) / (np.sum(near**2) + far_squares) ** 1.5)
 
 
-class Tail:
-    """The distribution of a response to counts, tabled by s."""
-
-    def __init__(self, sigmas: tuple[float, float, float], sign: int) -> None:
-        near, far_squares = kernel_of(sigmas)
-        near = sign * near
-        self.s = np.geomspace(1e-7, _STEEPEST, _STEPS) / np.abs(near).max()
-        self.log_s = np.log(self.s)
-        bent = self.s[:, None] * near
+@lru_cache(maxsize=8)
+def _tables(sigmas: tuple[float, float, float]) -> np.ndarray:
+    """Tables (2, 5, steps) of `tails.significance`: of bright and of dark tails."""
+    near, far_squares = kernel_of(sigmas)
+    tables = []
+    for weights in (near, -near):
+        s = np.geomspace(1e-7, _STEEPEST, _STEPS) / np.abs(weights).max()
+        bent = s[:, None] * weights
         raised = np.expm1(bent)
         small = np.abs(bent) < 1e-3
         above = np.where(small, 0.5 * bent**2 * (1.0 + bent / 3.0), raised - bent).sum(axis=1)
         # K / s**2, K' / s and K'', of mu = 1: they are finite as s goes to 0.
-        self.value = above / self.s**2 + 0.5 * far_squares
-        self.first = raised @ near / self.s + far_squares
-        self.second = (raised + 1.0) @ near**2 + far_squares
-        self.log_mean = np.log(self.first * self.s)
-
-    def significance(self, response: np.ndarray, mu: np.ndarray) -> np.ndarray:
-        """z of responses to counts of mean ``mu``; responses that are not positive have 0."""
-        x = np.clip(response / mu, 1e-300, 1e300)
-        log_s = np.interp(np.log(x), self.log_mean, self.log_s)
-        value, first, second = (
-            np.interp(log_s, self.log_s, table) for table in (self.value, self.first, self.second)
-        )
-        s = np.where(np.log(x) < self.log_mean[-1], x / first, self.s[-1])
-        w = np.sqrt(np.clip(2.0 * mu * (s * x - value * s**2), 1e-200, 1e200))
-        u = s * np.sqrt(mu * second)
-        return np.where(response > 0, w + np.log(np.maximum(u / w, 1e-300)) / w, 0.0)
-
-
-tail_of = lru_cache(maxsize=8)(Tail)
+        value = above / s**2 + 0.5 * far_squares
+        first = raised @ weights / s + far_squares
+        second = (raised + 1.0) @ weights**2 + far_squares
+        tables.append(np.stack([np.log(first * s), s, value, first, second]))
+    return np.stack(tables)
 
 
 def significance(
@@ -136,17 +122,11 @@ def significance(
     gain : float or ndarray (n,)
         Third central moment by variance of the pixels; negative if dark tails are the longer ones.
     """
-    response = np.asarray(response, np.float64)
-    out = np.zeros(len(response))
-    gain = np.broadcast_to(np.asarray(gain, np.float64), response.shape)
-    out[(deviation <= 0) & (response > 0)] = np.inf
-    for sign in (1, -1):
-        rows = np.flatnonzero((deviation > 0) & ((gain < 0) == (sign < 0)))
-        if len(rows):
-            unit = np.maximum(np.abs(gain[rows]), _NORMAL * deviation[rows])
-            high = np.minimum(response[rows] / deviation[rows], _MOST) * (deviation[rows] / unit)
-            mu = (deviation[rows] / unit) ** 2
-            out[rows] = tail_of(sigmas, sign).significance(high, mu)
+    response = np.ascontiguousarray(response, np.float64)
+    gains = np.empty(len(response))
+    gains[:] = gain
+    out = np.empty(len(response))
+    tails.significance(response, deviation, gains, _tables(sigmas), (_MOST, _NORMAL), out)
     return out
 
 
@@ -193,15 +173,44 @@ def shares(n: int, sigma: float) -> np.ndarray:
     return (sums[last] - sums[first]) / sums[-1]
 
 
+@lru_cache(maxsize=32)
+def scales_of_ends(n: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels near the ends of an axis, and by what their noise is smaller than that of others."""
+    scale = (1.0 / np.sqrt(shares(n, sigma))).astype(np.float32)
+    ends = np.flatnonzero(scale > 1.0 + 1e-6)
+    return ends, scale[ends]
+
+
 _PAIRS = (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)
 _FACTORS = 1.0, -_WINDOWS[0][0], -_WINDOWS[1][0]  # of the spot's profile G, of G W and of G W W
 
 
+_COMBINE = np.zeros((4, len(_PAIRS) + len(_FACTORS) + 1))  # what the rows of `Gains` are made of
+for _column, (_i, _j) in enumerate(_PAIRS):
+    _COMBINE[0, _column] = (1.0 if _i == _j else 2.0) * _FACTORS[_i] * _FACTORS[_j]
+_COMBINE[1, len(_PAIRS) : -1] = _FACTORS
+_COMBINE[2, len(_PAIRS) : -1] = 0.0, *(-factor for factor in _FACTORS[1:])
+_COMBINE[3, -1] = 1.0
+
+
 @lru_cache(maxsize=32)
-def _axis_gains(n: int, sigma: float) -> np.ndarray:
-    """As `axis_gains`, for all pixels of an axis that is not long."""
+def _axis_sums(n: int, sigma: float) -> np.ndarray:
+    """Sums of products of the filter's weights, for the pixels of an axis.
+
+    Where the axis is long, they are for a short axis, whose ends are those of the long one.
+
+    Returns
+    -------
+    ndarray (10, m)
+        Of the spot's profile G, G W and G W W, each with each; of those with a spot; and the share
+        of G's squares.
+    """
     if sigma == 0.0:
-        return np.ones((len(_PAIRS) + len(_FACTORS), n))
+        return np.ones((_COMBINE.shape[1], 1))
+    side = block_axis(n, sigma).side
+    short = math.ceil(_EDGES * WIDTH * sigma)
+    if n > short + side:
+        return _axis_sums(short + (n - short) % side, sigma)
     half = smoothing((sigma,))[0].half
     away = np.abs(np.arange(n)[:, None] - np.arange(n))
     narrow = np.where(away < len(half), half[np.minimum(away, len(half) - 1)], 0.0)
@@ -209,25 +218,7 @@ def _axis_gains(n: int, sigma: float) -> np.ndarray:
     parts = (narrow, *(narrow @ window for window in window_matrices(n, sigma)))
     spot = np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / sigma) ** 2)
     products = [parts[i] * parts[j] for i, j in _PAIRS] + [part * spot for part in parts]
-    return np.stack([product.sum(axis=1) for product in products])
-
-
-def axis_gains(n: int, sigma: float, places: np.ndarray) -> np.ndarray:
-    """Sums of products of the filter's weights, for pixels at some places along an axis.
-
-    Returns
-    -------
-    ndarray (9, m)
-        Of the spot's profile G, G W and G W W, each with each; and of those with a spot.
-    """
-    side = block_axis(n, sigma).side
-    short = math.ceil(_EDGES * WIDTH * sigma)
-    if n <= short + side:
-        return _axis_gains(n, sigma)[:, places]
-    short += (n - short) % side
-    near = np.where(places < n // 2, np.minimum(places, short // 2),
-                    np.maximum(places - n + short, short // 2))  # fmt: skip
-    return _axis_gains(short, sigma)[:, near]
+    return np.stack([*(product.sum(axis=1) for product in products), shares(n, sigma)])
 
 
 class Gains(NamedTuple):
@@ -236,18 +227,15 @@ class Gains(NamedTuple):
     deviation: np.ndarray  # of the response to noise of deviation 1
     height: np.ndarray  # response to a spot of amplitude 1
     ground: np.ndarray  # what such a spot adds to its background, as smoothed
+    share: np.ndarray  # of a spot's squares that lie in the volume
 
 
 def gains_at(
     points: np.ndarray, shape: tuple[int, ...], sigmas: tuple[float, float, float]
 ) -> Gains:
     """Gains at pixels (n, 3): near the border a part of the spot is missing."""
-    axes = [axis_gains(n, s, p) for n, s, p in zip(shape, sigmas, points.T, strict=True)]
-    sums = np.prod(axes, axis=0)
-    variance = sum(
-        (1.0 if i == j else 2.0) * _FACTORS[i] * _FACTORS[j] * part
-        for (i, j), part in zip(_PAIRS, sums, strict=False)
-    )
-    spot, once, twice = sums[len(_PAIRS) :]
-    ground = -_FACTORS[1] * once - _FACTORS[2] * twice
-    return Gains(np.sqrt(np.maximum(variance, 1e-30)), spot - ground, ground)
+    tables = tuple(_axis_sums(n, s) for n, s in zip(shape, sigmas, strict=True))
+    out = np.empty((4, len(points)))
+    tails.gains(points, shape, tables, _COMBINE, out)
+    np.sqrt(np.maximum(out[0], 1e-30), out=out[0])
+    return Gains(*out)

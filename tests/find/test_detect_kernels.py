@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_detect import spots
-from scipy import ndimage
+from scipy import ndimage, stats
 from skimage.feature import peak_local_max
 
-from fastgauss.find import cells, log_filter, peaks, response
+from fastgauss.find import background, cells, log_filter, peaks, response
 from fastgauss.find.detection import find_spots
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import local_maxima, noise_samples
@@ -154,13 +154,90 @@ def test_clipped_noise_equals_naive(n):
     samples = rng.normal(3.0, 2.0, (4, n)).astype(np.float32)
     samples[:, : n // 5] += 40.0
     ordered, counts = np.sort(samples, axis=1), np.array([n, n, n, 0])
-    centres, sigmas = np.empty(4), np.empty(4)
-    noise_samples.clipped_noise(ordered, counts, centres, sigmas)
-    for row, centre, sigma in zip(ordered[:3], centres, sigmas, strict=False):
-        assert (centre, sigma) == pytest.approx(
-            naive.clipped_noise(row.astype(np.float64)), rel=1e-6
-        )
-    assert (centres[3], sigmas[3]) == (0.0, 0.0)
+    noise = np.empty((5, 4))
+    noise_samples.clipped_noise(ordered, counts, noise)
+    for row, ours in zip(ordered[:3].astype(np.float64), noise.T, strict=False):
+        centre, sigma = naive.clipped_noise(row)
+        usual = row[np.abs(row - centre) <= 3.0 * ours[1]] - centre
+        far, near = row[int(0.02275 * n)], row[int(0.15866 * n)]
+        theirs = centre, sigma, np.sqrt(np.mean(usual**2)) / 0.98658, 2 * near - far, near - far
+        assert ours == pytest.approx(theirs, rel=1e-6)
+    assert noise[:3, 3].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_cut_normal_distribution_has_the_deviation_of_the_whole():
+    parts = (np.arange(4001) + 0.5) / 4001
+    samples = stats.norm.ppf(parts)[None].astype(np.float32)
+    noise = np.empty((5, 1))
+    noise_samples.clipped_noise(samples, np.array([samples.size]), noise)
+    assert noise[:, 0] == pytest.approx([0.0, 1.0, 1.0, 0.0, 1.0], abs=5e-3)
+
+
+@pytest.mark.parametrize("error", [0.1, 1.0, 5.0])
+def test_values_are_drawn_to_their_mean_by_the_part_that_chance_explains(error):
+    values = np.random.default_rng(20).normal(3.0, 1.0, 12)
+    own = max(0.0, 1.0 - 1.5 * error**2 / np.var(values))
+    expected = values.mean() + own * (values - values.mean())
+    noise_samples.shrink(values, error)
+    assert values == pytest.approx(expected, rel=1e-12)
+    same = np.full(3, 2.0)
+    noise_samples.shrink(same, error)
+    assert same.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_whole_numbers_that_are_not_negative():
+    volume = np.arange(-3, 9, dtype=np.float32).reshape(1, 3, 4)
+    places, no_gap = tuple(np.arange(n) for n in volume.shape), np.empty((0, 0, 0), bool)
+    assert noise_samples.are_whole(volume, no_gap, places, 1.0, 3.0)
+    assert not noise_samples.are_whole(volume, no_gap, places, 1.0, 2.0)
+    assert not noise_samples.are_whole(volume, no_gap, places, 1.0, 3.5)
+    assert noise_samples.are_whole(volume, no_gap, places, -1.0, 8.0)
+    assert noise_samples.are_whole(volume, volume < 0, places, 1.0, 0.0)
+    assert not noise_samples.are_whole(volume, np.ones(volume.shape, bool), places, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("step", [(0, 2, 0), (0, 0, 9)])
+def test_likeness_of_responses_some_pixels_apart(missing, step):
+    rng = np.random.default_rng(21)
+    response = rng.normal(2.0, 1.5, (1, 12, 20)).astype(np.float32)
+    source = rng.normal(size=response.shape).astype(np.float32)
+    source[0, 2:7, 3:9] = 1.0  # flat: no noise
+    gap = rng.random(response.shape) < 0.2
+    division = cells.Cells(response.shape, (1, 2, 2), 30)
+    known = rng.uniform(1.0, 2.0, (2, 1, 2, 2))
+    known[1, 0, 1, 1] = 0.0
+    each = division.each()
+    hidden = gap if missing else np.empty((0, 0, 0), bool)
+    squares, products = noise_samples.likeness(
+        source, response, hidden, division.places(), each, known, step
+    )
+    theirs = [0.0, 0.0]
+    for index in np.ndindex(*(len(p) for p in division.places())):
+        z, y, x = (p[i] for p, i in zip(division.places(), index, strict=True))
+        cell = tuple(i // e for i, e in zip(index, each, strict=True))
+        centre, deviation = known[(0, *cell)], known[(1, *cell)]
+        flat = 3 <= y <= 5 and 4 <= x <= 7
+        if deviation == 0 or flat or (missing and gap[z, y, x]):
+            continue
+        here = (float(response[z, y, x]) - centre) / deviation
+        there = response[0, min(y + step[1], 11), min(x + step[2], 19)]
+        if abs(here) <= 3.0:
+            theirs[0] += here**2
+            theirs[1] += here * np.clip((float(there) - centre) / deviation, -3.0, 3.0)
+    assert (squares, products) == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 40), (3, 9, 61), (1, 1, 300)])
+def test_smoothed_blocks_equal_naive(shape):
+    rng = np.random.default_rng(22)
+    sigmas = tuple(1.1 if n > 1 else 0.0 for n in shape)
+    axes = tuple(background.block_axis(n, s) for n, s in zip(shape, sigmas, strict=True))
+    means = rng.normal(size=[axis.blocks for axis in axes]).astype(np.float32)
+    ours = background._smoothed(means, axes)
+    few = max(2, round(2.5 * 9.0 * 1.1 / round(3.0 * 1.1)))
+    theirs = naive.smoothed_blocks(means.astype(float), [(a.window.half, few) for a in axes])
+    assert ours == pytest.approx(theirs, abs=2e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 9), (1, 5, 7), (4, 3, 5)])

@@ -46,7 +46,7 @@ def test_the_expected_number_is_that_of_one_size_or_of_two_that_are_far_apart():
     assert_allclose(scale_space.least_significance(3.0, 1e5, [one, other]), least, rtol=1e-3)
     both = scale_space.least_significance(3.0, 1e5, [one, far])
     assert least < both < least + 0.02
-    table = [(significance.correlations(one), (0.0, 0.0, 0.0))]
+    table = ((significance.correlations(one), (0.0, 0.0, 0.0)),)
     alone = maxima_counts.least_of_scales(3.0, 1e5, table)
     assert_allclose(alone, least, atol=1e-3)  # a value as high has none beside it as high
 

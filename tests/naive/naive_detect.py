@@ -105,3 +105,55 @@ def weighted_sum(volume, point, profiles, radii):
     middle = profiles.shape[1] // 2
     z, y, x = (w[middle - r : middle + r + 1] for w, r in zip(profiles, radii, strict=True))
     return np.einsum("zyx,z,y,x", window, z, y, x)
+
+
+def ring_pixels(volume, gap, point, offsets):
+    """The pixels at offsets from a point that lie in the volume and are not missing."""
+    inside = []
+    for step in offsets:
+        at = tuple(point + step)
+        if all(0 <= k < n for k, n in zip(at, volume.shape, strict=True)) and not gap[at]:
+            inside.append(float(volume[at]))
+    return sorted(inside)
+
+
+def neighbourhood(volume, point):
+    """The place of the brightest pixel among a point and its neighbours, the point first."""
+    best = tuple(point)
+    for step in itertools.product((-1, 0, 1), repeat=3):
+        at = tuple(np.add(point, step))
+        inside = all(0 <= k < n for k, n in zip(at, volume.shape, strict=True))
+        if inside and volume[at] > volume[best]:
+            best = at
+    return best
+
+
+def smoothed_blocks(means, axes):
+    """Means and those of what is left: each axis goes on as a straight line beyond its ends.
+
+    ``axes``: for each the profile of the window, and of how many means the line is.
+    """
+
+    def once(values):
+        for axis, (half, few) in enumerate(axes):
+            if len(half) == 1:
+                continue
+            radius, some = len(half) - 1, min(few, values.shape[axis])
+            lines = np.moveaxis(values, axis, -1)
+            out = np.empty_like(lines)
+            for index in np.ndindex(lines.shape[:-1]):
+                line, wide = lines[index], list(lines[index])
+                x = np.arange(some)
+                degree = 1 if some > 1 else 0
+                first = np.polyfit(x, line[:some], degree)
+                last = np.polyfit(x, line[::-1][:some], degree)
+                for k in range(1, radius + 1):
+                    wide.insert(0, np.polyval(first, -k))
+                    wide.append(np.polyval(last, -k))
+                taps = np.concatenate([half[:0:-1], half])
+                out[index] = np.convolve(wide, taps, mode="valid")
+            values = np.moveaxis(out, -1, axis)
+        return values
+
+    first = once(means)
+    return first + once(means - first)

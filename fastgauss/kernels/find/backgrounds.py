@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import kernel
+from .._compile import device, kernel
 
 
 @kernel
@@ -39,30 +39,77 @@ def block_means(volume, first, sides, means, start, stop):
                 means[c, b, a] = total / count
 
 
+@device
+def _add_rows(rows, line, out):
+    """Add the sum of rows, each with its weight of ``line``."""
+    whole = line.size // 4 * 4
+    for j in range(0, whole, 4):  # four at once: sums are read and written less often
+        first, second, third, fourth = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        for a in range(out.size):
+            out[a] += (line[j] * first[a] + line[j + 1] * second[a]) + (
+                line[j + 2] * third[a] + line[j + 3] * fourth[a]
+            )
+    for j in range(whole, line.size):
+        row = rows[j]
+        for a in range(out.size):
+            out[a] += line[j] * row[a]
+
+
+@device
+def _smooth_along(values, first, weights, out):
+    """Weighted sums of neighbours along the middle axis of values (before, m, after)."""
+    before, m, after = values.shape
+    k = weights.shape[1]
+    half = k // 2
+    for i in range(before):
+        out[i] = 0.0
+        if after > 1 or m <= 2 * half:
+            for r in range(m):
+                _add_rows(values[i, first[r] :], weights[r], out[i, r])
+            continue
+        line, sums, inner = values[i, :, 0], out[i, :, 0], m - 2 * half
+        for j in range(k):
+            weight, source, target = weights[half, j], line[j : j + inner], sums[half:]
+            for a in range(inner):
+                target[a] += weight * source[a]
+        for r in range(m):
+            if r < half or r >= m - half:
+                for j in range(k):
+                    sums[r] += weights[r, j] * line[first[r] + j]
+
+
+@device
+def _smoothed(means, axes):
+    """The means in the window around each block."""
+    for axis in range(3):
+        first, weights = axes[axis]
+        if weights.shape[1] > 1:
+            before = 1
+            for k in range(axis):
+                before *= means.shape[k]
+            rows = (before, means.shape[axis], means.size // (before * means.shape[axis]))
+            smooth = np.empty_like(means)
+            _smooth_along(means.reshape(rows), first, weights, smooth.reshape(rows))
+            means = smooth
+    return means
+
+
 @kernel
-def continue_lines(means, line, wide):
-    """Means of blocks along an axis, with straight lines beyond both of its ends.
+def smooth_blocks(means, axes, out):
+    """The means in the window around each block, and those of what is left.
 
     Parameters
     ----------
-    means : ndarray (before, m, after) float32
-    line : ndarray (pad, few) float64
-        From the first ``few`` means to those before them; in reverse order at the other end.
-    wide : ndarray (before, m + 2 * pad, after) float32
+    means : ndarray (mz, my, mx) float32
+    axes : three pairs (ndarray (m,) int64, ndarray (m, k) float32)
+        For each axis the first block of the window around each block, and the weights of that block
+        and of those after it. They are the same, k blocks around it, for each block that is
+        ``k // 2`` or more away from both ends.
+    out : ndarray (mz, my, mx) float32
         The result.
     """
-    pad, few = line.shape
-    last, end = means.shape[1] - 1, wide.shape[1] - 1
-    for i in range(means.shape[0]):
-        wide[i, pad : pad + last + 1] = means[i]
-        for p in range(pad):
-            for a in range(means.shape[2]):
-                first, second = 0.0, 0.0
-                for m in range(few):
-                    first += line[p, m] * means[i, m, a]
-                    second += line[p, m] * means[i, last - m, a]
-                wide[i, p, a] = first
-                wide[i, end - p, a] = second
+    once = _smoothed(means, axes)
+    out[:] = once + _smoothed(means - once, axes)
 
 
 @kernel

@@ -1,15 +1,10 @@
-"""Local maxima of a float32 volume: found, tested, thinned to a distance."""
+"""Local maxima of a float32 volume: found, refined, summed around, thinned to a distance."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import numpy as np
 
 from .._compile import device, kernel
-
-CORE = 1.0  # radius of a spot's core in sigmas
-RING = (2.0, 4.0)  # radii of the ring around it
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _BLOCK = 32  # elements that are compared at once
@@ -41,6 +36,24 @@ def _any_from(block, least):
     number = np.int32(0)
     for x in range(_BLOCK):
         number += np.int32(block[x] >= least)
+    return number > 0
+
+
+@device
+def _any_highest(block, before, after, first, second, third, fourth, least):
+    """Whether one of _BLOCK elements is ``least`` or more and not below any of six others."""
+    number = np.int32(0)
+    for x in range(_BLOCK):
+        here = block[x]
+        number += np.int32(
+            (here >= least)
+            & (here >= before[x])
+            & (here >= after[x])
+            & (here >= first[x])
+            & (here >= second[x])
+            & (here >= third[x])
+            & (here >= fourth[x])
+        )
     return number > 0
 
 
@@ -77,15 +90,29 @@ def local_maxima(volume, above, start, stop, where, tied):
     int
         Number of such elements; only the first ``capacity`` are written.
     """
-    _, ny, nx = volume.shape
+    nz, ny, nx = volume.shape
     least = np.float32(above)
     count = 0
     for z in range(start, stop):
+        before, after = max(z - 1, 0), min(z + 1, nz - 1)
         for y in range(ny):
-            row = volume[z, y]
-            for begin in range(0, nx, _BLOCK):
-                end = min(begin + _BLOCK, nx)
-                if end - begin == _BLOCK and not _any_from(row[begin:end], least):
+            row, low, high = volume[z, y], max(y - 1, 0), min(y + 1, ny - 1)
+            begin, end = 0, 0
+            while end < nx:
+                begin = end
+                end = begin + _BLOCK
+                if begin == 0 or end >= nx:  # a neighbour is missing
+                    end = 1 if begin == 0 else nx
+                elif not _any_from(row[begin:end], least) or not _any_highest(
+                    row[begin:end],
+                    row[begin - 1 : end - 1],
+                    row[begin + 1 : end + 1],
+                    volume[before, y, begin:end],
+                    volume[after, y, begin:end],
+                    volume[z, low, begin:end],
+                    volume[z, high, begin:end],
+                    least,
+                ):
                     continue
                 for x in range(begin, end):
                     if row[x] <= above or row[x] < row[max(x - 1, 0)]:
@@ -136,61 +163,6 @@ def plateau_centres(response: np.ndarray, where: np.ndarray) -> np.ndarray:
     order = np.lexsort((where, distance, label))
     middle = order[np.searchsorted(label[order], np.arange(count))]
     return where[np.delete(middle, label[open_ends])]
-
-
-@lru_cache(maxsize=4)
-def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Offsets of the core of a spot and of the ring around it, and the contrast between both.
-
-    Returns
-    -------
-    core, ring : ndarray (m, 3) int64
-        Offsets of pixels; axes of sigma 0 are ignored.
-    contrast : float
-        Mean of the core less median of the ring for a noiseless spot of amplitude 1.
-    """
-    reach = [int(RING[1] * sigma) for sigma in sigmas]
-    offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1)
-    offsets = offsets.reshape(-1, 3)
-    unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
-    radius = np.sqrt(np.sum((offsets / unit) ** 2, axis=1))
-    core, ring = radius <= CORE, (radius >= RING[0]) & (radius <= RING[1])
-    ideal = np.exp(-0.5 * radius**2)
-    return offsets[core], offsets[ring], float(np.mean(ideal[core]) - np.median(ideal[ring]))
-
-
-@kernel
-def stands_out(volume, points, strength, core, ring, keep, start, stop):
-    """Whether each of points ``start .. stop - 1`` rises above most of the ring around it.
-
-    The mean over the core less ``strength`` must be at least as large as half of the pixels of the
-    ring; then it exceeds their median by ``strength``, and the median need not be computed.
-
-    Parameters
-    ----------
-    points : ndarray (n, 3) int64
-    strength : ndarray (n,) float64
-    core, ring : ndarray (m, 3) int64
-        Offsets of pixels from a point. Pixels outside the volume are ignored.
-    keep : ndarray (n,) bool
-        The result.
-    """
-    nz, ny, nx = volume.shape
-    for p in range(start, stop):
-        z0, y0, x0 = points[p]
-        total, count = 0.0, 0
-        for i in range(core.shape[0]):
-            z, y, x = z0 + core[i, 0], y0 + core[i, 1], x0 + core[i, 2]
-            if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
-                total += volume[z, y, x]
-                count += 1
-        limit = total / count - strength[p]
-        balance = 0
-        for i in range(ring.shape[0]):
-            z, y, x = z0 + ring[i, 0], y0 + ring[i, 1], x0 + ring[i, 2]
-            if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
-                balance += 1 if volume[z, y, x] <= limit else -1
-        keep[p] = balance >= 0
 
 
 @device
@@ -255,6 +227,32 @@ def _copy_window(volume, point, radii, window):
             r += 1
 
 
+@kernel
+def refine(response, points, places):
+    """Vertices of the parabolas through each of some elements and its two neighbours on an axis.
+
+    Parameters
+    ----------
+    response : ndarray (nz, ny, nx) float32
+    points : ndarray (n, 3) int64
+    places : ndarray (n, 3) float64
+        The result; along an axis on whose border an element lies, or on which it is no maximum, its
+        index.
+    """
+    flat = response.reshape(-1)
+    steps = response.shape[1] * response.shape[2], response.shape[2], 1
+    for p in range(points.shape[0]):
+        at = points[p, 0] * steps[0] + points[p, 1] * steps[1] + points[p, 2]
+        centre = np.float64(flat[at])
+        for axis in range(3):
+            k = points[p, axis]
+            places[p, axis] = k
+            if 0 < k < response.shape[axis] - 1:
+                before, after = flat[at - steps[axis]] - centre, flat[at + steps[axis]] - centre
+                if before + after < 0.0:
+                    places[p, axis] += 0.5 * (before - after) / (before + after)
+
+
 @device
 def _crowded(points, i, distance, head, link, cell):
     """Whether a point that was kept before lies closer than ``distance`` to point i."""
@@ -298,3 +296,52 @@ def thin(points, distance, cell, head, keep):
             c, b, a = points[i, 0] // cell[0], points[i, 1] // cell[1], points[i, 2] // cell[2]
             link[i] = head[c, b, a]
             head[c, b, a] = i
+
+
+@device
+def _nearest(point, others, unit, reach, cell, head, link):
+    """The square of the distance to the nearest of other points, and which one it is; -1: none."""
+    c, b, a = point[0] // cell[0], point[1] // cell[1], point[2] // cell[2]
+    least, which = reach * reach, -1
+    for k in range(max(c - 1, 0), min(c + 2, head.shape[0])):
+        for m in range(max(b - 1, 0), min(b + 2, head.shape[1])):
+            for n in range(max(a - 1, 0), min(a + 2, head.shape[2])):
+                j = head[k, m, n]
+                while j >= 0:
+                    square = 0.0
+                    for axis in range(3):
+                        square += ((others[j, axis] - point[axis]) / unit[axis]) ** 2
+                    if square < least or (square == least and (which < 0 or j < which)):
+                        least, which = square, j
+                    j = link[j]
+    return least, which
+
+
+@kernel
+def nearest(points, others, unit, reach, cell, head, away, which):
+    """The nearest of other points to each point, and how far away it is.
+
+    Parameters
+    ----------
+    points, others : ndarray (n, 3), (m, 3) int64
+    unit : ndarray (3,) float64
+        Pixels along each axis that are a distance of 1.
+    reach : float
+        Distance beyond which there is no nearest one.
+    cell : ndarray (3,) int64
+        Edges of the cells of the search, not below ``reach`` or the axis's length.
+    head : ndarray (cells, cells, cells) int64
+        Filled with -1: heads of the cells' lists of other points.
+    away : ndarray (n,) float64
+        The result: the distance, infinity if there is no nearest one.
+    which : ndarray (n,) int64
+        And which one that is; 0 if there is none.
+    """
+    link = np.empty(others.shape[0], np.int64)
+    for j in range(others.shape[0]):
+        c, b, a = others[j, 0] // cell[0], others[j, 1] // cell[1], others[j, 2] // cell[2]
+        link[j] = head[c, b, a]
+        head[c, b, a] = j
+    for p in range(points.shape[0]):
+        square, j = _nearest(points[p], others, unit, reach, cell, head, link)
+        away[p], which[p] = (np.sqrt(square), j) if j >= 0 else (np.inf, 0)

@@ -1,0 +1,55 @@
+"""What is around maxima: whether a spot's core stands out of the ring around it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base import thread_pool
+from ..kernels.find import surroundings
+from .response import CHUNK, NO_GAP, Picture
+
+_PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
+
+
+class Around(NamedTuple):
+    """The core and the ring of maxima (n,)."""
+
+    core: np.ndarray  # mean
+    ring: np.ndarray  # median
+    lower: np.ndarray  # of the two middle pixels of the ring
+    number: np.ndarray  # of pixels in the ring
+    contrast: float  # of a noiseless spot of amplitude 1
+
+    def those(self, chosen: np.ndarray) -> Around:
+        """Those of some of the maxima."""
+        core, ring, lower, number = (column[chosen] for column in self[:4])
+        return Around(core, ring, lower, number, self.contrast)
+
+    def stand_out(self, amplitude: np.ndarray) -> np.ndarray:
+        """Which maxima have half of the contrast that noiseless spots of an amplitude have."""
+        return self.core - (_PROOF * self.contrast) * amplitude >= self.lower
+
+
+def look_around(
+    picture: Picture, points: np.ndarray, sigmas: tuple[float, float, float], threads: int | None
+) -> Around:
+    """The core and the ring of points (n, 3)."""
+    core, ring, contrast = surroundings.core_and_ring(sigmas)
+    around = np.empty((4, len(points)))
+    gap = NO_GAP if picture.gap is None else picture.gap
+
+    def task(start: int, stop: int) -> None:
+        surroundings.look_around(picture.volume, gap, points, core, ring, around, start, stop)
+
+    thread_pool.run(lambda: task, len(points), max(1, CHUNK // len(ring)), threads)
+    mean, median, lower, number = around
+    return Around(mean, median, lower, number, contrast)
+
+
+def contrast_noise(sigmas: tuple[float, float, float]) -> float:
+    """The deviation of half of a contrast, as an amplitude, in noise of deviation 1."""
+    core, ring, contrast = surroundings.core_and_ring(sigmas)
+    return math.sqrt(1.0 / len(core) + 0.5 * math.pi / len(ring)) / contrast / _PROOF

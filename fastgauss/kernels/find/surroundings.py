@@ -1,0 +1,192 @@
+"""What is around points: the core and the ring of a spot, the brightest neighbour, arms."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from .._compile import device, kernel
+
+CORE = 1.0  # radius of a spot's core in sigmas
+RING = (2.0, 4.0)  # radii of the ring around it
+_BINS = 64
+_LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
+
+
+@lru_cache(maxsize=4)
+def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Offsets of the core of a spot and of the ring around it, and the contrast between both.
+
+    Returns
+    -------
+    core, ring : ndarray (m, 3) int64
+        Offsets of pixels; axes of sigma 0 are ignored.
+    contrast : float
+        Mean of the core less median of the ring for a noiseless spot of amplitude 1.
+    """
+    reach = [int(RING[1] * sigma) for sigma in sigmas]
+    offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1)
+    offsets = offsets.reshape(-1, 3)
+    unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
+    radius = np.sqrt(np.sum((offsets / unit) ** 2, axis=1))
+    core, ring = radius <= CORE, (radius >= RING[0]) & (radius <= RING[1])
+    ideal = np.exp(-0.5 * radius**2)
+    return offsets[core], offsets[ring], float(np.mean(ideal[core]) - np.median(ideal[ring]))
+
+
+@device
+def _middle(values, size, number, some):
+    """The two middle ones of the first ``size`` values, which differ if that number is even.
+
+    Values are counted in ``number``, bins from the smallest to the largest. Those of the bin of the
+    lower one are sorted in ``some``.
+    """
+    least, most = values[0], values[0]
+    for i in range(1, size):
+        least, most = min(least, values[i]), max(most, values[i])
+    if least == most:
+        return least, most
+    scale = 0.999 * number.size / (np.float64(most) - least)
+    number[:] = 0
+    for i in range(size):
+        number[int((values[i] - least) * scale)] += 1
+    rank, before, place = (size - 1) // 2, 0, 0
+    while before + number[place] <= rank:
+        before += number[place]
+        place += 1
+    count, above = 0, most
+    for i in range(size):
+        value = values[i]
+        at = int((value - least) * scale)
+        if at == place:
+            k = count
+            while k > 0 and some[k - 1] > value:
+                some[k] = some[k - 1]
+                k -= 1
+            some[k] = value
+            count += 1
+        elif at > place:
+            above = min(above, value)
+    lower = some[rank - before]
+    if size % 2 == 1:
+        return lower, lower
+    return lower, some[rank - before + 1] if rank - before + 1 < count else above
+
+
+@device
+def _pixels(volume, gap, point, offsets, values):
+    """Copy the valid pixels at offsets from a point that lie inside the volume; their number."""
+    nz, ny, nx = volume.shape
+    size = 0
+    for i in range(offsets.shape[0]):
+        z, y, x = point[0] + offsets[i, 0], point[1] + offsets[i, 1], point[2] + offsets[i, 2]
+        inside = 0 <= z < nz and 0 <= y < ny and 0 <= x < nx
+        if inside and (gap.size == 0 or not gap[z, y, x]):
+            values[size] = volume[z, y, x]
+            size += 1
+    return size
+
+
+@device
+def _is_inside(shape, point, reach):
+    """Whether all pixels within a reach of a point lie inside the volume."""
+    for axis in range(3):
+        if point[axis] < reach[axis] or point[axis] >= shape[axis] - reach[axis]:
+            return False
+    return True
+
+
+@kernel
+def look_around(volume, gap, points, core, ring, around, start, stop):
+    """The core and the ring of points ``start .. stop - 1``.
+
+    Parameters
+    ----------
+    volume : ndarray (nz, ny, nx) float32
+    gap : ndarray (nz, ny, nx) or (0, 0, 0) bool
+        Missing pixels, which are no part of the ring; an empty array if there are none.
+    points : ndarray (n, 3) int64
+    core, ring : ndarray (m, 3) int64
+        Offsets of pixels from a point. Pixels outside the volume are ignored.
+    around : ndarray (4, n) float64
+        The result: mean of the core; median of the ring, the lower one of its two middle pixels,
+        and the number of its pixels. Without a pixel the medians are 0 and minus infinity.
+    """
+    _, ny, nx = volume.shape
+    flat, whole = volume.reshape(-1), gap[:0]
+    values, some = np.empty(ring.shape[0], volume.dtype), np.empty(ring.shape[0], volume.dtype)
+    core_values, number = np.empty(core.shape[0], volume.dtype), np.empty(_BINS, np.int64)
+    steps, reach = np.empty(ring.shape[0], np.int64), np.zeros(3, np.int64)
+    for i in range(ring.shape[0]):
+        steps[i] = (ring[i, 0] * ny + ring[i, 1]) * nx + ring[i, 2]
+        for axis in range(3):
+            reach[axis] = max(reach[axis], abs(ring[i, axis]))
+    for p in range(start, stop):
+        point = points[p]
+        count = _pixels(volume, whole, point, core, core_values)
+        total = 0.0
+        for i in range(count):
+            total += np.float64(core_values[i])
+        if gap.size == 0 and _is_inside(volume.shape, point, reach):
+            size, here = steps.size, (point[0] * ny + point[1]) * nx + point[2]
+            for i in range(size):
+                values[i] = flat[here + steps[i]]
+        else:
+            size = _pixels(volume, gap, point, ring, values)
+        around[0, p], around[1, p], around[2, p], around[3, p] = total / count, 0.0, -np.inf, size
+        if size > 0:
+            lower, upper = _middle(values, size, number, some)
+            around[1, p] = 0.5 * (np.float64(lower) + np.float64(upper))
+            around[2, p] = lower
+
+
+@kernel
+def brightest(volume, points, best):
+    """The brightest pixel among each of points (n, 3) and its neighbours.
+
+    No equal neighbour takes the place of a point.
+    """
+    nz, ny, nx = volume.shape
+    for p in range(points.shape[0]):
+        z0, y0, x0 = points[p]
+        best[p] = points[p]
+        highest = volume[z0, y0, x0]
+        for z in range(max(z0 - 1, 0), min(z0 + 2, nz)):
+            for y in range(max(y0 - 1, 0), min(y0 + 2, ny)):
+                for x in range(max(x0 - 1, 0), min(x0 + 2, nx)):
+                    if volume[z, y, x] > highest:
+                        highest = volume[z, y, x]
+                        best[p, 0], best[p, 1], best[p, 2] = z, y, x
+
+
+@kernel
+def have_arms(response, points, level, error, offsets, limits, doubtful):
+    """Which maxima may have arms: both sides of a direction are as high as a part of the maximum.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+    level, error : ndarray (n,) float64
+        Of the response.
+    offsets : ndarray (directions, 2, 3) int64
+        The two sides of each direction.
+    limits : ndarray (directions,) float64
+        What a side of a spot has at most, by the height of the maximum.
+    doubtful : ndarray (n,) bool
+        The result: True also where a side lies outside the volume.
+    """
+    nz, ny, nx = response.shape
+    for p in range(points.shape[0]):
+        z0, y0, x0 = points[p]
+        height = max(response[z0, y0, x0] - level[p], _LOWEST)
+        doubtful[p] = False
+        for d in range(limits.size):
+            allowed = limits[d] * height - np.sqrt(1.0 + limits[d] ** 2) * error[p]
+            high = True
+            for side in range(2):
+                step = offsets[d, side]
+                z, y, x = z0 + step[0], y0 + step[1], x0 + step[2]
+                if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+                    high = high and response[z, y, x] - level[p] > allowed
+            doubtful[p] |= high

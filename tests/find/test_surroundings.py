@@ -1,0 +1,218 @@
+"""What is around maxima, their tails and the chances of their shapes, against naive twins."""
+
+from __future__ import annotations
+
+import naive_detect as naive
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special
+from scipy.spatial import KDTree
+
+from fastgauss.find import peaks, response, shapes, significance
+from fastgauss.find.surroundings import look_around
+from fastgauss.kernels.find import shape_chances, surroundings, tails
+
+RNG = np.random.default_rng
+
+
+def noisy(shape, kind):
+    """A volume of noise, of few values, or with values of very different size."""
+    values = RNG(1).normal(size=shape)
+    if kind == "few":
+        values = np.rint(values)
+    if kind == "wide":
+        values = np.sign(values) * 10.0 ** (30.0 * np.abs(values) - 45.0).clip(-45, 30)
+    return values.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["normal", "few", "wide"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(("shape", "sigmas"), [
+    ((1, 1, 60), (0.0, 0.0, 2.0)), ((40, 1, 30), (1.3, 0.0, 0.9)), ((9, 12, 10), (0.7, 1.0, 1.0)),
+])  # fmt: skip
+def test_core_and_ring_equal_naive(shape, sigmas, missing, kind):
+    volume = noisy(shape, kind)
+    gap = RNG(2).random(shape) < 0.3
+    gap[-1, -1, -12:] = True  # rings without a pixel
+    picture = response.Picture(volume, np.ones(shape[0]), None, gap=gap if missing else None)
+    points = np.array([[0, 0, 0], [n - 1 for n in shape], [n // 2 for n in shape]])
+    points = np.concatenate([points, RNG(3).integers(0, shape, (60, 3))])
+    around = look_around(picture, points, sigmas, 1)
+    core, ring, contrast = surroundings.core_and_ring(sigmas)
+    none = np.zeros(shape, bool)
+    for p, point in enumerate(points):
+        inner = naive.ring_pixels(volume, none, point, core)
+        outer = naive.ring_pixels(volume, gap if missing else none, point, ring)
+        assert around.core[p] == pytest.approx(np.mean(inner), rel=1e-12)
+        assert around.number[p] == len(outer)
+        if outer:
+            assert around.ring[p] == np.median(outer)
+            assert around.lower[p] == outer[(len(outer) - 1) // 2]
+        amplitude = RNG(p).uniform(-1, 1)
+        limit = around.core[p] - 0.5 * contrast * amplitude
+        below = sum(value <= limit for value in outer)
+        assert around.stand_out(np.full(len(points), amplitude))[p] == (2 * below >= len(outer))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 30), (12, 1, 14), (4, 5, 6)])
+def test_the_brightest_neighbour(shape):
+    volume = noisy(shape, "few")
+    points = np.stack([axis.ravel() for axis in np.indices(shape)], axis=1)
+    best = np.empty_like(points)
+    surroundings.brightest(volume, points, best)
+    for point, ours in zip(points, best, strict=True):
+        theirs = naive.neighbourhood(volume, point)
+        assert volume[tuple(ours)] == volume[theirs]
+        if volume[tuple(point)] == volume[theirs]:
+            assert_array_equal(ours, point)
+
+
+def test_refined_places_are_vertices_of_parabolas():
+    y, x = np.mgrid[:9, :11].astype(float)
+    volume = (3.0 - (y - 4.2) ** 2 - 0.5 * (x - 6.7) ** 2).astype(np.float32)[:, None]
+    points = np.array([[4, 0, 7], [0, 0, 10], [4, 0, 0]])
+    places = peaks.refine_peaks(volume, points)
+    assert_allclose(places, [[4.2, 0.0, 6.7], [0.0, 0.0, 10.0], [4.2, 0.0, 0.0]], atol=1e-5)
+    assert_array_equal(peaks.refine_peaks(-volume, points), points)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 500), (90, 1, 70), (20, 40, 30)])
+@pytest.mark.parametrize("others", [0, 1, 150])
+def test_the_nearest_points_are_those_of_a_tree(shape, others):
+    rng = RNG(4)
+    unit, reach = np.array([1.5, 1.0, 2.0]), 4.0
+    points, there = (rng.integers(0, shape, (n, 3)) for n in (200, others))
+    away, which = peaks.nearest_points(points, there, shape, unit, reach)
+    if not others:
+        assert np.all(np.isinf(away)) and not which.any()
+        return
+    distance, _ = KDTree(there / unit).query(points / unit)
+    near = distance <= reach
+    assert_allclose(away, np.where(near, distance, np.inf), rtol=1e-12)
+    own = np.linalg.norm((points - there[which]) / unit, axis=1)
+    assert_allclose(own[near], distance[near], rtol=1e-12)
+
+
+def test_maxima_at_exactly_the_reach_are_near():
+    points, there = np.array([[0, 0, 12]]), np.array([[0, 0, 4], [0, 0, 20]])
+    away, which = peaks.nearest_points(points, there, (1, 1, 30), np.array([1.0, 1.0, 2.0]), 4.0)
+    assert (away[0], which[0]) == (4.0, 0)
+
+
+@pytest.mark.parametrize("sigmas", [(0.0, 0.0, 1.5), (1.3, 0.0, 1.3), (1.0, 1.2, 0.8)])
+def test_maxima_that_may_have_arms(sigmas):
+    shape = tuple(24 if s else 1 for s in sigmas)
+    volume = noisy(shape, "normal")
+    points = RNG(5).integers(0, shape, (80, 3))
+    level, error = RNG(6).normal(size=(2, len(points)))
+    error = np.abs(error)
+    offsets = RNG(7).integers(-6, 7, (5, 2, 3)) * np.array([int(s > 0) for s in sigmas])
+    limits = RNG(8).uniform(0.1, 0.6, 5)
+    ours, none = np.empty(len(points), bool), np.zeros(shape, bool)
+    surroundings.have_arms(volume, points, level, error, offsets, limits, ours)
+    for p, point in enumerate(points):
+        height = max(volume[tuple(point)] - level[p], 1e-40)
+        high = []
+        for sides, limit in zip(offsets, limits, strict=True):
+            pixels = [naive.ring_pixels(volume, none, point, side[None]) for side in sides]
+            allowed = limit * height - np.sqrt(1 + limit**2) * error[p]
+            high.append(all(value - level[p] > allowed for side in pixels for value in side))
+        assert ours[p] == any(high)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_smallest_moments_are_eigenvalues(ndim):
+    matrices = RNG(9).normal(size=(50, ndim, ndim))
+    matrices = matrices @ matrices.transpose(0, 2, 1)
+    matrices[0] = 2.0 * np.eye(ndim)
+    for matrix in matrices:
+        ours = shape_chances._smallest_eigenvalue(matrix, ndim)
+        assert ours == pytest.approx(np.linalg.eigvalsh(matrix)[0], abs=1e-12 * np.trace(matrix))
+
+
+def chance(value, variance, light, gain, known):
+    """The tail of the gamma distribution with these moments, by its cube root."""
+    square = max(known[1] * variance + known[2] * light, 1e-300)
+    half = 0.5 * np.clip((known[3] * variance + known[4] * light) * gain / square**1.5, 1e-3, 20)
+    root = np.cbrt(max(1 + half * value / np.sqrt(square), 0.0))
+    return special.ndtr(-3 / half * (root - 1 + half**2 / 9))
+
+
+@pytest.mark.parametrize("sigmas", [(0.0, 0.0, 1.5), (1.3, 0.0, 1.3), (1.0, 1.2, 0.8)])
+def test_chances_of_shapes_equal_naive(sigmas):
+    template = shapes._template(sigmas)
+    count, ndim = len(template.squares), len(template.slices[-1])
+    rng = RNG(10)
+    volume = rng.normal(size=tuple(20 if s else 1 for s in sigmas)).astype(np.float32)
+    points = rng.integers(0, volume.shape, (40, 3))
+    sums = shapes._sums(volume + 0.5, points, template.profiles, template.radii, 1)
+    sums[0, 0] = -1.0
+    noise, gain = rng.uniform(0.5, 1.5, (40, count)), rng.uniform(0.0, 1.0, 40)
+    sharp, moments, others = np.empty(40), np.empty((40, ndim, ndim)), np.empty((3, 40))
+    squares = template.squares
+    shape_chances.sharp_chances(sums, noise, gain, squares, template.sharp, sharp)
+    shape_chances.moment_chances(
+        sums, noise[:, 0], gain, squares[0], template.moment, moments, others
+    )
+    for p, row in enumerate(sums):
+        amplitude, total = row[0] / squares[0], max(row[0], 0.0)
+        light = max(amplitude, 0.0) * gain[p]
+        theirs = [
+            chance(row[k + 1] / squares[k + 1] - known[0] * amplitude, noise[p, k + 1], light,
+                   gain[p], known)
+            for k, known in enumerate(template.sharp)
+        ]  # fmt: skip
+        assert sharp[p] == pytest.approx(min(theirs), rel=1e-9)
+        mean = row[count : count + ndim] / (total or 1.0)
+        second = np.zeros((ndim, ndim))
+        second[np.triu_indices(ndim)] = row[count + ndim :] / (total or 1.0)
+        second = np.triu(second) + np.triu(second, 1).T - np.outer(mean, mean)
+        assert_allclose(moments[p], second, rtol=1e-12, atol=1e-12)
+        smallest, (narrow, wide) = np.linalg.eigvalsh(second)[0] * total, template.moment
+        theirs = (
+            ndim * chance(narrow[0] * total - smallest, noise[p, 0], light, gain[p], narrow),
+            chance(smallest - wide[0] * total, noise[p, 0], light, gain[p], wide),
+        )
+        assert_allclose(others[:2, p], theirs, rtol=1e-7, atol=1e-300)
+        variance = wide[1] * noise[p, 0] + wide[2] * light
+        assert others[2, p] == pytest.approx(np.sqrt(variance) / total if total else np.inf)
+
+
+def test_significances_equal_those_of_interpolated_tables():
+    widths = (1.3, 0.0, 1.3)
+    tables = significance._tables(widths)
+    rng = RNG(11)
+    high, deviation = rng.uniform(-1.0, 6.0, 300), rng.uniform(0.1, 3.0, 300)
+    gain = rng.normal(size=300)
+    high[:5], deviation[5:10], gain[10:15] = 0.0, 0.0, 0.0
+    high[15:20] = 1e300
+    ours = significance.significance(high, deviation, gain, widths)
+    for r, d, g, z in zip(high, deviation, gain, ours, strict=True):
+        if r <= 0 or d <= 0:
+            assert z == (np.inf if r > 0 else 0.0)
+            continue
+        log_x, s, *cumulants = tables[int(g < 0)]
+        unit = max(abs(g), 1e-6 * d)
+        mu, x = (d / unit) ** 2, min(r / d, 1e9) * unit / d
+        value, first, second = (np.interp(np.log(x), log_x, table) for table in cumulants)
+        s = x / first if np.log(x) < log_x[-1] else s[-1]
+        w = np.sqrt(np.clip(2 * mu * (s * x - value * s**2), 1e-200, 1e200))
+        assert z == pytest.approx(w + np.log(s * np.sqrt(mu * second) / w) / w, rel=1e-9)
+
+
+def test_gains_of_long_axes_are_those_of_the_whole_axis():
+    widths, shape = (1.1, 0.0, 0.7), (700, 1, 90)
+    rows, columns = RNG(12).choice([0, 3, 60, 350, 640, 699], 40), RNG(13).integers(0, 90, 40)
+    points = np.stack([rows, np.zeros(40, int), columns], axis=1)
+    ours = significance.gains_at(points, shape, widths)
+    share = [significance.shares(n, s)[p] for n, s, p in zip(shape, widths, points.T, strict=True)]
+    assert_allclose(ours.share, np.prod(share, axis=0), rtol=1e-12)
+    tables = tuple(significance._axis_sums(n, s) for n, s in zip(shape, widths, strict=True))
+    assert tables[0].shape[1] < shape[0]
+    column = np.full(shape[0], 45)
+    along, out = np.stack([np.arange(shape[0]), 0 * column, column], axis=1), np.empty((1, 700))
+    tails.gains(along, shape, tables, np.eye(10)[:1], out)
+    assert_allclose(out[0], out[0, ::-1], rtol=1e-9)  # both ends are alike
+    assert np.ptp(out[0, 100:600]) == 0.0
+    assert out[0, 0] != out[0, 350]
