@@ -95,9 +95,21 @@ def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndar
 
 def _smoothed(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
     """The means in the window around each block, and those of what is left."""
-    smooth = np.empty_like(means)
-    backgrounds.smooth_blocks(means, tuple((a.nearest, a.weights) for a in axes), smooth)
-    return smooth
+    once = _once(means, axes)
+    return once + _once(means - once, axes)
+
+
+def _once(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
+    """The means in the window around each block."""
+    for k, axis in enumerate(axes):
+        if axis.weights.shape[1] > 1:
+            smooth = np.empty_like(means)
+            rows = (math.prod(means.shape[:k]), axis.blocks, -1)
+            backgrounds.smooth_along(
+                means.reshape(rows), axis.nearest, axis.weights, smooth.reshape(rows)
+            )
+            means = smooth
+    return means
 
 
 class Background(NamedTuple):

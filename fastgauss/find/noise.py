@@ -153,11 +153,9 @@ def _noise_of_pixels(
     deviations = np.where(crowded, measured.lower[1] / factor, deviations)
     if measured.shown:
         errors = 1.1 / math.sqrt(2.0 * measured.samples)
-        logarithms = np.log(np.maximum(deviations, 1e-300))
-        noise_samples.shrink(logarithms, errors)
-        deviations = np.exp(logarithms)
+        deviations = np.exp(shrunk(np.log(np.maximum(deviations, 1e-300)), errors))
         spread = factor * float(median(deviations))
-        noise_samples.shrink(centres, spread * math.sqrt(2.0) * errors)
+        centres = shrunk(centres, spread * math.sqrt(2.0) * errors)
     if usual is not None:
         known = math.sqrt(usual)
         deviations = np.where(deviations > math.sqrt(_MORE) * known, deviations, known)
@@ -267,6 +265,15 @@ def cell_noise(picture: Picture, response: np.ndarray, cells: Cells) -> CellNois
     if not shown.all():
         noise[:, ~shown] = np.median(noise[:, shown], axis=1)[:, None] if shown.any() else 0.0
     return CellNoise(noise[0], noise[2], int(shown.sum()), ordered.shape[1], noise[3:])
+
+
+def shrunk(values: np.ndarray, error: float) -> np.ndarray:
+    """Values drawn to their mean by that part of their spread that is due to their errors."""
+    mean = values.sum() / len(values)
+    away = values - mean
+    spread = float(np.sum(away * away)) / len(values)
+    own = max(0.0, 1.0 - 1.5 * error**2 / spread) if spread > 0 else 0.0
+    return mean + own * away
 
 
 def _of_counts(

@@ -11,7 +11,7 @@ from naive_detect import spots
 from scipy import ndimage, stats
 from skimage.feature import peak_local_max
 
-from fastgauss.find import background, cells, log_filter, peaks, response
+from fastgauss.find import background, cells, log_filter, noise, peaks, response
 from fastgauss.find.detection import find_spots
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import local_maxima, noise_samples
@@ -154,23 +154,23 @@ def test_clipped_noise_equals_naive(n):
     samples = rng.normal(3.0, 2.0, (4, n)).astype(np.float32)
     samples[:, : n // 5] += 40.0
     ordered, counts = np.sort(samples, axis=1), np.array([n, n, n, 0])
-    noise = np.empty((5, 4))
-    noise_samples.clipped_noise(ordered, counts, noise)
-    for row, ours in zip(ordered[:3].astype(np.float64), noise.T, strict=False):
+    found = np.empty((5, 4))
+    noise_samples.clipped_noise(ordered, counts, found)
+    for row, ours in zip(ordered[:3].astype(np.float64), found.T, strict=False):
         centre, sigma = naive.clipped_noise(row)
         usual = row[np.abs(row - centre) <= 3.0 * ours[1]] - centre
         far, near = row[int(0.02275 * n)], row[int(0.15866 * n)]
         theirs = centre, sigma, np.sqrt(np.mean(usual**2)) / 0.98658, 2 * near - far, near - far
         assert ours == pytest.approx(theirs, rel=1e-6)
-    assert noise[:3, 3].tolist() == [0.0, 0.0, 0.0]
+    assert found[:3, 3].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_cut_normal_distribution_has_the_deviation_of_the_whole():
     parts = (np.arange(4001) + 0.5) / 4001
     samples = stats.norm.ppf(parts)[None].astype(np.float32)
-    noise = np.empty((5, 1))
-    noise_samples.clipped_noise(samples, np.array([samples.size]), noise)
-    assert noise[:, 0] == pytest.approx([0.0, 1.0, 1.0, 0.0, 1.0], abs=5e-3)
+    found = np.empty((5, 1))
+    noise_samples.clipped_noise(samples, np.array([samples.size]), found)
+    assert found[:, 0] == pytest.approx([0.0, 1.0, 1.0, 0.0, 1.0], abs=5e-3)
 
 
 @pytest.mark.parametrize("error", [0.1, 1.0, 5.0])
@@ -178,11 +178,8 @@ def test_values_are_drawn_to_their_mean_by_the_part_that_chance_explains(error):
     values = np.random.default_rng(20).normal(3.0, 1.0, 12)
     own = max(0.0, 1.0 - 1.5 * error**2 / np.var(values))
     expected = values.mean() + own * (values - values.mean())
-    noise_samples.shrink(values, error)
-    assert values == pytest.approx(expected, rel=1e-12)
-    same = np.full(3, 2.0)
-    noise_samples.shrink(same, error)
-    assert same.tolist() == [2.0, 2.0, 2.0]
+    assert noise.shrunk(values, error) == pytest.approx(expected, rel=1e-12)
+    assert noise.shrunk(np.full(3, 2.0), error).tolist() == [2.0, 2.0, 2.0]
 
 
 def test_whole_numbers_that_are_not_negative():

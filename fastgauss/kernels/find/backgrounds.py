@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import device, kernel
+from .._compile import kernel
 
 
 @kernel
@@ -39,77 +39,40 @@ def block_means(volume, first, sides, means, start, stop):
                 means[c, b, a] = total / count
 
 
-@device
-def _add_rows(rows, line, out):
-    """Add the sum of rows, each with its weight of ``line``."""
-    whole = line.size // 4 * 4
-    for j in range(0, whole, 4):  # four at once: sums are read and written less often
-        first, second, third, fourth = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-        for a in range(out.size):
-            out[a] += (line[j] * first[a] + line[j + 1] * second[a]) + (
-                line[j + 2] * third[a] + line[j + 3] * fourth[a]
-            )
-    for j in range(whole, line.size):
-        row = rows[j]
-        for a in range(out.size):
-            out[a] += line[j] * row[a]
+@kernel
+def smooth_along(values, first, weights, out):
+    """Weighted sums of neighbours along the middle axis.
 
-
-@device
-def _smooth_along(values, first, weights, out):
-    """Weighted sums of neighbours along the middle axis of values (before, m, after)."""
+    Parameters
+    ----------
+    values : ndarray (before, m, after) float32
+    first : ndarray (m,) int64
+        The first neighbour of each element.
+    weights : ndarray (m, k) float32
+        Of that neighbour and of those after it. They are the same, k neighbours around it, for each
+        element that is ``k // 2`` or more away from both ends.
+    out : ndarray (before, m, after) float32
+        The result.
+    """
     before, m, after = values.shape
     k = weights.shape[1]
     half = k // 2
     for i in range(before):
-        out[i] = 0.0
-        if after > 1 or m <= 2 * half:
-            for r in range(m):
-                _add_rows(values[i, first[r] :], weights[r], out[i, r])
-            continue
-        line, sums, inner = values[i, :, 0], out[i, :, 0], m - 2 * half
-        for j in range(k):
-            weight, source, target = weights[half, j], line[j : j + inner], sums[half:]
-            for a in range(inner):
-                target[a] += weight * source[a]
         for r in range(m):
-            if r < half or r >= m - half:
+            row = out[i, r]
+            for a in range(after):
+                row[a] = 0.0
+            if after > 1 or r < half or r >= m - half:
                 for j in range(k):
-                    sums[r] += weights[r, j] * line[first[r] + j]
-
-
-@device
-def _smoothed(means, axes):
-    """The means in the window around each block."""
-    for axis in range(3):
-        first, weights = axes[axis]
-        if weights.shape[1] > 1:
-            before = 1
-            for k in range(axis):
-                before *= means.shape[k]
-            rows = (before, means.shape[axis], means.size // (before * means.shape[axis]))
-            smooth = np.empty_like(means)
-            _smooth_along(means.reshape(rows), first, weights, smooth.reshape(rows))
-            means = smooth
-    return means
-
-
-@kernel
-def smooth_blocks(means, axes, out):
-    """The means in the window around each block, and those of what is left.
-
-    Parameters
-    ----------
-    means : ndarray (mz, my, mx) float32
-    axes : three pairs (ndarray (m,) int64, ndarray (m, k) float32)
-        For each axis the first block of the window around each block, and the weights of that block
-        and of those after it. They are the same, k blocks around it, for each block that is
-        ``k // 2`` or more away from both ends.
-    out : ndarray (mz, my, mx) float32
-        The result.
-    """
-    once = _smoothed(means, axes)
-    out[:] = once + _smoothed(means - once, axes)
+                    weight, source = weights[r, j], values[i, first[r] + j]
+                    for a in range(after):
+                        row[a] += weight * source[a]
+        if after == 1:
+            line, sums, inner = values[i, :, 0], out[i, :, 0], m - 2 * half
+            for j in range(k):
+                weight = weights[half, j]
+                for a in range(inner):
+                    sums[half + a] += weight * line[j + a]
 
 
 @kernel

@@ -40,15 +40,19 @@ def _any_from(block, least):
 
 
 @device
-def _any_highest(block, before, after, first, second, third, fourth, least):
-    """Whether one of _BLOCK elements is ``least`` or more and not below any of six others."""
+def _any_highest(block, first, second, third, fourth, least):
+    """Whether one of _BLOCK elements is ``least`` or more and not below any of six others.
+
+    The elements are those of ``block`` without its ends. The others stand before and after them in
+    it, and at the same place of four other blocks.
+    """
     number = np.int32(0)
     for x in range(_BLOCK):
-        here = block[x]
+        here = block[x + 1]
         number += np.int32(
             (here >= least)
-            & (here >= before[x])
-            & (here >= after[x])
+            & (here >= block[x])
+            & (here >= block[x + 2])
             & (here >= first[x])
             & (here >= second[x])
             & (here >= third[x])
@@ -97,6 +101,8 @@ def local_maxima(volume, above, start, stop, where, tied):
         before, after = max(z - 1, 0), min(z + 1, nz - 1)
         for y in range(ny):
             row, low, high = volume[z, y], max(y - 1, 0), min(y + 1, ny - 1)
+            first, second = volume[before, y], volume[after, y]
+            third, fourth = volume[z, low], volume[z, high]
             begin, end = 0, 0
             while end < nx:
                 begin = end
@@ -104,13 +110,11 @@ def local_maxima(volume, above, start, stop, where, tied):
                 if begin == 0 or end >= nx:  # a neighbour is missing
                     end = 1 if begin == 0 else nx
                 elif not _any_from(row[begin:end], least) or not _any_highest(
-                    row[begin:end],
-                    row[begin - 1 : end - 1],
-                    row[begin + 1 : end + 1],
-                    volume[before, y, begin:end],
-                    volume[after, y, begin:end],
-                    volume[z, low, begin:end],
-                    volume[z, high, begin:end],
+                    row[begin - 1 : end + 1],
+                    first[begin:end],
+                    second[begin:end],
+                    third[begin:end],
+                    fourth[begin:end],
                     least,
                 ):
                     continue

@@ -136,7 +136,10 @@ def continue_cells(values, straight, nodes):
     """
     cz, cy, cx = values.shape
     z, y, x = int(cz > 1), int(cy > 1), int(cx > 1)
-    nodes[z : z + cz, y : y + cy, x : x + cx] = values
+    for k in range(cz):
+        for j in range(cy):
+            for i in range(cx):
+                nodes[z + k, y + j, x + i] = values[k, j, i]
     for j in range(y, y + cy):
         for i in range(x, x + cx):
             if z:
@@ -172,19 +175,6 @@ def are_whole(volume, gap, places, sign, level):
                     return False
                 found = True
     return found
-
-
-@kernel
-def shrink(values, error):
-    """Draw values (n,) to their mean by that part of their spread that is due to their errors."""
-    mean, spread = 0.0, 0.0
-    for value in values:
-        mean += value / values.size
-    for value in values:
-        spread += (value - mean) ** 2 / values.size
-    own = max(0.0, 1.0 - 1.5 * error**2 / spread) if spread > 0.0 else 0.0
-    for i in range(values.size):
-        values[i] = mean + own * (values[i] - mean)
 
 
 @device

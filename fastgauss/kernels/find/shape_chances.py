@@ -121,9 +121,10 @@ def moment_chances(sums, noise, gain, square, known, moments, out):
         total = max(sums[p, 0], 0.0)  # where it is 0 the moments say nothing
         smallest = _smallest_eigenvalue(moments[p], ndim) * total
         light = total / square * gain[p]
-        narrow, wide = known[0, 0] * total - smallest, smallest - known[1, 0] * total
-        out[0, p] = ndim * _chance(narrow, noise[p], light, gain[p], known[0])
-        out[1, p] = _chance(wide, noise[p], light, gain[p], known[1])
+        for k in range(2):
+            value = (1.0 - 2.0 * k) * (known[k, 0] * total - smallest)
+            out[k, p] = _chance(value, noise[p], light, gain[p], known[k])
+        out[0, p] *= ndim
         out[2, p] = np.inf
         if total > 0.0:
             out[2, p] = math.sqrt(_variance(noise[p], light, known[1])) / total

@@ -89,6 +89,19 @@ def _pixels(volume, gap, point, offsets, values):
 
 
 @device
+def _mean(volume, point, offsets):
+    """The mean of the pixels at offsets from a point that lie inside the volume."""
+    nz, ny, nx = volume.shape
+    total, size = 0.0, 0
+    for i in range(offsets.shape[0]):
+        z, y, x = point[0] + offsets[i, 0], point[1] + offsets[i, 1], point[2] + offsets[i, 2]
+        if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+            total += np.float64(volume[z, y, x])
+            size += 1
+    return total / size
+
+
+@device
 def _is_inside(shape, point, reach):
     """Whether all pixels within a reach of a point lie inside the volume."""
     for axis in range(3):
@@ -114,9 +127,9 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
         and the number of its pixels. Without a pixel the medians are 0 and minus infinity.
     """
     _, ny, nx = volume.shape
-    flat, whole = volume.reshape(-1), gap[:0]
+    flat = volume.reshape(-1)
     values, some = np.empty(ring.shape[0], volume.dtype), np.empty(ring.shape[0], volume.dtype)
-    core_values, number = np.empty(core.shape[0], volume.dtype), np.empty(_BINS, np.int64)
+    number = np.empty(_BINS, np.int64)
     steps, reach = np.empty(ring.shape[0], np.int64), np.zeros(3, np.int64)
     for i in range(ring.shape[0]):
         steps[i] = (ring[i, 0] * ny + ring[i, 1]) * nx + ring[i, 2]
@@ -124,17 +137,14 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
             reach[axis] = max(reach[axis], abs(ring[i, axis]))
     for p in range(start, stop):
         point = points[p]
-        count = _pixels(volume, whole, point, core, core_values)
-        total = 0.0
-        for i in range(count):
-            total += np.float64(core_values[i])
+        around[0, p] = _mean(volume, point, core)
         if gap.size == 0 and _is_inside(volume.shape, point, reach):
             size, here = steps.size, (point[0] * ny + point[1]) * nx + point[2]
             for i in range(size):
                 values[i] = flat[here + steps[i]]
         else:
             size = _pixels(volume, gap, point, ring, values)
-        around[0, p], around[1, p], around[2, p], around[3, p] = total / count, 0.0, -np.inf, size
+        around[1, p], around[2, p], around[3, p] = 0.0, -np.inf, size
         if size > 0:
             lower, upper = _middle(values, size, number, some)
             around[1, p] = 0.5 * (np.float64(lower) + np.float64(upper))
@@ -150,7 +160,7 @@ def brightest(volume, points, best):
     nz, ny, nx = volume.shape
     for p in range(points.shape[0]):
         z0, y0, x0 = points[p]
-        best[p] = points[p]
+        best[p, 0], best[p, 1], best[p, 2] = z0, y0, x0
         highest = volume[z0, y0, x0]
         for z in range(max(z0 - 1, 0), min(z0 + 2, nz)):
             for y in range(max(y0 - 1, 0), min(y0 + 2, ny)):

@@ -91,7 +91,8 @@ def gains(points, lengths, tables, combine, out):
         The result.
     """
     for p in range(points.shape[0]):
-        out[:, p] = 0.0
+        for row in range(combine.shape[0]):
+            out[row, p] = 0.0
         for k in range(combine.shape[1]):
             product = 1.0
             for axis in range(3):
