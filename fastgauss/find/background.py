@@ -117,6 +117,7 @@ class Background(NamedTuple):
 
     means: np.ndarray
     axes: tuple[Axis, ...]
+    between: CellValues  # the means, for what lies between them
 
     def subtracted(self, volume: np.ndarray, threads: int | None) -> np.ndarray:
         """A volume less its background."""
@@ -136,17 +137,22 @@ class Background(NamedTuple):
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The background of some pixels (n, 3)."""
-        lower = tuple(axis.lower for axis in self.axes)
-        shares = tuple(axis.share.astype(np.float64) for axis in self.axes)
-        means = self.means[np.newaxis].astype(np.float64)
-        return CellValues(means, lower, shares).at(points)[0]
+        return self.between.at(points)[0]
 
-    def light_of(self, points: np.ndarray, flux: np.ndarray) -> Background:
-        """What points of some flux take from the background, if they have no part in it."""
+    def without_light(self, points: np.ndarray, flux: np.ndarray) -> tuple[Background, Background]:
+        """The background in which points of some flux have no part, and what they take from it."""
         light = np.zeros(self.means.shape)
         for block, share in _corners(self.axes, points):
             np.add.at(light, block, -share * flux / math.prod(axis.side for axis in self.axes))
-        return self._replace(means=_smoothed(light.astype(np.float32), self.axes))
+        taken = _smoothed(light.astype(np.float32), self.axes)
+        return _background(self.means + taken, self.axes), _background(taken, self.axes)
+
+
+def _background(means: np.ndarray, axes: tuple[Axis, ...]) -> Background:
+    """The background of these means."""
+    lower = tuple(axis.lower for axis in axes)
+    shares = tuple(axis.share.astype(np.float64) for axis in axes)
+    return Background(means, axes, CellValues(means[np.newaxis].astype(np.float64), lower, shares))
 
 
 def _corners(axes: tuple[Axis, ...], points: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -168,7 +174,7 @@ def measure_background(
     """The background of a picture, with the weight of each pixel or all alike."""
     axes = tuple(block_axis(n, s) for n, s in zip(picture.volume.shape, sigmas, strict=True))
     if weights is None:
-        return Background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
+        return _background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
     share = _means(weights, axes, threads)
     means = _means(picture.volume * weights, axes, threads)
     term = [tuple(axis.window for axis in axes)]
@@ -177,7 +183,7 @@ def measure_background(
     empty = share <= _LEAST * usual
     np.divide(means, share, out=means, where=~empty)
     means[empty] = (near[0] / np.maximum(near[1], 1e-6 * max(usual, 1e-30)))[empty]
-    return Background(_smoothed(means, axes), axes)
+    return _background(_smoothed(means, axes), axes)
 
 
 def _means(volume: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:

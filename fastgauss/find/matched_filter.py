@@ -179,9 +179,7 @@ class Scale(NamedTuple):
 
     def without_light(self, points: np.ndarray, fluxes: np.ndarray) -> Scale:
         """The response above a background in which spots (n, 3) of these fluxes have no part."""
-        light = self.matched.background.light_of(points, fluxes)
-        background = self.matched.background
-        background = background._replace(means=background.means + light.means)
+        background, light = self.matched.background.without_light(points, fluxes)
         response = light.subtracted(self.matched.response, self.threads)
         matched = self.matched._replace(response=response, background=background)
         return self._replace(matched=matched)
