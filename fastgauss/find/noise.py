@@ -345,11 +345,13 @@ def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellV
     m = 2 * sum(n > 1 for n in picture.volume.shape)
     if not m:
         return 0.0
-    share = _SKEW_SAMPLES * cells.samples // (SAMPLES * len(cells))
-    places = cells.places(max(16, min(1 << 14, share)))
+    planes, lines, columns = picture.volume.shape
+    most = max(1, _SKEW_SAMPLES * cells.samples // (SAMPLES * columns))
+    some = min(planes * lines, most)
+    rows = ((np.arange(some) + 0.5) * (planes * lines / some)).astype(np.int64)
     total, number = noise_samples.third_moment(
         picture.volume, NO_GAP if picture.gap is None else picture.gap,
-        between.nodes[1], between.lower, between.shares, *places,
+        between.nodes[1], between.lower, between.shares, rows,
         noise_samples.CLIP * math.sqrt(1 + 1 / m),
     )  # fmt: skip
     if not number:

@@ -91,7 +91,7 @@ def likeness(source, response, gap, places, each, cells, steps):
 
 
 @device
-def _differences(volume, z, y, at_x, out):
+def _differences(volume, z, y, out):
     """Pixels of a row less the mean of their neighbours along the axes.
 
     An axis of one pixel has no neighbours; beyond a border the pixel is its own.
@@ -100,18 +100,21 @@ def _differences(volume, z, y, at_x, out):
     row = volume[z, y]
     before_z, after_z = volume[max(z - 1, 0), y], volume[min(z + 1, nz - 1), y]
     before_y, after_y = volume[z, max(y - 1, 0)], volume[z, min(y + 1, ny - 1)]
-    number = 2 * (int(nz > 1) + int(ny > 1) + int(nx > 1))
-    share = 1.0 / max(number, 1)
-    for i in range(at_x.size):
-        x = at_x[i]
-        others = 0.0
-        if nz > 1:
-            others += before_z[x] + np.float64(after_z[x])
-        if ny > 1:
-            others += before_y[x] + np.float64(after_y[x])
-        if nx > 1:
-            others += row[max(x - 1, 0)] + np.float64(row[min(x + 1, nx - 1)])
-        out[i] = row[x] - others * share
+    # Pixels stand for the neighbours that an axis of one pixel does not have.
+    share = 1.0 / max(2 * (int(nz > 1) + int(ny > 1) + int(nx > 1)), 1)
+    own = 1.0 + 2.0 * (int(nz == 1) + int(ny == 1)) * share
+    inner = row[1:]
+    out[0] = own * row[0]
+    for x in range(1, nx):
+        out[x] = own * inner[x - 1] - share * row[x - 1]
+    for x in range(nx - 1):
+        out[x] -= share * inner[x]
+    if nx > 1:
+        out[0] -= share * row[0]
+        out[nx - 1] -= share * row[nx - 1]
+    for x in range(nx):
+        along_z = before_z[x] + np.float64(after_z[x])
+        out[x] -= share * (along_z + (before_y[x] + np.float64(after_y[x])))
 
 
 @device
@@ -205,8 +208,8 @@ def _between_rows(values, lower, shares, z, y, line):
 
 
 @kernel
-def third_moment(volume, gap, deviations, lower, shares, at_z, at_y, at_x, limit):
-    """The sum of cubes of pixels on a grid, less the mean of their neighbours, by their deviation.
+def third_moment(volume, gap, deviations, lower, shares, rows, limit):
+    """The sum of cubes of pixels of some rows, less the mean of their neighbours, by their noise.
 
     Missing pixels, pixels without a deviation, and those ``limit`` deviations away do not count.
 
@@ -216,29 +219,31 @@ def third_moment(volume, gap, deviations, lower, shares, at_z, at_y, at_x, limit
         Missing pixels; an empty array if there are none.
     deviations, lower, shares
         As ``values``, ``lower`` and ``shares`` in `between`.
+    rows : ndarray (n,) int64
+        Numbers of rows, of all planes one after the other.
 
     Returns
     -------
     (float, int)
         The sum, and how many pixels count.
     """
+    _, ny, nx = volume.shape
     total, number = 0.0, 0
-    line, differences = np.empty(deviations.shape[2]), np.empty(at_x.size)
-    for z in at_z:
-        for y in at_y:
-            _between_rows(deviations, lower, shares, z, y, line)
-            _differences(volume, z, y, at_x, differences)
-            for i in range(at_x.size):
-                x = at_x[i]
-                a = lower[2][x]
-                b = min(a + 1, line.size - 1)
-                deviation = line[a] + shares[2][x] * (line[b] - line[a])
-                if deviation <= 0.0 or (gap.size > 0 and gap[z, y, x]):
-                    continue
-                away = differences[i] / deviation
-                if abs(away) < limit:
-                    total += away * away * away
-                    number += 1
+    line, differences = np.empty(deviations.shape[2]), np.empty(nx)
+    for k in range(rows.size):
+        z, y = rows[k] // ny, rows[k] % ny
+        _between_rows(deviations, lower, shares, z, y, line)
+        _differences(volume, z, y, differences)
+        for x in range(nx):
+            a = lower[2][x]
+            b = min(a + 1, line.size - 1)
+            deviation = line[a] + shares[2][x] * (line[b] - line[a])
+            if deviation <= 0.0 or (gap.size > 0 and gap[z, y, x]):
+                continue
+            away = differences[x] / deviation
+            if abs(away) < limit:
+                total += away * away * away
+                number += 1
     return total, number
 
 
