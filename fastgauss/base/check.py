@@ -46,7 +46,7 @@ def real_array(
     array = plain_array(name, value, unit)
     if array.dtype.kind not in "biuf":
         got = f"dtype {array.dtype}" if array.ndim else wording.shown(array[()])
-        raise TypeError(f"{name} must hold real numbers, got {got}")
+        raise TypeError(f"{name} must hold real numbers, got {got}{wording.of_file(value)}")
     if ndim is not None:
         allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
         if array.ndim not in allowed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,17 @@ def plural(count: int, noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{count} {noun[:-1]}ies"
     return f"{count} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
+def ended(count: int, message: str) -> str:
+    """How the fit of so many things ended; no fit of nothing has met a tolerance."""
+    return message if count else "nothing to fit"
+
+
+def of_file(value: Any) -> str:
+    """What a message adds where a text came in the place of numbers; else nothing."""
+    named = isinstance(value, (str, os.PathLike))
+    return ": a file has to be read first, as by np.loadtxt or tifffile.imread" if named else ""
 
 
 def dimensions(ndim: int, shape: tuple[int, ...]) -> str:

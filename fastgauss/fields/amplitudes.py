@@ -147,7 +147,7 @@ class AmplitudeFit:
     def __repr__(self) -> str:
         return (
             f"<AmplitudeFit of {wording.plural(len(self.amplitudes), 'particle')}, "
-            f"{self.status.message}, "
+            f"{wording.ended(len(self.amplitudes), self.status.message)}, "
             f"residual norm {self.residual_norm:.6g}, "
             f"{wording.plural(self.iterations, 'iteration')}>"
         )

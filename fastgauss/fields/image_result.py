@@ -184,5 +184,5 @@ class ImageFit:
         shape = self.field.grid.shape
         return (
             f"<ImageFit of {wording.plural(len(self), 'Gaussian')} on {shape}, "
-            f"{self.status.message}, PSNR {self.psnr:.2f} dB>"
+            f"{wording.ended(len(self), self.status.message)}, PSNR {self.psnr:.2f} dB>"
         )

@@ -102,9 +102,10 @@ class Refinement(Generic[MapType]):
         return data_frame(self.to_dict(), _ABOUT)
 
     def __repr__(self) -> str:
+        count = len(self.amplitudes)
         return (
-            f"<Refinement of {wording.plural(len(self.amplitudes), 'particle')}, "
-            f"{self.status.message} "
+            f"<Refinement of {wording.plural(count, 'particle')}, "
+            f"{wording.ended(count, self.status.message)} "
             f"after {wording.plural(self.iterations, 'iteration')}, "
             f"residual norm {self.residual_norm:.6g}>"
         )

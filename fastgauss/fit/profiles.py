@@ -22,7 +22,7 @@ _LOW, _COLUMN = np.tril_indices(4)
 
 def fit_profile(
     x: ArrayLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     yerr: ArrayLike | None = None,
     *,
     peaks: int = 1,
@@ -43,7 +43,8 @@ def fit_profile(
     x : array (m,) or (n, m)
         Abscissae in any order, the same for all profiles or of each.
     y : array (m,) or (n, m)
-        Values of one profile or of n. Values that are not finite are missing.
+        Values of one profile or of n. Values that are not finite are missing. They must be given;
+        without them the error says how.
     yerr : float or array (m,) or (n, m), optional
         One standard deviation of each value; it may be NaN where y is missing. With it, errors are
         absolute (``absolute_sigma=True`` of curve_fit), and `p_value` is known; without it, they
@@ -52,9 +53,9 @@ def fit_profile(
         Number of peaks in each profile.
     background : {"constant", "linear"}
         The background of each profile: one value, or a line.
-    guess : array (peaks,), (peaks, 3), (n, peaks) or (n, peaks, 3), optional
-        Centres of the peaks, or amplitude, centre and sigma of each. Amplitudes and the background
-        are computed, so that starting values of these do not matter.
+    guess : float or array (peaks,), (peaks, 3), (n, peaks) or (n, peaks, 3), optional
+        Centres of the peaks (a number is that of one peak), or amplitude, centre and sigma of each.
+        Amplitudes and the background are computed, so that starting values of these do not matter.
     polarity : {"auto", "bright", "dark"}
         Whether peaks are above the background, below it (absorption lines), or either.
     fixed : dict, optional
@@ -112,7 +113,7 @@ def fit_profile(
     >>> fit.x.round(3), fit.sigma.round(3), fit.slope.round(3)
     (array([650.  , 656.28]), array([1. , 1.9]), array([0.5, 0.5]))
     """
-    values = np.asarray(check.real_array("y", y, (1, 2)), np.float64)
+    values = _values(x, y)
     single, shape = values.ndim == 1, values.shape
     if not shape[-1]:
         raise ValueError(f"y must have points, got none in shape {shape}")
@@ -143,6 +144,20 @@ def fit_profile(
     lines = np.stack(parts[-1]) if n else np.empty((0, 3))
     result = ProfileFit(get_model("symmetric", 1), rows, absolute=yerr is not None, length="coords")
     return result.with_profiles(places, values, errors, lines, single)
+
+
+def _values(x: Any, y: Any) -> np.ndarray:
+    """Values of profiles, (m,) or (n, m); without ``y`` the error says where they may be."""
+    if y is not None:
+        return np.asarray(check.real_array("y", y, (1, 2)), np.float64)
+    array = check.real_array("x", x)
+    if array.ndim == 2 and array.shape[1] in (2, 3):
+        told = "give its columns, x[:, 0] and x[:, 1]"
+    elif array.ndim == 2 and len(array) in (2, 3):
+        told = "give its rows, x[0] and x[1]"
+    else:
+        told = "for values without abscissae give their numbers, np.arange(n), as x"
+    raise TypeError(f"y must be given beside x, which has shape {array.shape}: {told}")
 
 
 def _like(name: str, value: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> np.ndarray:
@@ -185,7 +200,8 @@ def _read_guess(guess: Any, n: int, count: int) -> np.ndarray | None:
     """Starting values of all profiles, (n, k, 3), with sigma NaN where only centres are given."""
     if guess is None:
         return None
-    array = check.finite_array("guess", guess, (1, 2, 3))
+    array = check.finite_array("guess", guess, (0, 1, 2, 3))
+    array = array.reshape(array.shape or (1,))  # a number is the centre of one peak
     if array.shape in ((count, 3), (n, count, 3)) and array.shape != (n, count):
         if not (array[..., 2] > 0).all():
             raise ValueError("guess must have positive sigmas")

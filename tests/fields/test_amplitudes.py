@@ -358,6 +358,8 @@ def test_results_travel():
     assert repr(fit).startswith(
         "<AmplitudeFit of 20 particles, the fit met its tolerance, residual norm "
     )
+    nothing = fg.GaussianField((8, 9), np.empty((0, 2)), sigma=1.5).fit_amplitudes(np.ones((8, 9)))
+    assert repr(nothing).startswith("<AmplitudeFit of 0 particles, nothing to fit, residual norm ")
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,7 @@ def test_particles_that_are_nowhere_stay_as_they_are():
 def test_no_particles_and_no_steps_are_no_trouble():
     none = fg.GaussianField((20,), np.empty((0, 1)), sigma=1.5).refine(np.ones(20), 1.0)
     assert none.converged and len(none.amplitudes) == 0
+    assert repr(none).startswith("<Refinement of 0 particles, nothing to fit after 0 iterations,")
     assert_allclose(none.residual_norm, np.sqrt(20))
     still = fg.GaussianField((20,), [[8.0]], sigma=1.5).refine(np.ones(20), 1.0, max_iter=0)
     assert not still.converged and still.iterations == 0 and "max_iter" in still.status.message

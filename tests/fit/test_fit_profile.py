@@ -164,12 +164,23 @@ def test_missing_values_and_what_cannot_be_fitted():
     assert len(none) == 0 and none.evaluate(X).shape == (0, 161) and len(none.slope) == 0
 
 
+def test_a_number_guesses_the_centre_of_one_peak():
+    y = curve(X, TWO)
+    one = fg.fit_profile(X, y, guess=TWO[0][1])
+    assert (one.params == fg.fit_profile(X, y, guess=[TWO[0][1]]).params).all()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"x": X[:-1]}, "x must have shape"),
         ({"x": 3.0}, "x must have shape"),
-        ({"x": "one.csv"}, "x must hold real numbers, got 'one.csv'"),
+        ({"x": "one.csv"}, "x must hold real numbers, got 'one.csv': a file has to be read first"),
+        ({"x": "one.csv", "y": None}, "x must hold real numbers, got 'one.csv': a file has to"),
+        ({"y": None}, r"y must be given beside x, .*\(161,\): for values .* np\.arange\(n\)"),
+        ({"x": np.ones((9, 2)), "y": None}, r"\(9, 2\): give its columns, x\[:, 0\] and x\[:, 1\]"),
+        ({"x": np.ones((3, 9)), "y": None}, r"which has shape \(3, 9\): .* x\[0\] and x\[1\]"),
+        ({"guess": 2.0, "peaks": 2}, r"guess must have shape \(2,\) or \(2, 3\) for 2 peaks"),
         ({"y": np.ones((161, 2))}, r"y must have shape \(161,\) or \(n, 161\), as x, .*y\.T"),
         ({"x": [], "y": []}, r"y must have points, got none in shape \(0,\)"),
         (
