@@ -242,12 +242,13 @@ def _run(fits: Fits) -> tuple[list[FitResult], MovieError | None]:
 
 
 def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
-    """What to try where no spot was found, in the first picture, or where most fits failed."""
+    """What to try where no spot was found, in the first picture, or where fits are not right."""
     negative = hints.of_negative(fits.searched) if args.method == "mle" else ""
     if negative and not 2 * result.converged.sum() > len(result):
         return negative
     if len(result):
-        return hints.of_statuses(result)
+        scattered = hints.of_scatter(result) if args.method == "mle" else ""
+        return hints.of_statuses(result) or scattered
     if isinstance(args.sigma, list):
         return hints.NO_SPOT_OF_ANY_SIGMA
     data = fits.searched

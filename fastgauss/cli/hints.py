@@ -1,4 +1,4 @@
-"""What the command says where no spot was found, or where most fits did not converge."""
+"""What the command says where no spot was found, most fits failed, or the noise is not as told."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ NO_SPOT_OF_ANY_SIGMA = (
 )
 _FAINT = 3.0  # significance from which a maximum is a candidate
 _MOST_NEGATIVE = 0.6  # of the pixels: dark ones with noise alone are negative in half
+_LEAST_ROWS = 10  # from which their median says something of the noise
+_AS_PHOTONS = (0.5, 2.0)  # medians of reduced_chi2 that photons have, and spots near the model
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",
     Status.STALLED: "a larger --box, or --method lsq if the values are not photons",
@@ -68,6 +70,22 @@ def of_negative(photons: np.ndarray) -> str:
         f"{100.0 * part:.0f} % of the pixels are below 0 photons, and --method mle needs photons: "
         "try a smaller --offset, an image from which no background was subtracted, or --method lsq"
     )
+
+
+def of_scatter(result: FitResult) -> str:
+    """One sentence where pixels do not scatter as photons in most fits; else nothing."""
+    known = result.reduced_chi2[result.converged & np.isfinite(result.reduced_chi2)]
+    low, high = _AS_PHOTONS
+    middle = float(np.median(known)) if len(known) >= _LEAST_ROWS else 1.0
+    if low <= middle <= high:
+        return ""
+    told = (
+        f"the median reduced_chi2 is {wording.rounded(middle, 2)}, and of photons it is 1: "
+        f"the errors are too {'large' if middle < low else 'small'}. "
+        "Check --offset, --gain and --variance, which make the values photons"
+    )
+    more = ", that no background was subtracted, and whether spots overlap (--joint)"
+    return told if middle < low else told + more
 
 
 def _response(image: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..results.table import status_word
 from ..tools.info import configuration
 
 _SUFFIXES = dict.fromkeys((".html", ".htm"))
+_WIDE = 1e3  # ratio of fluxes from which numbers at powers of ten alone have room
 _BINS, _DECADES = 40, 30.0  # bins; ratio of fluxes from which their axis is logarithmic
 _DPI = 110
 _STYLE = (
@@ -101,12 +102,23 @@ def histograms(result: FitResult) -> Any:
         wide = title == "flux" and low > 0 and high > _DECADES * low
         edges = np.geomspace(low, high, _BINS + 1) if wide else np.linspace(low, high, _BINS + 1)
         axes.hist(values, bins=edges, color=FITTED)
-        axes.set_xscale("log" if wide else "linear")
+        if wide:
+            _make_logarithmic(axes, high / low)
         outside = int(((values < low) | (values > high)).sum())
         axes.set_title(title + (f", {outside} outside" if outside else ""), fontsize=10)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     return figure
+
+
+def _make_logarithmic(axes: Any, ratio: float) -> None:
+    """A logarithmic abscissa with as many numbers as have room in a panel."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    if ratio < _WIDE:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -165,6 +165,20 @@ def test_mle_of_negative_pixels_has_a_hint_of_its_own(tmp_path, capsys):
     assert "--method mle needs photons: try a smaller --offset" in capsys.readouterr().err
 
 
+def test_values_that_do_not_scatter_as_photons_are_told(tmp_path, capsys):
+    places = np.stack(np.meshgrid(*[np.arange(12.0, 100.0, 18.0)] * 2), -1).reshape(-1, 2)
+    photons = np.random.default_rng(2).poisson(fg.render((100, 100), places, 90.0, 1.3) + 30.0)
+    options = "--method", "mle", "--gain"
+    assert hint_of(tmp_path, capsys, 4.0 * photons, *options, 0.25) == ""
+    hint = hint_of(tmp_path, capsys, 4.0 * photons, *options, 1)
+    assert hint.startswith("the median reduced_chi2 is 4") and "too small. Check --offset" in hint
+    assert "(--joint)" in hint
+    hint = hint_of(tmp_path, capsys, 4.0 * photons, *options, 0.01)
+    assert hint.startswith("the median reduced_chi2 is 0.04, and of photons it is 1: the errors")
+    assert "too large" in hint and "--joint" not in hint
+    assert hint_of(tmp_path, capsys, 4.0 * photons) == ""  # least squares scales its errors
+
+
 def test_all_endings_of_tables_are_told(tmp_path, capsys):
     np.save(tmp_path / "dark.npy", np.zeros((20, 20)))
     assert main(["fit", str(tmp_path / "dark.npy"), "-o", str(tmp_path / "x.foo")]) == 2

@@ -1,6 +1,7 @@
 """``fastgauss fit --report``: one HTML file that holds all that it shows."""
 
 import base64
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -128,6 +129,27 @@ def test_every_histogram_counts_all_spots():
         counted = sum(patch.get_height() for patch in axes.patches)
         assert counted + (int(outside[1]) if outside else 0) == 200
         assert (axes.get_xscale() == "log") == axes.get_title().startswith("flux")
+
+
+@pytest.mark.parametrize("ratio", [31.0, 60.0, 990.0, 1e4, 1e9])
+def test_numbers_of_a_logarithmic_axis_have_room(ratio):
+    count = 60
+    params = np.tile([50.0, 5.0, 5.0, 1.3, 2.0], (count, 1))
+    result = fg.fit_rois(fg.image(params, (11, 11), "symmetric"))
+    result.params[:, 0] = 3.0 * np.geomspace(1.0, ratio, count)
+    figure = report.histograms(result)
+    figure.draw_without_rendering()
+    axes = next(each for each in figure.axes if each.get_title().startswith("flux"))
+    low, high = axes.get_xlim()
+    told = [
+        label.get_window_extent()
+        for tick in (*axes.xaxis.get_major_ticks(), *axes.xaxis.get_minor_ticks())
+        for label in [tick.label1]
+        if label.get_text() and label.get_visible() and low <= tick.get_loc() <= high
+    ]
+    ends = sorted((box.x0, box.x1) for box in told)
+    assert len(ends) >= 2
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(ends))
 
 
 def test_reports_that_cannot_be_written(tmp_path, capsys):
