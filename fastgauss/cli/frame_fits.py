@@ -89,7 +89,7 @@ def check_options(
 class Job:
     """The results of all frames."""
 
-    result: FitResult  # all spots, with their frames where there are several
+    result: units.Located  # all spots, with their frames where there are several
     shown: tuple[np.ndarray, FitResult]  # the first frame with data, and its spots
     frames: int
     took: Time

@@ -65,7 +65,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--pixel-size",
         type=partial(units.pixel_size, default="nm"),
         metavar="NUMBER",
-        help="side of a pixel: 100, 0.1um (that of the file; nm)",
+        help="side of a pixel: 100, 0.1um: adds columns such as x_nm (that of the file; nm)",
     )
     parser.add_argument(
         "--render-pixel",
@@ -89,6 +89,7 @@ class Localisations:
     noun: str = "localisation"  # what a row of the result is
     told: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    sizes: units.Sizes = field(default_factory=dict)  # of a pixel
 
 
 def run(args: argparse.Namespace) -> None:
@@ -171,7 +172,7 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
     from ..localisations import group
     from ..localisations.grouped_results import grouped_result
 
-    whole = job.result
+    whole: FitResult = job.result
     if whole.frames is None:  # a movie of one frame
         rows = whole.rows._replace(frames=np.zeros(len(whole), np.intp))
         whole = whole.with_rows(rows)
@@ -179,7 +180,7 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
     placed = np.isfinite(whole.positions).all(axis=1) & (errors > 0).all(axis=1)
     good = whole[whole.converged & placed & np.isfinite(errors).all(axis=1)]
     assert good.frames is not None
-    found = Localisations(good, job.shape, good.frames)
+    found = Localisations(good, job.shape, good.frames, sizes=job.result.sizes)
     if not len(good) or not (args.drift or args.group):
         return found
     typical = float(np.median(good[["y_error", "x_error"]]))
@@ -214,6 +215,8 @@ def _take_off_drift(found: Localisations, radius: float, gap: int, threads: int 
 
 
 def _save(found: Localisations, path: str) -> None:
-    """Write the table; that of picasso tells the shape of the frames."""
-    shape = found.shape if Path(path).suffix.lower() in (".hdf5", ".h5") else None
-    found.result.save(path, shape=shape)
+    """Write the table; that of picasso tells the shape of frames, others have physical lengths."""
+    if Path(path).suffix.lower() in (".hdf5", ".h5"):
+        found.result.save(path, shape=found.shape)
+    else:
+        units.Located(found.result, found.sizes).save(path)

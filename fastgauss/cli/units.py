@@ -12,7 +12,7 @@ import numpy as np
 from ..io.frames import Facts, unit_name
 from ..results.columns import AREA, describe
 from ..results.fit_result import FitResult
-from ..results.quantities import magnitudes, sky_columns
+from ..results.quantities import Column, magnitudes, sky_columns
 
 Sizes = Mapping[str, tuple[float, str]]  # by axis, "X", "Y" or "Z": number and unit
 
@@ -63,36 +63,46 @@ class Located(FitResult):
         self, result: FitResult, sizes: Sizes, wcs: Any = None, zero_point: float | None = None
     ) -> None:
         self.__dict__.update(result.__dict__)
-        self._sizes, self._wcs, self._zero_point = dict(sizes), wcs, zero_point
+        self.sizes = dict(sizes)
+        self._wcs, self._zero_point = wcs, zero_point
 
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """The columns of the result, and `further_columns`."""
-        more = further_columns(self, self._sizes, self._wcs, self._zero_point)
-        return super().to_dict() | more
+    def _further(self) -> dict[str, Column]:
+        """See `described_columns`."""
+        return described_columns(self, self.sizes, self._wcs, self._zero_point)
 
 
 def further_columns(
     result: FitResult, sizes: Sizes, wcs: Any, zero_point: float | None = None
 ) -> dict[str, np.ndarray]:
+    """The values of `described_columns`."""
+    found = described_columns(result, sizes, wcs, zero_point)
+    return {name: values for name, (values, *_) in found.items()}
+
+
+def described_columns(
+    result: FitResult, sizes: Sizes, wcs: Any, zero_point: float | None = None
+) -> dict[str, Column]:
     """Lengths with errors by the size of a pixel, places on the sky, and magnitudes.
 
     Covariances of sources are in the square of the unit, as ``xy_um2``. A width that is not along
     one axis is left out where the pixels of its axes differ in size. The middle of the first pixel
     is 0, as in pixels.
     """
-    columns = {}
+    columns: dict[str, Column] = {}
     known = describe(result.model, result.absolute, result.length)
     for k, name in enumerate(result.names):
         scale = _scale_of(name, known[name][0], result, sizes)
         if scale is None:
             continue
         size, unit = scale
-        columns[f"{name}_{unit}"] = result.params[:, k] * size
-        columns[f"{name}_{unit}_error"] = result.errors[:, k] * size
+        column, shown = f"{name}_{unit}", unit if not unit.startswith("per_") else ""
+        columns[column] = result.params[:, k] * size, shown, f"{name} in {unit.replace('_', ' ')}"
+        error = result.errors[:, k] * size
+        columns[f"{column}_error"] = error, shown, f"standard error of {column}"
     if wcs is not None and result.model.ndim == 2:
-        columns |= {name: values for name, (values, *_) in sky_columns(result, wcs).items()}
+        columns |= sky_columns(result, wcs)
     if zero_point is not None:
-        columns |= {name: values for name, (values, *_) in magnitudes(result, zero_point).items()}
+        columns |= magnitudes(result, zero_point)
     return columns
 
 

@@ -32,7 +32,9 @@ About = Mapping[str, tuple[str, str]]  # units and meanings of columns
 _ENTRY = "metadata"  # of an NPZ file
 _KEY = b"fastgauss"  # of a Parquet file's metadata
 _HDU, _MARK = "METADATA", "FG_META"  # of a FITS file: an HDU, and a card that says it is there
-_ASTROPY_UNITS = {"px": "pix", "px^2": "pix2", "rad": "rad"}
+_PHYSICAL = ("nm", "um", "mm", "arcsec", "deg", "mag")
+_ASTROPY_UNITS = {"px": "pix", "px^2": "pix2", "rad": "rad"} | {u: u for u in _PHYSICAL}
+_ASTROPY_UNITS |= {f"{unit}2": f"{unit}2" for unit in _PHYSICAL}
 
 
 def _write_csv(file: IO[bytes], table: Table, metadata: str, about: About) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
     from .explanations import Explanation
+    from .quantities import Column
 
 
 MEASURED = (
@@ -47,7 +48,12 @@ class Exports:
         table = {} if self.frames is None else {"frame": self.frames}
         table |= {name: self.params[:, i] for i, name in enumerate(self.names)}
         table |= {f"{name}_error": errors[:, i] for i, name in enumerate(self.names)}
-        return table | {name: getattr(self, name) for name in MEASURED}
+        table |= {name: getattr(self, name) for name in MEASURED}
+        return table | {name: values for name, (values, *_) in self._further().items()}
+
+    def _further(self: Any) -> dict[str, Column]:
+        """Values, unit and meaning of columns that the table has besides: here none."""
+        return {}
 
     @property
     def columns(self: Any) -> tuple[str, ...]:

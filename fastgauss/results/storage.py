@@ -136,6 +136,7 @@ def save(result: FitResult, path: str | os.PathLike, pixel_size: float | None) -
         for k, v in describe(result.model, result.absolute, result.length).items()
         if k in table
     }
+    about |= {name: (unit, told) for name, (_, unit, told) in result._further().items()}
     triangle = "lower triangle of the parameters' covariance, row by row"
     about[_COVARIANCE] = ("", triangle)
     if held is not None:

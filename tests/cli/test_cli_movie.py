@@ -58,6 +58,9 @@ def test_a_movie_becomes_localisations_and_a_picture(stack, tmp_path, capsys):
     groups = fg.group(drift.apply(good), radius, 1)
     found = fg.FitResult.load(table)
     assert found.pixel_size == 100.0
+    with np.load(table) as columns:  # also in the unit of --pixel-size
+        np.testing.assert_array_equal(columns["x_nm"], 100.0 * found.x)
+        np.testing.assert_array_equal(columns["y_nm_error"], 100.0 * found.y_error)
     np.testing.assert_array_equal(found.positions, groups.positions)
     np.testing.assert_array_equal(found[["y_error", "x_error"]], groups.errors)
     np.testing.assert_allclose(found.flux, groups.flux, rtol=1e-14)

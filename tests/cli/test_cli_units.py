@@ -72,6 +72,23 @@ def test_places_on_the_sky(tmp_path):
         np.testing.assert_allclose(table[name], 0.36 * error, rtol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [".fits", ".ecsv"])
+def test_further_columns_have_units_in_tables_that_hold_them(tmp_path, suffix):
+    astropy_table = pytest.importorskip("astropy.table")
+    hdu = fits.PrimaryHDU(IMAGE.astype("i2"))
+    hdu.header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-4, "CDELT2": 1e-4})
+    hdu.writeto(tmp_path / "a.fits")
+    options = ("--pixel-size", "0.2um", "--zero-point", 25)
+    table, found = table_of(tmp_path, tmp_path / "a.fits", *options, suffix=suffix)
+    told = astropy_table.QTable.read(tmp_path / f"spots{suffix}")
+    units_of = {name: str(told[name].unit) for name in told.colnames if told[name].unit}
+    assert units_of["x"] == "pix" and units_of["x_um"] == units_of["sigma_um_error"] == "um"
+    assert units_of["ra"] == units_of["dec"] == "deg" and units_of["mag_error"] == "mag"
+    assert units_of["ra_error"] == units_of["dec_error"] == "arcsec"
+    np.testing.assert_array_equal(told["x_um"].value, 0.2 * found.x)
+    assert len(found) and (found.x == table["x"]).all()  # physical columns are not read back
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".npz"])
 def test_magnitudes_with_errors(tmp_path, suffix, capsys):
     np.save(tmp_path / "a.npy", IMAGE)
