@@ -63,7 +63,8 @@ def kde(
         (low, high) of each axis, None or an infinity for no end; one pair serves all axes. All
         samples must be inside.
     boundary : {"reflect", "renormalize", "linear", "log"} or None
-        What is done about bounds, see Notes. None: nothing, what spills over is lost.
+        What is done about bounds, see Notes. None: nothing, what spills over is lost. All but
+        "reflect" and None need `bounds`.
     tol : float
         Error bound of sums over samples, in units of their peak: 1e-10 to 0.1.
     threads : int, optional
@@ -145,6 +146,8 @@ def kde(
     ends = boundaries.intervals(bounds, data.shape[1])
     if boundary is not None:
         check.choice("boundary", boundary, BOUNDARIES)
+        if bounds is None and boundary != BOUNDARIES[0]:
+            raise ValueError(f"boundary={boundary!r} needs bounds, as bounds=(0, None), got none")
     # samples without weight are none
     kept = np.arange(len(data)) if heights is None else np.flatnonzero(heights)
     if len(kept) < len(data):

@@ -390,6 +390,7 @@ BAD = [
     (ValueError, r"within bounds .* got \[0.5\] at index 0", {"bounds": (0.7, None)}),
     (ValueError, "strictly within", {"bounds": (0.5, None), "boundary": "log"}),
     (ValueError, "boundary must be one of", {"boundary": "mirror"}),
+    (ValueError, r"boundary='log' needs bounds, as bounds=\(0, None\)", {"boundary": "log"}),
     (ValueError, "tol must be", {"tol": 1e-13}),
     (ValueError, "threads must be", {"threads": 0}),
     (TypeError, "points must hold real numbers", {"points": ["a"]}),
