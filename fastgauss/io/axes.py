@@ -11,6 +11,7 @@ import numpy as np
 from .frames import UNKNOWN, Facts, Frames
 
 _COLOURS = ("red", "green", "blue")
+_SHORT = 4  # how many times shorter than all others an axis is that may be of planes or channels
 _NAMES = {"T": "frame", "Z": "plane", "C": "channel", "P": "position", UNKNOWN: "image"}
 
 
@@ -21,10 +22,22 @@ class Arranged(NamedTuple):
     ndim: int = 2  # axes of a picture: 3 of a volume
     what: str = "an image"
     choice: str = ""
+    unnamed: bool = False  # whether the file does not name the axis of pictures, or of planes
 
     def told(self, shape: tuple[int, ...]) -> str:
         """A clause that says what the file was taken for; ``shape`` is that of a picture."""
-        return f"{self.what} of {shape_text(shape)}{self._pixel_size()}{self.choice}"
+        told = f"{self.what} of {shape_text(shape)}{self._pixel_size()}{self.choice}"
+        return told + self._last_axis(shape)
+
+    def _last_axis(self, shape: tuple[int, ...]) -> str:
+        """A clause where the last axis is so short that it may be that of planes or channels."""
+        lengths = shape if self.ndim == 3 else (len(self.pictures), *shape)
+        if not self.unnamed or _SHORT * lengths[-1] > min(lengths[:-1]):
+            return ""
+        return (
+            f"; if the last axis, of {lengths[-1]}, is that of planes or channels, write the file "
+            "with that axis first"
+        )
 
     def _pixel_size(self) -> str:
         sizes = [self.pictures.facts.sizes.get(axis) for axis in "YX"]
@@ -84,7 +97,8 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     told += f"{', '.join(parts)}: " if parts else ""
     what = _what(len(groups), planes is not None)
     pictures = Frames(len(groups), _reader(frames, groups, planes is not None), facts)
-    return Arranged(pictures, 2 if planes is None else 3, f"{told}{what}", choice)
+    ndim = 2 if planes is None else 3
+    return Arranged(pictures, ndim, f"{told}{what}", choice, letters == [UNKNOWN])
 
 
 def _of_colours(frames: Frames, channel: str | None) -> tuple[Frames, str]:

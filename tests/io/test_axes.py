@@ -102,6 +102,22 @@ def test_axes_that_the_file_does_not_name_are_told(tmp_path):
         assert told == "5 images: a volume of 5 x 8 x 9 pixels"
 
 
+@pytest.mark.parametrize("volume", [None, True])
+def test_a_short_last_axis_is_told(tmp_path, volume):
+    np.save(tmp_path / "last.npy", numbers((12, 13, 3)))
+    told = arranged(tmp_path / "last.npy", volume)[1]
+    assert told.endswith(
+        "; if the last axis, of 3, is that of planes or channels, write the file with that axis "
+        "first"
+    )
+    np.save(tmp_path / "wide.npy", numbers((12, 13, 4)))
+    assert "last axis" not in arranged(tmp_path / "wide.npy", volume)[1]
+    tifffile.imwrite(
+        tmp_path / "named.tif", numbers((12, 13, 3)), imagej=True, metadata={"axes": "TYX"}
+    )
+    assert "last axis" not in arranged(tmp_path / "named.tif", volume)[1]
+
+
 def test_frames_of_a_movie_may_be_taken_for_planes(tmp_path):
     stack = numbers((5, 8, 9))
     meta = {"axes": "TYX", "finterval": 0.02}
