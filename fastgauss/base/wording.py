@@ -39,7 +39,8 @@ def ended(count: int, message: str) -> str:
 
 def of_file(value: Any) -> str:
     """What a message adds where a text came in the place of numbers; else nothing."""
-    named = isinstance(value, (str, os.PathLike))
+    word = isinstance(value, np.ndarray) and not value.ndim and value.dtype.kind in "US"
+    named = word or isinstance(value, (str, os.PathLike))
     return ": a file has to be read first, as by np.loadtxt or tifffile.imread" if named else ""
 
 

@@ -20,7 +20,7 @@ amplitude * (2 pi)**(d/2) * (product of the d sigmas).
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -239,14 +239,15 @@ def _build() -> dict[tuple[str, int], Model]:
 
 
 _TABLE = _build()
+_SHOWN = 6  # columns that a message names
 
 
-def find_model(columns: Container[str], name: str | None = None) -> Model:
+def find_model(columns: Collection[str], name: str | None = None) -> Model:
     """The model whose parameters are exactly those among the columns of a table.
 
     Parameters
     ----------
-    columns : container of str
+    columns : collection of str
         Names of columns; other columns may be among them.
     name : str, optional
         Name of the model, needed where several models have these parameters, as in one dimension.
@@ -272,8 +273,9 @@ def find_model(columns: Container[str], name: str | None = None) -> Model:
         if name is None or model.name == name:
             return model
     of = "" if name is None else f" of the model {name!r}"
+    found = sorted(there) or list(columns)[:_SHOWN]
     raise ValueError(
-        f"its columns are not the parameters{of}: {', '.join(sorted(there)) or 'there are none'}"
+        f"its columns are not the parameters{of}: {', '.join(found) or 'there are none'}"
     )
 
 

@@ -239,6 +239,9 @@ def test_files_that_astropy_wrote(tmp_path, suffix):
     result.to_table(pixel_size=0.1 * u.um).write(path, overwrite=True)
     with pytest.raises(ValueError, match="its columns are not the parameters"):
         fg.FitResult.load(path)  # micrometres are no pixels
+    table_of({"wait_s": [1.0, 2.0]}).write(path, overwrite=True)
+    with pytest.raises(ValueError, match="its columns are not the parameters: wait_s"):
+        fg.FitResult.load(path)
     result.save(path)
     read = table_of.read(path)
     assert read["x"].unit == u.pix and read["covariance"].shape == (2, 15)

@@ -134,6 +134,7 @@ def test_no_positions_and_empty_images():
     ("arguments", "error", "word"),
     [
         ({"image": np.zeros((5, 5), "O")}, TypeError, "image"),
+        ({"image": "cells.tif"}, TypeError, "got 'cells.tif': a file has to be read first"),
         ({"image": np.zeros((5, 5, 5, 5))}, ValueError, "image"),
         ({"positions": [[1.0, np.nan]]}, ValueError, "positions"),
         ({"positions": [1.0, 2.0]}, ValueError, "positions"),
