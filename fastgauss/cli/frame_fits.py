@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
     widths = "expected width, px (1.3); repeat it for spots of several widths"
     add("--sigma", type=options.lengths, default=1.3, action=options.Repeated, help=widths, **many)
-    add("--false-alarms", type=float, help="false spots to expect in an image (1)")
+    add("--false-alarms", type=float, help="false spots to expect in an image or frame (1)")
     add("--threshold", type=float, help="instead: smallest height of a spot, by the laplacian")
     filters = "matched (the default), or laplacian: faster, misses faint spots"
     add("--detector", choices=DETECTORS, help=filters)
