@@ -65,8 +65,8 @@ def measure_psf(
         default all stars that are found. The others are found in any case, for their light is
         taken away.
     components : "auto" or int
-        The number of Gaussians, at most 8. "auto" takes 2, and further ones, up to 6, as
-        long as the image shows them (Bayes' information criterion).
+        The number of Gaussians, at most 8. "auto" takes as many as the image shows, up to 6 (Bayes'
+        information criterion); with `order` at least 2.
     shape : {"round", "elliptic", "rotated"}
         Round Gaussians; or ellipses of one axis ratio along the axes of the image, or turned by
         one angle.

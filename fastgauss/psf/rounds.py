@@ -10,6 +10,7 @@ from ..base.progress import Steps
 from ..models.field_terms import COUNTS, Extent, terms
 from .profiles import Form, Numbers, free_of, numbers_of, with_component, with_order
 from .scene import Scene
+from .shared_shape import Solution, Stack
 from .star_choice import UNLIKE
 
 _LADDER = (0.85, 1.8)  # sigmas from which two components start, relative to one Gaussian's
@@ -102,6 +103,9 @@ def _grow(scene: Scene, count: int, automatic: bool, steps: Steps) -> None:
     pixels = int((stack.weights > 0).sum())
     best = scene.fit(stack)
     most = _most(count, automatic)
+    if automatic and _is_one(scene, stack, best, pixels):
+        steps.advance(most - LEAST_COMPONENTS)
+        return
     while scene.form.components < most:
         form, shape, own = scene.form, scene.shape, scene.own
         at, numbers = _with_another(numbers_of(form, shape[: form.size]), scene.widest)
@@ -115,6 +119,26 @@ def _grow(scene: Scene, count: int, automatic: bool, steps: Steps) -> None:
             return
         best = found
         steps.advance()
+
+
+def _is_one(scene: Scene, stack: Stack, best: Solution, pixels: int) -> bool:
+    """Make the shape one Gaussian, if the pixels do not show that it is more.
+
+    Weights and sigmas of two components of nearly the same width are not determined.
+    """
+    form, shape, own = scene.form, scene.shape, scene.own
+    if form.order or form.components != LEAST_COMPONENTS:
+        return False
+    weights, sigmas, ellipse = numbers_of(form, shape)
+    middle = math.exp(float(weights @ np.log(sigmas)))
+    scene.form = form._replace(components=1)
+    scene.shape = free_of(scene.form, np.ones(1), np.array([middle]), ellipse)
+    found = scene.fit(stack)
+    cost = (form.whole - scene.form.whole) * math.log(max(pixels, 2))
+    if found.objective - best.objective < cost:
+        return True
+    scene.form, scene.shape, scene.own = form, shape, own
+    return False
 
 
 def _with_another(numbers: Numbers, widest: float) -> tuple[int, Numbers]:

@@ -258,6 +258,18 @@ def test_a_single_star_and_a_small_image_do():
     assert "1 star, 0 refused" in repr(found)
 
 
+def test_a_gaussian_is_one_component():
+    # two of nearly the same width made the FWHM 1 % too small
+    rng = np.random.default_rng(1)
+    places = np.stack([rng.uniform(8, 248, 100), rng.uniform(8, 292, 100)], axis=1)
+    fluxes = 10 ** rng.uniform(3, 5, 100)
+    light = fg.render((256, 300), places, fluxes / (2 * np.pi * 1.6**2), 1.6, tol=1e-8)
+    found = fg.measure_psf(rng.poisson(light + 200.0))
+    assert len(found.params) == 2 and found.params[0] == 1.0
+    assert_allclose(found.params[1], 1.6, atol=4 * found.errors[1])
+    assert_allclose(found.model.fwhm, 1.6 * np.sqrt(8 * np.log(2)), rtol=2e-3)
+
+
 @pytest.mark.parametrize("components", [1, 3, 8])
 def test_as_many_components_as_are_asked_for(components):
     found = fg.measure_psf(counts(), components=components)
