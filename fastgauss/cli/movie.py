@@ -219,4 +219,4 @@ def _save(found: Localisations, path: str) -> None:
     if Path(path).suffix.lower() in (".hdf5", ".h5"):
         found.result.save(path, shape=found.shape)
     else:
-        units.Located(found.result, found.sizes).save(path)
+        summary.write(units.Located(found.result, found.sizes), path)

@@ -36,6 +36,18 @@ def options(folder):
     return ("--camera", str(folder / "camera.npz"), "--sigma", "1.2", "--pixel-size", "100")
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="searches of frames")
+def test_a_csv_of_a_point_spread_function_has_its_columns(stack, tmp_path):
+    model, path, table = (tmp_path / name for name in ("psf.json", "few.npy", "locs.csv"))
+    fg.psf_model([0.7, 0.3], [1.1, 1.6]).save(model)
+    np.save(path, stack[1][:5].astype(float))
+    steps = ("--psf", str(model), "--pixel-size", "100", "-o", str(table))
+    assert main(["movie", str(path), *steps]) == 0
+    found = np.genfromtxt(table, delimiter=",", names=True, encoding="utf-8")
+    assert len(found) > 5
+    np.testing.assert_allclose(found["x_nm"], 100.0 * found["x"])
+
+
 @pytest.mark.skipif(JIT_DISABLED, reason="fits of 120 frames")
 def test_a_movie_becomes_localisations_and_a_picture(stack, tmp_path, capsys):
     folder, frames, path = stack
