@@ -100,19 +100,32 @@ def low_pass_of(index: int, ndim: int = 2) -> LowPass:
     tails = np.cumsum(np.abs(blur)[::-1])[::-1]
     squares = np.concatenate([blur[len(taps) : 0 : -1], blur[: len(taps) + 1]]) ** 2
 
+    kernel = kernel_of(half(smooth, _CUT), smooth, slope, ndim)
+    kernel = kernel._replace(correlation=np.fft.irfft(response**2)[:6].copy())
+    margin = int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1
+    return LowPass(taps, squares / squares.sum(), margin, kernel)
+
+
+def kernel_of(
+    taps: np.ndarray, smooth: np.ndarray, slope: np.ndarray, ndim: int
+) -> window_columns.Filter:
+    """What a filter does to noise, from half of it and its response, from 0 to pi.
+
+    ``slope`` is the response of the derivative. A moved image keeps what one that is not moved
+    keeps: the weights of splines have the sum 1.
+    """
+
     def mean(spectrum: np.ndarray) -> float:
         return float(np.fft.irfft(spectrum)[0])
 
-    inner = window_columns.Filter(
-        half(smooth, _CUT).astype(np.float32),
-        np.fft.irfft(response**2)[:6].copy(),
+    return window_columns.Filter(
+        taps.astype(np.float32),
+        np.full(6, mean(smooth**2)),
         mean(smooth**2) ** ndim,
         mean((slope * smooth) ** 2) * mean(smooth**4) ** (ndim - 1),
         mean(slope**4) * mean(smooth**4) ** (ndim - 1),
         np.zeros(ndim),
     )
-    margin = int(np.flatnonzero(2 * tails < _MIXED)[0]) - 1
-    return LowPass(taps, squares / squares.sum(), margin, inner)
 
 
 def phase_error(k: np.ndarray) -> np.ndarray:

@@ -26,13 +26,56 @@ _BEYOND = 6  # nodes beyond the border, so that splines are known there
 LEFT = 0.2  # of the error of splines: what may be left when it is taken away
 
 
+class Powers(NamedTuple):
+    """The spectra of the middle of two volumes."""
+
+    lines: list[np.ndarray]  # frequencies along each axis, of the half plane
+    many: np.ndarray  # by mode: its share of all modes
+    both: list[np.ndarray]
+    noises: tuple[float, float]  # variances of the pixels' noise
+
+    @property
+    def along(self) -> list[np.ndarray]:
+        """Frequencies along each axis, each in the shape of its axis."""
+        ndim = len(self.lines)
+        return [
+            line.reshape([-1 if i == axis else 1 for i in range(ndim)])
+            for axis, line in enumerate(self.lines)
+        ]
+
+    def marginal(self, shape: tuple[float, float], axis: int) -> np.ndarray:
+        """Power of the scene along an axis, filtered along all others, at ``lines[axis]``."""
+        v1, v2 = self.noises
+        signal = (0.5 * (self.both[0] + self.both[1]) - 0.5 * (v1 + v2)) * self.many
+        for other, line in enumerate(self.along):
+            if other != axis:
+                signal = signal * low_pass.filter_response(shape, line) ** 2
+        rest = tuple(i for i in range(signal.ndim) if i != axis)
+        return np.maximum(signal.sum(axis=rest), 0.0)
+
+
 class Filter(NamedTuple):
     """The low-pass filter for two volumes."""
 
     low: low_pass.LowPass
-    noises: tuple[float, float]  # variances of the pixels' noise
+    powers: Powers
     independent: float  # samples of the gradients that are, by pixel
     bias: np.ndarray  # b along each axis: splines displace by -b sin(2 pi f)
+    variance: float  # that is expected of a displacement, noise and interpolation
+
+    @property
+    def noises(self) -> tuple[float, float]:
+        """Variances of the pixels' noise."""
+        return self.powers.noises
+
+
+class Trial(NamedTuple):
+    """What the spectra say of a filter."""
+
+    gain: np.ndarray  # G^2
+    slope: np.ndarray  # along each axis
+    variance: float  # of a displacement, times the pixels; infinite where it cannot be told
+    wrong: np.ndarray  # b
 
 
 def _product(lines: list[np.ndarray]) -> np.ndarray:
@@ -51,6 +94,38 @@ def _power(pixels: Pixels) -> np.ndarray:
     return (spectrum.real**2 + spectrum.imag**2) / float((taper**2).sum())
 
 
+def measure(first: Pixels, second: Pixels) -> Powers:
+    """Powers and noises of the middle of both volumes."""
+    ndim = first.values.ndim
+    powers = [_power(p) for p in (first, second)]
+    sides = [min(n, _SIDE) for n in first.values.shape]
+    k = [fourier_series.frequencies(n, axis == ndim - 1) for axis, n in enumerate(sides)]
+    many = np.broadcast_to(fourier_series.weights(sides[-1]), powers[0].shape) / math.prod(sides)
+    corner = _product([np.abs(line) > _CORNER * np.pi for line in k]) > 0
+    known = [low_pass.mean_variance(p) for p in (first, second)]
+    v1, v2 = (
+        float(p[corner].mean()) if v is None else v for v, p in zip(known, powers, strict=True)
+    )
+    return Powers(k, many, powers, (v1, v2))
+
+
+def try_filter(powers: Powers, shape: tuple[float, float]) -> Trial:
+    """The variance of a displacement with the filter of this cutoff and order."""
+    v1, v2 = powers.noises
+    signal = 0.5 * (powers.both[0] + powers.both[1]) - 0.5 * (v1 + v2)
+    gain = _product([low_pass.filter_response(shape, line) ** 2 for line in powers.lines])
+    useful = gain * signal * powers.many
+    noise = gain**2 * ((v1 + v2) * signal + v1 * v2) * powers.many
+    along = powers.along
+    off = [low_pass.phase_error(np.abs(line)) * np.sign(line) for line in along]
+    slope = np.array([float((line**2 * useful).sum()) for line in along])
+    wrong = np.array([float((a * e * useful).sum()) for a, e in zip(along, off, strict=True)])
+    score = sum(float((line**2 * noise).sum()) for line in along)
+    if not (slope > 0).all() or score < 0:
+        return Trial(gain, slope, math.inf, np.zeros(len(slope)))
+    return Trial(gain, slope, score / slope.sum() ** 2, wrong / slope)
+
+
 def choose(first: Pixels, second: Pixels) -> Filter:
     """The filter with which the error, noise and interpolation, is least (see ``low_pass``).
 
@@ -59,45 +134,22 @@ def choose(first: Pixels, second: Pixels) -> Filter:
     -b sin(2 pi f), b = sum k G^2 P e / sum k^2 G^2 P, which is taken away.
     """
     ndim = first.values.ndim
-    powers = [_power(p) for p in (first, second)]
-    sides = [min(n, _SIDE) for n in first.values.shape]
-    k = [fourier_series.frequencies(n, axis == ndim - 1) for axis, n in enumerate(sides)]
-    along = [
-        line.reshape([-1 if i == axis else 1 for i in range(ndim)]) for axis, line in enumerate(k)
-    ]
-    many = np.broadcast_to(fourier_series.weights(sides[-1]), powers[0].shape) / math.prod(sides)
-    corner = _product([np.abs(line) > _CORNER * np.pi for line in k]) > 0
-    known = [low_pass.mean_variance(p) for p in (first, second)]
-    v1, v2 = (
-        float(p[corner].mean()) if v is None else v for v, p in zip(known, powers, strict=True)
-    )
-    signal = 0.5 * (powers[0] + powers[1]) - 0.5 * (v1 + v2)
-    off = [low_pass.phase_error(np.abs(line)) * np.sign(line) for line in along]
+    powers = measure(first, second)
+    trials = [try_filter(powers, shape) for shape in low_pass.SHAPES]
     best, least, bias = low_pass.PLAIN, math.inf, np.zeros(ndim)
-    gains = [
-        _product([low_pass.filter_response(shape, line) ** 2 for line in k])
-        for shape in low_pass.SHAPES
-    ]
-    for index, gain in enumerate(gains):
-        useful, noise = gain * signal * many, gain**2 * ((v1 + v2) * signal + v1 * v2) * many
-        slope = np.array([float((line**2 * useful).sum()) for line in along])
-        wrong = np.array([float((a * e * useful).sum()) for a, e in zip(along, off, strict=True)])
-        score = sum(float((line**2 * noise).sum()) for line in along)
+    for index, trial in enumerate(trials):
         margin = low_pass.low_pass_of(index, ndim).margin
         inner = math.prod(max(n - 2 * margin - 1, 1) for n in first.values.shape)
         thin = inner < _LEAST * first.values.size and margin > _NARROW
-        if not (slope > 0).all() or score < 0 or thin:
-            continue
-        ratio = wrong / slope
-        left = LEFT * ratio
-        total = score / slope.sum() ** 2 / inner + left @ left / ndim**2
-        if total < least:
-            best, least, bias = index, total, ratio
-    weight = gains[best] * sum(line**2 for line in along)
-    shares = [float((many * weight * p).sum()) for p in powers]
-    common = float((many * weight**2 * powers[0] * powers[1]).sum())
+        left = LEFT * trial.wrong
+        total = trial.variance / inner + left @ left / ndim**2
+        if total < least and not thin:
+            best, least, bias = index, total, trial.wrong
+    weight = trials[best].gain * sum(line**2 for line in powers.along)
+    shares = [float((powers.many * weight * p).sum()) for p in powers.both]
+    common = float((powers.many * weight**2 * powers.both[0] * powers.both[1]).sum())
     independent = shares[0] * shares[1] / common if common > 0 else 1.0
-    return Filter(low_pass.low_pass_of(best, ndim), (v1, v2), independent, bias)
+    return Filter(low_pass.low_pass_of(best, ndim), powers, independent, bias, least)
 
 
 @dataclass(frozen=True)

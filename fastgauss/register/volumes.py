@@ -1,4 +1,4 @@
-"""The displacement between two volumes: the equations of ``kernels/register/gauss_newton.py``.
+"""Equations of the displacement of volumes: those of ``kernels/register/gauss_newton.py``.
 
 They are the same with any number of axes, and are solved here with arrays instead of kernels: a
 volume is one large window. All sums are over the box of pixels that both volumes show.
@@ -14,21 +14,14 @@ import numpy as np
 
 from ..kernels.register import window_columns
 from ..kernels.register.gauss_newton import BARE, FLAT
-from . import low_pass, significance, spline_fields, volume_search
+from . import low_pass, spline_fields
 from .inputs import Pixels
-from .results import Shift, Status, no_shift
 
-_MAX_ITER = 20
-_TOL = 1e-6  # pixels
-_ROUNDING = 1e-4  # pixels: a step below it that does not shrink is made by rounding
-_REACH = 4.0  # pixels that a solution may be away from where it began
-_LEAST = 0.1  # share of the pixels of a volume that must be in both
 _FEWEST = 64
 _THIN = 1e-6  # of the largest slope: what there may be in a direction without structure
 _UNSURE = 4.0  # standard deviations of a slope that noise alone makes
 _FLATTER = 4.0  # times that the largest slope is larger than what noise makes along a flat axis
 _PART = 0.1  # of a unit vector: what an axis has no part in
-_ALIKE = 0.9, 30.0  # correlation of gradients, and evidence, that need no other proof
 _NOTHING = 1e-30  # variance of the noise of equal volumes
 _FAINT = 0.05  # of the mean variance: the least of a pixel on the line through r^2
 
@@ -39,7 +32,8 @@ class Window(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     w: np.ndarray  # weights, 0 where a pixel is missing
-    share: float  # sum of (w / precision of the first)^2
+    first: float  # sum of w / precision of the first: its share of the noise of A - B
+    share: float  # sum of its squares
     a: np.ndarray
     p: list[np.ndarray]  # P_i
     power: float  # of the derivatives of A
@@ -128,7 +122,9 @@ def window_at(
             level = _mean(w, slope)
             gain = _sum(w * (a - mean), slope) / spread if spread > 0 else 0.0
             slopes[i] = slope - np.float32(level) - (a - np.float32(mean)) * np.float32(gain)
-    return Window(low, high, w, _sum(part, part), a, [w * slope for slope in slopes], power)
+    weighted = [w * slope for slope in slopes]
+    first = float(np.sum(part, dtype=np.float64))
+    return Window(low, high, w, first, _sum(part, part), a, weighted, power)
 
 
 def _cut(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
@@ -265,97 +261,3 @@ def complement(flat: np.ndarray, ndim: int) -> np.ndarray:
     if not len(flat):
         return np.eye(ndim)
     return np.linalg.svd(flat)[2][len(flat) :].T
-
-
-def register(
-    first: Pixels,
-    second: Pixels,
-    begin: tuple[float, ...] | None,
-    bound: float,
-    brightness: str,
-) -> Shift:
-    """The displacement of a volume, looked for within ``bound`` along each axis."""
-    shape = first.values.shape
-    reach = 0.25 * min(shape) if math.isinf(bound) else bound
-    filter_ = spline_fields.choose(first, second)
-    known = noise_of(first, second, filter_)
-    fields = [
-        spline_fields.field(pixels, filter_.low, extra, variance, known.unit)
-        for pixels, extra, variance in zip((first, second), (0, 1), known.variances, strict=True)
-    ]
-    rivals = np.zeros((0, len(shape)))
-    if begin is None:
-        start, rivals = volume_search.start(first, second, reach, bound)
-    else:
-        start, reach = np.array(begin[::-1]), min(reach, 4.0)
-    fewest = _LEAST * min(int(np.count_nonzero(p.valid)) for p in (first, second))
-    status, place, window, at, gain = _iterate(fields, start, brightness != "same", known, fewest)
-    if window is None or at is None or status not in (Status.CONVERGED, Status.MAX_ITERATIONS):
-        return no_shift(status, len(shape))
-    pixels = int(np.count_nonzero(window.w))
-    covariance, noise = covariance_at(window, at, place, gain, known)
-    off = filter_.bias * np.sin(2.0 * np.pi * place)  # of the splines
-    covariance = covariance + np.diag((spline_fields.LEFT * off) ** 2)
-    place = place + off
-    if status == Status.CONVERGED and len(at.flat):
-        status = Status.ONE_DIRECTION
-        axes = complement(at.flat, len(shape))
-        place = axes @ (axes.T @ place)
-    same = at.srr == 0.0
-    likeness = min(max(at.alike, 0.0), 1.0 - 1e-12)
-    samples = pixels * filter_.independent
-    chance = 2.0 * math.log(2.0 * reach + 1.0)  # a volume has so many times more displacements
-    evidence = -samples * math.log1p(-(likeness**2)) - chance
-    sure = significance.beyond_doubt(at.spread * filter_.independent - chance, evidence, likeness)
-    sure = sure or (likeness >= _ALIKE[0] and evidence >= _ALIKE[1])
-    finite = np.isfinite(np.diag(covariance))
-    rivals = rivals[(np.abs((rivals - place) * finite) > 2.0).any(axis=1)]
-    if not same and not sure:
-        status, covariance = Status.AMBIGUOUS, covariance + np.eye(len(shape)) * reach**2 / 3.0
-    elif len(rivals) and status in (Status.CONVERGED, Status.ONE_DIRECTION):
-        away = (rivals - place) * finite
-        status, covariance = Status.AMBIGUOUS, covariance + away.T @ away / (len(away) + 1)
-    product = math.sqrt(max(at.saa * at.sbb, 0.0))
-    correlation = 0.5 * (at.saa + at.sbb - at.srr) / product if product > 0 else math.nan
-    if not known.unit:
-        noise = noise / first.scale / first.scale
-    dz, dy, dx = place.tolist()
-    return Shift(dx, dy, covariance[::-1, ::-1].copy(), int(status), correlation, noise, pixels, dz)
-
-
-def _iterate(
-    fields: list[spline_fields.Field], start: np.ndarray, linear: bool, noise: Noise, fewest: float
-) -> tuple[int, np.ndarray, Window | None, Point | None, float]:
-    """Newton's iteration: status, displacement, and what holds there."""
-    place, gain, window, at = start.astype(float), 1.0, None, None
-    move = np.full(start.size, 2**30)
-    status, before = int(Status.MAX_ITERATIONS), math.inf
-    for _ in range(_MAX_ITER):
-        if np.abs(place - move).max() > 1.0:
-            move = np.rint(place).astype(int)
-            window = window_at(fields, move, linear)
-            if window is None or np.count_nonzero(window.w) < fewest:
-                return int(Status.TOO_FEW_PIXELS), place, None, None, gain
-        assert window is not None
-        at = point_at(window, fields[1].coefficients, place, gain, noise)
-        if len(at.flat) == place.size or not at.peak:
-            status = int(Status.NO_TEXTURE if at.peak else Status.LOST)
-            return status, place, None, None, gain
-        size = float(np.abs(at.step).max())
-        place = place + (at.step if size <= 1.0 else at.step / size)
-        if np.abs(place - start).max() > _REACH:
-            return int(Status.LOST), place, None, None, gain
-        change = gain_change(at, gain, noise.ratio) if linear else 1.0
-        settled = abs(change - 1.0) <= 1e-6 or (change - 1.0) ** 2 * at.saa <= 0.01 * at.srr
-        if not settled:
-            gain *= min(max(change, 1.0 / 256.0), 256.0)
-        elif size <= _TOL or _ROUNDING >= size >= 0.5 * before:
-            status = int(Status.CONVERGED)
-            break
-        before = size
-    assert window is not None
-    if np.abs(place - np.rint(place)).max() <= 10 * _TOL and abs(gain - 1.0) < 0.01:
-        exact = point_at(window, fields[1].coefficients, np.rint(place), 1.0, noise)
-        if exact.srr == 0.0:  # the same pixels, to the bit
-            return status, np.rint(place), window, exact, 1.0
-    return status, place, window, point_at(window, fields[1].coefficients, place, gain, noise), gain
