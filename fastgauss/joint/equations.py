@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..base import thread_pool
 from ..kernels.joint import block_cg
 from ..kernels.joint.arrays import Damped, Equations, Factors, Scratch, Vector
+from ..kernels.simd.lanes import lane_rows
 from .neighbours import Crowd
 from .scene import JointImage, State
 
@@ -156,21 +158,25 @@ class NormalEquations:
         self._form_common()
 
     def solve(
-        self, groups: np.ndarray, right: Vector, tolerance: float, step: Vector
+        self, groups: np.ndarray, right: Vector, tolerance: float, step: Vector, warm: bool = False
     ) -> np.ndarray:
-        """The step of these groups; those whose matrix is found not to be positive."""
+        """The step of these groups; those whose matrix is found not to be positive.
+
+        With ``warm`` what is in ``step`` is where it begins.
+        """
         crowd, equations = self.crowd, self.equations
         definite = np.ones(len(crowd.members.group_spots) - 1, np.bool_)
-        blocks, stop = (equations.pairs, equations.border), (tolerance, _MOST)
+        blocks, stop = (equations.pairs, equations.border), (tolerance, _MOST, warm)
         scratch = tuple(self._scratch)
 
-        def task(first: int, last: int) -> None:
-            block_cg.solve(
-                groups[first:last], crowd.members, crowd.links, blocks, self.system, self.factors,
-                right, stop, step, scratch, definite,
+        def make() -> Callable[[int, int], None]:
+            sums = lane_rows(right.spots.shape[1])
+            return lambda first, last: block_cg.solve(
+                groups[first:last], crowd.members, crowd.pairs, blocks, self.system, self.factors,
+                right, stop, step, scratch, sums, definite,
             )  # fmt: skip
 
-        thread_pool.run(lambda: task, len(groups), _GROUPS, self.image.threads)
+        thread_pool.run(make, len(groups), _GROUPS, self.image.threads)
         return groups[~definite[groups]]
 
     def of_groups(self, groups: np.ndarray) -> np.ndarray:

@@ -4,8 +4,9 @@ A round of a group of spots that overlap, or have something in common:
 
 1. gradients, blocks of the normal equations and second derivatives
    (``kernels/joint/normal_equations.py``, ``kernels/joint/curvature.py``);
-2. the step, by conjugate gradients (``kernels/joint/block_cg.py``); pairs whose light hardly
-   overlaps are left out of the matrix, not of the gradient, so the solution is the same;
+2. the step, by conjugate gradients (``kernels/joint/block_cg.py``), as exact as it must be and
+   from the step of before, if it is solved for again; pairs whose light hardly overlaps are left
+   out of the matrix, not of the gradient, so the solution is the same;
 3. a correction for the bend of the model along the step (geodesic acceleration: Transtrum and
    Sethna 2012, arXiv:1201.5885), for two spots that hardly differ from one lie in a curved valley;
 4. the image at the trial, its residuals and the objective of the group, and what the move of
@@ -50,7 +51,6 @@ _COUNTS = 1e-3  # part of a group's expected gain, from which a cluster's counts
 _SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
 _SEARCHES = 7  # for clusters that make a matrix indefinite, before a whole group counts as such
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
-_TOLERANCES = (2e-2, 1e-3)  # of the conjugate gradients, in the first rounds and later
 
 
 class Limits(NamedTuple):
@@ -76,7 +76,7 @@ class Solver:
         model = image.coordinates.model
         self._widths = sorted({k for k in model.sigmas if k < p})
         g, c = len(self.crowd.members.group_spots) - 1, terms + len(shared.columns)
-        self._steps = [Vector(np.zeros((n, p)), np.zeros((g, c))) for _ in range(2)]
+        self._steps = [Vector(np.zeros((n, p)), np.zeros((g, c))) for _ in range(3)]
         self._pixels = np.zeros(n)
         self.failures, self.close = np.zeros(g, np.int32), np.zeros(g, bool)
 
@@ -151,20 +151,20 @@ class Solver:
             )
             system.common_free[:, t:] = inside & open_[columns]
 
-    def _solve(self, state: State, groups: np.ndarray, right: Vector, out: Vector) -> None:
-        """A step of groups (g,) with the damping of now; without what would leave its bounds."""
-        equations, crowd = self.equations, self.crowd
+    def _solve(self, state: State, groups: np.ndarray, out: Vector, warm: bool) -> None:
+        """A step of groups (g,) within bounds; ``warm``: that with other damping is in ``out``."""
+        equations, crowd, right = self.equations, self.crowd, self.equations.right
         system, (lower, upper, _), which = equations.system, self.limits, np.flatnonzero(groups)
         for turn in range(_HOLDS + 1):
             equations.factorise(clusters_of(crowd, groups))
-            bad = equations.solve(which, right, self._precision, out)
+            bad = equations.solve(which, right, self._precision, out, warm or turn > 0)
             for culprits in (*_SEARCHES * (equations.indefinite,), equations.of_groups):
                 if not len(bad):
                     break
                 some = culprits(bad)
                 equations.newton[some] = False
                 equations.factorise(some)
-                bad = equations.solve(bad, right, self._precision, out)
+                bad = equations.solve(bad, right, self._precision, out, warm=True)
             leaves = ((state.u <= lower) & (out.spots < 0)) | ((state.u >= upper) & (out.spots > 0))
             leaves &= system.free & groups[crowd.group_of][:, None]
             if turn == _HOLDS or not leaves.any():
@@ -194,20 +194,20 @@ class Solver:
         return move
 
     def _bend(
-        self, state: State, move: np.ndarray, groups: np.ndarray, leads: np.ndarray
+        self, state: State, move: np.ndarray, groups: np.ndarray, leads: np.ndarray, warm: bool
     ) -> tuple[np.ndarray, ...]:
         """The step and its correction as one, and clusters (k,) too bent for all of the step."""
         equations, crowd, image = self.equations, self.crowd, self.image
-        spots, (step, correction) = spots_of(crowd, groups), self._steps
+        spots, (step, slope, correction) = spots_of(crowd, groups), self._steps
         own = np.where(equations.system.free, move, 0.0)
         image_of = image.bend(state.u, own, spots)
         n, p = state.u.shape
         scratch = equations.equations._replace(
-            gradient=correction.spots, diagonal=np.empty((n, p, p)), border=np.empty((n, p, 0))
+            gradient=slope.spots, diagonal=np.empty((n, p, p)), border=np.empty((n, p, 0))
         )
         image.normal(state.u, spots, image_of, 0, scratch, pairs=False)
-        right = Vector(-correction.spots, np.zeros_like(step.common))
-        equations.solve(np.flatnonzero(groups), right, self._precision, correction)
+        right = Vector(-slope.spots, np.zeros_like(step.common))
+        equations.solve(np.flatnonzero(groups), right, self._precision, correction, warm)
         scale, starts = equations.system.scale, crowd.members.cluster_spots[:-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             squares = [
@@ -290,7 +290,7 @@ class Solver:
             moved[groups] = True
 
         for attempt in range(_TRIES):
-            self._solve(state, pending, equations.right, step)
+            self._solve(state, pending, step, attempt > 0)
             if attempt == 0:
                 lengths = stopping.step_lengths(equations, state, step, active, self.noise(state))
                 length = lengths.clusters
@@ -300,7 +300,7 @@ class Solver:
             ground_step = step.common[:, : self.terms].copy()
             far = pending & self._any(length > _STRAIGHT)
             if stage == "shape" and far.any():
-                move, bent = self._bend(state, move, far, leads)
+                move, bent = self._bend(state, move, far, leads, attempt > 0)
             crosses = (self._crossing(state, move)[0] < 1.0).any(axis=1)
             if attempt:  # else parameters that leave their bounds alone are clipped
                 move = self._within(state, move)
@@ -370,7 +370,7 @@ class Solver:
                 break
             rounds += 1
             stage = _STAGES[turn] if staged and turn < min(len(_STAGES), most - 1) else "shape"
-            self._precision = _TOLERANCES[turn >= 2 * len(_STAGES) or not staged]
+            self._precision = stopping.precision(tol, staged and turn < 2 * len(_STAGES))
             took[spots_of(crowd, active)] += 1
             state, moved, lengths = self._round(state, active, stage)
             if stage != "shape":

@@ -1,4 +1,4 @@
-"""The stopping rule of a joint fit: how long a step is, and how far the minimum still is."""
+"""The stopping rule of a joint fit: how long a step is, how far the minimum is, what is exact."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _COMES, _MOVES = 0.1, 0.3  # of the step before, for what comes to rest; of a cl
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _EPSILON = 1e-14  # of the image
 _UNIT = 1e-15  # of a number that is rounded
+_PART, _PRECISIONS = 0.3, (1e-3, 1e-2)  # relative precision of steps, by the tolerance
+_ROUGH = 2e-2  # that of the first steps
 
 
 class Progress(NamedTuple):
@@ -47,6 +49,16 @@ def distance_left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.nda
     falls = rate < 0.999
     rate = np.where(falls, rate, 0.0)
     return np.where(falls, np.minimum(longest, longest * rate / (1 - rate)), longest)
+
+
+def precision(tol: float, early: bool) -> float:
+    """The relative precision that a step needs in a fit to this tolerance.
+
+    A step that is far from the last one, or of a fit that need not be exact, need not be exact
+    (inexact Newton methods: Eisenstat and Walker 1996, SIAM J. Sci. Comput. 17, 16). What a spot
+    that moves far leaves of its step inexact moves its neighbours, so at the end steps are exact.
+    """
+    return _ROUGH if early else float(np.clip(_PART * tol, *_PRECISIONS))
 
 
 def step_lengths(

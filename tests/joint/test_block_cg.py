@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 from fastgauss.kernels.joint import block_cg, local_inverses
-from fastgauss.kernels.joint.arrays import Damped, Factors, Links, Members, Vector
+from fastgauss.kernels.joint.arrays import Damped, Factors, Links, Members, Pairs, Vector
 from fastgauss.kernels.joint.clusters import unite
+from fastgauss.kernels.simd.lanes import lane_rows
 
 P, T = 3, 2  # parameters of a spot, unknowns that a group has in common
 
@@ -18,6 +19,7 @@ class System(NamedTuple):
     """Two groups of random blocks as the kernels take them."""
 
     members: Members
+    ends: Pairs
     links: Links
     diagonal: np.ndarray
     pairs: np.ndarray
@@ -49,6 +51,10 @@ def system(n=6, seed=0, reach=5, free=None, cluster=2):
     group_spots = np.array([0, n, 2 * n])
     return System(
         Members(group_spots, np.searchsorted(lows, group_spots), np.array(lows)),
+        Pairs(
+            np.searchsorted([i for i, _ in pairs], np.arange(2 * n + 1)),
+            np.array([j for _, j in pairs], np.intp),
+        ),
         Links(np.array(starts), np.array(others, np.intp), np.array(places, np.intp)),
         np.einsum("nap,naq->npq", columns, columns),
         np.array([columns[i].T @ columns[j] for i, j in pairs]).reshape(-1, P, P),
@@ -78,8 +84,11 @@ def dense(made, damping):
     return whole
 
 
-def solved(made, right, damping, curvature=None, common_free=None, most=500):
-    """The solution, which groups are found positive, and clusters that keep their curvature."""
+def solved(made, right, damping, curvature=None, common_free=None, most=500, begin=None):
+    """The solution, which groups are found positive, and clusters that keep their curvature.
+
+    ``begin`` is where the conjugate gradients begin, 0 without.
+    """
     members, n = made.members, len(made.diagonal)
     clusters = len(members.cluster_spots) - 1
     scale = np.einsum("npp->np", made.diagonal).copy()
@@ -98,10 +107,12 @@ def solved(made, right, damping, curvature=None, common_free=None, most=500):
         factors,
     )  # fmt: skip
     x, *vectors = (Vector(np.zeros((n, P)), np.zeros((2, T))) for _ in range(5))
+    if begin is not None:
+        x.spots[:], x.common[:] = begin
     definite = np.ones(2, np.bool_)
     block_cg.solve(
-        np.arange(2), members, made.links, (made.pairs, made.border), damped, factors, right,
-        (1e-12, most), x, tuple(vectors), definite,
+        np.arange(2), members, made.ends, (made.pairs, made.border), damped, factors, right,
+        (1e-12, most, begin is not None), x, tuple(vectors), lane_rows(P), definite,
     )  # fmt: skip
     return x, definite, newton
 
@@ -134,6 +145,29 @@ def test_conjugate_gradients_solve_what_lapack_solves(n, held, cluster):
         expected[keep] = np.linalg.solve(a[np.ix_(keep, keep)], both[keep])
         found = np.append(x.spots[rows].ravel(), x.common[g])
         assert_allclose(found, expected, atol=TOLERANCE["joint step"] * 1e-6 * abs(expected).max())
+
+
+def test_a_warm_start_ends_at_the_same_solution_and_never_above_zero():
+    made, right = system(n=6), some_right(6)
+    x, _, _ = solved(made, right, np.zeros(6))
+    rng = np.random.default_rng(6)
+    a = dense(made, np.zeros(12))
+
+    def objective(x, g):
+        rows = slice(*made.members.group_spots[g : g + 2])
+        v, b = (np.append(y.spots[rows].ravel(), y.common[g]) for y in (x, right))
+        return 0.5 * v @ a[g] @ v - b @ v
+
+    for begin in (
+        (1.1 * x.spots, 0.9 * x.common), (x.spots + rng.normal(size=x.spots.shape), x.common),
+        (-x.spots, -x.common), (np.full_like(x.spots, np.nan), x.common),
+    ):  # fmt: skip
+        y, definite, _ = solved(made, right, np.zeros(6), begin=begin)
+        assert definite.all()
+        for found, expected in zip(y, x, strict=True):
+            assert_allclose(found, expected, rtol=1e-6, atol=1e-8 * abs(expected).max())
+        at_once, _, _ = solved(made, right, np.zeros(6), begin=begin, most=0)
+        assert all(objective(at_once, g) <= 0.0 for g in (0, 1))
 
 
 def test_second_derivatives_are_used_where_a_cluster_stays_positive_with_them():

@@ -57,6 +57,11 @@ def test_clusters_that_move_more_than_their_neighbours_are_held_first():
     assert held(crowd, steps, before=[0], active=(True, False)) == [5]
 
 
+def test_steps_are_as_exact_as_the_fit_must_be():
+    assert stopping.precision(1e-6, False) == 1e-3 < stopping.precision(3e-2, False)
+    assert stopping.precision(1e-6, True) > stopping.precision(0.5, False) == 1e-2
+
+
 def test_all_that_are_far_are_held_the_last_time():
     crowd = two_groups([1] * 10, [1] * 2, [(0, 1), (1, 2)])
     steps = np.zeros(12)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import device
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast
+from ..simd.masked import lanes_within, load_some, store_some, total
 
 _TINY = 1e-290
 _LEAST_PIVOT = 1e-13  # relative to the diagonal entry, of a matrix that is positive
@@ -42,15 +45,19 @@ def factorise(a, edge, size):
 
 
 @device
-def substitute(a, size, x):
-    """Solve in place, given ``factorise``'s result."""
+def substitute(a, first, size, x, at):
+    """Solve in place for x[at : at + size], given ``factorise``'s result from a[first] on, flat."""
     for i in range(size):
-        part = x[i]
-        for k in range(i):
-            part -= a[i, k] * x[k]
-        x[i] = part / a[i, i]
+        row, part = first + i * size, broadcast(0.0)
+        for k in range(0, i, WIDTH):
+            some = lanes_within(0.0, 0, i - k)
+            part = part + load_some(a, row + k, some) * load_some(x, at + k, some)
+        x[at + i] = (x[at + i] - total(part)) / a[row + i]
     for i in range(size - 1, -1, -1):
-        part = x[i]
-        for k in range(i + 1, size):
-            part -= a[k, i] * x[k]
-        x[i] = part / a[i, i]
+        row = first + i * size
+        known = x[at + i] / a[row + i]
+        x[at + i] = known
+        for k in range(0, i, WIDTH):
+            some = lanes_within(0.0, 0, i - k)
+            left = load_some(x, at + k, some) - load_some(a, row + k, some) * known
+            store_some(x, at + k, left, some)
