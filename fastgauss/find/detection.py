@@ -187,11 +187,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     higher above the amplitude, and the second moments in the window of a spot are not smaller than
     those of a spot of 0.6 `sigma`; these are not all larger than those of one of 3 `sigma`; and the
     response is not high at 3, 5 and 7 `sigma` on both sides, with no gap between, nor half of it
-    the sum of what is that high in up to three directions (lines that cross). The p-value is
-    twice the smallest chance of these tests for the extreme spots, so it is small for nearly no
-    spot between. Spots in rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those
-    of sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a
-    hot pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
+    the sum of what is that high in up to three directions (lines that cross); where the second
+    moments are surely smaller than those of lines it may be, by neighbours. The p-value is twice
+    the smallest chance of these tests for the extreme spots, so it is small for nearly no spot
+    between. Spots in rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of
+    sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a hot
+    pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
 
     A maximum of the Laplacian is a spot if it is above the threshold and the last condition holds,
     without allowance for noise. Its noise is taken as normal, which fails for counts below about

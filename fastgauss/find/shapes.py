@@ -13,7 +13,9 @@ the spot's own light give it.
   or it is the sum of such arms in several directions (lines that cross).
 
 The light of neighbours makes spots neither sharper nor narrower, and long only where neighbours
-stand in a row on both sides.
+stand in a row on both sides. The mean of the second moments of g d over the axes is 1/2 for a spot,
+and at least 2/3 for lines, however many cross; maxima that are surely more compact than these are
+not long.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from .response import CHUNK
 NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
+_COMPACT, _SURELY = 0.6, 1.5  # mean second moment below those of lines; errors below it
 _TRIED = 2.0  # pixels that may be the middle
 
 
@@ -205,7 +208,9 @@ def judge_shapes(
     )
     narrow, wide, error = of_moments
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
+    spread = np.trace(moments, axis1=1, axis2=2) / ndim
     rows = rows_with_arms(response, peaks, sigmas)
+    rows = rows[spread[rows] > _COMPACT - _SURELY * error[rows]]
     arms[rows] = chance_of_arms(
         response, peaks.those(rows), moments[rows], error[rows],
         lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,

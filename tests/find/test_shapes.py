@@ -77,6 +77,20 @@ def test_structures_are_left_out_and_spots_beside_them_are_found(structure):
     assert np.mean(cKDTree(found).query(TRUTH[beside])[0] < 2) >= 0.9
 
 
+@compiled
+def test_bright_particles_with_neighbours_on_many_sides_are_no_lines():
+    rng = np.random.default_rng(6)
+    truth = np.c_[rng.uniform(5, 35, 150), rng.uniform(6, 90, (150, 2))]
+    bright = rng.uniform(60, 300, 150)
+    volume = fg.render((40, 96, 96), truth, bright, sigma=(2.6, 2.0, 2.0))
+    found = fg.find_spots(rng.poisson(volume + 20), sigma=(2.6, 2.0, 2.0))
+    widths = np.array([2.6, 2.0, 2.0])
+    apart = cKDTree(truth / widths).query(truth / widths, k=2)[0][:, 1] > 4
+    hit = cKDTree(found).query(truth)[0] < 2
+    assert np.mean(hit[apart & (bright > 150)]) >= 0.95
+    assert np.mean(cKDTree(truth).query(found)[0] < 2) >= 0.98
+
+
 def line(angle, place, middle=110.0):
     """A straight line of light of height 1."""
     away = (X - middle) * np.cos(angle) + (Y - middle) * np.sin(angle) - place
