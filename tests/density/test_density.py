@@ -222,7 +222,8 @@ def test_renormalized_and_linear_are_what_quadrature_gives(ends):
 
 
 def test_linear_in_two_dimensions():
-    u = (np.arange(30) + 0.5) / 30  # a lattice of weights instead of samples: no noise
+    n = 15 if JIT_DISABLED else 30
+    u = (np.arange(n) + 0.5) / n  # a lattice of weights instead of samples: no noise
     samples = np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1).reshape(-1, 2)
     weights = 0.4 + 0.8 * samples[:, 0] + 0.4 * samples[:, 1]
     bounds = [(0, 1), (0, np.inf)]

@@ -81,7 +81,7 @@ def test_the_noise_and_the_height_of_responses_are_those_of_the_filters_weights(
     shape = (31, 1, 44)
     points = np.array([[0, 0, 0], [15, 0, 20], [30, 0, 9], [2, 0, 43]])
     rng = np.random.default_rng(14)
-    values = np.zeros((3000 if not JIT_DISABLED else 300, len(points)))
+    values = np.zeros((3000 if not JIT_DISABLED else 100, len(points)))
     for row in values:
         picture = response.Picture(rng.normal(size=shape).astype("f4"), np.ones(31), None)
         row[:] = matched_response(picture, WIDTHS, None, 1).response[tuple(points.T)]
