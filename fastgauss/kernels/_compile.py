@@ -25,7 +25,7 @@ from functools import partial, wraps
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
@@ -77,7 +77,23 @@ def kernel(function: Callable) -> Callable:
     dispatcher = njit(nogil=True, pipeline_class=KernelCompiler, **_OPTIONS)(function)
     dispatcher._cache = PackageCache(function)
     dispatcher.compile = _in_turn(dispatcher.compile)
+    dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
     return dispatcher
+
+
+def _without_literals(get_call_template: Callable) -> Callable:
+    """A dispatcher's ``get_call_template``, which knows no constants: 50 is an integer.
+
+    numba types a constant in the caller's code by its value, so it would compile the kernel once
+    for each value, and once more for calls from Python.
+    """
+
+    @wraps(get_call_template)
+    def get_call_template_of_types(args: tuple, kws: dict[str, Any]) -> Any:
+        plain = {name: types.unliteral(type_) for name, type_ in kws.items()}
+        return get_call_template(tuple(map(types.unliteral, args)), plain)
+
+    return get_call_template_of_types
 
 
 def _in_turn(compile_: Callable) -> Callable:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba import njit
 from numba.core import config
 from processes import python
 
@@ -130,6 +131,20 @@ print(caller.ask(1))
 
 def test_a_compilation_that_fails_holds_nobody_up(house):
     assert _ask(house, _FAIL) == [11]
+
+
+def test_constants_of_the_callers_code_compile_nothing_of_their_own():
+    @_compile.kernel
+    def total(pair, factor, summand):
+        return (pair[0] + pair[1]) * factor + summand
+
+    @njit
+    def own():
+        return total((1, 2), 10, summand=3) + total((4, 5), 20, 6)
+
+    assert total((0, 1), 2, 3) == 5
+    assert own() == 33 + 186
+    assert len(total.signatures) == 1
 
 
 def test_a_compilation_collects_little_garbage_and_keeps_the_callers_setting():
