@@ -38,9 +38,9 @@ def ended(count: int, message: str) -> str:
 
 
 def of_file(value: Any) -> str:
-    """What a message adds where a text came in the place of numbers; else nothing."""
-    word = isinstance(value, np.ndarray) and not value.ndim and value.dtype.kind in "US"
-    named = word or isinstance(value, (str, os.PathLike))
+    """What a message adds where a file's name came in the place of numbers; else nothing."""
+    one = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+    named = isinstance(one, (str, os.PathLike))
     return ": a file has to be read first, as by np.loadtxt or tifffile.imread" if named else ""
 
 

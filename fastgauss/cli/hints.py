@@ -25,7 +25,8 @@ NO_SPOT_OF_ANY_SIGMA = (
 _FAINT = 3.0  # significance from which a maximum is a candidate
 _MOST_NEGATIVE = 0.6  # of the pixels: dark ones with noise alone are negative in half
 _LEAST_ROWS = 10  # from which their median says something of the noise
-_AS_PHOTONS = (0.5, 2.0)  # medians of reduced_chi2 that photons have, and spots near the model
+_AS_PHOTONS = (0.5, 2.0)  # medians of reduced_chi2 of photons and of spots near the model
+_FEW = 1.0  # photons of the background below which reduced_chi2 is less, and errors are right
 _WHAT_TO_TRY = {
     Status.MAX_ITERATIONS: "--fixed sigma=WIDTH or --shared sigma, or --model symmetric",
     Status.STALLED: "a larger --box, or --method lsq if the values are not photons",
@@ -77,7 +78,8 @@ def of_scatter(result: FitResult) -> str:
     known = result.reduced_chi2[result.converged & np.isfinite(result.reduced_chi2)]
     low, high = _AS_PHOTONS
     middle = float(np.median(known)) if len(known) >= _LEAST_ROWS else 1.0
-    if low <= middle <= high:
+    faint = middle < low and float(np.median(result["offset"])) < _FEW
+    if low <= middle <= high or faint:
         return ""
     told = (
         f"the median reduced_chi2 is {wording.rounded(middle, 2)}, and of photons it is 1: "

@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool
+from ..base import check, thread_pool, wording
 from ..base.progress import Progress, check_progress
 from . import boundaries, gauss_transform
 from .kernel_density import KernelDensity
@@ -146,8 +146,9 @@ def kde(
     ends = boundaries.intervals(bounds, data.shape[1])
     if boundary is not None:
         check.choice("boundary", boundary, BOUNDARIES)
-        if bounds is None and boundary != BOUNDARIES[0]:
-            raise ValueError(f"boundary={boundary!r} needs bounds, as bounds=(0, None), got none")
+        if boundary != BOUNDARIES[0] and not any(map(boundaries.is_bounded, ends)):
+            got = "none" if bounds is None else wording.shown(bounds)
+            raise ValueError(f"boundary={boundary!r} needs bounds, as bounds=(0, None), got {got}")
     # samples without weight are none
     kept = np.arange(len(data)) if heights is None else np.flatnonzero(heights)
     if len(kept) < len(data):

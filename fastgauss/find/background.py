@@ -43,6 +43,7 @@ class Axis(NamedTuple):
     lower: np.ndarray  # (n,) the blocks between which each pixel lies
     upper: np.ndarray
     share: np.ndarray  # of the upper one
+    rise: np.ndarray  # the same in float32
 
 
 @lru_cache(maxsize=32)
@@ -51,7 +52,10 @@ def block_axis(n: int, sigma: float) -> Axis:
     places = np.arange(n)
     if sigma == 0.0:
         alone = np.ones((n, 1), np.float32)
-        return Axis(0, 1, n, NOTHING, places, alone, places, places, np.zeros(n, np.float32))
+        none = np.zeros(n)
+        return Axis(
+            0, 1, n, NOTHING, places, alone, places, places, none, none.astype(np.float32)
+        )  # fmt: skip
     width = WIDTH * sigma
     side = min(max(1, round(width / _BLOCKS)), n)
     count = n // side
@@ -63,8 +67,8 @@ def block_axis(n: int, sigma: float) -> Axis:
     lower = np.clip(np.floor(between).astype(np.int64), 0, max(count - 2, 0))
     upper = np.minimum(lower + 1, count - 1)
     share = np.where(upper > lower, between - lower, 0.0)
-    share = share.astype(np.float32)
-    return Axis(first, side, count, window, nearest, weights, lower, upper, share)
+    rise = share.astype(np.float32)
+    return Axis(first, side, count, window, nearest, weights, lower, upper, share, rise)
 
 
 def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,12 +121,11 @@ class Background(NamedTuple):
 
     means: np.ndarray
     axes: tuple[Axis, ...]
-    between: CellValues  # the means, for what lies between them
 
     def subtracted(self, volume: np.ndarray, threads: int | None) -> np.ndarray:
         """A volume less its background."""
         rest = np.empty_like(volume)
-        z, y, x = ((axis.lower, axis.upper, axis.share) for axis in self.axes)
+        z, y, x = ((axis.lower, axis.upper, axis.rise) for axis in self.axes)
         rows = np.empty((*self.means.shape[:2], volume.shape[2]), np.float32)
 
         def spread(start: int, stop: int) -> None:
@@ -137,7 +140,9 @@ class Background(NamedTuple):
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The background of some pixels (n, 3)."""
-        return self.between.at(points)[0]
+        lower, shares = tuple(a.lower for a in self.axes), tuple(a.share for a in self.axes)
+        means = self.means[np.newaxis].astype(np.float64)
+        return CellValues(means, lower, shares).at(points)[0]
 
     def without_light(self, points: np.ndarray, flux: np.ndarray) -> tuple[Background, Background]:
         """The background in which points of some flux have no part, and what they take from it."""
@@ -145,14 +150,7 @@ class Background(NamedTuple):
         for block, share in _corners(self.axes, points):
             np.add.at(light, block, -share * flux / math.prod(axis.side for axis in self.axes))
         taken = _smoothed(light.astype(np.float32), self.axes)
-        return _background(self.means + taken, self.axes), _background(taken, self.axes)
-
-
-def _background(means: np.ndarray, axes: tuple[Axis, ...]) -> Background:
-    """The background of these means."""
-    lower = tuple(axis.lower for axis in axes)
-    shares = tuple(axis.share.astype(np.float64) for axis in axes)
-    return Background(means, axes, CellValues(means[np.newaxis].astype(np.float64), lower, shares))
+        return self._replace(means=self.means + taken), self._replace(means=taken)
 
 
 def _corners(axes: tuple[Axis, ...], points: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -174,7 +172,7 @@ def measure_background(
     """The background of a picture, with the weight of each pixel or all alike."""
     axes = tuple(block_axis(n, s) for n, s in zip(picture.volume.shape, sigmas, strict=True))
     if weights is None:
-        return _background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
+        return Background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
     share = _means(weights, axes, threads)
     means = _means(picture.volume * weights, axes, threads)
     term = [tuple(axis.window for axis in axes)]
@@ -183,7 +181,7 @@ def measure_background(
     empty = share <= _LEAST * usual
     np.divide(means, share, out=means, where=~empty)
     means[empty] = (near[0] / np.maximum(near[1], 1e-6 * max(usual, 1e-30)))[empty]
-    return _background(_smoothed(means, axes), axes)
+    return Background(_smoothed(means, axes), axes)
 
 
 def _means(volume: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
@@ -206,7 +204,7 @@ def window_matrices(n: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     for i in range(axis.blocks):
         begin = axis.first + i * axis.side
         means[i, begin : begin + axis.side] = 1.0 / axis.side
-    share = axis.share.astype(np.float64)[:, None]
+    share = axis.share[:, None]
     smooth = np.zeros((axis.blocks, axis.blocks))
     for row, begin, weights in zip(smooth, axis.nearest, axis.weights, strict=True):
         row[begin : begin + len(weights)] = weights

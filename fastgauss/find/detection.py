@@ -187,8 +187,8 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     higher above the amplitude, and the second moments in the window of a spot are not smaller than
     those of a spot of 0.6 `sigma`; these are not all larger than those of one of 3 `sigma`; and the
     response is not high at 3, 5 and 7 `sigma` on both sides, with no gap between, nor half of it
-    the sum of what is that high in up to three directions (lines that cross); where the second
-    moments are surely smaller than those of lines it may be, by neighbours. The p-value is twice
+    the sum of what is that high in up to three directions (lines that cross). A maximum that is
+    surely more compact than lines may have such arms: they are its neighbours. The p-value is twice
     the smallest chance of these tests for the extreme spots, so it is small for nearly no spot
     between. Spots in rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of
     sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a hot

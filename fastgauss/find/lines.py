@@ -30,7 +30,6 @@ _LINES = 3  # that cross, at most
 _TOGETHER = 0.5  # of the amplitude: what their arms have at least
 _APART = 0.87  # cosine between them, at most
 _LOW = 0.25  # part of the values around a maximum that are below the level between lines
-_LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
 _LEAST_ERROR = 1e-9  # of a response, by that in the middle
 _LEAST = 0.4  # variance of the least of six values, by that of each
 
@@ -54,6 +53,7 @@ class _Arms(NamedTuple):
     offsets: np.ndarray  # (directions, radii, 2 sides, 3)
     limits: np.ndarray  # (directions, radii) of a response by that in the middle
     cosines: np.ndarray  # (directions, directions)
+    nearest: tuple[np.ndarray, np.ndarray]  # offsets and limits at the first radius
 
 
 @lru_cache(maxsize=8)
@@ -74,7 +74,9 @@ def _arms(sigmas: tuple[float, float, float]) -> _Arms:
     offsets = np.zeros((number, len(_RADII), 2, 3), np.int64)
     offsets[:, :, 0, active], offsets[:, :, 1, active] = steps, -steps
     own = np.exp(-0.5 * np.sum((steps / widths) ** 2, axis=2) / (1.0 + _LONGEST**2))
-    return _Arms(units, offsets, np.maximum(own, _ARMS), np.abs(units @ units.T))
+    limits = np.maximum(own, _ARMS)
+    nearest = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(limits[:, 0])
+    return _Arms(units, offsets, limits, np.abs(units @ units.T), nearest)
 
 
 def chance_of_arms(
@@ -125,7 +127,7 @@ def rows_with_arms(
     """
     arms = _arms(sigmas)
     doubtful = np.empty(len(peaks.points), np.bool_)
-    surroundings.have_arms(response, *peaks, arms.offsets[:, 0], arms.limits[:, 0], doubtful)
+    surroundings.have_arms(response, *peaks, *arms.nearest, doubtful)
     return np.flatnonzero(doubtful)
 
 
@@ -153,7 +155,7 @@ def _look(response: np.ndarray, peaks: Peaks, arms: _Arms) -> _Heights:
     at = peaks.points[:, None, None, None] + arms.offsets
     there = np.all((at >= 0) & (at < response.shape), axis=-1)
     at = np.clip(at, 0, np.array(response.shape) - 1)
-    height = np.maximum(response[tuple(peaks.points.T)] - peaks.level, _LOWEST)
+    height = np.maximum(response[tuple(peaks.points.T)] - peaks.level, surroundings.LOWEST)
     high = response[tuple(np.moveaxis(at, -1, 0))] - peaks.level[:, None, None, None]
     error = np.maximum(peaks.error / height, _LEAST_ERROR)
     return _Heights(high / height[:, None, None, None], there, error, height)

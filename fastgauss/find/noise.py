@@ -35,6 +35,7 @@ _LOOKED = 100  # pixels of a cell that tell whether values are clipped
 _MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside others
 _FAR, _CUTS = 25.0, 6  # deviations from the mean of few values that are spots; rounds
 _HEAVIER = 1.5  # ratio of two estimates of a gain, at most
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 _SKEW_SAMPLES = 1 << 15  # of an image that tell its skewness
 _INDEPENDENT = 3.0  # widths of a spot at which responses to noise and to spots are independent
 _ALIKE = 0.6  # correlation there of responses to structures
@@ -348,7 +349,9 @@ def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellV
     planes, lines, columns = picture.volume.shape
     most = max(1, _SKEW_SAMPLES * cells.samples // (SAMPLES * columns))
     some = min(planes * lines, most)
-    rows = ((np.arange(some) + 0.5) * (planes * lines / some)).astype(np.int64)
+    number = np.arange(some)
+    inside = (number * _GOLDEN) % 1.0  # of a share of the rows: not always the same line of planes
+    rows = ((number + inside) * (planes * lines / some)).astype(np.int64)
     total, number = noise_samples.third_moment(
         picture.volume, NO_GAP if picture.gap is None else picture.gap,
         between.nodes[1], between.lower, between.shares, rows,

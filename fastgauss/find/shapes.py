@@ -13,9 +13,9 @@ the spot's own light give it.
   or it is the sum of such arms in several directions (lines that cross).
 
 The light of neighbours makes spots neither sharper nor narrower, and long only where neighbours
-stand in a row on both sides. The mean of the second moments of g d over the axes is 1/2 for a spot,
-and at least 2/3 for lines, however many cross; maxima that are surely more compact than these are
-not long.
+stand in a row on both sides. The second moment of g d is 1/2 in each direction for a spot, and 1
+along a line, of whatever width; where lines cross it lies between. Maxima that are surely compact,
+by the largest of these moments and by their mean, are not long.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from .response import CHUNK
 NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
-_COMPACT, _SURELY = 0.6, 1.5  # mean second moment below those of lines; errors below it
+_COMPACT = 0.6, 0.7  # mean and largest second moment that no lines have
+_SURELY = 1.5  # errors by which those of a compact maximum are smaller
 _TRIED = 2.0  # pixels that may be the middle
 
 
@@ -204,13 +205,12 @@ def judge_shapes(
     sharp[rows] = np.minimum(sharp[rows], _TRIED * other)
     moments, of_moments = np.empty((len(points), ndim, ndim)), np.empty((3, len(points)))
     shape_chances.moment_chances(
-        sums, noise[:, 0], seen.gain, known.squares[0], known.moment, moments, of_moments
+        sums, noise, seen.gain, known.squares[0], known.moment, moments, of_moments
     )
     narrow, wide, error = of_moments
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
-    spread = np.trace(moments, axis1=1, axis2=2) / ndim
     rows = rows_with_arms(response, peaks, sigmas)
-    rows = rows[spread[rows] > _COMPACT - _SURELY * error[rows]]
+    rows = rows[~_are_compact(moments[rows], error[rows])]
     arms[rows] = chance_of_arms(
         response, peaks.those(rows), moments[rows], error[rows],
         lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
@@ -229,6 +229,14 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
         return np.tile(seen.variance[:, None], count)
     own = _sums(seen.own, points, known.profiles[:count] ** 2, known.radii, threads)
     return own / known.squares * seen.variance[:, None]
+
+
+def _are_compact(moments: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Whether second moments (n, ndim, ndim) are surely smaller than those of lines."""
+    each = np.linalg.eigvalsh(moments)
+    mean, largest = _COMPACT
+    surely = _SURELY * error
+    return (each.mean(axis=1) + surely < mean) & (each[:, -1] + surely < largest)
 
 
 def _sharp(sums: np.ndarray, noise: np.ndarray, seen: Seen, known: _Template) -> np.ndarray:

@@ -151,13 +151,14 @@ def _values(x: Any, y: Any) -> np.ndarray:
     if y is not None:
         return np.asarray(check.real_array("y", y, (1, 2)), np.float64)
     array = check.real_array("x", x)
-    if array.ndim == 2 and array.shape[1] in (2, 3):
-        told = "give its columns, x[:, 0] and x[:, 1]"
-    elif array.ndim == 2 and len(array) in (2, 3):
-        told = "give its rows, x[0] and x[1]"
-    else:
-        told = "for values without abscissae give their numbers, np.arange(n), as x"
-    raise TypeError(f"y must be given beside x, which has shape {array.shape}: {told}")
+    told = ""
+    if array.ndim == 2 and array.shape[1] in (2, 3) and len(array) not in (2, 3):
+        told = ": give its columns, x[:, 0] and x[:, 1]"
+    elif array.ndim == 2 and len(array) in (2, 3) and array.shape[1] not in (2, 3):
+        told = ": give its rows, x[0] and x[1]"
+    elif array.ndim:
+        told = ": if these are values y, give fit_profile(np.arange(n), y)"
+    raise TypeError(f"y must be given beside x, which has shape {array.shape}{told}")
 
 
 def _like(name: str, value: Any, shape: tuple[int, ...], whole: tuple[int, ...]) -> np.ndarray:

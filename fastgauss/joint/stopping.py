@@ -1,4 +1,4 @@
-"""The stopping rule of a joint fit: how long a step is, how far the minimum is, what is exact."""
+"""The stopping rule of a joint fit: how long and how exact a step is, and how far the minimum."""
 
 from __future__ import annotations
 

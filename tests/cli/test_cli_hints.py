@@ -176,6 +176,8 @@ def test_values_that_do_not_scatter_as_photons_are_told(tmp_path, capsys):
     hint = hint_of(tmp_path, capsys, 4.0 * photons, *options, 0.01)
     assert hint.startswith("the median reduced_chi2 is 0.04, and of photons it is 1: the errors")
     assert "too large" in hint and "--joint" not in hint
+    few = np.random.default_rng(3).poisson(fg.render((78, 78), places, 40.0, 1.3) + 0.01)
+    assert hint_of(tmp_path, capsys, few, "--method", "mle", "--box", "15") == ""
     assert hint_of(tmp_path, capsys, 4.0 * photons) == ""  # least squares scales its errors
 
 

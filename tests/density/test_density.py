@@ -392,6 +392,7 @@ BAD = [
     (ValueError, "strictly within", {"bounds": (0.5, None), "boundary": "log"}),
     (ValueError, "boundary must be one of", {"boundary": "mirror"}),
     (ValueError, r"boundary='log' needs bounds, as bounds=\(0, None\)", {"boundary": "log"}),
+    (ValueError, r"needs bounds.*got \(None, None\)", {"boundary": "log", "bounds": (None, None)}),
     (ValueError, "tol must be", {"tol": 1e-13}),
     (ValueError, "threads must be", {"threads": 0}),
     (TypeError, "points must hold real numbers", {"points": ["a"]}),

@@ -91,6 +91,19 @@ def test_bright_particles_with_neighbours_on_many_sides_are_no_lines():
     assert np.mean(cKDTree(truth).query(found)[0] < 2) >= 0.98
 
 
+@compiled
+@pytest.mark.parametrize("width", [0.6, 0.8])
+def test_filaments_of_a_volume_that_are_narrower_than_the_filter_are_no_spots(width):
+    rng = np.random.default_rng(7)
+    z, y, x = np.indices((30, 70, 70)).astype(float)
+    volume = np.full(z.shape, 20.0)
+    for row, turn in ((15.0, 0.2), (45.0, -0.3)):
+        across = np.hypot(z - 15 - 0.05 * (x - 35), y - row - turn * (x - 35))
+        waves = 1 + 0.3 * np.sin(x / 5.0)
+        volume += 300 * waves * np.exp(-0.5 * (across / (2.0 * width)) ** 2)
+    assert len(fg.find_spots(rng.poisson(volume), sigma=2.0)) <= 2
+
+
 def line(angle, place, middle=110.0):
     """A straight line of light of height 1."""
     away = (X - middle) * np.cos(angle) + (Y - middle) * np.sin(angle) - place

@@ -23,10 +23,12 @@ def noisy(shape, kind):
         values = np.rint(values)
     if kind == "wide":
         values = np.sign(values) * 10.0 ** (30.0 * np.abs(values) - 45.0).clip(-45, 30)
+    if kind == "hot":
+        values.flat[::29] = 1e6
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["normal", "few", "wide"])
+@pytest.mark.parametrize("kind", ["normal", "few", "wide", "hot"])
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize(("shape", "sigmas"), [
     ((1, 1, 60), (0.0, 0.0, 2.0)), ((40, 1, 30), (1.3, 0.0, 0.9)), ((9, 12, 10), (0.7, 1.0, 1.0)),
@@ -75,6 +77,8 @@ def test_refined_places_are_vertices_of_parabolas():
     places = peaks.refine_peaks(volume, points)
     assert_allclose(places, [[4.2, 0.0, 6.7], [0.0, 0.0, 10.0], [4.2, 0.0, 0.0]], atol=1e-5)
     assert_array_equal(peaks.refine_peaks(-volume, points), points)
+    steep = np.array([0.0, 0.0, 1.0, 0.0, -1.1, 0.0], np.float32).reshape(1, 1, 6)
+    assert_array_equal(peaks.refine_peaks(steep, np.array([[0, 0, 3]])), [[0.0, 0.0, 3.0]])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 500), (90, 1, 70), (20, 40, 30)])
@@ -152,9 +156,7 @@ def test_chances_of_shapes_equal_naive(sigmas):
     sharp, moments, others = np.empty(40), np.empty((40, ndim, ndim)), np.empty((3, 40))
     squares = template.squares
     shape_chances.sharp_chances(sums, noise, gain, squares, template.sharp, sharp)
-    shape_chances.moment_chances(
-        sums, noise[:, 0], gain, squares[0], template.moment, moments, others
-    )
+    shape_chances.moment_chances(sums, noise, gain, squares[0], template.moment, moments, others)
     for p, row in enumerate(sums):
         amplitude, total = row[0] / squares[0], max(row[0], 0.0)
         light = max(amplitude, 0.0) * gain[p]

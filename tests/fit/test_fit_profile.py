@@ -177,7 +177,10 @@ def test_a_number_guesses_the_centre_of_one_peak():
         ({"x": 3.0}, "x must have shape"),
         ({"x": "one.csv"}, "x must hold real numbers, got 'one.csv': a file has to be read first"),
         ({"x": "one.csv", "y": None}, "x must hold real numbers, got 'one.csv': a file has to"),
-        ({"y": None}, r"y must be given beside x, .*\(161,\): for values .* np\.arange\(n\)"),
+        (
+            {"y": None},
+            r"y must be given beside x, .*\(161,\): if these are values y.*arange\(n\), y\)",
+        ),
         ({"x": np.ones((9, 2)), "y": None}, r"\(9, 2\): give its columns, x\[:, 0\] and x\[:, 1\]"),
         ({"x": np.ones((3, 9)), "y": None}, r"which has shape \(3, 9\): .* x\[0\] and x\[1\]"),
         ({"guess": 2.0, "peaks": 2}, r"guess must have shape \(2,\) or \(2, 3\) for 2 peaks"),

@@ -253,7 +253,7 @@ def refine(response, points, places):
             places[p, axis] = k
             if 0 < k < response.shape[axis] - 1:
                 before, after = flat[at - steps[axis]] - centre, flat[at + steps[axis]] - centre
-                if before + after < 0.0:
+                if before <= 0.0 and after <= 0.0 and before + after < 0.0:
                     places[p, axis] += 0.5 * (before - after) / (before + after)
 
 

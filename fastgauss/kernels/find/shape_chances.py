@@ -104,8 +104,8 @@ def moment_chances(sums, noise, gain, square, known, moments, out):
     sums : ndarray (n, terms) float64
         As those of `sharp_chances`, k being the number of sets of axes, and with the first and the
         second moments of the profile.
-    noise, gain : ndarray (n,) float64
-        Variance of a pixel; third central moment by it.
+    noise, gain
+        As those of `sharp_chances`.
     square : float
         Sum of the squares of the profile.
     known : ndarray (2, 5) float64
@@ -123,8 +123,8 @@ def moment_chances(sums, noise, gain, square, known, moments, out):
         light = total / square * gain[p]
         for k in range(2):
             value = (1.0 - 2.0 * k) * (known[k, 0] * total - smallest)
-            out[k, p] = _chance(value, noise[p], light, gain[p], known[k])
+            out[k, p] = _chance(value, noise[p, 0], light, gain[p], known[k])
         out[0, p] *= ndim
         out[2, p] = np.inf
         if total > 0.0:
-            out[2, p] = math.sqrt(_variance(noise[p], light, known[1])) / total
+            out[2, p] = math.sqrt(_variance(noise[p, 0], light, known[1])) / total

@@ -10,8 +10,8 @@ from .._compile import device, kernel
 
 CORE = 1.0  # radius of a spot's core in sigmas
 RING = (2.0, 4.0)  # radii of the ring around it
-_BINS = 64
-_LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
+_BINS, _FEW = 64, 24  # bins in which values are counted; values that are sorted
+LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
 
 
 @lru_cache(maxsize=4)
@@ -36,42 +36,56 @@ def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.nd
 
 
 @device
-def _middle(values, size, number, some):
+def _sort(values, size):
+    """Sort the first ``size`` values, which are few."""
+    for i in range(1, size):
+        value, k = values[i], i
+        while k > 0 and values[k - 1] > value:
+            values[k] = values[k - 1]
+            k -= 1
+        values[k] = value
+
+
+@device
+def _middle(values, size, number):
     """The two middle ones of the first ``size`` values, which differ if that number is even.
 
-    Values are counted in ``number``, bins from the smallest to the largest. Those of the bin of the
-    lower one are sorted in ``some``.
+    While they are many, values are counted in ``number``, bins from the smallest to the largest,
+    and those of the bin of the lower one are kept, at the begin of ``values``.
     """
+    rank, even, above = (size - 1) // 2, size % 2 == 0, np.inf
     least, most = values[0], values[0]
-    for i in range(1, size):
-        least, most = min(least, values[i]), max(most, values[i])
-    if least == most:
-        return least, most
-    scale = 0.999 * number.size / (np.float64(most) - least)
-    number[:] = 0
-    for i in range(size):
-        number[int((values[i] - least) * scale)] += 1
-    rank, before, place = (size - 1) // 2, 0, 0
-    while before + number[place] <= rank:
-        before += number[place]
-        place += 1
-    count, above = 0, most
-    for i in range(size):
-        value = values[i]
-        at = int((value - least) * scale)
-        if at == place:
-            k = count
-            while k > 0 and some[k - 1] > value:
-                some[k] = some[k - 1]
-                k -= 1
-            some[k] = value
-            count += 1
-        elif at > place:
-            above = min(above, value)
-    lower = some[rank - before]
-    if size % 2 == 1:
-        return lower, lower
-    return lower, some[rank - before + 1] if rank - before + 1 < count else above
+    while size > _FEW:
+        least, most = values[0], values[0]
+        for i in range(1, size):
+            least, most = min(least, values[i]), max(most, values[i])
+        if least == most:
+            break
+        scale = 0.999 * number.size / (np.float64(most) - least)
+        for k in range(number.size):
+            number[k] = 0
+        for i in range(size):
+            number[int((values[i] - least) * scale)] += 1
+        place = 0
+        while number[place] <= rank:
+            rank -= number[place]
+            place += 1
+        kept = 0
+        for i in range(size):
+            value = values[i]
+            at = int((value - least) * scale)
+            if at == place:
+                values[kept] = value
+                kept += 1
+            elif at > place:
+                above = min(above, np.float64(value))
+        size = kept
+    if size <= _FEW:
+        _sort(values, size)
+    lower = np.float64(values[rank])
+    if even:
+        return lower, np.float64(values[rank + 1]) if rank + 1 < size else above
+    return lower, lower
 
 
 @device
@@ -128,8 +142,7 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
     """
     _, ny, nx = volume.shape
     flat = volume.reshape(-1)
-    values, some = np.empty(ring.shape[0], volume.dtype), np.empty(ring.shape[0], volume.dtype)
-    number = np.empty(_BINS, np.int64)
+    values, number = np.empty(ring.shape[0], volume.dtype), np.empty(_BINS, np.int64)
     steps, reach = np.empty(ring.shape[0], np.int64), np.zeros(3, np.int64)
     for i in range(ring.shape[0]):
         steps[i] = (ring[i, 0] * ny + ring[i, 1]) * nx + ring[i, 2]
@@ -146,8 +159,8 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
             size = _pixels(volume, gap, point, ring, values)
         around[1, p], around[2, p], around[3, p] = 0.0, -np.inf, size
         if size > 0:
-            lower, upper = _middle(values, size, number, some)
-            around[1, p] = 0.5 * (np.float64(lower) + np.float64(upper))
+            lower, upper = _middle(values, size, number)
+            around[1, p] = 0.5 * (lower + upper)
             around[2, p] = lower
 
 
@@ -189,7 +202,7 @@ def have_arms(response, points, level, error, offsets, limits, doubtful):
     nz, ny, nx = response.shape
     for p in range(points.shape[0]):
         z0, y0, x0 = points[p]
-        height = max(response[z0, y0, x0] - level[p], _LOWEST)
+        height = max(response[z0, y0, x0] - level[p], LOWEST)
         doubtful[p] = False
         for d in range(limits.size):
             allowed = limits[d] * height - np.sqrt(1.0 + limits[d] ** 2) * error[p]
