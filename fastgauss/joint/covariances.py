@@ -7,9 +7,13 @@ background's terms, shared parameters), H that of the spots and E that of the co
     Var(spots) = H**-1 + H**-1 B C B' H**-1.
 
 H**-1 B is formed by conjugate gradients. The block of H**-1 that belongs to a spot is taken from
-the system of the spot, its neighbours and their neighbours, a dozen spots in all; spots further
-away are taken as known. In a group of a dozen spots this is exact. In larger groups the neglected
-terms are of a high order in overlaps.
+the system of the spot, its neighbours and their neighbours, a dozen spots in all, or more around a
+spot so wide that it has more neighbours; spots further away are taken as known. In a group of a
+dozen spots this is exact. In larger groups the neglected terms are of a high order in overlaps.
+
+The fit leaves pairs out of its matrix that hardly overlapped when their windows were laid. Here
+all pairs whose windows meet take part: of a matrix without pairs of one spot that has become wide
+no inverse of its group is sound.
 
 A spot that the image does not determine (two spots at one place, or a spot without light) has no
 errors. For the errors of other spots it is taken as known. Nor has a spot with a variance below
@@ -19,19 +23,22 @@ zero: its neighbours are so close that the neglected terms are not small.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 
 from ..base import thread_pool
 from ..kernels.joint import local_inverses
-from ..kernels.joint.arrays import Vector
+from ..kernels.joint.arrays import Links, Vector
 from .equations import NormalEquations
+from .neighbours import meet_again
 from .scene import State
 from .solver import Solver
 
 _TOLERANCE = 1e-8  # of the conjugate gradients
 _DAMPING = 1e-10  # makes the matrix positive where the image hardly determines a spot
-_NEAR_SPOTS = 11  # other spots in the system of a spot
+_LEAST_WIDTH = 1e-3  # pixels
+_NEAR_SPOTS, _MOST_SPOTS = 11, 60  # other spots in the system of a spot, of a wide one
 
 
 def _levers(equations: NormalEquations, free: np.ndarray) -> np.ndarray:
@@ -49,34 +56,46 @@ def _levers(equations: NormalEquations, free: np.ndarray) -> np.ndarray:
     return lever * free[:, :, np.newaxis]
 
 
-def _own(equations: NormalEquations, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _own(
+    equations: NormalEquations, near: Links, many: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Inverse blocks (n, p, p) of each spot where the common is known; which are sound."""
-    crowd, (_, diagonal, pairs, _) = equations.crowd, equations.equations
+    links, (_, diagonal, pairs, _) = equations.crowd.links, equations.equations
     n, p = free.shape
     out, sound = np.empty((n, p, p)), np.empty(n, np.bool_)
+    most = np.clip(many, _NEAR_SPOTS, _MOST_SPOTS)
+    room = int(most.max(initial=0)) + 1
 
     def make() -> Callable[[int, int], None]:
-        whole = (_NEAR_SPOTS + 1) * p
-        scratch, near = np.empty((whole, whole)), np.empty(_NEAR_SPOTS + 1, np.int64)
+        scratch, members = np.empty((room * p, room * p)), np.empty(room, np.int64)
         return lambda first, last: local_inverses.invert_local(
-            first, last, diagonal, pairs, crowd.links, free, _NEAR_SPOTS, scratch, near, out,
-            sound,
+            first, last, diagonal, pairs, links, near, free, most, scratch, members, out, sound,
         )  # fmt: skip
 
     thread_pool.run(make, n, 256, equations.image.threads)
     return out, sound
 
 
+def _whole_equations(solver: Solver, state: State) -> tuple[NormalEquations, Links, np.ndarray]:
+    """Equations with all pairs whose windows meet; which spots overlap now, and with how many."""
+    image, u = copy(solver.image), state.u
+    centres = u[:, 1 : 1 + image.coordinates.model.ndim]
+    widths = np.maximum(image.coordinates.widths(u), _LEAST_WIDTH)
+    image.crowd, near, many = meet_again(solver.crowd, centres, widths)
+    return NormalEquations(image, u.shape[1], solver.terms, solver.shared), near, many
+
+
 def _blocks(solver: Solver, state: State, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse blocks (n, c + p, c + p) of the c common unknowns and each spot; which are sound."""
-    equations, crowd = solver.equations, solver.crowd
+    equations, near, many = _whole_equations(solver, state)
+    crowd = equations.crowd
     every = np.arange(len(free))
     equations.form(state, every, newton=False)
     equations.damping[:] = _DAMPING
     equations.system.free[:] = free
     equations.factorise(np.arange(len(crowd.boxes)))
     border, matrix = equations.equations.border, equations.system.common
-    out, sound = _own(equations, free)
+    out, sound = _own(equations, near, many, free)
     lever = _levers(equations, free)
     n, p, c = border.shape
     bare = border * free[:, :, np.newaxis]

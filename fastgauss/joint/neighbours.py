@@ -11,6 +11,7 @@ from ..kernels.joint.clusters import unite
 
 COUPLING = 1e-6  # overlap of two profiles, relative to their own, from which a pair is linked
 _STRONG = 0.3  # overlap from which two spots belong to one cluster
+_MORE = 0.03  # overlap that is more than a little
 _CLUSTER = 8  # spots of a cluster at most
 _WIDE = 2.0  # times the usual window, from which a window is looked at for itself
 
@@ -87,6 +88,29 @@ def _starts(*labels: np.ndarray) -> np.ndarray:
     return np.append(np.flatnonzero(new), len(new))
 
 
+def _sorted_pairs(ends: np.ndarray, coupling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (m, 2) of spots as i < j, by i and j, and their overlaps."""
+    ends = np.sort(ends, axis=1)
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    return ends[order], coupling[order]
+
+
+def _by_first(n: int, ends: np.ndarray) -> Pairs:
+    """Sorted pairs of n spots."""
+    return Pairs(np.searchsorted(ends[:, 0], np.arange(n + 1)), np.ascontiguousarray(ends[:, 1]))
+
+
+def _both_ways(n: int, ends: np.ndarray, coupling: np.ndarray, place: np.ndarray) -> Links:
+    """Links of n spots by these pairs, ``place`` (m,) being where each is among all pairs."""
+    one = np.concatenate([ends[:, 0], ends[:, 1]])
+    other = np.concatenate([ends[:, 1], ends[:, 0]])
+    where = np.concatenate([place, ~place])
+    nearest = np.lexsort((other, -np.tile(coupling, 2), one))
+    return Links(
+        np.searchsorted(one[nearest], np.arange(n + 1)), other[nearest], where[nearest]
+    )  # fmt: skip
+
+
 def gather(
     centres: np.ndarray, widths: np.ndarray, windows: np.ndarray, zones: np.ndarray | None
 ) -> tuple[np.ndarray, Crowd]:
@@ -111,23 +135,32 @@ def gather(
     cluster_of = np.repeat(np.arange(len(cluster_spots) - 1), np.diff(cluster_spots))
 
     linked = coupling > COUPLING
-    ends, coupling = np.sort(rank[pairs[linked]], axis=1), coupling[linked]
-    by_first = np.lexsort((ends[:, 1], ends[:, 0]))
-    ends, coupling = ends[by_first], coupling[by_first]
-    place = np.arange(len(ends))
-    one = np.concatenate([ends[:, 0], ends[:, 1]])
-    other = np.concatenate([ends[:, 1], ends[:, 0]])
-    where = np.concatenate([place, ~place])
-    nearest = np.lexsort((other, -np.tile(coupling, 2), one))
+    ends, coupling = _sorted_pairs(rank[pairs[linked]], coupling[linked])
     windows = np.ascontiguousarray(windows[order])
     return order, Crowd(
         windows, _boxes(windows, cluster_spots), group_of, cluster_of,
         group_of[cluster_spots[:-1]], members,
-        Pairs(np.searchsorted(ends[:, 0], np.arange(n + 1)), np.ascontiguousarray(ends[:, 1])),
-        Links(
-            np.searchsorted(one[nearest], np.arange(n + 1)), other[nearest], where[nearest]
-        ),
+        _by_first(n, ends), _both_ways(n, ends, coupling, np.arange(len(ends))),
     )  # fmt: skip
+
+
+def meet_again(
+    crowd: Crowd, centres: np.ndarray, widths: np.ndarray
+) -> tuple[Crowd, Links, np.ndarray]:
+    """The crowd with all pairs whose windows meet, the links of those that overlap now, and how
+    many spots (n,) each overlaps with by more than a little.
+
+    ``centres`` and ``widths`` are (n, ndim). The equations of all these pairs are a product of
+    derivatives with themselves, so no spot that has become wide makes their matrix indefinite.
+    """
+    n, pairs = len(centres), _pairs(crowd.windows)
+    ends, coupling = _sorted_pairs(pairs, _coupling(centres, widths, pairs))
+    place, near = np.arange(len(ends)), coupling > COUPLING
+    whole = crowd._replace(
+        pairs=_by_first(n, ends), links=_both_ways(n, ends, coupling, place)
+    )  # fmt: skip
+    many = np.bincount(ends[coupling > _MORE].ravel(), minlength=n)
+    return whole, _both_ways(n, ends[near], coupling[near], place[near]), many
 
 
 def _boxes(windows: np.ndarray, cluster_spots: np.ndarray) -> np.ndarray:

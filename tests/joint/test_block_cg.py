@@ -236,13 +236,14 @@ def test_products_of_clusters_are_those_of_their_blocks():
         assert_allclose(products[c, 1], damping[c] * (scale[rows] * x[rows] ** 2).sum(), rtol=1e-12)
 
 
-def inverted(made, most=11):
-    """Blocks of the inverse, and which are sound."""
+def inverted(made, most=11, near=None):
+    """Blocks of the inverse, and which are sound; spots of a system by these links or by all."""
     n = len(made.diagonal)
     out, sound = np.empty((n, P, P)), np.empty(n, np.bool_)
     local_inverses.invert_local(
-        0, n, made.diagonal, made.pairs, made.links, made.free, most,
-        np.empty(((most + 1) * P,) * 2), np.empty(most + 1, np.int64), out, sound,
+        0, n, made.diagonal, made.pairs, made.links, near or made.links, made.free,
+        np.full(n, most), np.empty(((most + 1) * P,) * 2), np.empty(most + 1, np.int64), out,
+        sound,
     )  # fmt: skip
     return out, sound
 
@@ -268,6 +269,16 @@ def test_blocks_of_the_inverse_in_small_groups_are_lapacks(held):
             assert_allclose(
                 out[low + k] / np.outer(scale, scale), block / np.outer(scale, scale), atol=atol
             )
+
+
+def test_all_links_take_part_between_spots_that_a_few_of_them_bring_together():
+    made = system()
+    chain, links = system(reach=1).links, system().links
+    assert len(chain.others) < len(links.others)
+    for most, expected in ((11, inverted(made)), (5, inverted(made, most=5))):
+        out, sound = inverted(made, most, near=chain)
+        assert sound.all()
+        assert_allclose(out, expected[0], rtol=1e-9)
 
 
 def test_a_spot_that_no_pixel_sees_is_not_sound_and_the_others_are():

@@ -7,23 +7,26 @@ from .cholesky import factorise
 
 
 @kernel
-def invert_local(low, high, diagonal, pairs, links, free, most, matrix, members, out, sound):
-    """Block (p, p) of spot i of the inverse, from the system of i and ``most`` others at most.
+def invert_local(
+    low, high, diagonal, pairs, links, near, free, most, matrix, members, out, sound
+):  # fmt: skip
+    """Block (p, p) of spot i of the inverse, from the system of i and others, ``most[i]`` at most.
 
-    The others are spots linked to i, then spots linked to these. Spots further away are taken as
-    known; so are parameters of the others that the system does not determine. ``sound`` tells
-    whether the system determines the parameters of spot i. ``matrix`` and ``members`` are scratch.
+    The others are spots that ``near`` links to i, then spots that it links to these; all ``links``
+    between them take part. Spots further away are taken as known; so are parameters of the others
+    that the system does not determine. ``sound`` tells whether the system determines the parameters
+    of spot i. ``matrix`` and ``members`` are scratch.
     """
     size = diagonal.shape[1]
     for i in range(low, high):
         count, turn, around = 0, 0, i
-        while count < most and turn <= count:  # those linked to i, then those linked to them
-            for link in range(links.starts[around], links.starts[around + 1]):
-                j = links.others[link]
+        while count < most[i] and turn <= count:  # those linked to i, then those linked to them
+            for link in range(near.starts[around], near.starts[around + 1]):
+                j = near.others[link]
                 new = j != i
                 for c in range(count):
                     new = new and members[c] != j
-                if new and count < most:
+                if new and count < most[i]:
                     members[count] = j
                     count += 1
             around = members[turn]
