@@ -108,7 +108,7 @@ def fit_joint(
     clusters of spots that overlap most. A spot that overlaps with no other spot has the solution of
     `fit_rois` on its box.
 
-    In the last third of the rounds the spots that do not come to rest are held, at most half of a
+    In the second half of the rounds the spots that do not come to rest are held, at most half of a
     group, so that the others come to rest beside them: those held have the status
     ``MAX_ITERATIONS``. A spot that converged beside held spots is at the minimum for the places at
     which those are held. When the fit goes on, most such spots move by less than 0.2 standard

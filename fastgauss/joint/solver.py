@@ -20,7 +20,7 @@ minimum, clusters that *lead*, by their long steps, move their neighbours with t
 are damped where the way is bent or a round fails: damping would keep the others from rest.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
-of it and what it has in common (``joint/stopping.py``). In the last rounds the spots that do
+of it and what it has in common (``joint/stopping.py``). In the later rounds the spots that do
 not come to rest are held, one after the other, so that the others come to rest beside them.
 All groups advance together; those that are done drop out.
 """

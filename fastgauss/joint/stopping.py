@@ -11,7 +11,7 @@ from .equations import NormalEquations, clusters_of
 from .neighbours import Crowd
 from .scene import State
 
-_LAST, _PAUSE = 1 / 3, 2  # part of all rounds in which spots are held; rounds between
+_LAST, _PAUSE = 1 / 2, 2  # part of all rounds in which spots are held; rounds between
 _AWAY, _FEW = 100.0, 0.5  # tolerances from which a cluster is far; part of the spots held at most
 _LEADS = 0.1  # of a group's longest step, from which clusters are held before the others
 _LEAST = 4  # rounds that are left to the others
@@ -142,5 +142,5 @@ def whole_clusters(crowd: Crowd, spots: np.ndarray) -> np.ndarray:
 
 
 def may_hold(left: int, most: int) -> bool:
-    """Whether spots may be held with ``left`` of ``most`` rounds to go: in the last third."""
+    """Whether spots may be held with ``left`` of ``most`` rounds to go: in the second half."""
     return _LEAST <= left <= max(_LEAST, int(_LAST * most)) and (left - _LEAST) % _PAUSE == 0

@@ -105,7 +105,7 @@ def test_clusters_of_which_all_spots_are_held():
 @pytest.mark.parametrize("most", [1, 2, 4, 12, 14, 50, 200])
 def test_rounds_in_which_clusters_are_held_leave_some_to_the_others(most):
     left = [rounds for rounds in range(most) if stopping.may_hold(rounds, most)]
-    assert all(4 <= rounds <= max(4, most // 3) for rounds in left)
+    assert all(4 <= rounds <= max(4, most // 2) for rounds in left)
     assert bool(left) == (most > 4)
 
 

@@ -91,9 +91,11 @@ def test_errors_hold_and_are_near_the_bound(noise, known):
         reported.append(np.diag(shift.covariance)[::-1])
         bounds.append(bound)
     pulls = np.array(off) / np.sqrt(reported)
-    assert np.mean(pulls**2) == pytest.approx(1, abs=0.5)  # 60 numbers
+    chance = 3.9 / np.sqrt(pulls.size)  # 0.5 for 60 numbers
+    assert np.mean(pulls**2) == pytest.approx(1, abs=chance)
     # a third of the pixels are next to a border, and the scene is not known
-    assert np.mean(np.square(off)) < (1.6 if noise < 0.2 else 2.1) ** 2 * np.mean(bounds)
+    most = (1.6 if noise < 0.2 else 2.1) ** 2 * (0.5 + chance)
+    assert np.mean(np.square(off)) < most * np.mean(bounds)
 
 
 def kriged(fraction, first, last):

@@ -104,17 +104,17 @@ def _differences(volume, z, y, out):
     share = 1.0 / max(2 * (int(nz > 1) + int(ny > 1) + int(nx > 1)), 1)
     own = 1.0 + 2.0 * (int(nz == 1) + int(ny == 1)) * share
     inner = row[1:]
-    out[0] = own * row[0]
+    out[0] = own * np.float64(row[0])
     for x in range(1, nx):
-        out[x] = own * inner[x - 1] - share * row[x - 1]
+        out[x] = own * np.float64(inner[x - 1]) - share * np.float64(row[x - 1])
     for x in range(nx - 1):
-        out[x] -= share * inner[x]
+        out[x] -= share * np.float64(inner[x])
     if nx > 1:
-        out[0] -= share * row[0]
-        out[nx - 1] -= share * row[nx - 1]
+        out[0] -= share * np.float64(row[0])
+        out[nx - 1] -= share * np.float64(row[nx - 1])
     for x in range(nx):
-        along_z = before_z[x] + np.float64(after_z[x])
-        out[x] -= share * (along_z + (before_y[x] + np.float64(after_y[x])))
+        along_z = np.float64(before_z[x]) + np.float64(after_z[x])
+        out[x] -= share * (along_z + (np.float64(before_y[x]) + np.float64(after_y[x])))
 
 
 @device
