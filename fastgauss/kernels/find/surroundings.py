@@ -51,10 +51,9 @@ def _middle(values, size, number):
     """The two middle ones of the first ``size`` values, which differ if that number is even.
 
     While they are many, values are counted in ``number``, bins from the smallest to the largest,
-    and those of the bin of the lower one are kept, at the begin of ``values``.
+    and those of the bin of the lower one are kept, at the beginning of ``values``.
     """
     rank, even, above = (size - 1) // 2, size % 2 == 0, np.inf
-    least, most = values[0], values[0]
     while size > _FEW:
         least, most = values[0], values[0]
         for i in range(1, size):
@@ -197,7 +196,7 @@ def have_arms(response, points, level, error, offsets, limits, doubtful):
     limits : ndarray (directions,) float64
         What a side of a spot has at most, by the height of the maximum.
     doubtful : ndarray (n,) bool
-        The result: True also where a side lies outside the volume.
+        The result. A side outside the volume counts as high.
     """
     nz, ny, nx = response.shape
     for p in range(points.shape[0]):
