@@ -5,7 +5,7 @@ kept on disk, and free of the GIL while it runs. ``device`` makes a building
 block: a plain Python function that kernels (and the caller's own ``@njit``
 code) may call, and that a kernel factory may close over. A closure over a
 *dispatcher* would never be found in numba's cache again; a closure over a
-plain function is.
+plain function is. ``inner_kernel`` makes a building block as large as a kernel.
 
 ``kernels/_inlining.py`` compiles the building blocks, which need no machine code.
 ``kernels/_cache.py`` stores compiled code on disk, under a stamp of the sources that the
@@ -31,18 +31,21 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, turns
-from ._inlining import BlockCompiler, KernelCompiler
+from ._inlining import BlockCompiler, InnerKernelCompiler, KernelCompiler
 
 FASTMATH = frozenset({"contract"})
 
-_OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy"}
-
-_BLOCK: dict[str, Any] = {
-    "forceinline": True,
-    "no_cfunc_wrapper": True,
-    "pipeline_class": BlockCompiler,
-    **_OPTIONS,
+_OPTIONS: dict[str, Any] = {
+    "fastmath": set(FASTMATH),
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,  # for calls from C
 }
+
+_BLOCK: dict[str, Any] = {"forceinline": True, "pipeline_class": BlockCompiler, **_OPTIONS}
+
+_INNER_KERNEL: dict[str, Any] = {"pipeline_class": InnerKernelCompiler, **_OPTIONS}
+
+_KERNEL: dict[str, Any] = {"nogil": True, "pipeline_class": KernelCompiler, **_OPTIONS}
 
 _COLLECTIONS = (50_000, 20, 1 << 30)  # of garbage, while a kernel compiles: no full ones
 
@@ -52,6 +55,14 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 def device(function: Callable) -> Callable:
     """Make a building block that compiled code calls; from Python it runs as it is."""
     return register_jitable(**_BLOCK)(function)
+
+
+def inner_kernel(function: Callable) -> Callable:
+    """Make a building block as large as a kernel: it is optimised as a kernel, and not inlined.
+
+    So compiled code that calls it gets the bits of the kernel that is made of the same function.
+    """
+    return register_jitable(**_INNER_KERNEL)(function)
 
 
 def variants(function: Callable) -> Callable:
@@ -74,7 +85,7 @@ def kernel(function: Callable) -> Callable:
     """
     if JIT_DISABLED:
         return np.errstate(all="ignore")(function)
-    dispatcher = njit(nogil=True, pipeline_class=KernelCompiler, **_OPTIONS)(function)
+    dispatcher = njit(**_KERNEL)(function)
     dispatcher._cache = PackageCache(function)
     dispatcher.compile = _in_turn(dispatcher.compile)
     dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)

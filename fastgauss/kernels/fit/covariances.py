@@ -182,7 +182,9 @@ def make_finish(
     shape: Callable, angle: Callable, size: int, bounded: bool, spread: bool,
     theta: int = 0, constants: int = 0, wrap: Callable = kernel,
 ) -> Callable:  # fmt: skip
-    """The last stage of one model: a kernel over a range of spots; ``wrap`` may be ``device``.
+    """The last stage of one model: a kernel over a range of spots.
+
+    ``wrap`` may be ``inner_kernel``.
 
     ``theta``: where a fit in the parameters themselves has an angle, with sigmas before it, or 0.
     """

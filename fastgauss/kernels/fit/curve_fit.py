@@ -32,7 +32,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._compile import device, entry
+from .._compile import device, entry, inner_kernel
 from ..numeric.contraction import DENSE, contract
 from ..numeric.packed_cholesky import invert, packed, packed_size
 from ..simd.lane_tuples import load_all, store_all
@@ -181,7 +181,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     evaluate = _make_evaluate(device(function), size)
     scratch = (entries + size, 2 * size + 1, 0)
     solve = make_fit(
-        evaluate, _make_step(size), _no_darkest, size, scratch, _RESIDUAL, False, wrap=device
+        evaluate, _make_step(size), _no_darkest, size, scratch, _RESIDUAL, False, wrap=inner_kernel
     )
     finish = _make_covariance(size)
 

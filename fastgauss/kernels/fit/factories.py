@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from .._compile import device, entry, kernel
+from .._compile import device, entry, inner_kernel, kernel
 from ..numeric.packed_cholesky import packed, packed_size, solve_damped
 from ..simd.arguments import three
 from ..simd.lane_types import WIDTH
@@ -190,7 +190,7 @@ def make_normal_equations(
     estimator = ESTIMATORS["weighted" if method == "lsq" else "camera"]
     blocks = kind.blocks(pixel, estimator, True)
     size = blocks.size
-    sums = make_spread(blocks.evaluate, size, blocks.scratch, estimator, 0, device)
+    sums = make_spread(blocks.evaluate, size, blocks.scratch, estimator, 0, inner_kernel)
 
     @kernel
     def normal_equations(rois, second, params):

@@ -104,7 +104,7 @@ def make_fit(
     ``evaluate`` and ``step`` are the building blocks of ``normal``, ``darkest`` is that of
     ``darkest_pixel``, and ``size`` the model's number of parameters. ``evaluate`` needs
     ``scratch[0]`` lane rows, ``scratch[1]`` more for each pixel of each axis, and ``scratch[2]``
-    for each row of pixels. ``wrap`` may be ``device``: then the fit is for the caller's own
+    for each row of pixels. ``wrap`` may be ``inner_kernel``: then the fit is for the caller's own
     compiled code. The first ``constants`` rows of lane memory hold what the model knows beside
     its parameters, and ``span`` of both is the range of its profile. ``slopes`` parameters before
     the offset are those of a plane.

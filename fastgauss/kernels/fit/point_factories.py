@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from .._compile import device, entry, kernel, variants
+from .._compile import device, entry, inner_kernel, kernel, variants
 from ..models import points
 from ..simd.arguments import three
 from ..simd.lane_tuples import load_all, store_all
@@ -254,7 +254,7 @@ def make_image(model: str, ndim: int, pixel: str = "sample") -> Callable:
     >>> round(float(flux(np.array([1.0, 15.0, 15.0, 2.0, 0.0]))), 6)
     25.132741
     """
-    fill = points.make_image(model_named(model, ndim, pixel), pixel == "integrate", device)
+    fill = points.make_image(model_named(model, ndim, pixel), pixel == "integrate", inner_kernel)
 
     @kernel
     def image(params, out) -> None:

@@ -24,7 +24,7 @@ def make_spread(
 ) -> Callable:
     """A kernel over a range of spots, from the blocks that ``kernels/fit/levmar.py`` uses.
 
-    ``wrap`` may be ``device``.
+    ``wrap`` may be ``inner_kernel``.
     """
     entries = packed_size(size)
     p = constants

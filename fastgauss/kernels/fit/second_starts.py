@@ -110,7 +110,7 @@ def put_rotated(start, item, widths, angle) -> None:
 
 @cache
 def make_second_starts(axes: int, put: Callable, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``device``.
+    """A kernel over a range of spots; ``wrap`` may be ``inner_kernel``.
 
     ``put(start, item, widths, angle)`` writes the shape of a start; models that do not turn have no
     angle.

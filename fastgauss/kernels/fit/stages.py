@@ -34,7 +34,7 @@ def stages(
     """The stages of a fit; made, not compiled, on the first call.
 
     ``pixel`` may be "places" for profiles at given coordinates; ``estimator`` is a key of
-    ``ESTIMATORS``; ``spread``: the covariance is a sandwich. ``wrap`` may be ``device``, for
+    ``ESTIMATORS``; ``spread``: the covariance is a sandwich. ``wrap`` may be ``inner_kernel``, for
     kernels that are made of all stages.
     """
     judge, middle = ESTIMATORS[estimator], ESTIMATORS["spread"]

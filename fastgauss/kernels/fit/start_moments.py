@@ -281,7 +281,7 @@ def write_rotated(m, p, variances, cov) -> None:
 def make_start(
     write_widths: Callable, size: int, axes: int, placed: bool, wrap: Callable = kernel
 ) -> Callable:
-    """Starting values of one model: a kernel over a range of spots; ``wrap`` may be ``device``."""
+    """Starting values of one model: a kernel over spots; ``wrap`` may be ``inner_kernel``."""
     moments = _make_moments(axes, placed)
 
     @device

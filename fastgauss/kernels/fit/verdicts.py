@@ -84,7 +84,7 @@ def make_verdicts(
     turned: bool = False,
     wrap: Callable = kernel,
 ) -> Callable:
-    """A kernel over a range of finished fits; ``wrap`` may be ``device``.
+    """A kernel over a range of finished fits; ``wrap`` may be ``inner_kernel``.
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range

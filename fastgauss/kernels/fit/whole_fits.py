@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from .._compile import device
+from .._compile import device, inner_kernel
 from ..models.model_kernels import ModelKernels
 from ..numeric.packed_cholesky import packed_size
 from ..simd.arguments import three
@@ -79,7 +79,7 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     """
     judge = ESTIMATORS[estimator]
     start, solve, _, finish, verdicts, second_starts = stages(
-        model, pixel, estimator, False, False, device
+        model, pixel, estimator, False, False, inner_kernel
     )
     size, ndim = len(model.parameters), model.axes
     entries = packed_size(size)

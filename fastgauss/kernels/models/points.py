@@ -306,7 +306,7 @@ def make_points(model: ModelKernels, integrate: bool, derivatives: bool) -> Call
 def make_image(model: ModelKernels, integrate: bool, wrap: Callable = kernel) -> Callable:
     """Make a kernel of values of a model on the pixels of grids, over rows of pixels.
 
-    ``wrap`` may be ``device``.
+    ``wrap`` may be ``inner_kernel``.
     """
     shape, ndim = model.profile(integrate, False), model.axes
     prepare, profile, own_rows, tables = shape.prepare, shape.profile, shape.rows, shape.tables

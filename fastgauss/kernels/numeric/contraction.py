@@ -17,7 +17,8 @@ step for a *dense* model, whose columns are there as rows.
 
 A *pattern* says which entries are multiplied. It is an integer that is known when the kernel is
 compiled; the sum is emitted with one register for each result, which a loop over memory would not
-have.
+have. Where a processor has fewer registers than a pattern has results, the sum is emitted as
+several loops with some of the results each.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.extending import type_callable
 
-from ..simd.lane_types import FLAGS, lane_type
+from ..simd.lane_types import FLAGS, REGISTER_BITS, lane_type
 from ..simd.lanes import element
 from .packed_cholesky import packed_symmetric
 
@@ -40,6 +41,7 @@ DENSE = 1000  # + the number of columns
 CROSS = 100_000  # + 100 times the entries of ``left`` + those of ``right``: all products
 FACTOR_ROWS = 3  # of f, x, s
 TABLE_ROWS = 10  # of their packed products with each other and 1
+SUMS = 11 if REGISTER_BITS == 256 else 26  # that stay in the 16 or 32 registers of a processor
 
 Pairs = list[tuple[int, int]]
 
@@ -70,6 +72,12 @@ def _pairs(pattern: int) -> Pairs:
         for i, (a, k) in enumerate(columns)
         for b, h in columns[: i + 1]
     ]
+
+
+def _in_registers(pairs: Pairs) -> list[tuple[int, Pairs]]:
+    """The pairs in groups whose sums stay in registers, with the index of each group's first."""
+    size = -(-len(pairs) // -(-len(pairs) // SUMS))
+    return [(first, pairs[first : first + size]) for first in range(0, len(pairs), size)]
 
 
 def contract(m, target, left, left_stride, right, right_stride, count, pattern):
@@ -113,17 +121,17 @@ def _lower_contract(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         value.align = kind.dtype.bitwidth // 8
         return value
 
-    vector = context.get_value_type(lane)
-    zero = cgutils.get_null_value(vector)
-    totals = [cgutils.alloca_once_value(builder, zero) for _ in pairs]
-    with cgutils.for_range(builder, count) as loop:
-        left_row = builder.add(left, builder.mul(left_stride, loop.index))
-        right_row = builder.add(right, builder.mul(right_stride, loop.index))
-        lefts = {a: load(left_row, a) for a, _ in dict.fromkeys(pairs)}
-        rights = {b: load(right_row, b) for _, b in dict.fromkeys(pairs)}
-        for total, (a, b) in zip(totals, pairs, strict=True):
-            product = builder.fmul(lefts[a], rights[b], flags=FLAGS)
-            builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
-    for e, total in enumerate(totals):
-        builder.store(builder.load(total), pointer(target, e)).align = kind.dtype.bitwidth // 8
+    zero = cgutils.get_null_value(context.get_value_type(lane))
+    for first, group in _in_registers(pairs):
+        totals = [cgutils.alloca_once_value(builder, zero) for _ in group]
+        with cgutils.for_range(builder, count) as loop:
+            left_row = builder.add(left, builder.mul(left_stride, loop.index))
+            right_row = builder.add(right, builder.mul(right_stride, loop.index))
+            lefts = {a: load(left_row, a) for a, _ in dict.fromkeys(group)}
+            rights = {b: load(right_row, b) for _, b in dict.fromkeys(group)}
+            for total, (a, b) in zip(totals, group, strict=True):
+                product = builder.fmul(lefts[a], rights[b], flags=FLAGS)
+                builder.store(builder.fadd(builder.load(total), product, flags=FLAGS), total)
+        for e, total in enumerate(totals, first):
+            builder.store(builder.load(total), pointer(target, e)).align = kind.dtype.bitwidth // 8
     return context.get_dummy_value()

@@ -274,7 +274,8 @@ def plane_of(i, n, wraps, low, high):
 def make_deposit(stencil: str, axes: int, many: bool, wrap: Callable = kernel) -> Callable:
     """The kernel that adds values times weights to the planes [low, high) of the first axis.
 
-    ``many``: nodes have channels. ``values`` is (n or 1, channels). ``wrap`` may be ``device``.
+    ``many``: nodes have channels. ``values`` is (n or 1, channels).
+    ``wrap`` may be ``inner_kernel``.
     """
     nodes = STENCILS[stencil].nodes
     choose, locate, row_of = make_choose(nodes), make_locate(stencil, axes), ROW[nodes]

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from .._compile import device, entry
+from .._compile import entry, inner_kernel
 from .._compile import kernel as compiled
 from ..simd.arguments import FAR, check, periods, three
 from ..simd.stack_memory import flat_view, put_row, row_view, stack_like
@@ -120,7 +120,7 @@ def make_deposit(
     """
     check("kernel", kernel, bspline_stencils.STENCILS)
     wraps = periods(periodic, ndim)
-    add = bspline_stencils.make_deposit(kernel, ndim, False, device)
+    add = bspline_stencils.make_deposit(kernel, ndim, False, inner_kernel)
 
     @compiled
     def deposit(grid, position, value) -> None:
@@ -184,7 +184,7 @@ def make_gather(
     """
     check("kernel", kernel, bspline_stencils.STENCILS)
     wraps = periods(periodic, ndim)
-    read = bspline_stencils.make_gather(kernel, ndim, device)
+    read = bspline_stencils.make_gather(kernel, ndim, inner_kernel)
 
     @compiled
     def gather(grid, position):
