@@ -10,11 +10,9 @@ slope up to the border.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -147,20 +145,11 @@ class Background(NamedTuple):
     def without_light(self, points: np.ndarray, flux: np.ndarray) -> tuple[Background, Background]:
         """The background in which points of some flux have no part, and what they take from it."""
         light = np.zeros(self.means.shape)
-        for block, share in _corners(self.axes, points):
-            np.add.at(light, block, -share * flux / math.prod(axis.side for axis in self.axes))
+        share = -flux / math.prod(axis.side for axis in self.axes)
+        between = tuple((axis.lower, axis.upper, axis.share) for axis in self.axes)
+        backgrounds.add_between(points, share, between, light)
         taken = _smoothed(light.astype(np.float32), self.axes)
         return self._replace(means=self.means + taken), self._replace(means=taken)
-
-
-def _corners(axes: tuple[Axis, ...], points: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """The blocks between which pixels lie, and their shares."""
-    sides = [
-        ((axis.lower[p], 1.0 - axis.share[p]), (axis.upper[p], axis.share[p]))
-        for axis, p in zip(axes, points.T, strict=True)
-    ]
-    for (c, f), (b, g), (a, h) in itertools.product(*sides):
-        yield (c, b, a), f * g * h
 
 
 def measure_background(

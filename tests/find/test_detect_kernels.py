@@ -237,6 +237,25 @@ def test_smoothed_blocks_equal_naive(shape):
     assert ours == pytest.approx(theirs, abs=2e-5)
 
 
+@pytest.mark.parametrize("shape", [(30, 1, 40), (12, 20, 61)])
+def test_light_of_points_leaves_the_blocks_around_them(shape):
+    rng = np.random.default_rng(23)
+    sigmas = tuple(1.1 if n > 1 else 0.0 for n in shape)
+    axes = tuple(background.block_axis(n, s) for n, s in zip(shape, sigmas, strict=True))
+    points = np.stack([rng.integers(0, n, 50) for n in shape], axis=1)
+    points[0], points[1] = 0, np.array(shape) - 1
+    flux = rng.uniform(1, 9, 50)
+    blocks = tuple(axis.blocks for axis in axes)
+    before = background.Background(rng.normal(size=blocks).astype(np.float32), axes)
+    after, taken = before.without_light(points, flux)
+    pixels = np.prod([axis.side for axis in axes])
+    light = naive.add_between(points, -flux / pixels, axes, blocks)
+    assert light.sum() == pytest.approx(-flux.sum() / pixels)
+    theirs = background._smoothed(light.astype(np.float32), axes)
+    assert taken.means == pytest.approx(theirs, abs=1e-6)
+    assert np.array_equal(after.means, before.means + taken.means)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 9), (1, 5, 7), (4, 3, 5)])
 @pytest.mark.parametrize("missing", [False, True])
 def test_third_moment_of_differences_equals_naive(shape, missing):

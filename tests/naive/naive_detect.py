@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 
 import numpy as np
@@ -157,3 +158,16 @@ def smoothed_blocks(means, axes):
 
     first = once(means)
     return first + once(means - first)
+
+
+def add_between(points, values, axes, shape):
+    """Values at points, divided among the blocks between which each point lies."""
+    blocks = np.zeros(shape)
+    for point, value in zip(points, values, strict=True):
+        sides = [
+            ((axis.lower[p], 1.0 - axis.share[p]), (axis.upper[p], axis.share[p]))
+            for axis, p in zip(axes, point, strict=True)
+        ]
+        for corner in itertools.product(*sides):
+            blocks[tuple(at for at, _ in corner)] += value * math.prod(share for _, share in corner)
+    return blocks

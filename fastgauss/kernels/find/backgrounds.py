@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import kernel
+from .._compile import device, kernel
+from ..simd.lanes import broadcast, load, store
+from ..simd.masked import first_lanes, lane_count, load_some, store_some
 
 
 @kernel
@@ -39,6 +41,45 @@ def block_means(volume, first, sides, means, start, stop):
                 means[c, b, a] = total / count
 
 
+@device
+def _add_neighbours(values, at, step, weights, out, to, size):
+    """Weighted sums of elements ``at, at + step, ...``, and of each of the ``size`` from there on.
+
+    Parameters
+    ----------
+    values, out : ndarray float32, one-dimensional
+    weights : ndarray (k,) float32
+    to : int
+        Where the first of the sums is put.
+    """
+    lanes = lane_count(values)
+    begin = 0
+    while begin + 4 * lanes <= size:
+        i = at + begin
+        one, two = broadcast(np.float32(0.0)), broadcast(np.float32(0.0))
+        three, four = one, two
+        for j in range(weights.size):
+            weight = weights[j]
+            one = one + weight * load(values, i)
+            two = two + weight * load(values, i + lanes)
+            three = three + weight * load(values, i + 2 * lanes)
+            four = four + weight * load(values, i + 3 * lanes)
+            i += step
+        store(out, to + begin, one)
+        store(out, to + begin + lanes, two)
+        store(out, to + begin + 2 * lanes, three)
+        store(out, to + begin + 3 * lanes, four)
+        begin += 4 * lanes
+    while begin < size:
+        i, mask = at + begin, first_lanes(np.float32(0.0), size - begin)
+        one = broadcast(np.float32(0.0))
+        for j in range(weights.size):
+            one = one + weights[j] * load_some(values, i, mask)
+            i += step
+        store_some(out, to + begin, one, mask)
+        begin += lanes
+
+
 @kernel
 def smooth_along(values, first, weights, out):
     """Weighted sums of neighbours along the middle axis.
@@ -57,22 +98,14 @@ def smooth_along(values, first, weights, out):
     before, m, after = values.shape
     k = weights.shape[1]
     half = k // 2
+    flat, sums = values.reshape(-1), out.reshape(-1)
     for i in range(before):
         for r in range(m):
-            row = out[i, r]
-            for a in range(after):
-                row[a] = 0.0
             if after > 1 or r < half or r >= m - half:
-                for j in range(k):
-                    weight, source = weights[r, j], values[i, first[r] + j]
-                    for a in range(after):
-                        row[a] += weight * source[a]
-        if after == 1:
-            line, sums, inner = values[i, :, 0], out[i, :, 0], m - 2 * half
-            for j in range(k):
-                weight = weights[half, j]
-                for a in range(inner):
-                    sums[half + a] += weight * line[j + a]
+                at, to = (i * m + first[r]) * after, (i * m + r) * after
+                _add_neighbours(flat, at, after, weights[r], sums, to, after)
+        if after == 1 and m > 2 * half:
+            _add_neighbours(flat, i * m, 1, weights[half], sums, i * m + half, m - 2 * half)
 
 
 @kernel
@@ -124,3 +157,28 @@ def subtract_between(volume, rows, z_axis, y_axis, rest, start, stop):
                     near = first[x] + g * (third[x] - first[x])
                     far = second[x] + g * (fourth[x] - second[x])
                     out[x] = row[x] - (near + f * (far - near))
+
+
+@kernel
+def add_between(points, values, axes, blocks):
+    """Add values at points to the blocks between which each point lies, by their shares.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+    values : ndarray (n,) float64
+    axes : (axis, axis, axis)
+        Each as ``z_axis`` in `subtract_between`, the shares in float64.
+    blocks : ndarray (mz, my, mx) float64
+        The result, to which is added.
+    """
+    for p in range(points.shape[0]):
+        z, y, x = points[p]
+        for corner in range(8):
+            upper_z, upper_y, upper_x = corner & 4, corner & 2, corner & 1
+            f, g, h = axes[0][2][z], axes[1][2][y], axes[2][2][x]
+            c = axes[0][1][z] if upper_z else axes[0][0][z]
+            b = axes[1][1][y] if upper_y else axes[1][0][y]
+            a = axes[2][1][x] if upper_x else axes[2][0][x]
+            share = (f if upper_z else 1.0 - f) * (g if upper_y else 1.0 - g)
+            blocks[c, b, a] += share * (h if upper_x else 1.0 - h) * values[p]
