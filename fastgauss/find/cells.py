@@ -76,9 +76,12 @@ class Cells(NamedTuple):
         nodes = np.empty([len(rows), *shape])
         for node, row in zip(nodes, rows, strict=True):
             noise_samples.continue_cells(row.reshape(self.counts), straight, node)
-        axes = [_axis_nodes(n, c) for n, c in zip(self.shape, self.counts, strict=True)]
-        lower, shares = zip(*axes, strict=True)
+        lower, shares = zip(*self.nodes(), strict=True)
         return CellValues(nodes, lower, shares)
+
+    def nodes(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each axis the node below each pixel, and the share of the next one."""
+        return [_axis_nodes(n, c) for n, c in zip(self.shape, self.counts, strict=True)]
 
     def extremes(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each cell and of those around it."""

@@ -19,8 +19,9 @@ import math
 import numpy as np
 
 from . import log_filter
+from .found_maxima import Found, Judge
 from .laplacian import response_noise
-from .matched_filter import Found, Matched, Scale, gain_at, judged, tail_of_pixels
+from .matched_filter import Matched, Scale
 from .noise import NOISE_FACTOR, Noise
 from .peaks import candidates, curvatures, nearest_points, refine_peaks, thin_peaks
 from .response import Picture, correlate_picture
@@ -34,9 +35,7 @@ _NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at le
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
 
 
-def part_neighbours(
-    scale: Scale, found: Found, noise: Noise, level: float, distances: np.ndarray
-) -> Found:
+def part_neighbours(judge: Judge, found: Found, level: float, distances: np.ndarray) -> Found:
     """Maxima of the matched filter, with those of the Laplacian in place of one that is several.
 
     Parameters
@@ -48,24 +47,24 @@ def part_neighbours(
     """
     if not len(found.points):
         return found
-    curved, away, nearest = _curved_maxima(scale, found, noise, level)
-    apart = thin_peaks(curved.points, scale.picture.volume.shape, distances)
+    curved, away, nearest = _curved_maxima(judge, found, level)
+    apart = thin_peaks(curved.points, judge.scale.picture.volume.shape, distances)
     curved, away, nearest = curved.those(apart), away[apart], nearest[apart]
     own = away <= _SAME
     merged = np.bincount(nearest[own], minlength=len(found.points)) > 1
     merged[nearest[own & (away > _MOVED)]] = True
     added = curved.those(~own | merged[nearest])
-    rest = found.those(~merged)
-    return Found(*(np.concatenate(pair) for pair in zip(rest, added, strict=True)))
+    return found.those(~merged).beside(added)
 
 
 def _curved_maxima(
-    scale: Scale, found: Found, noise: Noise, level: float
+    judge: Judge, found: Found, level: float
 ) -> tuple[Found, np.ndarray, np.ndarray]:
     """Maxima of the Laplacian near those found, or all in crowds, the strongest first.
 
     Also how many sigmas away the nearest of those found is, and which one it is.
     """
+    scale, noise = judge.scale, judge.noise
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     terms, factor = log_filter.spot_filter(sigmas)
     response = correlate_picture(_evened(picture, matched, scale.threads), terms, scale.threads)
@@ -80,15 +79,15 @@ def _curved_maxima(
     rows = np.flatnonzero(covered | (away <= _REACH))
     rows = rows[np.argsort(-strength[rows], kind="stable")]
     points, height = points[rows], strength[rows].astype(np.float64)
-    curved, deviation = judged(scale, points, matched.response[tuple(points.T)], noise)
+    curved = judge.judged(points, matched.response[tuple(points.T)])
     if covered:
         error = noise.cells.values(measured, straight=False).at(points)[0]
         z = np.divide(height, error, out=np.full(len(rows), np.inf), where=error > 0)
         least = max(level, NOISE_FACTOR)
     else:
-        gain = gain_at(picture, matched, points, curved.ground, noise)
-        light = np.maximum(gain, 0.0) * np.maximum(curved.amplitude, 0.0)
-        z = tail_of_pixels(scale, height / factor, np.sqrt(deviation**2 + light), gain, noise)
+        light = np.maximum(curved.gain, 0.0) * np.maximum(curved.amplitude, 0.0)
+        deviation = np.sqrt(curved.deviation**2 + light)
+        z = judge.tail_of_pixels(height / factor, deviation, curved.gain)
         least = level
     amplitude = height
     if matched.weights is not None:
@@ -97,7 +96,7 @@ def _curved_maxima(
     around = look_around(picture, points[good], sigmas, scale.threads)
     good[good] = around.stand_out(amplitude[good])
     places = refine_peaks(response, points)
-    curved = curved._replace(places=places, amplitude=amplitude, significance=z)
+    curved = curved.having(amplitude=amplitude, significance=z)._replace(places=places)
     return curved.those(good), away[rows][good], nearest[rows][good]
 
 

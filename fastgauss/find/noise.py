@@ -29,7 +29,6 @@ _CLIPPED_SKEW = 0.531  # part of the third moment of a nearly normal distributio
 _MORE = 1.2  # variance by mean of counts from which a cell has more noise than counts
 _MORE_OF_FEW = 1.5
 _SURE = 4.0  # standard errors between two means that differ
-_LOCAL = 5.0  # mean counts from which the background around a pixel tells its noise
 _FEW_VALUES = 1.0  # deviation of whole numbers below which they take few values
 _LOOKED = 100  # pixels of a cell that tell whether values are clipped
 _MANY, _APART = 0.25, 0.05  # parts of pixels of one value; of those, beside others
@@ -43,6 +42,7 @@ _MOST_SKEWED = 2.0
 _JUMP = 2.0  # ratio of the deviations of cells side by side, between which none lies
 _ROWS = 1 << 12  # points at once
 _BESIDE = 169  # pixels around a point that tell on which side of a jump it is
+_NO_LEAST = np.empty(0)
 
 
 class Jumps(NamedTuple):
@@ -65,29 +65,18 @@ class Noise(NamedTuple):
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
 
-    def deviation_at(
-        self, points: np.ndarray, ground: np.ndarray, local: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Deviation of a pixel at points (n, 3), with the counts of the background there.
-
-        ``local``: the values of ``between`` there, if they are known.
-        """
-        if local is None:
-            local = self.between.at(points)
-        deviation = local[1]
-        if self.jumps is not None:
-            volume, low, high = self.jumps
-            here = self.cells.of(points)
-            rows = np.flatnonzero((high > _JUMP * low)[here])
-            if len(rows):
-                beside = _deviation_around(volume, points[rows])
-                largest = np.minimum(beside, high[here[rows]])
-                deviation = deviation.copy()
-                deviation[rows] = np.maximum(deviation[rows], largest)
-        for more in local[2:]:
-            near = np.sqrt(np.maximum(ground, 0.0)) * more
-            deviation = np.where(ground >= _LOCAL, near, deviation)
-        return deviation
+    def least_at(self, points: np.ndarray) -> np.ndarray:
+        """The least deviation of a pixel at points (n, 3), where that of cells jumps; or (0,)."""
+        if self.jumps is None:
+            return _NO_LEAST
+        volume, low, high = self.jumps
+        here = self.cells.of(points)
+        least = np.zeros(len(points))
+        rows = np.flatnonzero((high > _JUMP * low)[here])
+        if len(rows):
+            beside = _deviation_around(volume, points[rows])
+            least[rows] = np.minimum(beside, high[here[rows]])
+        return least
 
 
 def measure_noise(

@@ -10,21 +10,21 @@ import numpy as np
 
 from ..base.progress import Progress, report_part
 from . import scale_space
-from .found_spots import FoundSpots
-from .laplacian import curved_spots
-from .matched_filter import (
+from .found_maxima import (
     Found,
-    Scale,
     above,
     described_spots,
-    filtered,
     fluxes,
+    judge_of,
     strong_spots,
     with_shapes,
 )
+from .found_spots import FoundSpots
+from .laplacian import curved_spots
+from .matched_filter import Scale, filtered
 from .neighbours import part_neighbours
 from .options import Search
-from .peaks import curvatures, thin_peaks
+from .peaks import curvatures, refine_peaks, thin_peaks
 from .response import Picture, as_three, as_volume, prepare
 
 _PREPARED, _FILTERED = 15, 70  # hundredths of the work done after each
@@ -154,11 +154,13 @@ def _significant(
         level = scale_space.least_significance(searches[0].false_alarms, pixels, widths)
     parts = []
     for scale, search in zip(_without_bright(scales, searches, level), searches, strict=True):
-        found, noise = above(scale, level)
+        judge = judge_of(scale)
+        found = above(judge, level)
+        found = found._replace(places=refine_peaks(scale.matched.response, found.points))
         if len(scales) == 1:
-            found = part_neighbours(scale, found, noise, level, _distances(search))
+            found = part_neighbours(judge, found, level, _distances(search))
         found = found.those(np.lexsort((-found.amplitude, -found.significance)))
-        found = _apart(frame, with_shapes(scale, found, noise, search), search)
+        found = _apart(frame, with_shapes(scale, found, search), search)
         parts.append(_Part(_described(scale.picture, found, search), found.significance))
     return level, parts
 

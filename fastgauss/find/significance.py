@@ -29,8 +29,6 @@ from .log_filter import smoothing
 _STEEPEST = 60.0  # largest s times the largest weight
 _STEPS = 400
 _EDGES = 14.0  # widths of the background's window beyond which a border does not matter
-_MOST = 1e9  # standard deviations of a pixel that count
-_NORMAL = 1e-6  # gain, in standard deviations of a pixel, that is no gain
 
 
 _WINDOWS = (2.0, 1.0), (-1.0, math.sqrt(2.0))  # factors and widths, in that of the window
@@ -88,7 +86,7 @@ def skewness_of_response(sigmas: tuple[float, float, float]) -> float:
 
 
 @lru_cache(maxsize=8)
-def _tables(sigmas: tuple[float, float, float]) -> np.ndarray:
+def tail_tables(sigmas: tuple[float, float, float]) -> np.ndarray:
     """Tables (2, 5, steps) of `tails.significance`: of bright and of dark tails."""
     near, far_squares = kernel_of(sigmas)
     tables = []
@@ -126,7 +124,7 @@ def significance(
     gains = np.empty(len(response))
     gains[:] = gain
     out = np.empty(len(response))
-    tails.significance(response, deviation, gains, _tables(sigmas), (_MOST, _NORMAL), out)
+    tails.significance(response, deviation, gains, tail_tables(sigmas), out)
     return out
 
 
@@ -191,10 +189,11 @@ for _column, (_i, _j) in enumerate(_PAIRS):
 _COMBINE[1, len(_PAIRS) : -1] = _FACTORS
 _COMBINE[2, len(_PAIRS) : -1] = 0.0, *(-factor for factor in _FACTORS[1:])
 _COMBINE[3, -1] = 1.0
+OF_NOISE_AND_SHARE = np.ascontiguousarray(_COMBINE[[0, 3]])
 
 
 @lru_cache(maxsize=32)
-def _axis_sums(n: int, sigma: float) -> np.ndarray:
+def axis_sums(n: int, sigma: float) -> np.ndarray:
     """Sums of products of the filter's weights, for the pixels of an axis.
 
     Where the axis is long, they are for a short axis, whose ends are those of the long one.
@@ -210,7 +209,7 @@ def _axis_sums(n: int, sigma: float) -> np.ndarray:
     side = block_axis(n, sigma).side
     short = math.ceil(_EDGES * WIDTH * sigma)
     if n > short + side:
-        return _axis_sums(short + (n - short) % side, sigma)
+        return axis_sums(short + (n - short) % side, sigma)
     half = smoothing((sigma,))[0].half
     away = np.abs(np.arange(n)[:, None] - np.arange(n))
     narrow = np.where(away < len(half), half[np.minimum(away, len(half) - 1)], 0.0)
@@ -234,8 +233,23 @@ def gains_at(
     points: np.ndarray, shape: tuple[int, ...], sigmas: tuple[float, float, float]
 ) -> Gains:
     """Gains at pixels (n, 3): near the border a part of the spot is missing."""
-    tables = tuple(_axis_sums(n, s) for n, s in zip(shape, sigmas, strict=True))
-    out = np.empty((4, len(points)))
-    tails.gains(points, shape, tables, _COMBINE, out)
-    np.sqrt(np.maximum(out[0], 1e-30), out=out[0])
-    return Gains(*out)
+    products = np.ones((len(points), _COMBINE.shape[1]))
+    for at, n, sigma in zip(points.T, shape, sigmas, strict=True):
+        products *= axis_sums(n, sigma)[:, near_ends(at, n, sigma)].T
+    square, height, ground, share = _COMBINE @ products.T
+    return Gains(np.sqrt(np.maximum(square, 1e-30)), height, ground, share)
+
+
+def near_ends(at: np.ndarray, n: int, sigma: float) -> np.ndarray:
+    """The columns of the sums of an axis that hold for some of its pixels."""
+    size = axis_sums(n, sigma).shape[1]
+    return np.where(at < n // 2, np.minimum(at, size // 2), np.maximum(at - n + size, size // 2))
+
+
+@lru_cache(maxsize=8)
+def inner_gains(
+    shape: tuple[int, ...], sigmas: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """The deviation, height and ground of `Gains` in the middle."""
+    gains = gains_at(np.array([[n // 2 for n in shape]]), shape, sigmas)
+    return float(gains.deviation[0]), float(gains.height[0]), float(gains.ground[0])

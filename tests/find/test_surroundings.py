@@ -9,9 +9,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from scipy.spatial import KDTree
 
-from fastgauss.find import peaks, response, shapes, significance
+from fastgauss.find import (
+    found_maxima,
+    matched_filter,
+    noise,
+    peaks,
+    response,
+    shapes,
+    significance,
+)
 from fastgauss.find.surroundings import look_around
-from fastgauss.kernels.find import shape_chances, surroundings, tails
+from fastgauss.kernels.find import shape_chances, surroundings
 
 RNG = np.random.default_rng
 
@@ -183,7 +191,7 @@ def test_chances_of_shapes_equal_naive(sigmas):
 
 def test_significances_equal_those_of_interpolated_tables():
     widths = (1.3, 0.0, 1.3)
-    tables = significance._tables(widths)
+    tables = significance.tail_tables(widths)
     rng = RNG(11)
     high, deviation = rng.uniform(-1.0, 6.0, 300), rng.uniform(0.1, 3.0, 300)
     gain = rng.normal(size=300)
@@ -210,11 +218,46 @@ def test_gains_of_long_axes_are_those_of_the_whole_axis():
     ours = significance.gains_at(points, shape, widths)
     share = [significance.shares(n, s)[p] for n, s, p in zip(shape, widths, points.T, strict=True)]
     assert_allclose(ours.share, np.prod(share, axis=0), rtol=1e-12)
-    tables = tuple(significance._axis_sums(n, s) for n, s in zip(shape, widths, strict=True))
-    assert tables[0].shape[1] < shape[0]
-    column = np.full(shape[0], 45)
-    along, out = np.stack([np.arange(shape[0]), 0 * column, column], axis=1), np.empty((1, 700))
-    tails.gains(along, shape, tables, np.eye(10)[:1], out)
-    assert_allclose(out[0], out[0, ::-1], rtol=1e-9)  # both ends are alike
-    assert np.ptp(out[0, 100:600]) == 0.0
-    assert out[0, 0] != out[0, 350]
+    assert significance.axis_sums(700, 1.1).shape[1] < shape[0]
+    near = significance.near_ends(np.arange(700), 700, 1.1)
+    out = significance.axis_sums(700, 1.1)[0, near]
+    assert_allclose(out, out[::-1], rtol=1e-9)  # both ends are alike
+    assert np.ptp(out[100:600]) == 0.0
+    assert out[0] != out[350]
+
+
+@pytest.mark.parametrize("kind", ["gain", "counts", "jumps", "camera"])
+def test_judged_maxima_equal_naive(kind):
+    widths, shape = (1.3, 0.0, 1.3), (90, 1, 70)
+    rng = RNG(14)
+    image = rng.normal(50.0, 4.0, shape)
+    if kind == "counts":
+        image = rng.poisson(20.0, shape).astype(float)
+    if kind == "jumps":
+        image[:, :, 35:] = rng.normal(50.0, 40.0, (90, 1, 35))
+    volume = (image - 50.0).astype(np.float32)
+    picture = response.Picture(volume, np.ones(shape[0]), None, level=50.0)
+    variance = rng.lognormal(1.0, 1.0, shape) if kind == "camera" else None
+    scale = matched_filter.filtered(picture, widths, 0.0, variance, 1)
+    if kind == "jumps":
+        scale = scale._replace(picture=picture._replace(level=50.5))
+    judge = found_maxima.judge_of(scale, 256)
+    if kind == "jumps":
+        jumps = noise.Jumps(volume, np.ones(1), np.full(1, 30.0))
+        judge = judge._replace(noise=judge.noise._replace(jumps=jumps))
+    points = np.stack([rng.integers(0, n, 80) for n in shape], axis=1)
+    strength = (scale.matched.response[tuple(points.T)] * 3.0).astype(np.float32)
+    around = look_around(picture, points, widths, 1)
+    around.ring[:40] += 30.0
+    around.number[:5] = 0.0
+    ours = judge.judged(points, strength, around)
+    alone = judge.judged(points, strength)
+    assert_array_equal(alone.ring, alone.ground)
+    least = judge.noise.least_at(points)
+    assert (least.max(initial=0.0) > 5.0) == (kind == "jumps")
+    for p in range(len(points)):
+        theirs = naive.judged(
+            judge, points[p], float(strength[p]), (around.ring[p], around.number[p]),
+            least[p] if len(least) else 0.0,
+        )  # fmt: skip
+        assert_allclose(ours.values[:7, p], theirs, rtol=1e-9, atol=1e-12)

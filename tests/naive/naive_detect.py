@@ -8,6 +8,8 @@ from collections import deque
 
 import numpy as np
 
+from fastgauss.find import significance
+
 
 def correlate(volume, terms):
     """The sum of separable filters as one dense kernel, moved over a mirrored copy."""
@@ -171,3 +173,46 @@ def add_between(points, values, axes, shape):
         for corner in itertools.product(*sides):
             blocks[tuple(at for at, _ in corner)] += value * math.prod(share for _, share in corner)
     return blocks
+
+
+def judged(judge, point, strength, ring, least):
+    """Amplitude, significance, background, ring, deviation, gain and level of one maximum."""
+    scale, noise, points = judge.scale, judge.noise, point[None]
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
+    gains = significance.gains_at(points, matched.response.shape, sigmas)
+    inner = significance.inner_gains(matched.response.shape, sigmas)
+    share = gains.share[0] if matched.share is None else float(matched.share[tuple(point)])
+    level, own, *more = noise.between.at(points)[:, 0]
+    skewed = noise.skewness / significance.skewness_of_response(sigmas)
+
+    def deviation_at(ground):
+        counts = picture.sign * ground + picture.level
+        return np.sqrt(counts) * more[0] if more and counts >= 5.0 else max(own, least)
+
+    def gain_at(ground):
+        if noise.usual == 0.0 or matched.share is None:
+            return noise.gain
+        counts = max(picture.sign * ground + picture.level, 0.0) / picture.unit
+        third = counts / picture.unit * (max(share, 0.02) / noise.usual) ** 1.5
+        return picture.sign * third * np.sqrt(noise.usual)
+
+    def tail(response, deviation, gain):
+        gain = max(gain, skewed * deviation) if skewed else gain
+        row = np.array([response]), np.array([deviation])
+        return significance.significance(*row, gain, sigmas)[0]
+
+    amplitude = (strength - level) / (inner[1] * np.sqrt(share))
+    ground = matched.background.at(points)[0] - amplitude * inner[2]
+    deviation, gain = deviation_at(ground), gain_at(ground)
+    z = tail((strength - level) * inner[0] / gains.deviation[0], deviation, gain)
+    median, number = ring
+    if number == 0:
+        return amplitude, z, ground, ground, deviation, gain, level
+    error = np.sqrt(np.pi / 2 / number)
+    above = median - ground
+    if above > 2.7 * error * deviation + 0.06 * max(amplitude, 0.0):
+        amplitude -= above / inner[1]
+        rest = max(amplitude, 0.0) * inner[1] * np.sqrt(share) / np.hypot(1.0, error / inner[0])
+        z = min(z, tail(rest, np.sqrt(deviation**2 + max(gain, 0.0) * above), gain))
+        ground += above
+    return amplitude, z, ground, median, deviation_at(ground), gain_at(ground), level

@@ -181,11 +181,9 @@ def are_whole(volume, gap, places, sign, level):
 
 
 @device
-def _between(values, lower, shares, z, y, x):
-    """The value at a pixel, linear between the nodes of a grid."""
+def between_nodes(values, c, b, a, f, g, h):
+    """The value between the nodes of a grid: shares f, g and h above that of number c, b, a."""
     last = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
-    c, b, a = lower[0][z], lower[1][y], lower[2][x]
-    f, g, h = shares[0][z], shares[1][y], shares[2][x]
     total = 0.0
     for k in range(2):
         for j in range(2):
@@ -264,7 +262,10 @@ def between(values, lower, shares, points, out):
     for k in range(out.shape[0]):
         for p in range(out.shape[1]):
             z, y, x = points[p]
-            out[k, p] = _between(values[k], lower, shares, z, y, x)
+            out[k, p] = between_nodes(
+                values[k], lower[0][z], lower[1][y], lower[2][x], shares[0][z], shares[1][y],
+                shares[2][x],
+            )  # fmt: skip
 
 
 @device

@@ -8,6 +8,9 @@ import numpy as np
 
 from .._compile import device, kernel
 
+_MOST = 1e9  # standard deviations of a pixel that count
+_NORMAL = 1e-6  # gain, in standard deviations of a pixel, that is no gain
+
 
 @device
 def _bracket(row, value):
@@ -43,8 +46,23 @@ def _in_counts(table, x, mu):
     return w + math.log(max(u / w, 1e-300)) / w
 
 
+@device
+def significance_of(response, deviation, gain, tables):
+    """As `significance`, of one response."""
+    if not response > 0.0:
+        return 0.0
+    if deviation <= 0.0:
+        return np.inf
+    if not deviation > 0.0:
+        return 0.0
+    by_unit = deviation / max(abs(gain), _NORMAL * deviation)
+    high = min(response / deviation, _MOST)
+    x = min(max(high / by_unit, 1e-300), 1e300)
+    return _in_counts(tables[1 if gain < 0.0 else 0], x, by_unit * by_unit)
+
+
 @kernel
-def significance(response, deviation, gain, tables, limits, out):
+def significance(response, deviation, gain, tables, out):
     """Standard deviations of a normal distribution with the tail of responses.
 
     Parameters
@@ -54,50 +72,8 @@ def significance(response, deviation, gain, tables, limits, out):
     tables : ndarray (2, 5, steps) float64
         For a positive and a negative gain: log K', s, and K / s**2, K' / s and K'' of counts of
         mean 1, by s.
-    limits : (float, float)
-        The largest response, and the smallest gain, in deviations.
     out : ndarray (n,) float64
         The result: 0 for a response that is not positive, infinity for one without noise.
     """
-    most, least = limits
     for i in range(out.size):
-        out[i] = 0.0
-        if response[i] > 0.0 and deviation[i] <= 0.0:
-            out[i] = np.inf
-        elif response[i] > 0.0 and deviation[i] > 0.0:
-            by_unit = deviation[i] / max(abs(gain[i]), least * deviation[i])
-            high = min(response[i] / deviation[i], most)
-            x = min(max(high / by_unit, 1e-300), 1e300)
-            out[i] = _in_counts(tables[1 if gain[i] < 0.0 else 0], x, by_unit * by_unit)
-
-
-@kernel
-def gains(points, lengths, tables, combine, out):
-    """What the filter makes of noise and of spots at points, which a border changes.
-
-    Sums over a volume of separable weights are products of sums along its axes.
-
-    Parameters
-    ----------
-    points : ndarray (n, 3) int64
-    lengths : (int, int, int)
-        Of the axes.
-    tables : (ndarray (k, m), ndarray (k, m), ndarray (k, m)) float64
-        Sums along the axes, by the pixel. Those of an axis that is longer than its table are
-        the same at all pixels farther from its ends than half of the table.
-    combine : ndarray (rows, k) float64
-        Linear combinations of the products.
-    out : ndarray (rows, n) float64
-        The result.
-    """
-    for p in range(points.shape[0]):
-        for row in range(combine.shape[0]):
-            out[row, p] = 0.0
-        for k in range(combine.shape[1]):
-            product = 1.0
-            for axis in range(3):
-                at, n, size = points[p, axis], lengths[axis], tables[axis].shape[1]
-                near = min(at, size // 2) if at < n // 2 else max(at - n + size, size // 2)
-                product *= tables[axis][k, near]
-            for row in range(combine.shape[0]):
-                out[row, p] += combine[row, k] * product
+        out[i] = significance_of(response[i], deviation[i], gain[i], tables)

@@ -1,0 +1,287 @@
+"""Maxima of the matched filter that are spots, by their significance, ring and shape."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.find import judgements
+from . import cells
+from .background import block_axis
+from .matched_filter import Scale, filtered
+from .noise import Noise, measure_noise
+from .options import Search
+from .peaks import candidates, curvatures, refine_peaks
+from .response import NO_GAP, Picture
+from .shapes import Seen, judge_shapes
+from .significance import (
+    OF_NOISE_AND_SHARE,
+    axis_sums,
+    inner_gains,
+    near_ends,
+    significance,
+    skewness_of_response,
+    tail_tables,
+)
+from .surroundings import Around, contrast_noise, look_around
+
+_DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
+_PART = 0.25  # of the amplitude that the contrast must show at least, twice
+STRONG = 8.0  # significance of spots whose light is taken out of the background
+_FEW_SAMPLES = 256  # of a cell, whose noise tells which spots are strong
+_SLACK = 0.8  # part of the least significance from which maxima are looked at
+_NO_RING = np.empty((2, 0))
+_BY_BORDER = NO_GAP.astype(np.float32)  # for kernels: no share of each pixel
+
+
+class Found(NamedTuple):
+    """Maxima that are spots."""
+
+    places: np.ndarray  # (n, 3) in fractions of pixels
+    points: np.ndarray  # (n, 3) pixels
+    values: np.ndarray  # (judgements.ROWS, n) what is known of them, in the picture's unit
+
+    @property
+    def amplitude(self) -> np.ndarray:
+        """Height above the background."""
+        return self.values[judgements.AMPLITUDE]
+
+    @property
+    def significance(self) -> np.ndarray:
+        """Standard deviations of a normal distribution with the same tail."""
+        return self.values[judgements.SIGNIFICANCE]
+
+    @property
+    def ground(self) -> np.ndarray:
+        """The background."""
+        return self.values[judgements.GROUND]
+
+    @property
+    def ring(self) -> np.ndarray:
+        """The median of the ring around each."""
+        return self.values[judgements.RING]
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The deviation of a pixel."""
+        return self.values[judgements.DEVIATION]
+
+    @property
+    def gain(self) -> np.ndarray:
+        """The third central moment of a pixel by its variance."""
+        return self.values[judgements.GAIN]
+
+    @property
+    def level(self) -> np.ndarray:
+        """The level of the responses."""
+        return self.values[judgements.LEVEL]
+
+    @property
+    def sharpness(self) -> np.ndarray:
+        """The middle pixel by the amplitude; NaN if the shape is not judged."""
+        return self.values[judgements.SHARPNESS]
+
+    @property
+    def p_value(self) -> np.ndarray:
+        """The chance that a spot looks as extreme; NaN if the shape is not judged."""
+        return self.values[judgements.P_VALUE]
+
+    def those(self, chosen: np.ndarray) -> Found:
+        """Some of the maxima."""
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+            if len(chosen) == len(self.points):
+                return self
+        each = self.places.take(chosen, axis=0), self.points.take(chosen, axis=0)
+        return Found(*each, self.values.take(chosen, axis=1))  # C-ordered, as kernels know it
+
+    def beside(self, others: Found) -> Found:
+        """These maxima and others after them."""
+        places, points = (np.concatenate(pair) for pair in zip(self[:2], others[:2], strict=True))
+        return Found(places, points, np.concatenate([self.values, others.values], axis=1))
+
+    def having(self, **rows: np.ndarray) -> Found:
+        """The same maxima with other values, by their names."""
+        values = self.values.copy()
+        for name, row in rows.items():
+            values[getattr(judgements, name.upper())] = row
+        return self._replace(values=values)
+
+
+class Judge(NamedTuple):
+    """A picture whose noise is measured: what tells the significance of maxima."""
+
+    scale: Scale
+    noise: Noise
+    known: judgements.Known
+
+    def judged(
+        self, points: np.ndarray, strength: np.ndarray, around: Around | None = None
+    ) -> Found:
+        """Amplitudes and significances of maxima (n, 3) of some heights, not refined.
+
+        With what is around them it is beside the median of the ring, where this is surely above the
+        background: the wide window sees the dark side of an edge from the bright one.
+        """
+        values, ring = np.empty((judgements.ROWS, len(points))), _NO_RING
+        if around is not None:
+            ring = np.stack([around.ring, around.number])
+        least = self.noise.least_at(points)
+        judgements.judge(points, strength, ring, least, self.known, values)
+        return Found(points.astype(np.float64), points, values)
+
+    def tail_of_pixels(
+        self, ratio: np.ndarray, deviation: np.ndarray, gain: np.ndarray
+    ) -> np.ndarray:
+        """Significance of a response as many deviations high as ``ratio`` is those of a pixel.
+
+        The tail is that of the matched filter.
+        """
+        skewed = self.known.noise[2]
+        if skewed != 0.0:
+            gain = np.maximum(gain, skewed * deviation)
+        return significance(self.known.inner[0] * ratio, deviation, gain, self.scale.sigmas)
+
+
+@lru_cache(maxsize=8)
+def _axis_tables(
+    shape: tuple[int, ...], sigmas: tuple[float, float, float]
+) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray, np.ndarray]:
+    """The first fields of `judgements.Known`, which a volume of this shape has."""
+    of_cells = cells.divide(shape, sigmas).nodes()
+    of_blocks = [block_axis(n, s) for n, s in zip(shape, sigmas, strict=True)]
+    sums = [axis_sums(n, s) for n, s in zip(shape, sigmas, strict=True)]
+    first = np.cumsum([0] + [each.shape[1] for each in sums[:-1]])
+    near = [
+        begin + near_ends(np.arange(n), n, s)
+        for begin, n, s in zip(first, shape, sigmas, strict=True)
+    ]
+    places = near, [lower for lower, _ in of_cells], [axis.lower for axis in of_blocks]
+    shares = [share for _, share in of_cells], [axis.share for axis in of_blocks]
+    return (
+        (0, shape[0], shape[0] + shape[1]),
+        np.stack([np.concatenate(row) for row in places]),
+        np.stack([np.concatenate(row) for row in shares]),
+        np.concatenate(sums, axis=1),
+    )
+
+
+def judge_of(scale: Scale, samples: int = cells.SAMPLES) -> Judge:
+    """A picture with the noise of its response, from so many samples of a cell."""
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
+    shape, background = matched.response.shape, matched.background
+    inner = inner_gains(shape, sigmas)
+    noise = measure_noise(
+        picture, matched.response, background, cells.divide(shape, sigmas).with_samples(samples),
+        inner[0], scale.least, scale.usual, sigmas,
+    )  # fmt: skip
+    known = judgements.Known(
+        *_axis_tables(shape, sigmas),
+        combine=OF_NOISE_AND_SHARE,
+        inner=inner,
+        nodes=noise.between.nodes,
+        means=background.means,
+        share=_BY_BORDER if matched.share is None else matched.share,
+        picture=(picture.sign, picture.level, picture.unit),
+        noise=(float(noise.gain), noise.usual, noise.skewness / skewness_of_response(sigmas)),
+        tails=tail_tables(sigmas),
+    )
+    return Judge(scale, noise, known)
+
+
+def fluxes(amplitude: np.ndarray, sigmas: np.ndarray | tuple[float, ...]) -> np.ndarray:
+    """The light of spots of these sigmas, 0 along axes without extent."""
+    rows = np.atleast_2d(sigmas)
+    return amplitude * np.where(rows > 0, math.sqrt(2 * math.pi) * rows, 1.0).prod(axis=1)
+
+
+def described_spots(
+    picture: Picture, response: np.ndarray, points: np.ndarray,
+    sigmas: tuple[float, float, float], search: Search, least: float, threads: int | None,
+) -> Found:  # fmt: skip
+    """What is asked for of points (n, 3) that another response has found."""
+    if search.shape_level == 0.0 and not search.details:
+        unknown = np.full((judgements.ROWS, len(points)), np.nan)
+        return Found(refine_peaks(response, points), points, unknown)
+    scale = filtered(picture, sigmas, least, None, threads)
+    for light_is_out in (False, True):
+        judge = judge_of(scale)
+        around = look_around(picture, points, sigmas, threads)
+        found = judge.judged(points, scale.matched.response[tuple(points.T)], around)
+        strong = found.those(found.significance >= STRONG)
+        if light_is_out or not len(strong.points):
+            break
+        scale = scale.without_light(strong.points, fluxes(strong.amplitude, sigmas))
+    found = with_shapes(scale, found, search)
+    return found._replace(places=refine_peaks(response, found.points))
+
+
+def strong_spots(scale: Scale, level: float) -> Found:
+    """Spots whose light is to be taken out of the background, not refined."""
+    return above(judge_of(scale, _FEW_SAMPLES), max(level, STRONG))
+
+
+def above(judge: Judge, level: float) -> Found:
+    """Spots above a significance, not refined."""
+    scale, noise = judge.scale, judge.noise
+    picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
+    lowest = float((noise.centre + _SLACK * level * judge.known.inner[0] * noise.deviation).min())
+    points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
+    around = look_around(picture, points, sigmas, scale.threads)
+    found = judge.judged(points, strength, around)
+    good = found.significance >= level
+    found, around = found.those(good), around.those(good)
+    return found.those(_have_shape(picture.volume, found, around, sigmas, scale.threads))
+
+
+def _have_shape(
+    volume: np.ndarray, found: Found, around: Around,
+    sigmas: tuple[float, float, float], threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Which maxima are spots: their curvature is seen from a core to most of the ring around it.
+
+    What the noise may hide of it counts as seen, but a part must be there. Most spots show their
+    whole amplitude, so that their curvature need not be known.
+    """
+    keep = around.stand_out(found.amplitude)
+    rows = np.flatnonzero(~keep)
+    if not len(rows):
+        return keep
+    some, most = found.points[rows], found.amplitude[rows]
+    curved = np.minimum(most, curvatures(volume, some, sigmas, threads))
+    curved -= _DOUBT * contrast_noise(sigmas) * found.deviation[rows]
+    needed = np.maximum(curved, _PART * most)
+    keep[rows] = around.those(rows).stand_out(needed)
+    return keep
+
+
+def with_shapes(scale: Scale, found: Found, search: Search) -> Found:
+    """Maxima with their shape, without those whose shape is not that of a spot."""
+    if search.shape_level == 0.0 and not search.details:
+        return found
+    shapes = judge_shapes(
+        scale.picture.volume, scale.matched.response, found.points, _seen(scale, found),
+        scale.sigmas, scale.threads,
+    )  # fmt: skip
+    found = found.having(sharpness=shapes.sharpness, p_value=shapes.chance)
+    return found.those(found.p_value >= search.shape_level)
+
+
+def _seen(scale: Scale, found: Found) -> Seen:
+    """What is known of maxima whose shape is judged."""
+    picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
+    factor = inner_gains(matched.response.shape, sigmas)[0]
+    gain = np.maximum(found.gain * picture.sign, 0.0)
+    cubes = math.prod(2 * math.pi * s**2 / 3 for s in sigmas if s > 0) ** 0.5
+    squares = math.prod(2 * math.pi * s**2 for s in sigmas if s > 0)
+    light = gain * np.maximum(found.amplitude, 0.0) * cubes / squares
+    error = np.sqrt((found.deviation * factor) ** 2 + light)
+    own = None
+    if scale.usual and matched.weights is not None:
+        weights = matched.weights
+        own = np.divide(1.0, weights, out=np.ones_like(weights), where=weights > 0)
+    ground = np.minimum(found.ground, found.ring)
+    return Seen(ground, found.level, found.deviation**2, gain, error, factor, own, picture.gap)
