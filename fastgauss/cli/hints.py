@@ -10,9 +10,9 @@ from ..base import wording
 from ..base.status import Status
 from ..filters import gaussian_filter
 from ..find import find_spots
-from ..find.detection import factor_in_crowd
 from ..find.maxima_counts import expected_maxima, least_significance
 from ..find.options import FALSE_ALARMS
+from ..find.prepared_search import factor_in_crowd
 from ..find.response import as_three
 from ..find.significance import correlations
 from ..results.fit_result import FitResult

@@ -12,24 +12,17 @@ at its centre; in d dimensions a spot of sigma t has the response
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from ..base import check, thread_pool
+from ..base import check
 from ..base.named_axes import lay_out
-from ..base.progress import Progress, check_progress, reporting
-from . import size_estimates
+from ..base.progress import Progress
 from .found_spots import FoundSpots
-from .laplacian import noise_factor
 from .noise import NOISE_FACTOR
-from .options import Given, check_given, check_pixels, read_scales
-from .response import as_three
-from .searches import Frame, find_at_scales
-
-POLARITIES = ("bright", "dark")
-
+from .options import Given
+from .prepared_search import prepare_search
 
 # -- the public function -----------------------------------------------------------------------
 
@@ -286,39 +279,10 @@ def find_in_crowd(
     return _find(image, given, threads, False).positions
 
 
-def factor_in_crowd(
-    shape: tuple[int, ...], sigmas: tuple[float, ...], false_alarms: float | None,
-    significance: float | None,
-) -> float:  # fmt: skip
-    """The noise factor of `find_in_crowd` that these options of `find_spots` mean."""
-    if significance is not None:
-        return significance
-    if false_alarms is None:
-        return NOISE_FACTOR
-    return noise_factor(false_alarms, math.prod(map(float, shape)), as_three(sigmas, 0.0))
-
-
 def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
     """The spots that the options ask for."""
     check.picture("image", image)
     image, mask, variance = lay_out("image", image, mask=given.mask, variance=given.variance)
-    given = given._replace(variance=variance)
     image, mask = check.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
-    scales = read_scales(given.sigma, given.fwhm, array.ndim)
-    sizes = scales.rows or size_estimates.ladder(array.shape)
-    searches = [check_given(given, sigmas) for sigmas in sizes]
-    dark = check.choice("polarity", given.polarity, POLARITIES) == "dark"
-    holes, camera = check_pixels(given, searches[0], array, mask)
-    threads = thread_pool.resolve_threads(threads)
-    check_progress(progress)
-    frame, factor = Frame(array, holes, camera, dark, threads), given.factor
-    with reporting(progress, 100, "%") as report:
-        if not scales.rows:
-            sizes = size_estimates.estimate(frame, searches)
-            searches = [check_given(given, sigmas) for sigmas in sizes]
-        if factor is None and searches[0].curved:
-            of_each = None if given.false_alarms is None else given.false_alarms / len(sizes)
-            factor = factor_in_crowd(array.shape, sizes[0], of_each, given.significance)
-        found = find_at_scales(frame, searches, factor, report)
-        return found if not scales.round else found._replace(sigma=found.sigma[:, 0])
+    return prepare_search(given, array.ndim).spots_of(array, mask, variance, threads, progress)

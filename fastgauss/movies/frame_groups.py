@@ -18,7 +18,7 @@ from ..base.log import logger
 from ..fit.windowed import alike
 from ..results.fit_result import FitResult
 from ..spots.image_fits import fit_spots
-from ..spots.prepared_images import Given, check_image, fit_alone, place_spots
+from ..spots.prepared_images import Asked, Given, Spots, check_image, fit_alone, place_spots
 from .frame_fits import Fitted
 
 OPTIONS = {
@@ -46,6 +46,7 @@ class FrameFits:
         self._given = Given(**{**OPTIONS, **known, "threads": threads})
         self._together = _has_groups(self._given)
         self._turn = Lock()
+        self._asked: Asked | None = None
 
     def __call__(self, number: int, frames: list[Any]) -> Fitted[FitResult]:
         """The spots of frames, of which ``number`` is that of the first, up to one that fails."""
@@ -70,17 +71,22 @@ class FrameFits:
 
     def _as_group(self, number: int, frames: list[Any]) -> FitResult:
         """The spots of all frames, by one batch of fits."""
-        given = self._given
         # The search of small frames is mostly Python, of which one thread runs at a time anyway:
         # two threads that take turns at every line cost much more.
         small = math.prod(np.shape(frames[0])) <= _SMALL
         with self._turn if small else nullcontext():
-            several = [place_spots(check_image(frame, given), given) for frame in frames]
+            several = [self._placed(frame) for frame in frames]
         counts = [len(spots.placed.positions) for spots in several]
         if alike([spots.placed for spots in several]):
             return self._framed(number, fit_alone(several), counts)
         results = [fit_alone([spots]) for spots in several]
         return self._framed(number, FitResult.concatenate(results), counts)
+
+    def _placed(self, frame: Any) -> Spots:
+        """The spots of a frame, not yet fitted; the options are checked with the first one."""
+        checked = check_image(frame, self._given, self._asked)
+        self._asked = checked.asked
+        return place_spots(checked, self._given)
 
     def _framed(self, number: int, result: FitResult, counts: list[int]) -> FitResult:
         """A result with the numbers of its frames."""

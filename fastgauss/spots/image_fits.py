@@ -227,4 +227,5 @@ def fit_spots(
         return fit_alone([place_spots(checked, given)])
     from .iterative_search import pursue
 
-    return pursue(checked.picture, positions, checked.model, checked.find, checked.fit)
+    asked = checked.asked
+    return pursue(checked.picture, positions, asked.model, asked.find, checked.fit)

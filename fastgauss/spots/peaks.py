@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..find.detection import factor_in_crowd, find_in_crowd
+from ..find.detection import find_in_crowd
+from ..find.prepared_search import factor_in_crowd
 from .noise_scaling import (
     ResidualNoise,
     fine_noise,

@@ -12,8 +12,10 @@ from ..base.named_axes import lay_out
 from ..base.pixel_errors import laid_out
 from ..base.widths import DEFAULT
 from ..cameras.exposures import in_photons
-from ..find.detection import find_spots
+from ..find import options as search_options
+from ..find.found_spots import FoundSpots
 from ..find.options import Scales, check_search, read_scales
+from ..find.prepared_search import PreparedSearch, prepare_search
 from ..fit.pixel_maps import pixel_map, pixel_mask
 from ..fit.saturation import without_saturated
 from ..fit.windowed import Placed, fit_pictures
@@ -71,17 +73,26 @@ class Given(NamedTuple):
     progress: Any
 
 
+class Asked(NamedTuple):
+    """What the options of `fit_spots` mean for all images of so many axes."""
+
+    model: Model
+    scales: Scales
+    sigmas: tuple[float, ...]  # of the largest spots
+    curved: bool  # whether spots are found by curvature
+    find: dict[str, Any]  # arguments of the search
+    search: PreparedSearch | None  # by `find_spots`; None if there is none
+    fit: dict[str, Any]  # arguments of the fit but for those of pixels
+    level: float  # of tests of one spot against two, 0 for none
+
+
 class Checked(NamedTuple):
     """An image whose pixels and options are checked."""
 
     picture: np.ndarray
-    model: Model
-    scales: Scales
-    sigmas: tuple[float, ...]  # of the largest spots
+    asked: Asked
     counts: np.ndarray | None  # the picture as the camera wrote it, if it is of photons
-    curved: bool  # whether spots are found by curvature
-    find: dict[str, Any]  # arguments of the search
-    fit: dict[str, Any]  # and of the fit
+    fit: dict[str, Any]  # arguments of the fit
 
 
 class Spots(NamedTuple):
@@ -92,8 +103,11 @@ class Spots(NamedTuple):
     options: dict[str, Any]
 
 
-def check_image(image: Any, given: Given) -> Checked:
-    """The image in the units of the fit; TypeError or ValueError for what cannot be fitted."""
+def check_image(image: Any, given: Given, asked: Asked | None = None) -> Checked:
+    """The image in the units of the fit; TypeError or ValueError for what cannot be fitted.
+
+    ``asked``: of an image before that has the same options, where there was one.
+    """
     background = _background_of(image, given.background)
     image, weights, variance, mask = laid_out(
         "image", image, given.weights, given.error, given.variance, given.mask, given.method
@@ -105,44 +119,61 @@ def check_image(image: Any, given: Given) -> Checked:
         "image", image, mask, weights, variance, given.method
     )
     picture = check.real_array("image", image, (1, 2, 3))
-    model = get_model(given.model, picture.ndim)
+    if asked is None or asked.model.ndim != picture.ndim:
+        asked = read_options(given, picture.ndim)
+    maps = {
+        "weights": weights, "variance": variance,
+        "mask": without_saturated(picture, mask, saturation),
+    }  # fmt: skip
+    fit = asked.fit | maps
+    if given.joint:
+        fit |= {"background": background, "split": asked.level}
+    return Checked(picture, asked, counts, fit)
+
+
+def read_options(given: Given, ndim: int) -> Asked:
+    """The options but for those of pixels, checked, for images of so many axes."""
+    model = get_model(given.model, ndim)
     placed = given.positions is not None
-    level = _read_level(given.split, check.flag("joint", given.joint), placed)
+    joint = check.flag("joint", given.joint)
+    level = _read_level(given.split, joint, placed)
     scales = _read_scales(given, model, placed)
     several = len(scales.rows) != 1
-    sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * picture.ndim
+    sigmas: Any = scales.rows[-1] if scales.rows else (DEFAULT,) * ndim
     find: dict[str, Any] = {
         "sigma": (np.array(scales.rows) if scales.rows else None) if several else sigmas,
     } | {name: getattr(given, name) for name in _OF_THE_SEARCH}  # fmt: skip
-    search = check_search(
-        picture.ndim, sigmas, given.threshold, given.min_distance, given.exclude_border,
+    curved = check_search(
+        ndim, sigmas, given.threshold, given.min_distance, given.exclude_border,
         given.false_alarms, given.significance, given.shape_level, given.detector,
-    )  # fmt: skip
-    fit: dict[str, Any] = {
-        "box": box_sides(given.box, picture.ndim, sigmas), "weights": weights,
-        "variance": variance, "mask": without_saturated(picture, mask, saturation),
-    } | {name: getattr(given, name) for name in _OF_THE_FIT}  # fmt: skip
-    if given.joint:
-        fit |= {"background": background, "split": level}
-    else:
-        model = with_background(model, _read_background(background))
-    return Checked(picture, model, scales, sigmas, counts, search.curved, find, fit)
+    ).curved  # fmt: skip
+    fit: dict[str, Any] = {"box": box_sides(given.box, ndim, sigmas)}
+    fit |= {name: getattr(given, name) for name in _OF_THE_FIT}
+    search = None
+    if not joint:
+        model = with_background(model, _read_background(given.background))
+        if not placed:
+            own = {name: value for name, value in find.items() if name != "threads"}
+            search = prepare_search(search_options.Given(**own, details=several), ndim)
+    return Asked(model, scales, sigmas, curved, find, search, fit, level)
 
 
 def place_spots(checked: Checked, given: Given) -> Spots:
     """The spots of an image, found unless they are given, for fits of each alone."""
-    picture, fit = checked.picture, dict(checked.fit)
-    sizes: Any = checked.sigmas
+    picture, asked, fit = checked.picture, checked.asked, dict(checked.fit)
+    sizes: Any = asked.sigmas
     positions, box = given.positions, fit.pop("box")
-    if positions is None:
-        several = len(checked.scales.rows) != 1
-        positions, found = _find(checked, several)
-        if several:
-            box, sizes = _boxes(given.box, found), found
+    if asked.search is not None:
+        found = _find(checked, asked.search)
+        positions = found.positions
+        if len(asked.scales.rows) != 1:
+            sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
+            sizes = np.broadcast_to(sizes, positions.shape)
+            box = _boxes(given.box, sizes)
     maps = {name: fit.pop(name) for name in ("weights", "variance", "mask")}
     centres = check.positions(positions, picture.ndim)
     placed = Placed(picture, centres, box, sizes, counts=checked.counts, **maps)
-    return Spots(placed, checked.model, fit | {"polarity": given.polarity})
+    return Spots(placed, asked.model, fit | {"polarity": given.polarity})
 
 
 def fit_alone(several: Sequence[Spots]) -> FitResult:
@@ -154,6 +185,8 @@ def fit_alone(several: Sequence[Spots]) -> FitResult:
 def _background_of(image: Any, background: Any) -> Any:
     """The background with its axes in the order of those of the image, if that is one image."""
     check.picture("image", image)
+    if background is None or isinstance(background, str):
+        return background
     return lay_out("image", image, background=background)[1]
 
 
@@ -197,12 +230,9 @@ def _read_level(split: float | None, joint: bool, placed: bool) -> float:
     return level
 
 
-def _find(checked: Checked, several: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the spots of a picture, with what the fit knows of its pixels, and their sizes.
-
-    There are no sizes where not several are looked for.
-    """
-    picture, find, fit = checked.picture, checked.find, checked.fit
+def _find(checked: Checked, search: PreparedSearch) -> FoundSpots:
+    """The spots of a picture, with what the fit knows of its pixels."""
+    picture, fit = checked.picture, checked.fit
     missing, weights, variance = (
         None if known is None else known.array[0]
         for known in (
@@ -214,15 +244,11 @@ def _find(checked: Checked, several: bool) -> tuple[np.ndarray, np.ndarray]:
     if weights is not None:
         missing = weights == 0 if missing is None else missing | (weights == 0)
     shown = picture if missing is None else np.where(missing, np.nan, picture)
-    threshold = find["threshold"]
-    if weights is not None or (variance is not None and checked.curved):
+    if weights is not None or (variance is not None and checked.asked.curved):
         shown, threshold = in_units_of_noise(
-            shown, np.array(checked.sigmas), weights, variance, threshold, known=False
-        )
+            shown, np.array(checked.asked.sigmas), weights, variance, search.given.threshold,
+            known=False,
+        )  # fmt: skip
+        search = prepare_search(search.given._replace(threshold=threshold), picture.ndim)
         variance = None
-    given = find | {"threshold": threshold, "details": several}
-    found = find_spots(shown, variance=variance, **given)
-    if isinstance(found, np.ndarray):
-        return found, np.empty((0, picture.ndim))
-    sizes = found.sigma if found.sigma.ndim > 1 else found.sigma[:, np.newaxis]
-    return found.positions, np.broadcast_to(sizes, found.positions.shape)
+    return search.spots_of(shown, None, variance, fit["threads"])

@@ -9,8 +9,9 @@ from scipy import stats
 from scipy.spatial import cKDTree
 
 from fastgauss.find import background, laplacian, maxima_counts, response, significance
-from fastgauss.find.detection import factor_in_crowd, find_spots
+from fastgauss.find.detection import find_spots
 from fastgauss.find.matched_filter import matched_response
+from fastgauss.find.prepared_search import factor_in_crowd
 from fastgauss.kernels._compile import JIT_DISABLED
 
 WIDTHS = (1.3, 0.0, 1.3)
