@@ -144,12 +144,22 @@ class Background(NamedTuple):
 
     def without_light(self, points: np.ndarray, flux: np.ndarray) -> tuple[Background, Background]:
         """The background in which points of some flux have no part, and what they take from it."""
-        light = np.zeros(self.means.shape)
         share = -flux / math.prod(axis.side for axis in self.axes)
-        between = tuple((axis.lower, axis.upper, axis.share) for axis in self.axes)
-        backgrounds.add_between(points, share, between, light)
+        light = _between_blocks(self.axes, points, share)
         taken = _smoothed(light.astype(np.float32), self.axes)
         return self._replace(means=self.means + taken), self._replace(means=taken)
+
+
+def _between_blocks(axes: tuple[Axis, ...], points: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The sums of values at points in blocks: each is divided among those around its point."""
+    block, shape = np.zeros(1, np.int64), tuple(axis.blocks for axis in axes)
+    for k, (axis, at) in enumerate(zip(axes, points.T, strict=True)):
+        beside = np.stack([axis.lower[at], axis.upper[at]])
+        parts = np.stack([1.0 - axis.share[at], axis.share[at]])
+        block = block[..., None, :] * shape[k] + beside
+        values = values[..., None, :] * parts
+    sums = np.bincount(block.ravel(), values.ravel(), minlength=math.prod(shape))
+    return sums.reshape(shape)
 
 
 def measure_background(

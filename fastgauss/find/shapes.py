@@ -233,10 +233,17 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
 
 def _are_compact(moments: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Whether second moments (n, ndim, ndim) are surely smaller than those of lines."""
-    each = np.linalg.eigvalsh(moments)
-    mean, largest = _COMPACT
+    mean = np.trace(moments, axis1=1, axis2=2) / moments.shape[1]
     surely = _SURELY * error
-    return (each.mean(axis=1) + surely < mean) & (each[:, -1] + surely < largest)
+    return (mean + surely < _COMPACT[0]) & (_largest(moments) + surely < _COMPACT[1])
+
+
+def _largest(moments: np.ndarray) -> np.ndarray:
+    """The largest eigenvalues of symmetric matrices (n, ndim, ndim)."""
+    if moments.shape[1] != 2:
+        return np.linalg.eigvalsh(moments)[:, -1]
+    one, other, both = moments[:, 0, 0], moments[:, 1, 1], moments[:, 0, 1]
+    return 0.5 * (one + other + np.hypot(one - other, 2.0 * both))
 
 
 def _sharp(sums: np.ndarray, noise: np.ndarray, seen: Seen, known: _Template) -> np.ndarray:

@@ -98,14 +98,14 @@ def smooth_along(values, first, weights, out):
     before, m, after = values.shape
     k = weights.shape[1]
     half = k // 2
+    inner = m - 2 * half if after == 1 else 0  # elements of a line that have the same weights
     flat, sums = values.reshape(-1), out.reshape(-1)
     for i in range(before):
         for r in range(m):
-            if after > 1 or r < half or r >= m - half:
+            if inner <= 1 or r <= half or r >= half + inner:
+                size = inner if inner > 1 and r == half else after
                 at, to = (i * m + first[r]) * after, (i * m + r) * after
-                _add_neighbours(flat, at, after, weights[r], sums, to, after)
-        if after == 1 and m > 2 * half:
-            _add_neighbours(flat, i * m, 1, weights[half], sums, i * m + half, m - 2 * half)
+                _add_neighbours(flat, at, after, weights[r], sums, to, size)
 
 
 @kernel
@@ -157,28 +157,3 @@ def subtract_between(volume, rows, z_axis, y_axis, rest, start, stop):
                     near = first[x] + g * (third[x] - first[x])
                     far = second[x] + g * (fourth[x] - second[x])
                     out[x] = row[x] - (near + f * (far - near))
-
-
-@kernel
-def add_between(points, values, axes, blocks):
-    """Add values at points to the blocks between which each point lies, by their shares.
-
-    Parameters
-    ----------
-    points : ndarray (n, 3) int64
-    values : ndarray (n,) float64
-    axes : (axis, axis, axis)
-        Each as ``z_axis`` in `subtract_between`, the shares in float64.
-    blocks : ndarray (mz, my, mx) float64
-        The result, to which is added.
-    """
-    for p in range(points.shape[0]):
-        z, y, x = points[p]
-        for corner in range(8):
-            upper_z, upper_y, upper_x = corner & 4, corner & 2, corner & 1
-            f, g, h = axes[0][2][z], axes[1][2][y], axes[2][2][x]
-            c = axes[0][1][z] if upper_z else axes[0][0][z]
-            b = axes[1][1][y] if upper_y else axes[1][0][y]
-            a = axes[2][1][x] if upper_x else axes[2][0][x]
-            share = (f if upper_z else 1.0 - f) * (g if upper_y else 1.0 - g)
-            blocks[c, b, a] += share * (h if upper_x else 1.0 - h) * values[p]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import device, kernel
+from ..simd.lanes import load
+from ..simd.mask_bits import mask_bits
+from ..simd.masked import lane_count
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
-_BLOCK = 32  # elements that are compared at once
 
 
 @kernel
@@ -28,37 +30,19 @@ def plane_peaks(bits, peaks, start, stop):
 
 
 @device
-def _any_from(block, least):
-    """Whether one of _BLOCK elements is ``least`` or more.
+def _any_highest(values, i, steps, least):
+    """Whether one of the lanes from element i on is ``least`` or more and not below six others.
 
-    Compilers vectorise the sum, of 32-bit numbers as the elements and of a known count.
+    The others are those beside it, and those at four steps from it.
     """
-    number = np.int32(0)
-    for x in range(_BLOCK):
-        number += np.int32(block[x] >= least)
-    return number > 0
-
-
-@device
-def _any_highest(block, first, second, third, fourth, least):
-    """Whether one of _BLOCK elements is ``least`` or more and not below any of six others.
-
-    The elements are those of ``block`` without its ends. The others stand before and after them in
-    it, and at the same place of four other blocks.
-    """
-    number = np.int32(0)
-    for x in range(_BLOCK):
-        here = block[x + 1]
-        number += np.int32(
-            (here >= least)
-            & (here >= block[x])
-            & (here >= block[x + 2])
-            & (here >= first[x])
-            & (here >= second[x])
-            & (here >= third[x])
-            & (here >= fourth[x])
-        )
-    return number > 0
+    here = load(values, i)
+    high = here >= least
+    if mask_bits(high) == 0:
+        return False
+    along = (here >= load(values, i - 1)) & (here >= load(values, i + 1))
+    across = (here >= load(values, i + steps[0])) & (here >= load(values, i + steps[1]))
+    beyond = (here >= load(values, i + steps[2])) & (here >= load(values, i + steps[3]))
+    return mask_bits(high & along & across & beyond) != 0
 
 
 @device
@@ -96,27 +80,20 @@ def local_maxima(volume, above, start, stop, where, tied):
     """
     nz, ny, nx = volume.shape
     least = np.float32(above)
+    flat, lanes = volume.reshape(-1), lane_count(volume)
     count = 0
     for z in range(start, stop):
-        before, after = max(z - 1, 0), min(z + 1, nz - 1)
+        before, after = z - max(z - 1, 0), min(z + 1, nz - 1) - z
         for y in range(ny):
-            row, low, high = volume[z, y], max(y - 1, 0), min(y + 1, ny - 1)
-            first, second = volume[before, y], volume[after, y]
-            third, fourth = volume[z, low], volume[z, high]
+            row, low, high = volume[z, y], y - max(y - 1, 0), min(y + 1, ny - 1) - y
+            steps = -before * ny * nx, after * ny * nx, -low * nx, high * nx
             begin, end = 0, 0
             while end < nx:
                 begin = end
-                end = begin + _BLOCK
+                end = begin + lanes
                 if begin == 0 or end >= nx:  # a neighbour is missing
                     end = 1 if begin == 0 else nx
-                elif not _any_from(row[begin:end], least) or not _any_highest(
-                    row[begin - 1 : end + 1],
-                    first[begin:end],
-                    second[begin:end],
-                    third[begin:end],
-                    fourth[begin:end],
-                    least,
-                ):
+                elif not _any_highest(flat, (z * ny + y) * nx + begin, steps, least):
                     continue
                 for x in range(begin, end):
                     if row[x] <= above or row[x] < row[max(x - 1, 0)]:
