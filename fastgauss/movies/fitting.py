@@ -91,8 +91,8 @@ def fit_movie(
     for a movie of any length. With ``joint=True``, `shared` parameters, and values for each spot in
     `fixed`, `bounds` or `guess`, each frame is fitted alone. Where there are fewer frames than
     threads, each frame is fitted by all threads. In small frames the search takes most of the time,
-    four fifths at 256 x 256 pixels and 60 spots. ``detector="laplacian"`` fits three to four times
-    as many frames a second, and misses faint spots.
+    three quarters at 256 x 256 pixels and 60 spots. ``detector="laplacian"`` fits three times as
+    many frames a second, and misses faint spots.
 
     Examples
     --------
