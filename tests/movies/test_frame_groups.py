@@ -10,6 +10,7 @@ from fastgauss.fit.windows import windows
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.movies import fitting, frame_groups
 from fastgauss.movies.frame_groups import FrameFits, group_size
+from fastgauss.spots import prepared_images
 
 SHAPE = (24, 28)
 SITES = np.array([[5.2, 7.1], [8.4, 12.7], [14.1, 24.9], [20.6, 5.3]])  # two are close
@@ -204,3 +205,13 @@ def test_frames_of_unlike_kinds_are_searched_once(monkeypatch, no_single_fits):
     frames = [frame if k % 2 else frame.astype("f4") for k, frame in enumerate(MOVIE)]
     assert_frame_by_frame(fg.fit_movie(frames, threads=1), frames)
     assert len(searched) == len(frames)
+
+
+def test_options_are_checked_once_for_all_frames(monkeypatch, no_single_fits):
+    checked = []
+    read = prepared_images.read_options
+    monkeypatch.setattr(
+        prepared_images, "read_options", lambda *given_: checked.append(1) or read(*given_)
+    )
+    assert fg.fit_movie(MOVIE, camera=CAMERA, threads=1).frames.max() == len(MOVIE) - 1
+    assert len(checked) == 1
