@@ -195,10 +195,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     about 2.5 sigma on. With one size, maxima of the Laplacian within 4 sigma of a spot are
     therefore spots, too, and in place of one that is several, if they are as significant above the
     noise of the Laplacian and of the light that is there. Where spots cover more than a twentieth
-    of an image they hide each other as its noise; there all maxima of the Laplacian above five
-    deviations of its own noise count. Spots wider than 1.7 sigma are not parted. The response to a
-    spot of amplitude A and sigma t is ``2 A t**2 / (s**2 + t**2)`` in an image (s is `sigma`), that
-    of the Laplacian ``4 A s**2 t**2 / (s**2 + t**2)**2``.
+    of an image they hide each other as its noise, and where they cover a hundredth their wings may,
+    as those of bright stars do: the noise is then more than twice that of the Laplacian. There all
+    maxima of the Laplacian above five deviations of its own noise count. Spots wider than 1.7 sigma
+    are not parted. The response to a spot of amplitude A and sigma t is
+    ``2 A t**2 / (s**2 + t**2)`` in an image (s is `sigma`), that of the Laplacian
+    ``4 A s**2 t**2 / (s**2 + t**2)**2``.
 
     With `variance` each pixel has the inverse of its variance as weight, that of the counts of the
     background included: a pixel that is noisier than others is no spot for that reason.

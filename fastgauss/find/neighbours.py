@@ -5,7 +5,8 @@ to 2.8 sigmas from each other. The Laplacian smooths less and parts them from 2.
 the maxima of the matched filter its own maxima count, too, where they are as significant by
 themselves: above the noise of the pixels and that of the light that is there. Where spots cover an
 image, and hide each other as its noise, all its maxima above five deviations of its own noise
-count.
+count; so they do where the spots are fewer, but have wings as those of stars, which are noise of
+the matched filter alone.
 
 At the top of a wide spot noise makes maxima of the Laplacian. Its response to a single spot of
 width t is 2 s**2 / (s**2 + t**2) of that of the matched filter in an image; where it is below half
@@ -19,6 +20,7 @@ import math
 import numpy as np
 
 from . import log_filter
+from .cells import Cells
 from .found_maxima import Found, Judge
 from .laplacian import response_noise
 from .matched_filter import Matched, Scale
@@ -30,6 +32,8 @@ from .surroundings import look_around
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
 _COVERED = 0.05  # part of an image from which spots count as noise
+_SOME_COVERED, _HIDDEN = 0.01, 2.0  # as much, where noise is so many times that of the Laplacian
+_FEW_SAMPLES = 256  # of a cell, which tell that
 _LEAST = 1e-3  # noise of the Laplacian, by that of pixels, at least
 _NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at least
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
@@ -68,10 +72,11 @@ def _curved_maxima(
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     terms, factor = log_filter.spot_filter(sigmas)
     response = correlate_picture(_evened(picture, matched, scale.threads), terms, scale.threads)
-    covered = _is_covered(scale, found)
     measured = factor * noise.deviation
+    covered = _is_covered(scale, found, noise, response, factor)
     if covered:
-        measured = np.minimum(measured, _own_noise(scale, noise, response, factor))
+        own = _own_noise(scale, noise.cells, noise, response, factor)
+        measured = np.minimum(measured, own)
     lowest = level * float(measured.min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
@@ -100,20 +105,33 @@ def _curved_maxima(
     return curved.those(good), away[rows][good], nearest[rows][good]
 
 
-def _is_covered(scale: Scale, found: Found) -> bool:
-    """Whether spots cover so much of an image that they count as its noise."""
+def _is_covered(
+    scale: Scale, found: Found, noise: Noise, response: np.ndarray, factor: float
+) -> bool:
+    """Whether spots count as the noise of an image: by their number, or by their wide light.
+
+    The wings of bright stars are noise of the matched filter, and not of the Laplacian, whose
+    response is given.
+    """
     area = len(found.points) * math.prod(_REACH * s for s in scale.sigmas if s > 0)
-    return area > _COVERED * scale.picture.volume.size
+    part = area / scale.picture.volume.size
+    if part > _COVERED or part < _SOME_COVERED or noise.few:
+        return part > _COVERED
+    few = noise.cells.with_samples(_FEW_SAMPLES)
+    own = _own_noise(scale, few, noise, response, factor)
+    return factor * float(np.median(noise.deviation)) > _HIDDEN * float(np.median(own))
 
 
-def _own_noise(scale: Scale, noise: Noise, response: np.ndarray, factor: float) -> np.ndarray:
+def _own_noise(
+    scale: Scale, cells: Cells, noise: Noise, response: np.ndarray, factor: float
+) -> np.ndarray:
     """The noise of the Laplacian in cells, as it is measured.
 
     Spots that cover an image count less as its noise than as that of the matched filter, since its
     response to them is narrower.
     """
     least = max(scale.least, _LEAST * float(noise.deviation.min())) * factor
-    return response_noise(scale.picture, response, noise.cells, least)[1]
+    return response_noise(scale.picture, response, cells, least)[1]
 
 
 def _evened(picture: Picture, matched: Matched, threads: int | None) -> np.ndarray:

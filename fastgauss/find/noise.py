@@ -64,6 +64,7 @@ class Noise(NamedTuple):
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
+    few: bool = False  # whether pixels take few values, of which a median tells no noise
 
     def least_at(self, points: np.ndarray) -> np.ndarray:
         """The least deviation of a pixel at points (n, 3), where that of cells jumps; or (0,)."""
@@ -287,7 +288,8 @@ def _of_counts(
     limit = math.sqrt(_MORE_OF_FEW if usual < counts.FEW else _MORE)
     excess = np.where(excess > limit, excess, 1.0)
     own = np.sqrt(np.maximum(mean, 1e-6)) * excess
-    return Noise(cells, centres, own, picture.sign, cells.values(centres, own, excess))
+    between = cells.values(centres, own, excess)
+    return Noise(cells, centres, own, picture.sign, between, few=usual < counts.FEW)
 
 
 def _are_clipped(picture: Picture, cells: Cells) -> bool:
@@ -323,7 +325,7 @@ def _of_few_values(
         higher = (fourth - 3.0 * float(np.mean(square**2))) / third
         gain = max(gain, third / whole, min(higher, _HEAVIER * third / whole))
     deviations = np.sqrt(np.maximum(square, deviations**2))
-    return Noise(cells, centres, deviations, gain, cells.values(centres, deviations))
+    return Noise(cells, centres, deviations, gain, cells.values(centres, deviations), few=True)
 
 
 def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellValues) -> float:

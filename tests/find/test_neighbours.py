@@ -122,3 +122,24 @@ def test_the_answer_has_the_order_of_significance_and_no_pair_within_the_distanc
     assert cKDTree(pixels).query(pixels, k=2)[0][:, 1].min() >= 3.0 and away.min() > 2.0
     assert np.all(np.diff(found.significance) <= 0)
     assert np.all(np.isfinite(found.p_value))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="large images")
+def test_wings_of_bright_stars_do_not_hide_faint_ones():
+    # the wings are noise of the matched filter: by it alone no faint star is found here
+    number = seen = wrong = 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = rng.uniform(6, SIDE - 6, (SIDE**2 // 550, 2))
+        faint = np.arange(len(truth)) % 2 == 1
+        heights = np.where(faint, 30.0, 10.0 ** rng.uniform(3, 4.7, len(truth)))
+        y, x = np.mgrid[:SIDE, :SIDE]
+        light = np.full((SIDE, SIDE), 40.0)
+        for (row, column), height in zip(truth, heights, strict=True):  # Moffat of FWHM 3
+            light += height * (1 + ((y - row) ** 2 + (x - column) ** 2) / 3.84) ** -2.5
+        found = fg.find_spots(rng.poisson(light))
+        alone = truth[faint & (cKDTree(truth).query(truth, k=2)[0][:, 1] > 9.0)]
+        number, seen = number + len(alone), seen + matched(found, alone)
+        wrong += len(found) - matched(found, truth)
+    assert seen >= 0.5 * number
+    assert wrong <= 1
