@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base.progress import Steps
 from ..models.field_terms import COUNTS, Extent, terms
+from .late_stars import add_stars
 from .profiles import Form, Numbers, free_of, numbers_of, with_component, with_order
 from .scene import Scene
 from .shared_shape import Solution, Stack
@@ -32,9 +33,10 @@ def _most(components: int, automatic: bool) -> int:
 
 
 def measure(
-    scene: Scene, form: Form, automatic: bool, refused: dict[int, str], steps: Steps
-) -> None:
-    """Fit in rounds, with as many components as are asked for."""
+    scene: Scene, form: Form, automatic: bool, refused: dict[int, str], steps: Steps,
+    threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Fit in rounds, with as many components as are asked for; the rows of stars found late."""
     scene.level()
     stack = scene.boxes(scene.own, scene.chosen, scene.half, scene.drawn())
     scene.fit(stack)
@@ -52,9 +54,11 @@ def measure(
         scene.form, scene.shape = with_order(scene.form, scene.shape, form.order, extent)
     _rounds(scene, _ROUNDS, refused, steps)
     _grow(scene, form.components, automatic, steps)
+    late = add_stars(scene, refused, threads)
     _rounds(scene, _LAST_ROUNDS, refused, steps)
     if form.order:
         check_stars(scene, form.order)
+    return late
 
 
 def check_stars(scene: Scene, order: int) -> None:

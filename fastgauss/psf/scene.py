@@ -169,6 +169,23 @@ class Scene:
             stars[:, 1:3] = self.known.places[rows]
             self.others[rows] = fit_stars(self.form, self.shape, stars, stack, 3)
 
+    def spreads(self, total: np.ndarray) -> np.ndarray:
+        """The deviation of each pixel's noise, with the light of all stars (and the frame)."""
+        variance = self.picture.variance
+        if variance is None and self.noise is not None:
+            variance = self.noise.variance(total + float(np.median(self.own[:, 3])))
+        return np.sqrt(np.full(total.shape, self.constant) if variance is None else variance)
+
+    def add(self, places: np.ndarray) -> np.ndarray:
+        """Stars at places ``x, y`` that were not known, none of them chosen; their rows."""
+        rows = np.arange(len(places)) + len(self.known.flux)
+        self.known = self.known.with_places(places)
+        stars = np.zeros((len(places), OWN))
+        stars[:, 1:3] = places
+        self.others = np.concatenate([self.others, stars])
+        self.near = self._near()
+        return rows
+
     def refuse(self, stack: Stack) -> np.ndarray:
         """Leave out chosen stars that are unlike the others; their rows in the catalogue."""
         weights = np.where(self.wild, 0.0, stack.weights)
@@ -178,6 +195,10 @@ class Scene:
         wrong |= ~(self.own[:, 0] > 0) | (away >= 0.999 * self.reach)
         middle = slice(self.half - window_half(self.sigma), self.half + window_half(self.sigma) + 1)
         wrong |= self.wild[:, middle, middle].mean(axis=(1, 2)) > _WILD_PART
+        return self.leave_out(wrong)
+
+    def leave_out(self, wrong: np.ndarray) -> np.ndarray:
+        """Leave out some of the chosen stars (S,), if not all; their rows in the catalogue."""
         if wrong.all():
             return self.chosen[:0]
         gone = self.chosen[wrong]

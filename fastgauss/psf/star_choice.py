@@ -16,12 +16,13 @@ FAINT = "too faint"
 SHAPE = "not of the shape of a star"
 MANY = "fainter than the stars that suffice"
 UNLIKE = "unlike the other stars"
+LATE = "found beside brighter stars"
 
 _MOST = 100  # stars
 _CORE, _WINDOW = 2.0, 2.5  # sigmas: radius of the core, half a window
 _LEAST_SIGNIFICANCE = 15.0
 _LEAST_LIKENESS = 0.5  # one pixel has 0.2 at sigma 1.3, a star of thrice the sigma 0.6
-_NEAR, _NEAR_SHARE = 6.0, 0.02  # sigmas within which a neighbour of this relative flux disturbs
+NEAR, NEAR_SHARE = 6.0, 0.02  # sigmas within which a neighbour of this relative flux disturbs
 _WIDE, _WIDE_SHARE = 14.0, 2.0
 
 
@@ -32,6 +33,12 @@ class Catalogue(NamedTuple):
     flux: np.ndarray
     error: np.ndarray  # of the flux, by the noise of the sky
     likeness: np.ndarray  # correlation of the pixels and the Gaussian
+
+    def with_places(self, places: np.ndarray) -> Catalogue:
+        """These stars and others, of which no more than the place is known."""
+        unknown = np.full(len(places), np.nan)
+        rest = (np.concatenate([each, unknown]) for each in self[1:])
+        return Catalogue(np.concatenate([self.places, places]), *rest)
 
 
 def window_half(sigma: float) -> int:
@@ -77,7 +84,7 @@ def _crowded(known: Catalogue, sigma: float) -> np.ndarray:
 
     disturbed = np.zeros(len(known.flux), bool)
     tree = KDTree(known.places)
-    for reach, share in ((_NEAR, _NEAR_SHARE), (_WIDE, _WIDE_SHARE)):
+    for reach, share in ((NEAR, NEAR_SHARE), (_WIDE, _WIDE_SHARE)):
         pairs = tree.query_pairs(reach * sigma, output_type="ndarray")
         for a, b in (pairs.T, pairs.T[::-1]):
             disturbed[a] |= known.flux[b] > share * np.abs(known.flux[a])

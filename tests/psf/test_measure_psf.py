@@ -177,6 +177,28 @@ def test_neighbours_in_the_boxes_do_no_harm():
     assert np.abs(pulls).max() < 5.0
 
 
+def test_stars_in_the_wings_of_others_are_found_and_are_no_part_of_the_shape():
+    rng = np.random.default_rng(7)
+    beside = PLACES + 6.0 * np.stack([np.cos(a := rng.uniform(0, 6, 9)), np.sin(a)], axis=1)
+    scene = light(np.concatenate([PLACES, beside]), 20 * np.concatenate([FLUX, 0.008 * FLUX]))
+    found = fg.measure_psf(rng.poisson(scene + 40.0), components=2)
+    assert len(found.stars) == 9
+    late = found.refused[found.refused["reason"] == "found beside brighter stars"]
+    assert len(late) == 9 and (near(late, beside)[0] < 1.0).all()
+    assert_allclose(found.params, np.concatenate(NUMBERS[:2]), rtol=0.005)  # 0.01 without them
+    told = fg.measure_psf(rng.poisson(scene + 40.0), PLACES[:, ::-1], components=2)
+    assert_allclose(told.params, np.concatenate(NUMBERS[:2]), rtol=0.005)
+    assert len(told.refused) == 0  # only those that were given have reasons
+
+
+def test_a_star_whose_neighbour_is_found_late_is_refused():
+    places = np.append(PLACES, PLACES[-1:] + np.array([4.5, 0.0]), axis=0)
+    scene = light(places, np.append(FLUX, 0.04 * FLUX[-1]))
+    found = fg.measure_psf(np.random.default_rng(8).poisson(scene + 40.0), components=2)
+    reasons = found.refused["reason"][near(found.refused, places[-2:])[0] < 1.0]
+    assert sorted(reasons) == ["a neighbour too near or too bright", "found beside brighter stars"]
+
+
 def test_pixels_that_do_not_exist_have_no_say():
     image = counts().astype(float)
     rng = np.random.default_rng(4)
