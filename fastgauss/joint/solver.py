@@ -49,6 +49,9 @@ _LEADS, _FALL = 0.03, 1e-3  # least part of a group's longest step; of its objec
 _LOST, _POOR, _GOOD = 0.0, 0.25, 0.6  # gain of a move in units of the expected
 _COUNTS = 1e-3  # part of a group's expected gain, from which a cluster's counts
 _SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
+# Least damping after a step that is not taken. Without noise the valley of a close pair is as flat
+# as 1e-8 of the diagonal; with 1e-4 the steps of the next rounds would be a thousandth as long.
+_LEAST_BLAMED = 1e-9
 _SEARCHES = 7  # for clusters that make a matrix indefinite, before a whole group counts as such
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 
@@ -310,7 +313,7 @@ class Solver:
             good = pending & better & ~self._any(loses)
             mine = good[crowd.cluster_groups]
             slow = ((ratio < _POOR) & counts) | (bent & (length > 0.1 * _STRAIGHT))
-            self._damp(mine & slow, _SLOW, 1e-6)
+            self._damp(mine & slow, _SLOW, _LEAST_DAMPING)
             self._damp(mine & ~slow & ((ratio > _GOOD) | ~counts), _FAST, _LEAST_DAMPING)
             take(good, trial)
             pending &= ~good
@@ -320,7 +323,7 @@ class Solver:
             blame &= pending[crowd.cluster_groups]
             if attempt == 0:
                 blame[crowd.cluster_of[crosses]] = False
-            self._damp(blame, _SLOWER, 1e-4)
+            self._damp(blame, _SLOWER, _LEAST_BLAMED)
         if pending.any():  # the blamed clusters stay where they were
             still = blame[crowd.cluster_of][:, None] & ~self.tied
             still |= ~pending[crowd.group_of][:, None]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
 from fastgauss.joint import stopping
@@ -157,3 +157,31 @@ def test_a_high_background_hinders_no_spot_from_rest(level):
     assert_array_equal(result.status, plain.status)
     assert result.converged.sum() >= 28
     assert np.abs((result.x - plain.x) / plain.errors[:, 1])[plain.converged].max() < 1e-3
+
+
+def close_pairs(count, side, seed):
+    """Images (t, y, x) without noise of two spots 0.3 to 0.5 pixels apart, and where they begin."""
+    rng = np.random.default_rng(seed)
+    first = side / 2 - 0.5 + rng.uniform(-0.5, 0.5, (count, 2))
+    angle, apart = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.3, 0.5, count)
+    away = apart[:, np.newaxis] * np.column_stack([np.cos(angle), np.sin(angle)])
+    places = np.stack([first, first + away], axis=1)
+    heights = rng.uniform(200, 600, (count, 2))
+    images = [
+        20.0 + fg.render((side, side), place, height, sigma=1.3, tol=1e-14)
+        for place, height in zip(places, heights, strict=True)
+    ]
+    return np.stack(images), places + rng.normal(0, 0.1, places.shape)
+
+
+@COMPILED
+def test_close_pairs_without_noise_come_to_rest_at_the_truth():
+    count, side = 12, 15
+    images, start = close_pairs(count, side, 1)
+    frames = np.repeat(np.arange(count), 2)
+    result = fg.fit_joint(
+        images, start.reshape(-1, 2), "elliptic", frames=frames, background="constant", max_iter=150
+    )
+    assert (result.status == fg.Status.CONVERGED).all()
+    assert_allclose(result.params[:, 3:5], 1.3, rtol=1e-8)
+    assert (result.objective / result.pixels).max() < 1e-12
