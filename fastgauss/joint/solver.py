@@ -13,11 +13,10 @@ A round of a group of spots that overlap, or have something in common:
    each cluster alone was worth beside those of all others. Where the objective grew, or a cluster
    lost by its move, such clusters are damped and the step is solved for again.
 
-Damping belongs to a cluster, a few spots that overlap most, so that one difficult pair does not
-slow down ten thousand spots. Without second derivatives (Gauss-Newton) pairs within half a
-sigma do not converge in hundreds of rounds: the residual, not the model, decides there. Near the
-minimum, clusters that *lead*, by their long steps, move their neighbours with them, and only they
-are damped where the way is bent or a round fails: damping would keep the others from rest.
+Damping belongs to a cluster, a few spots that overlap most: one difficult pair does not slow down
+ten thousand spots. Without second derivatives pairs within half a sigma need hundreds of rounds.
+Clusters that *lead*, by long steps, move their neighbours with them. Only they are damped where
+the way is bent and, near the minimum, where a round fails: damping keeps the others from rest.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
 of it and what it has in common (``joint/stopping.py``). In the later rounds the spots that do
@@ -312,7 +311,8 @@ class Solver:
             better = self.per_group(trial.sums[:, 0]) <= old + slack
             good = pending & better & ~self._any(loses)
             mine = good[crowd.cluster_groups]
-            slow = ((ratio < _POOR) & counts) | (bent & (length > 0.1 * _STRAIGHT))
+            long = length >= np.maximum(0.1 * _STRAIGHT, (_LEADS * most)[crowd.cluster_groups])
+            slow = ((ratio < _POOR) & counts) | (bent & long)
             self._damp(mine & slow, _SLOW, _LEAST_DAMPING)
             self._damp(mine & ~slow & ((ratio > _GOOD) | ~counts), _FAST, _LEAST_DAMPING)
             take(good, trial)

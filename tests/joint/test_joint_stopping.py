@@ -185,3 +185,15 @@ def test_close_pairs_without_noise_come_to_rest_at_the_truth():
     assert (result.status == fg.Status.CONVERGED).all()
     assert_allclose(result.params[:, 3:5], 1.3, rtol=1e-8)
     assert (result.objective / result.pixels).max() < 1e-12
+
+
+@COMPILED
+def test_a_close_pair_without_noise_does_not_keep_the_others_from_rest():
+    rng, side = np.random.default_rng(1), 96
+    places = rng.uniform(3, side - 4, (184, 2))
+    image = 20.0 + fg.render((side, side), places, rng.uniform(200, 600, 184), sigma=1.3, tol=1e-14)
+    start = places + np.random.default_rng(6).normal(0, 0.2, places.shape)
+    result = fg.fit_joint(image, start, "elliptic", background="constant", max_iter=200)
+    assert np.mean(result.converged) > 0.9
+    away = np.hypot(result.y - places[:, 0], result.x - places[:, 1])
+    assert np.median(away) < 1e-7
