@@ -29,7 +29,7 @@ def _measured(rng, shape):
 
 
 @pytest.mark.parametrize("kind", ["own covariance", "covariance", "own axes"])
-@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("channels", [None, 1, 3, 5])
 @pytest.mark.parametrize("shape", [(7, 9), (4, 5, 6)])
 def test_gradients_are_those_of_the_same_weighted_sum(shape, channels, kind):
     rng, n = RNG(len(shape)), 3
@@ -81,20 +81,27 @@ def test_a_missing_node_is_one_of_weight_0(kind):
 def test_channels_are_as_many_fields(shape, pixel, support, kind):
     rng, n = RNG(6), 5
     field, _, _ = field_and_twin(rng, shape, n, kind, pixel, support)
-    heights, image = rng.normal(size=(n, 3)), rng.normal(size=(*shape, 3))
+    heights, image = rng.normal(size=(n, 5)), rng.normal(size=(*shape, 5))
     drawn, sums = field.render(heights), field.adjoint(image)
     assert drawn.flags.c_contiguous
-    for c in range(3):
+    for c in range(5):
         assert_array_equal(drawn[..., c], field.render(heights[:, c]))
         assert_allclose(sums[:, c], field.adjoint(image[..., c]), rtol=0, atol=1e-13)
     inner = (drawn * image).sum(), (heights * sums).sum()
     assert abs(inner[0] - inner[1]) < 1e-12 * np.linalg.norm(drawn) * np.linalg.norm(image)
-    out = np.ones((*shape, 3), np.float32)
+    out = np.ones((*shape, 5), np.float32)
     field.render(heights, out=out)
     assert_allclose(out, drawn + 1, atol=1e-5)
     options = {"covariance" if "cov" in kind else "sigma": field.widths}
     options |= {"radius": RADIUS, "pixel": pixel, "support": support}
     assert_array_equal(fg.render(shape, field.positions, heights, **options), drawn)
+    largest = fg.render(
+        shape, field.positions, heights, combine="max", out=-np.ones((*shape, 5)), **options
+    )
+    for c in range(5):
+        own = -np.ones(shape)
+        fg.render(shape, field.positions, heights[:, c], combine="max", out=own, **options)
+        assert_array_equal(largest[..., c], own)
 
 
 def test_amplitudes_of_channels_are_fitted_as_each_alone():

@@ -18,11 +18,13 @@ from collections.abc import Callable
 from .._compile import device
 from ..numeric.special import exp_flushed, exp_negative
 from ..simd.lane_types import WIDTH
-from ..simd.lanes import floor, minimum
+from ..simd.lanes import floor, load, minimum, select, store
 from ..simd.masked import lanes_within, ramp
+from ..simd.stack_memory import stack_rows
 from .ellipsoid_rows import inside, outer_of
 from .windows import address
 
+HELD = 3  # channels that a visit of a node serves; further ones are served run by run
 _LONGEST = 24  # nodes of a run
 _FAR = 20.0  # sigmas that a run may reach over
 _MOST = 1e9  # nodes: runs of wider or farther particles begin at node 0
@@ -39,14 +41,30 @@ def _runs(half, centre, per_yy):
     return int(-floor(half - centre)), -(-nodes // count)
 
 
-def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
+def make_kept(sphere: bool) -> Callable:
+    """f at a node of a run, from where ``make_over`` keeps it, and the lanes that count there."""
+
+    @device
+    def kept_at(kept, i, mask):
+        f = load(kept, i)
+        if sphere:
+            mask = mask & (f >= 0.0)
+        return f, mask
+
+    return kept_at
+
+
+def make_over(sphere: bool, act: Callable, follow: Callable, fold: Callable) -> Callable:
     """Visit a particle's window column by column.
 
     The window is ``first, count, centre``, and ``reach`` half of its length along y and the limit
     of ``inside``. ``act`` gets where a register lies, whether the task owns the memory of all its
     lanes, which of them count, f and u_y there, and what it returned at the node before, at first
-    ``blank``. ``fold`` adds what it returned last in a column, whose u_z and u_x it gets, to
-    ``sums``.
+    ``blank``. ``follow`` gets the same of a whole run: where it begins, which lanes are in the
+    window, and the run: f at its nodes, for ``make_kept``, how many they are, how far apart in
+    memory, the first u_y and its step. So a loop over channels is outside of that over nodes,
+    where its counters would not fit into registers. ``fold`` adds what was returned last in a
+    column, whose u_z and u_x it gets, to ``sums``.
     """
 
     @device
@@ -61,6 +79,7 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
         shrink = exp_flushed(-(per_yy * per_yy))
         shares_rows = layout.shape[0] * layout.shape[1] == 1  # with other tasks: one axis
         row_end = first[2] + count[2] if shares_rows else layout.high[2]
+        kept = stack_rows(_LONGEST)
         for z in range(first[0], first[0] + count[0]):
             dz = float(z) - centre[0]
             u_z = dz * per_zz
@@ -80,15 +99,22 @@ def make_over(sphere: bool, act: Callable, fold: Callable) -> Callable:
                     rate = exp_negative(minimum(700.0, u_y * -per_yy - 0.5 * per_yy * per_yy))
                     while y < first[1]:
                         f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
-                    at = address(layout, z, y, first[2] + k)
-                    while y < end:
+                    start = address(layout, z, y, first[2] + k)
+                    nodes, first_u = end - y, u_y
+                    for i in range(nodes):
                         within = mask
                         if sphere:  # as ``ellipsoid_rows`` decides: u_y is rounded otherwise
-                            outer = outer_of(factor, dz, float(y) - centre[1])
+                            outer = outer_of(factor, dz, float(y + i) - centre[1])
                             within = mask & inside(factor, outer, dx, limit)
+                            store(kept, i, select(within, f, -1.0))
+                        else:
+                            store(kept, i, f)
+                        at = start + i * step
                         column = act(flat, layout, support, at, own, within, f, u_y, table, column)
-                        f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
-                        at += step
+                        f, rate, u_y = f * rate, rate * shrink, u_y + per_yy
+                    run = kept, nodes, step, first_u, per_yy
+                    column = follow(flat, layout, support, start, own, mask, run, table, column)
+                    y = end
                 sums = fold(sums, column, u_z, u_x)
         return sums
 

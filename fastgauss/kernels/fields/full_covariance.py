@@ -22,8 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from .._compile import device
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, select, store
@@ -32,18 +30,16 @@ from ..simd.masked import (
     load_double,
     ramp,
     store_double,
-    store_rounded,
     total,
 )
 from . import ellipsoid_columns
-from .axis_aligned import BLOCK_AT, larger, weights_at
+from .axis_aligned import BLOCK_AT, weights_at
+from .ellipsoid_columns import HELD
 from .ellipsoid_rows import (
     along,
-    averaged,
     half_widths,
     inside,
     limit_of,
-    make_along_rows,
     make_over,
     outer_of,
     point_of,
@@ -55,20 +51,22 @@ from .windows import address
 SUMS = 10  # f; f u_z, f u_y, f u_x; f u_z u_z, zy, zx, yy, yx, xx
 
 
-_HELD = 3  # channels whose sums are in registers; those of more are in ``table``
+@device
+def _lanes_of(layout, support, channel):
+    """Where in ``table`` the sums of a channel are that are not in registers."""
+    return weights_at(support) + 2 * layout.channels + channel * WIDTH
 
 
-def make_multiply(derivatives: bool) -> Callable:
+def _make_multiply(derivatives: bool) -> Callable:
     """The numbers of a register's nodes times f, those of a channel added to its own sums.
 
-    ``plain`` holds the sums of the first channels. The second result, for derivatives, is the sum
-    of the channels by their amplitudes.
+    Of the channels that are ``HELD``. The second result, for derivatives, is the sum of these
+    channels by their amplitudes.
     """
 
     @device
     def multiply(flat, layout, support, at, mask, f, table, plain):
         channels, weights = layout.channels, weights_at(support)
-        lanes = weights + 2 * channels
         a, b, c = plain
         value = load_double(flat, at, mask)
         a = a + value * f
@@ -84,76 +82,10 @@ def make_multiply(derivatives: bool) -> Callable:
             c = c + third * f
             if derivatives:
                 value = value + third * table[weights + 2]
-        for k in range(_HELD, channels):
-            more = load_double(flat, at + k * layout.plane, mask)
-            store(table, lanes + k * WIDTH, load(table, lanes + k * WIDTH) + more * f)
-            if derivatives:
-                value = value + more * table[weights + k]
+        _ = flat.size, table.size  # used after all branches: else the loop counts references
         return (a, b, c), value
 
     return multiply
-
-
-def make_paint(combine: Callable, sphere: bool) -> Callable:
-    """The building block that combines a particle with the grid."""
-    largest = combine is larger  # a 0 would replace a negative value
-
-    @device
-    def put_whole(flat, at, mask, value):
-        # a choice between old and new numbers would become a masked store
-        if largest:
-            value = select(mask, value, -np.inf)
-        old = load_double(flat, at, lanes_within(0.0, 0, WIDTH))
-        store_rounded(flat, at, combine(old, value))
-
-    @device
-    def put_some(flat, at, mask, value):
-        old = load_double(flat, at, mask)
-        store_double(flat, at, combine(old, value), mask)
-
-    @device
-    def put(flat, layout, support, at, own, mask, f, table):
-        channels, plane, weights = layout.channels, layout.plane, weights_at(support)
-        if own:  # some processors take long over masked stores
-            f = select(mask, f, 0.0)
-            put_whole(flat, at, mask, f * table[weights])
-            if channels > 1:  # a loop over three would take longer
-                put_whole(flat, at + plane, mask, f * table[weights + 1])
-            if channels > 2:
-                put_whole(flat, at + 2 * plane, mask, f * table[weights + 2])
-            for c in range(_HELD, channels):
-                put_whole(flat, at + c * plane, mask, f * table[weights + c])
-        else:
-            for c in range(channels):
-                put_some(flat, at + c * plane, mask, f * table[weights + c])
-
-    @device
-    def put_averaged(flat, layout, support, at, left, mask, columns, table, state):
-        put(flat, layout, support, at, left >= WIDTH, mask, columns[0], table)
-        return state
-
-    @device
-    def put_sampled(flat, layout, support, at, own, mask, f, u_y, table, column):
-        put(flat, layout, support, at, own, mask, f, table)
-        return column
-
-    @device
-    def fold(sums, column, u_z, u_x):
-        return sums
-
-    over_rows = make_along_rows(averaged, sphere, put_averaged)
-    over_columns = ellipsoid_columns.make_over(sphere, put_sampled, fold)
-
-    @device
-    def paint(flat, layout, support, axes, factor, first, count, centre, table, row):
-        limit = limit_of(support, axes, factor)
-        if support.integrate:
-            over_rows(flat, layout, support, axes, factor, limit, first, count, centre, table, 0)
-        else:
-            reach, window = (half_widths(support, axes, factor)[1], limit), (first, count, centre)
-            over_columns(flat, layout, support, factor, reach, window, table, 0, 0)
-
-    return paint
 
 
 def make_collect(sphere: bool) -> Callable:
@@ -228,7 +160,7 @@ def _make_sum_row(derivatives: bool, sphere: bool) -> Callable:
 
     And those of each channel times f alone (``make_multiply``).
     """
-    multiply = make_multiply(derivatives)
+    multiply = _make_multiply(derivatives)
 
     @device
     def sum_row(flat, layout, support, factor, where, far, point, plain, table):
@@ -244,6 +176,14 @@ def _make_sum_row(derivatives: bool, sphere: bool) -> Callable:
                 mask = mask & inside(factor, outer, dx, limit)
             f, fx, fxx = along(True, factor, u_z, u_y, shift, weight, dx)
             plain, value = multiply(flat, layout, support, at + k, mask, f, table, plain)
+            for c in range(HELD, layout.channels):
+                more, lanes = (
+                    load_double(flat, at + k + c * layout.plane, mask),
+                    _lanes_of(layout, support, c),
+                )
+                store(table, lanes, load(table, lanes) + more * f)
+                if derivatives:
+                    value = value + more * table[weights_at(support) + c]
             if derivatives:
                 s = s + value * f
                 sx = sx + value * fx
@@ -321,14 +261,10 @@ def _turned_back(sums, factor):
     )  # fmt: skip
 
 
-def make_project(derivatives: bool, sphere: bool) -> Callable:
-    """The building block that adds to ``table`` the sums of particle times grid.
-
-    That of f goes to its channel's place, those of the moments, which are of the channels' sum by
-    their amplitudes, to the first of ``table``, from 1 to ``SUMS``.
-    """
-    multiply = make_multiply(derivatives)
-    averaged_sums = _make_averaged_sums(derivatives, sphere)
+def _make_sampled_sums(derivatives: bool, sphere: bool) -> Callable:
+    """What ``make_project`` sums, of samples at nodes: of channels, and of moments."""
+    multiply = _make_multiply(derivatives)
+    kept_at = ellipsoid_columns.make_kept(sphere)
 
     @device
     def add_node(flat, layout, support, at, own, mask, f, u_y, table, column):
@@ -343,6 +279,29 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
         return plain, s, sy, syy
 
     @device
+    def add_others(flat, layout, support, start, own, mask, run, table, column):
+        kept, nodes, step, u_y, per_yy = run
+        plain, s, sy, syy = column
+        none = broadcast(0.0)
+        for c in range(HELD, layout.channels):
+            at, lanes = start + c * layout.plane, _lanes_of(layout, support, c)
+            f_sum, fy, fyy, u = none, none, none, u_y
+            for i in range(nodes):
+                f, within = kept_at(kept, i, mask)
+                value = load_double(flat, at + i * step, within) * f
+                f_sum = f_sum + value
+                if derivatives:
+                    value = value * u
+                    fy = fy + value
+                    fyy = fyy + value * u
+                    u = u + per_yy
+            store(table, lanes, load(table, lanes) + f_sum)
+            if derivatives:
+                weight = table[weights_at(support) + c]
+                s, sy, syy = s + f_sum * weight, sy + fy * weight, syy + fyy * weight
+        return plain, s, sy, syy
+
+    @device
     def fold(state, column, u_z, u_x):
         plain, sums = state
         more, s, sy, syy = column
@@ -351,15 +310,24 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
             sums = _add_layer(sums, (s, sy, syy, sx, sy * u_x, sx * u_x), u_z)
         return (plain[0] + more[0], plain[1] + more[1], plain[2] + more[2]), sums
 
-    over_columns = ellipsoid_columns.make_over(sphere, add_node, fold)
+    return ellipsoid_columns.make_over(sphere, add_node, add_others, fold)
+
+
+def make_project(derivatives: bool, sphere: bool) -> Callable:
+    """The building block that adds to ``table`` the sums of particle times grid.
+
+    That of f goes to its channel's place, those of the moments, which are of the channels' sum by
+    their amplitudes, to the first of ``table``, from 1 to ``SUMS``.
+    """
+    averaged_sums = _make_averaged_sums(derivatives, sphere)
+    over_columns = _make_sampled_sums(derivatives, sphere)
 
     @device
     def project(flat, layout, support, axes, factor, first, count, centre, table, row):
         sums_at = weights_at(support) + layout.channels
-        lanes = sums_at + layout.channels
         none = broadcast(0.0)
-        for c in range(_HELD, layout.channels):
-            store(table, lanes + c * WIDTH, none)
+        for c in range(HELD, layout.channels):
+            store(table, _lanes_of(layout, support, c), none)
         limit = limit_of(support, axes, factor)
         if support.integrate:
             plain, sums = averaged_sums(
@@ -374,10 +342,10 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
                 flat, layout, support, factor, reach, window, table, blank, (plain, sums)
             )
             sums = _turned_back(sums, factor)
-        for c in range(min(_HELD, layout.channels)):
+        for c in range(min(HELD, layout.channels)):
             table[sums_at + c] += total(plain[c])
-        for c in range(_HELD, layout.channels):
-            table[sums_at + c] += total(load(table, lanes + c * WIDTH))
+        for c in range(HELD, layout.channels):
+            table[sums_at + c] += total(load(table, _lanes_of(layout, support, c)))
         if derivatives:
             for m in range(1, SUMS):
                 table[m] += total(sums[m])

@@ -15,7 +15,7 @@ from .._compile import device, kernel
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast
 from ..simd.masked import lanes_within, load_double, total
-from . import axis_aligned, full_covariance, painting
+from . import axis_aligned, ellipsoid_painting, full_covariance, painting
 from .windows import images, layer_range, window
 
 
@@ -78,7 +78,7 @@ def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
     would be slow.
     """
     family = _family(turned)
-    make_paint = full_covariance.make_paint if turned else painting.make_paint
+    make_paint = ellipsoid_painting.make_paint if turned else painting.make_paint
     paint = make_paint(axis_aligned.COMBINE[combine], sphere)
     visit = make_visit(family.shape_of, family.half_widths, paint)
 
