@@ -16,18 +16,13 @@ from ..kernels.fit.estimators import ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
 from ..kernels.fit.stages import Stages, stages
 from ..kernels.fit.verdicts import DOUBTFUL
 from ..kernels.numeric.packed_cholesky import packed_size
-from ..kernels.status import (
-    AT_BOUND,
-    AT_EDGE,
-    NOT_FINITE,
-    UNSCALED,
-)
+from ..kernels.status import AT_BOUND, AT_EDGE, NOT_FINITE, OUTLIER, UNSCALED
 from ..models.model import Model
 from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
-from .second_fits import SECOND_FITS, STATUS, is_better
+from .second_fits import SECOND_FITS, STATUS, is_better, outliers, suspects
 from .slopes import Planes, planes_of
 from .units import Numbers
 
@@ -36,7 +31,6 @@ _CHUNK_WORK = 1 << 25  # pixels times iterations, 0.1 s of least squares: Ctrl-C
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by side
 _EDGE = 8  # among a job's arrays: whether a spot rests on the edge of positivity
 _WRITTEN = 7  # of a job's arrays, by the fit kernel
-
 
 Which = slice | np.ndarray  # rows of a job
 
@@ -181,6 +175,7 @@ class Job:
         if options.guess is None:
             for doubt in SECOND_FITS:
                 self._try_again(work, outputs, doubts, doubt)
+        self._leave_out(work, start, outputs, doubts)
         status, edge = outputs[STATUS], outputs[_EDGE]
         np.equal(status, AT_EDGE, out=edge)
         status[edge] = AT_BOUND
@@ -315,6 +310,21 @@ class Job:
             doubts[members[better]] = found[better]
             left = (doubts[members] & (doubt | DOUBTFUL)) != 0
             members, first = members[left], first[left]
+
+    def _leave_out(
+        self, work: Work, start: np.ndarray, outputs: list[np.ndarray], doubts: np.ndarray
+    ) -> None:
+        """Tell the outliers among the spots with a suspicious pixel."""
+        members, pixels = suspects(work, doubts, self.loss, outputs)
+
+        def fit(part: Work, again: list[np.ndarray]) -> None:
+            own = self._start(part) if self.options.guess is None else start[members]
+            self._solve(part, own, again)
+
+        if not members.size:
+            return
+        odd = outliers(work.take(members), members, pixels, self.loss, outputs, fit)
+        outputs[STATUS][members[odd]] = OUTLIER
 
     def _report(
         self,

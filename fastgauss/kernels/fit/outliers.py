@@ -98,6 +98,32 @@ def first_as_sharp(flat, first, n, least):
     return n
 
 
+@device
+def _bend(flat, k, inside):
+    """How far pixels k, k + 1, ... are from the mean of both neighbours; -1 where unknown."""
+    beside = load_double(flat, k - 1, inside) + load_double(flat, k + 1, inside)
+    bend = absolute(load_double(flat, k, inside) - 0.5 * beside)
+    return select(inside & (bend == bend), bend, broadcast(-1.0))
+
+
+@device
+def most_bent(flat, first, n):
+    """The largest distance of n pixels of a row, without the ends, from their neighbours' mean."""
+    lanes = stack_rows(1)
+    every, last = lanes_within(0.0, 0, WIDTH), first + n - 1
+    most, k = broadcast(-1.0), first + 1
+    while k + WIDTH <= last:
+        most = maximum(_bend(flat, k, every), most)
+        k += WIDTH
+    if k < last:
+        most = maximum(_bend(flat, k, lanes_within(0.0, 0, last - k)), most)
+    store(lanes, 0, most)
+    largest = -1.0
+    for lane in range(WIDTH):
+        largest = max(largest, lanes[0, lane])
+    return largest
+
+
 # -- the objective without it ------------------------------------------------------------------
 
 
@@ -121,18 +147,12 @@ def exponent(shape, x, y, z):
 
 
 @cache
-def make_outlier(
-    extent: Callable, axes: int, pixel: str, size: int, span: Callable, slopes: int
-) -> tuple[Callable, Callable]:
-    """``suspected`` and ``outlier``; the arguments are those of ``make_verdicts``."""
-    placed, gaussian = pixel == "places", span is unit_span
-    points = POINTS if pixel == "integrate" and gaussian else 1
-
-    # -- the model at one pixel ----------------------------------------------------------------
+def make_profile(axes: int, pixel: str, span: Callable) -> Callable:
+    """f of a shape at a distance from the centre, or its mean over the pixel there."""
+    points = POINTS if pixel == "integrate" and span is unit_span else 1
 
     @device
     def profile(shape, x, y, z):
-        """f at a distance from the centre, or its mean over the pixel there."""
         if points == 1:
             return math.exp(-0.5 * exponent(shape, x, y, z))
         mean = 0.0
@@ -146,6 +166,20 @@ def make_outlier(
                 weight *= WEIGHTS[k]
             mean += weight * math.exp(-0.5 * exponent(shape, x + NODES[i], y + by_y, z + by_z))
         return mean
+
+    return profile
+
+
+@cache
+def make_outlier(
+    extent: Callable, axes: int, pixel: str, size: int, span: Callable, slopes: int
+) -> tuple[Callable, Callable]:
+    """``suspected`` and ``outlier``; the arguments are those of ``make_verdicts``."""
+    placed, gaussian = pixel == "places", span is unit_span
+
+    profile = make_profile(axes, pixel, span)
+
+    # -- the model at one pixel ----------------------------------------------------------------
 
     @device
     def leverage(f, shape, spacing, even):

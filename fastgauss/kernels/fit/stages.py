@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from .._compile import kernel
 from ..models.model_kernels import ModelKernels
-from . import covariances, levmar, sandwich, second_starts, start_moments, verdicts
+from . import (
+    covariances,
+    left_out,
+    levmar,
+    sandwich,
+    second_starts,
+    start_moments,
+    suspects,
+    verdicts,
+)
 from .estimators import ESTIMATORS
 
 
@@ -24,6 +33,8 @@ class Stages(NamedTuple):
     finish: Callable
     verdicts: Callable
     second: Callable
+    suspects: Callable
+    left_out: Callable
 
 
 @cache
@@ -84,4 +95,6 @@ def stages(
             wrap,
         ),
         second=second_starts.make_second_starts(axes, blocks.second, wrap),
+        suspects=suspects.make_suspects(blocks.extent, axes, pixel, wrap),
+        left_out=left_out.make_left_out(blocks.extent, axes, pixel, wrap),
     )

@@ -18,7 +18,8 @@ A spot may be
 A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG`` standard errors:
 noise has many optima, and another start may find a better one (``second_starts``). A turned ellipse
 that converged is *narrow* if a sigma is below ``_THIN``: so few pixels see it that several ellipses
-fit. Errors are by the residuals for all of this, where those are smaller than the noise that was
+fit. A spot that one pixel may have spoiled is *suspect* (``suspects.py``). Errors are by the
+residuals for all of this, where those are smaller than the noise that was
 told.
 """
 
@@ -46,9 +47,18 @@ from ..status import (
     TOO_WIDE,
 )
 from .covariances import degrees_of_freedom
-from .estimators import OTHER_LOSS, SQUARES
+from .estimators import DEVIANCE, OTHER_LOSS, SQUARES
 from .extents import pixel_unit, unit_span
-from .outliers import exponent, make_outlier
+from .outliers import exponent, make_outlier, most_bent
+from .suspects import (
+    BENT,
+    BENT_BY_NOISE,
+    LEFT,
+    LEFT_ASIDE,
+    LEFT_IN_NOISE,
+    MORE,
+    MOST_NARROW,
+)
 
 _SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
 _SURE_OF_NARROW, _LEAST_SIGMA = 2.0, 0.3  # pixels
@@ -56,17 +66,28 @@ _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STRONG = 5.0
 _THIN = 0.5  # pixels
-DOUBTFUL, NARROW = 1, 2  # bits of a doubt
+DOUBTFUL, NARROW, SUSPECT = 1, 2, 4  # bits of a doubt
 FAR = 2.5  # expected sigmas from the place that was told
+
+
+def can_leave_out(axes: int, pixel: str, span: Callable, slopes: int) -> bool:
+    """Whether spots are fitted again without a pixel: Gaussians of images and volumes."""
+    return axes > 1 and pixel != "places" and span is unit_span and slopes == 0
 
 
 # -- the verdicts ------------------------------------------------------------------------------
 
 
 @device
+def _nearest(x, n):
+    """The nearest pixel of an axis."""
+    return min(max(np.rint(x), 0.0), float(n - 1))
+
+
+@device
 def _off(x, n):
     """Distance from the nearest pixel of an axis."""
-    return x - min(max(np.rint(x), 0.0), float(n - 1))
+    return x - _nearest(x, n)
 
 
 @cache
@@ -94,6 +115,7 @@ def make_verdicts(
     placed = pixel == "places"
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
     suspected, outlier = make_outlier(extent, axes, pixel, size, span, slopes)
+    left_out = can_leave_out(axes, pixel, span, slopes)
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -191,6 +213,37 @@ def make_verdicts(
                 return True
         return False
 
+    @device
+    def is_suspect(item, pixels, flat, params, nz, ny, nx, known, objective, freedom, loss, even):
+        """Whether a pixel may have spoiled the fit, and is to be looked for (``suspects.py``)."""
+        if loss == DEVIANCE:
+            return objective > freedom + MORE * math.sqrt(2.0 * freedom)
+        shape = extent(params, item, known)
+        if min(shape[0], shape[1]) < MOST_NARROW:
+            return True
+        x, y = params[item, 1], params[item, 2]
+        z = params[item, 3] if axes > 2 else 0.0
+        i, j, k = _nearest(x, nx), _nearest(y, ny), _nearest(z, nz)
+        across, down = 1.0 / shape[0] ** 2, 1.0 / shape[1] ** 2
+        if turned:  # roughly
+            across = down = 0.5 * (across + down)
+        f = math.exp(
+            -0.5 * ((i - x) ** 2 * across + (j - y) ** 2 * down + ((k - z) / shape[2]) ** 2)
+        )
+        if pixel == "integrate":
+            f /= math.sqrt((1.0 + across / 12.0) * (1.0 + down / 12.0))
+        r = np.float64(pixels[item, int((k * ny + j) * nx + i)])
+        r -= params[item, size - 1] + params[item, 0] * f
+        height = abs(params[item, 0])
+        if abs(r) > LEFT * height and (not even or r * r * freedom > LEFT_IN_NOISE * objective):
+            return True
+        if not even or objective < (LEFT_ASIDE * height) ** 2:
+            return False
+        bend = height * (1.0 - math.exp(-0.5 / min(shape[0], shape[1]) ** 2))
+        noise = math.sqrt(objective / freedom)
+        many = pixels.shape[1]
+        return most_bent(flat, item * many, many) > BENT * bend + BENT_BY_NOISE * noise
+
     # -- all spots -----------------------------------------------------------------------------
 
     @wrap
@@ -256,6 +309,18 @@ def make_verdicts(
             good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
             doubtful = not good or weak or is_far(item, params, guides, sigmas)
             doubts[item] = DOUBTFUL if doubtful else 0
+            if (
+                left_out
+                and is_judged
+                and height_free
+                and good
+                and not odd
+                and is_suspect(
+                    item, pixels, flat, params, max(nz, 1), ny, nx, known, objectives[item],
+                    freedom, loss, even,
+                )
+            ):  # fmt: skip
+                doubts[item] |= SUSPECT
             if good and has_free_ellipse(item, lowest, highest):
                 if min(params[item, 1 + axes], params[item, 2 + axes]) < _THIN:
                     doubts[item] |= NARROW

@@ -2,7 +2,7 @@
 
 What `fastgauss.fit_rois` does with a chunk of spots: starts, Levenberg-Marquardt, covariances and
 verdicts, then other starts for the few doubtful spots, and another unit for those whose squares
-leave the range of float64.
+leave the range of float64. Only fits without a suspicious pixel (``left_out.py``) are not made.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     Returns parameters, packed covariances, objectives, statuses and iterations.
     """
     judge = ESTIMATORS[estimator]
-    start, solve, _, finish, verdicts, second_starts = stages(
-        model, pixel, estimator, False, False, inner_kernel
-    )
+    kernels = stages(model, pixel, estimator, False, False, inner_kernel)
+    start, solve, finish = kernels.start, kernels.fit, kernels.finish
+    verdicts, second_starts = kernels.verdicts, kernels.second
     size, ndim = len(model.parameters), model.axes
     entries = packed_size(size)
     weighted, loss = judge.kinds > 1, judge.loss

@@ -1,0 +1,199 @@
+"""Fits without one pixel: whether this pixel alone is why a fit is where it is.
+
+A hot pixel in the core of a spot pulls the fit to itself: its residual is small then, and one step
+of the fit (``outliers.py``) does not tell what a fit without the pixel would be. So the few rows
+with a suspicious pixel (``suspects.py``) are fitted again without it. Kernels of plain pixels know
+no missing ones. There the pixel gets the value d of its neighbours, then that of the model m of
+this fit, then by a secant the value at which both are the same, d = m: such a pixel adds nothing,
+and the fit is that without it.
+
+Let S be the objective with the pixel, S' that without, n' the degrees of freedom without, and A'
+the height of the spot without. The pixel is an outlier if the spot without is significant, the
+objective falls by
+
+    t**2 = (S - S') / (S' / f) > ``_SURE`` (1 + (``_FEW`` / f)**3),
+
+with f = n' (t is the externally studentised residual, Cook & Weisberg 1982, section 2.2.2; of few
+degrees of freedom the tails are long; for squares, ``_SURE_OF_SQUARES``), and
+
+* least squares: |d - m| > ``_MISSED`` |A'|. Stars are no Gaussians: without its brightest pixel,
+  the fit of a Moffat star of full width 1.5 pixels or more misses that pixel by up to 0.36 A'.
+  If the smaller sigma without the pixel is above ``_WIDE`` pixels, ``_MISSED_OF_WIDE`` is enough
+  where |d - m| (S - S') / S > ``_PRODUCT_OF_WIDE`` |A'|, which is at most 0.13 |A'| there.
+  The noise may be that of photons, most of it in the core. Then t**2 is smaller by q, the mean of
+  the model divided by m. And of n pixels only N tell of the noise, the square of the model's sum
+  divided by the sum of its squares, so that f = N - (n - n'). A background below 0 is taken for 0;
+* a likelihood, whose noise is known: S - S' > ``_SURE`` and |d - m| > ``_LEAST_MISSED`` |A'|,
+  if noise explains S': it is below n' + ``_MOST_REST`` sqrt(2 n'). If noise does not, then
+  |d - m| (S - S') / S > ``_MOST_PRODUCT`` |A'|, which is at most 0.28 |A'| for these stars.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from .._compile import device, kernel
+from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTLIER
+from .covariances import degrees_of_freedom
+from .estimators import DEVIANCE, SQUARES
+from .extents import unit_span
+from .outliers import loss_of_pixel, make_profile
+
+_ROOT, _ROOT_OF_SQUARE = math.sqrt(2.0 * math.pi), math.sqrt(math.pi)
+ROUNDS = 3  # fits without a pixel
+_SURE, _SURE_OF_SQUARES = 36.0, 49.0
+_FEW = 10.0  # pixels
+_MISSED, _LEAST_MISSED, _MOST_PRODUCT = 0.5, 0.1, 0.3  # heights of the spot
+_MISSED_OF_WIDE, _PRODUCT_OF_WIDE = 0.3, 0.2
+_WIDE = 0.9  # pixels
+_MOST_REST = 2.5
+_STRONG = 5.0  # standard errors
+_MOST_SLOPE = 0.9  # of the model at the pixel by the pixel's value
+
+
+@device
+def _beside(row, k, step, length):
+    """Sum and number of the existing neighbours of pixel k along an axis."""
+    total, count = 0.0, 0
+    at = (k // step) % length
+    for side in (-1, 1):
+        if 0 <= at + side < length:
+            d = np.float64(row[k + side * step])
+            if np.isfinite(d):
+                total += d
+                count += 1
+    return total, count
+
+
+@device
+def _next_value(d, before, m):
+    """The value at which the model is expected to be the same; ``before`` are d and m of before."""
+    moved = d - before[0]
+    slope = (m - before[1]) / moved if moved != 0.0 else 0.0
+    slope = min(max(slope, 0.0), _MOST_SLOPE)
+    return m + slope / (1.0 - slope) * (m - d)
+
+
+@device
+def is_outlier(both, freedom, count, noise, missed, width, loss):
+    """The rule above: S and S', n', n, N and n q, the pixel's distance in heights, and a sigma."""
+    fall, part = both[0] - both[1], both[1]
+    left = noise[0] - (count - freedom)
+    if not left > 0.0:
+        return False
+    sure = (_SURE if loss == DEVIANCE else _SURE_OF_SQUARES) * (1.0 + (_FEW / left) ** 3)
+    if not fall * left * noise[1] > sure * part * noise[0]:
+        return False
+    missed = abs(missed)
+    product = missed * fall
+    if loss != DEVIANCE:
+        clear = width > _WIDE and missed > _MISSED_OF_WIDE and product > _PRODUCT_OF_WIDE * both[0]
+        return missed > _MISSED or clear
+    if part < freedom + _MOST_REST * math.sqrt(2.0 * freedom):
+        return fall > _SURE and missed > _LEAST_MISSED
+    return product > _MOST_PRODUCT * both[0]
+
+
+@cache
+def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
+    """A kernel over a range of spots; ``wrap`` may be ``device``.
+
+    For Gaussians on an even background. The arguments are those of ``make_verdicts``.
+    """
+    profile = make_profile(axes, pixel, unit_span)
+
+    # -- single spots --------------------------------------------------------------------------
+
+    @device
+    def model_at(item, known, params, k, nx, ny):
+        x = float(k % nx) - params[item, 1]
+        y = float((k // nx) % ny) - params[item, 2] if axes > 1 else 0.0
+        z = float(k // (nx * ny)) - params[item, 3] if axes > 2 else 0.0
+        f = profile(extent(params, item, known), x, y, z)
+        return params[item, 0] * f + params[item, params.shape[1] - 1]
+
+    @device
+    def noise_of_photons(ground, height, m, shape, count):
+        """N and n q for these expectations; both n for a dark spot."""
+        light, square = height, height * height
+        for a in range(axes):
+            light *= _ROOT * shape[a]
+            square *= _ROOT_OF_SQUARE * shape[a]
+        total = ground * count + light
+        if not (light > 0.0 and m > 0.0):
+            return count, count
+        squares = (ground * count + 2.0 * light) * ground + square
+        return min(total * total / squares, count), min(total / m, count)
+
+    @device
+    def put(pixels, item, k, value, limits):
+        """Write a value as the pixels can have it, and return that."""
+        if limits[1] < np.inf:
+            value = np.rint(min(max(value, limits[0]), limits[1]))
+        pixels[item, k] = value
+        return value
+
+    # -- all spots -----------------------------------------------------------------------------
+
+    @wrap
+    def left_out(
+        pixels, second, shape, known, where, turn, loss, limits, whole, found, tries
+    ) -> None:  # fmt: skip
+        """Give the pixels ``where[n]`` their next values, and tell after the last fit who is odd.
+
+        ``turn`` counts the fits that were made. ``whole`` are objectives of the fits with the pixel
+        and numbers of pixels and of free parameters; ``found`` parameters, packed covariances,
+        objectives and statuses of the last fit without it. ``tries[n, 4]`` keeps the pixel's own
+        value, the value it has, and value and model of the fit before; after the last fit the
+        first of them is 1 for an outlier, else 0. ``limits`` are those of integer pixels, else
+        infinite.
+        """
+        nz, ny, nx = shape
+        objectives, counts, of_spots = whole
+        weighted = second.shape[1] > 0
+        params, errors, objectives_without, status = found
+        for item in range(len(where)):
+            k = where[item]
+            own, d = tries[item, 0], tries[item, 1]
+            if turn == 0:
+                own = np.float64(pixels[item, k])
+                row = pixels[item]
+                total, count = _beside(row, k, 1, nx)
+                by_y, of_y = _beside(row, k, nx, ny)
+                by_z, of_z = _beside(row, k, nx * ny, nz)
+                count += of_y + of_z
+                value = (total + by_y + by_z) / count if count else own
+                tries[item, 0], tries[item, 1] = own, put(pixels, item, k, value, limits)
+                continue
+            m = model_at(item, known, params, k, nx, ny)
+            if turn < ROUNDS:
+                value = m
+                if turn > 1:
+                    value = _next_value(d, (tries[item, 2], tries[item, 3]), m)
+                tries[item, 2], tries[item, 3] = d, m
+                tries[item, 1] = put(pixels, item, k, value if np.isfinite(value) else d, limits)
+                continue
+            other = np.float64(second[min(item, len(second) - 1), k]) if weighted else 0.0
+            part = objectives_without[item]
+            part -= loss_of_pixel(np.float64(pixels[item, k]), m, other, loss, weighted)
+            height = params[item, 0]
+            good = status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
+            good = good and height * height > _STRONG * _STRONG * errors[item, 0]
+            freedom = degrees_of_freedom(counts, of_spots, item) - 1.0
+            missed = (own - m) / height
+            sigmas, count = extent(params, item, known), float(counts[item])
+            noise = count, count
+            if loss == SQUARES:
+                ground = max(params[item, params.shape[1] - 1], 0.0)
+                noise = noise_of_photons(ground, height, m, sigmas, count)
+            both = objectives[item], part
+            odd = good and is_outlier(
+                both, freedom, count, noise, missed, min(sigmas[0], sigmas[1]), loss
+            )
+            tries[item, 0] = 1.0 if odd else 0.0
+
+    return left_out

@@ -1,0 +1,176 @@
+"""Suspicious pixels: the one that a finished fit may be due to, to be fitted again without it.
+
+What is here only chooses: ``left_out.py`` judges. So the limits are such that few good rows are
+fitted again, and nearly all rows that one pixel has spoiled. Two pixels are looked at.
+
+*The pixel at the centre.* A hot pixel in the core makes the fit narrow. Around a fit that is
+narrower than ``MOST_NARROW`` pixels the rest of the spot is left: the mean residual of the pixels
+around is above 0, and its square holds ``_LEAST_PART`` of the objective. A wider fit leaves a
+residual at the pixel, of ``LEFT`` heights.
+
+*The pixel with the largest residual*, relative to what it can be, r**2 / (1 - h), with h the
+leverage of the height, and divided by the model for counts. It is searched
+
+* for counts: where the deviance is larger by ``MORE`` standard deviations than noise explains;
+* in least squares: where the pixel at the centre is off by ``LEFT`` heights, or where a pixel is
+  off the mean of its two neighbours by more than ``BENT`` times what the model's top is, and
+  ``BENT_BY_NOISE`` deviations of the residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from .._compile import device, kernel
+from .estimators import DEVIANCE
+
+MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
+_LEAST_PART, _LEAST_LEFT = 0.025, 0.003  # of the objective, and of the height
+LEFT, LEFT_IN_NOISE = 0.09, 4.0  # heights, and the square of noises
+LEFT_ASIDE, BENT, BENT_BY_NOISE = 0.25, 1.1, 4.9  # heights, of the model's bend, noises
+MORE = 2.5
+_LARGE, _LARGE_OF_HEIGHT = 16.0, 0.1
+_MOST_LEVERAGE = 0.9
+_PIXEL = 1.0 / 12.0  # variance of a place in a pixel
+
+
+@device
+def _nearest(x, n):
+    return int(min(max(np.rint(x), 0.0), n - 1.0))
+
+
+@cache
+def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
+    """A kernel over a range of spots; ``wrap`` may be ``device``.
+
+    The arguments are those of ``make_verdicts``.
+    """
+    whole = _PIXEL if pixel == "integrate" else 0.0
+
+    # -- the model -----------------------------------------------------------------------------
+
+    @device
+    def widened(shape):
+        """Sigmas and angle of the spot that pixels with an area see, and its height."""
+        if whole == 0.0:
+            return shape, 1.0
+        a = math.sqrt(shape[0] * shape[0] + whole)
+        b = math.sqrt(shape[1] * shape[1] + whole)
+        c = math.sqrt(shape[2] * shape[2] + whole)
+        height = shape[0] / a
+        if axes > 1:
+            height *= shape[1] / b
+        if axes > 2:
+            height *= shape[2] / c
+        return (a, b, c, shape[3]), height
+
+    @device
+    def form_of(shape):
+        """xx, xy, yy and zz of a distance's square in sigmas."""
+        cos, sin = math.cos(shape[3]), math.sin(shape[3])
+        u, v = 1.0 / shape[0] ** 2, 1.0 / shape[1] ** 2
+        xx, yy = u * cos * cos + v * sin * sin, u * sin * sin + v * cos * cos
+        return xx, (u - v) * cos * sin, yy, 1.0 / shape[2] ** 2 if axes > 2 else 0.0
+
+    @device
+    def profile(form, x, y, z):
+        return math.exp(
+            -0.5 * (form[0] * x * x + 2.0 * form[1] * x * y + form[2] * y * y + form[3] * z * z)
+        )
+
+    # -- the pixel at the centre ---------------------------------------------------------------
+
+    @device
+    def rest_is_left(pixels, item, at, ny, nx, narrowest, form, height, offset, centre, objective):
+        """Whether there is light of the spot's sign around the pixel ``at``."""
+        i, j, k = at
+        total, count = 0.0, 0
+        closest = 1 if narrowest < _NARROWEST else 2
+        for b in range(max(j - 2, 0), min(j + 3, ny)):
+            for a in range(max(i - 2, 0), min(i + 3, nx)):
+                if max(abs(a - i), abs(b - j)) >= closest:
+                    f = profile(form, a - centre[0], b - centre[1], k - centre[2])
+                    r = np.float64(pixels[item, (k * ny + b) * nx + a]) - offset - height * f
+                    if r == r:
+                        total += r
+                        count += 1
+        left = total if height > 0.0 else -total
+        return (
+            left > _LEAST_LEFT * abs(height) * count
+            and total * total > _LEAST_PART * count * objective
+        )
+
+    # -- the largest residual ------------------------------------------------------------------
+
+    @device
+    def largest(
+        pixels, item, second, weighted, counts, nz, ny, nx, form, height, offset, centre, objective
+    ):  # fmt: skip
+        """The pixel of the largest residual if it is large, else -1."""
+        xx, xy, yy, _ = form
+        leverage = math.sqrt(xx * yy - xy * xy) / math.pi
+        pixel_number = nz * ny * nx
+        best, where, missed = _LARGE if counts else _LARGE * objective / pixel_number, -1, 0.0
+        at_second = min(item, len(second) - 1)
+        bend = math.exp(-xx)
+        for line in range(nz * ny):
+            y, z = line % ny - centre[1], line // ny - centre[2] if axes > 2 else 0.0
+            first = _nearest(centre[0] - xy * y / xx, nx)
+            x = first - centre[0]
+            start = profile(form, x, y, z)
+            for side in (1, -1):
+                f, a = start, first
+                ratio = math.exp(-0.5 * xx - side * (xx * x + xy * y))
+                if side < 0:
+                    f, a, ratio = f * ratio, a - 1, ratio * bend
+                while 0 <= a < nx:
+                    k = line * nx + a
+                    m = offset + height * f
+                    r = np.float64(pixels[item, k]) - m
+                    other = np.float64(second[at_second, k]) if weighted else 0.0
+                    rest = max(1.0 - min(leverage * f, _MOST_LEVERAGE), 0.0)
+                    r *= r
+                    if counts:
+                        rest *= m + other
+                    elif weighted:
+                        r *= other
+                    if r > best * rest:
+                        best, where, missed = r / rest, k, abs(np.float64(pixels[item, k]) - m)
+                    f, a, ratio = f * ratio, a + side, ratio * bend
+        return where if missed > _LARGE_OF_HEIGHT * abs(height) else -1
+
+    # -- the choice ----------------------------------------------------------------------------
+
+    @wrap
+    def suspects(pixels, second, shape, known, loss, results, where) -> None:
+        """Write to ``where[n]`` the number of a suspicious pixel of each spot, or -1.
+
+        ``results`` are parameters and objectives; ``shape`` has the lengths of the axes.
+        """
+        nz, ny, nx = shape
+        params, objectives = results
+        counts, weighted = loss == DEVIANCE, second.shape[1] > 0
+        for item in range(len(where)):
+            sigmas, part = widened(extent(params, item, known))
+            height, offset = params[item, 0] * part, params[item, params.shape[1] - 1]
+            centre = params[item, 1], params[item, 2], params[item, 3] if axes > 2 else 0.0
+            i, j = _nearest(centre[0], nx), _nearest(centre[1], ny)
+            k = _nearest(centre[2], nz) if axes > 2 else 0
+            narrowest, form = min(sigmas[0], sigmas[1]), form_of(sigmas)
+            where[item] = -1
+            if narrowest < MOST_NARROW and rest_is_left(
+                pixels, item, (i, j, k), ny, nx, narrowest, form, height, offset, centre,
+                objectives[item],
+            ):  # fmt: skip
+                where[item] = (k * ny + j) * nx + i
+            elif counts or narrowest >= MOST_NARROW:
+                where[item] = largest(
+                    pixels, item, second, weighted, counts, nz, ny, nx, form, height, offset,
+                    centre, objectives[item],
+                )  # fmt: skip
+
+    return suspects
