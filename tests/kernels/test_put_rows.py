@@ -24,8 +24,8 @@ def put(array, first, present, m, to):
 def sharp(array, row, least):
     n = array.shape[1]
     flat = flat_view(array)
-    most = outliers.sharpest(flat, row * n, n)
-    return most, outliers.first_as_sharp(flat, row * n, n, least)
+    most, bent = outliers.sharpest(flat, row * n, n)
+    return most, bent, outliers.first_as_sharp(flat, row * n, n, least)
 
 
 @settings(deadline=None, max_examples=40)
@@ -48,6 +48,8 @@ def test_the_sharpest_pixel_is_numpys(count):
     array[3, -1] -= 9.0
     for row in range(5):
         expected = sharpness(array[row])
-        most, first = sharp(array, row, expected.max())
+        most, bent, first = sharp(array, row, expected.max())
+        bends = np.abs(array[row, 1:-1] - 0.5 * (array[row, :-2] + array[row, 2:]))
+        assert bent == np.nanmax(np.append(bends, -1.0))
         assert most == expected.max()
         assert first == (expected.argmax() if most > -1.0 else count)

@@ -31,7 +31,8 @@ def suspect(roi, params, method, objective):
     rest = 1 - np.minimum(f / (np.pi * sigma**2), 0.9)
     part = residuals**2 / rest / (m if method == "mle" else objective / roi.size)
     k = int(part.argmax())
-    large = part.flat[k] > 16 and abs(residuals.flat[k]) > 0.1 * abs(height)
+    least = 25 if method == "mle" else 16
+    large = part.flat[k] > least and abs(residuals.flat[k]) > 0.1 * abs(height)
     return k if large else -1
 
 

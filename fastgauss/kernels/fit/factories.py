@@ -88,7 +88,9 @@ def make_roi_fit(
     Notes
     -----
     The defaults of `fastgauss.fit_rois` are tol 1e-6 and 50 iterations, and the result is the
-    same. A pixel that is NaN does not exist with ``weighted``; without, its spot ends with the
+    same, except that no fit is repeated without a suspicious pixel: a hot pixel in the core of a
+    spot may be CONVERGED here, and OUTLIER there. A pixel that is
+    NaN does not exist with ``weighted``; without, its spot ends with the
     status NOT_FINITE. The shape of ``second`` is not checked. Thread-safe; allocates its results
     and about ten small arrays a call, so hand it many spots at once where there are many: a
     register of them (eight or four) takes as long as one alone.

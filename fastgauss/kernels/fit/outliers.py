@@ -60,26 +60,42 @@ def _sharpness(flat, k, inside):
 
 
 @device
+def _bend(flat, k, inside):
+    """How far pixels k, k + 1, ... are from the mean of both neighbours; -1 where unknown."""
+    beside = load_double(flat, k - 1, inside) + load_double(flat, k + 1, inside)
+    bend = absolute(load_double(flat, k, inside) - 0.5 * beside)
+    return select(inside & (bend == bend), bend, broadcast(-1.0))
+
+
+@device
 def sharpest(flat, first, n):
-    """How far the sharpest of n pixels of a row stands out; the ends have one neighbour."""
+    """How far the sharpest of n pixels of a row stands out; the ends have one neighbour.
+
+    And the largest distance of a pixel, without the ends, from the mean of its neighbours.
+    """
     most = -1.0
     if n > 1:
         ends = absolute(np.float64(flat[first]) - np.float64(flat[first + 1]))
         most = ends if ends == ends else most
         ends = absolute(np.float64(flat[first + n - 1]) - np.float64(flat[first + n - 2]))
         most = max(most, ends)
-    lanes = stack_rows(1)
+    lanes = stack_rows(2)
     every, last = lanes_within(0.0, 0, WIDTH), first + n - 1
-    sharp, k = broadcast(-1.0), first + 1
+    sharp, bend, k = broadcast(-1.0), broadcast(-1.0), first + 1
     while k + WIDTH <= last:
         sharp = maximum(_sharpness(flat, k, every), sharp)
+        bend = maximum(_bend(flat, k, every), bend)
         k += WIDTH
     if k < last:
-        sharp = maximum(_sharpness(flat, k, lanes_within(0.0, 0, last - k)), sharp)
+        inside = lanes_within(0.0, 0, last - k)
+        sharp = maximum(_sharpness(flat, k, inside), sharp)
+        bend = maximum(_bend(flat, k, inside), bend)
     store(lanes, 0, sharp)
+    store(lanes, 1, bend)
+    bent = -1.0
     for lane in range(WIDTH):
-        most = max(most, lanes[0, lane])
-    return most
+        most, bent = max(most, lanes[0, lane]), max(bent, lanes[1, lane])
+    return most, bent
 
 
 @device
@@ -96,32 +112,6 @@ def first_as_sharp(flat, first, n, least):
     if n > 1 and absolute(np.float64(flat[last]) - np.float64(flat[last - 1])) >= least:
         return n - 1
     return n
-
-
-@device
-def _bend(flat, k, inside):
-    """How far pixels k, k + 1, ... are from the mean of both neighbours; -1 where unknown."""
-    beside = load_double(flat, k - 1, inside) + load_double(flat, k + 1, inside)
-    bend = absolute(load_double(flat, k, inside) - 0.5 * beside)
-    return select(inside & (bend == bend), bend, broadcast(-1.0))
-
-
-@device
-def most_bent(flat, first, n):
-    """The largest distance of n pixels of a row, without the ends, from their neighbours' mean."""
-    lanes = stack_rows(1)
-    every, last = lanes_within(0.0, 0, WIDTH), first + n - 1
-    most, k = broadcast(-1.0), first + 1
-    while k + WIDTH <= last:
-        most = maximum(_bend(flat, k, every), most)
-        k += WIDTH
-    if k < last:
-        most = maximum(_bend(flat, k, lanes_within(0.0, 0, last - k)), most)
-    store(lanes, 0, most)
-    largest = -1.0
-    for lane in range(WIDTH):
-        largest = max(largest, lanes[0, lane])
-    return largest
 
 
 # -- the objective without it ------------------------------------------------------------------
@@ -222,7 +212,7 @@ def make_outlier(
     def outlier(
         item, flat, n, second, places, ny, nx, spacing, known, params, free, objective, loss
     ):  # fmt: skip
-        """Whether there is one, and its part of the objective, else 0.
+        """Whether there is one, its part of the objective, else 0, and the largest bend.
 
         ``flat`` are the pixels of all spots, ``n`` of each. (Arrays come one by one, because those
         in a tuple are counted.)
@@ -231,9 +221,9 @@ def make_outlier(
         even = not (counts or weighted)
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
-        most = sharpest(flat, item * n, n)
+        most, bent = sharpest(flat, item * n, n)
         if not most > _SHARP * height:
-            return False, 0.0
+            return False, 0.0, bent
         where = first_as_sharp(flat, item * n, n, most)
         x = places[min(item, len(places) - 1), where] if placed else float(where % nx)
         x -= params[item, 1]
@@ -257,6 +247,6 @@ def make_outlier(
             found = drop > _LEAST_SHARE * objective
             found = found and drop * missed > _MOST_SHARE * _MISSED * objective * height
         found = found and missed > _MISSED * height
-        return found, part if found else 0.0
+        return found, part if found else 0.0, bent
 
     return suspected, outlier

@@ -31,9 +31,9 @@ from .estimators import DEVIANCE
 MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
 _LEAST_PART, _LEAST_LEFT = 0.025, 0.003  # of the objective, and of the height
 LEFT, LEFT_IN_NOISE = 0.09, 4.0  # heights, and the square of noises
-LEFT_ASIDE, BENT, BENT_BY_NOISE = 0.25, 1.1, 4.9  # heights, of the model's bend, noises
+BENT, BENT_BY_NOISE = 1.1, 4.9  # of the model's top, noises
 MORE = 2.5
-_LARGE, _LARGE_OF_HEIGHT = 16.0, 0.1
+_LARGE, _LARGE_OF_COUNTS, _LARGE_OF_HEIGHT = 16.0, 25.0, 0.1
 _MOST_LEVERAGE = 0.9
 _PIXEL = 1.0 / 12.0  # variance of a place in a pixel
 
@@ -114,7 +114,11 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
         xx, xy, yy, _ = form
         leverage = math.sqrt(xx * yy - xy * xy) / math.pi
         pixel_number = nz * ny * nx
-        best, where, missed = _LARGE if counts else _LARGE * objective / pixel_number, -1, 0.0
+        best, where, missed = (
+            _LARGE_OF_COUNTS if counts else _LARGE * objective / pixel_number,
+            -1,
+            0.0,
+        )
         at_second = min(item, len(second) - 1)
         bend = math.exp(-xx)
         for line in range(nz * ny):

@@ -49,12 +49,11 @@ from ..status import (
 from .covariances import degrees_of_freedom
 from .estimators import DEVIANCE, OTHER_LOSS, SQUARES
 from .extents import pixel_unit, unit_span
-from .outliers import exponent, make_outlier, most_bent
+from .outliers import exponent, make_outlier
 from .suspects import (
     BENT,
     BENT_BY_NOISE,
     LEFT,
-    LEFT_ASIDE,
     LEFT_IN_NOISE,
     MORE,
     MOST_NARROW,
@@ -214,35 +213,36 @@ def make_verdicts(
         return False
 
     @device
-    def is_suspect(item, pixels, flat, params, nz, ny, nx, known, objective, freedom, loss, even):
+    def is_suspect(item, pixels, bent, params, nz, ny, nx, known, objective, freedom, loss, even):
         """Whether a pixel may have spoiled the fit, and is to be looked for (``suspects.py``)."""
         if loss == DEVIANCE:
             return objective > freedom + MORE * math.sqrt(2.0 * freedom)
         shape = extent(params, item, known)
         if min(shape[0], shape[1]) < MOST_NARROW:
             return True
-        x, y = params[item, 1], params[item, 2]
-        z = params[item, 3] if axes > 2 else 0.0
-        i, j, k = _nearest(x, nx), _nearest(y, ny), _nearest(z, nz)
-        across, down = 1.0 / shape[0] ** 2, 1.0 / shape[1] ** 2
+        across, down = 1.0 / (shape[0] * shape[0]), 1.0 / (shape[1] * shape[1])
         if turned:  # roughly
             across = down = 0.5 * (across + down)
-        f = math.exp(
-            -0.5 * ((i - x) ** 2 * across + (j - y) ** 2 * down + ((k - z) / shape[2]) ** 2)
-        )
+        x, y = params[item, 1], params[item, 2]
+        i, j = _nearest(x, nx), _nearest(y, ny)
+        square, line = (i - x) * (i - x) * across + (j - y) * (j - y) * down, j
+        if axes > 2:
+            k = _nearest(params[item, 3], nz)
+            square += ((k - params[item, 3]) / shape[2]) ** 2
+            line += k * ny
+        f = math.exp(-0.5 * square)
         if pixel == "integrate":
             f /= math.sqrt((1.0 + across / 12.0) * (1.0 + down / 12.0))
-        r = np.float64(pixels[item, int((k * ny + j) * nx + i)])
+        r = np.float64(pixels[item, int(line * nx + i)])
         r -= params[item, size - 1] + params[item, 0] * f
         height = abs(params[item, 0])
         if abs(r) > LEFT * height and (not even or r * r * freedom > LEFT_IN_NOISE * objective):
             return True
-        if not even or objective < (LEFT_ASIDE * height) ** 2:
+        least = BENT_BY_NOISE * BENT_BY_NOISE * objective
+        if not even or bent < 0.0 or bent * bent * freedom < least:
             return False
-        bend = height * (1.0 - math.exp(-0.5 / min(shape[0], shape[1]) ** 2))
-        noise = math.sqrt(objective / freedom)
-        many = pixels.shape[1]
-        return most_bent(flat, item * many, many) > BENT * bend + BENT_BY_NOISE * noise
+        top = height * (1.0 - math.exp(-0.5 * max(across, down)))
+        return bent > BENT * top + math.sqrt(least / freedom)
 
     # -- all spots -----------------------------------------------------------------------------
 
@@ -279,14 +279,14 @@ def make_verdicts(
             free = is_free(1, item, lowest, highest)
             free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
-            odd, height_free = False, is_free(0, item, lowest, highest)
+            odd, bent, height_free = False, -1.0, is_free(0, item, lowest, highest)
             spacing = extents[0] / nx
             if (
                 ended
                 and is_judged
                 and suspected(item, known, params, spacing, height_free, objectives[item], even)
             ):
-                odd, own = outlier(
+                odd, own, bent = outlier(
                     item, flat, of_spot, second, places, max(ny, 1), nx, spacing, known, params,
                     height_free, objectives[item], loss,
                 )  # fmt: skip
@@ -316,7 +316,7 @@ def make_verdicts(
                 and good
                 and not odd
                 and is_suspect(
-                    item, pixels, flat, params, max(nz, 1), ny, nx, known, objectives[item],
+                    item, pixels, bent, params, max(nz, 1), ny, nx, known, objectives[item],
                     freedom, loss, even,
                 )
             ):  # fmt: skip
