@@ -100,7 +100,7 @@ def is_outlier(both, freedom, count, noise, missed, width, loss):
 
 @cache
 def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``device``.
+    """A kernel over a range of spots; ``wrap`` may be ``inner_kernel``.
 
     For Gaussians on an even background. The arguments are those of ``make_verdicts``.
     """

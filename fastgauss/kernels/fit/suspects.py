@@ -45,7 +45,7 @@ def _nearest(x, n):
 
 @cache
 def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``device``.
+    """A kernel over a range of spots; ``wrap`` may be ``inner_kernel``.
 
     The arguments are those of ``make_verdicts``.
     """
@@ -88,19 +88,34 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
     def rest_is_left(pixels, item, at, ny, nx, narrowest, form, height, offset, centre, objective):
         """Whether there is light of the spot's sign around the pixel ``at``."""
         i, j, k = at
+        xx, xy, yy, _ = form
+        x, y = i - centre[0], j - centre[1]
+        middle = profile(form, x, y, k - centre[2])
+        right, left = math.exp(-0.5 * xx - xx * x - xy * y), math.exp(-0.5 * xx + xx * x + xy * y)
+        bend, fall, turn = math.exp(-xx), math.exp(-yy), math.exp(-xy)
         total, count = 0.0, 0
         closest = 1 if narrowest < _NARROWEST else 2
-        for b in range(max(j - 2, 0), min(j + 3, ny)):
-            for a in range(max(i - 2, 0), min(i + 3, nx)):
-                if max(abs(a - i), abs(b - j)) >= closest:
-                    f = profile(form, a - centre[0], b - centre[1], k - centre[2])
-                    r = np.float64(pixels[item, (k * ny + b) * nx + a]) - offset - height * f
-                    if r == r:
-                        total += r
-                        count += 1
-        left = total if height > 0.0 else -total
+        for way in (1, -1):  # from the pixel's row up and down; from the pixel right and left
+            row, rise = middle, math.exp(-0.5 * yy - way * (yy * y + xy * x))
+            by_row = turn if way > 0 else 1.0 / turn
+            to_right, to_left, b = right, left, j
+            while max(j - 2, 0) <= b < min(j + 3, ny):
+                for side in (1, -1):
+                    f, a, ratio = row, i, to_right if side > 0 else to_left
+                    while max(i - 2, 0) <= a < min(i + 3, nx):
+                        fresh = (side > 0 or a < i) and (way > 0 or b < j)
+                        if fresh and max(abs(a - i), abs(b - j)) >= closest:
+                            r = np.float64(pixels[item, (k * ny + b) * nx + a])
+                            r -= offset + height * f
+                            if r == r:
+                                total += r
+                                count += 1
+                        f, a, ratio = f * ratio, a + side, ratio * bend
+                row, b, rise = row * rise, b + way, rise * fall
+                to_right, to_left = to_right * by_row, to_left / by_row
+        sum_left = total if height > 0.0 else -total
         return (
-            left > _LEAST_LEFT * abs(height) * count
+            sum_left > _LEAST_LEFT * abs(height) * count
             and total * total > _LEAST_PART * count * objective
         )
 
