@@ -22,7 +22,7 @@ def suspect(roi, params, method, objective):
         total = around.sum()
         if (
             total * np.sign(height) > 0.003 * abs(height) * around.size
-            and total**2 > 0.025 * around.size * objective
+            and total**2 > 0.04 * around.size * objective
         ):
             return j * roi.shape[1] + i
         if method == "lsq":

@@ -12,7 +12,9 @@ residual at the pixel, of ``LEFT`` heights.
 leverage of the height, and divided by the model for counts. It is searched
 
 * for counts: where the deviance is larger by ``MORE`` standard deviations than noise explains;
-* in least squares: where the pixel at the centre is off by ``LEFT`` heights, or where a pixel is
+* in least squares: where the pixel at the centre is off by ``LEFT`` heights, and the square of its
+  studentised residual is above ``LEFT_IN_NOISE`` times that of noise, also if this is the noise of
+  photons, which is larger there by the model divided by its mean; or where a pixel is
   off the mean of its two neighbours by more than ``BENT`` times what the model's top is, and
   ``BENT_BY_NOISE`` deviations of the residuals.
 """
@@ -29,8 +31,8 @@ from .._compile import device, kernel
 from .estimators import DEVIANCE
 
 MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
-_LEAST_PART, _LEAST_LEFT = 0.025, 0.003  # of the objective, and of the height
-LEFT, LEFT_IN_NOISE = 0.09, 4.0  # heights, and the square of noises
+_LEAST_PART, _LEAST_LEFT = 0.04, 0.003  # of the objective, and of the height
+LEFT, LEFT_IN_NOISE = 0.09, 9.0  # heights, and the square of noises
 BENT, BENT_BY_NOISE = 1.1, 4.9  # of the model's top, noises
 MORE = 2.5
 _LARGE, _LARGE_OF_COUNTS, _LARGE_OF_HEIGHT = 16.0, 25.0, 0.1

@@ -64,6 +64,7 @@ _SURE_OF_NARROW, _LEAST_SIGMA = 2.0, 0.3  # pixels
 _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STRONG = 5.0
+_OF_HEIGHT, _MOST_LEVERAGE = 2.0 / math.pi, 0.98
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW, SUSPECT = 1, 2, 4  # bits of a doubt
 FAR = 2.5  # expected sigmas from the place that was told
@@ -235,8 +236,12 @@ def make_verdicts(
             f /= math.sqrt((1.0 + across / 12.0) * (1.0 + down / 12.0))
         r = np.float64(pixels[item, int(line * nx + i)])
         r -= params[item, size - 1] + params[item, 0] * f
-        height = abs(params[item, 0])
-        if abs(r) > LEFT * height and (not even or r * r * freedom > LEFT_IN_NOISE * objective):
+        height, ground = abs(params[item, 0]), max(params[item, size - 1], 0.0)
+        leverage = min(_OF_HEIGHT * f * f * math.sqrt(across * down), _MOST_LEVERAGE)
+        mean = ground + height * shape[0] * shape[1] * 2.0 * math.pi / (nx * ny)
+        brighter = max((ground + height * f) / mean, 1.0) if axes == 2 else 1.0
+        clear = r * r * freedom > LEFT_IN_NOISE * (1.0 - leverage) * brighter * objective
+        if abs(r) > LEFT * height and (not even or clear):
             return True
         least = BENT_BY_NOISE * BENT_BY_NOISE * objective
         if not even or bent < 0.0 or bent * bent * freedom < least:
