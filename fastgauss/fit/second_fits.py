@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.fit.estimators import DEVIANCE
 from ..kernels.fit.left_out import ROUNDS
 from ..kernels.fit.second_starts import ELLIPSES, STARTS
 from ..kernels.fit.verdicts import DOUBTFUL, FAR, NARROW, SUSPECT
@@ -73,7 +74,7 @@ def outliers(
     again = [array[members] if len(array) else array for array in outputs]
     whole = again[1].copy(), again[4].copy(), part.free
     known, tries = np.atleast_2d(part.model.known), np.empty((len(pixels), 4))
-    limits = -np.inf, np.inf
+    limits = 0.0 if loss == DEVIANCE else -np.inf, np.inf  # a likelihood knows no counts below 0
     if part.pixels.dtype.kind in "iu":
         integers = np.iinfo(part.pixels.dtype)
         limits = float(integers.min), float(integers.max)

@@ -65,6 +65,22 @@ def test_the_core_is_looked_at_whatever_the_fit_starts_from(method):
         assert (fg.fit_rois(rois, method=method, **options).status == OUTLIER).mean() > 0.8
 
 
+def test_a_status_follows_neither_the_unit_nor_the_company():
+    rois, _, _ = spots(10, "lsq", count=max(COUNT // 4, 5))
+    status = fg.fit_rois(rois, error=np.ones((11, 11))).status
+    assert (status == OUTLIER).any()
+    for unit in (2.0**-8, 2.0**8):
+        scaled = fg.fit_rois(rois * unit, error=np.full((11, 11), unit))
+        np.testing.assert_array_equal(scaled.status, status)
+    mask = np.zeros(rois.shape, bool)
+    mask[0, 0, 0] = True  # so all spots of the call have weights
+    masked = fg.fit_rois(rois, mask=mask).status
+    np.testing.assert_array_equal(masked[1:], fg.fit_rois(rois[1:]).status)
+    for part in (slice(0, 1), slice(1, 4), slice(4, None)):
+        alone = fg.fit_rois(rois[part], error=np.ones((11, 11)))
+        np.testing.assert_array_equal(alone.status, status[part])
+
+
 @METHOD
 def test_the_caller_keeps_the_pixels(method):
     rois, _, _ = spots(3, method, count=12)

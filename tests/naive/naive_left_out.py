@@ -18,11 +18,12 @@ def suspect(roi, params, method, objective):
     if sigma < 0.8:
         far_y, far_x = abs(np.arange(roi.shape[0]) - j), abs(np.arange(roi.shape[1]) - i)
         far = np.maximum(far_y[:, None], far_x[None])
-        around = residuals[(far <= 2) & (far >= (1 if sigma < 0.5 else 2))]
-        total = around.sum()
+        near = (far <= 2) & (far >= (1 if sigma < 0.5 else 2))
+        weights = (1 / m if method == "mle" else np.ones(roi.shape))[near]
+        total = (weights * residuals[near]).sum()
         if (
-            total * np.sign(height) > 0.003 * abs(height) * around.size
-            and total**2 > 0.04 * around.size * objective
+            total * np.sign(height) > 0.003 * abs(height) * weights.sum()
+            and total**2 > 0.04 * weights.sum() * objective
         ):
             return j * roi.shape[1] + i
         if method == "lsq":

@@ -20,9 +20,10 @@ degrees of freedom the tails are long; for squares, ``_SURE_OF_SQUARES``), and
   the fit of a Moffat star of full width 1.5 pixels or more misses that pixel by up to 0.36 A'.
   If the smaller sigma without the pixel is above ``_WIDE`` pixels, ``_MISSED_OF_WIDE`` is enough
   where |d - m| (S - S') / S > ``_PRODUCT_OF_WIDE`` |A'|, which is at most 0.13 |A'| there.
-  The noise may be that of photons, most of it in the core. Then t**2 is smaller by q, the mean of
-  the model divided by m. And of n pixels only N tell of the noise, the square of the model's sum
-  divided by the sum of its squares, so that f = N - (n - n'). A background below 0 is taken for 0;
+  Where all weights are alike, the noise may still be that of photons, most of it in the core. Then
+  t**2 is smaller by q, the mean of the model divided by m, and of n pixels only N tell of the
+  noise, the square of the model's sum divided by the sum of its squares: f = N - (n - n'), and
+  t**2 = (S - S') q n f / (N S'). A background below 0 is taken for 0;
 * a likelihood, whose noise is known: S - S' > ``_SURE`` and |d - m| > ``_LEAST_MISSED`` |A'|,
   if noise explains S': it is below n' + ``_MOST_REST`` sqrt(2 n'). If noise does not, then
   |d - m| (S - S') / S > ``_MOST_PRODUCT`` |A'|, which is at most 0.28 |A'| for these stars.
@@ -39,9 +40,9 @@ import numpy as np
 from .._compile import device, kernel
 from ..status import AT_BOUND, AT_EDGE, CONVERGED, OUTLIER
 from .covariances import degrees_of_freedom
-from .estimators import DEVIANCE, SQUARES
+from .estimators import DEVIANCE
 from .extents import unit_span
-from .outliers import loss_of_pixel, make_profile
+from .outliers import common_weight, loss_of_pixel, make_profile
 
 _ROOT, _ROOT_OF_SQUARE = math.sqrt(2.0 * math.pi), math.sqrt(math.pi)
 ROUNDS = 3  # fits without a pixel
@@ -99,10 +100,10 @@ def is_outlier(both, freedom, count, noise, missed, width, loss):
 
 
 @cache
-def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``inner_kernel``.
+def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
+    """A kernel over a range of spots, for Gaussians on an even background.
 
-    For Gaussians on an even background. The arguments are those of ``make_verdicts``.
+    The arguments are those of ``make_verdicts``.
     """
     profile = make_profile(axes, pixel, unit_span)
 
@@ -132,14 +133,13 @@ def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
     @device
     def put(pixels, item, k, value, limits):
         """Write a value as the pixels can have it, and return that."""
-        if limits[1] < np.inf:
-            value = np.rint(min(max(value, limits[0]), limits[1]))
-        pixels[item, k] = value
-        return value
+        value = min(max(value, limits[0]), limits[1])
+        pixels[item, k] = np.rint(value) if limits[1] < np.inf else value
+        return np.float64(pixels[item, k])
 
     # -- all spots -----------------------------------------------------------------------------
 
-    @wrap
+    @kernel
     def left_out(
         pixels, second, shape, known, where, turn, loss, limits, whole, found, tries
     ) -> None:  # fmt: skip
@@ -149,8 +149,8 @@ def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
         and numbers of pixels and of free parameters; ``found`` parameters, packed covariances,
         objectives and statuses of the last fit without it. ``tries[n, 4]`` keeps the pixel's own
         value, the value it has, and value and model of the fit before; after the last fit the
-        first of them is 1 for an outlier, else 0. ``limits`` are those of integer pixels, else
-        infinite.
+        first of them is 1 for an outlier, else 0. ``limits`` are those of the pixels' values; the
+        upper one is infinite unless they are integers.
         """
         nz, ny, nx = shape
         objectives, counts, of_spots = whole
@@ -187,7 +187,7 @@ def make_left_out(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
             missed = (own - m) / height
             sigmas, count = extent(params, item, known), float(counts[item])
             noise = count, count
-            if loss == SQUARES:
+            if common_weight(second, item, loss) > 0.0:
                 ground = max(params[item, params.shape[1] - 1], 0.0)
                 noise = noise_of_photons(ground, height, m, sigmas, count)
             both = objectives[item], part

@@ -46,6 +46,23 @@ _MOST_LEVERAGE = 0.95
 _OF_SQUARES, _OF_COUNTS = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 
+@device
+def common_weight(second, item, loss):
+    """The weight in least squares that all pixels of a spot have which are not left out, else 0."""
+    if loss == DEVIANCE:
+        return 0.0
+    if not second.shape[1]:
+        return 1.0
+    row, common = min(item, len(second) - 1), 0.0
+    for k in range(second.shape[1]):
+        weight = np.float64(second[row, k])
+        if common != weight != 0.0:
+            if common != 0.0:
+                return 0.0
+            common = weight
+    return common
+
+
 # -- the sharpest pixel ------------------------------------------------------------------------
 
 
@@ -199,7 +216,7 @@ def make_outlier(
         """Whether there may be one: it leaves a least sum of squares, and most bright spots less.
 
         ``spacing`` is the distance of pixels along x, ``free`` tells whether the height is, and
-        ``even`` whether all weights are 1.
+        ``even`` whether all weights are alike; the objective is that for weights of 1 then.
         """
         if not even:
             return True
@@ -210,7 +227,7 @@ def make_outlier(
 
     @device
     def outlier(
-        item, flat, n, second, places, ny, nx, spacing, known, params, free, objective, loss
+        item, flat, n, second, places, ny, nx, spacing, known, params, free, objective, loss, even
     ):  # fmt: skip
         """Whether there is one, its part of the objective, else 0, and the largest bend.
 
@@ -218,7 +235,6 @@ def make_outlier(
         in a tuple are counted.)
         """
         weighted, counts = second.shape[1] > 0, loss == DEVIANCE
-        even = not (counts or weighted)
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
         most, bent = sharpest(flat, item * n, n)

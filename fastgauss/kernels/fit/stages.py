@@ -95,6 +95,6 @@ def stages(
             wrap,
         ),
         second=second_starts.make_second_starts(axes, blocks.second, wrap),
-        suspects=suspects.make_suspects(blocks.extent, axes, pixel, wrap),
-        left_out=left_out.make_left_out(blocks.extent, axes, pixel, wrap),
+        suspects=suspects.make_suspects(blocks.extent, axes, pixel),
+        left_out=left_out.make_left_out(blocks.extent, axes, pixel),
     )

@@ -1,12 +1,14 @@
 """Suspicious pixels: the one that a finished fit may be due to, to be fitted again without it.
 
 What is here only chooses: ``left_out.py`` judges. So the limits are such that few good rows are
-fitted again, and nearly all rows that one pixel has spoiled. Two pixels are looked at.
+fitted again, and nearly all rows that one pixel has spoiled. Two pixels are looked at, of narrow
+fits by least squares only the first, and of counts none where noise explains the deviance.
 
 *The pixel at the centre.* A hot pixel in the core makes the fit narrow. Around a fit that is
 narrower than ``MOST_NARROW`` pixels the rest of the spot is left: the mean residual of the pixels
 around is above 0, and its square holds ``_LEAST_PART`` of the objective. A wider fit leaves a
-residual at the pixel, of ``LEFT`` heights.
+residual at the pixel, of ``LEFT`` heights. Residuals and objective have their weights. In volumes
+the pixels around are those of one plane.
 
 *The pixel with the largest residual*, relative to what it can be, r**2 / (1 - h), with h the
 leverage of the height, and divided by the model for counts. It is searched
@@ -14,7 +16,8 @@ leverage of the height, and divided by the model for counts. It is searched
 * for counts: where the deviance is larger by ``MORE`` standard deviations than noise explains;
 * in least squares: where the pixel at the centre is off by ``LEFT`` heights, and the square of its
   studentised residual is above ``LEFT_IN_NOISE`` times that of noise, also if this is the noise of
-  photons, which is larger there by the model divided by its mean; or where a pixel is
+  photons, which is larger there by the model divided by its mean; or, where all weights are alike,
+  where a pixel is
   off the mean of its two neighbours by more than ``BENT`` times what the model's top is, and
   ``BENT_BY_NOISE`` deviations of the residuals.
 """
@@ -31,6 +34,7 @@ from .._compile import device, kernel
 from .estimators import DEVIANCE
 
 MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
+_LEAST = 0.06  # pixels: a sigma below has the profile of this one, whose exponentials are in range
 _LEAST_PART, _LEAST_LEFT = 0.04, 0.003  # of the objective, and of the height
 LEFT, LEFT_IN_NOISE = 0.09, 9.0  # heights, and the square of noises
 BENT, BENT_BY_NOISE = 1.1, 4.9  # of the model's top, noises
@@ -41,16 +45,14 @@ _PIXEL = 1.0 / 12.0  # variance of a place in a pixel
 
 
 @device
-def _nearest(x, n):
-    return int(min(max(np.rint(x), 0.0), n - 1.0))
+def nearest(x, n):
+    """The nearest pixel of an axis, as a float."""
+    return min(max(np.rint(x), 0.0), n - 1.0)
 
 
 @cache
-def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kernel) -> Callable:
-    """A kernel over a range of spots; ``wrap`` may be ``inner_kernel``.
-
-    The arguments are those of ``make_verdicts``.
-    """
+def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
+    """A kernel over a range of spots; the arguments are those of ``make_verdicts``."""
     whole = _PIXEL if pixel == "integrate" else 0.0
 
     # -- the model -----------------------------------------------------------------------------
@@ -74,9 +76,9 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
     def form_of(shape):
         """xx, xy, yy and zz of a distance's square in sigmas."""
         cos, sin = math.cos(shape[3]), math.sin(shape[3])
-        u, v = 1.0 / shape[0] ** 2, 1.0 / shape[1] ** 2
+        u, v = 1.0 / max(shape[0], _LEAST) ** 2, 1.0 / max(shape[1], _LEAST) ** 2
         xx, yy = u * cos * cos + v * sin * sin, u * sin * sin + v * cos * cos
-        return xx, (u - v) * cos * sin, yy, 1.0 / shape[2] ** 2 if axes > 2 else 0.0
+        return xx, (u - v) * cos * sin, yy, 1.0 / max(shape[2], _LEAST) ** 2 if axes > 2 else 0.0
 
     @device
     def profile(form, x, y, z):
@@ -87,15 +89,19 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
     # -- the pixel at the centre ---------------------------------------------------------------
 
     @device
-    def rest_is_left(pixels, item, at, ny, nx, narrowest, form, height, offset, centre, objective):
+    def rest_is_left(
+        pixels, item, second, weighted, counts, at, ny, nx, narrowest, form, height, offset, centre,
+        objective,
+    ):  # fmt: skip
         """Whether there is light of the spot's sign around the pixel ``at``."""
+        at_second = min(item, len(second) - 1)
         i, j, k = at
         xx, xy, yy, _ = form
         x, y = i - centre[0], j - centre[1]
         middle = profile(form, x, y, k - centre[2])
         right, left = math.exp(-0.5 * xx - xx * x - xy * y), math.exp(-0.5 * xx + xx * x + xy * y)
         bend, fall, turn = math.exp(-xx), math.exp(-yy), math.exp(-xy)
-        total, count = 0.0, 0
+        total, weights = 0.0, 0.0
         closest = 1 if narrowest < _NARROWEST else 2
         for way in (1, -1):  # from the pixel's row up and down; from the pixel right and left
             row, rise = middle, math.exp(-0.5 * yy - way * (yy * y + xy * x))
@@ -107,18 +113,24 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
                     while max(i - 2, 0) <= a < min(i + 3, nx):
                         fresh = (side > 0 or a < i) and (way > 0 or b < j)
                         if fresh and max(abs(a - i), abs(b - j)) >= closest:
-                            r = np.float64(pixels[item, (k * ny + b) * nx + a])
-                            r -= offset + height * f
+                            n = (k * ny + b) * nx + a
+                            m = offset + height * f
+                            r = np.float64(pixels[item, n]) - m
+                            w = np.float64(second[at_second, n]) if weighted else 0.0
+                            if counts:
+                                w = 1.0 / (m + w) if m + w > 0.0 else 0.0
+                            elif not weighted:
+                                w = 1.0
                             if r == r:
-                                total += r
-                                count += 1
+                                total += w * r
+                                weights += w
                         f, a, ratio = f * ratio, a + side, ratio * bend
                 row, b, rise = row * rise, b + way, rise * fall
                 to_right, to_left = to_right * by_row, to_left / by_row
         sum_left = total if height > 0.0 else -total
         return (
-            sum_left > _LEAST_LEFT * abs(height) * count
-            and total * total > _LEAST_PART * count * objective
+            sum_left > _LEAST_LEFT * abs(height) * weights
+            and total * total > _LEAST_PART * weights * objective
         )
 
     # -- the largest residual ------------------------------------------------------------------
@@ -140,7 +152,7 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
         bend = math.exp(-xx)
         for line in range(nz * ny):
             y, z = line % ny - centre[1], line // ny - centre[2] if axes > 2 else 0.0
-            first = _nearest(centre[0] - xy * y / xx, nx)
+            first = int(nearest(centre[0] - xy * y / xx, nx))
             x = first - centre[0]
             start = profile(form, x, y, z)
             for side in (1, -1):
@@ -159,14 +171,14 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
                         rest *= m + other
                     elif weighted:
                         r *= other
-                    if r > best * rest:
+                    if rest > 0.0 and r > best * rest:
                         best, where, missed = r / rest, k, abs(np.float64(pixels[item, k]) - m)
                     f, a, ratio = f * ratio, a + side, ratio * bend
         return where if missed > _LARGE_OF_HEIGHT * abs(height) else -1
 
     # -- the choice ----------------------------------------------------------------------------
 
-    @wrap
+    @kernel
     def suspects(pixels, second, shape, known, loss, results, where) -> None:
         """Write to ``where[n]`` the number of a suspicious pixel of each spot, or -1.
 
@@ -179,13 +191,13 @@ def make_suspects(extent: Callable, axes: int, pixel: str, wrap: Callable = kern
             sigmas, part = widened(extent(params, item, known))
             height, offset = params[item, 0] * part, params[item, params.shape[1] - 1]
             centre = params[item, 1], params[item, 2], params[item, 3] if axes > 2 else 0.0
-            i, j = _nearest(centre[0], nx), _nearest(centre[1], ny)
-            k = _nearest(centre[2], nz) if axes > 2 else 0
+            i, j = int(nearest(centre[0], nx)), int(nearest(centre[1], ny))
+            k = int(nearest(centre[2], nz)) if axes > 2 else 0
             narrowest, form = min(sigmas[0], sigmas[1]), form_of(sigmas)
             where[item] = -1
             if narrowest < MOST_NARROW and rest_is_left(
-                pixels, item, (i, j, k), ny, nx, narrowest, form, height, offset, centre,
-                objectives[item],
+                pixels, item, second, weighted, counts, (i, j, k), ny, nx, narrowest, form, height,
+                offset, centre, objectives[item],
             ):  # fmt: skip
                 where[item] = (k * ny + j) * nx + i
             elif counts or narrowest >= MOST_NARROW:

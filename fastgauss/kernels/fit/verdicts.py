@@ -19,8 +19,7 @@ A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG
 noise has many optima, and another start may find a better one (``second_starts``). A turned ellipse
 that converged is *narrow* if a sigma is below ``_THIN``: so few pixels see it that several ellipses
 fit. A spot that one pixel may have spoiled is *suspect* (``suspects.py``). Errors are by the
-residuals for all of this, where those are smaller than the noise that was
-told.
+residuals for all of this, where those are smaller than the noise that was told.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from ..status import (
     TOO_WIDE,
 )
 from .covariances import degrees_of_freedom
-from .estimators import DEVIANCE, OTHER_LOSS, SQUARES
+from .estimators import DEVIANCE, OTHER_LOSS
 from .extents import pixel_unit, unit_span
-from .outliers import exponent, make_outlier
+from .outliers import common_weight, exponent, make_outlier
 from .suspects import (
     BENT,
     BENT_BY_NOISE,
@@ -57,6 +56,7 @@ from .suspects import (
     LEFT_IN_NOISE,
     MORE,
     MOST_NARROW,
+    nearest,
 )
 
 _SURE, _BENT, _MOST_EXTENT = 4.0, 2.0, 0.75
@@ -79,15 +79,9 @@ def can_leave_out(axes: int, pixel: str, span: Callable, slopes: int) -> bool:
 
 
 @device
-def _nearest(x, n):
-    """The nearest pixel of an axis."""
-    return min(max(np.rint(x), 0.0), float(n - 1))
-
-
-@device
 def _off(x, n):
     """Distance from the nearest pixel of an axis."""
-    return x - _nearest(x, n)
+    return x - nearest(x, n)
 
 
 @cache
@@ -215,7 +209,10 @@ def make_verdicts(
 
     @device
     def is_suspect(item, pixels, bent, params, nz, ny, nx, known, objective, freedom, loss, even):
-        """Whether a pixel may have spoiled the fit, and is to be looked for (``suspects.py``)."""
+        """Whether a pixel may have spoiled the fit, and is to be looked for (``suspects.py``).
+
+        ``even``: all weights are alike, and the objective is that for weights of 1.
+        """
         if loss == DEVIANCE:
             return objective > freedom + MORE * math.sqrt(2.0 * freedom)
         shape = extent(params, item, known)
@@ -225,10 +222,10 @@ def make_verdicts(
         if turned:  # roughly
             across = down = 0.5 * (across + down)
         x, y = params[item, 1], params[item, 2]
-        i, j = _nearest(x, nx), _nearest(y, ny)
+        i, j = nearest(x, nx), nearest(y, ny)
         square, line = (i - x) * (i - x) * across + (j - y) * (j - y) * down, j
         if axes > 2:
-            k = _nearest(params[item, 3], nz)
+            k = nearest(params[item, 3], nz)
             square += ((k - params[item, 3]) / shape[2]) ** 2
             line += k * ny
         f = math.exp(-0.5 * square)
@@ -253,16 +250,16 @@ def make_verdicts(
 
     @wrap
     def verdicts(data, extent, known, results, noise, loss, bounds, told, doubts) -> None:
-        """Refine the statuses, and write what is ``DOUBTFUL`` or ``NARROW`` to ``doubts[n]``.
+        """Refine the statuses, and write the bits of ``DOUBTFUL``, ``NARROW`` and ``SUSPECT``.
 
         ``data``, ``known`` and ``bounds`` are those of the fit, ``extent``, ``results`` and
         ``noise`` those of ``finish``, which has written packed covariances; those of spots that
-        turn out SINGULAR become NaN. ``loss`` is that of the estimator. ``told`` are ``guides`` and
-        ``sigmas`` of ``start_moments``.
+        turn out SINGULAR become NaN. ``doubts[n]`` are the bits. ``loss`` is that of the estimator.
+        ``told`` are ``guides`` and ``sigmas`` of ``start_moments``.
         """
         pixels, second, places = data
         flat, of_spot = flat_view(pixels), pixels.shape[1]
-        is_judged, even = loss != OTHER_LOSS, loss == SQUARES and not second.shape[1]
+        is_judged = loss != OTHER_LOSS
         nz, ny, nx = extent
         params, errors, objectives, status = results
         counts, of_spots, scaled = noise
@@ -285,15 +282,18 @@ def make_verdicts(
             free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
             odd, bent, height_free = False, -1.0, is_free(0, item, lowest, highest)
+            weight = common_weight(second, item, loss) if ended else 0.0
+            even = weight > 0.0
+            squares = objectives[item] / weight if even else objectives[item]
             spacing = extents[0] / nx
             if (
                 ended
                 and is_judged
-                and suspected(item, known, params, spacing, height_free, objectives[item], even)
+                and suspected(item, known, params, spacing, height_free, squares, even)
             ):
                 odd, own, bent = outlier(
                     item, flat, of_spot, second, places, max(ny, 1), nx, spacing, known, params,
-                    height_free, objectives[item], loss,
+                    height_free, objectives[item], loss, even,
                 )  # fmt: skip
                 part = max(1.0 - own / objectives[item], 0.0) if odd else 1.0
             scale = part if scaled else min(1.0, rest * part)
@@ -321,8 +321,8 @@ def make_verdicts(
                 and good
                 and not odd
                 and is_suspect(
-                    item, pixels, bent, params, max(nz, 1), ny, nx, known, objectives[item],
-                    freedom, loss, even,
+                    item, pixels, bent, params, max(nz, 1), ny, nx, known, squares, freedom, loss,
+                    even,
                 )
             ):  # fmt: skip
                 doubts[item] |= SUSPECT
