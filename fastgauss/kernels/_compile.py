@@ -31,7 +31,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, turns
-from ._inlining import BlockCompiler, InnerKernelCompiler, KernelCompiler
+from ._inlining import BlockCompiler, KernelCompiler
 
 FASTMATH = frozenset({"contract"})
 
@@ -43,7 +43,7 @@ _OPTIONS: dict[str, Any] = {
 
 _BLOCK: dict[str, Any] = {"forceinline": True, "pipeline_class": BlockCompiler, **_OPTIONS}
 
-_INNER_KERNEL: dict[str, Any] = {"pipeline_class": InnerKernelCompiler, **_OPTIONS}
+_INNER_KERNEL: dict[str, Any] = {**_BLOCK, "forceinline": False}  # as a caller's would be taken
 
 _KERNEL: dict[str, Any] = {"nogil": True, "pipeline_class": KernelCompiler, **_OPTIONS}
 
@@ -58,9 +58,10 @@ def device(function: Callable) -> Callable:
 
 
 def inner_kernel(function: Callable) -> Callable:
-    """Make a building block as large as a kernel: it is optimised as a kernel, and not inlined.
+    """Make a building block as large as a kernel, which is not inlined.
 
-    So compiled code that calls it gets the bits of the kernel that is made of the same function.
+    So it is optimised as often as the kernel that is made of the same function, with the same that
+    it calls, and compiled code that calls it gets the kernel's bits.
     """
     return register_jitable(**_INNER_KERNEL)(function)
 

@@ -38,8 +38,11 @@ _OMITTED = frozenset(  # numba's names of passes: what they look for is not in t
 )
 
 
-class _LinkedCode(JITCodeLibrary):
-    """A module that is optimised and linked into the modules that call it."""
+class _InlinedCode(JITCodeLibrary):
+    """A module that is linked into the modules that call it, and optimised there."""
+
+    def _optimize_final_module(self) -> None:
+        """Leave the module as it is."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -64,13 +67,6 @@ class _LinkedCode(JITCodeLibrary):
         """No function of the module has an address."""
         self._ensure_finalized()
         return 0
-
-
-class _InlinedCode(_LinkedCode):
-    """A module that is linked into the modules that call it, and optimised there."""
-
-    def _optimize_final_module(self) -> None:
-        """Leave the module as it is."""
 
 
 class _FixedFlags(Flags):
@@ -135,12 +131,6 @@ class KernelCompiler(_Compiler):
         pipelines = super().define_pipelines()
         self.state.library.enable_object_caching()
         return pipelines
-
-
-class InnerKernelCompiler(_Compiler):
-    """The same for functions that compiled code calls, without machine code."""
-
-    code = _LinkedCode
 
 
 class BlockCompiler(_Compiler):
