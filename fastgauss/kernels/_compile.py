@@ -31,7 +31,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, turns
-from ._inlining import BlockCompiler, KernelCompiler
+from ._inlining import BlockCompiler, CallersBlockCompiler, KernelCompiler
 
 FASTMATH = frozenset({"contract"})
 
@@ -55,6 +55,11 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 def device(function: Callable) -> Callable:
     """Make a building block that compiled code calls; from Python it runs as it is."""
     return register_jitable(**_BLOCK)(function)
+
+
+def callers_block(function: Callable) -> Callable:
+    """Make a building block of a function that the caller wrote."""
+    return register_jitable(**{**_BLOCK, "pipeline_class": CallersBlockCompiler})(function)
 
 
 def inner_kernel(function: Callable) -> Callable:

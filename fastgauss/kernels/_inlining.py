@@ -26,7 +26,6 @@ from numba.core.compiler_machinery import PassManager
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # numba's name of the pointer to a function's Python objects
 
-
 _OMITTED = frozenset(  # numba's names of passes: what they look for is not in the kernels
     {
         "inline_closure_likes",
@@ -104,6 +103,7 @@ class _Compiler(CompilerBase):
     """numba's compiler, which writes the code of a function to a library of the class ``code``."""
 
     code: type[JITCodeLibrary]
+    omitted = _OMITTED
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -116,7 +116,7 @@ class _Compiler(CompilerBase):
         passes = DefaultPassBuilder.define_nopython_pipeline(state)
         needed = PassManager(passes.pipeline_name)
         for pass_, description in passes.passes:
-            if pass_.name() not in _OMITTED:
+            if pass_.name() not in self.omitted:
                 needed.add_pass(pass_, description)
         needed.finalize()
         return [needed]
@@ -137,3 +137,9 @@ class BlockCompiler(_Compiler):
     """numba's compiler of functions without Python objects, which keeps the LLVM code only."""
 
     code = _InlinedCode
+
+
+class CallersBlockCompiler(BlockCompiler):
+    """The same for functions of the caller, which may contain all that numba knows."""
+
+    omitted = frozenset()

@@ -42,6 +42,24 @@ def line(x, y, weights, start):
     return _fit_line(x, y, weights, start, 1e-6, 50)
 
 
+def _line_of_parts(x, p):
+    def by_place(value):
+        return value * x
+
+    return p[0] + by_place(p[1]), (1.0, x)
+
+
+def test_the_callers_function_may_contain_all_that_numba_knows():
+    fit = make_curve_fit(_line_of_parts, 2)
+
+    @njit
+    def run(x, y):
+        return fit(x, y, np.ones_like(x), np.ones((1, 2)), 1e-6, 50)
+
+    x = np.arange(1.0, 9.0)[None]
+    assert_allclose(run(x, 3.0 - 0.5 * x)[0], [[3.0, -0.5]], rtol=1e-9)
+
+
 @pytest.mark.parametrize("start", [[1.2, 0.3, 5.6, 5.5, 6.5, 7.6], [0.5, 0.7, 3.6, 4.2, 4.0, 6.3]])
 @pytest.mark.parametrize("places", [14, 6, 4])
 def test_lanczos_comes_out_to_seven_digits_of_scipy(start, places):

@@ -32,7 +32,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._compile import device, entry, inner_kernel
+from .._compile import callers_block, device, entry, inner_kernel
 from ..numeric.contraction import DENSE, contract
 from ..numeric.packed_cholesky import invert, packed, packed_size
 from ..simd.lane_tuples import load_all, store_all
@@ -178,7 +178,7 @@ def make_curve_fit(function: Callable, size: int) -> Callable:
     array([[5. , 0.7]])
     """
     entries = packed_size(size)
-    evaluate = _make_evaluate(device(function), size)
+    evaluate = _make_evaluate(callers_block(function), size)
     scratch = (entries + size, 2 * size + 1, 0)
     solve = make_fit(
         evaluate, _make_step(size), _no_darkest, size, scratch, _RESIDUAL, False, wrap=inner_kernel
