@@ -12,6 +12,7 @@ from ..kernels.find import noise_samples
 
 _BLOBS = 1000.0  # independent values of the response in a cell
 SAMPLES = 1024  # of a cell, about
+FEW_SAMPLES = 256  # of a cell, where its noise need only be known roughly
 
 
 def median(values: np.ndarray) -> np.ndarray:

@@ -31,7 +31,6 @@ from .surroundings import Around, contrast_noise, look_around
 _DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
 _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 STRONG = 8.0  # significance of spots whose light is taken out of the background
-_FEW_SAMPLES = 256  # of a cell, whose noise tells which spots are strong
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
 _NO_RING = np.empty((2, 0))
 _BY_BORDER = NO_GAP.astype(np.float32)  # for kernels: no share of each pixel
@@ -221,7 +220,7 @@ def described_spots(
 
 def strong_spots(scale: Scale, level: float) -> Found:
     """Spots whose light is to be taken out of the background, not refined."""
-    return above(judge_of(scale, _FEW_SAMPLES), max(level, STRONG))
+    return above(judge_of(scale, cells.FEW_SAMPLES), max(level, STRONG))
 
 
 def above(judge: Judge, level: float) -> Found:

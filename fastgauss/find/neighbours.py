@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from . import log_filter
-from .cells import Cells
+from .cells import FEW_SAMPLES, Cells
 from .found_maxima import Found, Judge
 from .laplacian import response_noise
 from .matched_filter import Matched, Scale
@@ -33,7 +33,6 @@ _REACH = 4.0  # sigmas from a maximum of the matched filter within which others 
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
 _COVERED = 0.05  # part of an image from which spots count as noise
 _SOME_COVERED, _HIDDEN = 0.01, 2.0  # as much, where noise is so many times that of the Laplacian
-_FEW_SAMPLES = 256  # of a cell, which tell that
 _LEAST = 1e-3  # noise of the Laplacian, by that of pixels, at least
 _NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at least
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
@@ -117,7 +116,7 @@ def _is_covered(
     part = area / scale.picture.volume.size
     if part > _COVERED or part < _SOME_COVERED or noise.few:
         return part > _COVERED
-    few = noise.cells.with_samples(_FEW_SAMPLES)
+    few = noise.cells.with_samples(FEW_SAMPLES)
     own = _own_noise(scale, few, noise, response, factor)
     return factor * float(np.median(noise.deviation)) > _HIDDEN * float(np.median(own))
 

@@ -43,7 +43,7 @@ _OPTIONS: dict[str, Any] = {
 
 _BLOCK: dict[str, Any] = {"forceinline": True, "pipeline_class": BlockCompiler, **_OPTIONS}
 
-_INNER_KERNEL: dict[str, Any] = {**_BLOCK, "forceinline": False}  # as a caller's would be taken
+_INNER_KERNEL: dict[str, Any] = {**_BLOCK, "forceinline": False}  # else that of the caller
 
 _KERNEL: dict[str, Any] = {"nogil": True, "pipeline_class": KernelCompiler, **_OPTIONS}
 

@@ -121,7 +121,7 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
                                 w = 1.0 / (m + w) if m + w > 0.0 else 0.0
                             elif not weighted:
                                 w = 1.0
-                            if r == r:
+                            if r == r and w > 0.0:  # a pixel that is left out may be infinite
                                 total += w * r
                                 weights += w
                         f, a, ratio = f * ratio, a + side, ratio * bend
