@@ -14,7 +14,7 @@ from numba.core import event
 from ..base import wording
 from ..kernels._cache import WAITING, PackageCache
 
-_FIRST = "compiling for the first time, usually a minute or two; later runs start at once"
+_FIRST = "compiling for the first time, usually for less than a minute; later runs start at once"
 _AGAIN = 60.0  # seconds after which a kernel that begins or ends is told again
 
 
