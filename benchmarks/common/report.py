@@ -58,10 +58,10 @@ def tables(rates: Sequence[Rate]) -> str:
     if rows:
         parts.append(_table(["fits a second, one thread", *sizes], rows))
     rest = [rate for rate in rates if rate not in planar]
-    for what in ("fit", "find"):
+    for what, unit in (("fit", "fits"), ("find", "spots")):
         rows = [[_label(r.job), r.size, r.package, str(r)] for r in rest if r.job.startswith(what)]
         if rows:
-            parts.append(_table([f"{what}, one thread", "size", "package", "a second"], rows))
+            parts.append(_table([f"{what}, one thread", "size", "package", f"{unit} a second"], rows))
     return "\n\n".join(parts)
 
 
@@ -78,7 +78,7 @@ def summary(rates: Sequence[Rate]) -> str:
         best = max(others, key=lambda rate: rate.per_second, default=None)
         named = f"{best.package} {best}" if best else ""
         rows.append([_label(job), size, str(ours), named, str(scipy)])
-    head = ["a second, one thread", "size", US, "the fastest other package", "scipy leastsq"]
+    head = ["fits (or spots found) a second, one thread", "size", US, "the fastest other package", "scipy leastsq"]
     return _table(head, rows)
 
 
