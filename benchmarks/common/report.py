@@ -61,7 +61,8 @@ def tables(rates: Sequence[Rate]) -> str:
     for what, unit in (("fit", "fits"), ("find", "spots")):
         rows = [[_label(r.job), r.size, r.package, str(r)] for r in rest if r.job.startswith(what)]
         if rows:
-            parts.append(_table([f"{what}, one thread", "size", "package", f"{unit} a second"], rows))
+            head = [f"{what}, one thread", "size", "package", f"{unit} a second"]
+            parts.append(_table(head, rows))
     return "\n\n".join(parts)
 
 
@@ -78,7 +79,8 @@ def summary(rates: Sequence[Rate]) -> str:
         best = max(others, key=lambda rate: rate.per_second, default=None)
         named = f"{best.package} {best}" if best else ""
         rows.append([_label(job), size, str(ours), named, str(scipy)])
-    head = ["fits (or spots found) a second, one thread", "size", US, "the fastest other package", "scipy leastsq"]
+    speed = "fits (or spots found) a second, one thread"
+    head = [speed, "size", US, "the fastest other package", "scipy leastsq"]
     return _table(head, rows)
 
 
