@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,60 +37,36 @@ _NO_RING = np.empty((2, 0))
 _BY_BORDER = NO_GAP.astype(np.float32)  # for kernels: no share of each pixel
 
 
-class Found(NamedTuple):
+class _Row:
+    """A row of `Found.values` as an attribute."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __get__(self, found: Found, owner: type) -> np.ndarray:
+        return found.values[self.number]
+
+
+@dataclass(frozen=True)
+class Found:
     """Maxima that are spots."""
 
     places: np.ndarray  # (n, 3) in fractions of pixels
     points: np.ndarray  # (n, 3) pixels
-    values: np.ndarray  # (judgements.ROWS, n) what is known of them, in the picture's unit
+    values: np.ndarray  # (judgements.ROWS, n) the rows below, in the picture's unit
 
-    @property
-    def amplitude(self) -> np.ndarray:
-        """Height above the background."""
-        return self.values[judgements.AMPLITUDE]
+    amplitude = _Row(judgements.AMPLITUDE)  # height above the background
+    significance = _Row(judgements.SIGNIFICANCE)  # deviations of a normal one with the same tail
+    ground = _Row(judgements.GROUND)  # background
+    ring = _Row(judgements.RING)  # median of the ring around each maximum
+    deviation = _Row(judgements.DEVIATION)  # of a pixel
+    gain = _Row(judgements.GAIN)  # third central moment of a pixel, divided by its variance
+    level = _Row(judgements.LEVEL)  # of the responses
+    sharpness = _Row(judgements.SHARPNESS)  # middle pixel divided by the amplitude; NaN: not judged
+    p_value = _Row(judgements.P_VALUE)  # chance that a spot looks as extreme; NaN: not judged
 
-    @property
-    def significance(self) -> np.ndarray:
-        """Standard deviations of a normal distribution with the same tail."""
-        return self.values[judgements.SIGNIFICANCE]
-
-    @property
-    def ground(self) -> np.ndarray:
-        """The background."""
-        return self.values[judgements.GROUND]
-
-    @property
-    def ring(self) -> np.ndarray:
-        """The median of the ring around each."""
-        return self.values[judgements.RING]
-
-    @property
-    def deviation(self) -> np.ndarray:
-        """The deviation of a pixel."""
-        return self.values[judgements.DEVIATION]
-
-    @property
-    def gain(self) -> np.ndarray:
-        """The third central moment of a pixel by its variance."""
-        return self.values[judgements.GAIN]
-
-    @property
-    def level(self) -> np.ndarray:
-        """The level of the responses."""
-        return self.values[judgements.LEVEL]
-
-    @property
-    def sharpness(self) -> np.ndarray:
-        """The middle pixel by the amplitude; NaN if the shape is not judged."""
-        return self.values[judgements.SHARPNESS]
-
-    @property
-    def p_value(self) -> np.ndarray:
-        """The chance that a spot looks as extreme; NaN if the shape is not judged."""
-        return self.values[judgements.P_VALUE]
-
-    def those(self, chosen: np.ndarray) -> Found:
-        """Some of the maxima."""
+    def take(self, chosen: np.ndarray) -> Found:
+        """The chosen maxima, by a mask or by their numbers."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
             if len(chosen) == len(self.points):
@@ -97,17 +74,20 @@ class Found(NamedTuple):
         each = self.places.take(chosen, axis=0), self.points.take(chosen, axis=0)
         return Found(*each, self.values.take(chosen, axis=1))  # C-ordered, as kernels know it
 
-    def beside(self, others: Found) -> Found:
-        """These maxima and others after them."""
-        places, points = (np.concatenate(pair) for pair in zip(self[:2], others[:2], strict=True))
-        return Found(places, points, np.concatenate([self.values, others.values], axis=1))
+    def followed_by(self, others: Found) -> Found:
+        """These maxima, and others after them."""
+        return Found(
+            np.concatenate([self.places, others.places]),
+            np.concatenate([self.points, others.points]),
+            np.concatenate([self.values, others.values], axis=1),
+        )
 
-    def having(self, **rows: np.ndarray) -> Found:
-        """The same maxima with other values, by their names."""
+    def with_rows(self, **rows: np.ndarray) -> Found:
+        """The same maxima with other values, by the names of the rows."""
         values = self.values.copy()
         for name, row in rows.items():
-            values[getattr(judgements, name.upper())] = row
-        return self._replace(values=values)
+            values[vars(Found)[name].number] = row
+        return replace(self, values=values)
 
 
 class Judge(NamedTuple):
@@ -210,12 +190,12 @@ def described_spots(
         judge = judge_of(scale)
         around = look_around(picture, points, sigmas, threads)
         found = judge.judged(points, scale.matched.response[tuple(points.T)], around)
-        strong = found.those(found.significance >= STRONG)
+        strong = found.take(found.significance >= STRONG)
         if light_is_out or not len(strong.points):
             break
         scale = scale.without_light(strong.points, fluxes(strong.amplitude, sigmas))
     found = with_shapes(scale, found, search)
-    return found._replace(places=refine_peaks(response, found.points))
+    return replace(found, places=refine_peaks(response, found.points))
 
 
 def strong_spots(scale: Scale, level: float) -> Found:
@@ -232,8 +212,8 @@ def above(judge: Judge, level: float) -> Found:
     around = look_around(picture, points, sigmas, scale.threads)
     found = judge.judged(points, strength, around)
     good = found.significance >= level
-    found, around = found.those(good), around.those(good)
-    return found.those(_have_shape(picture.volume, found, around, sigmas, scale.threads))
+    found, around = found.take(good), around.take(good)
+    return found.take(_have_shape(picture.volume, found, around, sigmas, scale.threads))
 
 
 def _have_shape(
@@ -253,7 +233,7 @@ def _have_shape(
     curved = np.minimum(most, curvatures(volume, some, sigmas, threads))
     curved -= _DOUBT * contrast_noise(sigmas) * found.deviation[rows]
     needed = np.maximum(curved, _PART * most)
-    keep[rows] = around.those(rows).stand_out(needed)
+    keep[rows] = around.take(rows).stand_out(needed)
     return keep
 
 
@@ -265,8 +245,8 @@ def with_shapes(scale: Scale, found: Found, search: Search) -> Found:
         scale.picture.volume, scale.matched.response, found.points, _seen(scale, found),
         scale.sigmas, scale.threads,
     )  # fmt: skip
-    found = found.having(sharpness=shapes.sharpness, p_value=shapes.chance)
-    return found.those(found.p_value >= search.shape_level)
+    found = found.with_rows(sharpness=shapes.sharpness, p_value=shapes.chance)
+    return found.take(found.p_value >= search.shape_level)
 
 
 def _seen(scale: Scale, found: Found) -> Seen:

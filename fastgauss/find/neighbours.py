@@ -16,6 +16,7 @@ of that, as from 1.7 sigmas on, no spot is parted.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,12 +53,12 @@ def part_neighbours(judge: Judge, found: Found, level: float, distances: np.ndar
         return found
     curved, away, nearest = _curved_maxima(judge, found, level)
     apart = thin_peaks(curved.points, judge.scale.picture.volume.shape, distances)
-    curved, away, nearest = curved.those(apart), away[apart], nearest[apart]
+    curved, away, nearest = curved.take(apart), away[apart], nearest[apart]
     own = away <= _SAME
     merged = np.bincount(nearest[own], minlength=len(found.points)) > 1
     merged[nearest[own & (away > _MOVED)]] = True
-    added = curved.those(~own | merged[nearest])
-    return found.those(~merged).beside(added)
+    added = curved.take(~own | merged[nearest])
+    return found.take(~merged).followed_by(added)
 
 
 def _curved_maxima(
@@ -100,8 +101,8 @@ def _curved_maxima(
     around = look_around(picture, points[good], sigmas, scale.threads)
     good[good] = around.stand_out(amplitude[good])
     places = refine_peaks(response, points)
-    curved = curved.having(amplitude=amplitude, significance=z)._replace(places=places)
-    return curved.those(good), away[rows][good], nearest[rows][good]
+    curved = replace(curved.with_rows(amplitude=amplitude, significance=z), places=places)
+    return curved.take(good), away[rows][good], nearest[rows][good]
 
 
 def _is_covered(

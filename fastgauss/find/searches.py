@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -69,11 +70,6 @@ class _Part(NamedTuple):
     strength: np.ndarray  # significance, or height of the response
 
 
-def _those(spots: FoundSpots, chosen: np.ndarray) -> FoundSpots:
-    """Some of the spots."""
-    return FoundSpots(*(column[chosen] for column in spots))
-
-
 def find_at_scales(
     frame: Frame, searches: list[Search], factor: float | None, report: Progress | None
 ) -> FoundSpots:
@@ -98,7 +94,7 @@ def find_at_scales(
     scale = np.repeat(np.arange(len(parts)), [len(part.strength) for part in parts])
     strength = np.concatenate([part.strength for part in parts])
     own = _own_maxima(spots.positions, scale, spots.amplitude, strength, searches, level)
-    return _those(spots, own)
+    return FoundSpots(*(column[own] for column in spots))
 
 
 def _pictures(
@@ -130,7 +126,7 @@ def _curved(
             if other is not search:
                 beside = as_three(other.sigmas, 0.0)
                 largest &= strength >= curvatures(picture.volume, found.points, beside, threads)
-        spots = _described(picture, found.those(largest), search)
+        spots = _described(picture, found.take(largest), search)
         parts.append(_Part(spots, strength[largest]))
     return parts
 
@@ -156,10 +152,10 @@ def _significant(
     for scale, search in zip(_without_bright(scales, searches, level), searches, strict=True):
         judge = judge_of(scale)
         found = above(judge, level)
-        found = found._replace(places=refine_peaks(scale.matched.response, found.points))
+        found = replace(found, places=refine_peaks(scale.matched.response, found.points))
         if len(scales) == 1:
             found = part_neighbours(judge, found, level, _distances(search))
-        found = found.those(np.lexsort((-found.amplitude, -found.significance)))
+        found = found.take(np.lexsort((-found.amplitude, -found.significance)))
         found = _apart(frame, with_shapes(scale, found, search), search)
         parts.append(_Part(_described(scale.picture, found, search), found.significance))
     return level, parts
@@ -206,11 +202,11 @@ def _distances(search: Search) -> np.ndarray:
 def _apart(frame: Frame, found: Found, search: Search) -> Found:
     """Maxima that are neither close to stronger ones nor at the border."""
     shape = as_volume(frame.array).shape
-    found = found.those(thin_peaks(found.points, shape, _distances(search)))
+    found = found.take(thin_peaks(found.points, shape, _distances(search)))
     axes = np.flatnonzero(as_three(search.sigmas, 0.0))
     margin = min(search.margin, max(frame.array.shape))
     points, lengths = found.points[:, axes], np.array(frame.array.shape)
-    return found.those(np.all((points >= margin) & (points < lengths - margin), axis=1))
+    return found.take(np.all((points >= margin) & (points < lengths - margin), axis=1))
 
 
 def _described(picture: Picture, found: Found, search: Search) -> FoundSpots:

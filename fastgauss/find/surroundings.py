@@ -23,8 +23,8 @@ class Around(NamedTuple):
     number: np.ndarray  # of pixels in the ring
     contrast: float  # of a noiseless spot of amplitude 1
 
-    def those(self, chosen: np.ndarray) -> Around:
-        """Those of some of the maxima."""
+    def take(self, chosen: np.ndarray) -> Around:
+        """The core and the ring of the chosen maxima."""
         core, ring, lower, number = (column[chosen] for column in self[:4])
         return Around(core, ring, lower, number, self.contrast)
 
