@@ -1,9 +1,9 @@
 """Detection of spots: `find_spots`.
 
-Spots are where the likelihood ratio of a spot on a local background and of that background alone is
+A spot is where the likelihood ratio of a spot on a local background to that background alone is
 more significant than noise explains (``matched_filter``). With a threshold in the image's units, or
-for the detector "laplacian", they are maxima of a negative Laplacian (``laplacian``): its sum and
-first moment are zero, so the response to a constant and to a linear background is zero. It is
+with the detector "laplacian", spots are maxima of a negative Laplacian (``laplacian``): its sum and
+first moment are zero, so its response to a constant or linear background is zero. The Laplacian is
 scaled so that a noiseless spot of sigma s (that of the filter) and amplitude A has the response A
 at its centre; in d dimensions a spot of sigma t has the response
 
@@ -69,31 +69,31 @@ def find_spots(  # type: ignore[misc]  # the options above are these
         Width of the spots in pixels, at least 0.3; one number, or one for each axis.
         Spots from half to three times this width are found too, with a weaker response.
         Several sizes are rows, ``[[1.3], [3.5]]``, of one number or of one for each axis: each spot
-        is found at the one that it resembles most. A range is a ladder of them,
-        ``np.geomspace(1, 4, 5)[:, None]``; a spot between two that differ by a factor of 1.5 loses
-        2 % of its signal by noise in an image. None takes the sizes that the image shows (Notes).
+        is found at the size that it resembles most. A range is several sizes in steps,
+        ``np.geomspace(1, 4, 5)[:, None]``. With steps of a factor of 1.5, a spot between two sizes
+        has a signal-to-noise ratio that is 2 % smaller in an image. None takes the sizes that the
+        image shows (Notes).
     fwhm : as `sigma`, optional
         In place of `sigma`: the full width at half maximum, 2.3548 sigma.
     false_alarms : float, optional
-        Number of false spots that are expected in the image: of maxima of its noise that are as
-        significant as the spots that are found (Notes). By default 1, unless one of the next two
-        is given.
+        Number of false spots that are expected in the image: maxima of its noise that are at least
+        as significant as a spot must be (Notes). By default 1, unless one of the next two is given.
     significance : float, optional
-        Smallest significance of a spot in its place: the standard deviations of a normal
-        distribution that have the same tail.
+        Smallest significance of a spot: the number of standard deviations beyond which a normal
+        distribution has as much probability as the noise at the spot has beyond its response.
     threshold : float, optional
         Smallest response of a spot, in units of the image: the amplitude above the background of
         the faintest noiseless spot of this `sigma` that is found.
     detector : {"matched", "laplacian"}, optional
         Whether spots are maxima of a matched filter, judged by likelihood ratio, or of a negative
-        Laplacian, which is three to four times faster, misses faint spots and parts closer ones.
-        By default the Laplacian with a `threshold`, else the matched filter. The Laplacian without
-        `threshold`: above five deviations of its noise, which is measured locally, or as many as
-        `false_alarms` or `significance` say.
+        Laplacian, which is three to four times faster, misses faint spots and separates closer
+        ones. By default the Laplacian with a `threshold`, else the matched filter. Without a
+        `threshold`, maxima of the Laplacian must exceed five deviations of its noise, which is
+        measured locally, or as many as follow from `false_alarms` or `significance`.
     shape_level : float, optional
-        A maximum is left out if the chance that a spot looks as little like one is below this: hot
-        pixels, columns, tracks, lines, plateaus (Notes). 0 keeps all. By default 0.01, which keeps
-        99 % of the spots of 0.6 to three times `sigma`; 0 by default with the Laplacian.
+        A maximum is left out if a spot would look as unlike a spot with a probability below this:
+        hot pixels, columns, tracks, lines, plateaus (Notes). 0 keeps all. By default 0.01, which
+        keeps 99 % of the spots of 0.6 to three times `sigma`; 0 by default with the Laplacian.
     details : bool, default False
         Whether to return a `FoundSpots`: the positions, and the significance, amplitude,
         background, sharpness, p-value of the shape and size of each spot.
@@ -120,9 +120,9 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     Returns
     -------
     positions : ndarray (n, D) float64, or FoundSpots
-        In pixels and in the order of the image's axes (row, column), by falling response, or by
-        falling significance where that decides. Each is
-        the vertex of the parabolas through the response at a local maximum and its neighbours, at
+        In pixels and in the order of the image's axes (row, column), the strongest spot first: by
+        significance with the matched filter, by response with the Laplacian. Each position is the
+        vertex of the parabolas through the response at a local maximum and its neighbours, at
         most half a pixel from that maximum, so that ``np.rint(positions)`` is the pixel of the
         maximum (of two equal pixels, either of them). For noiseless isolated spots the error is
         about 0.05 pixels.
@@ -140,74 +140,79 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     Notes
     -----
     At each pixel the best amplitude of a spot on a local background, a paraboloid in a window nine
-    times as wide as the spot, is a matched filter whose weights have the sum zero. Divided by its
-    standard deviation it is the root of twice the logarithm of the likelihood ratio [1]_. It keeps
-    99 % of the signal by noise that is left where the background is known.
+    times as wide as the spot, is a matched filter whose weights have the sum zero. The amplitude
+    divided by its standard deviation is the root of twice the logarithm of the likelihood ratio
+    [1]_. The signal-to-noise ratio is 99 % of that with a known background.
 
     The noise is measured in cells of about ``95 sigma`` pixels in an image (``30 sigma`` in a
     volume), and interpolated between them. Whole numbers whose variance is their mean are taken as
     counts, whose noise is that of the background. Tails are those of shot noise, by the formula of
-    Lugannani and Rice [2]_, from 0.02 counts a pixel on; noise of another gain gets its skewness
-    from the pixels. Whole numbers of few values, as of clipped images, are taken as shot noise of
-    their variance and skewness. Where most of the response is to structures wider than spots (its
-    correlation over 3 sigma is 0.6 or more), as on a texture, its own skewness counts, too.
+    Lugannani and Rice [2]_, from 0.02 counts a pixel on; for noise of another gain the skewness is
+    measured from the pixels. Whole numbers that take few values, as in clipped images, are taken as
+    shot noise of their variance and skewness. Where most of the response is due to structures wider
+    than spots, as on a texture (the correlation of responses 3 sigma apart is 0.6 or more), the
+    skewness of the response counts, too.
 
     The expected number of maxima above a significance is that of a normal field on the lattice of
-    pixels, by the correlations of the filter [3]_. In white noise and in counts from 0.05 a pixel
-    on it was found to hold within 35 %; on a curved background, and in structured noise, the local
-    deviation holds, not the number.
+    pixels, by the correlations of the filter [3]_. In simulated white noise, and in counts from
+    0.05 a pixel on, the number of maxima was within 35 % of the expected one. On a curved
+    background, and in structured noise, the local deviation is right, but the number is not.
 
-    With several sizes each is searched for. One significance holds for all, above which noise is
-    expected to have `false_alarms` maxima over places and sizes: the sizes are one more axis of
-    that field, with the correlations of the filters. Of the maxima that belong together the one of
-    the largest signal by noise is the spot. A weaker one at another size is none if it is closer
-    than `min_distance` (2 sigma of the smaller one), or if it is not significant without the light
-    of the others.
+    Each of several sizes is searched for separately, with the same least significance, above which
+    noise is expected to have `false_alarms` maxima over places and sizes: the sizes are one more
+    axis of that field, with the correlations of the filters. Of the maxima of one spot at several
+    sizes, the one with the largest signal-to-noise ratio is kept. A weaker maximum at another size
+    is left out if it is closer than `min_distance` (2 sigma of the smaller size), or if it is not
+    significant without the light of the other spots.
 
     With ``sigma=None`` bright spots (0.001 false alarms) are found at the sizes 0.7, 1, 1.4 ... 8,
-    at most an eighth of the image, and the ratio of its signal by noise at two sizes tells that
-    of each. Sizes that are alike are one, their median; those that spread by more than a factor of
-    1.5 are a ladder. Where fewer than three spots are bright all these sizes are searched.
+    at most an eighth of the image. The size of each follows from the ratio of its signal-to-noise
+    ratios at two sizes. Similar sizes become one size, their median; sizes that spread by more than
+    a factor of 1.5 become several, in steps. If fewer than three spots are bright, all these sizes
+    are searched for.
 
-    A maximum is a spot if it is significant, also beside the median of the ring around it (2 to 4
-    sigma) where that is above the background, and if the mean of its core (up to 1 sigma) exceeds
-    that median by half of the difference that a noiseless spot of its curvature has, less twice
-    what the noise may hide. This excludes straight edges, and the dark rings that the filter
-    produces around bright spots.
+    A maximum is a spot if two conditions hold. It is significant, also above the median of the ring
+    around it (2 to 4 sigma) where that median is above the background. And the mean of its core (up
+    to 1 sigma) exceeds that median by half of the difference that a noiseless spot of its curvature
+    has, minus twice the error of this difference by noise. This excludes straight edges, and the
+    dark rings that the filter produces around bright spots.
 
     The shape is judged by sums of the pixels around a maximum, each with the variance and the
-    skewness that noise and the spot's own light give it. The middle pixel, column or row is not
-    higher above the amplitude, and the second moments in the window of a spot are not smaller than
-    those of a spot of 0.6 `sigma`; these are not all larger than those of one of 3 `sigma`; and the
-    response is not high at 3, 5 and 7 `sigma` on both sides, with no gap between, nor half of it
-    the sum of what is that high in up to three directions (lines that cross). A maximum that is
-    surely more compact than lines may have such arms: they are its neighbours. The p-value is twice
-    the smallest chance of these tests for the extreme spots, so it is small for nearly no spot
-    between. Spots in rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of
-    sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot be told from a hot
-    pixel: below a sigma of about 0.8 only bright hot pixels and lines are left out.
+    skewness that noise and the spot's own light give it. A maximum has the shape of a spot unless
+    its middle pixel, column or row is higher above the amplitude than in a spot of 0.6 `sigma`; its
+    second moment in some direction, in the window of a spot, is smaller than in such a spot; its
+    second moments in all directions are larger than in a spot of 3 `sigma`; the response is high at
+    3, 5 and 7 `sigma` on both sides, with no gap between (a line); or half of the response is the
+    sum of responses that are as high along up to three directions (lines that cross). High
+    responses beside a maximum that is surely more compact than lines are its neighbours, and do
+    not count. The p-value is twice the smallest probability that these tests give for spots at the
+    limits of 0.6 and 3 `sigma`, so hardly any spot between these limits has a small one. Spots in
+    rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of sigma 1.3, at 0.02
+    some 2 to 4 %. A spot that is narrower than a pixel cannot be distinguished from a hot pixel:
+    below a sigma of about 0.8 only bright hot pixels and lines are left out.
 
-    A maximum of the Laplacian is a spot if it is above the threshold and the last condition holds,
-    without allowance for noise. Its noise is taken as normal, which fails for counts below about
-    three a pixel, and for images that are mostly covered by spots.
+    A maximum of the Laplacian is a spot if it is above the threshold and its core exceeds the ring
+    as above, without allowance for noise. The noise of the Laplacian is taken as normal, which
+    fails for counts below about three a pixel, and for images that are mostly covered by spots.
 
-    The matched filter parts two equal bright spots from about 2.8 sigma on, the Laplacian from
-    about 2.5 sigma on. With one size, maxima of the Laplacian within 4 sigma of a spot are
-    therefore spots, too, and in place of one that is several, if they are as significant above the
-    noise of the Laplacian and of the light that is there. Where spots cover more than a twentieth
-    of an image they hide each other as its noise, and where they cover a hundredth their wings may,
-    as those of bright stars do: the noise is then more than twice that of the Laplacian. There all
-    maxima of the Laplacian above five deviations of its own noise count. Spots wider than 1.7 sigma
-    are not parted. The response to a spot of amplitude A and sigma t is
-    ``2 A t**2 / (s**2 + t**2)`` in an image (s is `sigma`), that of the Laplacian
-    ``4 A s**2 t**2 / (s**2 + t**2)**2``.
+    The matched filter separates two equal bright spots from a distance of about 2.8 sigma on, the
+    Laplacian from about 2.5 sigma on. With one size, maxima of the Laplacian within 4 sigma of a
+    spot are therefore spots, too, or replace it where it is several spots, if they are as
+    significant above the noise of the Laplacian and of the light there. Where spots cover more than
+    a twentieth of an image, their light acts as noise that hides other spots; where they cover more
+    than a hundredth, their wings may, as those of bright stars do (the noise is then more than
+    twice that of the Laplacian). There all maxima of the Laplacian above five deviations of its own
+    noise count. Spots wider than 1.7 sigma are not separated. To a spot of amplitude A and sigma t
+    in an image (s is `sigma`), the response of the matched filter is
+    ``2 A t**2 / (s**2 + t**2)``, and that of the Laplacian ``4 A s**2 t**2 / (s**2 + t**2)**2``.
 
-    With `variance` each pixel has the inverse of its variance as weight, that of the counts of the
-    background included: a pixel that is noisier than others is no spot for that reason.
+    With `variance` the weight of each pixel is the inverse of its variance, which includes that of
+    the counts of the background. A pixel is then not taken for a spot because it is noisier.
 
     A missing pixel has no weight. A spot whose centre is missing is found if two fifths of the
-    Gaussian window around it are valid pixels. Beyond its border the image has no weight either;
-    the Laplacian sees it mirrored. Equal neighbouring maxima are one spot, at the middle pixel.
+    Gaussian window around it are valid pixels. Pixels beyond the border have no weight either; for
+    the Laplacian the image is mirrored there. Equal neighbouring maxima are one spot, at the middle
+    pixel.
 
     The computation is in float32, after the median is subtracted. At sigma 1.3 and one spot in a
     thousand pixels a large image takes some 25 ns a pixel on one thread, a small one at least 4
@@ -270,7 +275,7 @@ def find_in_crowd(
     polarity: str = "bright",
     threads: int | None = None,
 ) -> np.ndarray:
-    """`find_spots` by curvature, which parts closer spots than the matched filter.
+    """`find_spots` by curvature, which separates closer spots than the matched filter does.
 
     Spots are above a threshold, or above ``factor`` deviations of the response's noise.
     """

@@ -19,8 +19,8 @@ _ABOUT = {
     "significance": ("", "standard deviations of a normal distribution with the same tail"),
     "amplitude": ("value", "height above the background, negative for dark spots"),
     "background": ("value", "local background"),
-    "sharpness": ("", "height of the middle pixel by the amplitude"),
-    "p_value": ("", "chance that a spot looks as little like one"),
+    "sharpness": ("", "height of the middle pixel divided by the amplitude"),
+    "p_value": ("", "probability that a spot looks as unlike a spot"),
     "sigma": ("pixel", "size at which the spot was found"),
 } | {f"sigma_{axis}": ("pixel", f"size along {axis} at which the spot was found") for axis in _AXES}
 
@@ -33,18 +33,19 @@ class FoundSpots(NamedTuple):
     positions : ndarray (n, D)
         As `find_spots` returns them without details.
     significance : ndarray (n,)
-        Standard deviations of a normal distribution whose tail is that of the response. Of a spot
-        that the Laplacian parts from its neighbour: as many as its response to the Laplacian has.
+        Standard deviations of a normal distribution whose tail is that of the response. For a spot
+        that only the Laplacian separates from its neighbour, the response is that of the Laplacian.
     amplitude, background : ndarray (n,)
         In units of the image: the height of a spot of this sigma above its local background, which
-        is negative for dark spots, and that background. Of close neighbours it is the response to
-        the Laplacian, some fifth too small. `fit_spots` measures them better.
+        is negative for dark spots, and that background. The amplitude of close neighbours is the
+        response of the Laplacian, which is about a fifth too small. `fit_spots` measures both
+        better.
     sharpness : ndarray (n,)
-        Height of the middle pixel above the background by the amplitude: about 1 for a spot of
-        this sigma, more for narrower ones. A single pixel has the largest sharpness, which is the
-        sum of the squares of the spot's profile (5.3 in an image at sigma 1.3).
+        Height of the middle pixel above the background, divided by the amplitude: about 1 for a
+        spot of this sigma, more for narrower ones. A single pixel has the largest sharpness, which
+        is the sum of the squares of the spot's profile (5.3 in an image at sigma 1.3).
     p_value : ndarray (n,)
-        The chance, at most, that a spot of 0.6 to three times the sigma looks as little like a
+        The largest probability with which a spot of 0.6 to three times the sigma looks as unlike a
         spot. Hot pixels, columns, tracks, lines and plateaus have small values.
     sigma : ndarray (n,) or (n, D)
         The `sigma` of `find_spots` at which the spot is most significant: one number if each

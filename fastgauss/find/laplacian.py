@@ -1,7 +1,7 @@
 """Spots by their curvature: maxima of a Laplacian of a Gaussian above the noise threshold.
 
-The Laplacian keeps two thirds of the signal by noise that a matched filter keeps in an image, and
-parts spots that are closer. It serves for a threshold in the image's units, and for crowds.
+In an image, the Laplacian has two thirds of the signal-to-noise ratio of a matched filter, and it
+separates closer spots. It serves for a threshold in the image's units, and for crowds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def curved_spots(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The response, and its maxima ``(n, 3)`` that are spots, the strongest first.
 
-    They exceed a threshold in the image's units, else ``factor`` times the local noise, which is
-    that of pixels of the deviation ``least`` at least.
+    Spots exceed a threshold in the image's units, else ``factor`` times the local noise, which is
+    not less than that of pixels with the deviation ``least``.
     """
     terms, gain = log_filter.spot_filter(sigmas)
     response = correlate_picture(picture.volume, terms, threads, report)

@@ -1,16 +1,16 @@
-"""Close neighbours: spots that are one maximum of the matched filter, parted by their curvature.
+"""Close neighbours: spots that are one maximum of the matched filter, separated by curvature.
 
 The matched filter smooths an image once more by a spot: two equal bright spots are one maximum up
-to 2.8 sigmas from each other. The Laplacian smooths less and parts them from 2.5 sigmas on. Near
-the maxima of the matched filter its own maxima count, too, where they are as significant by
-themselves: above the noise of the pixels and that of the light that is there. Where spots cover an
-image, and hide each other as its noise, all its maxima above five deviations of its own noise
-count; so they do where the spots are fewer, but have wings as those of stars, which are noise of
-the matched filter alone.
+to 2.8 sigmas from each other. The Laplacian smooths less, and separates them from 2.5 sigmas on.
+Near the maxima of the matched filter, the maxima of the Laplacian count, too, where they are as
+significant by themselves: above the noise of the pixels and of the light at their place. Where
+spots cover an image, so that their light acts as noise that hides other spots, all maxima of the
+Laplacian above five deviations of its own noise count. The same holds where spots are fewer but
+have wings, as stars have, which are noise for the matched filter alone.
 
-At the top of a wide spot noise makes maxima of the Laplacian. Its response to a single spot of
-width t is 2 s**2 / (s**2 + t**2) of that of the matched filter in an image; where it is below half
-of that, as from 1.7 sigmas on, no spot is parted.
+At the top of a wide spot, noise makes maxima of the Laplacian. In an image, the response of the
+Laplacian to a single spot of width t is 2 s**2 / (s**2 + t**2) times that of the matched filter;
+where this factor is below a half, as from 1.7 sigmas on, no spot is separated.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at le
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
 
 
-def part_neighbours(judge: Judge, found: Found, level: float, distances: np.ndarray) -> Found:
+def separate_neighbours(judge: Judge, found: Found, level: float, distances: np.ndarray) -> Found:
     """Maxima of the matched filter, with those of the Laplacian in place of one that is several.
 
     Parameters
@@ -64,9 +64,9 @@ def part_neighbours(judge: Judge, found: Found, level: float, distances: np.ndar
 def _curved_maxima(
     judge: Judge, found: Found, level: float
 ) -> tuple[Found, np.ndarray, np.ndarray]:
-    """Maxima of the Laplacian near those found, or all in crowds, the strongest first.
+    """Maxima of the Laplacian near the found ones, or all in crowds, the strongest first.
 
-    Also how many sigmas away the nearest of those found is, and which one it is.
+    Also the distance of each to the nearest found maximum, in sigmas, and the number of that one.
     """
     scale, noise = judge.scale, judge.noise
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
@@ -108,7 +108,7 @@ def _curved_maxima(
 def _is_covered(
     scale: Scale, found: Found, noise: Noise, response: np.ndarray, factor: float
 ) -> bool:
-    """Whether spots count as the noise of an image: by their number, or by their wide light.
+    """Whether spots count as the noise of an image: because of their number, or of their wings.
 
     The wings of bright stars are noise of the matched filter, and not of the Laplacian, whose
     response is given.

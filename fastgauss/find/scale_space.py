@@ -1,13 +1,14 @@
 """Spots of several sizes: each is found at the scale at which it is most significant.
 
-Every scale is searched alone, with one significance for all. The expected number of false spots is
-that of maxima over places and scales (``maxima_counts``), with the correlations of two filters
+Every scale is searched separately, with the same least significance. The expected number of false
+spots is that of maxima over places and scales (``maxima_counts``), with the correlations of two
+filters
 
     rho(s, t) = prod_a sqrt(2 s_a t_a / (s_a**2 + t_a**2))
 
-Then one spot is taken after the other, the one of most signal by noise first. A weaker maximum at
-another scale is no spot of its own where it is close to one that is taken, or where the light of
-those that are taken explains so much of it that the rest is not significant.
+Then spots are accepted one after the other, the one with the largest signal-to-noise ratio first. A
+weaker maximum at another scale is rejected where it is close to an accepted spot, or where the
+light of the accepted spots explains so much of it that the rest is not significant.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Maxima:
         return own[np.lexsort((rank[own], -self.strength[own]))]
 
     def _pairs(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Maxima of two scales that may have to do with each other: the stronger and the other."""
+        """Pairs of near maxima of two scales: the stronger one and the other one."""
         from scipy.spatial import KDTree
 
         ones, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]

@@ -23,7 +23,7 @@ from .found_maxima import (
 from .found_spots import FoundSpots
 from .laplacian import curved_spots
 from .matched_filter import Scale, filtered
-from .neighbours import part_neighbours
+from .neighbours import separate_neighbours
 from .options import Search
 from .peaks import curvatures, refine_peaks, thin_peaks
 from .response import Picture, as_three, as_volume, prepare
@@ -41,9 +41,10 @@ class Frame(NamedTuple):
     threads: int | None
 
     def picture(self, sigmas: tuple[float, ...], known: Picture | None = None) -> Picture:
-        """The image for the filters of spots of these sigmas, or that of others if it is the same.
+        """The image for the filters of spots of these sigmas.
 
-        Missing pixels are filled by what is within the reach of a spot.
+        A missing pixel is filled from the pixels within the reach of a spot. Without missing
+        pixels the image is the same for all sigmas: the known one is returned.
         """
         if known is not None and known.gap is None:
             return known
@@ -73,9 +74,9 @@ class _Part(NamedTuple):
 def find_at_scales(
     frame: Frame, searches: list[Search], factor: float | None, report: Progress | None
 ) -> FoundSpots:
-    """The spots of an image at the scales of some searches, which differ in nothing else.
+    """The spots of an image at the scales of some searches, which differ in nothing but the scale.
 
-    They are found by curvature above a threshold, or above ``factor`` deviations of the noise; by
+    The search is by curvature, above a threshold or above ``factor`` deviations of the noise, or by
     likelihood ratio if the factor is None. The sigmas (n, D) are those of the scales.
     """
     searches = [search for search in searches if frame.holds(search.sigmas)]
@@ -154,7 +155,7 @@ def _significant(
         found = above(judge, level)
         found = replace(found, places=refine_peaks(scale.matched.response, found.points))
         if len(scales) == 1:
-            found = part_neighbours(judge, found, level, _distances(search))
+            found = separate_neighbours(judge, found, level, _distances(search))
         found = found.take(np.lexsort((-found.amplitude, -found.significance)))
         found = _apart(frame, with_shapes(scale, found, search), search)
         parts.append(_Part(_described(scale.picture, found, search), found.significance))
@@ -162,7 +163,7 @@ def _significant(
 
 
 def _without_bright(scales: list[Scale], searches: list[Search], level: float) -> list[Scale]:
-    """The scales above backgrounds in which bright spots, of any of the scales, have no part."""
+    """The scales, with the light of bright spots of any scale taken out of their backgrounds."""
     strong = [strong_spots(scale, level) for scale in scales]
     points = np.concatenate([found.points for found in strong])
     amplitude = np.concatenate([found.amplitude for found in strong])

@@ -1,9 +1,9 @@
 """The shape of maxima: whether the data around one are a spot, a hot pixel, a line or a plateau.
 
-Sums of the pixels with separable weights around a maximum are compared with those of the extreme
-spots that still count as one. Widths are in those of the filter, whose profile is g. Each test is a
-statistic that is 0 or less for such spots, with the variance and the skewness that the noise and
-the spot's own light give it.
+Sums of the pixels with separable weights around a maximum are compared with those of the narrowest
+and the widest spot that still count as one. Widths are in units of the filter's, whose profile is
+g. Each test is a statistic that is 0 or less for such spots, with the variance and the skewness
+that the noise and the spot's own light give it.
 
 - sharp: the middle pixel, or the middle column, row or plane, is higher above the amplitude than
   in a spot of width 0.6 (hot pixels, columns and rows);
@@ -12,10 +12,10 @@ the spot's own light give it.
 - long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments),
   or it is the sum of such arms in several directions (lines that cross).
 
-The light of neighbours makes spots neither sharper nor narrower, and long only where neighbours
-stand in a row on both sides. The second moment of g d is 1/2 in each direction for a spot, and 1
-along a line, of whatever width; where lines cross it lies between. Maxima that are surely compact,
-by the largest of these moments and by their mean, are not long.
+The light of neighbours makes a spot neither sharper nor narrower; it makes a spot long only where
+neighbours stand in a row on both sides. The second moment of g d is 1/2 in each direction for a
+spot, and 1 along a line, whatever its width; where lines cross it lies between. Maxima that are
+surely compact, by the largest of these moments and by their mean, are not long.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 Bright spots are found at a ladder of scales. In D dimensions the significance of a spot of sigma t
 at the scale s is proportional to cosh(log(s / t))**(-D / 2), so that its ratio r at two scales,
-exp(h) above and below s, tells
+exp(h) above and below s, gives
 
     log(s / t) = artanh((1 - r**(2 / D)) / (1 + r**(2 / D)) / tanh(h))
 
-The sizes of all bright spots, in order, are parted where there is a gap. Each group of sizes is one
-scale, its median, or several if it is broad.
+The sizes of all bright spots, in order, are divided into groups where there is a gap. Each group is
+one scale, its median, or several scales if it is broad.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def measure_psf(
         default all stars that are found. The others are found in any case, for their light is
         taken away.
     components : "auto" or int
-        The number of Gaussians, at most 8. "auto" takes as many as the image shows, up to 6 (Bayes'
-        information criterion); with `order` at least 2.
+        The number of Gaussians, at most 8. "auto" takes as many as the image shows, up to 6 (by
+        the Bayesian information criterion), and at least 2 if `order` is above 0.
     shape : {"round", "elliptic", "rotated"}
         Round Gaussians; or ellipses of one axis ratio along the axes of the image, or turned by
         one angle.
@@ -76,13 +76,14 @@ def measure_psf(
         the same everywhere. This needs 6 or 12 stars, spread over the image.
     pixel : {"sample", "integrate"}
         The option `pixel` of the fits that will take the model: "sample" measures the profile that
-        pixels show, with the pixel in it; "integrate" that before the light falls on pixels.
+        pixels show, blurred by the pixel; "integrate" the profile of the light before it falls on
+        pixels.
     box : int, optional
         Odd number of rows and columns of the box around each star, within which the shape is
         measured; by default twenty sigma to either side. The light beyond is not known.
     sigma : float
-        Expected width of the stars in pixels, with which they are searched for; it is measured
-        where it is wrong.
+        Expected width of the stars in pixels, with which they are searched for. If it turns out to
+        be wrong, the measured width takes its place.
     fwhm : float, optional
         In place of `sigma`: the full width at half maximum.
     error : array (y, x), optional
@@ -268,7 +269,7 @@ def _search(
     array: np.ndarray, mask: Any, given: np.ndarray | None, sigma: float, threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of all stars, x before y, and which of them may show the shape."""
-    # Neighbours count: the Laplacian parts closer stars.
+    # Close neighbours must be found: the Laplacian separates closer stars.
     found = find_spots(array, sigma, mask=mask, detector="laplacian", threads=threads)[:, ::-1]
     if given is None:
         if not len(found):
