@@ -66,7 +66,7 @@ class _Fit:
         self.three = self._three(places[:, -self.ndim :])
         extents = in_three(box)
         self.boxes = pixel_owners.boxes_around(self.three, extents // 2, extents, picture.extent)
-        self.owner = pixel_owners.claim(
+        self.owner = pixel_owners.assign_owners(
             picture.extent, picture.exists, self.three, self.boxes, chosen.threads
         )
         bound = chosen.bounds is not None and bool(np.isfinite(chosen.bounds[..., 3:6]).any())

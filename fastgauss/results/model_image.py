@@ -111,7 +111,7 @@ def _nearby(spots: FitResult, shape: tuple[int, ...], box: int, threads: int | N
     extents = np.array((1, 1, *[box] * spots.model.ndim)[-3:])
     extent = np.array((1, 1, *shape)[-3:])
     boxes = pixel_owners.boxes_around(three, extents // 2, extents, extent)
-    owner = pixel_owners.claim(extent, np.ones(image.size, bool), three, boxes, threads)
+    owner = pixel_owners.assign_owners(extent, np.ones(image.size, bool), three, boxes, threads)
     flat = image.reshape(-1)
     shone = np.flatnonzero(owner >= 0)
     own = owner[shone]

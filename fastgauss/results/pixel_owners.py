@@ -12,7 +12,7 @@ from ..kernels.results import pixel_owners
 _ROWS = 64  # smallest number of image rows of a task
 
 
-def claim(
+def assign_owners(
     extent: np.ndarray, exists: np.ndarray, centres: np.ndarray, boxes: np.ndarray,
     threads: int | None,
 ) -> np.ndarray:  # fmt: skip
@@ -21,7 +21,7 @@ def claim(
     nearest = np.full(exists.size, np.inf, np.float32)
 
     def work(spots: np.ndarray, low: int, high: int) -> None:
-        pixel_owners.claim(centres, boxes, exists, extent, owner, nearest, spots, low, high)
+        pixel_owners.assign_owners(centres, boxes, exists, extent, owner, nearest, spots, low, high)
 
     each_slab(boxes, np.arange(len(boxes)), extent, work, threads)
     return owner

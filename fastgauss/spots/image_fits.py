@@ -225,7 +225,7 @@ def fit_spots(
     checked = check_image(image, given)
     if not joint:
         return fit_alone([place_spots(checked, given)])
-    from .iterative_search import pursue
+    from .iterative_search import search_and_fit
 
     asked = checked.asked
-    return pursue(checked.picture, positions, asked.model, asked.find, checked.fit)
+    return search_and_fit(checked.picture, positions, asked.model, asked.find, checked.fit)

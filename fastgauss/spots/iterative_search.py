@@ -46,7 +46,7 @@ _TRIES = 2  # times that a spot may be dropped at a place
 _LAST_FITS, _EXACT_FITS = 6, 3  # at most, and those to the tolerance that was asked for
 
 
-def pursue(
+def search_and_fit(
     picture: np.ndarray,
     positions: Any,
     model: Model,

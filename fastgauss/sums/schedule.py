@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import thread_pool
-from ..kernels.simd.compress import SIFTS
+from ..kernels.simd.compress import HAS_COMPRESSION
 from ..kernels.sums import partition
 from ..kernels.sums import scatter_add as kernels
 
@@ -102,7 +102,7 @@ def add_or_undo(out: np.ndarray, indices: np.ndarray, values: np.ndarray, kind: 
 def _together(work: Work, indices: np.ndarray, place: str) -> bool:
     """Whether eight pairs are selected at a time in registers."""
     words = indices.itemsize in (4, 8) and (work.taken is None or work.taken.itemsize in (4, 8))
-    return SIFTS and words and place in ("plain", "raise")
+    return HAS_COMPRESSION and words and place in ("plain", "raise")
 
 
 def sweep(work: Work, indices: np.ndarray, place: str, threads: int | None) -> None:

@@ -53,7 +53,7 @@ def test_lanes_are_compressed_where_the_processor_compiled_for_can(name, has):
     assert registers.has_compression(name, "") == (has and known)
     if not JIT_DISABLED:
         done = _run(
-            "from fastgauss.kernels.simd.compress import SIFTS; print(SIFTS)",
+            "from fastgauss.kernels.simd.compress import HAS_COMPRESSION; print(HAS_COMPRESSION)",
             NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="",
         )  # fmt: skip
         assert done.stdout.strip() == str(has and known), done.stderr

@@ -289,10 +289,10 @@ def test_kinds_and_modes_on_threads(mode, kind, threads, monkeypatch):
     same(ours, theirs)
 
 
-@pytest.mark.parametrize("sifts", [True, False])
-def test_threads_share_few_pairs(sifts, monkeypatch):
+@pytest.mark.parametrize("compresses", [True, False])
+def test_threads_share_few_pairs(compresses, monkeypatch):
     """The machinery of threads over a few pairs, for the plain run too."""
-    monkeypatch.setattr(schedule, "SIFTS", sifts and compress.SIFTS)
+    monkeypatch.setattr(schedule, "HAS_COMPRESSION", compresses and compress.HAS_COMPRESSION)
     monkeypatch.setattr(schedule, "_PARALLEL", 1)
     monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(2)

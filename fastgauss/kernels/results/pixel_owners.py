@@ -17,7 +17,7 @@ def box_of(windows, i):
 
 
 @kernel
-def claim(centres, boxes, exists, extent, owner, nearest, spots, low, high):
+def assign_owners(centres, boxes, exists, extent, owner, nearest, spots, low, high):
     """Write the nearest spot whose box covers each pixel of the rows [low, high) to ``owner``.
 
     ``owner`` is -1 where there is no such spot, or the pixel is missing.

@@ -1,8 +1,8 @@
 """Compress-store: of eight indices, those in a slice of the bins, stored one after the other.
 
 Processors with AVX-512 compress the selected lanes of a register with one instruction. The whole
-register is stored, and the next store overwrites the unused elements. `SIFTS` says whether the
-compiler has this instruction for the processor that it compiles for.
+register is stored, and the next store overwrites the unused elements. `HAS_COMPRESSION` says
+whether the compiler has this instruction for the processor that it compiles for.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ EIGHT = 8  # every store touches this number of elements, however many are selec
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
-SIFTS = JIT_DISABLED or has_compression(*target())  # plain Python runs the functions below
+HAS_COMPRESSION = JIT_DISABLED or has_compression(
+    *target()
+)  # plain Python runs the functions below
 
 
-def sift_bins(
+def compress_bins(
     bins: np.ndarray, at: int, indices: np.ndarray, i: int, size: int, low: int, width: int
 ) -> int:
     """Write the bins of pairs [i, i + EIGHT) that are in [low, low + width), less ``low``.
@@ -42,13 +44,13 @@ def sift_bins(
     return int(np.packbits(own, bitorder="little")[0])
 
 
-def sift_values(load: np.ndarray, at: int, values: np.ndarray, i: int, own: int) -> None:
+def compress_values(load: np.ndarray, at: int, values: np.ndarray, i: int, own: int) -> None:
     """Write the values that belong to the bins of ``own``."""
     chosen = (own >> np.arange(EIGHT)) & 1 == 1
     load[at : at + chosen.sum()] = values[i : i + EIGHT][chosen]
 
 
-def sift_positions(load: np.ndarray, at: int, i: int, own: int) -> None:
+def compress_positions(load: np.ndarray, at: int, i: int, own: int) -> None:
     """Write the positions i + j that belong to the bins of ``own``."""
     chosen = (own >> np.arange(EIGHT)) & 1 == 1
     load[at : at + chosen.sum()] = (i + np.arange(EIGHT))[chosen]
@@ -103,8 +105,8 @@ def _integers(*kinds: Any) -> bool:
     return all(kind == types.int64 for kind in kinds)
 
 
-@type_callable(sift_bins)
-def _type_sift_bins(context: Any) -> Any:
+@type_callable(compress_bins)
+def _type_compress_bins(context: Any) -> Any:
     def typer(bins: Any, at: Any, indices: Any, i: Any, size: Any, low: Any, width: Any) -> Any:
         fits = _words(bins) and _words(indices) and isinstance(indices.dtype, types.Integer)
         return types.int64 if fits and _integers(at, i, size, low, width) else None
@@ -112,8 +114,8 @@ def _type_sift_bins(context: Any) -> Any:
     return typer
 
 
-@lower_builtin(sift_bins, types.Array, types.int64, types.Array, *[types.int64] * 4)
-def _lower_sift_bins(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+@lower_builtin(compress_bins, types.Array, types.int64, types.Array, *[types.int64] * 4)
+def _lower_compress_bins(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     bins, at, indices, i, size, low, width = args
     kind = sig.args[2]
     found = builder.load(_eight(context, builder, kind, indices, i))
@@ -136,8 +138,8 @@ def _mask(builder: Any, own: Any) -> Any:
     return builder.bitcast(builder.trunc(own, _BYTE), ir.VectorType(ir.IntType(1), EIGHT))
 
 
-@type_callable(sift_values)
-def _type_sift_values(context: Any) -> Any:
+@type_callable(compress_values)
+def _type_compress_values(context: Any) -> Any:
     def typer(load: Any, at: Any, values: Any, i: Any, own: Any) -> Any:
         fits = _words(load) and _words(values) and load.dtype == values.dtype
         return types.none if fits and _integers(at, i, own) else None
@@ -145,8 +147,8 @@ def _type_sift_values(context: Any) -> Any:
     return typer
 
 
-@lower_builtin(sift_values, types.Array, types.int64, types.Array, types.int64, types.int64)
-def _lower_sift_values(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+@lower_builtin(compress_values, types.Array, types.int64, types.Array, types.int64, types.int64)
+def _lower_compress_values(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     load, at, values, i, own = args
     items = builder.load(_eight(context, builder, sig.args[2], values, i))
     items.align = sig.args[2].dtype.bitwidth // 8
@@ -154,8 +156,8 @@ def _lower_sift_values(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-@type_callable(sift_positions)
-def _type_sift_positions(context: Any) -> Any:
+@type_callable(compress_positions)
+def _type_compress_positions(context: Any) -> Any:
     def typer(load: Any, at: Any, i: Any, own: Any) -> Any:
         fits = _words(load) and load.dtype == types.int64
         return types.none if fits and _integers(at, i, own) else None
@@ -163,8 +165,8 @@ def _type_sift_positions(context: Any) -> Any:
     return typer
 
 
-@lower_builtin(sift_positions, types.Array, *[types.int64] * 3)
-def _lower_sift_positions(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+@lower_builtin(compress_positions, types.Array, *[types.int64] * 3)
+def _lower_compress_positions(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     load, at, i, own = args
     vector = ir.VectorType(_WORD, EIGHT)
     first = spread(builder, vector, i)

@@ -17,7 +17,7 @@ from .._compile import device, entry, kernel
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import floor, load, select, store
 from ..simd.mask_bits import mask_bits
-from .partition import PLACES, TAKEN, make_sift
+from .partition import PLACES, TAKEN, make_partition
 
 WEIGHT, SUM, FIRST, MEAN, SQUARES, LEAST, GREATEST = range(7)  # columns of a bin's state
 ROUNDING = 16 * 2.0**-52  # bound of the rounding of an edge and of a product
@@ -124,14 +124,17 @@ def make_own_statistics(
     place: str, weighted: bool, together: bool, whole: bool = False
 ) -> Callable:
     """The same for all pairs whose bins are in [low, high); scratch as in `make_add_own`."""
-    sift, update = make_sift(place, "position", together), update_whole if whole else update_real
+    partition, update = (
+        make_partition(place, "position", together),
+        update_whole if whole else update_real,
+    )
 
     @kernel
     def own_statistics(count, state, indices, values, weights, low, high, bins, load):
         size, first, end = np.int64(count.size), np.int64(low), np.int64(high)
         for start in range(0, indices.size, TAKEN):
             stop = min(np.int64(start + TAKEN), np.int64(indices.size))
-            held = sift(
+            held = partition(
                 indices, values, size, first, end, bins, load, np.int64(0), np.int64(start), stop
             )
             for q in range(held):

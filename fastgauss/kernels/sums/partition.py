@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from .._compile import device, kernel
-from ..simd.compress import EIGHT, count_bits, sift_bins, sift_positions, sift_values
+from ..simd.compress import EIGHT, compress_bins, compress_positions, compress_values, count_bits
 from ..simd.prefetch import MANY, prefetch_stream
 
 STREAM = 768  # pairs between prefetching a pair and using it
@@ -94,13 +94,13 @@ def take_nothing(load, q, values, i):
 @device
 def take_values(load, q, values, i, own):
     """Store the values of eight pairs, those whose bins are in the slice."""
-    sift_values(load, q, values, i, own)
+    compress_values(load, q, values, i, own)
 
 
 @device
 def take_positions(load, q, values, i, own):
     """Store their positions."""
-    sift_positions(load, q, i, own)
+    compress_positions(load, q, i, own)
 
 
 @device
@@ -127,7 +127,7 @@ def extent(indices, start, stop):
 
 
 @cache
-def make_sift(place: str, taken: str, together: bool) -> Callable:
+def make_partition(place: str, taken: str, together: bool) -> Callable:
     """Make the selection of pairs [start, stop) with bins in [low, high), after ``held`` others.
 
     Bins are written less ``low``. ``together``: eight pairs at a time, for the places "plain" and
@@ -143,7 +143,7 @@ def make_sift(place: str, taken: str, together: bool) -> Callable:
         while i + EIGHT <= stop:
             if i % MANY == 0:
                 ask(indices, values, i)
-            own = sift_bins(bins, held, indices, i, size, low, high - low)
+            own = compress_bins(bins, held, indices, i, size, low, high - low)
             take_eight(load, held, values, i, own)
             held += count_bits(own)
             i += EIGHT
@@ -156,7 +156,7 @@ def make_sift(place: str, taken: str, together: bool) -> Callable:
     many = eights if together else none
 
     @device
-    def sift(indices, values, size, low, high, bins, load, held, start, stop):
+    def partition(indices, values, size, low, high, bins, load, held, start, stop):
         held, start = many(indices, values, size, low, high, bins, load, held, start, stop)
         for i in range(start, stop):
             k = placed(indices[np.uint64(i)], size)
@@ -165,4 +165,4 @@ def make_sift(place: str, taken: str, together: bool) -> Callable:
             held += np.int64((k >= low) & (k < high))
         return held
 
-    return sift
+    return partition

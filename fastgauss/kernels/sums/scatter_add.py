@@ -21,7 +21,7 @@ from .._compile import device, kernel
 from ..simd.compress import EIGHT
 from ..simd.integers import all_below
 from ..simd.prefetch import MANY, prefetch
-from .partition import PLACES, TAKEN, as_is, ask_for_both, ask_for_indices, from_end, make_sift
+from .partition import PLACES, TAKEN, as_is, ask_for_both, ask_for_indices, from_end, make_partition
 
 BLOCK = MANY  # pairs whose indices are checked together
 AHEAD = 48  # pairs between prefetching a bin and adding to it
@@ -200,7 +200,7 @@ def make_add_own(place: str, kind: str, together: bool) -> Callable:
 
     ``bins`` and ``load`` are scratch for `OWN` pairs.
     """
-    sift = make_sift(place, TAKEN_WITH[kind], together)
+    partition = make_partition(place, TAKEN_WITH[kind], together)
     added = _TAKEN_ADDS[kind]
 
     @kernel
@@ -209,7 +209,9 @@ def make_add_own(place: str, kind: str, together: bool) -> Callable:
         held = np.int64(0)
         for start in range(0, indices.size, TAKEN):
             stop = min(np.int64(start + TAKEN), np.int64(indices.size))
-            held = sift(indices, values, size, first, end, bins, load, held, np.int64(start), stop)
+            held = partition(
+                indices, values, size, first, end, bins, load, held, np.int64(start), stop
+            )
             ready = max(held - AHEAD, np.int64(0))
             for q in range(ready):
                 prefetch(out, first + np.int64(bins[np.uint64(q + AHEAD)]))
