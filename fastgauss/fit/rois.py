@@ -81,7 +81,8 @@ def fit_rois(
         that has slopes keeps them.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: subtract
-        the camera's offset and divide by its gain first. Negative counts are taken as 0.
+        the camera's offset and multiply by its gain (photo-electrons for each count) first.
+        Negative counts are taken as 0.
     pixel : {"sample", "integrate"}
         The model's value at the pixel's centre, or its mean over the pixel (for the rotated model
         from 5 x 5 points).
@@ -151,7 +152,7 @@ def fit_rois(
     A fit is doubtful if it does not converge, or if its amplitude is below five standard errors. It
     is repeated from the pixel that differs most from the mean, and from the second strongest peak
     of the smoothed ROI. A fit of the rotated model that converged with a sigma below half a pixel
-    is repeated from 18 other ellipses: few pixels see such a spot, and several ellipses may fit.
+    is repeated from 18 other ellipses: few pixels show such a spot, and several ellipses may fit.
     The fit with the lowest objective counts, with its own status.
 
     The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance) 2 sum (m - d + d

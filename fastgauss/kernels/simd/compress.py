@@ -24,9 +24,8 @@ EIGHT = 8  # every store touches this number of elements, however many are selec
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
-HAS_COMPRESSION = JIT_DISABLED or has_compression(
-    *target()
-)  # plain Python runs the functions below
+# Plain Python runs the functions below.
+HAS_COMPRESSION = JIT_DISABLED or has_compression(*target())
 
 
 def compress_bins(
