@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
-from ..base.thread_pool import resolve_threads
+from ..base.thread_pool import get_num_threads, resolve_threads, set_num_threads
 from ..kernels._compile import JIT_DISABLED
 from .bench_jobs import JOBS, MODULES
 from .bench_types import Job, Timed
@@ -103,6 +103,17 @@ def compare(job: Job, scale: float, threads: int, seconds: float) -> tuple[list[
     return rows, left_out
 
 
+@contextlib.contextmanager
+def _default_threads(count: int) -> Iterator[None]:
+    """The default number of threads within a block, for functions without an option of it."""
+    before = get_num_threads()
+    set_num_threads(count)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
 def _figure(speed: float, unit: str) -> str:
     """Such as ``1.28 M spots/s``."""
     for factor, prefix in ((1e9, "G "), (1e6, "M "), (1e3, "k ")):
@@ -165,11 +176,12 @@ def bench(
     _print_head(team)
     packages: set[str] = set()
     left_out: dict[str, str] = {}
-    for job in chosen.values():
-        rows, missing = compare(job, scale, team, seconds)
-        _print_rows(rows, job.unit)
-        packages |= {row.package.partition(",")[0] for row in rows}
-        left_out |= missing
+    with _default_threads(team):
+        for job in chosen.values():
+            rows, missing = compare(job, scale, team, seconds)
+            _print_rows(rows, job.unit)
+            packages |= {row.package.partition(",")[0] for row in rows}
+            left_out |= missing
     print("\nbeside:", ", ".join(map(_version, sorted(packages - {_US}))) or "nothing")
     for package, why in left_out.items():
         print(f"left out: {package} ({why})")

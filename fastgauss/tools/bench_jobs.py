@@ -216,7 +216,7 @@ def _filters(dtype: str, scale: float, threads: int) -> tuple:
 
 def _densities(scale: float, threads: int) -> tuple:
     samples = np.random.default_rng(0).normal(size=(100_000, 2))
-    points = np.random.default_rng(1).normal(size=(10_000, 2))
+    points = np.random.default_rng(1).normal(size=(int(10_000 * scale), 2))
 
     def scipy() -> Timed:
         from scipy.stats import gaussian_kde

@@ -7,9 +7,10 @@ import types
 import numpy as np
 import pytest
 
+import fastgauss as fg
 from fastgauss.cli import command
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.tools import bench, bench_jobs
+from fastgauss.tools import bench, bench_jobs, bench_types
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="it is refused")
 
@@ -55,6 +56,18 @@ def test_a_package_that_is_missing_or_broken_is_left_out_with_its_reason(monkeyp
     assert "left out: numpy-groupies (RuntimeError: built for another machine)" in page
     assert "left out: gone (not installed)" in page
     assert "numpy, bincount" in page
+
+
+@compiled
+def test_a_function_without_an_option_for_threads_has_those_of_the_benchmark(monkeypatch, capsys):
+    seen = []
+    call = bench_types.Timed(lambda: seen.append(fg.get_num_threads()), 1)
+    job = bench_types.Job("a job", "items", lambda scale, threads: (call, {}))
+    monkeypatch.setitem(bench_jobs.JOBS, "add_at", job)
+    before = fg.get_num_threads()
+    bench.bench(["add_at"], quick=True, threads=before + 1)
+    assert set(seen) == {before + 1}
+    assert fg.get_num_threads() == before
 
 
 def test_turns_are_taken_and_end_in_time():
