@@ -71,14 +71,6 @@ class Located(FitResult):
         return described_columns(self, self.sizes, self._wcs, self._zero_point)
 
 
-def further_columns(
-    result: FitResult, sizes: Sizes, wcs: Any, zero_point: float | None = None
-) -> dict[str, np.ndarray]:
-    """The values of `described_columns`."""
-    found = described_columns(result, sizes, wcs, zero_point)
-    return {name: values for name, (values, *_) in found.items()}
-
-
 def described_columns(
     result: FitResult, sizes: Sizes, wcs: Any, zero_point: float | None = None
 ) -> dict[str, Column]:

@@ -203,11 +203,6 @@ class KernelSums:
 
     # -- integrals -----------------------------------------------------------------------------
 
-    @property
-    def integrable(self) -> bool:
-        """Whether integrals over boxes are known."""
-        return self.units.aligned and not (self.corrected and self.ndim > 1)
-
     def mass_below(self, points: np.ndarray) -> np.ndarray:
         """The mass below points (m, d) along all axes."""
         low, high = np.array(self.bounds).T

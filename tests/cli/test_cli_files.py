@@ -8,7 +8,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.cli.command import main
-from fastgauss.cli.units import further_columns
+from fastgauss.cli.units import described_columns
 from fastgauss.kernels._compile import JIT_DISABLED
 
 tifffile = pytest.importorskip("tifffile")
@@ -196,9 +196,9 @@ def test_slopes_of_the_background_and_their_units(tmp_path):
     found, _ = result_of(tmp_path, tmp_path / "a.npy", "--background", "plane")
     wanted = fg.fit_spots(image, background="plane")
     np.testing.assert_array_equal(found.slope_x, wanted.slope_x)
-    columns = further_columns(wanted, {"X": (0.1, "um"), "Y": (0.2, "um")}, None)
-    np.testing.assert_array_equal(columns["slope_x_per_um"], wanted.slope_x * (1 / 0.1))
-    np.testing.assert_array_equal(columns["slope_y_per_um_error"], wanted.slope_y_error * 5.0)
+    columns = described_columns(wanted, {"X": (0.1, "um"), "Y": (0.2, "um")}, None)
+    np.testing.assert_array_equal(columns["slope_x_per_um"][0], wanted.slope_x * (1 / 0.1))
+    np.testing.assert_array_equal(columns["slope_y_per_um_error"][0], wanted.slope_y_error * 5.0)
 
 
 def test_a_table_on_standard_output(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastgauss as fg
-from fastgauss.cli.units import further_columns
+from fastgauss.cli.units import described_columns
 from fastgauss.models.model import get_model
 from fastgauss.results.rows import Rows
 
@@ -123,16 +123,16 @@ def test_covariances_of_sources_are_in_the_square_of_the_unit(tmp_path):
             for column in (name, f"{name}_error"):
                 assert table[column].unit == unit**2
                 np.testing.assert_allclose(table[column].value, result[column] * size)
-    found = further_columns(result, {"X": (0.2, "um"), "Y": (0.3, "um")}, None)
+    found = described_columns(result, {"X": (0.2, "um"), "Y": (0.3, "um")}, None)
     for name, size in (("xx", 0.04), ("yy", 0.09), ("xy", 0.06)):
-        np.testing.assert_allclose(found[f"{name}_um2"], result[name] * size)
-        np.testing.assert_allclose(found[f"{name}_um2_error"], result[f"{name}_error"] * size)
+        np.testing.assert_allclose(found[f"{name}_um2"][0], result[name] * size)
+        np.testing.assert_allclose(found[f"{name}_um2_error"][0], result[f"{name}_error"] * size)
     table = pytest.importorskip("astropy.table").QTable
     for suffix in (".ecsv", ".fits"):
         result.save(tmp_path / f"a{suffix}")
         assert table.read(tmp_path / f"a{suffix}")["xy_error"].unit == u.pix**2
         assert fg.FitResult.load(tmp_path / f"a{suffix}").model == result.model
-    mixed = further_columns(result, {"X": (0.2, "um"), "Y": (3.0, "s")}, None)
+    mixed = described_columns(result, {"X": (0.2, "um"), "Y": (3.0, "s")}, None)
     assert "xx_um2" in mixed and "yy_s2" in mixed and not any("xy" in name for name in mixed)
 
 
