@@ -1,4 +1,4 @@
-"""Overlapping spots, fitted together: one solution for all of an image."""
+"""Joint fits of overlapping spots: `fit_joint`."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def fit_joint(
 
     The cost grows about linearly in spots and in pixels of their windows. On a thread with AVX2 it
     is 1 to 2.5 milliseconds a spot for 0.005 to 0.02 symmetric spots a pixel (sigma 1.3), mostly
-    for the few that can hardly be told apart, and up to 3.5 for elliptic ones; 4 to 10 milliseconds
+    for the few that are hardly separable, and up to 3.5 for elliptic ones; 4 to 10 milliseconds
     for 0.05 a pixel, where the distance of neighbours is 3.4 sigmas on average;
     memory about 48 bytes a pixel of the image and 1 to 3 KB a spot. Stars of a point spread
     function shine as far as their widest Gaussian stands out of the noise: 800 stars of three

@@ -83,16 +83,14 @@ def fit_movie(
     --------
     iter_movie : Gives the result of each frame as soon as there is one.
 
-    Notes
-    -----
-    Small frames are fitted in groups, of at most 32 frames and two million pixels: the fits of a
-    group are one batch, which costs half of what as many calls of `fit_spots` do. The memory is
-    that of the result and of three groups for each thread (and of a chunk of an array in chunks),
-    for a movie of any length. With ``joint=True``, `shared` parameters, and values for each spot in
-    `fixed`, `bounds` or `guess`, each frame is fitted alone. Where there are fewer frames than
-    threads, each frame is fitted by all threads. In small frames the search takes most of the time,
-    three quarters at 256 x 256 pixels and 60 spots. ``detector="laplacian"`` fits three times as
-    many frames a second, and misses faint spots.
+    Notes ----- Small frames are fitted in groups, of at most 32 frames and two million pixels: the
+    fits of a group are one batch, which takes half of the time of a call of `fit_spots` for each
+    frame. The memory is that of the result and of three groups for each thread (and of a chunk of
+    an array in chunks), for a movie of any length. With ``joint=True``, `shared` parameters, and
+    values for each spot in `fixed`, `bounds` or `guess`, each frame is fitted alone. Where there
+    are fewer frames than threads, each frame is fitted by all threads. In small frames the search
+    takes most of the time, three quarters at 256 x 256 pixels and 60 spots.
+    ``detector="laplacian"`` fits three times as many frames a second, and misses faint spots.
 
     Examples
     --------
@@ -154,13 +152,11 @@ def iter_movie(
     MovieError
         If a frame after the first cannot be read or fitted, after the results of all frames before.
 
-    Notes
-    -----
-    Frames of an iterator are fitted one by one. If they arrive more slowly than they are fitted, a
-    result is given when the next frame has arrived; with ``threads=1`` at once, before the next
-    frame is asked for. Reading stops while three frames for each thread are in work, so the memory
-    is bounded, and no result waits for more than these. Frames of which the number is known, those
-    of arrays, files and lists, are fitted in groups, as by `fit_movie`.
+    Notes ----- Frames of an iterator are fitted one by one. If they arrive more slowly than they
+    are fitted, a result is given when the next frame has arrived; with ``threads=1`` at once,
+    before the next frame is asked for. Reading stops while three frames for each thread are in
+    work, so the memory is bounded, and no result waits for more frames than these. Frames of which
+    the number is known, those of arrays, files and lists, are fitted in groups, as by `fit_movie`.
 
     Examples
     --------
@@ -199,7 +195,7 @@ def _fits(
 ) -> Generator[tuple[int, Fitted[FitResult]], None, None]:
     """The results of all frames by groups; options are checked now, frames read later.
 
-    ``several``: also frames of which it is not known how many there are come in groups.
+    ``several``: frames whose number is not known are fitted in groups, too.
     """
     unknown = sorted(known.keys() - _OPTIONS - {"positions", "model", "camera"})
     if unknown:

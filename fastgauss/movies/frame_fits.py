@@ -73,12 +73,12 @@ def fit_groups(
     first: int = 0,
     threads: int = 1,
 ) -> Generator[Fitted[Result], None, None]:
-    """What ``fit`` makes of groups of frames, of the number of the first and the pixels of each.
+    """The results of ``fit(number, frames)`` for groups of frames; ``number`` is the first one's.
 
     Groups come in the order of the frames, and have ``size`` frames each but for the last. Frames
     are read in the caller's thread, at most three groups for each thread ahead of the result that
-    is given. An error in the first frame comes as it is; one in a later frame as MovieError, after
-    the results of the frames before.
+    is given. An error in the first frame is raised as it is; an error in a later frame is raised as
+    MovieError, after the results of the frames before.
     """
     number = first
     results = ordered(lambda each: fit(*each), _groups(iter(frames), size, first), threads)
@@ -98,7 +98,7 @@ def fit_groups(
 
 
 def _groups(frames: Iterator[Any], size: int, first: int) -> Iterator[tuple[int, list[Any]]]:
-    """Numbers of the first frames, and the frames; those before an error come before the error."""
+    """Groups of frames, with the number of the first; those before an error come before it."""
     failed = None
     while failed is None:
         group: list[Any] = []
@@ -121,7 +121,7 @@ def fit_frames(
     first: int = 0,
     threads: int = 1,
 ) -> Generator[Result, None, None]:
-    """As `fit_groups`, what ``fit`` makes of number and pixels of each frame.
+    """The results of ``fit(number, frame)`` for each frame, as `fit_groups` gives them.
 
     Examples
     --------

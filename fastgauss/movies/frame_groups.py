@@ -1,7 +1,7 @@
 """Groups of frames: searched one after the other, their spots fitted as one batch.
 
-What a fit costs besides its arithmetic, it costs once for the windows of one shape of all frames of
-a group; and a kernel that works for long seldom waits for the interpreter's lock.
+The fixed cost of a batch of fits is paid once for all windows of one shape in a group, not once for
+each frame; and a kernel that works on many spots rarely waits for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SMALL = 1 << 17  # pixels of a frame: the search of one that is larger is mostl
 
 
 def group_size(pixels: int, frames: int, threads: int) -> int:
-    """How many frames of so many pixels are a group; ``frames`` there are, 0 if not known."""
+    """The number of frames of a group; ``frames`` is that of all frames, 0 if it is not known."""
     size = min(_MOST, max(1, _PIXELS // max(pixels, 1)))
     if frames and threads > 1:  # enough groups for all threads
         size = min(size, max(1, frames // (2 * threads)))
@@ -49,7 +49,7 @@ class FrameFits:
         self._asked: Asked | None = None
 
     def __call__(self, number: int, frames: list[Any]) -> Fitted[FitResult]:
-        """The spots of frames, of which ``number`` is that of the first, up to one that fails."""
+        """The spots of frames up to one that fails; ``number`` is that of the first frame."""
         if self._together and len(frames) > 1:
             try:
                 return Fitted(self._as_group(number, frames), len(frames))

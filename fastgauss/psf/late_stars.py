@@ -1,9 +1,10 @@
 """Stars that the first search did not find: in the residual, in units of its noise.
 
 Faint stars in the wings of bright ones are no maxima of the image, or are hidden by its uneven
-light. Without a place of their own their light counts as part of the wings, and the sky between
-the stars comes out too low. Once the shape is known, all stars that are known are subtracted, and
-what is left is divided by its noise, photons of the stars included; the Laplacian looks for more.
+light. As long as they are not found, their light counts as part of the wings, and the sky between
+the stars is estimated too low. Once the shape is known, all known stars are subtracted, and the
+residual is divided by its noise, photons of the stars included; the Laplacian searches it for
+further stars.
 """
 
 from __future__ import annotations

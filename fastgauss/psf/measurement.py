@@ -118,7 +118,7 @@ def measure_psf(
 
     Notes
     -----
-    A star is refused if pixels of its core (2 sigma) do not exist or are beyond the border, if it
+    A star is refused if pixels of its core (2 sigma) are missing or beyond the border, if it
     is fainter than 15 deviations of the noise, if it has another shape, as a hot pixel has, if a
     neighbour within 6 sigma has more than 2 percent of its flux or one within 14 sigma twice its
     flux, or if in the end its chi2 is far above that of most stars: 1.5 times the median, and
@@ -132,12 +132,12 @@ def measure_psf(
     residual exceeds 5 deviations are left out: those of cosmic rays and of unknown stars.
 
     In the box of one star its far wing and the sky look alike. The pixels that no star reaches
-    therefore tell the planes: a polynomial of the second order goes through their means in tiles,
-    and counts as a measurement of each star's plane, with an error as large as the tiles depart
-    from it. In images with less than 24 such tiles (of ten sigma), and where the sky has structure,
-    the pixels of the box alone decide, and part of wide wings is taken for sky: see the growth
-    curve. Fluxes of stars with a Moffat profile of beta 2.5 are 0.05 percent too low with such a
-    sky, and 0.3 percent without.
+    therefore determine the planes: a polynomial of the second order goes through their means in
+    tiles, and counts as a measurement of each star's plane. Its error is the scatter of the tiles
+    around it. In images with less than 24 such tiles (of ten sigma), and where the sky has
+    structure, the pixels of the box alone decide, and part of wide wings is taken for sky: see the
+    growth curve. Fluxes of stars with a Moffat profile of beta 2.5 are 0.05 percent too low with
+    such a sky, and 0.3 percent without.
 
     The light of stars that are never found, which are fainter than the noise or nearer than 2 sigma
     to others, is counted as part of the wings: 0.02 percent of the flux in a field with 3 stars in

@@ -3,8 +3,8 @@
 In the box of one star, a level and the far wing of the star look alike. The sky of the whole image
 tells them apart: the light of all stars is subtracted, tiles of the pixels that stars do not reach
 have means, and a polynomial of the second order in the position goes through these. The variance
-of the tiles about it, less that of the noise, says how well it foretells the sky of one place: in
-an image with structure it says nothing, and the star's own pixels decide.
+of the tiles about it, minus that of the noise, says how well it predicts the sky at one place. In
+an image with structure it predicts nothing, and the star's own pixels decide.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Sky(NamedTuple):
     precisions: np.ndarray  # (S, 3): inverse variances, 0 where nothing is known
 
     def part(self, rows: np.ndarray | slice) -> Sky:
-        """Those of some stars."""
+        """What is known of the planes of some stars."""
         return Sky(self.planes[rows], self.precisions[rows])
 
 
@@ -49,7 +49,7 @@ def _slopes(y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _tiles(
     residual: np.ndarray, dark: np.ndarray, side: int, noise: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Middle (n, 2), mean and variance of the mean of the tiles that have pixels enough."""
+    """Middle (n, 2), mean and variance of the mean of the tiles that have enough pixels."""
     high, wide = (n // side for n in residual.shape)
     cut = (slice(high * side), slice(wide * side))
     parts = (

@@ -1,9 +1,9 @@
 """Registration: displacements between images, with errors that are right.
 
 `align` is the call for two images, `align_stack` for a stack, `displacement_field` for windows of a
-frame. `chi2_shift` and
-its kin have the meaning of the package image_registration. dx is along axis 1, dy along axis 0:
-what is at x in the first image is at x + dx in the second.
+frame. `chi2_shift` and related functions have the meaning of those of the package
+image_registration. dx is along axis 1, dy along axis 0: what is at x in the first image is at
+x + dx in the second.
 """
 
 from .chi2 import chi2_map, chi2_shift

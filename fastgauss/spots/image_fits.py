@@ -80,10 +80,10 @@ def fit_spots(
         the whole image, "constant", "plane" or an array, or by default "local".
     split : float, optional
         With ``joint=True`` and without `positions`: the probability, such as 1e-3, that a single
-        spot is taken as two. A spot is fitted as two where the likelihood ratio of two and one says
-        so at this level, and two that are close as one where it does not (see Notes). By default
-        there are no such tests: they are for spots of which the model is true, and take a spot with
-        a halo, or on a background that is not fitted, for several.
+        spot is taken as two. A spot is fitted as two where the likelihood-ratio test at this level
+        rejects one, and two close spots are fitted as one where it does not (see Notes). By default
+        there are no such tests: they need spots that have the shape of the model, and take a spot
+        with a halo, or on a background that is not fitted, for several.
     box : int or tuple of ints, optional
         Extent in pixels, of all axes or in array-axis order, of the window around the rounded
         position; by default four `sigma` to either side, ``2 * round(4 * sigma) + 1`` pixels along
@@ -101,9 +101,9 @@ def fit_spots(
         Whether spots are brighter or darker than their surroundings. It sets the sign of the
         amplitude from which a fit starts.
     false_alarms, significance, threshold, detector, shape_level, min_distance, exclude_border
-        How strong, of which shape, how far from each other and how far from the border the spots
-        are that `find_spots` finds, and by which filter; not used with `positions`. No `detector`
-        or `shape_level` with ``joint=True``, whose search is that of the Laplacian.
+        Options of `find_spots`: how strong the spots are, by which filter, their shape, and their
+        distances from each other and from the border; not used with `positions`. No `detector` or
+        `shape_level` with ``joint=True``, whose search is that of the Laplacian.
     method : {"lsq", "mle"}
         Least squares, or maximum likelihood for Poisson data, that is, counts of photons: give a
         `camera`, or convert the image yourself.
@@ -183,24 +183,23 @@ def fit_spots(
     dropped if its amplitude is below 4 standard errors, or if a stronger spot is within half a
     sigma. The rounds end, at the latest after 20, when the residual shows no spot except those that
     were dropped twice at the same place. A fit with all options follows. Between rounds free widths
-    are held: most at the common width, that of isolated spots, or `sigma` if there are none; a spot
-    that is wider is taken as two of the common width if two leave less in its box, and else held at
-    its own width. With `positions` no spots are added. The cost is that of three to six calls of
-    `fit_joint`; a round fits only the spots near a change again.
+    are held: most at the common width, that of isolated spots, or `sigma` if there are none; a
+    wider spot is fitted as two of the common width if these leave a smaller residual in its box,
+    and is held at its own width otherwise. With `positions` no spots are added. The cost is that of
+    three to six calls of `fit_joint`; a round fits only the spots near a change again.
 
-    With `split` spots are tested then: one against two, in both directions. A spot whose residual
-    has second derivatives of the spot's shape is fitted as two along their axis, and two spots
-    within 1.5 sigmas that are nearest to each other as one. Two stay if the objective, for known
-    noise or for that of the residual, falls by more than the quantile of the chi-squared
+    With `split`, each spot is then tested against two, and each close pair against one. A spot
+    whose residual has second derivatives of the spot's shape is fitted as two along their axis, and
+    two spots within 1.5 sigmas that are nearest to each other as one. Two stay if the objective,
+    for known noise or for that of the residual, falls by more than the quantile of the chi-squared
     distribution with as many degrees of freedom as the second spot has parameters. With a fixed or
-    shared width that is right, equal spots of 2,000 photons are told apart from one sigma on, and
-    their amplitudes may have errors of more than a quarter. With free widths one spot may be as
-    wide as it likes, and pairs within about 1.3 sigmas stay one. The first of two has the row that
-    the one had; the second comes after all rows. A spot that is found later comes after those that
-    were found before.
+    shared width that is right, equal spots of 2,000 photons are separated from a distance of one
+    sigma on, and their amplitudes may have errors of more than a quarter. With free widths one wide
+    spot may explain the light of two, and pairs within about 1.3 sigmas stay one. The first of two
+    keeps the row of the single spot; the second comes after all rows. A spot that is found later
+    comes after those that were found before.
 
-    Where spots are searched for, `weights` (or `error`), `variance` and `mask` tell the noise of
-    each pixel.
+    The search, too, uses `weights` (or `error`), `variance` and `mask`.
 
     Examples
     --------

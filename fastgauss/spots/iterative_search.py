@@ -1,4 +1,4 @@
-"""Spots of a crowded image: found, fitted together, and looked for again in what the fit leaves.
+"""Spots of a crowded image: found, fitted together, and searched for again in the residual.
 
 A round:
 
@@ -10,8 +10,8 @@ A round:
 2. Those that changed and what is within five sigmas are fitted together, beside the light of the
    others; all, if that is half of them.
 3. Spots are dropped whose amplitude is below four standard errors, in the covariance that
-   knows the neighbours, and the weaker of two within half a sigma. Of neighbours that are
-   weak together only the weakest goes: the other may be what both stand for.
+   includes the neighbours, and the weaker of two within half a sigma. Of neighbours that are
+   weak together only the weakest is dropped: the other one may explain the light of both.
 
 The rounds hold widths that are free (``spots/width_choice.py``): most at one common value, which
 is fitted as shared by these when nothing new shows, and the rounds go on; spots of other widths at
