@@ -24,9 +24,9 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="find and fit the spots of an image, a volume or a stack",
         description="Find the spots of an image, fit a Gaussian to each and write a table. "
-        "Every frame of a stack is done alike; its table has a frame column. The first line says "
-        "what the file was taken for. NUMBERS are one number, or one for each axis in the order "
-        "of the array: (z,) y, x.",
+        "All frames of a stack are fitted; the table then has a column frame. The first line "
+        "says what the file was taken for. NUMBERS are one number, or one for each axis in the "
+        "order of the array: (z,) y, x.",
     )
     fit.add_argument("image", metavar="IMAGE", nargs="?", help="TIFF, Zarr, PNG, JPEG, NPY or FITS")
     fit.add_argument("--example", action="store_true", help="fit a Hubble Deep Field, no IMAGE")

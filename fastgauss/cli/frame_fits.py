@@ -44,22 +44,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--free-width", action="store_true", help="with --psf: fit a factor of its widths, too")
     add("--source", choices=psf.SOURCES, help="with --psf: galaxies, fitted for their covariance")
     add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
-    add("--pixel", choices=PIXELS, help="a pixel's centre or mean (that of --psf FILE, or sample)")
+    about = "the model's value at a pixel's centre, or its mean (as in --psf FILE, or sample)"
+    add("--pixel", choices=PIXELS, help=about)
     many: dict[str, Any] = {"metavar": "NUMBERS"}
     add("--box", type=options.sides, help="side of a window, px (4 sigma either way)", **many)
     widths = "expected width, px (1.3); repeat it for spots of several widths"
     add("--sigma", type=options.lengths, default=1.3, action=options.Repeated, help=widths, **many)
     add("--false-alarms", type=float, help="false spots to expect in an image or frame (1)")
-    add("--threshold", type=float, help="instead: smallest height of a spot, by the laplacian")
+    about = "least height of a spot, in place of --false-alarms; searches by the Laplacian"
+    add("--threshold", type=float, help=about)
     filters = "matched (the default), or laplacian: faster, misses faint spots"
     add("--detector", choices=DETECTORS, help=filters)
-    add("--shape-level", type=float, help="chance that a spot is left out for its shape; 0: none")
+    about = "probability that a spot is left out because of its shape (0.01); 0 keeps all"
+    add("--shape-level", type=float, help=about)
     add("--min-distance", type=options.lengths, help="of two spots, px (2 sigma)", **many)
     add("--fixed", type=options.fixed, metavar="VALUES", help="not fitted: sigma=1.3,offset=0")
     add("--bounds", type=options.bounds, metavar="RANGES", help="such as sigma=0.8:3,offset=0:")
     add("--shared", type=options.names, metavar="NAMES", help="one value for a frame: sigma")
     add("--joint", action="store_true", help="fit overlapping spots together")
-    taken = "with --joint: chance that one spot is taken as two"
+    taken = "with --joint: test spots for being two; probability that one is taken as two"
     add("--split", type=float, metavar="LEVEL", help=taken)
     grounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
     add("--background", choices=("local", "constant", "plane"), help=grounds)

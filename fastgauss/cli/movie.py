@@ -30,7 +30,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "movie",
         parents=parents,
-        help="localise the molecules of a movie, take off its drift, and draw what they form",
+        help="localise the molecules of a movie, correct its drift, and draw their picture",
         description="Find and fit the spots of every frame. Those that converged are the "
         "localisations, which are corrected, joined, saved and drawn as the options say.",
     )
@@ -42,14 +42,14 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="write .hdf5 (picasso), .csv, .parquet, .npz, .ecsv or .fits",
     )
     parser.add_argument(
-        "--render", metavar="FILE", help="write the picture that they form: .tif, .fits or .npy"
+        "--render", metavar="FILE", help="write the localisations' picture: .tif, .fits or .npy"
     )
     parser.add_argument(
         "--plot",
         metavar="FILE",
         help="draw a report: spots of frames, picture, precision, drift; .png, .pdf or .svg",
     )
-    parser.add_argument("--drift", action="store_true", help="estimate the drift and take it off")
+    parser.add_argument("--drift", action="store_true", help="estimate the drift and correct it")
     parser.add_argument(
         "--group", action="store_true", help="join the localisations of successive frames"
     )
@@ -187,7 +187,7 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
     radius = _FAR * typical if args.radius is None else args.radius
     gap = 1 if args.gap is None else args.gap
     if args.drift:
-        _take_off_drift(found, radius, gap, args.threads)
+        _correct_drift(found, radius, gap, args.threads)
     if args.group:
         groups = group(found.result, radius, gap)
         found.result, found.noun = grouped_result(found.result, groups), "group"
@@ -196,8 +196,8 @@ def _processed(job: frame_fits.Job, args: argparse.Namespace) -> Localisations:
     return found
 
 
-def _take_off_drift(found: Localisations, radius: float, gap: int, threads: int | None) -> None:
-    """Estimate the drift from groups, whose errors are independent, and take it off all."""
+def _correct_drift(found: Localisations, radius: float, gap: int, threads: int | None) -> None:
+    """Estimate the drift from groups, whose errors are independent; correct all for it."""
     from ..localisations import DriftStatus, estimate_drift, group
 
     try:
@@ -206,7 +206,7 @@ def _take_off_drift(found: Localisations, radius: float, gap: int, threads: int 
         found.hints.append(f"no drift was estimated: {error}")
         return
     if drift.status == DriftStatus.NO_STRUCTURE:
-        found.hints.append(f"no drift was taken off: {drift.status.message}")
+        found.hints.append(f"the drift was not corrected: {drift.status.message}")
         return
     found.result, found.drift = drift.apply(found.result), drift
     ranges = zip(drift.axes, np.ptp(drift.positions, axis=0), strict=True)

@@ -34,7 +34,7 @@ def draw(found: Localisations, name: str, frames: int) -> Any:
     _draw_picture(two, found)
     _draw_precision(three.subplots(), found)
     if found.drift is None:
-        four.suptitle("no drift taken off", fontsize="medium")
+        four.suptitle("drift not corrected", fontsize="medium")
     else:
         for axes in found.drift.plot(figure=four).axes:
             axes.set_ylabel(f"{axes.get_ylabel()}, px")

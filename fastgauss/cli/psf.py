@@ -43,12 +43,14 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--plot", metavar="FILE", help="draw profile, residual, growth: .png, .pdf or .svg"
     )
     parser.add_argument("--components", default="auto", help="number of Gaussians (auto)")
-    parser.add_argument("--shape", choices=SHAPES, default="round", help="of the Gaussians (round)")
     parser.add_argument(
-        "--order", type=int, default=0, help="1, 2: the widths vary over the image so (0)"
+        "--shape", choices=SHAPES, default="round", help="shape of the Gaussians (round)"
     )
     parser.add_argument(
-        "--pixel", choices=PIXELS, default="sample", help="a pixel's centre or mean (sample)"
+        "--order", type=int, default=0, help="of the polynomial by which widths vary (0)"
+    )
+    parser.add_argument(
+        "--pixel", choices=PIXELS, default="sample", help="a pixel's centre, or its mean (sample)"
     )
     parser.add_argument("--box", type=int, help="side of the box of a star, px (40 sigma)")
     parser.add_argument("--sigma", type=float, default=1.3, help="expected width, px (1.3)")

@@ -105,7 +105,7 @@ class _Stage:
         self.means = spline_means(movie.middles)[2]
 
     def overlap(self, knots: np.ndarray) -> Overlap:
-        """The overlap after this drift was taken off."""
+        """The overlap after correction for this drift."""
         drift = drift_between(self.movie.middles, knots, self.moments)
         places = (self.movie.places - drift[self.which]) / self.radii
         low, high = self.box
@@ -238,7 +238,7 @@ class _Stages:
         return best
 
     def _overlaps(self, share: float, radii: np.ndarray, *drifts: np.ndarray) -> list[float]:
-        """The overlaps after some drifts were taken off, of all pairs wherever they are."""
+        """The overlaps after correction for several drifts, of all pairs wherever they are."""
         everywhere = np.array([[-np.inf], [np.inf]]) * np.ones(len(radii))
         stage = _Stage(_thinned(self.movie, share), radii, everywhere, self.threads)
         return [stage.overlap(knots).value for knots in drifts]

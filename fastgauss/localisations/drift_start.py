@@ -19,7 +19,7 @@ from ..filters import difference_of_gaussians
 
 _BINS = 128  # along an axis
 _COLUMNS = 32  # along y and x, in which depths are compared
-_NARROW, _WIDE = 1.0, 5.0  # bins: what is narrower or wider is taken off
+_NARROW, _WIDE = 1.0, 5.0  # bins: narrower and wider structure is removed
 _BESIDE = 10  # bins on both sides of the highest place: no chance
 _FADE = 0.1  # of the field, at each border
 _FEWEST = 50  # localisations of a segment

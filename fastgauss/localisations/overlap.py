@@ -36,7 +36,7 @@ _TABLE = 4096  # cells, at least
 
 
 class Sample(NamedTuple):
-    """Localisations sorted by segment, and what the drift was taken off."""
+    """Localisations sorted by segment, and the box in which pairs count."""
 
     places: np.ndarray  # (n, d), in units of the bell's radii
     segments: np.ndarray  # (n,) int32
