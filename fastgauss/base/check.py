@@ -153,7 +153,7 @@ class Measured(NamedTuple):
 
 
 def joined_mask(own: np.ndarray, name: str, given: Any) -> Any:
-    """A mask joined with the one that was given; that is looked at further by whoever asks."""
+    """A mask joined with a given one, whose shape and dtype the caller checks."""
     if given is None:
         return own
     array = plain_array(name, given)

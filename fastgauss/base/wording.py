@@ -11,7 +11,7 @@ _MOST, _DEPTH = 60, 4  # letters of a value, and containers in containers
 
 
 def rounded(value: float, digits: int) -> str:
-    """A number of so many digits, as it is typed: 170, not 1.7e+02."""
+    """A number rounded to some digits, as people write it: 170, not 1.7e+02."""
     return f"{float(f'{value:.{digits}g}'):.12g}"
 
 

@@ -26,7 +26,7 @@ RULES = ("scott", "silverman", "isj")
 
 _LEVELS = 7  # l of the paper
 _FIRST, _LAST = 1 << 12, 1 << 20  # bins of the histogram, at least and at most
-_CELLS = 5.0  # a bandwidth has at least so many bins, or there are more
+_CELLS = 5.0  # least number of bins in a bandwidth; where it has fewer, bins are made narrower
 _SOME = 4096  # samples that tell whether samples are alike
 _ALIKE = 0.2  # share of samples that stand where others do, in rounded ones
 _WIDEST = 0.1  # of the width of the histogram, squared: the largest t

@@ -203,13 +203,13 @@ def gauss_sum(
 
 
 class _Told:
-    """Points that are done, for whoever asked for progress."""
+    """The number of points that are done, for the report of progress."""
 
     def __init__(self, report: Progress | None, total: int) -> None:
         self._report, self._total, self._done = report, total, 0
 
     def stages(self, points: int, count: int) -> list[Progress | None]:
-        """What each of so many stages tells, after which so many points more are done."""
+        """The reports of ``count`` stages, which together do ``points`` further points."""
         ends = [self._done + points * k // count for k in range(count + 1)]
         self._done += points
         return [report_part(self._report, self._total, *ends[k : k + 2]) for k in range(count)]

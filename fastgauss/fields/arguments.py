@@ -17,7 +17,7 @@ KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def amplitudes_of(value: ArrayLike, n: int, channels: int | None = None) -> np.ndarray:
-    """Amplitudes (n,) or (n, channels) from one number or so many."""
+    """Amplitudes (n,) or (n, channels) from one number, or from one for each."""
     array = check.finite_array("amplitudes", value)
     shape = (n,) if channels is None else (n, channels)
     if array.shape not in ((), shape):

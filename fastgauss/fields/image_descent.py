@@ -121,10 +121,10 @@ class Descent:
     def minimise(
         self, max_iter: int, tol: float, tell: Callable[[float], None]
     ) -> tuple[State, float, int]:
-        """Where at most so many iterations lead, half the square there, and iterations.
+        """The state after ``max_iter`` iterations or fewer, half its square, and their number.
 
-        ``tell`` gets half the square after each. They end where one lowers it by less than ``tol``
-        of itself.
+        ``tell`` gets half the square after each iteration. The iterations end where one lowers the
+        square by less than ``tol`` of itself.
         """
         found = minimise(self.loss, self.start(), self.bounds(), max_iter, tol, tell)
         return self.at(found.x), found.value, found.iterations

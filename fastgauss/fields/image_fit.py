@@ -160,7 +160,7 @@ class _Job:
         return new if self.half_square(new) < self.half_square(state) else state
 
     def descend(self, state: State, most: int) -> tuple[State, bool]:
-        """The state after so many iterations at most; whether these were enough."""
+        """The state after ``most`` iterations or fewer, and whether these were enough."""
         first = self.done
         end = first + most
 

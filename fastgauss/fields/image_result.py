@@ -31,7 +31,7 @@ _KEYS = (
 
 
 def decibels(square: float, nodes: int, peak: float) -> float:
-    """The PSNR of a sum of squared residuals over so many numbers."""
+    """The PSNR of a sum of squared residuals over ``nodes`` numbers."""
     if not nodes or not peak > 0.0:
         return math.nan
     return math.inf if square <= 0.0 else 10.0 * math.log10(peak * peak * nodes / square)

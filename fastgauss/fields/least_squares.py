@@ -97,7 +97,7 @@ def solve(
 
 
 def _at_hand(system: System, most: int) -> GramSystem | None:
-    """The system if its matrix is stored and has at most so many particles."""
+    """The system if its matrix is stored and has at most ``most`` particles."""
     return system if isinstance(system, GramSystem) and system.rows.size <= most else None
 
 

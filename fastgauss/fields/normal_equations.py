@@ -178,7 +178,7 @@ class GramSystem:
         )
 
     def variances(self, size: int) -> np.ndarray:
-        """The diagonal of the inverse of K from blocks of so many rows."""
+        """The diagonal of the inverse of K from blocks of ``size`` rows."""
         out = np.empty(self.rows.size)
         everyone = np.ones(self.rows.size, dtype=bool)
         self._blocks(kernels.variances, size, 1e-14, everyone, out)

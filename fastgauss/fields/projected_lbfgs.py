@@ -95,7 +95,7 @@ def minimise(
     tol: float,
     tell: Callable[[float], None] | None = None,
 ) -> Minimum:
-    """Descend from ``start`` (n,) within ``bounds`` (2, n), at most so many iterations.
+    """Descend from ``start`` (n,) within ``bounds`` (2, n), in a limited number of iterations.
 
     ``function`` gives a value that is not negative and its gradient; second derivatives should be
     near 1. ``tell`` gets the value after each iteration. The descent ends where an iteration lowers

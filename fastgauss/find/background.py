@@ -70,7 +70,7 @@ def block_axis(n: int, sigma: float) -> Axis:
 
 
 def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the window over each of so many blocks begins, and its weights.
+    """The first block of the window over each of ``count`` blocks, and its weights.
 
     What lies beyond the border counts as the straight line through the first ``few`` blocks.
     """

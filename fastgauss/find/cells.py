@@ -101,7 +101,7 @@ class Cells(NamedTuple):
 def _sample_places(
     shape: tuple[int, ...], counts: tuple[int, ...], samples: int
 ) -> tuple[np.ndarray, ...]:
-    """Where about so many samples of each cell are along each axis."""
+    """Places, along each axis, of about ``samples`` samples of each cell."""
     side = math.ceil(samples ** (1.0 / max(1, sum(n > 1 for n in shape))))
     each = [min(side, n // c) for n, c in zip(shape, counts, strict=True)]
     return tuple(

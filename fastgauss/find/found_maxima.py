@@ -149,7 +149,7 @@ def _axis_tables(
 
 
 def judge_of(scale: Scale, samples: int = cells.SAMPLES) -> Judge:
-    """A picture with the noise of its response, from so many samples of a cell."""
+    """A picture with the noise of its response, from ``samples`` samples of each cell."""
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     shape, background = matched.response.shape, matched.background
     inner = inner_gains(shape, sigmas)

@@ -93,5 +93,5 @@ def _correlations(sigmas: tuple[float, float, float]) -> tuple[tuple[float, floa
 
 
 def noise_factor(false_alarms: float, pixels: float, sigmas: tuple[float, float, float]) -> float:
-    """Deviations of the response above which noise has so many maxima."""
+    """Deviations of the response above which noise has ``false_alarms`` maxima."""
     return least_significance(false_alarms, pixels, _correlations(sigmas))

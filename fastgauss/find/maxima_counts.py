@@ -62,13 +62,13 @@ def _below(z: np.ndarray, one: float, other: float, between: float) -> np.ndarra
 
 
 def expected_maxima(z: np.ndarray, pixels: float, correlations: Correlations) -> np.ndarray:
-    """How many maxima noise is expected to have that are as significant or more."""
+    """The expected number of maxima of noise that are at least as significant."""
     at, logs = _table(correlations, ())
     return pixels * np.exp(np.interp(z, at, logs))
 
 
 def least_significance(false_alarms: float, pixels: float, correlations: Correlations) -> float:
-    """The significance above which noise is expected to have so many maxima."""
+    """The significance above which noise is expected to have ``false_alarms`` maxima."""
     return least_of_scales(false_alarms, pixels, ((correlations, ()),))
 
 

@@ -92,7 +92,8 @@ def measure_noise(
 ) -> Noise:
     """The noise of a picture whose response to noise of 1 has the deviation ``factor``.
 
-    ``usual``: the variance of pixels of weight 1, if it is known; more is believed if it is shown.
+    ``usual``: the variance of pixels of weight 1, if it is known; where a larger one is measured,
+    that counts.
     """
     measured = cell_noise(picture, response, cells)
     noise = _noise_of_pixels(picture, measured, background, cells, factor, least, usual)

@@ -21,7 +21,7 @@ _POLARITIES = ("bright", "dark")
 
 
 class PreparedSearch(NamedTuple):
-    """What the options of `find_spots` mean for all images of so many axes."""
+    """What the options of `find_spots` mean for all images of this number of axes."""
 
     given: Given
     scales: Scales
@@ -53,7 +53,7 @@ class PreparedSearch(NamedTuple):
 
 
 def prepare_search(given: Given, ndim: int) -> PreparedSearch:
-    """The options of `find_spots`, checked, for images of so many axes."""
+    """The options of `find_spots`, checked, for images of ``ndim`` axes."""
     scales = read_scales(given.sigma, given.fwhm, ndim)
     searches = _searches(given, scales.rows)
     dark = check.choice("polarity", given.polarity, _POLARITIES) == "dark"

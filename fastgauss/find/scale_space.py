@@ -37,7 +37,7 @@ def _correlation(one: Sigmas, other: Sigmas) -> float:
 def least_significance(
     false_alarms: float, pixels: float, scales: list[tuple[float, float, float]]
 ) -> float:
-    """The significance above which noise has so many maxima over places and scales."""
+    """Significance above which noise has ``false_alarms`` maxima over places and scales."""
     known: list[tuple[maxima_counts.Correlations, maxima_counts.ScaleCorrelations]] = []
     for k, sigmas in enumerate(scales):
         beside = [scales[m] for m in (k - 1, k + 1) if 0 <= m < len(scales)]

@@ -355,7 +355,7 @@ class Job:
         model.make_canonical(params, packed, limits)
 
     def run(self, work: Callable[[int, int], None], count: int, pixels: int) -> None:
-        """Do ``work`` on chunks of ``count`` spots of so many pixels."""
+        """Do ``work`` on chunks of ``count`` spots of ``pixels`` pixels each."""
         room = _CHUNK_BYTES // (8 * max(pixels, 1))
         work_ahead = _CHUNK_WORK // (max(pixels, 1) * max(self.options.max_iter, 1))
         chunk = min(max(min(room, work_ahead), _LEAST_CHUNK), _MOST_CHUNK)

@@ -1,4 +1,4 @@
-"""One unit of the data for all spots of a fit, where squares of theirs leave the range of float64.
+"""One unit for the data of all spots of a fit, where their squares leave the range of float64.
 
 Joint fits and fits with shared parameters add up over spots, so that all have one unit. The image
 is multiplied by a power of two, which changes no digit, and with it all that has its unit:
@@ -26,8 +26,8 @@ _SAMPLES = 1 << 16  # pixels that are looked at, about
 def unit_of_picture(array: np.ndarray, exists: np.ndarray | None, counts: bool) -> float:
     """The power of two that brings usual pixels to about 1, or some photons; 1 for most images.
 
-    A wild pixel among many has no part in it, nor have pixels that are 0. ``exists`` is of the
-    array's shape; without it all finite pixels do.
+    Single pixels of extreme value do not change it; pixels that are 0 do not count. ``exists``
+    (of the array's shape) tells which pixels exist; by default all finite ones do.
     """
     values = _sizes(array, exists, array.size // _SAMPLES | 1)
     if not values.size:
@@ -41,7 +41,7 @@ def unit_of_picture(array: np.ndarray, exists: np.ndarray | None, counts: bool) 
 
 
 def _sizes(array: np.ndarray, exists: np.ndarray | None, step: int) -> np.ndarray:
-    """Magnitudes of every so many-th pixel, of those that are not 0."""
+    """Magnitudes of one pixel in ``step``, of those that are not 0."""
     values = np.abs(array.flat[::step].astype(np.float64))
     known = np.isfinite(values) if exists is None else exists.flat[::step]
     return values[known & (values > 0)]

@@ -2,8 +2,8 @@
 
 Squares of data near 1e-200 or 1e200 leave the range of float64, and so do abscissae; a width of
 a hundredth of a day at a Julian date has lost nine digits. Data are multiplied by a power of
-two, which changes no digit, and abscissae are counted from the middle of theirs, in units
-of a power of two near their spacing.
+two, which changes no digit, and abscissae are counted from their middle, in units of a power of
+two near their spacing.
 
 With u_i what a parameter is multiplied by, d for amplitude and offset, r what the roots of weights
 are multiplied by and d what data are, least squares has S' = (r d)**2 S, and a likelihood S' = d S;

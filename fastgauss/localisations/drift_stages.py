@@ -85,7 +85,7 @@ def spline_means(middles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _thinned(movie: Movie, share: float) -> Movie:
-    """Every so many of each segment, evenly spread."""
+    """A share of the localisations of each segment, evenly spread."""
     if share >= 1.0:
         return movie
     starts = np.searchsorted(movie.segments, np.arange(len(movie.middles)))

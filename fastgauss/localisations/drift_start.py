@@ -115,7 +115,7 @@ def _trace(images: _Images) -> np.ndarray | None:
 
 
 def _moved(spectrum: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """The spectrum of an image that is displaced by so many bins."""
+    """The spectrum of an image that is displaced by a number of bins."""
     axes, size = len(by), 2 * _BINS
     for axis in range(axes):
         last = axis == axes - 1

@@ -137,7 +137,7 @@ def _rounded_up(error: float) -> str:
 
 
 def _moffat(beta: float, tol: float, count: int) -> tuple[float, np.ndarray, np.ndarray]:
-    """Error, weights and sigmas in units of alpha of so many Gaussians."""
+    """Error, weights and sigmas, in units of alpha, of a number of Gaussians."""
     from scipy.special import gammaincinv
 
     outer = math.sqrt(math.expm1(min(-math.log(tol) / (beta - 1.0), 40.0)))

@@ -120,7 +120,7 @@ def _concentrated(data: Data, place: np.ndarray) -> float:
 
 
 def rise_of(nfitted: Any, nsigma: Any) -> float:
-    """Rise of chi2 that holds the probability of so many sigmas for so many parameters."""
+    """Rise of chi2 within which ``nfitted`` parameters are with the probability of ``nsigma``."""
     from scipy.stats import chi2, norm
 
     nfitted = check.integer("nfitted", nfitted, at_least=1)

@@ -232,7 +232,7 @@ def _each_pass(overlap: Any, count: int) -> list[Any]:
 
 
 def _apart(sides: tuple[int, int], overlap: Any) -> tuple[int, int]:
-    """Distance of windows that overlap by a share or by so many pixels."""
+    """Distance of windows that overlap by a share, or by a number of pixels."""
     given = check.entries("overlap", overlap)
     items = [overlap, overlap] if given is None else given
     if len(items) != 2:

@@ -115,7 +115,7 @@ def _modes(rows: int, columns: int) -> _Modes:
 def _weigh(
     power: np.ndarray, modes: _Modes, pixels: int, s: float, t: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """W of noises s^2 and t^2 for frames of so many pixels, and b along y and x."""
+    """W of noises s^2 and t^2 for frames of this number of pixels, and b along y and x."""
     k2 = modes.along[0] ** 2 + modes.along[1] ** 2
     off2 = modes.off[0] ** 2 + modes.off[1] ** 2
     best, least, bias = np.zeros_like(power), math.inf, np.zeros(2)

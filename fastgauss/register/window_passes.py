@@ -380,7 +380,7 @@ def noise_of_passes(passes: list[Sizes], noises: list[float]) -> float:
 
 
 def _box(k: np.ndarray, side: int) -> np.ndarray:
-    """Response of the mean over so many pixels."""
+    """Response of the mean over a number of pixels."""
     return np.sin(np.pi * k * side) / (side * np.sin(np.pi * k))
 
 

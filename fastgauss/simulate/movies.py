@@ -58,7 +58,7 @@ def movie(
     camera: Camera | None = None,
     seed: Any = None,
 ) -> SimulatedMovie:
-    """A movie of blinking emitters as a camera sees it, and where they are.
+    """A movie of blinking emitters as a camera records it, and the emitters' places.
 
     Parameters
     ----------

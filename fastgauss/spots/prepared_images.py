@@ -74,7 +74,7 @@ class Given(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the options of `fit_spots` mean for all images of so many axes."""
+    """What the options of `fit_spots` mean for all images of this number of axes."""
 
     model: Model
     scales: Scales
@@ -132,7 +132,7 @@ def check_image(image: Any, given: Given, asked: Asked | None = None) -> Checked
 
 
 def read_options(given: Given, ndim: int) -> Asked:
-    """The options but for those of pixels, checked, for images of so many axes."""
+    """The options except those of pixels, checked, for images of ``ndim`` axes."""
     model = get_model(given.model, ndim)
     placed = given.positions is not None
     joint = check.flag("joint", given.joint)

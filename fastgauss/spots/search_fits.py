@@ -81,7 +81,7 @@ class SearchFits:
         return sorted(set(self.plain.sigmas))
 
     def _limits(self, chosen: Options, rows: np.ndarray | int) -> np.ndarray:
-        """Bounds (2, m, P) of these rows, or of so many."""
+        """Bounds (2, m, P) of these rows, or of a number of rows."""
         size = chosen.model.size
         count = rows if isinstance(rows, int) else len(rows)
         if chosen.bounds is None:
