@@ -144,7 +144,7 @@ def positions(value: Any, ndim: int) -> np.ndarray:
 
 
 class Measured(NamedTuple):
-    """What is known of a picture's pixels."""
+    """A picture and the maps of its pixels: mask, weights, variance."""
 
     values: np.ndarray
     mask: Any  # True where a pixel does not exist

@@ -26,7 +26,7 @@ def unit_of(largest: float, kind: Any = np.float64) -> float:
 
 
 def power_of_two(size: float) -> float:
-    """What brings a size to 1 to 2; 1 for 0, for infinity and for NaN.
+    """The power of two that brings a size into 1 to 2; 1 for 0, for infinity and for NaN.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def ended(count: int, message: str) -> str:
 
 
 def of_file(value: Any) -> str:
-    """What a message adds where a file's name came in the place of numbers; else nothing."""
+    """The advice of a message where a file's name was given in place of numbers; else nothing."""
     one = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
     named = isinstance(one, (str, os.PathLike))
     return ": a file has to be read first, as by np.loadtxt or tifffile.imread" if named else ""

@@ -1,4 +1,4 @@
-"""What arrays of other libraries say beside their numbers: masks, units, variances, names.
+"""Metadata of arrays of other libraries: masks, units, variances, names.
 
 ``np.asarray`` drops all of that without a word. Here every array that a user gives is taken apart
 first. None of the libraries is imported to know its arrays:

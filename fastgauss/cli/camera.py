@@ -58,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Settings(NamedTuple):
-    """What is known of the pixels of pictures."""
+    """The camera, the mask and the conversion of the pixels of pictures."""
 
     camera: Camera  # of photons divided by the excess noise factor
     excess: float
@@ -144,7 +144,7 @@ def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) 
 
 
 def told(args: argparse.Namespace, facts: Facts) -> str:
-    """What was taken from the file's header."""
+    """A clause that names the values taken from the file's header."""
     gain = facts.gain if args.gain is None and args.method == "mle" else None
     return of_header(saturation=facts.saturation if args.saturation is None else None, gain=gain)
 

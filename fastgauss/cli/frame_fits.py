@@ -203,7 +203,7 @@ def _shown(data: np.ndarray, where: tuple[slice, ...], shape: tuple[int, ...]) -
 def _told(
     args: argparse.Namespace, arranged: axes.Arranged, picture: np.ndarray, pixel: str
 ) -> str:
-    """What the file was taken for."""
+    """A clause that says what the file was taken for."""
     if args.example:
         return ""
     told = arranged.told(picture.shape) + camera.told(args, arranged.pictures.facts)

@@ -1,4 +1,4 @@
-"""What the command says where no spot was found, most fits failed, or the noise is not as told."""
+"""Hints of the command: no spot was found, most fits failed, or the noise is not as stated."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 @dataclass
 class Localisations:
-    """What became of the spots of a movie."""
+    """The localisations of a movie, and what was computed of them."""
 
     result: FitResult
     shape: tuple[int, ...]  # of a frame

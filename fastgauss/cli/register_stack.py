@@ -70,7 +70,7 @@ def _check(path: str, arranged: axes.Arranged) -> None:
 
 
 def _mask(path: str | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What is missing in all frames, or in each."""
+    """The mask of all frames, or of each."""
     if path is None:
         return None
     found = source.read_map(path, shape, "--mask")

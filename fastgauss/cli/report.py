@@ -33,7 +33,7 @@ _STYLE = (
 
 
 class Content(NamedTuple):
-    """What a report tells."""
+    """The content of a report."""
 
     title: str
     call: str
@@ -76,7 +76,7 @@ def projection(volume: np.ndarray, result: FitResult) -> Any:
 
 
 def _distributions(result: FitResult) -> dict[str, np.ndarray]:
-    """What the histograms show, by title, of the spots that converged."""
+    """The values of each histogram, by title, of the spots that converged."""
     good = result[result.converged]
     errors = dict(zip(good.names, good.errors.T, strict=True))
     widths = {name: getattr(good, name) for name in good.names if name.startswith("sigma")}

@@ -1,4 +1,4 @@
-"""What the command prints of a result: a summary, the first rows, or the whole table."""
+"""A result as the command prints it: a summary, the first rows, or the whole table."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def covariance_of(points: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def rule_factor(rule: str, number: float, axes: int) -> float:
-    """What a rule multiplies standard deviations by."""
+    """The factor by which a rule multiplies standard deviations."""
     base = number if rule == "scott" else number * (axes + 2) / 4
     return base ** (-1 / (axes + 4))
 

@@ -178,7 +178,7 @@ def folded(x: np.ndarray, interval: Interval) -> np.ndarray:
 
 
 class Moments(NamedTuple):
-    """What a kernel has inside the bounds, of points (m,) along one axis."""
+    """Moments of kernels at points (m,), inside the bounds along one axis."""
 
     mass: np.ndarray
     mean: np.ndarray  # of t

@@ -66,13 +66,13 @@ class KernelSums:
         return self.units.ends(self.bounds)
 
     def to_tolerance(self, tol: float) -> KernelSums:
-        """The same with another tolerance."""
+        """These sums with another tolerance."""
         other = copy.copy(self)
         other.tol = tol
         return other
 
     def wider(self, variances: np.ndarray) -> KernelSums:
-        """The same with kernels that have more variance along each axis."""
+        """These sums with kernels that have more variance along each axis."""
         covariance = self.covariance + np.diag(variances)
         points = self.units.unscaled(self.own.points)
         return KernelSums(
@@ -153,7 +153,7 @@ class KernelSums:
 
     @cached_property
     def _mass(self) -> float:
-        """What the density is divided by: not 1 for a linear one."""
+        """The total mass, by which the density is divided: not 1 for a linear boundary."""
         if not self._sloped:
             return 1.0
         if self.ndim == 1:

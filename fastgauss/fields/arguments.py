@@ -35,14 +35,14 @@ def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.nd
 
 
 class Drawing(NamedTuple):
-    """What particles are drawn on: the grid, or a plane of it for each channel, (channels, ...)."""
+    """The arrays that particles are drawn on: the grid, or one of it for each channel."""
 
     planes: np.ndarray
     heights: np.ndarray  # (n,) or (n, channels)
     out: np.ndarray | None
 
     def finish(self) -> np.ndarray:
-        """What the caller gave, or the new array with its channels last."""
+        """The caller's array, or the new one with its channels last."""
         if self.out is not None:
             return self.out
         if self.heights.ndim == 1:

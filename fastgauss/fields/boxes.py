@@ -38,7 +38,7 @@ def corners(chunks: Chunks) -> list[tuple[int, ...]]:
 
 
 def _part(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """These rows, or the one row that is for all particles."""
+    """The rows of some particles, or the one row that is for all particles."""
     return rows[which] if len(rows) > 1 else rows
 
 

@@ -178,7 +178,7 @@ def build(
 
 
 def listed(plan: Plan, weights: np.ndarray | None, most: float = np.inf) -> Rows | None:
-    """The same for any plan, from the list of all nodes of all particles.
+    """The matrix for any plan, from the list of all nodes of all particles.
 
     None if that list would be longer than ``most``, or the matrix.
     """

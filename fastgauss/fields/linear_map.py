@@ -77,7 +77,7 @@ class LinearMap:
 
     @property
     def width_name(self) -> str:
-        """What the widths are: "sigmas" or "covariance"."""
+        """The kind of the widths: "sigmas" or "covariance"."""
         return "covariance" if self.plan.turned else "sigmas"
 
     @property

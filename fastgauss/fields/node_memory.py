@@ -36,7 +36,7 @@ def copied(array: np.ndarray) -> np.ndarray:
 
 
 def negated(array: np.ndarray) -> np.ndarray:
-    """The same with the opposite sign."""
+    """The numbers with the opposite sign, in such memory."""
     return _filled(np.negative, array)
 
 

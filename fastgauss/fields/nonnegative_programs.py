@@ -47,7 +47,7 @@ class System(Protocol):
         """Make M that of the face with these numbers free."""
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
-        """Some of the marked numbers, at least one, no two of them coupled."""
+        """A choice of the marked numbers, at least one, no two of them coupled."""
 
 
 class Found(NamedTuple):

@@ -130,7 +130,7 @@ class GramSystem:
         self._inverse = lower, upper
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
-        """Some of the marked particles, no two of them neighbours: the last of each group."""
+        """A choice of the marked particles, no two of them neighbours: the last of each group."""
         chosen = np.empty_like(marked)
         kernels.last_of_neighbours(*self.rows, marked, chosen)
         return chosen
@@ -240,7 +240,7 @@ class SweepSystem:
         return r.copy()
 
     def restrict(self, free: np.ndarray, report: Progress | None = None) -> None:
-        """The same on every face."""
+        """The preconditioner is the same on every face: nothing to do."""
 
     def forget_inverse(self) -> None:
         """There is none."""

@@ -30,11 +30,11 @@ class Shapes(NamedTuple):
         return self.lower @ self.lower.swapaxes(1, 2)
 
     def chosen(self, which: np.ndarray) -> Shapes:
-        """Some of them."""
+        """The chosen particles."""
         return Shapes(self.positions[which], self.lower[which])
 
     def joined(self, more: Shapes) -> Shapes:
-        """These and more."""
+        """These particles, and more after them."""
         return Shapes(
             np.concatenate([self.positions, more.positions]),
             np.concatenate([self.lower, more.lower]),

@@ -194,7 +194,7 @@ class _Job:
         return x[:end].reshape(len(self.first), each), x[end:]
 
     def join(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:
-        """What `split` divides."""
+        """The vector that `split` divides."""
         return np.concatenate([np.ravel(own), common])
 
     def columns(self, own: np.ndarray, common: np.ndarray) -> np.ndarray:

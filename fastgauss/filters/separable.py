@@ -81,7 +81,7 @@ def _piece(axis: np.ndarray) -> tuple[Any, np.ndarray]:
 
 
 def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray, int]:
-    """The same for a part of a row, and at which place of the line the elements begin."""
+    """As `_piece` for a part of a row, and the place in the line at which the elements begin."""
     if whole:
         return slice(None), axis, reach
     index = axis.clip(0)
@@ -91,7 +91,7 @@ def _columns(axis: np.ndarray, reach: int, whole: bool) -> tuple[Any, np.ndarray
 
 
 class _Extent(NamedTuple):
-    """What the division into units needs to know of a filter."""
+    """The properties of a filter on which the division into units depends."""
 
     terms: int
     reach: tuple[int, int, int]

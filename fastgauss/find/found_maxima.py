@@ -181,7 +181,7 @@ def described_spots(
     picture: Picture, response: np.ndarray, points: np.ndarray,
     sigmas: tuple[float, float, float], search: Search, least: float, threads: int | None,
 ) -> Found:  # fmt: skip
-    """What is asked for of points (n, 3) that another response has found."""
+    """The described spots at points (n, 3) that another response has found."""
     if search.shape_level == 0.0 and not search.details:
         unknown = np.full((judgements.ROWS, len(points)), np.nan)
         return Found(refine_peaks(response, points), points, unknown)

@@ -1,4 +1,4 @@
-"""What `find_spots` tells of the spots that it finds."""
+"""FoundSpots: positions, significances and shapes, the detailed result of `find_spots`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ABOUT = {
 
 
 class FoundSpots(NamedTuple):
-    """What `find_spots` returns with ``details=True``: one row for each spot.
+    """The result of `find_spots` with ``details=True``: one row for each spot.
 
     Attributes
     ----------

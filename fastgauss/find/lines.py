@@ -140,7 +140,7 @@ class _Heights(NamedTuple):
     height: np.ndarray  # (n,) of the response in the middle
 
     def without_noise(self) -> _Heights:
-        """The same with hardly any error."""
+        """These heights with hardly any error."""
         return self._replace(error=np.full(len(self.error), _LEAST_ERROR))
 
     def take(self, rows: np.ndarray, error: np.ndarray) -> _Heights:

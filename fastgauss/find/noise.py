@@ -46,7 +46,7 @@ _NO_LEAST = np.empty(0)
 
 
 class Jumps(NamedTuple):
-    """What tells the noise where that of cells jumps."""
+    """The pixels and limits that give the noise where that of cells jumps."""
 
     volume: np.ndarray  # the pixels
     low: np.ndarray  # the smallest deviation of each cell and of those around it
@@ -223,7 +223,7 @@ def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarra
 
 
 class CellNoise(NamedTuple):
-    """What the samples of cells tell of the noise of a response."""
+    """The noise of a response, measured by the samples of cells."""
 
     centres: np.ndarray
     deviations: np.ndarray

@@ -21,7 +21,7 @@ _POLARITIES = ("bright", "dark")
 
 
 class PreparedSearch(NamedTuple):
-    """What the options of `find_spots` mean for all images of this number of axes."""
+    """The options of `find_spots`, checked, for all images of one number of axes."""
 
     given: Given
     scales: Scales

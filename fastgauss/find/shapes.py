@@ -42,7 +42,7 @@ _TRIED = 2.0  # pixels that may be the middle
 
 
 class Seen(NamedTuple):
-    """What is known of maxima (n,), in the unit of the volume."""
+    """Background, noise and missing pixels at maxima (n,), in the unit of the volume."""
 
     ground: np.ndarray  # the background that the shape is compared with
     level: np.ndarray  # of the responses

@@ -1,4 +1,4 @@
-"""What is around maxima: whether a spot's core stands out of the ring around it."""
+"""Core and ring of maxima: whether a spot's core stands out of the ring around it."""
 
 from __future__ import annotations
 

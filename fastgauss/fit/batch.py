@@ -233,7 +233,7 @@ class Job:
         return self._from_start(work, start)
 
     def _from_start(self, work: Work, start: np.ndarray) -> np.ndarray:
-        """What the moments of spots are in the coordinates of the fit."""
+        """The starting values of the fit that the moments of spots give."""
         model = work.model
         start = model.from_start(start)
         if work.planes is not None:

@@ -34,7 +34,7 @@ class Limits(NamedTuple):
         return self.lower < self.upper
 
     def of(self, peaks: list[int], count: int) -> Limits:
-        """Those of some of the ``count`` peaks, and of the background."""
+        """The limits of some of the ``count`` peaks, and of the background."""
         columns = [3 * k + i for k in peaks for i in range(3)]
         columns += range(3 * count, len(self.lower))
         return Limits(self.lower[columns], self.upper[columns])

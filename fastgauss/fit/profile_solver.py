@@ -146,7 +146,7 @@ def _without_limits(
 def _within_limits(
     points: Points, start: np.ndarray, count: int, max_iter: int, limits: Limits
 ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, int, bool]:
-    """The same of a minimum within limits.
+    """As `_without_limits`, for a minimum within limits.
 
     The method of interior reflections finds the way, that of a rectangular trust region ends on
     the limits themselves.
@@ -295,7 +295,7 @@ def _rank(solution: Solution) -> tuple[bool, float]:
 def _add(
     points: Points, peaks: np.ndarray, sign: int, widest: float, limits: Limits, slot: int
 ) -> tuple[tuple[float, float, float], float]:
-    """That further peak which lowers the sum of squares most, and by how much it does.
+    """The further peak that lowers the sum of squares most, and by how much it does.
 
     It is within the limits of peak ``slot``.
     """

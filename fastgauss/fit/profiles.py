@@ -221,7 +221,7 @@ def _fit(
     x: np.ndarray, y: np.ndarray, error: np.ndarray | None, start: Any, limits: Limits,
     how: tuple[int, ...],
 ) -> tuple[Any, ...]:  # fmt: skip
-    """What one profile gives.
+    """The fit of one profile.
 
     Parameters (k, 4), covariances, what is on a bound (k, 4), statuses (k,), objective, rounds,
     points, and the line of the background.

@@ -214,7 +214,7 @@ class _Fit:
         return np.where(np.isnan(excess), np.inf, excess)
 
     def _noise(self, job: Job) -> np.ndarray:
-        """What a spot's objective is for each degree of freedom, as far as its scale is free."""
+        """Each spot's objective for a degree of freedom, as far as its scale is free."""
         if self.options.absolute:
             return np.ones(len(job.objective))
         return job.objective / np.maximum(job.pixels - self.options.free, 1)

@@ -24,7 +24,7 @@ class Planes(NamedTuple):
     last: np.ndarray  # and of the last one
 
     def take(self, members: np.ndarray) -> Planes:
-        """Those of some spots."""
+        """The planes of some spots."""
         ends = (end if len(end) == 1 else end[members] for end in (self.first, self.last))
         return Planes(self.columns, self.pixels[members], self.slopes[members], *ends)
 

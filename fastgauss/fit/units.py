@@ -34,18 +34,18 @@ class Numbers(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What the fit's own numbers are multiplied by, of m spots or (m = 1) of all."""
+    """The factors of the fit's own numbers, of m spots or (m = 1) of all."""
 
     data: np.ndarray  # (m,)
     root: np.ndarray  # (m,): square roots of weights, which float64 holds where weights are not
     length: np.ndarray  # (m,)
 
     def take(self, members: np.ndarray) -> Unit:
-        """That of some spots."""
+        """The unit of some spots."""
         return Unit(*(part[members] for part in self))
 
     def factors(self, model: Model) -> np.ndarray:
-        """What each parameter is multiplied by, (m, P)."""
+        """The factor of each parameter, (m, P)."""
         factors = np.ones((len(self.data), model.size))
         factors[:, [0, -1]] = self.data[:, np.newaxis]
         lengths = [*range(1, 1 + model.ndim), *sorted(set(model.sigmas))]

@@ -21,7 +21,7 @@ Reader = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of its pixels.
+    """The facts that a file states of its pixels.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ _UNITS = {"um": "µm"}  # as OME writes them
 
 
 class Layout(NamedTuple):
-    """What a file says of its frames."""
+    """Shape and dtype of the frames that are written, and the sizes of their pixels."""
 
     shape: tuple[int, ...]  # frames, rows, columns; or those of one image
     dtype: np.dtype

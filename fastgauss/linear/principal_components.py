@@ -172,7 +172,7 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _unit_of(points: np.ndarray) -> float:
-    """What numbers too large or small to be squared are multiplied by first; 1 for others."""
+    """The factor of numbers that are too large or small to be squared; 1 for others."""
     flat = points.ravel()
     with np.errstate(over="ignore", under="ignore"):
         square = float(flat @ flat)

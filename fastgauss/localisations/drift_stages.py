@@ -53,7 +53,7 @@ class Movie(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """What the stages have found."""
+    """The drift that the stages have found."""
 
     knots: np.ndarray  # (S, d) drift in the middles of the segments, its mean 0
     covariance: np.ndarray  # (S d, S d); infinite where nothing is determined
@@ -244,7 +244,7 @@ class _Stages:
         return [stage.overlap(knots).value for knots in drifts]
 
     def larger_overlap(self, one: _Best, other: _Best | None) -> _Best:
-        """Of two descents that with the larger overlap at its end."""
+        """The one of two descents that has the larger overlap at its end."""
         if other is None:
             return one
         share = _POINTS / len(self.movie.places)

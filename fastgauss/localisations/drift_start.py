@@ -77,7 +77,7 @@ class _Images:
         self.shares = np.maximum(fft.irfftn(shared, size), 0.0)  # of chance at each displacement
 
     def spectrum(self, segment: int) -> np.ndarray:
-        """Of one segment's image, with as much again of zeros along each axis."""
+        """The spectrum of one segment's image, padded by as many zeros along each axis."""
         from scipy import fft
 
         cells = self.cells[self.ends[segment] : self.ends[segment + 1]]

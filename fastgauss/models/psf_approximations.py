@@ -35,7 +35,7 @@ _NARROWEST = 1e-2  # of the distance of the points of an image
 
 
 class _Problem(NamedTuple):
-    """What is approximated: ``model(p)`` returns values and their derivatives."""
+    """A target, and the model of it: ``model(p)`` returns values and their derivatives."""
 
     target: np.ndarray
     model: Callable

@@ -179,7 +179,7 @@ class PsfField(StarModel):
 
     @property
     def components(self) -> np.ndarray:
-        """Those of the middle of the image, as `PsfModel` has them."""
+        """The components in the middle of the image, as `PsfModel` has them."""
         return self._middle.components
 
     @property

@@ -1,4 +1,4 @@
-"""What a sum of Gaussians looks like as a whole: its peak, its dip and its full width."""
+"""The outline of a sum of Gaussians: its peak, its dip and its full width."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ error has the 2 spots of the frames before it
 
 
 class Fitted(NamedTuple, Generic[Result]):
-    """What a group of frames gave, of which at least one was fitted."""
+    """The result of a group of frames, of which at least one was fitted."""
 
     result: Result  # of all of them
     frames: int  # that were fitted: all, if none failed

@@ -1,4 +1,4 @@
-"""What `measure_psf` returns."""
+"""PsfMeasurement: the result of `measure_psf`."""
 
 from __future__ import annotations
 

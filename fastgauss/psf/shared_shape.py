@@ -49,7 +49,7 @@ class Stack(NamedTuple):
         return middles(self.first, self.data.shape[1])
 
     def part(self, rows: np.ndarray | slice) -> Stack:
-        """Some of the stars."""
+        """The boxes of some of the stars."""
         sky = None if self.sky is None else self.sky.part(rows)
         return Stack(self.data[rows], self.weights[rows], self.first[rows], sky)
 
@@ -269,7 +269,7 @@ def solve(
 
 
 class Covariances(NamedTuple):
-    """What the data say of the parameters."""
+    """The covariances of the parameters."""
 
     shape: np.ndarray  # of the free parameters (P, P)
     own: np.ndarray  # of each star's (S, 6, 6)

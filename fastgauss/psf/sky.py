@@ -24,7 +24,7 @@ _NORMAL = 1.4826
 
 
 class Sky(NamedTuple):
-    """What is known of the planes in the boxes of stars before these are looked at."""
+    """The planes in the boxes of stars, as the sky between the stars predicts them."""
 
     planes: np.ndarray  # (S, 3): the value in the middle, the rise to the edge along y and x
     precisions: np.ndarray  # (S, 3): inverse variances, 0 where nothing is known

@@ -106,7 +106,7 @@ def _scaled(
 
 
 def spectra(data: Data) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of both images, where they alone make chi-squared; otherwise None."""
+    """The spectra of both images, where these alone determine chi-squared; otherwise None."""
     if not data.plain:
         return None
     first, second = (fourier_series.transform(image) for image in data.images)

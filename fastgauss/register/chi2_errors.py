@@ -29,7 +29,7 @@ def covariance(
     best: fourier_series.Minimum,
     values: np.ndarray,
 ) -> np.ndarray:
-    """Of (dx, dy): around the minimum, and with the chance that another is the right one.
+    """The covariance of (dx, dy): at the minimum, and with the chance that another is right.
 
     ``both`` is what ``spectra`` of the data says, ``values`` are chi2 by displacement.
     """

@@ -169,7 +169,7 @@ def displacement_field(
 
 
 def _field(result: window_passes.Result, shape: tuple[int, ...], scale: float) -> DisplacementField:
-    """What the user gets; ``scale`` is that of the pixels if their noise was not given, else 0."""
+    """The public result; ``scale`` is that of the pixels if their noise was not given, else 0."""
     nodes, out, status = result.outlier.shape, result.out, result.status
     noise = np.maximum(out[:, window_columns.RESIDUAL], 0.0)
     if scale:

@@ -71,7 +71,7 @@ def _connected(count: int, i: np.ndarray, j: np.ndarray) -> np.ndarray:
 def _looked_for(
     objects: _Objects, other: Pixels, move: np.ndarray, wrap: bool
 ) -> tuple[int, int, int]:
-    """Of objects that the other image must show: how many, how many in view, and found there."""
+    """The number of objects that the other image must show, has in view, and shows."""
     shape = np.array(other.values.shape)
     places = np.rint(objects.places + move).astype(np.intp)
     places = places % shape if wrap else places

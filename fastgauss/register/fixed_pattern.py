@@ -52,7 +52,7 @@ _MAY_BE_DRAWN = (*_FOUND, Status.AMBIGUOUS, Status.LOST, Status.MAX_ITERATIONS)
 
 
 class Look(NamedTuple):
-    """What one way of looking at a pair finds."""
+    """The result of one way of registering a pair."""
 
     row: np.ndarray  # columns of the kernel
     status: int

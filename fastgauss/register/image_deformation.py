@@ -95,7 +95,7 @@ class FlowSpline:
 
 
 def _spline_coefficients(values: np.ndarray, axis: int) -> np.ndarray:
-    """Of the natural cubic spline through evenly spaced values, with one more at either end."""
+    """Natural cubic splines through evenly spaced values: coefficients, one more at each end."""
     from scipy.linalg import solve_banded
 
     lines = np.moveaxis(values, axis, 0)

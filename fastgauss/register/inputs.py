@@ -93,7 +93,7 @@ def missing(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _sample(array: np.ndarray, exists: np.ndarray | None) -> np.ndarray:
-    """Some of the pixels that exist, float64."""
+    """A sample of the pixels that exist, float64."""
     steps = tuple(slice(None, None, max(1, n // _SAMPLE)) for n in array.shape)
     for where in (steps, (slice(None),) * array.ndim):
         some = array[where].astype(np.float64)
@@ -162,7 +162,7 @@ def _wild(away: np.ndarray, size: float) -> np.ndarray | None:
 def _known(
     array: np.ndarray, exists: np.ndarray | None, level: np.floating, size: float
 ) -> np.ndarray | None:
-    """What exists, without wild pixels; None if all does."""
+    """The pixels that exist, without wild ones; None if all do."""
     with np.errstate(all="ignore"):
         away = np.abs(np.subtract(array, level, dtype=np.float64))
         known = np.isfinite(away) if exists is None else np.isfinite(away) & exists

@@ -75,13 +75,13 @@ class Axis(NamedTuple):
     form: Form
 
     def _rows(self) -> Iterator[tuple[int, int, int]]:
-        """Of each pixel the place of its node, and its nodes relative to it."""
+        """For each pixel the place of its node, and the range of its nodes relative to that."""
         step = math.floor(self.place)
         for at in range(self.low + step, self.high + step):
             yield at, max(-REACH, -at), min(REACH + 2, self.size - at)
 
     def matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the values and the derivatives, (high - low, size) float32 each."""
+        """The matrices of the values and of the derivatives, (high - low, size) float32 each."""
         fraction = self.place - math.floor(self.place)
         out = np.zeros((2, self.high - self.low, self.size), dtype=np.float32)
         for row, (at, first, last) in enumerate(self._rows()):

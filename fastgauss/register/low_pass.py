@@ -51,7 +51,7 @@ class LowPass:
 
 
 class Spectra(NamedTuple):
-    """What the spectra of two images say."""
+    """The low-pass filter and the noise that the spectra of two images give."""
 
     low: LowPass
     noises: tuple[float, float]  # variances of the pixels' noise
@@ -109,7 +109,7 @@ def low_pass_of(index: int, ndim: int = 2) -> LowPass:
 def kernel_of(
     taps: np.ndarray, smooth: np.ndarray, slope: np.ndarray, ndim: int
 ) -> window_columns.Filter:
-    """What a filter does to noise, from half of it and its response, from 0 to pi.
+    """The effect of a filter on noise, from half of its taps and its response from 0 to pi.
 
     ``slope`` is the response of the derivative. A moved image keeps what one that is not moved
     keeps: the weights of splines have the sum 1.
@@ -136,7 +136,7 @@ def phase_error(k: np.ndarray) -> np.ndarray:
 
 
 class _Modes(NamedTuple):
-    """What of all filters is the same for spectra of one shape; S filters, R rows, C columns."""
+    """The parts of all filters for spectra of one shape; S filters, R rows, C columns."""
 
     ky: np.ndarray
     kx: np.ndarray

@@ -90,7 +90,7 @@ class Motion(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the parameters: dx, dy, then angle, or angle and scale, or yy, yx, xy, xx.
+        """Names of the parameters: dx, dy, then angle, or angle and scale, or yy, yx, xy, xx.
 
         The last four are the matrix, row by row.
         """

@@ -162,7 +162,7 @@ class Steps:
         return Place(matrix, place.displacement + place.matrix @ small[:, 2])
 
     def covariance(self, place: Place, own: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        """Of the parameters of these names, from that of the steps.
+        """The covariance of the parameters of these names, from that of the steps.
 
         Infinite where the steps' covariance is, or where a parameter changes with such a step.
         """

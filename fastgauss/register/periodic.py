@@ -53,7 +53,7 @@ def radial(power: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def power(spectrum: np.ndarray) -> np.ndarray:
-    """Of each mode."""
+    """The power of each mode."""
     return spectrum.real**2 + spectrum.imag**2
 
 

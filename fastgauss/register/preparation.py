@@ -1,4 +1,4 @@
-"""What the kernels of registration read: splines, precisions of pixels, pyramids of gradients.
+"""Input of the kernels of registration: splines, precisions of pixels, pyramids of gradients.
 
 A pixel of the smoothed image has the precision 1 / variance of what the low-pass filter mixes in
 it; a guess in a small hole counts as a pixel with the variance of the guess. The precision is 0

@@ -1,4 +1,4 @@
-"""What registration returns."""
+"""Results of registration: a shift, a field of displacements."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Shift(NamedTuple):
 
 
 def no_shift(status: int, ndim: int, pixels: int = 0) -> Shift:
-    """What there is without a solution: why, and how many pixels were compared."""
+    """The result without a solution: its status, and how many pixels were compared."""
     nan = float("nan")
     unknown = np.full((ndim, ndim), nan)
     return Shift(nan, nan, unknown, int(status), nan, nan, pixels, nan if ndim == 3 else None)

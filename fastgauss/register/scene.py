@@ -178,7 +178,7 @@ class Scene:
         return full[where], weights[where]
 
     def without(self, frame: Frame, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """The same of the other frames alone; where there are none, the weight is 0."""
+        """As `under`, of the other frames alone; where there are none, the weight is 0."""
         full, weights = self.under(pose)
         values, own = seen(frame, pose)
         rest = weights - own

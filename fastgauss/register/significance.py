@@ -60,7 +60,7 @@ _NUMBERS = 1 << 20  # pixels that are transformed together
 
 
 class Evidence(NamedTuple):
-    """What speaks for matches, (n,) each."""
+    """The evidence for matches, (n,) each."""
 
     alike: np.ndarray  # correlation of the gradients, 0 to 1
     beyond: np.ndarray  # -n log(1 - r^2)
@@ -68,7 +68,7 @@ class Evidence(NamedTuple):
 
 
 def evidence_of(both: Pair, out: np.ndarray, chance: float = 0.0) -> Evidence:
-    """What the gradients and the errors of matches say; infinite errors do not count.
+    """The evidence of the gradients and the errors of matches; infinite errors do not count.
 
     ``chance`` is what the best of several unrelated ones has.
     """

@@ -70,7 +70,7 @@ class Filter(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What the spectra say of a filter."""
+    """The expected errors of a filter, by the spectra."""
 
     gain: np.ndarray  # G^2
     slope: np.ndarray  # along each axis

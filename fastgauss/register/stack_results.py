@@ -1,4 +1,4 @@
-"""What the registration of a stack returns."""
+"""StackAlignment: the result of the registration of a stack."""
 
 from __future__ import annotations
 

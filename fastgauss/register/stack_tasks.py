@@ -23,7 +23,7 @@ Read = Callable[[list[int]], list[Pixels]]
 
 @dataclass
 class Solution:
-    """What is known of each frame."""
+    """The pose of each frame, with its status and its quality."""
 
     poses: list[Pose]
     status: np.ndarray
@@ -35,7 +35,7 @@ class Solution:
 
 
 def nothing_known(n: int) -> Solution:
-    """Of n frames before any of them is placed."""
+    """The solution of n frames before any of them is placed."""
     return Solution(
         [Pose(np.full(2, np.nan)) for _ in range(n)], np.full(n, int(Status.AMBIGUOUS)),
         np.full((n, 2, 2), np.nan), np.full(n, np.nan), np.full(n, np.nan), np.ones((n, 2)),
@@ -44,7 +44,7 @@ def nothing_known(n: int) -> Solution:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with which frames."""
+    """The frames to be registered, and the options of the registration."""
 
     read: Read
     count: int
@@ -77,7 +77,7 @@ def groups(order: Iterable[int], size: int = 1) -> Iterator[list[int]]:
 
 
 def at_once(task: Task, count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What the work on each of ``count`` frames gives, on threads."""
+    """The results of the work on each of ``count`` frames, on threads."""
     results: list[Any] = [None] * count
 
     def some(begin: int, end: int) -> None:
@@ -96,7 +96,7 @@ def each(task: Task, group: list[int], work: Callable[[int, Pixels], Any]) -> li
 
 
 def covariance_of(row: np.ndarray) -> np.ndarray:
-    """Of (dy, dx)."""
+    """The covariance of (dy, dx)."""
     return row[[kernel.VAR_Y, kernel.COV, kernel.COV, kernel.VAR_X]].reshape(2, 2)
 
 

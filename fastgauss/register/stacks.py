@@ -87,7 +87,7 @@ class _Stack:
 
 
 def _of_one(value: Any, number: int) -> Any:
-    """What of an error or a mask is a frame's; of the reference, what holds for all frames."""
+    """The part of an error or a mask that is of a frame, or of the reference: of all frames."""
     if not isinstance(value, np.ndarray) or value.ndim < 3:
         return value
     if number >= 0:

@@ -67,7 +67,7 @@ def _plan(
     place: np.ndarray,
     noise: float,
 ) -> _Plan:
-    """What is expected of a filter at a displacement, by noises of this sum."""
+    """The expected performance of a filter at a displacement, by noises of this sum."""
     powers, ndim = filter_.powers, len(shape)
     move = np.rint(place).astype(int)
     filtered = max(noise * low_pass_of(form, ndim).kernel.kept, _NOTHING)

@@ -40,7 +40,7 @@ class Window(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What holds at a displacement."""
+    """Residual, step and correlation at a displacement."""
 
     r: np.ndarray  # A - g B
     step: np.ndarray
@@ -70,7 +70,7 @@ class Noise(NamedTuple):
         return first / change, change
 
     def in_residual(self, share: float, place: np.ndarray) -> float:
-        """What the filter and the splines keep of it, in A - g B."""
+        """The part of the noise that the filter and the splines leave in A - g B."""
         moved = spline_fields.kept_at(self.kernel.correlation, place)
         return share * self.kernel.kept + (1.0 - share) * moved
 

@@ -25,7 +25,7 @@ _RESOLVED = 4.0  # pixels of a level, at least, in a period of the scene
 
 
 class Equations(NamedTuple):
-    """What determines displacements: images, filter, and variances of their noise."""
+    """The input of the matching: images, filter, and variances of their noise."""
 
     views: window_columns.Views
     filter: window_columns.Filter

@@ -125,7 +125,7 @@ class Report(NamedTuple):
     total: int  # windows of all passes
 
     def part(self, begin: int, end: int) -> Progress | None:
-        """Of the windows from ``begin`` to ``end``."""
+        """The report of progress of the windows from ``begin`` to ``end``."""
         return report_part(self.tell, self.total, begin, end)
 
 

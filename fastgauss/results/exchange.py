@@ -43,7 +43,7 @@ class Column(NamedTuple):
 
 
 class Format(NamedTuple):
-    """What a program's files are like."""
+    """The format of a program's files."""
 
     title: str
     suffixes: tuple[str, ...]

@@ -38,7 +38,7 @@ class Exports:
 
     @property
     def noun(self: Any) -> str:
-        """What a row is."""
+        """The word for a row."""
         return "profile" if self.model.ndim == 1 else "spot"
 
     @documented

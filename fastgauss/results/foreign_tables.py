@@ -71,7 +71,7 @@ def _is_number(cell: Any) -> bool:
 
 
 def told(documents: Sequence[Mapping[str, Any]]) -> tuple[Any, dict[str, Any]]:
-    """What picasso's metadata say of the size of a pixel, and our own facts; the last counts."""
+    """The size of a pixel by picasso's metadata, and our own facts; the last entry counts."""
     size: Any = None
     facts: dict[str, Any] = {}
     for entry in documents:

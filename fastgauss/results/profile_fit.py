@@ -41,7 +41,7 @@ class ProfileFit(FitResult):
 
     @property
     def noun(self) -> str:
-        """What a row is."""
+        """The word for a row."""
         return "peak"
 
     @property

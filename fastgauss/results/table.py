@@ -55,7 +55,7 @@ def summary(result: FitResult) -> str:
 
 
 def facts(result: FitResult, pixel_size: float | None) -> dict[str, str | bool | float]:
-    """What is the same for all spots, and a table without metadata has as columns."""
+    """Facts that are the same for all spots; a table without metadata has them as columns."""
     known: dict[str, str | bool | float] = {
         "model": result.model.name, "pixel": result.pixel, "absolute": bool(result.absolute),
     }  # fmt: skip

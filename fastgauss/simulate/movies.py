@@ -198,7 +198,7 @@ def _table(places: np.ndarray, blinks: Any, brightness: np.ndarray) -> np.ndarra
 
 
 def _counts(light: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """What a camera writes of this many mean photons."""
+    """The values that a camera writes for these mean numbers of photons."""
     electrons = rng.poisson(light)
     noise = rng.standard_normal(light.shape) if np.any(camera.variance) else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -74,7 +74,7 @@ class Given(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the options of `fit_spots` mean for all images of this number of axes."""
+    """The options of `fit_spots`, checked, for all images of one number of axes."""
 
     model: Model
     scales: Scales

@@ -170,7 +170,7 @@ def _long_axes(shapes: FitResult, rows: np.ndarray) -> np.ndarray:
 
 
 class _Compared:
-    """What a fit leaves in the box of each spot."""
+    """The residual of a fit in the box of each spot."""
 
     def __init__(self, fits: SearchFits, result: FitResult, noise: np.ndarray) -> None:
         picture = fits.problem.picture

@@ -31,7 +31,7 @@ _ABOUT = {
 
 
 class BinStatistics(NamedTuple):
-    """What `bin_statistics` returns: arrays (size,), one element a bin.
+    """The result of `bin_statistics`: arrays (size,), one element a bin.
 
     Attributes
     ----------

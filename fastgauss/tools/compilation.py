@@ -46,7 +46,7 @@ METHODS = ("lsq", "weighted", "mle")
 
 
 class _Choice(NamedTuple):
-    """What is compiled, of that which a job leaves open; None: what is usual."""
+    """The variants that a job leaves open; None: the usual ones."""
 
     models: tuple[str, ...] | None
     dtypes: tuple[np.dtype, ...] | None
