@@ -11,7 +11,7 @@ from .cells import Cells, median
 from .response import NO_GAP, Picture
 
 FEW = 3.0  # mean counts from which deviations of responses are those of a normal distribution
-_ALIKE = 0.75, 1.33  # variance by mean of counts
+_ALIKE = 0.75, 1.33  # ratio of variance and mean of counts
 _ALIKE_FEW = 0.6, 1.6  # minus the logarithm of the share of zeros, by the ratio of ones to zeros
 COUNTED = 1.5e3  # counts in a cell, about, that tell its mean
 _LOOKED = 100  # pixels of a cell that tell whether all are whole numbers

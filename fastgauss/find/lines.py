@@ -30,8 +30,8 @@ _LINES = 3  # that cross, at most
 _TOGETHER = 0.5  # of the amplitude: what their arms have at least
 _APART = 0.87  # cosine between them, at most
 _LOW = 0.25  # part of the values around a maximum that are below the level between lines
-_LEAST_ERROR = 1e-9  # of a response, by that in the middle
-_LEAST = 0.4  # variance of the least of six values, by that of each
+_LEAST_ERROR = 1e-9  # least error of a response, relative to the response in the middle
+_LEAST = 0.4  # variance of the least of six values, relative to that of each
 
 
 class Peaks(NamedTuple):
@@ -132,7 +132,7 @@ def rows_with_arms(
 
 
 class _Heights(NamedTuple):
-    """Responses along the arms, by that in the middle (n, directions, radii, 2 sides)."""
+    """Responses along the arms, divided by that in the middle (n, directions, radii, 2 sides)."""
 
     values: np.ndarray
     there: np.ndarray  # within the image

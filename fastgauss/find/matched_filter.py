@@ -1,12 +1,13 @@
-"""Spots by likelihood ratio: the best amplitude on a local background, by its standard error.
+"""Spots by likelihood ratio: the best amplitude on a local background over its standard error.
 
 For the profile g of a spot and a window w, which is much wider, least squares with the model
 a g + b give the amplitude at each pixel
 
     a = (sum g d - sum g sum w d) / (sum g**2 - sum g sum w g)        with sum w = 1
 
-the image smoothed by g, less its mean in the window: a matched filter whose sum is zero. Its square
-by its variance is twice the logarithm of the likelihood ratio of a spot and none (Kay 1998).
+the image smoothed by g, minus its mean in the window: a matched filter whose sum is zero. Its
+square over its variance is twice the logarithm of the likelihood ratio of a spot and none (Kay
+1998).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .background import Background, measure_background
 from .response import Picture, correlate_picture
 from .significance import scales_of_ends
 
-_HEAVIEST = 1e3  # weight of a pixel, by the usual
+_HEAVIEST = 1e3  # largest weight of a pixel, in usual weights
 _USUAL = 1 << 13  # pixels that tell the usual variance, about
 
 
@@ -68,9 +69,9 @@ def matched_response(
     threads: int | None,
     report: Progress | None = None,
 ) -> Matched:
-    """The sum over a spot's profile of the image less its background, by its standard deviation.
+    """The sum over a spot's profile of the image minus its background, over its deviation.
 
-    It is in units in which noise of deviation 1 has the response that it has far from the border.
+    Its unit is such that noise of deviation 1 has the response that it has far from the border.
     """
     term = log_filter.smoothing(sigmas)
     background = measure_background(picture, sigmas, weights, threads)

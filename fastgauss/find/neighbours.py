@@ -33,9 +33,9 @@ from .surroundings import look_around
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
 _COVERED = 0.05  # part of an image from which spots count as noise
-_SOME_COVERED, _HIDDEN = 0.01, 2.0  # as much, where noise is so many times that of the Laplacian
-_LEAST = 1e-3  # noise of the Laplacian, by that of pixels, at least
-_NARROW = 0.5  # response of the Laplacian, by that of the matched filter, at least
+_SOME_COVERED, _HIDDEN = 0.01, 2.0  # the same where noise is this factor above the Laplacian's
+_LEAST = 1e-3  # least ratio of the noise of the Laplacian and of pixels
+_NARROW = 0.5  # least ratio of the responses of the Laplacian and of the matched filter
 _MOVED = 0.75  # sigmas by which light of others, not noise, moves a maximum of both filters
 
 

@@ -24,9 +24,9 @@ from .response import NO_GAP, Picture
 
 NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
 LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
-_CROWDED = 0.6  # deviation of the lower tail, by the whole one, of a cell full of spots
+_CROWDED = 0.6  # ratio of the deviations of the lower tail and of all, in a cell full of spots
 _CLIPPED_SKEW = 0.531  # part of the third moment of a nearly normal distribution that is left
-_MORE = 1.2  # variance by mean of counts from which a cell has more noise than counts
+_MORE = 1.2  # ratio of variance and mean from which a cell has more noise than counts
 _MORE_OF_FEW = 1.5
 _SURE = 4.0  # standard errors between two means that differ
 _FEW_VALUES = 1.0  # deviation of whole numbers below which they take few values
@@ -59,8 +59,8 @@ class Noise(NamedTuple):
     cells: Cells
     centre: np.ndarray  # of the responses, in the filter's unit
     deviation: np.ndarray  # of a pixel
-    gain: float  # third central moment by variance of a pixel
-    between: CellValues  # both, and of counts the deviation by that of counts
+    gain: float  # third central moment of a pixel divided by its variance
+    between: CellValues  # both; for counts also the deviation in deviations of counts
     usual: float = 0.0  # variance of a pixel of weight 1 where each has its own
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
@@ -138,7 +138,7 @@ def _noise_of_pixels(
     picture: Picture, measured: CellNoise, background: Background, cells: Cells, factor: float,
     least: float, usual: float | None,
 ) -> Noise:  # fmt: skip
-    """The noise of pixels, by that of the response in cells."""
+    """The noise of pixels, computed from that of the response in cells."""
     centres, deviations = measured.centres, measured.deviations / factor
     crowded = measured.lower[1] / factor < _CROWDED * deviations
     centres = np.where(crowded, measured.lower[0], centres)
@@ -330,7 +330,7 @@ def _of_few_values(
 
 
 def _gain(picture: Picture, cells: Cells, deviations: np.ndarray, between: CellValues) -> float:
-    """Third central moment by variance of the pixels.
+    """Third central moment of the pixels divided by their variance.
 
     A pixel less the mean of its m neighbours along the axes has 1 + 1 / m of the variance, and
     1 - 1 / m**2 of the third moment.

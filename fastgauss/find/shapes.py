@@ -47,10 +47,10 @@ class Seen(NamedTuple):
     ground: np.ndarray  # the background that the shape is compared with
     level: np.ndarray  # of the responses
     variance: np.ndarray  # of a pixel
-    gain: np.ndarray  # third moment by variance of a pixel
+    gain: np.ndarray  # third moment of a pixel divided by its variance
     error: np.ndarray  # of the response
-    factor: float  # deviation of the response, by that of a pixel
-    own: np.ndarray | None = None  # variances of all pixels by the usual; None: all 1
+    factor: float  # ratio of the deviations of the response and of a pixel
+    own: np.ndarray | None = None  # variances of all pixels, in usual ones; None: all 1
     gap: np.ndarray | None = None  # missing pixels
 
     def take(self, chosen: np.ndarray | slice) -> Seen:
@@ -72,7 +72,7 @@ class Seen(NamedTuple):
 class Shapes(NamedTuple):
     """The shape of maxima (n,)."""
 
-    sharpness: np.ndarray  # middle pixel above the background, by the amplitude
+    sharpness: np.ndarray  # middle pixel above the background, over the amplitude
     chance: np.ndarray  # that a spot looks as extreme
 
 
@@ -105,8 +105,8 @@ def _product(parts: list[np.ndarray]) -> np.ndarray:
 def _statistic(weights: np.ndarray, light: np.ndarray, limit: float) -> tuple[float, ...]:
     """The limit of a sum with some weights, for a spot whose light has this shape, and its noise.
 
-    The noise is its variance, by that of a pixel and by the counts of the light of a spot of
-    amplitude 1, and its third central moment, likewise.
+    The noise is two parts of its variance, for a pixel's variance of 1 and for the counts of a spot
+    of amplitude 1, and two parts of its third central moment in the same way.
     """
     square, cube = weights**2, weights**3
     moments = (square.sum(), square @ light, cube.sum(), cube @ light)

@@ -11,7 +11,7 @@ the number of standard deviations with the same tail in a normal distribution,
     K'(s) = r,   w = sqrt(2 (s r - K)),   u = s sqrt(K''),   z = w + log(u / w) / w
 
 Noise of another gain g and variance v is taken as g times counts of mean v / g**2, which has its
-variance and skewness; as g goes to 0, z is r by its standard deviation.
+variance and skewness; as g goes to 0, z is r over its standard deviation.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def significance(
         Responses, and standard deviations of a pixel there. Without noise all that is above 0 is
         infinitely significant.
     gain : float or ndarray (n,)
-        Third central moment by variance of the pixels; negative if dark tails are the longer ones.
+        Third central moment of the pixels divided by their variance; negative if dark tails are
+        longer.
     """
     response = np.ascontiguousarray(response, np.float64)
     gains = np.empty(len(response))

@@ -22,8 +22,8 @@ def plot_psf(measurement: PsfMeasurement, *, figure: Any = None) -> Any:
 
     The profile is that of a star of flux 1: means over rings around the centres of all stars, with
     their errors, and the model. Below is their difference relative to the peak. The growth curve
-    is the part of the flux within a radius. The picture is the sum of all residuals by the sum of
-    all fluxes, relative to the peak; a structure in it is what the model has not.
+    is the part of the flux within a radius. The picture is the sum of all residuals divided by the
+    sum of all fluxes, relative to the peak; structure in it is missing in the model.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _draw_profile(above: Any, below: Any, measurement: PsfMeasurement) -> None:
 
 
 def _draw_mean(axes: Any, measurement: PsfMeasurement) -> None:
-    """All residuals by all fluxes."""
+    """Draw the sum of all residuals divided by the sum of all fluxes."""
     used = np.isfinite(measurement.residuals)
     light = np.tensordot(measurement.stars["flux"], used, 1)
     total = np.where(used, measurement.residuals, 0.0).sum(axis=0)

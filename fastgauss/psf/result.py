@@ -114,7 +114,7 @@ class PsfMeasurement:
     def growth(self) -> np.ndarray:
         """The part of the flux within circles: ``radius``, ``data``, ``model``, structured (r,).
 
-        That of the data is that of the model, and the residuals of all stars by their flux.
+        The part of the data is that of the model plus the residuals of all stars over their flux.
         """
         half = self.residuals.shape[1] // 2
         radii = np.arange(1, 2 * half + 1) * _STEP

@@ -116,7 +116,7 @@ def _without_level(window: volumes.Window) -> volumes.Window:
 
 
 def _noise_ratio(window: volumes.Window) -> float:
-    """The noise of the second volume by that of the first, as the pixels count."""
+    """Ratio of the noises of the second and the first volume, as the pixels count."""
     rest = np.count_nonzero(window.w) - window.first
     return low_pass.noise_ratio((window.first, rest))
 

@@ -63,7 +63,7 @@ class Noise(NamedTuple):
     kernel: window_columns.Filter
 
     def shares(self, window: Window, gain: float) -> tuple[float, float]:
-        """The first volume's share of the noise of A - g B, and this noise by that of A - B."""
+        """The first volume's share of the noise of A - g B, and its ratio to the noise of A - B."""
         count = np.count_nonzero(window.w)
         first = math.sqrt(window.share / count) if self.unit else 1.0 / (1.0 + self.ratio)
         change = first + gain * gain * (1.0 - first)

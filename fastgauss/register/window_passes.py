@@ -353,7 +353,7 @@ def _noise(result: Result) -> float:
 
 
 def noise_of_passes(passes: list[Sizes], noises: list[float]) -> float:
-    """Variance of the last pass by that of its windows alone.
+    """Ratio of the variance of the last pass and that of its windows alone.
 
     The noise of the field that deformed the images is in the result where a window does not see
     it: at wavelengths shorter than a window. Let xi be the noise of a displacement at every pixel,

@@ -16,7 +16,7 @@ from .pruning import noise_by_brightness
 
 _WINDOW = 24.0  # sigmas: over so much of the image the level is averaged
 _ORDERS = 4, 6  # of the differences of pixels that tell noise, and that it is white
-_WHITE = 0.85  # deviation of the higher differences by that of the lower, of white noise at least
+_WHITE = 0.85  # least ratio of the deviations of higher and lower differences, in white noise
 _LONG = 16  # pixels of an axis along which differences are taken, at least
 
 
