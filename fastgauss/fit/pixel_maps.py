@@ -16,7 +16,7 @@ class PixelMap(NamedTuple):
     array: np.ndarray
     zeros: bool  # some are 0
 
-    def rows(self, rows: slice) -> PixelMap:
+    def take(self, rows: slice) -> PixelMap:
         """The map of these spots."""
         return self if len(self.array) == 1 else self._replace(array=self.array[rows])
 

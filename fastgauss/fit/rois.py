@@ -209,8 +209,8 @@ def fit_rois(
     def fill(job: Job) -> None:
         def work(first: int, last: int) -> None:
             rows = slice(first, last)
-            numbers = None if second is None else second.rows(rows).array
-            absent = None if missing is None else missing.rows(rows).array
+            numbers = None if second is None else second.take(rows).array
+            absent = None if missing is None else missing.take(rows).array
             where = places if places is None or len(places) == 1 else places[rows]
             job.fit_chunk(Chunk(stack[rows], shape, numbers, absent, where, zeros=zeros), rows)
 

@@ -136,10 +136,10 @@ def _parts(
     block[:, diagonal, diagonal] += ~free
     inverse = np.where(both, _inverse(block), 0.0)
     cross = gram[:, own][:, :, shared]
-    lever = inverse @ cross
-    matrix = gram[:, shared][:, :, shared] - cross.transpose(0, 2, 1) @ lever
-    push = gradient[:, shared] - np.einsum("nps,np->ns", lever, gradient[:, own])
-    return inverse, lever, matrix, push
+    response = inverse @ cross
+    matrix = gram[:, shared][:, :, shared] - cross.transpose(0, 2, 1) @ response
+    push = gradient[:, shared] - np.einsum("nps,np->ns", response, gradient[:, own])
+    return inverse, response, matrix, push
 
 
 def _normal(job: Job, members: np.ndarray, shared: list[int]) -> _Normal:
@@ -341,10 +341,10 @@ def _write_covariances(job: Job, rows: np.ndarray, shared: list[int], scaled: bo
     job.extreme.clear()  # which are those of separate fits
     for first in range(0, len(rows) if sound else 0, _ROWS):
         some = rows[first : first + _ROWS]
-        inverse, lever, _, _ = _parts(job, some, shared)
+        inverse, response, _, _ = _parts(job, some, shared)
         full = np.empty((len(some), size, size))
-        reach = lever @ common
-        full[np.ix_(range(len(some)), own, own)] = inverse + reach @ lever.transpose(0, 2, 1)
+        reach = response @ common
+        full[np.ix_(range(len(some)), own, own)] = inverse + reach @ response.transpose(0, 2, 1)
         full[np.ix_(range(len(some)), own, shared)] = -reach
         full[np.ix_(range(len(some)), shared, own)] = -reach.transpose(0, 2, 1)
         full[np.ix_(range(len(some)), shared, shared)] = common

@@ -4,7 +4,7 @@ A fit changes *coordinates* u (n, p), the parameters of the model without its of
 rotated model, unless widths or angle have bounds, the sigma matrix takes their place. Kernels
 take *plain* numbers (n, k): amplitude, centre, and the widths of each axis or the sigma matrix. A
 profile is a row of an image whose spots are constant along y.
-The *lever* (n or 1, p, k) is d plain / d u.
+The *Jacobian* (n or 1, p, k) is d plain / d u.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Coordinates(NamedTuple):
     model: Model
     direct: bool  # widths and angle themselves, not the sigma matrix
 
-    def rows(self, spots: np.ndarray) -> Coordinates:
-        """Those of some of the spots, in this order."""
+    def take(self, spots: np.ndarray) -> Coordinates:
+        """The coordinates of some of the spots, in this order."""
         return self
 
     @property
@@ -62,10 +62,10 @@ class Coordinates(NamedTuple):
             return np.concatenate([u[:, :2], row[:, :1], widths, row[:, 1:]], axis=1)
         return np.concatenate([u[:, : 1 + ndim], widths], axis=1)
 
-    def lever(self, u: np.ndarray) -> np.ndarray:
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
         """d plain / d u."""
         if self.model.turned:
-            return np.eye(6)[np.newaxis] if self._matrix else _turned_lever(u)
+            return np.eye(6)[np.newaxis] if self._matrix else _turned_jacobian(u)
         ndim = self.model.ndim
         plain, _ = self.model.plain(np.zeros((1, self.model.size)))
         if plain is not self.model:  # a model with its own curve of widths
@@ -74,22 +74,22 @@ class Coordinates(NamedTuple):
             by = self.model.from_plain(units, full[:, np.newaxis])
             return np.ascontiguousarray(by[:, : plain.size - 1, : self.size].transpose(0, 2, 1))
         axes = max(ndim, 2)
-        lever = np.zeros((1, self.size, 2 * axes + 1))
-        lever[0, range(1 + ndim), range(1 + ndim)] = 1.0
+        jacobian = np.zeros((1, self.size, 2 * axes + 1))
+        jacobian[0, range(1 + ndim), range(1 + ndim)] = 1.0
         for axis, column in enumerate(self.model.sigmas):
-            lever[0, column, 1 + axes + axis] = 1.0
-        return lever
+            jacobian[0, column, 1 + axes + axis] = 1.0
+        return jacobian
 
     def separable(self, u: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Plain numbers and levers of the separable Gaussians that a spot is; none if turned."""
-        return [] if self.model.turned else [(self.plain(u), self.lever(u))]
+        """Plain numbers and Jacobians of the separable Gaussians that a spot is; none if turned."""
+        return [] if self.model.turned else [(self.plain(u), self.jacobian(u))]
 
     def reach(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half windows (n, ndim) along (x, y, z): light stands out of the noise (n,) there."""
         return reach_of(self.widths(u), u[:, 0], noise)
 
     def unit(self, u: np.ndarray) -> np.ndarray:
-        """What a step of the widths is compared to, (n,)."""
+        """The length to which a step of the widths is compared, (n,)."""
         return self.widths(u).min(axis=1)
 
     def widths(self, u: np.ndarray) -> np.ndarray:
@@ -133,16 +133,16 @@ class Coordinates(NamedTuple):
         return held
 
 
-def _turned_lever(u: np.ndarray) -> np.ndarray:
+def _turned_jacobian(u: np.ndarray) -> np.ndarray:
     """d(amplitude, x, y, P) / d(amplitude, x, y, sigma_x, sigma_y, theta)."""
     sigma_x, sigma_y, theta = u[:, 3:6].T
     cos, sin = np.cos(theta), np.sin(theta)
     apart = sigma_x - sigma_y
-    lever = np.zeros((len(u), 6, 6))
-    lever[:, range(3), range(3)] = 1.0
-    lever[:, 3, 3:] = np.column_stack([cos**2, sin**2, sin * cos])
-    lever[:, 4, 3:] = np.column_stack([sin**2, cos**2, -sin * cos])
-    lever[:, 5, 3:] = np.column_stack(
+    jacobian = np.zeros((len(u), 6, 6))
+    jacobian[:, range(3), range(3)] = 1.0
+    jacobian[:, 3, 3:] = np.column_stack([cos**2, sin**2, sin * cos])
+    jacobian[:, 4, 3:] = np.column_stack([sin**2, cos**2, -sin * cos])
+    jacobian[:, 5, 3:] = np.column_stack(
         [-2 * apart * sin * cos, 2 * apart * sin * cos, apart * (cos**2 - sin**2)]
     )
-    return lever
+    return jacobian

@@ -41,19 +41,19 @@ _LEAST_WIDTH = 1e-3  # pixels
 _NEAR_SPOTS, _MOST_SPOTS = 11, 60  # other spots in the system of a spot, of a wide one
 
 
-def _levers(equations: NormalEquations, free: np.ndarray) -> np.ndarray:
+def _responses(equations: NormalEquations, free: np.ndarray) -> np.ndarray:
     """H**-1 B (n, p, c): how the spots' own parameters follow the common ones."""
     crowd, border = equations.crowd, equations.equations.border
     n, p, c = border.shape
     groups = len(crowd.members.group_spots) - 1
-    lever = np.zeros((n, p, c))
+    response = np.zeros((n, p, c))
     right, step = (Vector(np.zeros((n, p)), np.zeros((groups, c))) for _ in range(2))
     equations.system.common_free[:] = False
     for k in range(c):
         right.spots[:] = border[:, :, k]
         equations.solve(np.arange(groups), right, _TOLERANCE, step)
-        lever[:, :, k] = step.spots
-    return lever * free[:, :, np.newaxis]
+        response[:, :, k] = step.spots
+    return response * free[:, :, np.newaxis]
 
 
 def _own(
@@ -96,19 +96,19 @@ def _blocks(solver: Solver, state: State, free: np.ndarray) -> tuple[np.ndarray,
     equations.factorise(np.arange(len(crowd.boxes)))
     border, matrix = equations.equations.border, equations.system.common
     out, sound = _own(equations, near, many, free)
-    lever = _levers(equations, free)
+    response = _responses(equations, free)
     n, p, c = border.shape
     bare = border * free[:, :, np.newaxis]
-    matrix = matrix - equations.per_group(bare.transpose(0, 2, 1) @ lever)
+    matrix = matrix - equations.per_group(bare.transpose(0, 2, 1) @ response)
     lost = ~(np.einsum("gcc->gc", matrix) > 0).all(axis=1)
     matrix[lost] = np.eye(c)
     common = np.linalg.pinv(matrix, hermitian=True)[crowd.group_of]
-    reach = lever @ common
+    reach = response @ common
     whole = np.empty((n, c + p, c + p))
     whole[:, :c, :c] = common
     whole[:, c:, :c] = -reach
     whole[:, :c, c:] = -reach.transpose(0, 2, 1)
-    whole[:, c:, c:] = out + reach @ lever.transpose(0, 2, 1)
+    whole[:, c:, c:] = out + reach @ response.transpose(0, 2, 1)
     return whole, sound & ~lost[crowd.group_of]
 
 

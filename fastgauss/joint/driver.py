@@ -188,7 +188,7 @@ class _Fit:
             pixels, np.ascontiguousarray(self.boxes[order]), chosen.method == "mle",
             chosen.pixel == "integrate",
         )  # fmt: skip
-        image = JointImage(scene, crowd, self.coordinates.rows(order), chosen.threads)
+        image = JointImage(scene, crowd, self.coordinates.take(order), chosen.threads)
         limits = Limits(self.limits[0][order], self.limits[1][order], offset_limits)
         solver = Solver(
             image, limits, self.terms, Shared(self.tied, at.member[order]), chosen.absolute,

@@ -25,7 +25,7 @@ Call = Callable[[np.ndarray], None]  # a task on some spots or clusters
 
 
 class Scene(NamedTuple):
-    """What is fitted."""
+    """The data of a joint fit, and how the model is compared with them."""
 
     pixels: Pixels
     boxes: np.ndarray  # (n, 6) the fitted pixels of each spot
@@ -161,7 +161,7 @@ class JointImage:
         """
         scene, crowd = self.scene, self.crowd
         weight = self.fitted.weight if weight is None else weight
-        lights, lever = self._lights(u), self.coordinates.lever(u)
+        lights, jacobian = self._lights(u), self.coordinates.jacobian(u)
         kernel = normal_equations.make_normal(self.coordinates.light)
         of = (
             crowd.pairs if pairs else crowd.pairs._replace(starts=np.zeros_like(crowd.pairs.starts))
@@ -172,7 +172,7 @@ class JointImage:
             table = np.zeros(2 * self.coordinates.light.tables * self._table)
             scratch = m, table, np.zeros(normal_equations.SUMS)
             return lambda some: kernel(
-                lights, lever, some, scene.pixels.extent, residual, weight,
+                lights, jacobian, some, scene.pixels.extent, residual, weight,
                 self.scale, terms, of, equations, scratch,
             )  # fmt: skip
 
@@ -195,16 +195,16 @@ class JointImage:
     def curvature(self, u: np.ndarray, spots: np.ndarray, out: np.ndarray) -> None:
         """Sums of the residual times second derivatives (n, p, p) of these spots."""
         parts = self.coordinates.separable(u)
-        for k, (plain, lever) in enumerate(parts):
+        for k, (plain, jacobian) in enumerate(parts):
             target = np.zeros_like(out) if k else out
-            self._curvature(plain, lever, spots, target)
+            self._curvature(plain, jacobian, spots, target)
             if k:
                 out[spots] += target[spots]
 
     def _curvature(
-        self, plain: np.ndarray, lever: np.ndarray, spots: np.ndarray, out: np.ndarray
+        self, plain: np.ndarray, jacobian: np.ndarray, spots: np.ndarray, out: np.ndarray
     ) -> None:
-        """Those of separable Gaussians with these plain numbers and this lever."""
+        """The sums of separable Gaussians with these plain numbers and this Jacobian."""
         lights = Lights(np.ascontiguousarray(plain), self.crowd.windows, self.scene.integrate)
         kernel = curvature.make_curvature(max(self.coordinates.model.ndim, 2))
 
@@ -213,7 +213,7 @@ class JointImage:
             table = np.zeros(curvature.TABLES * self._table)
             block = np.zeros((lights.plain.shape[1],) * 2)
             return lambda some: kernel(
-                lights, lever, some, self.scene.pixels.extent, self.fitted.residual, out, table,
+                lights, jacobian, some, self.scene.pixels.extent, self.fitted.residual, out, table,
                 block, m,
             )  # fmt: skip
 

@@ -21,10 +21,10 @@ def own_values(solver: Solver, state: State) -> tuple[np.ndarray, np.ndarray]:
     block = np.where(both, equations.diagonal[:, own][:, :, own], 0.0)
     block[:, np.arange(len(own)), np.arange(len(own))] += ~free
     cross = np.where(free[:, :, None], equations.diagonal[:, own][:, :, columns], 0.0)
-    lever = np.linalg.pinv(block, rcond=1e-12, hermitian=True) @ cross
-    matrix = equations.diagonal[:, columns][:, :, columns] - cross.transpose(0, 2, 1) @ lever
+    response = np.linalg.pinv(block, rcond=1e-12, hermitian=True) @ cross
+    matrix = equations.diagonal[:, columns][:, :, columns] - cross.transpose(0, 2, 1) @ response
     push = equations.gradient[:, columns]
-    push = push - np.einsum("nps,np->ns", lever, equations.gradient[:, own])
+    push = push - np.einsum("nps,np->ns", response, equations.gradient[:, own])
     precision = np.maximum(np.einsum("nss->ns", matrix), 1e-300)
     shift = np.einsum("nst,nt->ns", np.linalg.pinv(matrix, rcond=1e-9, hermitian=True), push)
     noise = solver.noise(state)[solver.crowd.group_of]

@@ -29,10 +29,10 @@ class _Components(NamedTuple):
 
 
 class StarCoordinates(Coordinates):
-    """Those of a `StarModel`; ``model`` may be that of stars at known places."""
+    """The coordinates of a `StarModel`; ``model`` may be that of stars at known places."""
 
-    def rows(self, spots: np.ndarray) -> StarCoordinates:
-        """Those of some of the stars, in this order."""
+    def take(self, spots: np.ndarray) -> StarCoordinates:
+        """The coordinates of some of the stars, in this order."""
         return StarCoordinates(self.model.rows(spots), self.direct)
 
     @property
@@ -68,7 +68,7 @@ class StarCoordinates(Coordinates):
         known = np.broadcast_to(self._known, (len(u), basis.CONSTANTS))
         return np.column_stack([u[:, : basis.WIDTH], self.unit(u), known])
 
-    def lever(self, u: np.ndarray) -> np.ndarray:
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
         """d plain / d u: the numbers that have derivatives are the coordinates."""
         return np.eye(self.size)[np.newaxis]
 
@@ -92,7 +92,7 @@ class StarCoordinates(Coordinates):
         return half
 
     def separable(self, u: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Plain numbers and levers of the components as elliptic Gaussians; none if turned."""
+        """Plain numbers and Jacobians of the components as elliptic Gaussians; none if turned."""
         if self._turned:
             return []
         width, found = self.unit(u), []
@@ -102,14 +102,14 @@ class StarCoordinates(Coordinates):
             tall = np.broadcast_to(height / width**2, len(u))
             sigmas = sigma_x * width, sigma_y * width
             centre = u[:, 1] + x * width, u[:, 2] + y * width
-            lever = np.zeros((len(u), self.size, 5))
-            lever[:, 0, 0] = tall
-            lever[:, 1, 1] = lever[:, 2, 2] = 1.0
+            jacobian = np.zeros((len(u), self.size, 5))
+            jacobian[:, 0, 0] = tall
+            jacobian[:, 1, 1] = jacobian[:, 2, 2] = 1.0
             if self.size > basis.WIDTH:
-                lever[:, basis.WIDTH, 0] = -2.0 * u[:, 0] * tall / width
-                lever[:, basis.WIDTH, 1], lever[:, basis.WIDTH, 2] = x, y
-                lever[:, basis.WIDTH, 3], lever[:, basis.WIDTH, 4] = sigma_x, sigma_y
-            found.append((np.column_stack([u[:, 0] * tall, *centre, *sigmas]), lever))
+                jacobian[:, basis.WIDTH, 0] = -2.0 * u[:, 0] * tall / width
+                jacobian[:, basis.WIDTH, 1], jacobian[:, basis.WIDTH, 2] = x, y
+                jacobian[:, basis.WIDTH, 3], jacobian[:, basis.WIDTH, 4] = sigma_x, sigma_y
+            found.append((np.column_stack([u[:, 0] * tall, *centre, *sigmas]), jacobian))
         return found
 
 

@@ -87,7 +87,7 @@ def step_lengths(
 
 
 def rounding(light: np.ndarray, objective: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """What rounding may change of objectives of images whose squares, weighted, are ``light``.
+    """The change by rounding of objectives of images whose weighted squares are ``light``.
 
     ``level`` is the weighted square of the background in a pixel: residuals beside a high
     background are rounded as the background is, each pixel by itself.

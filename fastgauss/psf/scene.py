@@ -202,7 +202,7 @@ class Scene:
         if wrong.all():
             return self.chosen[:0]
         gone = self.chosen[wrong]
-        self.sky = None if self.sky is None else self.sky.part(~wrong)
+        self.sky = None if self.sky is None else self.sky.take(~wrong)
         self.others[self.chosen, :4] = self.own[:, :4]
         self.own, self.wild, self.chosen = self.own[~wrong], self.wild[~wrong], self.chosen[~wrong]
         return gone

@@ -48,9 +48,9 @@ class Stack(NamedTuple):
         """The places ``x, y`` (S, 2) of the boxes, whose shapes their stars have."""
         return middles(self.first, self.data.shape[1])
 
-    def part(self, rows: np.ndarray | slice) -> Stack:
+    def take(self, rows: np.ndarray | slice) -> Stack:
         """The boxes of some of the stars."""
-        sky = None if self.sky is None else self.sky.part(rows)
+        sky = None if self.sky is None else self.sky.take(rows)
         return Stack(self.data[rows], self.weights[rows], self.first[rows], sky)
 
 
@@ -90,7 +90,7 @@ def chi2_of(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.
     """chi2 of each star (S,)."""
     chi2 = np.empty(len(own))
     for rows in _groups(len(own)):
-        part = stack.part(rows)
+        part = stack.take(rows)
         residual = part.data - models(form, shape, own[rows], part)
         chi2[rows] = np.einsum("syx,syx,syx->s", part.weights, residual, residual)
     return chi2
@@ -162,7 +162,7 @@ def _equations(
     count = OWN + form.natural
     products = np.empty((len(own), count + 1, count + 1))
     for rows in _groups(len(own)):
-        products[rows] = _products(_columns(form, shape, own[rows], stack.part(rows)))
+        products[rows] = _products(_columns(form, shape, own[rows], stack.take(rows)))
     chains = _chains(form, shape, own, stack)
     back = chains.transpose(0, 2, 1)
     matrix = np.matmul(np.matmul(back, products[:, :count, :count]), chains)
@@ -177,7 +177,7 @@ def leverages(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> n
     """The part of each pixel's noise that its star's six parameters follow, (S, y, x)."""
     found = np.empty((len(own), stack.data[0].size))
     for rows in _groups(len(own)):
-        columns = _columns(form, shape, own[rows], stack.part(rows))[:, :OWN]
+        columns = _columns(form, shape, own[rows], stack.take(rows))[:, :OWN]
         matrix = _products(columns)
         unit = 1.0 / np.sqrt(np.maximum(np.einsum("sii->si", matrix), 1e-300))
         unit = unit[:, :, np.newaxis] * unit[:, np.newaxis, :]

@@ -29,7 +29,7 @@ class Sky(NamedTuple):
     planes: np.ndarray  # (S, 3): the value in the middle, the rise to the edge along y and x
     precisions: np.ndarray  # (S, 3): inverse variances, 0 where nothing is known
 
-    def part(self, rows: np.ndarray | slice) -> Sky:
+    def take(self, rows: np.ndarray | slice) -> Sky:
         """What is known of the planes of some stars."""
         return Sky(self.planes[rows], self.precisions[rows])
 

@@ -146,17 +146,17 @@ def test_a_rough_search_ends_near_the_least_chi2_of_any_group_of_stars():
     stack = noisy_stack()
     many = np.arange(19) % 3  # more than are computed together
     begin = TRUTH + np.array([0.1, -0.1, 0.1, -0.2])
-    own, some = OWN[many] * 1.01, stack.part(many)
-    alone = [shared.chi2_of(FORM, begin, own[k : k + 1], some.part([k]))[0] for k in range(19)]
+    own, some = OWN[many] * 1.01, stack.take(many)
+    alone = [shared.chi2_of(FORM, begin, own[k : k + 1], some.take([k]))[0] for k in range(19)]
     assert_allclose(shared.chi2_of(FORM, begin, own, some), alone, rtol=1e-13)
     best = shared.solve(FORM, begin, own, some, 2.0, 20.0)
     rough = shared.solve(FORM, begin, own, some, 2.0, 20.0, shared.ROUGH_GAIN)
     assert 0.0 <= rough.objective - best.objective < shared.ROUGH_GAIN
-    three = shared.solve(FORM, begin, own[:3], some.part(slice(3)), 2.0, 20.0)
+    three = shared.solve(FORM, begin, own[:3], some.take(slice(3)), 2.0, 20.0)
     assert_allclose(best.chi2[:3], three.chi2, rtol=0.05)
     matrix, right = shared._equations(FORM, best.shape, best.own, some)
     for k in (0, 7, 8, 18):
-        one = shared._equations(FORM, best.shape, best.own[k : k + 1], some.part([k]))
+        one = shared._equations(FORM, best.shape, best.own[k : k + 1], some.take([k]))
         assert_allclose(matrix[k], one[0][0], rtol=1e-12)
         assert_allclose(right[k], one[1][0], rtol=1e-9, atol=1e-9)
 

@@ -113,20 +113,20 @@ def make_curvature(axes: int) -> Callable:
     # -- one spot ------------------------------------------------------------------------------
 
     @device
-    def transform(block, lever, at, out):
-        size = lever.shape[1]
+    def transform(block, jacobian, at, out):
+        size = jacobian.shape[1]
         for p in range(size):
             for q in range(size):
                 part = 0.0
                 for a in range(columns):
                     for b in range(columns):
-                        part += lever[at, p, a] * block[a, b] * lever[at, q, b]
+                        part += jacobian[at, p, a] * block[a, b] * jacobian[at, q, b]
                 out[p, q] = part
 
     # -- all spots -----------------------------------------------------------------------------
 
     @kernel
-    def curvature(lights, lever, spots, extent, residual, out, table, block, m):
+    def curvature(lights, jacobian, spots, extent, residual, out, table, block, m):
         plain, stride = lights.plain, table.size // TABLES
         height, width = extent[1], extent[2]
         y_table, x_table = NUMBERS * stride, 2 * NUMBERS * stride
@@ -188,6 +188,6 @@ def make_curvature(axes: int) -> Callable:
                     value *= plain[i, 0]
                 block[entries[e, 0], entries[e, 1]] = value
                 block[entries[e, 1], entries[e, 0]] = value
-            transform(block, lever, i if lever.shape[0] > 1 else 0, out[i])
+            transform(block, jacobian, i if jacobian.shape[0] > 1 else 0, out[i])
 
     return curvature

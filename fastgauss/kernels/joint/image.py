@@ -20,7 +20,7 @@ or turned: with P the sigma matrix and d the distance from the centre,
 the mean over a pixel being a sum over Gauss-Legendre points. The light of a star is a sum of such
 components, which share one place (``kernels/fit/psf_light.py``).
 
-The *lever*, a matrix (p, k) for each spot or one for all spots, holds the derivatives of these k
+The *Jacobian*, a matrix (p, k) for each spot or one for all spots, holds the derivatives of these k
 numbers of a spot by the p parameters of the fit. So two sigmas can be one parameter, an angle can
 be fixed, and so on.
 """

@@ -39,20 +39,20 @@ def make_normal(light: Light) -> Callable:
     # -- sums of a spot or a pair --------------------------------------------------------------
 
     @device
-    def shrink(sums, at, lever, i, j, out):
+    def shrink(sums, at, jacobian, i, j, out):
         """out = lever_i block lever_j', the block (k, k) at ``at`` of the sums."""
-        a, b = (i, j) if lever.shape[0] > 1 else (0, 0)
+        a, b = (i, j) if jacobian.shape[0] > 1 else (0, 0)
         for p in range(out.shape[0]):
             for q in range(out.shape[1]):
                 out[p, q] = 0.0
             for k in range(size):
-                if lever[a, p, k] == 0.0:
+                if jacobian[a, p, k] == 0.0:
                     continue
                 for q in range(out.shape[1]):
                     part = 0.0
                     for h in range(size):
-                        part += sums[at + size * k + h] * lever[b, q, h]
-                    out[p, q] += lever[a, p, k] * part
+                        part += sums[at + size * k + h] * jacobian[b, q, h]
+                    out[p, q] += jacobian[a, p, k] * part
 
     @device
     def add_up(m, sums, at, count):
@@ -63,7 +63,7 @@ def make_normal(light: Light) -> Callable:
 
     @kernel
     def normal(
-        lights, lever, spots, extent, residual, weight, scale, terms, pairs, equations, scratch
+        lights, jacobian, spots, extent, residual, weight, scale, terms, pairs, equations, scratch
     ):
         m, table, sums = scratch
         plain, windows, integrate = lights.plain, lights.windows, lights.integrate
@@ -123,21 +123,21 @@ def make_normal(light: Light) -> Callable:
                         contract(m, _SUM, _LEFT, size + 1, _RIGHT, size, rows, pair)
                         add_up(m, sums, square, size * size)
                 if not alone:
-                    shrink(sums, square, lever, i, j, equations.pairs[link])
+                    shrink(sums, square, jacobian, i, j, equations.pairs[link])
                     continue
                 for a in range(size):
                     for b in range(size):
                         sums[square + size * a + b] = sums[packed_symmetric(a, b)]
-                shrink(sums, square, lever, i, i, equations.diagonal[i])
-                at = i if lever.shape[0] > 1 else 0
-                for p in range(lever.shape[1]):
+                shrink(sums, square, jacobian, i, i, equations.diagonal[i])
+                at = i if jacobian.shape[0] > 1 else 0
+                for p in range(jacobian.shape[1]):
                     equations.gradient[i, p] = 0.0
                     for b in range(terms):
                         equations.border[i, p, b] = 0.0
                     for a in range(size):
-                        equations.gradient[i, p] += lever[at, p, a] * sums[triangle + a]
+                        equations.gradient[i, p] += jacobian[at, p, a] * sums[triangle + a]
                         for b in range(terms):
-                            part = lever[at, p, a] * sums[edge + b * size + a]
+                            part = jacobian[at, p, a] * sums[edge + b * size + a]
                             equations.border[i, p, b] += part
 
     return normal
