@@ -29,7 +29,7 @@ def compose(
     side = check.integer("box", box, at_least=1)
     shows = np.isfinite(result.params).all(axis=1) & (result.status != Status.DROPPED)
     spots = result[shows]
-    image = _ground(spots, shape, background, side, threads)
+    image = _background_image(spots, shape, background, side, threads)
     if not stack:
         return _shine(spots, image, threads)
     assert spots.frames is not None
@@ -70,7 +70,7 @@ def _shine_part(
     render(shape, places, params[:, 0], widths, **common)
 
 
-def _ground(
+def _background_image(
     spots: FitResult, shape: tuple[int, ...], background: Any, box: int, threads: int | None
 ) -> np.ndarray:
     """The background to which the spots are added."""
