@@ -33,7 +33,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def ended(count: int, message: str) -> str:
-    """How the fit of so many things ended; no fit of nothing has met a tolerance."""
+    """How the fit of ``count`` things ended; without any there is nothing to fit."""
     return message if count else "nothing to fit"
 
 

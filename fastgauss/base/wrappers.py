@@ -74,7 +74,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
         raise
     except ValueError as error:  # ragged nested sequences
         raise ValueError(f"{name} must be an array of real numbers: {error}") from None
-    except Exception as error:  # what an object's __array__ raises is its own affair
+    except Exception as error:  # an object's __array__ may raise any error
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
 
 

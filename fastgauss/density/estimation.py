@@ -4,8 +4,8 @@ With samples x_j of weights w_j (their sum is 1) and a kernel of covariance C = 
 
     f(y) = sum_j w_j phi(A^-1 (y - x_j)) / det A,
 
-phi the standard normal density in d dimensions. What bounds change stands in ``boundaries``, how
-the sum is formed in ``gauss_transform``, where C comes from in ``bandwidth_rules``.
+phi the standard normal density in d dimensions. ``boundaries`` treats bounds, ``gauss_transform``
+computes the sum, and ``bandwidth_rules`` gives C.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def kde(
         d = 1 to 3, of any real dtype, finite; one a row, unlike scipy's columns. The columns of a
         table are the dimensions; `points` that are a table are then read by these names.
     points : array (m,) or (..., d), or table, optional
-        Where the density is wanted at once.
+        Points at which the density is evaluated at once.
     bandwidth : {"scott", "silverman", "isj"} or float or sequence of d floats
         Numbers are the kernel's standard deviations in the samples' unit (in that of their
         logarithm under ``boundary="log"``), not scipy's factors. Scott's and Silverman's rules give
@@ -63,8 +63,8 @@ def kde(
         (low, high) of each axis, None or an infinity for no end; one pair serves all axes. All
         samples must be inside.
     boundary : {"reflect", "renormalize", "linear", "log"} or None
-        What is done about bounds, see Notes. None: nothing, what spills over is lost. All but
-        "reflect" and None need `bounds`.
+        The treatment of bounds, see Notes. None: no treatment, the mass beyond the bounds is lost.
+        All but "reflect" and None need `bounds`.
     tol : float
         Error bound of sums over samples, in units of their peak: 1e-10 to 0.1.
     threads : int, optional
@@ -112,8 +112,8 @@ def kde(
     Pareto, b = 1        1.4                         1.8                 0.077 log, isj
     ===================  ==========================  ==================  ==================
 
-    Ratios and logarithms of densities, of posterior probabilities say, want ``logpdf``: what is
-    below `tol` of the peak has no digits here.
+    For ratios and logarithms of densities, such as posterior probabilities, use ``logpdf``: values
+    below `tol` of the peak have no right digits here.
 
     The sum over n samples at m points takes a pass over each; `tol` bounds the error.
 

@@ -32,7 +32,7 @@ class KernelDensity:
     bounds : tuple of d pairs
         Where the density ends along each axis.
     boundary : str or None
-        What is done there.
+        The treatment of the bounds.
     tol : float
         Error bound of the sums, in units of the density's peak.
 

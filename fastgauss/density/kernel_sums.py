@@ -1,7 +1,7 @@
-"""Sums of kernels around samples, with what is done about bounds.
+"""Sums of kernels around samples, corrected at bounds.
 
 In units of the bandwidth, see ``units``: values, logarithms, integrals and draws. The mathematics
-of bounds stands in ``boundaries``, how sums are formed in ``gauss_transform``.
+of bounds is in ``boundaries``, that of the sums in ``gauss_transform``.
 """
 
 from __future__ import annotations

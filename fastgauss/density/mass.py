@@ -48,7 +48,7 @@ def corrected_mass(
 def _draw(
     points: np.ndarray, weights: np.ndarray, layers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the samples and the weights that they stand for."""
+    """Some of the samples, with weights that stand for all of them."""
     most = _MOST[points.shape[1]]
     if len(points) <= most:
         return points, weights

@@ -1,4 +1,4 @@
-"""What follows the fit of a movie: drift, groups of localisations, and their picture."""
+"""Localisations after the fit of a movie: their drift, their groups, and their picture."""
 
 from .drift import Drift, DriftStatus, estimate_drift
 from .grouping import group

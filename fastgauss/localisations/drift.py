@@ -242,7 +242,7 @@ def estimate_drift(
     segments : int, optional
         How many segments, 2 to 1000. By default up to 100, of 500 localisations or more.
     frames_per_segment : int, optional
-        The same told otherwise.
+        In place of `segments`: the number of frames of a segment.
     tol : float
         The estimate ends when no segment moves by more than this part of a typical standard error.
     threads : int, optional
@@ -253,8 +253,8 @@ def estimate_drift(
     Returns
     -------
     Drift
-        `positions` and `errors` of each frame; ``drift.apply(localisations)`` takes it off, and
-        ``drift.plot()`` draws it.
+        `positions` and `errors` of each frame; ``drift.apply(localisations)`` corrects
+        localisations for it, and ``drift.plot()`` draws it.
 
     Raises
     ------
@@ -264,8 +264,9 @@ def estimate_drift(
 
     Notes
     -----
-    The errors are the sandwich errors of the overlap's maximum, and what a drift can wander between
-    the segments: that is judged by how far each segment is from the middle of its neighbours. They
+    The errors are the sandwich errors of the overlap's maximum, and the wandering of the drift
+    between the segments, which is estimated from the distance of each segment to the middle of its
+    neighbours. They
     hold if the errors of the localisations are independent: join the localisations of one molecule
     by `group` first. Localisations without structure, such as noise, show no drift: then all
     positions are 0, all errors infinite, and the status is ``DriftStatus.NO_STRUCTURE``.

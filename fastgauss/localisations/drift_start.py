@@ -1,7 +1,8 @@
 """First guess of a drift, of any size: segments as coarse images, found in the sum of the others.
 
-Each segment is a histogram of at most 128 bins along an axis. What is wider than some bins is taken
-off, so that illumination and background do not count, and the borders fade out, which do not drift.
+Each segment is a histogram of at most 128 bins along an axis. Structure wider than some bins is
+removed, so that illumination and background do not count, and the borders, which do not drift, fade
+out.
 The segments are found one after the other in the sum of those before, at the highest place of the
 cross-correlation, and then once more in the sum of all others. A place counts if it is far above
 what chance reaches; the others follow from the segments before and after.
