@@ -39,14 +39,14 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from . import _levels, _sources
-from ._cache_lock import Turns
+from ._cache_lock import CompileLocks
 from ._registers import register_bits
 
 KEPT = 4  # versions of each kernel; the package's sources and numba make a version
 _ABANDONED = 3600.0  # s: age of a temporary file whose writer must have been killed
 PRECOMPILED = Path(__file__).resolve().parent / "precompiled"  # filled when a wheel is built
 
-turns = Turns()
+locks = CompileLocks()
 WAITING = "fastgauss:wait"  # the event that tells listeners of a wait for another process
 
 
@@ -206,7 +206,7 @@ class _StampedCache(FunctionCache):
         except Exception:  # the checksum is right, but numba cannot use the content
             return None
 
-    def load_in_turn(self, signature: Any, target_context: Any) -> Any:
+    def load_under_lock(self, signature: Any, target_context: Any) -> Any:
         """The stored code, which another process may store meanwhile; None: compile it."""
 
         def look() -> Any:
@@ -217,7 +217,7 @@ class _StampedCache(FunctionCache):
             return found
         path = self._cache_file.path(self._index_key(signature, target_context.codegen()))
         with event.trigger_event(WAITING):
-            return turns.wait(self._cache_path, path, look)
+            return locks.wait(self._cache_path, path, look)
 
 
 class PackageCache:
@@ -272,7 +272,7 @@ class PackageCache:
             return None
         found = self._precompiled(sig, target_context)
         if found is None and not isinstance(self._cache, NullCache):
-            found = self._cache.load_in_turn(sig, target_context)
+            found = self._cache.load_under_lock(sig, target_context)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:

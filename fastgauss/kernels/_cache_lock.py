@@ -1,13 +1,13 @@
 """The lock of the compile cache: one process compiles a kernel, others wait and load it.
 
-Processes that start with an empty cache take turns. A turn is a lock on one byte of a file in the
-cache's folder; a hash of the kernel's name selects the byte. The system frees the lock when the
-process ends, however it ends, and a forked child does not hold it. All turns of a process end
-together, when its outermost compilation ends, also by an error. A kernel's callees compile within
-the turn of their caller. The graph of calls has no cycle, so processes cannot wait for each other
-in a circle.
+A process locks a kernel before it compiles it. The lock is on one byte of a file in the cache's
+folder; a hash of the kernel's name selects the byte. The system frees the lock when the process
+ends, however it ends, and a forked child does not hold it. A process frees all of its locks
+together, when its outermost compilation ends, also by an error: a kernel's callees compile while
+the kernel is locked. The graph of calls has no cycle, so processes cannot wait for each other in a
+circle.
 
-Turns change nothing but the time. Where there are no locks (Windows, some network file systems,
+The locks change nothing but the time. Where there are none (Windows, some network file systems,
 folders of other users), and after a process has waited in vain, the process compiles for itself.
 """
 
@@ -29,8 +29,8 @@ PATIENCE = 120.0  # s: the largest kernel takes ten, on a machine that is not ov
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.1  # s
 
 
-class Turns:
-    """The turns of this process; its methods run under numba's compiler lock."""
+class CompileLocks:
+    """The locks of this process; the methods run under numba's compiler lock."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -39,7 +39,7 @@ class Turns:
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Hold turns while a kernel and its callees compile."""
+        """Hold locks while a kernel and its callees compile."""
         self._depth += 1
         try:
             yield
@@ -52,7 +52,7 @@ class Turns:
                         os.close(file)
 
     def wait(self, folder: str, name: str, look: Callable[[], Any]) -> Any:
-        """What ``look`` finds, or None if this process has to compile ``name``."""
+        """The result of ``look``, or None if this process has to compile ``name``."""
         if not (self._waits and self._depth):
             return None
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
@@ -75,7 +75,7 @@ class Turns:
         return None
 
     def _open(self, folder: str) -> int:
-        """The open file of the folder. It stays open: closing it would end every turn in it."""
+        """The open file of the folder. It stays open: closing it would free all locks in it."""
         if folder not in self._files:
             path = os.path.join(folder, ".fastgauss.lock")  # noqa: PTH118
             self._files[folder] = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -30,7 +30,7 @@ from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
-from ._cache import PackageCache, turns
+from ._cache import PackageCache, locks
 from ._inlining import BlockCompiler, CallersBlockCompiler, KernelCompiler
 
 FASTMATH = frozenset({"contract"})
@@ -93,7 +93,7 @@ def kernel(function: Callable) -> Callable:
         return np.errstate(all="ignore")(function)
     dispatcher = njit(**_KERNEL)(function)
     dispatcher._cache = PackageCache(function)
-    dispatcher.compile = _in_turn(dispatcher.compile)
+    dispatcher.compile = _under_lock(dispatcher.compile)
     dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
     return dispatcher
 
@@ -113,18 +113,18 @@ def _without_literals(get_call_template: Callable) -> Callable:
     return get_call_template_of_types
 
 
-def _in_turn(compile_: Callable) -> Callable:
-    """A dispatcher's ``compile``, of which every call from Python or numba is one turn."""
+def _under_lock(compile_: Callable) -> Callable:
+    """A dispatcher's ``compile``; every call from Python or numba holds the kernel's lock."""
 
     @wraps(compile_)
-    def compile_in_turn(signature: Any) -> Any:
+    def compile_under_lock(signature: Any) -> Any:
         if _noted is not None:
-            _noted.setdefault((compile_, signature), partial(compile_in_turn, signature))
+            _noted.setdefault((compile_, signature), partial(compile_under_lock, signature))
             return _write_ones
-        with global_compiler_lock, turns.compiling(), _few_collections():
+        with global_compiler_lock, locks.compiling(), _few_collections():
             return compile_(signature)
 
-    return compile_in_turn
+    return compile_under_lock
 
 
 @contextmanager

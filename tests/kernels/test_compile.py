@@ -124,7 +124,7 @@ from numba.core.errors import TypingError
 from house.kernels import caller, _cache
 with pytest.raises(TypingError):
     caller.ask("no number")
-assert not _cache.turns._files and not _cache.turns._depth
+assert not _cache.locks._files and not _cache.locks._depth
 print(caller.ask(1))
 """
 
@@ -153,10 +153,10 @@ def test_a_compilation_collects_little_garbage_and_keeps_the_callers_setting():
         for first in (700, 0):
             gc.set_threshold(first, 10, 10)
             own = gc.get_threshold()
-            used = _compile._in_turn(lambda signature: gc.get_threshold())(())
+            used = _compile._under_lock(lambda signature: gc.get_threshold())(())
             assert used[:2] == (_compile._COLLECTIONS[:2] if first else own[:2])
             with pytest.raises(ZeroDivisionError):
-                _compile._in_turn(lambda signature: 1 // 0)(())
+                _compile._under_lock(lambda signature: 1 // 0)(())
             assert gc.get_threshold() == own
     finally:
         gc.set_threshold(*before)

@@ -1,4 +1,4 @@
-"""What the kernels of a joint fit take, by name: n spots, k clusters, g groups, c common unknowns.
+"""Arguments of the kernels of joint fits: n spots, k clusters, g groups, c common unknowns.
 
 Spots are sorted by group, then by cluster. A *cluster* is a few spots that overlap strongly; a
 *group* is spots that are solved together, because they overlap or have something in common.

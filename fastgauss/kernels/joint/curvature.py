@@ -101,10 +101,10 @@ def _fill(table, at, stride, first, count, centre, sigma, integrate):
 
 @cache
 def make_curvature(axes: int) -> Callable:
-    """The kernel of the sums of separable spots of so many axes, in the parameters of a fit.
+    """The kernel of the sums of separable spots of ``axes`` axes, in the parameters of a fit.
 
-    ``out[i]`` becomes lever_i S lever_i' for each of ``spots``; the curvature of the map from
-    parameters of a fit to those of light is not part of it.
+    ``out[i]`` becomes J_i S J_i', J the Jacobian, for each of ``spots``; the curvature of the map
+    from parameters of a fit to those of light is not part of it.
     """
     columns, planes, deep = 2 * axes + 1, len(_PLANE), len(_DEEP) if axes == 3 else 0
     entries, plane, further = _entries(axes), np.array(_PLANE), np.array(_DEEP)

@@ -40,7 +40,7 @@ def make_normal(light: Light) -> Callable:
 
     @device
     def shrink(sums, at, jacobian, i, j, out):
-        """out = lever_i block lever_j', the block (k, k) at ``at`` of the sums."""
+        """out = J_i block J_j', J the Jacobian, the block (k, k) at ``at`` of the sums."""
         a, b = (i, j) if jacobian.shape[0] > 1 else (0, 0)
         for p in range(out.shape[0]):
             for q in range(out.shape[1]):

@@ -1,4 +1,4 @@
-"""What the kernels know of a model in one number of dimensions."""
+"""The kernels of a model in one number of dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How joint fits compute a spot's light and its derivatives."""
+"""Spot profiles of joint fits: a spot's light and its derivatives."""
 
 from __future__ import annotations
 

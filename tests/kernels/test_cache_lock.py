@@ -14,12 +14,12 @@ fcntl = pytest.importorskip("fcntl")
 
 _HOLD = """
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("_turns", sys.argv[1])
+spec = importlib.util.spec_from_file_location("_locks", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-turns = module.Turns()
-with turns.compiling():
-    print(turns.wait(sys.argv[2], "name", lambda: None), flush=True)
+locks = module.CompileLocks()
+with locks.compiling():
+    print(locks.wait(sys.argv[2], "name", lambda: None), flush=True)
     sys.stdin.read()
 """
 
@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def holder(folder):
-    """A process that has the turn of "name"."""
+    """A process that holds the lock of "name"."""
     command = [sys.executable, "-c", _HOLD, _cache_lock.__file__, folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
@@ -41,10 +41,10 @@ def holder(folder):
 
 
 def _wait(folder, name="name", look=lambda: None):
-    turns = _cache_lock.Turns()
-    with turns.compiling():
+    locks = _cache_lock.CompileLocks()
+    with locks.compiling():
         begin = time.monotonic()
-        return turns.wait(folder, name, look), time.monotonic() - begin
+        return locks.wait(folder, name, look), time.monotonic() - begin
 
 
 def test_who_waits_loads_what_the_other_keeps(folder, holder):
@@ -58,7 +58,7 @@ def test_another_kernel_waits_for_nobody(folder, holder, monkeypatch):
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
-def test_the_turn_ends_with_its_process_or_its_compilation(folder, holder, end):
+def test_the_lock_ends_with_its_process_or_its_compilation(folder, holder, end):
     def look():
         holder.stdin.close() if end is None else holder.send_signal(end)
 
@@ -66,10 +66,10 @@ def test_the_turn_ends_with_its_process_or_its_compilation(folder, holder, end):
     assert holder.wait(30) is not None
 
 
-def test_an_error_ends_the_turn(folder):
-    turns = _cache_lock.Turns()
-    with pytest.raises(ZeroDivisionError), turns.compiling():
-        turns.wait(folder, "name", lambda: 1 / 0)
+def test_an_error_frees_the_lock(folder):
+    locks = _cache_lock.CompileLocks()
+    with pytest.raises(ZeroDivisionError), locks.compiling():
+        locks.wait(folder, "name", lambda: 1 / 0)
     command = [sys.executable, "-c", _HOLD, _cache_lock.__file__, folder]
     done = subprocess.run(command, capture_output=True, timeout=30, check=True, input=b"")
     assert done.stdout == b"None\n"
@@ -77,12 +77,12 @@ def test_an_error_ends_the_turn(folder):
 
 def test_nobody_waits_in_vain_twice(folder, holder, monkeypatch):
     monkeypatch.setattr(_cache_lock, "PATIENCE", 0.05)
-    turns, looks = _cache_lock.Turns(), []
-    with turns.compiling():
-        assert turns.wait(folder, "name", lambda: looks.append(1)) is None
+    locks, looks = _cache_lock.CompileLocks(), []
+    with locks.compiling():
+        assert locks.wait(folder, "name", lambda: looks.append(1)) is None
         assert len(looks) >= 1
         looks.clear()
-        assert turns.wait(folder, "name", lambda: looks.append(1)) is None
+        assert locks.wait(folder, "name", lambda: looks.append(1)) is None
         assert not looks
 
 
