@@ -30,8 +30,8 @@ _LINES = 3  # that cross, at most
 _TOGETHER = 0.5  # of the amplitude: what their arms have at least
 _APART = 0.87  # cosine between them, at most
 _LOW = 0.25  # part of the values around a maximum that are below the level between lines
-_LEAST_ERROR = 1e-9  # least error of a response, relative to the response in the middle
-_LEAST = 0.4  # variance of the least of six values, relative to that of each
+_LEAST_ERROR = 1e-9  # of a response, by that in the middle
+_LEAST = 0.4  # variance of the least of six values, by that of each
 
 
 class Peaks(NamedTuple):
@@ -41,8 +41,8 @@ class Peaks(NamedTuple):
     level: np.ndarray  # of the response without spots
     error: np.ndarray  # of the response
 
-    def take(self, chosen: np.ndarray | slice) -> Peaks:
-        """The chosen maxima."""
+    def those(self, chosen: np.ndarray | slice) -> Peaks:
+        """Some of the maxima."""
         return Peaks(*(column[chosen] for column in self))
 
 
@@ -103,7 +103,7 @@ def chance_of_arms(
     step = max(1, CHUNK // max(arms.offsets.size + arms.cosines.size, 1))
     for begin in range(0, len(chance), step):
         some = slice(begin, begin + step)
-        seen = _look(response, peaks.take(some), arms)
+        seen = _look(response, peaks.those(some), arms)
         tails = _tails_of_arms(seen, arms)
         along = np.einsum("da,nab,db->nd", arms.units, moments[some], arms.units)
         gap = along < _LINE - _SURELY * doubt[some, None]
@@ -113,7 +113,7 @@ def chance_of_arms(
         chance[some] = tails.min(axis=1)
         rows = np.flatnonzero(_crossings(seen.without_noise(), arms) < 0.5)
         if len(rows):
-            seen = seen.take(rows, fine(begin + rows))
+            seen = seen.those(rows, fine(begin + rows))
             chance[begin + rows] = np.minimum(chance[begin + rows], _crossings(seen, arms))
     return np.minimum(_TRIES[moments.shape[1]] * chance, 1.0)
 
@@ -132,7 +132,7 @@ def rows_with_arms(
 
 
 class _Heights(NamedTuple):
-    """Responses along the arms, divided by that in the middle (n, directions, radii, 2 sides)."""
+    """Responses along the arms, by that in the middle (n, directions, radii, 2 sides)."""
 
     values: np.ndarray
     there: np.ndarray  # within the image
@@ -140,11 +140,11 @@ class _Heights(NamedTuple):
     height: np.ndarray  # (n,) of the response in the middle
 
     def without_noise(self) -> _Heights:
-        """These heights with hardly any error."""
+        """The same with hardly any error."""
         return self._replace(error=np.full(len(self.error), _LEAST_ERROR))
 
-    def take(self, rows: np.ndarray, error: np.ndarray) -> _Heights:
-        """The maxima of some rows, with other errors of the response."""
+    def those(self, rows: np.ndarray, error: np.ndarray) -> _Heights:
+        """Some of the maxima, with other errors of the response."""
         height = self.height[rows]
         error = np.maximum(error / height, _LEAST_ERROR)
         return _Heights(self.values[rows], self.there[rows], error, height)
