@@ -20,9 +20,10 @@ from functools import cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
+from numba.core import ir, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
-from numba.core.compiler_machinery import PassManager
+from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # numba's name of the pointer to a function's Python objects
 
@@ -66,6 +67,75 @@ class _InlinedCode(JITCodeLibrary):
         """No function of the module has an address."""
         self._ensure_finalized()
         return 0
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _OmitCounting(AnalysisPass):
+    """No references are counted in a function that makes no array.
+
+    The caller of such a function holds all its arrays as long as it runs. numba would count them up
+    and down by atomic additions, in loops too, which takes longer than the arithmetic between.
+    """
+
+    _name = "omit_counting"
+
+    def __init__(self) -> None:  # numba's is abstract
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        if not _makes_counted(state):
+            state.targetctx = state.targetctx.subtarget(enable_nrt=False)
+        return False
+
+
+# What numba's intermediate code makes of arrays without making one: operations, functions that give
+# views (three of ``simd/stack_memory``), and named tuples.
+_BORROWING = frozenset(
+    {
+        "build_tuple",
+        "cast",
+        "exhaust_iter",
+        "getattr",
+        "getiter",
+        "iternext",
+        "pair_first",
+        "phi",
+        "static_getitem",
+    }
+)
+_VIEWS = frozenset({"flat_view", "row_view", "stack_rows", "stack_like", "array.reshape"})
+
+
+def _makes_counted(state: Any) -> bool:
+    """Whether a function makes or returns something that is counted: an array, an exception."""
+    models, types_of = state.targetctx.data_model_manager, state.typemap
+
+    def is_counted(kind: Any) -> bool:
+        return models[kind].contains_nrt_meminfo()
+
+    def is_borrowed(value: Any) -> bool:
+        if not isinstance(value, ir.Expr) or value.op in _BORROWING:
+            return True
+        if value.op == "getitem":  # by numbers and slices, not by an array
+            return not is_counted(types_of[value.index.name])
+        return value.op == "call" and _borrows(types_of[value.func.name])
+
+    blocks = list(state.func_ir.blocks.values())
+    if is_counted(state.return_type):
+        return True
+    if any(True for block in blocks for _ in block.find_insts(ir.DynamicRaise)):
+        return True
+    return any(
+        is_counted(types_of[assignment.target.name]) and not is_borrowed(assignment.value)
+        for block in blocks
+        for assignment in block.find_insts(ir.Assign)
+    )
+
+
+def _borrows(function: Any) -> bool:
+    """Whether the arrays that a function returns are those it gets."""
+    key = getattr(function, "typing_key", None)
+    return isinstance(function, types.NamedTupleClass) or getattr(key, "__name__", key) in _VIEWS
 
 
 class _FixedFlags(Flags):
@@ -116,6 +186,8 @@ class _Compiler(CompilerBase):
         passes = DefaultPassBuilder.define_nopython_pipeline(state)
         needed = PassManager(passes.pipeline_name)
         for pass_, description in passes.passes:
+            if pass_.name() == "native_lowering":
+                needed.add_pass(_OmitCounting, "omit counting of references")
             if pass_.name() not in self.omitted:
                 needed.add_pass(pass_, description)
         needed.finalize()

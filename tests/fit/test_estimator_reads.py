@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgauss.kernels._compile import kernel
 from fastgauss.kernels.fit.estimators import ESTIMATORS, HEADER
@@ -27,6 +27,28 @@ def make_read(name):
         return found
 
     return read_all
+
+
+@pytest.mark.parametrize("name", ["plain", "poisson"])
+@pytest.mark.parametrize("pixels", [1, 3, 8, 11, 49])
+def test_pixels_that_are_read_a_register_at_a_time_are_those_one_by_one(name, pixels):
+    rng, read = np.random.default_rng(pixels), make_read(name)
+    data = rng.poisson(3.0, (4, pixels)).astype(np.float32) - 1.0
+    data[1, -1], data[2, 0], data[3, pixels // 2] = np.nan, np.inf, -np.inf
+    pivot = 0.25 if name == "plain" else 0.0
+    found = read(data, np.empty((1, 0)), pivot)
+    numbers = data - pivot
+    if name == "poisson":
+        numbers = np.where(data > 0.0, data, np.where(data == -np.inf, np.inf, 0.0))
+        numbers[np.isnan(data)] = np.nan
+    assert_array_equal(found[:, 4 + HEADER :], numbers)
+    with np.errstate(invalid="ignore"):
+        sums, squares = numbers.sum(axis=1), (numbers.astype(float) ** 2).sum(axis=1)
+    assert_array_equal(found[:, 0], pixels)
+    if name == "plain":
+        assert_allclose(found[:, 4 + HEADER - 3 : 4 + HEADER], np.c_[[pixels] * 4, sums, squares])
+    else:
+        assert_allclose(found[:, 2:4], np.c_[sums, sums / pixels])
 
 
 @pytest.mark.parametrize("name", ["camera", "residual"])  # fits read so with the others

@@ -1,13 +1,17 @@
 """Building blocks: LLVM code that is inlined, without machine code of its own."""
 
+import sys
+
 import numpy as np
 import pytest
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Flags
+from numba.core.runtime import _nrt_python, rtsys
 
 from fastgauss.kernels import _inlining
 from fastgauss.kernels._compile import JIT_DISABLED, device, variants
+from fastgauss.kernels.simd.stack_memory import flat_view
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="about compiled code")
 
@@ -97,3 +101,63 @@ def test_fixed_options_are_those_that_they_were_made_of():
         assert fixed == each and each == fixed and hash(fixed) == hash(each)
     assert fixed != other and other != fixed and fixed != "flags"
     assert fixed.values() == flags.values()
+
+
+@device
+def sum_of_rows(pair):
+    table, weights = pair
+    flat, whole = flat_view(table), 0.0
+    for k in range(table.shape[0]):
+        if weights[k] > 0.0:
+            row = table[k]
+            whole += weights[k] * flat[k * row.size] + row[1:].sum()
+    return whole
+
+
+def counts_of(function):
+    """How often compiled code counts a reference up or down."""
+    code = "".join(function.inspect_llvm().values())
+    return sum("call" in line and "NRT_" in line for line in code.splitlines())
+
+
+def test_a_function_that_makes_no_array_counts_no_references():
+    options = {"nogil": True, "pipeline_class": _inlining.KernelCompiler}
+
+    @njit(**options)
+    def fill(out, table, weights):
+        for k in range(out.size):
+            out[k] = sum_of_rows((table, weights)) if weights[k] < 2.0 else 0.0
+
+    out, table, weights = np.empty(3), np.arange(12.0).reshape(3, 4), np.array([1.0, 0.0, 2.0])
+    before = [sys.getrefcount(array) for array in (out, table, weights)]
+    fill(out, table, weights)
+    assert out[0] == out[1] == 0.0 + 6.0 + 2 * 8.0 + 30.0 and out[2] == 0.0
+    assert [sys.getrefcount(array) for array in (out, table, weights)] == before
+    assert counts_of(fill) == 0
+
+
+@pytest.mark.parametrize("by", ["numbers", "places"])
+def test_arrays_that_a_function_makes_are_counted_and_freed(by):
+    @njit(pipeline_class=_inlining.KernelCompiler)
+    def taken(values, places):
+        part = values[places]
+        return part.sum()
+
+    @njit(pipeline_class=_inlining.KernelCompiler)
+    def halves(values, places):
+        made = np.empty(places.size)
+        for k in range(places.size):
+            made[k] = halved(values[places[k]])
+        return made
+
+    function = halves if by == "numbers" else taken
+    values, places = np.arange(1000.0), np.array([3, 5, 999])
+    assert np.sum(function(values, places)) == (503.5 if by == "numbers" else 1007.0)
+    _nrt_python.memsys_enable_stats()
+    before = rtsys.get_allocation_stats()
+    for _ in range(5):
+        function(values, places)
+    after = rtsys.get_allocation_stats()
+    _nrt_python.memsys_disable_stats()
+    assert after.alloc - before.alloc == after.free - before.free >= 5
+    assert counts_of(function) > 0

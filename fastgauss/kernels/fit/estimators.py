@@ -39,7 +39,10 @@ import numpy as np
 
 from .._compile import device
 from ..numeric.special import divide_ratio, log_of_ratio
-from ..simd.lanes import load, maximum, select
+from ..simd.lane_types import WIDTH
+from ..simd.lanes import broadcast, load, maximum, select, store
+from ..simd.masked import lanes_within, load_double, total
+from ..simd.stack_memory import flat_view, stack_rows
 
 HEADER = 4  # lane rows before the pixels
 HEAVIEST = 4  # how many rows before the pixels the largest weight stands
@@ -84,33 +87,36 @@ def _unsigned(pixels, item, second):
 
 
 @device
-def _put_plain(m, to, lane, pixels, item, k, pivot):
-    """Put one pixel into a lane. All indices are unsigned: their signs are not tested."""
-    d = pixels[item, k] - pivot
-    m[to + k, lane] = d
-    return d
+def _put_lanes(m, to, lane, value, block) -> None:
+    """Put ``WIDTH`` pixels in a row into one lane, by the lane row ``block`` on the stack.
+
+    Indices are unsigned: their signs are not tested.
+    """
+    store(block, 0, value)
+    row = np.uint64(to)
+    for k in range(np.uint64(WIDTH)):
+        m[row + k, np.uint64(lane)] = block[_ZERO, k]
 
 
 @device
 def _read_plain(m, first, lane, pixels, second, item, pivot):
-    n, spot = np.uint64(pixels.shape[1]), np.uint64(item)
-    to, column = np.uint64(first), np.uint64(lane)
-    whole = n & ~_THREE  # four at a time: a sum waits for its own last addition
-    total = 0.0
-    square = 0.0
-    for k in range(_ZERO, whole, _FOUR):
-        d0 = _put_plain(m, to, column, pixels, spot, k, pivot)
-        d1 = _put_plain(m, to, column, pixels, spot, k + _ONE, pivot)
-        d2 = _put_plain(m, to, column, pixels, spot, k + _TWO, pivot)
-        d3 = _put_plain(m, to, column, pixels, spot, k + _THREE, pivot)
-        total += (d0 + d1) + (d2 + d3)
-        square += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    n, flat, block = pixels.shape[1], flat_view(pixels), stack_rows(1)
+    every, at = lanes_within(0.0, 0, WIDTH), item * pixels.shape[1]
+    whole = n - n % WIDTH
+    sums, squares = broadcast(0.0), broadcast(0.0)
+    for k in range(0, whole, WIDTH):
+        value = load_double(flat, at + k, every) - pivot
+        sums = sums + value
+        squares = squares + value * value
+        _put_lanes(m, first + k, lane, value, block)
+    signal, square = total(sums), total(squares)
     for k in range(whole, n):
-        d0 = _put_plain(m, to, column, pixels, spot, k, pivot)
-        total += d0
-        square += d0 * d0
+        d = np.float64(flat[at + k]) - pivot
+        signal += d
+        square += d * d
+        m[first + k, lane] = d
     m[first - 3, lane] = float(n)
-    m[first - 2, lane] = total
+    m[first - 2, lane] = signal
     m[first - 1, lane] = square
     return float(n), square * _ROUNDING, square + n * pivot * pivot, 0.0
 
@@ -145,7 +151,7 @@ def _read_weighted(m, first, lane, pixels, second, item, pivot):
     n, spot, row = _unsigned(pixels, item, second)
     to, column = np.uint64(first), np.uint64(lane)
     whole = n & ~_ONE
-    total = 0.0
+    moment = 0.0
     square = 0.0
     weight = 0.0
     count = 0
@@ -153,17 +159,17 @@ def _read_weighted(m, first, lane, pixels, second, item, pivot):
         w0, a0, b0, c0 = _put_weighted(m, to, column, pixels, spot, k, pivot, second, row)
         w1, a1, b1, c1 = _put_weighted(m, to, column, pixels, spot, k + _ONE, pivot, second, row)
         weight += w0 + w1
-        total += a0 + a1
+        moment += a0 + a1
         square += b0 + b1
         count += c0 + c1
     for k in range(whole, n):
         w0, a0, b0, c0 = _put_weighted(m, to, column, pixels, spot, k, pivot, second, row)
         weight += w0
-        total += a0
+        moment += a0
         square += b0
         count += c0
     m[first - 3, lane] = weight
-    m[first - 2, lane] = total
+    m[first - 2, lane] = moment
     m[first - 1, lane] = square
     return float(count), square * _ROUNDING, square + weight * pivot * pivot, 0.0
 
@@ -183,15 +189,23 @@ def _counted(d):
 
 @device
 def _read_poisson(m, first, lane, pixels, second, item, pivot):
-    n, spot = np.uint64(pixels.shape[1]), np.uint64(item)
-    to, column = np.uint64(first), np.uint64(lane)
-    total = 0.0
-    for k in range(n):
-        d = _counted(np.float64(pixels[spot, k]))
-        total += d
-        m[to + k, column] = d
+    n, flat, block = pixels.shape[1], flat_view(pixels), stack_rows(1)
+    every, at = lanes_within(0.0, 0, WIDTH), item * pixels.shape[1]
+    whole = n - n % WIDTH
+    sums = broadcast(0.0)
+    for k in range(0, whole, WIDTH):
+        value = load_double(flat, at + k, every)
+        least = select(value > -np.inf, broadcast(0.0), broadcast(np.inf))
+        value = select(value <= 0.0, least, value)  # as `_counted`
+        sums = sums + value
+        _put_lanes(m, first + k, lane, value, block)
+    signal = total(sums)
+    for k in range(whole, n):
+        d = _counted(np.float64(flat[at + k]))
+        signal += d
+        m[first + k, lane] = d
     m[first - 3, lane] = 0.0
-    return float(n), total * _ROUNDING, total, total / n
+    return float(n), signal * _ROUNDING, signal, signal / n
 
 
 @device
@@ -220,7 +234,7 @@ def _lose_poisson(m, first, n, k, value, s, power):
 def _read_camera(m, first, lane, pixels, second, item, pivot):
     n, spot, row = _unsigned(pixels, item, second)
     to, column = np.uint64(first), np.uint64(lane)
-    total = 0.0
+    counted = 0.0
     signal = 0.0
     least = np.inf
     count = 0
@@ -228,14 +242,14 @@ def _read_camera(m, first, lane, pixels, second, item, pivot):
         d = np.float64(pixels[spot, k]) + np.float64(second[row, k])
         exists = d == d
         d = _counted(d)
-        total += d if exists else 0.0
+        counted += d if exists else 0.0
         least = min(least, np.float64(second[row, k])) if exists else least
         signal += abs(np.float64(pixels[spot, k])) if exists else 0.0
         count += 1 if exists else 0
         m[to + k, column] = d if exists else -1.0
         m[to + n + k, column] = second[row, k]
     m[first - 3, lane] = least if count else 0.0
-    return float(count), signal * _ROUNDING, total, signal / max(count, 1)
+    return float(count), signal * _ROUNDING, counted, signal / max(count, 1)
 
 
 @device
