@@ -73,10 +73,17 @@ class Estimator(NamedTuple):
     loss: int  # SQUARES of residuals, the DEVIANCE of counts, or OTHER_LOSS: no pixel is judged
 
 
-_ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(k) for k in range(5))
+_ZERO, _ONE, _TWO = (np.uint64(k) for k in range(3))
+_PARTS = 8  # in which the sums over the pixels of a spot are formed
 _ROUNDING = 1e-15  # of a sum of squares, relative to the same sum of the data's
 _ROUNDING_EXACT = 1e-30  # the same, where the squares are those of residuals
 _LEAST_MODEL = 1e-150  # a model of 0 is possible where nothing was counted
+
+
+@device
+def _sum_of_parts(low, high):
+    """Partial sums added up in one order, whatever the width of a register."""
+    return total(low + high) if WIDTH < _PARTS else total(low)
 
 
 @device
@@ -87,11 +94,12 @@ def _unsigned(pixels, item, second):
 
 
 @device
-def _put_lanes(m, to, lane, value, block) -> None:
-    """Put ``WIDTH`` pixels in a row into one lane, by the lane row ``block`` on the stack.
+def _put_lanes(m, to, lane, value) -> None:
+    """Put ``WIDTH`` pixels in a row into one lane.
 
     Indices are unsigned: their signs are not tested.
     """
+    block = stack_rows(1)
     store(block, 0, value)
     row = np.uint64(to)
     for k in range(np.uint64(WIDTH)):
@@ -99,17 +107,27 @@ def _put_lanes(m, to, lane, value, block) -> None:
 
 
 @device
+def _put_plain(m, to, lane, flat, k, pivot):
+    d = load_double(flat, k, lanes_within(0.0, 0, WIDTH)) - pivot
+    _put_lanes(m, to, lane, d)
+    return d
+
+
+@device
 def _read_plain(m, first, lane, pixels, second, item, pivot):
-    n, flat, block = pixels.shape[1], flat_view(pixels), stack_rows(1)
-    every, at = lanes_within(0.0, 0, WIDTH), item * pixels.shape[1]
-    whole = n - n % WIDTH
-    sums, squares = broadcast(0.0), broadcast(0.0)
-    for k in range(0, whole, WIDTH):
-        value = load_double(flat, at + k, every) - pivot
-        sums = sums + value
-        squares = squares + value * value
-        _put_lanes(m, first + k, lane, value, block)
-    signal, square = total(sums), total(squares)
+    n, flat, at = pixels.shape[1], flat_view(pixels), item * pixels.shape[1]
+    whole = n - n % _PARTS
+    low, high = broadcast(0.0), broadcast(0.0)  # eight partial sums, by one register or two
+    low_squares, high_squares = broadcast(0.0), broadcast(0.0)
+    for k in range(0, whole, _PARTS):
+        d = _put_plain(m, first + k, lane, flat, at + k, pivot)
+        low = low + d
+        low_squares = low_squares + d * d
+        if WIDTH < _PARTS:
+            d = _put_plain(m, first + k + WIDTH, lane, flat, at + k + WIDTH, pivot)
+            high = high + d
+            high_squares = high_squares + d * d
+    signal, square = _sum_of_parts(low, high), _sum_of_parts(low_squares, high_squares)
     for k in range(whole, n):
         d = np.float64(flat[at + k]) - pivot
         signal += d
@@ -188,18 +206,25 @@ def _counted(d):
 
 
 @device
+def _put_counts(m, to, lane, flat, k):
+    """As ``_counted``, a register at a time."""
+    d = load_double(flat, k, lanes_within(0.0, 0, WIDTH))
+    least = select(d > -np.inf, broadcast(0.0), broadcast(np.inf))
+    d = select(d <= 0.0, least, d)
+    _put_lanes(m, to, lane, d)
+    return d
+
+
+@device
 def _read_poisson(m, first, lane, pixels, second, item, pivot):
-    n, flat, block = pixels.shape[1], flat_view(pixels), stack_rows(1)
-    every, at = lanes_within(0.0, 0, WIDTH), item * pixels.shape[1]
-    whole = n - n % WIDTH
-    sums = broadcast(0.0)
-    for k in range(0, whole, WIDTH):
-        value = load_double(flat, at + k, every)
-        least = select(value > -np.inf, broadcast(0.0), broadcast(np.inf))
-        value = select(value <= 0.0, least, value)  # as `_counted`
-        sums = sums + value
-        _put_lanes(m, first + k, lane, value, block)
-    signal = total(sums)
+    n, flat, at = pixels.shape[1], flat_view(pixels), item * pixels.shape[1]
+    whole = n - n % _PARTS
+    low, high = broadcast(0.0), broadcast(0.0)
+    for k in range(0, whole, _PARTS):
+        low = low + _put_counts(m, first + k, lane, flat, at + k)
+        if WIDTH < _PARTS:
+            high = high + _put_counts(m, first + k + WIDTH, lane, flat, at + k + WIDTH)
+    signal = _sum_of_parts(low, high)
     for k in range(whole, n):
         d = _counted(np.float64(flat[at + k]))
         signal += d
