@@ -8,7 +8,9 @@ import numpy as np
 
 from .units import Unit, data_unit, profile_unit
 
-READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4", "u2"))  # others become float64
+# Others become float64, chunk by chunk. That costs nothing for integers, and the kernels of a fit,
+# which take seconds to compile, are then the same for all of them.
+READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4"))
 NOTHING = np.zeros((1, 0))
 _LEAST_DATA = 1e-150  # whose squares float64 holds
 
@@ -102,9 +104,7 @@ def rows_of(array: np.ndarray) -> np.ndarray:
     array = array[:1] if same else array
     if array.dtype == np.bool_:
         return array.reshape(len(array), -1)
-    direct = array.dtype in (np.float64, np.float32) and array.dtype.isnative
-    array = np.ascontiguousarray(array, dtype=None if direct else np.float64)
-    return array.reshape(len(array), -1)
+    return np.ascontiguousarray(array, dtype=np.float64).reshape(len(array), -1)
 
 
 def load(chunk: Chunk, least_squares: bool) -> tuple[np.ndarray, np.ndarray]:

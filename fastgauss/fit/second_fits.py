@@ -74,16 +74,13 @@ def outliers(
     again = [array[members] if len(array) else array for array in outputs]
     whole = again[1].copy(), again[4].copy(), part.free
     known, tries = np.atleast_2d(part.model.known), np.empty((len(pixels), 4))
-    limits = 0.0 if loss == DEVIANCE else -np.inf, np.inf  # a likelihood knows no counts below 0
-    if part.pixels.dtype.kind in "iu":
-        integers = np.iinfo(part.pixels.dtype)
-        limits = float(integers.min), float(integers.max)
+    least = 0.0 if loss == DEVIANCE else -np.inf  # a likelihood knows no counts below 0
     for turn in range(ROUNDS + 1):
         if turn:
             fit(part, again)
         found = again[0], again[2], again[1], again[STATUS]
         part.kernels.left_out(
-            part.pixels, part.second, part.shape, known, pixels, turn, loss, limits, whole, found,
+            part.pixels, part.second, part.shape, known, pixels, turn, loss, least, whole, found,
             tries,
         )  # fmt: skip
     return tries[:, 0] > 0.0

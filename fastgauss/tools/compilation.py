@@ -246,8 +246,8 @@ def warmup(
     models : str or sequence of {"symmetric", "elliptic", "rotated"}, optional
         Of fit, evaluate (all by default) and joint (symmetric).
     dtypes : dtype or sequence, optional
-        Of the images. By default float64; for filter and field float32 as well, for
-        fit also float32 and uint16.
+        Of the images. By default float64; for filter, field and fit float32 as
+        well. (A fit makes float64 of integers.)
     methods : str or sequence of {"lsq", "weighted", "mle"}, optional
         Of fit and joint; by default "lsq", without weights.
     processes : int, optional

@@ -131,17 +131,16 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
         return min(total * total / squares, count), min(total / m, count)
 
     @device
-    def put(pixels, item, k, value, limits):
+    def put(pixels, item, k, value, least):
         """Write a value as the pixels can have it, and return that."""
-        value = min(max(value, limits[0]), limits[1])
-        pixels[item, k] = np.rint(value) if limits[1] < np.inf else value
+        pixels[item, k] = max(value, least)
         return np.float64(pixels[item, k])
 
     # -- all spots -----------------------------------------------------------------------------
 
     @kernel
     def left_out(
-        pixels, second, shape, known, where, turn, loss, limits, whole, found, tries
+        pixels, second, shape, known, where, turn, loss, least, whole, found, tries
     ) -> None:  # fmt: skip
         """Give the pixels ``where[n]`` their next values, and tell after the last fit who is odd.
 
@@ -149,8 +148,7 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
         and numbers of pixels and of free parameters; ``found`` parameters, packed covariances,
         objectives and statuses of the last fit without it. ``tries[n, 4]`` keeps the pixel's own
         value, the value it has, and value and model of the fit before; after the last fit the
-        first of them is 1 for an outlier, else 0. ``limits`` are those of the pixels' values; the
-        upper one is infinite unless they are integers.
+        first of them is 1 for an outlier, else 0. ``least`` is the least value of a pixel.
         """
         nz, ny, nx = shape
         objectives, counts, of_spots = whole
@@ -167,7 +165,7 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
                 by_z, of_z = _beside(row, k, nx * ny, nz)
                 count += of_y + of_z
                 value = (total + by_y + by_z) / count if count else own
-                tries[item, 0], tries[item, 1] = own, put(pixels, item, k, value, limits)
+                tries[item, 0], tries[item, 1] = own, put(pixels, item, k, value, least)
                 continue
             m = model_at(item, known, params, k, nx, ny)
             if turn < ROUNDS:
@@ -175,7 +173,7 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
                 if turn > 1:
                     value = _next_value(d, (tries[item, 2], tries[item, 3]), m)
                 tries[item, 2], tries[item, 3] = d, m
-                tries[item, 1] = put(pixels, item, k, value if np.isfinite(value) else d, limits)
+                tries[item, 1] = put(pixels, item, k, value if np.isfinite(value) else d, least)
                 continue
             other = np.float64(second[min(item, len(second) - 1), k]) if weighted else 0.0
             part = objectives_without[item]
