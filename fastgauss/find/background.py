@@ -20,7 +20,7 @@ from ..base import thread_pool
 from ..filters.taps import NOTHING, Profile, gaussian
 from ..kernels.find import backgrounds
 from .cells import CellValues
-from .response import CHUNK, Picture, correlate_picture, each_chunk
+from .response import CHUNK, Picture, correlate_picture, each_chunk, each_item
 
 WIDTH = 9.0  # of the window, in widths of a spot
 _BLOCKS = 3.0  # in a width of the window
@@ -95,23 +95,31 @@ def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndar
     return first, weights.astype(np.float32)
 
 
-def _smoothed(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
+def _smoothed(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
     """The means in the window around each block, and those of what is left."""
-    once = _once(means, axes)
-    return once + _once(means - once, axes)
+    once = _once(means, axes, threads)
+    return once + _once(means - once, axes, threads)
 
 
-def _once(means: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
+def _once(means: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:
     """The means in the window around each block."""
     for k, axis in enumerate(axes):
         if axis.weights.shape[1] > 1:
-            smooth = np.empty_like(means)
-            rows = (math.prod(means.shape[:k]), axis.blocks, -1)
-            backgrounds.smooth_along(
-                means.reshape(rows), axis.nearest, axis.weights, smooth.reshape(rows)
-            )
-            means = smooth
+            lines = means.reshape(math.prod(means.shape[:k]), axis.blocks, -1)
+            means = _along(lines, axis, threads).reshape(means.shape)
     return means
+
+
+def _along(lines: np.ndarray, axis: Axis, threads: int | None) -> np.ndarray:
+    """Blocks smoothed along the middle axis."""
+    smooth = np.empty_like(lines)
+
+    def task(start: int, stop: int) -> None:
+        backgrounds.smooth_along(lines, axis.nearest, axis.weights, smooth, start, stop)
+
+    before, count, after = lines.shape
+    each_item(before * count, after * axis.weights.shape[1], task, threads)
+    return smooth
 
 
 class Background(NamedTuple):
@@ -142,11 +150,13 @@ class Background(NamedTuple):
         means = self.means[np.newaxis].astype(np.float64)
         return CellValues(means, lower, shares).at(points)[0]
 
-    def without_light(self, points: np.ndarray, flux: np.ndarray) -> tuple[Background, Background]:
+    def without_light(
+        self, points: np.ndarray, flux: np.ndarray, threads: int | None
+    ) -> tuple[Background, Background]:
         """The background in which points of some flux have no part, and what they take from it."""
         share = -flux / math.prod(axis.side for axis in self.axes)
         light = _between_blocks(self.axes, points, share)
-        taken = _smoothed(light.astype(np.float32), self.axes)
+        taken = _smoothed(light.astype(np.float32), self.axes, threads)
         return self._replace(means=self.means + taken), self._replace(means=taken)
 
 
@@ -171,7 +181,7 @@ def measure_background(
     """The background of a picture, with the weight of each pixel or all alike."""
     axes = tuple(block_axis(n, s) for n, s in zip(picture.volume.shape, sigmas, strict=True))
     if weights is None:
-        return Background(_smoothed(_means(picture.volume, axes, threads), axes), axes)
+        return Background(_smoothed(_means(picture.volume, axes, threads), axes, threads), axes)
     share = _means(weights, axes, threads)
     means = _means(picture.volume * weights, axes, threads)
     term = [tuple(axis.window for axis in axes)]
@@ -180,7 +190,7 @@ def measure_background(
     empty = share <= _LEAST * usual
     np.divide(means, share, out=means, where=~empty)
     means[empty] = (near[0] / np.maximum(near[1], 1e-6 * max(usual, 1e-30)))[empty]
-    return Background(_smoothed(means, axes), axes)
+    return Background(_smoothed(means, axes, threads), axes)
 
 
 def _means(volume: np.ndarray, axes: tuple[Axis, ...], threads: int | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from .matched_filter import Scale, filtered
 from .noise import Noise, measure_noise
 from .options import Search
 from .peaks import candidates, curvatures, refine_peaks
-from .response import NO_GAP, Picture
+from .response import NO_GAP, Picture, each_item
 from .shapes import Seen, judge_shapes
 from .significance import (
     OF_NOISE_AND_SHARE,
@@ -33,6 +33,7 @@ _DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
 _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 STRONG = 8.0  # significance of spots whose light is taken out of the background
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
+_COST = 200  # of the judgement of a maximum, by that of a pixel
 _NO_RING = np.empty((2, 0))
 _BY_BORDER = NO_GAP.astype(np.float32)  # for kernels: no share of each pixel
 
@@ -108,8 +109,13 @@ class Judge(NamedTuple):
         values, ring = np.empty((judgements.ROWS, len(points))), _NO_RING
         if around is not None:
             ring = np.stack([around.ring, around.number])
-        least = self.noise.least_at(points)
-        judgements.judge(points, strength, ring, least, self.known, values)
+        threads = self.scale.threads
+        least = self.noise.least_at(points, threads)
+
+        def task(start: int, stop: int) -> None:
+            judgements.judge(points, strength, ring, least, self.known, values, start, stop)
+
+        each_item(len(points), _COST, task, threads)
         return Found(points.astype(np.float64), points, values)
 
     def tail_of_pixels(

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from ..kernels.find import surroundings
-from .response import CHUNK
+from .response import CHUNK, each_item
 
 _LONGEST = 1.6  # width of a spot in the direction in which it is longest
 _RADII = 3.0, 5.0, 7.0  # of the arms
@@ -119,7 +119,7 @@ def chance_of_arms(
 
 
 def rows_with_arms(
-    response: np.ndarray, peaks: Peaks, sigmas: tuple[float, float, float]
+    response: np.ndarray, peaks: Peaks, sigmas: tuple[float, float, float], threads: int | None
 ) -> np.ndarray:
     """The rows of maxima that may have arms: the chance of all others is 1.
 
@@ -127,7 +127,11 @@ def rows_with_arms(
     """
     arms = _arms(sigmas)
     doubtful = np.empty(len(peaks.points), np.bool_)
-    surroundings.have_arms(response, *peaks, *arms.nearest, doubtful)
+
+    def task(start: int, stop: int) -> None:
+        surroundings.have_arms(response, *peaks, *arms.nearest, doubtful, start, stop)
+
+    each_item(len(doubtful), max(1, 8 * len(arms.units)), task, threads)
     return np.flatnonzero(doubtful)
 
 

@@ -104,7 +104,7 @@ class Scale(NamedTuple):
 
     def without_light(self, points: np.ndarray, fluxes: np.ndarray) -> Scale:
         """The response above a background in which spots (n, 3) of these fluxes have no part."""
-        background, light = self.matched.background.without_light(points, fluxes)
+        background, light = self.matched.background.without_light(points, fluxes, self.threads)
         response = light.subtracted(self.matched.response, self.threads)
         matched = self.matched._replace(response=response, background=background)
         return self._replace(matched=matched)

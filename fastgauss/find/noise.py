@@ -10,17 +10,16 @@ better. Other noise gets its skewness from the pixels, each compared with its ne
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.find import noise_samples
+from ..kernels.find import noise_samples, surroundings
 from . import counts
 from .background import Background
 from .cells import SAMPLES, Cells, CellValues, median
-from .response import NO_GAP, Picture
+from .response import NO_GAP, Picture, each_item
 
 NOISE_FACTOR = 5.0  # standard deviations of a response that no noise has
 LIVE = 0.25  # part of a cell's samples that must carry noise for the cell's noise to be measured
@@ -66,7 +65,7 @@ class Noise(NamedTuple):
     skewness: float = 0.0  # of the response to structures that are wider than spots
     few: bool = False  # whether pixels take few values, of which a median tells no noise
 
-    def least_at(self, points: np.ndarray) -> np.ndarray:
+    def least_at(self, points: np.ndarray, threads: int | None) -> np.ndarray:
         """The least deviation of a pixel at points (n, 3), where that of cells jumps; or (0,)."""
         if self.jumps is None:
             return _NO_LEAST
@@ -75,7 +74,7 @@ class Noise(NamedTuple):
         least = np.zeros(len(points))
         rows = np.flatnonzero((high > _JUMP * low)[here])
         if len(rows):
-            beside = _deviation_around(volume, points[rows])
+            beside = _deviation_around(volume, points[rows], threads)
             least[rows] = np.minimum(beside, high[here[rows]])
         return least
 
@@ -168,25 +167,24 @@ def _noise_of_pixels(
     return Noise(cells, centres, deviations, gain, between, jumps=jumps)
 
 
-def _deviation_around(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _deviation_around(volume: np.ndarray, points: np.ndarray, threads: int | None) -> np.ndarray:
     """The deviation of the pixels on that side of points where it is largest.
 
-    It is told by the median absolute deviation.
+    It is told by the median absolute deviation, in float32.
     """
-    axes = [axis for axis in range(3) if volume.shape[axis] > 1]
-    half = int(0.5 * _BESIDE ** (1.0 / max(1, len(axes))))
-    steps = np.meshgrid(*(np.arange(-half, half + 1) if n > 1 else [0] for n in volume.shape))
-    offsets = np.stack([step.ravel() for step in steps], axis=1)
-    largest = np.zeros(len(points))
-    for begin in range(0, len(points), _ROWS):
-        some = slice(begin, begin + _ROWS)
-        near = np.clip(points[some, None] + offsets, 0, np.array(volume.shape) - 1)
-        values = volume[tuple(np.moveaxis(near, 2, 0))].astype(np.float64)
-        for axis, sign in itertools.product(axes, (-1, 1)):
-            side = values[:, sign * offsets[:, axis] >= 0]
-            away = np.abs(side - np.median(side, axis=1, keepdims=True))
-            largest[some] = np.maximum(largest[some], np.median(away, axis=1))
+    reach = np.where(np.array(volume.shape) > 1, _reach_beside(volume.shape), 0)
+    largest = np.empty(len(points))
+
+    def task(start: int, stop: int) -> None:
+        surroundings.rougher_side(volume, points, reach, largest, start, stop)
+
+    each_item(len(points), 8 * _BESIDE, task, threads)
     return noise_samples.MAD_TO_SIGMA * largest
+
+
+def _reach_beside(shape: tuple[int, ...]) -> int:
+    """How far the pixels reach that tell on which side of a jump a point is."""
+    return int(0.5 * _BESIDE ** (1.0 / max(1, sum(n > 1 for n in shape))))
 
 
 def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarray) -> np.ndarray:
@@ -196,7 +194,7 @@ def fine_deviation(volume: np.ndarray, gap: np.ndarray | None, points: np.ndarra
     deviation is told by their median absolute value; 0 if most of them are 0 or missing.
     """
     axes = [axis for axis in range(3) if volume.shape[axis] > 2]
-    half = int(0.5 * _BESIDE ** (1.0 / max(1, len(axes))))
+    half = _reach_beside(volume.shape)
     size = np.array(volume.shape)
     reach = np.minimum(np.where(size > 2, half + 1, 0), (size - 1) // 2)
     first = np.clip(points, reach, size - 1 - reach) - reach

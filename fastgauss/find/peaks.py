@@ -6,10 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..base import thread_pool
 from ..kernels.find import local_maxima
 from . import log_filter
-from .response import CHUNK, Picture, each_chunk
+from .response import Picture, each_chunk, each_item
 
 _ROUNDING = 16.0 * float(np.finfo(np.float32).eps)  # response to rounding, by signal
 
@@ -88,6 +87,20 @@ def _whole_profiles(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.
     return profiles, radii
 
 
+def window_sums(
+    volume: np.ndarray, points: np.ndarray, profiles: np.ndarray, radii: np.ndarray,
+    threads: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Sums (n, terms) of pixels around points (n, 3) with separable weights."""
+    sums = np.empty((len(points), len(profiles)))
+
+    def task(start: int, stop: int) -> None:
+        local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
+
+    each_item(len(points), len(profiles) * int(np.prod(2 * radii + 1)), task, threads)
+    return sums
+
+
 def curvatures(
     volume: np.ndarray,
     points: np.ndarray,
@@ -95,15 +108,7 @@ def curvatures(
     threads: int | None,
 ) -> np.ndarray:
     """Responses of the negative Laplacian at points, in units of a spot's amplitude."""
-    profiles, radii = _whole_profiles(sigmas)
-    sums = np.empty((len(points), len(profiles)))
-
-    def task(start: int, stop: int) -> None:
-        local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
-
-    size = len(profiles) * int(np.prod(2 * radii + 1))
-    thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
-    return sums.sum(axis=1)
+    return window_sums(volume, points, *_whole_profiles(sigmas), threads).sum(axis=1)
 
 
 def _search_cells(shape: tuple[int, ...], distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,10 +55,14 @@ def as_three(values: tuple[float, ...], absent: float) -> tuple[float, float, fl
     return z, y, x
 
 
+def each_item(count: int, size: int, task: Callable[[int, int], None], threads: int | None) -> None:
+    """Run a task on ranges of items, each of which costs as much as ``size`` pixels."""
+    thread_pool.run(lambda: task, count, max(1, CHUNK // size), threads)
+
+
 def each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:
     """Run a task on ranges of planes; the ranges depend on the shape alone."""
-    planes = max(1, CHUNK // (volume.shape[1] * volume.shape[2]))
-    thread_pool.run(lambda: task, volume.shape[0], planes, threads)
+    each_item(len(volume), volume.shape[1] * volume.shape[2], task, threads)
 
 
 # -- the image made ready ----------------------------------------------------------------------
@@ -104,6 +108,7 @@ def prepare(
     source = as_volume(image)
     holes = None if mask is None else as_volume(mask)
     volume = np.empty(source.shape, dtype=np.float32)
+    bits, peaks = volume.view(np.int32), np.empty(len(volume), dtype=np.int32)
     level, unit = _level_and_unit(source)
     dtype = np.float32 if image.dtype == np.float32 else np.float64
 
@@ -117,12 +122,12 @@ def prepare(
             np.subtract(above, below, out=target, dtype=dtype, casting="unsafe")
         if holes is not None:
             np.copyto(target, np.nan, where=holes[start:stop])
+        local_maxima.plane_peaks(bits, peaks, start, stop)  # while the pixels are in the cache
 
     each_chunk(volume, cast, threads)
-    peaks = _measure(volume, threads)
-    sign = -1.0 if dark else 1.0
-    if np.all(peaks < _LARGEST):
-        return Picture(volume, peaks, None, unit, level / unit, sign)
+    largest, sign = peaks.view(np.float32), -1.0 if dark else 1.0
+    if np.all(largest < _LARGEST):
+        return Picture(volume, largest, None, unit, level / unit, sign)
     gap, blocked = _fill(volume, sigmas, threads)
     return Picture(volume, _measure(volume, threads), blocked, unit, level / unit, sign, gap)
 

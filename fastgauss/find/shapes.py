@@ -27,11 +27,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..base import thread_pool
-from ..kernels.find import local_maxima, shape_chances, surroundings
+from ..kernels.find import shape_chances, surroundings
 from .lines import Peaks, chance_of_arms, rows_with_arms
 from .noise import fine_deviation
-from .response import CHUNK
+from .peaks import window_sums
 
 NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
 _REACH = 3.0  # widths from the maximum within which pixels are seen
@@ -169,21 +168,6 @@ def _moment(
     return _statistic(_product(parts), _product(spot), limit)
 
 
-def _sums(
-    volume: np.ndarray, points: np.ndarray, profiles: np.ndarray, radii: np.ndarray,
-    threads: int | None,
-) -> np.ndarray:  # fmt: skip
-    """Sums of pixels around points with separable weights."""
-    sums = np.empty((len(points), len(profiles)))
-
-    def task(start: int, stop: int) -> None:
-        local_maxima.weighted_sums(volume, points, profiles, radii, sums, start, stop)
-
-    size = len(profiles) * int(np.prod(2 * radii + 1))
-    thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
-    return sums
-
-
 def judge_shapes(
     volume: np.ndarray, response: np.ndarray, points: np.ndarray, seen: Seen,
     sigmas: tuple[float, float, float], threads: int | None,
@@ -191,14 +175,14 @@ def judge_shapes(
     """The shape of maxima (n, 3) of a response to spots."""
     known = _template(sigmas)
     count, ndim = 1 + len(known.slices), len(known.slices[-1])
-    sums = _sums(volume, points, known.profiles, known.radii, threads)
+    sums = window_sums(volume, points, known.profiles, known.radii, threads)
     sums -= seen.ground[:, None] * known.flat
     noise = _noise(points, seen, known, threads)
     sharp = _sharp(sums, noise, seen, known)
     near = np.empty_like(points)
     surroundings.brightest(volume, points, near)  # noise may move a maximum off a hot pixel
     rows = np.flatnonzero((near != points).any(axis=1))
-    others = _sums(volume, near[rows], known.profiles[:count], known.radii, threads)
+    others = window_sums(volume, near[rows], known.profiles[:count], known.radii, threads)
     there = seen.those(rows)
     others -= there.ground[:, None] * known.flat[:count]
     other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
@@ -209,7 +193,7 @@ def judge_shapes(
     )
     narrow, wide, error = of_moments
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
-    rows = rows_with_arms(response, peaks, sigmas)
+    rows = rows_with_arms(response, peaks, sigmas, threads)
     rows = rows[~_are_compact(moments[rows], error[rows])]
     arms[rows] = chance_of_arms(
         response, peaks.those(rows), moments[rows], error[rows],
@@ -227,7 +211,7 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
     count = 1 + len(known.slices)
     if seen.own is None:
         return np.tile(seen.variance[:, None], count)
-    own = _sums(seen.own, points, known.profiles[:count] ** 2, known.radii, threads)
+    own = window_sums(seen.own, points, known.profiles[:count] ** 2, known.radii, threads)
     return own / known.squares * seen.variance[:, None]
 
 

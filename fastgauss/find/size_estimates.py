@@ -16,11 +16,10 @@ import math
 
 import numpy as np
 
-from ..base import thread_pool
-from ..kernels.find import local_maxima
 from .found_spots import FoundSpots
 from .options import Search
-from .response import CHUNK, Picture, as_three
+from .peaks import window_sums
+from .response import Picture, as_three
 from .searches import Frame, find_at_scales
 
 _SMALLEST, _LARGEST = 0.7, 8.0  # sigmas of the ladder
@@ -97,13 +96,7 @@ def _significances(
         profiles[k, axes] = np.exp(-0.5 * (places / width) ** 2)
     radii = np.zeros(3, np.int64)
     radii[axes] = radius
-    sums = np.empty((len(points), 2))
-
-    def task(start: int, stop: int) -> None:
-        local_maxima.weighted_sums(picture.volume, points, profiles, radii, sums, start, stop)
-
-    size = 2 * int(np.prod(2 * radii + 1))
-    thread_pool.run(lambda: task, len(points), max(1, CHUNK // size), threads)
+    sums = window_sums(picture.volume, points, profiles, radii, threads)
     parts = profiles[:, axes]
     sums -= grounds[:, None] * parts.sum(axis=2).prod(axis=1)
     return sums / np.sqrt((parts**2).sum(axis=2).prod(axis=1))

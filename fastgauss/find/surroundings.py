@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..base import thread_pool
 from ..kernels.find import surroundings
-from .response import CHUNK, NO_GAP, Picture
+from .response import NO_GAP, Picture, each_item
 
 _PROOF = 0.5  # part of the contrast of a noiseless spot that a spot must have
 
@@ -44,7 +43,7 @@ def look_around(
     def task(start: int, stop: int) -> None:
         surroundings.look_around(picture.volume, gap, points, core, ring, around, start, stop)
 
-    thread_pool.run(lambda: task, len(points), max(1, CHUNK // len(ring)), threads)
+    each_item(len(points), len(ring), task, threads)
     mean, median, lower, number = around
     return Around(mean, median, lower, number, contrast)
 

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 import fastgauss as fg
-from fastgauss.find import lines, noise, shapes
+from fastgauss.find import lines, noise, peaks, shapes
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import shape_chances
 
@@ -150,7 +150,7 @@ def test_the_arms_of_lines_and_of_a_spots_neighbours():
         response = gaussian_filter(light, 1.3)[:, None].astype("f4")
         high = response[110, 0, 110]
         peaks = lines.Peaks(middle, np.zeros(1), np.full(1, error * high))
-        rows = lines.rows_with_arms(response, peaks, sigmas)
+        rows = lines.rows_with_arms(response, peaks, sigmas, 1)
         peaks = peaks.those(rows)
         moments = np.full((len(rows), 2, 2), 0.7) * np.eye(2)  # smaller than those of a line
         doubt = np.full(len(rows), 0.01)
@@ -324,7 +324,7 @@ def test_the_limits_are_those_of_the_extreme_spots(sigmas):
     count, ndim = 1 + len(template.slices), len(template.slices[-1])
     for width, (limit, *_) in zip((0.6, 3.0), template.moment, strict=True):
         volume[:] = 7.0 * np.exp(-0.5 * r2 / width**2)
-        sums = shapes._sums(volume, middle, template.profiles, template.radii, 1)
+        sums = peaks.window_sums(volume, middle, template.profiles, template.radii, 1)
         matrix = np.empty((ndim, ndim))
         shape_chances._moments(sums[0], ndim, matrix)
         moments = np.linalg.eigvalsh(matrix)
@@ -334,7 +334,7 @@ def test_the_limits_are_those_of_the_extreme_spots(sigmas):
             assert_allclose(heights[-1], template.sharp[-1, 0] * heights[0], rtol=1e-4)
     images = np.random.default_rng(12).normal(size=(400, *size)).astype("f4")
     values = np.array(
-        [shapes._sums(one, middle, template.profiles, template.radii, 1)[0] for one in images]
+        [peaks.window_sums(one, middle, template.profiles, template.radii, 1)[0] for one in images]
     )
     for k, (limit, variance, *_) in enumerate(template.sharp, 1):
         value = values[:, k] / template.squares[k] - limit * values[:, 0] / template.squares[0]

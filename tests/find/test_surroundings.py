@@ -65,6 +65,21 @@ def test_core_and_ring_equal_naive(shape, sigmas, missing, kind):
         assert around.stand_out(np.full(len(points), amplitude))[p] == (2 * below >= len(outer))
 
 
+@pytest.mark.parametrize("kind", ["normal", "few", "hot"])
+@pytest.mark.parametrize(("shape", "half"), [
+    ((1, 1, 60), (0, 0, 5)), ((20, 1, 30), (6, 0, 6)), ((6, 7, 8), (2, 2, 3)),
+])  # fmt: skip
+def test_the_rougher_side_equals_naive(shape, half, kind):
+    volume = noisy(shape, kind)
+    points = np.array([[0, 0, 0], [n - 1 for n in shape], [n // 2 for n in shape]])
+    points = np.concatenate([points, RNG(3).integers(0, shape, (30, 3))])
+    ours = np.full(len(points), -1.0)
+    surroundings.rougher_side(volume, points, np.array(half), ours, 0, 20)
+    surroundings.rougher_side(volume, points, np.array(half), ours, 20, len(points))
+    theirs = [naive.rougher_side(volume, point, np.array(half)) for point in points]
+    assert_allclose(ours, theirs, rtol=2e-7)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 30), (12, 1, 14), (4, 5, 6)])
 def test_the_brightest_neighbour(shape):
     volume = noisy(shape, "few")
@@ -122,7 +137,7 @@ def test_maxima_that_may_have_arms(sigmas):
     offsets = RNG(7).integers(-6, 7, (5, 2, 3)) * np.array([int(s > 0) for s in sigmas])
     limits = RNG(8).uniform(0.1, 0.6, 5)
     ours, none = np.empty(len(points), bool), np.zeros(shape, bool)
-    surroundings.have_arms(volume, points, level, error, offsets, limits, ours)
+    surroundings.have_arms(volume, points, level, error, offsets, limits, ours, 0, len(points))
     for p, point in enumerate(points):
         height = max(volume[tuple(point)] - level[p], 1e-40)
         high = []
@@ -159,7 +174,7 @@ def test_chances_of_shapes_equal_naive(sigmas):
     rng = RNG(10)
     volume = rng.normal(size=tuple(20 if s else 1 for s in sigmas)).astype(np.float32)
     points = rng.integers(0, volume.shape, (40, 3))
-    sums = shapes._sums(volume + 0.5, points, template.profiles, template.radii, 1)
+    sums = peaks.window_sums(volume + 0.5, points, template.profiles, template.radii, 1)
     sums[0, 0] = -1.0
     noise, gain = rng.uniform(0.5, 1.5, (40, count)), rng.uniform(0.0, 1.0, 40)
     sharp, moments, others = np.empty(40), np.empty((40, ndim, ndim)), np.empty((3, 40))
@@ -254,7 +269,7 @@ def test_judged_maxima_equal_naive(kind):
     ours = judge.judged(points, strength, around)
     alone = judge.judged(points, strength)
     assert_array_equal(alone.ring, alone.ground)
-    least = judge.noise.least_at(points)
+    least = judge.noise.least_at(points, 1)
     assert (least.max(initial=0.0) > 5.0) == (kind == "jumps")
     for p in range(len(points)):
         theirs = naive.judged(

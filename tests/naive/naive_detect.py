@@ -216,3 +216,19 @@ def judged(judge, point, strength, ring, least):
         z = min(z, tail(rest, np.sqrt(deviation**2 + max(gain, 0.0) * above), gain))
         ground += above
     return amplitude, z, ground, median, deviation_at(ground), gain_at(ground), level
+
+
+def rougher_side(volume, point, half):
+    """The largest median absolute deviation of the pixels on both sides of a point on each axis."""
+    largest = 0.0
+    steps = [np.arange(-h, h + 1) for h in half]
+    for axis in np.flatnonzero(half):
+        for sign in (-1, 1):
+            side = list(steps)
+            side[axis] = steps[axis][sign * steps[axis] >= 0]
+            at = [
+                np.clip(p + s, 0, n - 1) for p, s, n in zip(point, side, volume.shape, strict=True)
+            ]
+            values = volume[np.ix_(*at)].astype(float)
+            largest = max(largest, np.median(np.abs(values - np.median(values))))
+    return largest

@@ -81,8 +81,10 @@ def _add_neighbours(values, at, step, weights, out, to, size):
 
 
 @kernel
-def smooth_along(values, first, weights, out):
-    """Weighted sums of neighbours along the middle axis.
+def smooth_along(values, first, weights, out, start, stop):
+    """Weighted sums of neighbours along the middle axis, for lines ``start .. stop - 1``.
+
+    Line ``i * m + r`` has the elements ``[i, r]``.
 
     Parameters
     ----------
@@ -95,17 +97,17 @@ def smooth_along(values, first, weights, out):
     out : ndarray (before, m, after) float32
         The result.
     """
-    before, m, after = values.shape
+    _, m, after = values.shape
     k = weights.shape[1]
     half = k // 2
     inner = m - 2 * half if after == 1 else 0  # elements of a line that have the same weights
     flat, sums = values.reshape(-1), out.reshape(-1)
-    for i in range(before):
-        for r in range(m):
-            if inner <= 1 or r <= half or r >= half + inner:
-                size = inner if inner > 1 and r == half else after
-                at, to = (i * m + first[r]) * after, (i * m + r) * after
-                _add_neighbours(flat, at, after, weights[r], sums, to, size)
+    for line in range(start, stop):
+        i, r = line // m, line % m
+        if inner <= 1 or r <= half or r >= half + inner:
+            size = inner if inner > 1 and r == half else after
+            at = (i * m + first[r]) * after
+            _add_neighbours(flat, at, after, weights[r], sums, line * after, size)
 
 
 @kernel

@@ -94,8 +94,8 @@ def _gain_at(share, usual, counts, unit):
 
 
 @kernel
-def judge(points, strength, ring, least, known, values):
-    """Amplitude and significance of maxima, and the background and the noise there.
+def judge(points, strength, ring, least, known, values, start, stop):
+    """Amplitude and significance of maxima ``start .. stop - 1``; background and noise there.
 
     They are above the background, or above the median of the ring around a maximum where that is
     surely higher.
@@ -119,7 +119,7 @@ def judge(points, strength, ring, least, known, values):
     has_own = usual > 0.0 and known.share.size > 0
     places, shares, sums, combine = known.places, known.shares, known.sums, known.combine
     here = np.empty(known.nodes.shape[0])
-    for p in range(points.shape[0]):
+    for p in range(start, stop):
         floor = least[p] if least.size > 0 else 0.0
         z, y, x = points[p]
         k, j, i = known.starts[0] + z, known.starts[1] + y, known.starts[2] + x

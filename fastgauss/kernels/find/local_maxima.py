@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import device, kernel
-from ..simd.lanes import load
+from ..simd.lanes import broadcast, load, store
 from ..simd.mask_bits import mask_bits
 from ..simd.masked import lane_count
 
@@ -169,19 +169,20 @@ def weighted_sums(volume, points, profiles, radii, sums, start, stop):
     """
     middle = profiles.shape[2] // 2
     rows, width = (2 * radii[0] + 1) * (2 * radii[1] + 1), 2 * radii[2] + 1
-    window, line = np.empty((rows, width)), np.empty(width)
+    lanes = lane_count(sums)
+    stride = -(-width // (2 * lanes)) * 2 * lanes
+    window, line = np.zeros((rows, stride)), np.empty(stride)
+    weights = np.empty((profiles.shape[0], rows))
+    for t in range(profiles.shape[0]):
+        for r in range(rows):
+            k, j = r // (2 * radii[1] + 1), r % (2 * radii[1] + 1)
+            weights[t, r] = (
+                profiles[t, 0, middle - radii[0] + k] * profiles[t, 1, middle - radii[1] + j]
+            )
     for p in range(start, stop):
         _copy_window(volume, points[p], radii, window)
         for t in range(profiles.shape[0]):
-            line[:] = 0.0
-            for r in range(rows):
-                k, j = r // (2 * radii[1] + 1), r % (2 * radii[1] + 1)
-                weight = (
-                    profiles[t, 0, middle - radii[0] + k] * profiles[t, 1, middle - radii[1] + j]
-                )
-                row = window[r]
-                for i in range(width):
-                    line[i] += weight * row[i]
+            _add_rows(window.reshape(-1), weights[t], line)
             total = 0.0
             for i in range(width):
                 total += profiles[t, 2, middle - radii[2] + i] * line[i]
@@ -189,21 +190,37 @@ def weighted_sums(volume, points, profiles, radii, sums, start, stop):
 
 
 @device
+def _add_rows(rows, weights, line):
+    """The weighted sum of rows, whose lengths are those of pairs of registers."""
+    lanes = lane_count(line)
+    for i in range(0, line.size, 2 * lanes):
+        one, two = broadcast(0.0), broadcast(0.0)
+        at = i
+        for r in range(weights.size):
+            weight = weights[r]
+            one = one + weight * load(rows, at)
+            two = two + weight * load(rows, at + lanes)
+            at += line.size
+        store(line, i, one)
+        store(line, i + lanes, two)
+
+
+@device
 def _copy_window(volume, point, radii, window):
     """The rows of pixels around a point, mirrored beyond the borders."""
     nz, ny, nx = volume.shape
-    first = point[2] - radii[2]
-    within = first >= 0 and first + window.shape[1] <= nx
+    first, width = point[2] - radii[2], 2 * radii[2] + 1
+    within = first >= 0 and first + width <= nx
     r = 0
     for k in range(-radii[0], radii[0] + 1):
         z = _mirrored(point[0] + k, nz)
         for j in range(-radii[1], radii[1] + 1):
             source, row = volume[z, _mirrored(point[1] + j, ny)], window[r]
             if within:
-                for i in range(row.size):
+                for i in range(width):
                     row[i] = source[first + i]
             else:
-                for i in range(row.size):
+                for i in range(width):
                     row[i] = source[_mirrored(first + i, nx)]
             r += 1
 

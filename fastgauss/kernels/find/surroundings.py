@@ -7,10 +7,14 @@ from functools import lru_cache
 import numpy as np
 
 from .._compile import device, kernel
+from ..simd.compress import count_bits
+from ..simd.lanes import load
+from ..simd.mask_bits import mask_bits
+from ..simd.masked import lane_count
 
 CORE = 1.0  # radius of a spot's core in sigmas
 RING = (2.0, 4.0)  # radii of the ring around it
-_BINS, _FEW = 64, 24  # bins in which values are counted; values that are sorted
+_MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a number without its sign
 LOWEST = 1e-40  # height of a maximum; float32 holds none that is lower
 
 
@@ -36,55 +40,51 @@ def core_and_ring(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.nd
 
 
 @device
-def _sort(values, size):
-    """Sort the first ``size`` values, which are few."""
-    for i in range(1, size):
-        value, k = values[i], i
-        while k > 0 and values[k - 1] > value:
-            values[k] = values[k - 1]
-            k -= 1
-        values[k] = value
+def _ranked(bits):
+    """The bits of a float32 number as an integer of the same order, and the reverse."""
+    return np.int32(bits ^ ((bits >> 31) & _MAGNITUDE))
 
 
 @device
-def _middle(values, size, number):
+def _number_upto(values, size, limit):
+    """How many of the first ``size`` values are not above a limit; registers are filled."""
+    number = 0
+    for i in range(0, size, lane_count(values)):
+        number += count_bits(mask_bits(load(values, i) <= limit))
+    return number
+
+
+@device
+def _middle(values, size, word):
     """The two middle ones of the first ``size`` values, which differ if that number is even.
 
-    While they are many, values are counted in ``number``, bins from the smallest to the largest,
-    and those of the bin of the lower one are kept, at the beginning of ``values``.
+    The lower one is found by bisection of what lies between the smallest and the largest: to count
+    values up to a limit takes an instruction for each register. Infinity fills the last register.
+    ``word`` (1,) float32 is scratch.
     """
-    rank, even, above = (size - 1) // 2, size % 2 == 0, np.inf
-    while size > _FEW:
-        least, most = values[0], values[0]
-        for i in range(1, size):
-            least, most = min(least, values[i]), max(most, values[i])
-        if least == most:
-            break
-        scale = 0.999 * number.size / (np.float64(most) - least)
-        for k in range(number.size):
-            number[k] = 0
+    bits, of_values = word.view(np.int32), values.view(np.int32)
+    least = most = _ranked(of_values[0])
+    for i in range(1, size):  # compilers vectorise this of integers
+        rank = _ranked(of_values[i])
+        least, most = min(least, rank), max(most, rank)
+    low, high = np.int64(least), np.int64(most)
+    place, upto = (size + 1) // 2, size  # of the lower one, from 1; values up to the highest rank
+    while low < high:
+        middle = (low + high) >> 1
+        bits[0] = _ranked(np.int32(middle))
+        number = _number_upto(values, size, word[0])
+        if number >= place:
+            high, upto = middle, number
+        else:
+            low = middle + 1
+    bits[0] = _ranked(np.int32(low))
+    lower = upper = word[0]
+    if size % 2 == 0 and upto == place:
+        upper = np.float32(np.inf)
         for i in range(size):
-            number[int((values[i] - least) * scale)] += 1
-        place = 0
-        while number[place] <= rank:
-            rank -= number[place]
-            place += 1
-        kept = 0
-        for i in range(size):
-            value = values[i]
-            at = int((value - least) * scale)
-            if at == place:
-                values[kept] = value
-                kept += 1
-            elif at > place:
-                above = min(above, np.float64(value))
-        size = kept
-    if size <= _FEW:
-        _sort(values, size)
-    lower = np.float64(values[rank])
-    if even:
-        return lower, np.float64(values[rank + 1]) if rank + 1 < size else above
-    return lower, lower
+            if values[i] > lower:
+                upper = min(upper, values[i])
+    return np.float64(lower), np.float64(upper)
 
 
 @device
@@ -98,6 +98,8 @@ def _pixels(volume, gap, point, offsets, values):
         if inside and (gap.size == 0 or not gap[z, y, x]):
             values[size] = volume[z, y, x]
             size += 1
+    for i in range(size, values.size):
+        values[i] = np.inf
     return size
 
 
@@ -140,8 +142,9 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
         and the number of its pixels. Without a pixel the medians are 0 and minus infinity.
     """
     _, ny, nx = volume.shape
-    flat = volume.reshape(-1)
-    values, number = np.empty(ring.shape[0], volume.dtype), np.empty(_BINS, np.int64)
+    flat, width = volume.reshape(-1), lane_count(volume)
+    values = np.full(-(-ring.shape[0] // width) * width, np.float32(np.inf))
+    word = np.empty(1, np.float32)
     steps, reach = np.empty(ring.shape[0], np.int64), np.zeros(3, np.int64)
     for i in range(ring.shape[0]):
         steps[i] = (ring[i, 0] * ny + ring[i, 1]) * nx + ring[i, 2]
@@ -158,9 +161,54 @@ def look_around(volume, gap, points, core, ring, around, start, stop):
             size = _pixels(volume, gap, point, ring, values)
         around[1, p], around[2, p], around[3, p] = 0.0, -np.inf, size
         if size > 0:
-            lower, upper = _middle(values, size, number)
+            lower, upper = _middle(values, size, word)
             around[1, p] = 0.5 * (lower + upper)
             around[2, p] = lower
+
+
+@kernel
+def rougher_side(volume, points, half, out, start, stop):
+    """The median absolute deviation of pixels on that side of a point where it is largest.
+
+    Of points ``start .. stop - 1``.
+
+    Parameters
+    ----------
+    volume : ndarray (nz, ny, nx) float32
+    points : ndarray (n, 3) int64
+    half : ndarray (3,) int64
+        How far the pixels reach on both sides of an axis; those beyond the border are the
+        outermost ones. On a side of an axis of reach 0 nothing is looked at.
+    out : ndarray (n,) float64
+        The result.
+    """
+    nz, ny, nx = volume.shape
+    width = lane_count(volume)
+    most = (2 * half[0] + 1) * (2 * half[1] + 1) * (2 * half[2] + 1)
+    side = np.full(-(-most // width) * width, np.float32(np.inf))
+    word, first, last = np.empty(1, np.float32), np.empty(3, np.int64), np.empty(3, np.int64)
+    for p in range(start, stop):
+        out[p] = 0.0
+        for axis in range(3):
+            for sign in range(-1, 2 if half[axis] > 0 else -1, 2):
+                for k in range(3):
+                    first[k] = points[p, k] - (0 if k == axis and sign > 0 else half[k])
+                    last[k] = points[p, k] + (0 if k == axis and sign < 0 else half[k])
+                size = 0
+                for z in range(first[0], last[0] + 1):
+                    for y in range(first[1], last[1] + 1):
+                        row = volume[min(max(z, 0), nz - 1), min(max(y, 0), ny - 1)]
+                        for x in range(first[2], last[2] + 1):
+                            side[size] = row[min(max(x, 0), nx - 1)]
+                            size += 1
+                for i in range(size, side.size):
+                    side[i] = np.inf
+                lower, upper = _middle(side, size, word)
+                median = 0.5 * (lower + upper)
+                for i in range(size):
+                    side[i] = abs(np.float64(side[i]) - median)
+                lower, upper = _middle(side, size, word)
+                out[p] = max(out[p], 0.5 * (lower + upper))
 
 
 @kernel
@@ -183,8 +231,10 @@ def brightest(volume, points, best):
 
 
 @kernel
-def have_arms(response, points, level, error, offsets, limits, doubtful):
-    """Which maxima may have arms: both sides of a direction are as high as a part of the maximum.
+def have_arms(response, points, level, error, offsets, limits, doubtful, start, stop):
+    """Which of maxima ``start .. stop - 1`` may have arms.
+
+    Both sides of a direction are then as high as a part of the maximum.
 
     Parameters
     ----------
@@ -199,7 +249,7 @@ def have_arms(response, points, level, error, offsets, limits, doubtful):
         The result. A side outside the volume counts as high.
     """
     nz, ny, nx = response.shape
-    for p in range(points.shape[0]):
+    for p in range(start, stop):
         z0, y0, x0 = points[p]
         height = max(response[z0, y0, x0] - level[p], LOWEST)
         doubtful[p] = False
