@@ -38,6 +38,7 @@ class Axis(NamedTuple):
     window: Profile
     nearest: np.ndarray  # (blocks,) the first block that each smoothed one is a sum of
     weights: np.ndarray  # (blocks, k) of that block and of those after it
+    columns: np.ndarray  # the same, transposed
     lower: np.ndarray  # (n,) the blocks between which each pixel lies
     upper: np.ndarray
     share: np.ndarray  # of the upper one
@@ -52,7 +53,8 @@ def block_axis(n: int, sigma: float) -> Axis:
         alone = np.ones((n, 1), np.float32)
         none = np.zeros(n)
         return Axis(
-            0, 1, n, NOTHING, places, alone, places, places, none, none.astype(np.float32)
+            0, 1, n, NOTHING, places, alone, alone.T, places, places, none,
+            none.astype(np.float32),
         )  # fmt: skip
     width = WIDTH * sigma
     side = min(max(1, round(width / _BLOCKS)), n)
@@ -66,7 +68,8 @@ def block_axis(n: int, sigma: float) -> Axis:
     upper = np.minimum(lower + 1, count - 1)
     share = np.where(upper > lower, between - lower, 0.0)
     rise = share.astype(np.float32)
-    return Axis(first, side, count, window, nearest, weights, lower, upper, share, rise)
+    columns = np.ascontiguousarray(weights.T)
+    return Axis(first, side, count, window, nearest, weights, columns, lower, upper, share, rise)
 
 
 def _weights(count: int, window: Profile, few: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,10 +118,13 @@ def _along(lines: np.ndarray, axis: Axis, threads: int | None) -> np.ndarray:
     smooth = np.empty_like(lines)
 
     def task(start: int, stop: int) -> None:
-        backgrounds.smooth_along(lines, axis.nearest, axis.weights, smooth, start, stop)
+        backgrounds.smooth_along(
+            lines, axis.nearest, axis.weights, axis.columns, smooth, start, stop
+        )
 
     before, count, after = lines.shape
-    each_item(before * count, after * axis.weights.shape[1], task, threads)
+    items = before if after == 1 else before * count
+    each_item(items, lines.size // items * axis.weights.shape[1], task, threads)
     return smooth
 
 
@@ -128,9 +134,11 @@ class Background(NamedTuple):
     means: np.ndarray
     axes: tuple[Axis, ...]
 
-    def subtracted(self, volume: np.ndarray, threads: int | None) -> np.ndarray:
-        """A volume less its background."""
-        rest = np.empty_like(volume)
+    def subtracted(
+        self, volume: np.ndarray, threads: int | None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A volume less its background; ``out`` may be that volume."""
+        rest = np.empty_like(volume) if out is None else out
         z, y, x = ((axis.lower, axis.upper, axis.rise) for axis in self.axes)
         rows = np.empty((*self.means.shape[:2], volume.shape[2]), np.float32)
 
@@ -162,14 +170,10 @@ class Background(NamedTuple):
 
 def _between_blocks(axes: tuple[Axis, ...], points: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The sums of values at points in blocks: each is divided among those around its point."""
-    block, shape = np.zeros(1, np.int64), tuple(axis.blocks for axis in axes)
-    for k, (axis, at) in enumerate(zip(axes, points.T, strict=True)):
-        beside = np.stack([axis.lower[at], axis.upper[at]])
-        parts = np.stack([1.0 - axis.share[at], axis.share[at]])
-        block = block[..., None, :] * shape[k] + beside
-        values = values[..., None, :] * parts
-    sums = np.bincount(block.ravel(), values.ravel(), minlength=math.prod(shape))
-    return sums.reshape(shape)
+    sums = np.zeros(tuple(axis.blocks for axis in axes))
+    z, y, x = ((axis.lower, axis.upper, axis.share) for axis in axes)
+    backgrounds.add_between(points, values, z, y, x, sums)
+    return sums
 
 
 def measure_background(

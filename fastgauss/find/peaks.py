@@ -113,8 +113,17 @@ def curvatures(
 
 def _search_cells(shape: tuple[int, ...], distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The edges of cells of a search up to a distance, and their empty lists."""
+    edges, counts = _divided(shape, tuple(distance.tolist()))
+    return edges, np.full(counts, -1)
+
+
+@lru_cache(maxsize=16)
+def _divided(
+    shape: tuple[int, ...], distance: tuple[float, ...]
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The edges of cells of a search up to a distance, and how many there are along each axis."""
     cell = np.ceil(np.clip(distance, 8, np.maximum(shape, 8))).astype(np.int64)
-    return cell, np.full(-(-np.array(shape) // cell), -1)
+    return cell, tuple((-(-np.array(shape) // cell)).tolist())
 
 
 def thin_peaks(points: np.ndarray, shape: tuple[int, ...], distance: np.ndarray) -> np.ndarray:

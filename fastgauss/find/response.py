@@ -57,7 +57,11 @@ def as_three(values: tuple[float, ...], absent: float) -> tuple[float, float, fl
 
 def each_item(count: int, size: int, task: Callable[[int, int], None], threads: int | None) -> None:
     """Run a task on ranges of items, each of which costs as much as ``size`` pixels."""
-    thread_pool.run(lambda: task, count, max(1, CHUNK // size), threads)
+    chunk = max(1, CHUNK // size)
+    if count > chunk:
+        thread_pool.run(lambda: task, count, chunk, threads)
+    elif count:  # one range: in a small image the way to the threads takes as long as the task
+        task(0, count)
 
 
 def each_chunk(volume: np.ndarray, task: Callable[[int, int], None], threads: int | None) -> None:

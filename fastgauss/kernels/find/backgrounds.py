@@ -80,11 +80,30 @@ def _add_neighbours(values, at, step, weights, out, to, size):
         begin += lanes
 
 
-@kernel
-def smooth_along(values, first, weights, out, start, stop):
-    """Weighted sums of neighbours along the middle axis, for lines ``start .. stop - 1``.
+@device
+def _add_ends(values, at, columns, r, out, to, size):
+    """The weighted sums of the same neighbours, from element ``at`` on, for elements of an end.
 
-    Line ``i * m + r`` has the elements ``[i, r]``.
+    Parameters
+    ----------
+    values, out : ndarray float32, one-dimensional
+    columns : ndarray (k, m) float32
+        Of each neighbour its weights in the sums of all elements of a line.
+    r : int
+        The first of the ``size`` elements; its sum is put to ``to``.
+    """
+    weights, m = columns.reshape(-1), columns.shape[1]
+    for begin in range(0, size, lane_count(values)):
+        mask = first_lanes(np.float32(0.0), size - begin)
+        one = broadcast(np.float32(0.0))
+        for j in range(columns.shape[0]):
+            one = one + load_some(weights, j * m + r + begin, mask) * values[at + j]
+        store_some(out, to + begin, one, mask)
+
+
+@kernel
+def smooth_along(values, first, weights, columns, out, start, stop):
+    """Weighted sums of neighbours along the middle axis.
 
     Parameters
     ----------
@@ -92,22 +111,33 @@ def smooth_along(values, first, weights, out, start, stop):
     first : ndarray (m,) int64
         The first neighbour of each element.
     weights : ndarray (m, k) float32
-        Of that neighbour and of those after it. They are the same, k neighbours around it, for each
-        element that is ``k // 2`` or more away from both ends.
+        Of that neighbour and of those after it. If k is less than m, it is odd, and the weights are
+        the same, ``k // 2`` neighbours on both sides, for each element that has so many; elements
+        nearer to an end have the first or the last k ones.
+    columns : ndarray (k, m) float32
+        The weights transposed.
     out : ndarray (before, m, after) float32
         The result.
+    start, stop : int
+        Which lines are written: of the elements ``[i, r]`` those of number ``i * m + r``, or those
+        of number i if ``after`` is 1.
     """
     _, m, after = values.shape
     k = weights.shape[1]
-    half = k // 2
-    inner = m - 2 * half if after == 1 else 0  # elements of a line that have the same weights
     flat, sums = values.reshape(-1), out.reshape(-1)
-    for line in range(start, stop):
-        i, r = line // m, line % m
-        if inner <= 1 or r <= half or r >= half + inner:
-            size = inner if inner > 1 and r == half else after
+    if after > 1:
+        for line in range(start, stop):
+            i, r = line // m, line % m
             at = (i * m + first[r]) * after
-            _add_neighbours(flat, at, after, weights[r], sums, line * after, size)
+            _add_neighbours(flat, at, after, weights[r], sums, line * after, after)
+        return
+    half = k // 2 if k < m else m  # all lines of few elements are ends
+    for i in range(start, stop):
+        _add_ends(flat, i * m, columns, 0, sums, i * m, half)
+        if k < m:
+            _add_neighbours(flat, i * m, 1, weights[half], sums, i * m + half, m - 2 * half)
+            end = m - half
+            _add_ends(flat, i * m + m - k, columns, end, sums, i * m + end, half)
 
 
 @kernel
@@ -159,3 +189,33 @@ def subtract_between(volume, rows, z_axis, y_axis, rest, start, stop):
                     near = first[x] + g * (third[x] - first[x])
                     far = second[x] + g * (fourth[x] - second[x])
                     out[x] = row[x] - (near + f * (far - near))
+
+
+@kernel
+def add_between(points, values, z_axis, y_axis, x_axis, sums):
+    """Add values at points to blocks: each is divided among the blocks around its point.
+
+    Parameters
+    ----------
+    points : ndarray (n, 3) int64
+    values : ndarray (n,) float64
+    z_axis, y_axis, x_axis : (ndarray (n,) int64, ndarray (n,) int64, ndarray (n,) float64)
+        For each pixel of the axis: the blocks between which it lies, and the share of the upper
+        one.
+    sums : ndarray (mz, my, mx) float64
+        What is added to.
+    """
+    for corner in range(8):
+        for p in range(points.shape[0]):
+            z, y, x = points[p]
+            f, g, h = z_axis[2][z], y_axis[2][y], x_axis[2][x]
+            c, b, a = z_axis[0][z], y_axis[0][y], x_axis[0][x]
+            if corner & 4:
+                c = z_axis[1][z]
+            if corner & 2:
+                b = y_axis[1][y]
+            if corner & 1:
+                a = x_axis[1][x]
+            part = values[p] * (f if corner & 4 else 1.0 - f)
+            part *= g if corner & 2 else 1.0 - g
+            sums[c, b, a] += part * (h if corner & 1 else 1.0 - h)
