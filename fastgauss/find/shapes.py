@@ -198,6 +198,7 @@ def judge_shapes(
     arms[rows] = chance_of_arms(
         response, peaks.those(rows), moments[rows], error[rows],
         lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
+        threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
     amplitude = sums[:, 0] / known.squares[0]

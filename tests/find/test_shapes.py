@@ -155,7 +155,7 @@ def test_the_arms_of_lines_and_of_a_spots_neighbours():
         moments = np.full((len(rows), 2, 2), 0.7) * np.eye(2)  # smaller than those of a line
         doubt = np.full(len(rows), 0.01)
         tails = lines.chance_of_arms(
-            response, peaks, moments, doubt, lambda some: peaks.error[some], sigmas
+            response, peaks, moments, doubt, lambda some: peaks.error[some], sigmas, 1
         )
         return float(tails.min(initial=1.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive_arms
 import naive_detect as naive
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.spatial import KDTree
 
 from fastgauss.find import (
     found_maxima,
+    lines,
     matched_filter,
     noise,
     peaks,
@@ -19,6 +21,7 @@ from fastgauss.find import (
     significance,
 )
 from fastgauss.find.surroundings import look_around
+from fastgauss.kernels.find import arms as arm_kernels
 from fastgauss.kernels.find import shape_chances, surroundings
 
 RNG = np.random.default_rng
@@ -78,6 +81,50 @@ def test_the_rougher_side_equals_naive(shape, half, kind):
     surroundings.rougher_side(volume, points, np.array(half), ours, 20, len(points))
     theirs = [naive.rougher_side(volume, point, np.array(half)) for point in points]
     assert_allclose(ours, theirs, rtol=2e-7)
+
+
+@pytest.mark.parametrize(("shape", "sigmas"), [
+    ((40, 1, 50), (1.3, 0.0, 1.3)), ((30, 1, 30), (0.8, 0.0, 2.0)), ((12, 20, 20), (1.0, 1.2, 1.2)),
+])  # fmt: skip
+@pytest.mark.parametrize("lined", [0.0, 1.0, 5.0])
+def test_chances_of_arms_equal_naive(shape, sigmas, lined):
+    rng = RNG(4)
+    response = rng.normal(size=shape)
+    response[shape[0] // 2] += lined
+    response[..., shape[2] // 3] += lined
+    response = response.astype(np.float32)
+    points = np.array([[0, 0, 0], [n - 1 for n in shape], [n // 2 for n in shape]])
+    points = np.concatenate([points, rng.integers(0, shape, (80, 3))])
+    points[40:, 0] = shape[0] // 2
+    count, ndim = len(points), np.count_nonzero(sigmas)
+    arms = lines._arms(sigmas)
+    known = arms.units, arms.offsets, arms.limits, arms.cosines
+    level, error = rng.normal(-1.0, 0.1, count), rng.uniform(0.05, 1.0, count)
+    moments = np.eye(ndim) * rng.uniform(0.3, 1.5, (count, 1, 1)) + rng.normal(
+        0, 0.05, (count, 1, 1)
+    )
+    doubt = rng.uniform(0.0, 0.1, count)
+    chance, crossed, noisy_cross = np.empty(count), np.empty(count), np.empty(count)
+    arm_kernels.arm_chances(
+        response, points, level, error, moments, doubt, known, chance, crossed, 0, 30
+    )
+    arm_kernels.arm_chances(
+        response, points, level, error, moments, doubt, known, chance, crossed, 30, count
+    )
+    arm_kernels.crossing_chances(response, points, level, error, known, noisy_cross)
+    for p, point in enumerate(points):
+        values, there, own = naive_arms.look(response, point, level[p], error[p], arms.offsets)
+        of_lines = naive_arms.chance_of_arms(
+            values, there, own, arms.units, arms.limits, arms.cosines, moments[p], doubt[p]
+        )
+        assert chance[p] == pytest.approx(of_lines, rel=1e-11, abs=1e-300)
+        least = naive_arms.LEAST_ERROR
+        without = naive_arms.chance_of_crossing(values, there, least, arms.cosines)
+        assert crossed[p] == pytest.approx(without, rel=1e-9, abs=1e-300)
+        with_noise = naive_arms.chance_of_crossing(values, there, own, arms.cosines)
+        assert noisy_cross[p] == pytest.approx(with_noise, rel=1e-11, abs=1e-300)
+    assert (chance < 1.0).any()
+    assert (noisy_cross < 0.5).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 30), (12, 1, 14), (4, 5, 6)])
