@@ -205,7 +205,7 @@ class LinearMap:
         This is the exact derivative of the truncated sum, without the jumps at the border of a
         support. It needs a copy of the volume for the residual, and the time of a `render` and an
         `adjoint`; all parameters together cost one and a half times the adjoint. Three channels
-        cost 1.5 to 1.8 times one if the field has covariances, 2 to 3 times one with sigmas.
+        cost 1.5 to 2 times one if the field has covariances, 2 to 3 times one with sigmas.
 
         A step along the gradient by a covariance may leave the positive definite matrices. Any
         lower triangular L with a positive diagonal gives a positive definite L L': optimise L by

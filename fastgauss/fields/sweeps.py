@@ -105,8 +105,9 @@ def scatter(
         scatter(plan, own, amplitudes, combine, threads, begin, report)
         out[...] = own
         return
-    kernel = kernels.make_scatter(plan.turned, combine, plan.sphere)
     numbers = amplitudes.reshape(plan.n, -1)
+    variant = kernels.variant_of(plan.turned, numbers.shape[1])
+    kernel = kernels.make_scatter(plan.turned, combine, plan.sphere, variant)
     _over_slabs(plan, out, threads, kernel, numbers, begin, report)
 
 
@@ -136,7 +137,8 @@ class _Gatherer:
         flat, layout = layout_of(self.volume, plan.grid)
         flat.flags.writeable = False  # one kernel for all volumes, also those that are read-only
         self.memory = flat, layout
-        self.kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere)
+        variant = kernels.variant_of(plan.turned, self.channels)
+        self.kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere, variant)
 
     def scratch(self) -> tuple[np.ndarray, np.ndarray]:
         """Memory for the tables of a thread."""

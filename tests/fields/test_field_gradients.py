@@ -106,7 +106,7 @@ def test_the_loss_and_gradient_of_a_float32_volume_are_near_those_of_float64(kin
 @pytest.mark.skipif(JIT_DISABLED, reason="about compiled code")
 def test_amplitudes_as_a_number_a_list_and_an_array_are_read_by_one_kernel():
     field = fg.GaussianField((9,), [[4.0], [6.0]], 1.2)
-    kernel = sweeps.make_gather(False, True, False)
+    kernel = sweeps.make_gather(False, True, False, 0)
     losses, kinds = [], []
     for amplitudes in (2.0, [2.0, 2.0], np.full(2, 2.0)):
         losses.append(field.loss_and_gradient(np.zeros(9), amplitudes, "positions")[0])

@@ -25,6 +25,7 @@ from .ellipsoid_rows import inside, outer_of
 from .windows import address
 
 HELD = 3  # channels that a visit of a node serves; further ones are served run by run
+VARIANTS = HELD + 1  # kernels by number of channels, of which the last is for more than ``HELD``
 _LONGEST = 24  # nodes of a run
 _FAR = 20.0  # sigmas that a run may reach over
 _MOST = 1e9  # nodes: runs of wider or farther particles begin at node 0
@@ -54,18 +55,21 @@ def make_kept(sphere: bool) -> Callable:
     return kept_at
 
 
-def make_over(sphere: bool, act: Callable, follow: Callable, fold: Callable) -> Callable:
-    """Visit a particle's window column by column.
+def make_over(
+    sphere: bool, channels: int, act: Callable, follow: Callable, fold: Callable
+) -> Callable:
+    """Visit a particle's window column by column; ``channels`` as of ``VARIANTS``.
 
     The window is ``first, count, centre``, and ``reach`` half of its length along y and the limit
     of ``inside``. ``act`` gets where a register lies, whether the task owns the memory of all its
     lanes, which of them count, f and u_y there, and what it returned at the node before, at first
-    ``blank``. ``follow`` gets the same of a whole run: where it begins, which lanes are in the
-    window, and the run: f at its nodes, for ``make_kept``, how many they are, how far apart in
-    memory, the first u_y and its step. So a loop over channels is outside of that over nodes,
-    where its counters would not fit into registers. ``fold`` adds what was returned last in a
-    column, whose u_z and u_x it gets, to ``sums``.
+    ``blank``. ``follow`` is called for more channels than ``HELD`` and gets the same of a whole
+    run: where it begins, which lanes are in the window, and the run: f at its nodes, for
+    ``make_kept``, how many they are, how far apart in memory, the first u_y and its step. So a loop
+    over channels is outside of that over nodes, where its counters would not fit into registers.
+    ``fold`` adds what was returned last in a column, whose u_z and u_x it gets, to ``sums``.
     """
+    more = channels > HELD
 
     @device
     def over(flat, layout, support, factor, reach, window, table, blank, sums):
@@ -106,14 +110,14 @@ def make_over(sphere: bool, act: Callable, follow: Callable, fold: Callable) -> 
                         if sphere:  # as ``ellipsoid_rows`` decides: u_y is rounded otherwise
                             outer = outer_of(factor, dz, float(y + i) - centre[1])
                             within = mask & inside(factor, outer, dx, limit)
-                            store(kept, i, select(within, f, -1.0))
-                        else:
-                            store(kept, i, f)
+                        if more:
+                            store(kept, i, select(within, f, -1.0) if sphere else f)
                         at = start + i * step
                         column = act(flat, layout, support, at, own, within, f, u_y, table, column)
                         f, rate, u_y = f * rate, rate * shrink, u_y + per_yy
-                    run = kept, nodes, step, first_u, per_yy
-                    column = follow(flat, layout, support, start, own, mask, run, table, column)
+                    if more:
+                        run = kept, nodes, step, first_u, per_yy
+                        column = follow(flat, layout, support, start, own, mask, run, table, column)
                     y = end
                 sums = fold(sums, column, u_z, u_x)
         return sums

@@ -20,8 +20,9 @@ from .ellipsoid_columns import HELD
 from .ellipsoid_rows import averaged, half_widths, limit_of, make_along_rows
 
 
-def make_paint(combine: Callable, sphere: bool) -> Callable:
-    """The building block that combines a particle with the grid."""
+def make_paint(combine: Callable, sphere: bool, channels: int) -> Callable:
+    """The building block that combines a particle with the grid; a variant of ``VARIANTS``."""
+    held = min(channels, HELD)
     largest = combine is larger  # a 0 would replace a negative value
     kept_at = ellipsoid_columns.make_kept(sphere)
 
@@ -51,16 +52,13 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
 
     @device
     def put_sampled(flat, layout, support, at, own, mask, f, u_y, table, column):
-        channels, plane, weights = layout.channels, layout.plane, weights_at(support)
+        plane, weights = layout.plane, weights_at(support)
         if own:  # some processors take long over masked stores
             f = select(mask, f, 0.0)
-            put_whole(flat, at, mask, f * table[weights])
-            if channels > 1:  # a loop over three would take longer
-                put_whole(flat, at + plane, mask, f * table[weights + 1])
-            if channels > 2:
-                put_whole(flat, at + 2 * plane, mask, f * table[weights + 2])
+            for c in range(held):
+                put_whole(flat, at + c * plane, mask, f * table[weights + c])
         else:
-            for c in range(min(channels, HELD)):
+            for c in range(held):
                 put_some(flat, at + c * plane, mask, f * table[weights + c])
         _ = flat.size, table.size  # used after all branches: else the loop counts references
         return column
@@ -84,7 +82,7 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         return sums
 
     over_rows = make_along_rows(averaged, sphere, put_averaged)
-    over_columns = ellipsoid_columns.make_over(sphere, put_sampled, put_others, fold)
+    over_columns = ellipsoid_columns.make_over(sphere, channels, put_sampled, put_others, fold)
 
     @device
     def paint(flat, layout, support, axes, factor, first, count, centre, table, row):

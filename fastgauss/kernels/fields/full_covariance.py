@@ -261,22 +261,37 @@ def _turned_back(sums, factor):
     )  # fmt: skip
 
 
-def _make_sampled_sums(derivatives: bool, sphere: bool) -> Callable:
-    """What ``make_project`` sums, of samples at nodes: of channels, and of moments."""
-    multiply = _make_multiply(derivatives)
+def _make_sampled_sums(derivatives: bool, sphere: bool, channels: int) -> Callable:
+    """What ``make_project`` sums, of samples at nodes: of channels, and of moments.
+
+    The moments of a single channel wait for their height until the end of a column.
+    """
+    single = channels == 1
     kept_at = ellipsoid_columns.make_kept(sphere)
 
     @device
     def add_node(flat, layout, support, at, own, mask, f, u_y, table, column):
-        plain, s, sy, syy = column
-        plain, value = multiply(flat, layout, support, at, mask, f, table, plain)
+        (a, b, c), s, sy, syy = column
+        weights = weights_at(support)
+        value = load_double(flat, at, mask)
+        a = a + value * f
+        if derivatives and not single:
+            value = value * table[weights]
+        if channels > 1:
+            more = load_double(flat, at + layout.plane, mask)
+            b = b + more * f
+            if derivatives:
+                value = value + more * table[weights + 1]
+        if channels > 2:
+            more = load_double(flat, at + 2 * layout.plane, mask)
+            c = c + more * f
+            if derivatives:
+                value = value + more * table[weights + 2]
         if derivatives:
-            value = value * f
-            s = s + value
-            value = value * u_y
+            value = value * f * u_y
             sy = sy + value
             syy = syy + value * u_y
-        return plain, s, sy, syy
+        return (a, b, c), s, sy, syy
 
     @device
     def add_others(flat, layout, support, start, own, mask, run, table, column):
@@ -303,24 +318,37 @@ def _make_sampled_sums(derivatives: bool, sphere: bool) -> Callable:
 
     @device
     def fold(state, column, u_z, u_x):
-        plain, sums = state
-        more, s, sy, syy = column
+        plain, heights, sums = state
+        (a, b, c), s, sy, syy = column
         if derivatives:
+            s = s + (a * heights[0] + b * heights[1] + c * heights[2])
+            if single:
+                sy, syy = sy * heights[0], syy * heights[0]
             sx = s * u_x
             sums = _add_layer(sums, (s, sy, syy, sx, sy * u_x, sx * u_x), u_z)
-        return (plain[0] + more[0], plain[1] + more[1], plain[2] + more[2]), sums
+        return (plain[0] + a, plain[1] + b, plain[2] + c), heights, sums
 
-    return ellipsoid_columns.make_over(sphere, add_node, add_others, fold)
+    return ellipsoid_columns.make_over(sphere, channels, add_node, add_others, fold)
 
 
-def make_project(derivatives: bool, sphere: bool) -> Callable:
+def make_project(derivatives: bool, sphere: bool, channels: int) -> Callable:
     """The building block that adds to ``table`` the sums of particle times grid.
 
     That of f goes to its channel's place, those of the moments, which are of the channels' sum by
-    their amplitudes, to the first of ``table``, from 1 to ``SUMS``.
+    their amplitudes, to the first of ``table``, from 1 to ``SUMS``. ``channels`` is a variant
+    (``ellipsoid_columns.VARIANTS``).
     """
     averaged_sums = _make_averaged_sums(derivatives, sphere)
-    over_columns = _make_sampled_sums(derivatives, sphere)
+    over_columns = _make_sampled_sums(derivatives, sphere, channels)
+
+    @device
+    def heights_of(table, at):
+        second, third = 0.0, 0.0
+        if channels > 1:
+            second = table[at + 1]
+        if channels > 2:
+            third = table[at + 2]
+        return table[at], second, third
 
     @device
     def project(flat, layout, support, axes, factor, first, count, centre, table, row):
@@ -338,8 +366,9 @@ def make_project(derivatives: bool, sphere: bool) -> Callable:
             blank = plain, none, none, none
             sums = none, none, none, none, none, none, none, none, none, none
             reach, window = (half_widths(support, axes, factor)[1], limit), (first, count, centre)
-            plain, sums = over_columns(
-                flat, layout, support, factor, reach, window, table, blank, (plain, sums)
+            state = plain, heights_of(table, weights_at(support)), sums
+            plain, _, sums = over_columns(
+                flat, layout, support, factor, reach, window, table, blank, state
             )
             sums = _turned_back(sums, factor)
         for c in range(min(HELD, layout.channels)):

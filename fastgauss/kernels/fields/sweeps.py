@@ -15,7 +15,7 @@ from .._compile import device, kernel
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast
 from ..simd.masked import lanes_within, load_double, total
-from . import axis_aligned, ellipsoid_painting, full_covariance, painting
+from . import axis_aligned, ellipsoid_columns, ellipsoid_painting, full_covariance, painting
 from .windows import images, layer_range, window
 
 
@@ -70,16 +70,25 @@ def sums_of(turned: bool) -> int:
     return _family(turned).SUMS
 
 
+def variant_of(turned: bool, channels: int) -> int:
+    """Which kernel serves so many channels."""
+    return min(channels, ellipsoid_columns.VARIANTS) if turned else 0
+
+
 @cache
-def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
+def make_scatter(turned: bool, combine: str, sphere: bool, channels: int) -> Callable:
     """The kernel that combines particles with nodes [low, high) of the first axis.
+
+    Particles with covariances have one for each number of ``channels`` (``variant_of``).
 
     Amplitudes (n, channels) are in the order of the particles, because reading from random places
     would be slow.
     """
-    family = _family(turned)
-    make_paint = ellipsoid_painting.make_paint if turned else painting.make_paint
-    paint = make_paint(axis_aligned.COMBINE[combine], sphere)
+    family, how = _family(turned), axis_aligned.COMBINE[combine]
+    if turned:
+        paint = ellipsoid_painting.make_paint(how, sphere, channels)
+    else:
+        paint = painting.make_paint(how, sphere)
     visit = make_visit(family.shape_of, family.half_widths, paint)
 
     @kernel
@@ -99,15 +108,18 @@ def make_scatter(turned: bool, combine: str, sphere: bool) -> Callable:
 
 
 @cache
-def make_gather(turned: bool, derivatives: bool, sphere: bool) -> Callable:
+def make_gather(turned: bool, derivatives: bool, sphere: bool, channels: int) -> Callable:
     """The kernel that writes the sums of particles [begin, end) to their rows of ``out``.
+
+    ``channels`` as of ``make_scatter``.
 
     Those of each channel, then of the derivatives; the latter are of the channels' sum by the
     particle's amplitudes (n or 1, channels), which are in the order of ``out``.
     """
     family = _family(turned)
     size = family.SUMS
-    project = family.make_project(derivatives, sphere)
+    own = (channels,) * turned
+    project = family.make_project(derivatives, sphere, *own)
     visit = make_visit(family.shape_of, family.half_widths, project)
 
     @kernel
