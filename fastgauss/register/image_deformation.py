@@ -5,6 +5,7 @@ The field between the nodes is a bicubic spline; beyond them it goes on straight
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -138,14 +139,13 @@ def deform(pixels: Pixels, spline: np.ndarray, flow: Flow, share: float, threads
         values.reshape(-1),
     )  # fmt: skip
     thread_pool.run(lambda: work, len(values), _ROWS, threads)
-    rows, columns = (np.arange(n, dtype=np.float32) for n in values.shape)
-    valid = _within(dy, rows[:, np.newaxis], share) & _within(dx, columns, share)
+    valid = _within(dy, 0, share) & _within(dx, 1, share)
     variance = pixels.variance
     known, guessed = pixels.valid.all(), None
     if known and pixels.guessed is None and not isinstance(variance, np.ndarray):
         return replace(pixels, values=values, valid=valid)
-    places = [flow.dy * share + np.arange(len(rows))[:, np.newaxis]]
-    places.append(flow.dx * share + np.arange(len(columns)))
+    rows, columns = (np.arange(n) for n in values.shape)
+    places = [flow.dy * share + rows[:, np.newaxis], flow.dx * share + columns]
     if not known:
         valid &= _linear(pixels.valid, places) > 1.0 - _EDGE
     if pixels.guessed is not None:
@@ -156,12 +156,19 @@ def deform(pixels: Pixels, spline: np.ndarray, flow: Flow, share: float, threads
     return replace(pixels, values=values, valid=valid, guessed=guessed, variance=variance)
 
 
-def _within(move: np.ndarray, at: np.ndarray, share: float) -> np.ndarray:
-    """Whether places are in the image; ``at`` are the pixels of an axis."""
+def _within(move: np.ndarray, axis: int, share: float) -> np.ndarray:
+    """Which places are in the image along an axis."""
     part, edge = np.float32(share), np.float32(_EDGE)
-    before, after = -at - edge, at.max() - at + edge
-    way = move * part
-    return (way >= before) & (way <= after)
+    inside: np.ndarray = np.ones(move.shape, dtype=bool)
+    lines, out = np.moveaxis(move, axis, 0), np.moveaxis(inside, axis, 0)
+    n = len(lines)
+    reach = max(float(move.max()), -float(move.min())) * abs(share)
+    near = min(math.ceil(reach) + 1, n) if math.isfinite(reach) else n  # only these may leave it
+    for some in (slice(0, near), slice(max(near, n - near), n)):
+        at = np.arange(n, dtype=np.float32)[some, np.newaxis]
+        way = lines[some] * part
+        out[some] = (way >= -at - edge) & (way <= np.float32(n - 1) - at + edge)
+    return inside
 
 
 def _linear(array: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
