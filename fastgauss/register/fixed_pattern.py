@@ -47,6 +47,12 @@ _APART, _ERRORS = 0.07, 4.0  # pixels and standard errors between displacements 
 _FEWEST = 0.1  # of the pixels
 
 
+_STRONG = 5.0  # standard deviations of an image from its level: what may draw a displacement
+_STICKS_OUT = 12.0  # times what pixels usually differ from those two pixels away
+_ALONE = 0.25  # of what a pixel sticks out: the range of the four around it
+_SAMPLES = 4096  # pixels that tell what is usual
+_MOST = 0.5  # of such pixels must stick out in both images
+
 _FOUND = (Status.CONVERGED, Status.ONE_DIRECTION)
 _MAY_BE_DRAWN = (*_FOUND, Status.AMBIGUOUS, Status.LOST, Status.MAX_ITERATIONS)
 
@@ -247,6 +253,40 @@ def shows_fixed_pattern(both: Pair, out: np.ndarray, status: np.ndarray) -> bool
     """
     noise = sum(both.spectra.noises)
     return bool(status[0] == Status.CONVERGED and out[0, kernel.RESIDUAL] > _MORE * noise)
+
+
+def shows_hot_pixels(first: Pixels, second: Pixels) -> bool:
+    """Whether most pixels that stick out alone of the first image do so in the second, too.
+
+    They do so along an axis, as lines of a detector do across. Stars, also narrow ones, have light
+    in the next pixels.
+    """
+    one, two = first.values, second.values
+    if not max(one.max(), -one.min()) > _STRONG * one.std():
+        return False
+    return any(_share_alone(one.swapaxes(0, k), two.swapaxes(0, k)) for k in range(2))
+
+
+def _share_alone(one: np.ndarray, two: np.ndarray) -> bool:
+    """The same along axis 0."""
+    far = one[:-4] + one[4:]
+    far *= np.float32(0.5)
+    excess = np.abs(np.subtract(one[2:-2], far, out=far), out=far)
+    step = max(1, excess.size // _SAMPLES) | 1
+    limit = _STICKS_OUT * _TYPICAL * float(np.median(excess.ravel(order="K")[::step]))
+    if not limit > 0.0:
+        return False
+    y, x = np.nonzero(excess > limit)
+    alone = _alone(one, y, x)
+    both = alone & _alone(two, y, x)
+    return bool(np.count_nonzero(both) > _MOST * np.count_nonzero(alone))
+
+
+def _alone(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Whether pixels y + 2, x differ from the four around them far more than these do."""
+    around = np.stack([values[y + k, x] for k in (0, 1, 3, 4)])
+    height = np.abs(values[y + 2, x] - around.mean(axis=0))
+    return np.ptp(around, axis=0) < _ALONE * height
 
 
 def look_again(

@@ -4,6 +4,7 @@ import naive_register as naive
 import numpy as np
 import pytest
 
+from fastgauss import render
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.register import Status, translation
 from fastgauss.register import align as register_pair
@@ -82,6 +83,35 @@ def test_a_pattern_that_leaves_more_than_noise_is_seen_unasked(kind):
         assert near or shift.status != Status.CONVERGED
         right += near
     assert right >= 3  # without a second look none, or one
+
+
+@pytest.mark.parametrize("kind", ["hot pixels", "bad column"])
+@pytest.mark.parametrize("gain", [1.0, 0.6])
+def test_pixels_that_stick_out_alone_in_both_images_are_seen_unasked(kind, gain):
+    for seed in range(6):
+        dy, dx = np.random.default_rng(seed + 100).uniform(-8, 8, 2)
+        one, two = map(STATIC[kind], pair(seed, 0.05, dy, dx))
+        shift = register_pair(one, gain * two + 3.0)
+        assert shift.status != Status.CONVERGED or off(shift, dy, dx) < 0.1
+        if kind == "hot pixels":  # without a second look none is right
+            assert shift.status == Status.CONVERGED
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.0])
+def test_stars_that_rest_are_not_looked_at_again(sigma, monkeypatch):
+    def never(*_):
+        raise AssertionError("looked at again")
+
+    monkeypatch.setattr(translation, "look_again", never)
+    rng = np.random.default_rng(9)
+    places, heights = rng.uniform(2, N - 2, (40, 2)), rng.exponential(300.0, 40)
+    for move in (0.0, 0.2):
+        views = [
+            render((N, N), places + far, heights, sigma, pixel="integrate")
+            + rng.normal(0, 5, (N, N))
+            for far in (0.0, move)
+        ]
+        assert off(register_pair(*views), move, move) < 0.1
 
 
 def test_images_that_differ_by_noise_are_not_looked_at_again(monkeypatch):
