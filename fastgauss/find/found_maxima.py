@@ -33,7 +33,7 @@ _DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
 _PART = 0.25  # of the amplitude that the contrast must show at least, twice
 STRONG = 8.0  # significance of spots whose light is taken out of the background
 _SLACK = 0.8  # part of the least significance from which maxima are looked at
-_COST = 200  # of the judgement of a maximum, by that of a pixel
+_COST = 200  # of the judgement of a maximum, in units of the cost of a pixel
 _NO_RING = np.empty((2, 0))
 _BY_BORDER = NO_GAP.astype(np.float32)  # for kernels: no share of each pixel
 

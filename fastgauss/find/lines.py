@@ -22,7 +22,7 @@ _RADII = 3.0, 5.0, 7.0  # of the arms
 _ARMS = 0.33, 0.25, 0.2  # of the amplitude: what the arms of a line have at least
 _DIRECTIONS = {1: 0, 2: 18, 3: 60}
 _TRIES = {1: 1.0, 2: 3.0, 3: 6.0}  # independent directions
-_COST = 2000  # of what is seen of a maximum, by that of a pixel
+_COST = 2000  # of a maximum, in units of the cost of a pixel
 
 
 class Peaks(NamedTuple):
@@ -32,8 +32,8 @@ class Peaks(NamedTuple):
     level: np.ndarray  # of the response without spots
     error: np.ndarray  # of the response
 
-    def those(self, chosen: np.ndarray | slice) -> Peaks:
-        """Some of the maxima."""
+    def take(self, chosen: np.ndarray | slice) -> Peaks:
+        """The chosen maxima."""
         return Peaks(*(column[chosen] for column in self))
 
 
@@ -100,7 +100,7 @@ def chance_of_arms(
     each_item(count, _COST, task, threads)
     rows = np.flatnonzero(crossed < 0.5)
     if len(rows):
-        some, own = peaks.those(rows)._replace(error=fine(rows)), np.empty(len(rows))
+        some, own = peaks.take(rows)._replace(error=fine(rows)), np.empty(len(rows))
         kernels.crossing_chances(response, *some, known, own)
         chance[rows] = np.minimum(chance[rows], own)
     return np.minimum(_TRIES[moments.shape[1]] * chance, 1.0)

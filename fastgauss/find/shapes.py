@@ -52,8 +52,8 @@ class Seen(NamedTuple):
     own: np.ndarray | None = None  # variances of all pixels, in usual ones; None: all 1
     gap: np.ndarray | None = None  # missing pixels
 
-    def those(self, chosen: np.ndarray | slice) -> Seen:
-        """Some of the maxima."""
+    def take(self, chosen: np.ndarray | slice) -> Seen:
+        """The chosen maxima."""
         return self._replace(
             ground=self.ground[chosen], level=self.level[chosen], variance=self.variance[chosen],
             gain=self.gain[chosen], error=self.error[chosen],
@@ -183,7 +183,7 @@ def judge_shapes(
     surroundings.brightest(volume, points, near)  # noise may move a maximum off a hot pixel
     rows = np.flatnonzero((near != points).any(axis=1))
     others = window_sums(volume, near[rows], known.profiles[:count], known.radii, threads)
-    there = seen.those(rows)
+    there = seen.take(rows)
     others -= there.ground[:, None] * known.flat[:count]
     other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
     sharp[rows] = np.minimum(sharp[rows], _TRIED * other)
@@ -196,8 +196,8 @@ def judge_shapes(
     rows = rows_with_arms(response, peaks, sigmas, threads)
     rows = rows[~_are_compact(moments[rows], error[rows])]
     arms[rows] = chance_of_arms(
-        response, peaks.those(rows), moments[rows], error[rows],
-        lambda some: seen.those(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
+        response, peaks.take(rows), moments[rows], error[rows],
+        lambda some: seen.take(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
         threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
