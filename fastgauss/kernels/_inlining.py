@@ -9,6 +9,9 @@ get better: code that was prepared for the processor is harder to optimise insid
 numba also prepares a function for Python that the kernels do not contain, such as comprehensions,
 ``with`` blocks and expressions of whole arrays. These passes are omitted.
 
+numba counts how many variables refer to an array, by atomic additions, in loops too. Most kernels
+make no array: their caller holds all that they use, so nothing is counted there.
+
 numba compares the options of a compilation at each call whose types it looks for. Here they are
 fixed before, which saves another few per cent.
 """
@@ -71,11 +74,7 @@ class _InlinedCode(JITCodeLibrary):
 
 @register_pass(mutates_CFG=False, analysis_only=True)
 class _OmitCounting(AnalysisPass):
-    """No references are counted in a function that makes no array.
-
-    The caller of such a function holds all its arrays as long as it runs. numba would count them up
-    and down by atomic additions, in loops too, which takes longer than the arithmetic between.
-    """
+    """Count no references in a function that makes no array: its caller holds all of them."""
 
     _name = "omit_counting"
 
