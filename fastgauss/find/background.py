@@ -26,6 +26,7 @@ WIDTH = 9.0  # of the window, in widths of a spot
 _BLOCKS = 3.0  # in a width of the window
 _TRUNCATE = 3.0  # widths of the window at which it ends
 _LINE = 2.5  # widths of the window from which a straight line beyond the border comes
+_COST = 4  # of a smoothed block, by that of a pixel
 _LEAST = 0.05  # part of the usual weight below which a block is filled from those around it
 
 
@@ -124,7 +125,7 @@ def _along(lines: np.ndarray, axis: Axis, threads: int | None) -> np.ndarray:
 
     before, count, after = lines.shape
     items = before if after == 1 else before * count
-    each_item(items, lines.size // items * axis.weights.shape[1], task, threads)
+    each_item(items, _COST * lines.size // items, task, threads)
     return smooth
 
 
@@ -134,11 +135,9 @@ class Background(NamedTuple):
     means: np.ndarray
     axes: tuple[Axis, ...]
 
-    def subtracted(
-        self, volume: np.ndarray, threads: int | None, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        """A volume less its background; ``out`` may be that volume."""
-        rest = np.empty_like(volume) if out is None else out
+    def subtracted(self, volume: np.ndarray, threads: int | None) -> np.ndarray:
+        """A volume less its background."""
+        rest = np.empty_like(volume)
         z, y, x = ((axis.lower, axis.upper, axis.rise) for axis in self.axes)
         rows = np.empty((*self.means.shape[:2], volume.shape[2]), np.float32)
 

@@ -27,7 +27,7 @@ from .significance import (
     skewness_of_response,
     tail_tables,
 )
-from .surroundings import Around, contrast_noise, look_around
+from .surroundings import Around, contrast_noise
 
 _DOUBT = 2.0  # deviations of the contrast's noise by which it may be too small
 _PART = 0.25  # of the amplitude that the contrast must show at least, twice
@@ -194,7 +194,7 @@ def described_spots(
     scale = filtered(picture, sigmas, least, None, threads)
     for light_is_out in (False, True):
         judge = judge_of(scale)
-        around = look_around(picture, points, sigmas, threads)
+        around = scale.looked.around(points, threads)
         found = judge.judged(points, scale.matched.response[tuple(points.T)], around)
         strong = found.take(found.significance >= STRONG)
         if light_is_out or not len(strong.points):
@@ -215,7 +215,7 @@ def above(judge: Judge, level: float) -> Found:
     picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
     lowest = float((noise.centre + _SLACK * level * judge.known.inner[0] * noise.deviation).min())
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
-    around = look_around(picture, points, sigmas, scale.threads)
+    around = scale.looked.around(points, scale.threads)
     found = judge.judged(points, strength, around)
     good = found.significance >= level
     found, around = found.take(good), around.take(good)

@@ -24,6 +24,7 @@ from . import log_filter
 from .background import Background, measure_background
 from .response import Picture, correlate_picture
 from .significance import scales_of_ends
+from .surroundings import Looked
 
 _HEAVIEST = 1e3  # largest weight of a pixel, in usual weights
 _USUAL = 1 << 13  # pixels that tell the usual variance, about
@@ -101,6 +102,7 @@ class Scale(NamedTuple):
     least: float  # deviation of a pixel
     sigmas: tuple[float, float, float]
     threads: int | None
+    looked: Looked
 
     def without_light(self, points: np.ndarray, fluxes: np.ndarray) -> Scale:
         """The response above a background in which spots (n, 3) of these fluxes have no part."""
@@ -117,4 +119,4 @@ def filtered(
     """A picture filtered for spots of these sigmas."""
     weights, usual = _weights(picture, variance, sigmas, threads)
     matched = matched_response(picture, sigmas, weights, threads, report)
-    return Scale(picture, matched, usual, least, sigmas, threads)
+    return Scale(picture, matched, usual, least, sigmas, threads, Looked(picture, sigmas))

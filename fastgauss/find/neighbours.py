@@ -28,7 +28,6 @@ from .matched_filter import Matched, Scale
 from .noise import NOISE_FACTOR, Noise
 from .peaks import candidates, curvatures, nearest_points, refine_peaks, thin_peaks
 from .response import Picture, correlate_picture
-from .surroundings import look_around
 
 _REACH = 4.0  # sigmas from a maximum of the matched filter within which others are looked for
 _SAME = 2.0  # sigmas within which one maximum of the Laplacian is the same spot
@@ -98,7 +97,7 @@ def _curved_maxima(
     if matched.weights is not None:
         amplitude = curvatures(picture.volume, points, sigmas, scale.threads)
     good = (z >= least) & (height >= _NARROW * curved.amplitude)
-    around = look_around(picture, points[good], sigmas, scale.threads)
+    around = scale.looked.around(points[good], scale.threads)
     good[good] = around.stand_out(amplitude[good])
     places = refine_peaks(response, points)
     curved = replace(curved.with_rows(amplitude=amplitude, significance=z), places=places)

@@ -48,6 +48,31 @@ def look_around(
     return Around(mean, median, lower, number, contrast)
 
 
+class Looked:
+    """What was seen around maxima of a picture: at most of them several responses have a maximum.
+
+    To look around a maximum of a large image is to wait for memory; no place is looked at twice.
+    """
+
+    def __init__(self, picture: Picture, sigmas: tuple[float, float, float]) -> None:
+        self._picture, self._sigmas = picture, sigmas
+        self._places = np.full(1, np.iinfo(np.int64).max)  # flat, in order, and one beyond all
+        self._seen = np.zeros((4, 1))
+
+    def around(self, points: np.ndarray, threads: int | None) -> Around:
+        """As `look_around`."""
+        places = np.ravel_multi_index(tuple(points.T), self._picture.volume.shape)
+        new = np.flatnonzero(self._places[np.searchsorted(self._places, places)] != places)
+        fresh = look_around(self._picture, points[new], self._sigmas, threads)
+        every = np.concatenate([self._places, places[new]])
+        order = np.argsort(every, kind="stable")  # which merges runs that are in order
+        self._places = every[order]
+        self._seen = np.concatenate([self._seen, np.stack(fresh[:4])], axis=1).take(order, axis=1)
+        at = np.searchsorted(self._places, places)
+        core, ring, lower, number = self._seen.take(at, axis=1)
+        return Around(core, ring, lower, number, fresh.contrast)
+
+
 def contrast_noise(sigmas: tuple[float, float, float]) -> float:
     """The deviation of half of a contrast, as an amplitude, in noise of deviation 1."""
     core, ring, contrast = surroundings.core_and_ring(sigmas)

@@ -20,7 +20,8 @@ from fastgauss.find import (
     shapes,
     significance,
 )
-from fastgauss.find.surroundings import look_around
+from fastgauss.find import surroundings as find_surroundings
+from fastgauss.find.surroundings import Looked, look_around
 from fastgauss.kernels.find import arms as arm_kernels
 from fastgauss.kernels.find import shape_chances, surroundings
 
@@ -125,6 +126,26 @@ def test_chances_of_arms_equal_naive(shape, sigmas, lined):
         assert noisy_cross[p] == pytest.approx(with_noise, rel=1e-11, abs=1e-300)
     assert (chance < 1.0).any()
     assert (noisy_cross < 0.5).any()
+
+
+def test_what_was_seen_around_a_place_is_known_again(monkeypatch):
+    shape, sigmas = (40, 1, 50), (1.3, 0.0, 1.3)
+    picture = response.Picture(noisy(shape, "normal"), np.ones(shape[0]), None)
+    rng, looked, asked = RNG(7), Looked(picture, sigmas), []
+
+    def look(picture, points, sigmas, threads):
+        asked.extend(map(tuple, points.tolist()))
+        return look_around(picture, points, sigmas, threads)
+
+    monkeypatch.setattr(find_surroundings, "look_around", look)
+    flat = np.arange(picture.volume.size)
+    for number in (300, 0, 500, 300):
+        chosen = rng.permutation(flat)[:number]
+        points = np.stack(np.unravel_index(chosen, shape), axis=1)
+        ours, theirs = looked.around(points, 1), look_around(picture, points, sigmas, 1)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_array_equal(one, other)
+    assert len(asked) == len(set(asked)) < 1000
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 30), (12, 1, 14), (4, 5, 6)])
