@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from ..base import check, wording
 from ..base.grid import Grid
 from ..base.named_axes import channels_last, lay_out_channels
-from . import node_memory
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -35,22 +34,11 @@ def target(out: np.ndarray | None, grid: Grid, dtype: Any = np.float64) -> np.nd
 
 
 class Drawing(NamedTuple):
-    """The arrays that particles are drawn on: the grid, or one of it for each channel."""
+    """The image that particles are drawn on, of channels if heights are (n, channels)."""
 
-    planes: np.ndarray
-    heights: np.ndarray  # (n,) or (n, channels)
-    out: np.ndarray | None
-
-    def finish(self) -> np.ndarray:
-        """The caller's array, or the new one with its channels last."""
-        if self.out is not None:
-            return self.out
-        if self.heights.ndim == 1:
-            return self.planes
-        whole = np.empty((*self.planes.shape[1:], len(self.planes)))
-        for c, plane in enumerate(self.planes):  # three times as fast as all at once
-            whole[..., c] = plane
-        return whole
+    image: np.ndarray
+    heights: np.ndarray
+    blank: bool  # whether the image is new, and 0 everywhere
 
 
 def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -> Drawing:
@@ -61,14 +49,11 @@ def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -
     else:
         shape = check.target("out", out).shape
         channels = shape[-1] if len(shape) == grid.ndim + 1 else None
-    if channels is None:
-        whole = target(out, grid)
-        return Drawing(whole, amplitudes_of(amplitudes, n), out)
     heights = amplitudes_of(amplitudes, n, channels)
+    shape = grid.shape if channels is None else (*grid.shape, channels)
     if out is None:
-        return Drawing(node_memory.zeros((channels, *grid.shape), np.float64), heights, None)
-    whole = check.out_array("out", out, (*grid.shape, channels), KINDS)
-    return Drawing(np.moveaxis(whole, -1, 0), heights, out)
+        return Drawing(np.zeros(shape), heights, True)
+    return Drawing(check.out_array("out", out, shape, KINDS), heights, False)
 
 
 def _shape_of(name: str, array: np.ndarray, grid: Grid) -> tuple[int, ...]:

@@ -141,8 +141,7 @@ class LinearMap:
         array([0.271, 1.213, 2.   , 1.213, 0.271])
         """
         drawing = arguments.drawing(amplitudes, len(self), out, self.grid)
-        sweeps.scatter(self.plan, drawing.planes, drawing.heights, "sum", self.threads)
-        return drawing.finish()
+        return sweeps.draw(self.plan, drawing, "sum", self.threads)
 
     def adjoint(self, volume: ArrayLike) -> np.ndarray:
         """A' v: the sum over each particle's support of its profile times the volume (n,).

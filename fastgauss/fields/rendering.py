@@ -93,7 +93,8 @@ def render(
     more. A particle with a covariance takes some 2 to 3 ns for each node, and 20 times as long with
     ``pixel="integrate"``.
 
-    An `out` whose last axis is not contiguous is copied and written back.
+    An `out` whose last axis is not contiguous is copied and written back; one of several channels,
+    and a new image of channels, an eighth at a time.
 
     References
     ----------
@@ -114,5 +115,4 @@ def render(
     plan = make_plan(nodes, positions, sigma, covariance, tol, radius, support, pixel)
     drawing = arguments.drawing(amplitudes, plan.n, out, nodes)
     with reporting(progress, sweeps.SLABS, "slab") as report:
-        sweeps.scatter(plan, drawing.planes, drawing.heights, combine, threads, report=report)
-    return drawing.finish()
+        return sweeps.draw(plan, drawing, combine, threads, report)

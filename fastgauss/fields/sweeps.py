@@ -14,12 +14,13 @@ from ..base.progress import Progress, report_part
 from ..kernels.fields import sweeps as kernels
 from ..kernels.fields.windows import Particles
 from ..kernels.numeric.packed_cholesky import packed_size
-from . import node_memory
+from . import arguments, node_memory
 from .plan import Plan, contiguous_layout, fits_in_place, layout_of, scratch
 
 _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # slabs of a grid whose progress is reported
 _SMALL = 3e5  # node updates that take as long as waking another thread
+_STRIP = 1 << 20  # bytes of a strip of an image of channels, at least
 _STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C takes effect after it
 
 
@@ -109,6 +110,39 @@ def scatter(
     variant = kernels.variant_of(plan.turned, numbers.shape[1])
     kernel = kernels.make_scatter(plan.turned, combine, plan.sphere, variant)
     _over_slabs(plan, out, threads, kernel, numbers, begin, report)
+
+
+def draw(
+    plan: Plan,
+    on: arguments.Drawing,
+    combine: str,
+    threads: int | None,
+    report: Progress | None = None,
+) -> np.ndarray:
+    """Combine all particles with an image, which is returned.
+
+    Kernels write channels as planes. Unless these lie so in memory, strips of the image do, one
+    after another: no more than an eighth of it, or ``_STRIP`` bytes, is held twice.
+    """
+    planes = on.image if on.heights.ndim == 1 else np.moveaxis(on.image, -1, 0)
+    if planes is on.image or fits_in_place(planes) or not on.image.size:
+        scatter(plan, planes, on.heights, combine, threads, report=report)
+        return on.image
+    length = on.image.shape[0]
+    count = min(max(on.image.nbytes // max(_STRIP, on.image.nbytes // 8), 1), length)
+    rest = (0,) * (plan.grid.ndim - 1)
+
+    def draw_strip(low: int, high: int, tell: Progress | None) -> None:
+        part = planes[:, low:high]
+        strip = node_memory.zeros(part.shape, part.dtype) if on.blank else node_memory.copied(part)
+        scatter(plan, strip, on.heights, combine, threads, (low, *rest), tell)
+        for own, to in zip(strip, part, strict=True):  # three times as fast as all at once
+            to[...] = own
+
+    for k in range(count):
+        tell = report_part(report, SLABS, SLABS * k // count, SLABS * (k + 1) // count)
+        draw_strip(length * k // count, length * (k + 1) // count, tell)
+    return on.image
 
 
 def columns(plan: Plan) -> int:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.fields import arguments, node_memory
+from fastgauss.fields import arguments, node_memory, sweeps
 from fastgauss.kernels._compile import JIT_DISABLED
 
 RNG = np.random.default_rng
@@ -105,6 +105,43 @@ def test_weights_of_all_channels_are_one_plane_unless_other_nodes_are_missing():
     assert_array_equal(
         data.weights, np.moveaxis(weights[..., np.newaxis] * ~np.isnan(image), -1, 0)
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((70, 40), 3), ((70, 40), 1), ((9, 8, 7), 5), ((90,), 2)]
+)
+@pytest.mark.parametrize("turned", [True, False])
+def test_strips_of_an_image_are_the_image(shape, channels, turned, monkeypatch):
+    rng, n, d = RNG(6), 30, len(shape)
+    widths = {"covariance": np.tile(2.0 * np.eye(d), (n, 1, 1))} if turned else {"sigma": 1.5}
+    places, heights = rng.uniform(0, 1, (n, d)) * shape, rng.normal(size=(n, channels))
+    done = []
+    for bytes_ in (1 << 20, 1):
+        monkeypatch.setattr(sweeps, "_STRIP", bytes_)
+        image = np.ones((*shape, channels))
+        done.append(fg.render(shape, places, heights, **widths))
+        done.append(fg.render(shape, places, heights, out=image, **widths) - 1.0)
+        assert done[-2].flags.c_contiguous
+    assert_array_equal(done[0], done[2])
+    assert_array_equal(done[1], done[3])
+    assert_allclose(done[0], done[1], atol=1e-14)
+    told = []
+    fg.render(shape, places, heights, progress=lambda *part: told.append(part), **widths)
+    assert told == sorted(told) and told[-1][0] == told[-1][1]
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="slow in plain Python")
+def test_an_image_of_channels_is_held_once():
+    rng, shape = RNG(7), (700, 600)
+    places, heights = rng.uniform(0, 600, (20, 2)), rng.normal(size=(20, 3))
+    fg.render(shape, places, heights, covariance=2.0 * np.eye(2), threads=1)  # compiles
+    tracemalloc.start()
+    try:
+        image = fg.render(shape, places, heights, covariance=2.0 * np.eye(2), threads=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.25 * image.nbytes
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="slow in plain Python")
