@@ -14,7 +14,7 @@ import numpy as np
 from ..base import thread_pool
 from ..kernels.fit.estimators import ESTIMATORS, METHODS, OTHER_LOSS, SQUARES
 from ..kernels.fit.stages import Stages, stages
-from ..kernels.fit.verdicts import DOUBTFUL
+from ..kernels.fit.verdicts import DOUBTFUL, NARROW, SUSPECT
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.status import AT_BOUND, AT_EDGE, NOT_FINITE, OUTLIER, UNSCALED
 from ..models.model import Model
@@ -22,7 +22,7 @@ from ..results.fit_result import FitResult
 from ..results.rows import Rows, roots
 from .chunks import NOTHING, Chunk, load, rows_of, vanished
 from .options import Options
-from .second_fits import SECOND_FITS, STATUS, is_better, outliers, suspects
+from .second_fits import SECOND_FITS, STATUS, is_better, outliers
 from .slopes import Planes, planes_of
 from .units import Numbers
 
@@ -290,7 +290,7 @@ class Job:
         model = self.options.model
         axes = slice(1, 1 + model.ndim)
         held = len(work.lower) and (work.lower[:, axes] == work.upper[:, axes]).all()
-        if held and doubt == DOUBTFUL:
+        if held and doubt != NARROW:
             return  # the place is known
         first = outputs[0][members][:, axes].copy()
         for which in SECOND_FITS[doubt]:
@@ -315,16 +315,15 @@ class Job:
         self, work: Work, start: np.ndarray, outputs: list[np.ndarray], doubts: np.ndarray
     ) -> None:
         """Tell the outliers among the spots with a suspicious pixel."""
-        members, pixels = suspects(work, doubts, self.loss, outputs)
+        members = (doubts & SUSPECT).nonzero()[0]
+        if not members.size:
+            return
 
-        def fit(part: Work, again: list[np.ndarray]) -> None:
+        def fit(part: Work, members: np.ndarray, again: list[np.ndarray]) -> None:
             own = self._start(part) if self.options.guess is None else start[members]
             self._solve(part, own, again)
 
-        if not members.size:
-            return
-        odd = outliers(work.take(members), members, pixels, self.loss, outputs, fit)
-        outputs[STATUS][members[odd]] = OUTLIER
+        outputs[STATUS][outliers(work, members, self.loss, outputs, fit)] = OUTLIER
 
     def _report(
         self,

@@ -1,4 +1,4 @@
-"""Second fits of doubtful spots: from other starts, and without a suspicious pixel."""
+"""Second fits of doubtful spots: from other starts, and without suspicious pixels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels.fit.estimators import DEVIANCE
-from ..kernels.fit.left_out import ROUNDS
+from ..kernels.fit.left_out import MAY_HAVE_MORE, MOST_LEFT_OUT, ODD, ROUNDS
 from ..kernels.fit.second_starts import ELLIPSES, STARTS
-from ..kernels.fit.verdicts import DOUBTFUL, FAR, NARROW, SUSPECT
+from ..kernels.fit.verdicts import DOUBTFUL, FAR, NARROW
 from ..kernels.fit.whole_fits import GAIN
 from ..kernels.status import AT_BOUND, AT_EDGE, CONVERGED, TOO_FEW_PIXELS, TOO_NARROW
 
@@ -45,42 +45,70 @@ def is_better(
     return known & inside & (lower | ~np.isfinite(objective))
 
 
-def suspects(
-    work: Work, doubts: np.ndarray, loss: int, outputs: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The spots with a suspicious pixel, and the number of this pixel of each."""
-    members = (doubts & SUSPECT).nonzero()[0]
-    where = np.empty(len(members), np.int64)
-    if members.size:
-        part, results = work.take(members), (outputs[0][members], outputs[1][members])
-        known = np.atleast_2d(part.model.known)
-        work.kernels.suspects(part.pixels, part.second, part.shape, known, loss, results, where)
-    return members[where >= 0], where[where >= 0]
+def suspects(work: Work, params: np.ndarray, objective: np.ndarray, loss: int) -> np.ndarray:
+    """The number of a suspicious pixel of each of some spots, or -1."""
+    where = np.empty(len(work.pixels), np.int64)
+    known = np.atleast_2d(work.model.known)
+    work.kernels.suspects(
+        work.pixels, work.second, work.shape, known, loss, (params, objective), where
+    )
+    return where
 
 
 def outliers(
+    work: Work,
+    members: np.ndarray,
+    loss: int,
+    outputs: list[np.ndarray],
+    fit: Callable[[Work, np.ndarray, list[np.ndarray]], None],
+) -> np.ndarray:
+    """Those of some spots that one pixel, or two, have spoiled.
+
+    ``outputs`` are those of all spots, fitted with these pixels; ``fit(part, members, outputs)``
+    writes those of fits without them.
+    """
+    odd = np.zeros(len(work.pixels), bool)
+    pixels = np.full((len(members), MOST_LEFT_OUT), -1)
+    part = work.take(members)
+    again = [array[members] if len(array) else array for array in outputs]
+    for count in range(MOST_LEFT_OUT):
+        pixels[:, count] = suspects(part, again[0], again[1], loss)
+        named = (pixels[:, count] >= 0) & (pixels[:, count] != pixels[:, count - 1])
+        members, pixels = members[named], pixels[named]
+        if not members.size:
+            break
+        part = work.take(members)
+        again = [array[members] if len(array) else array for array in outputs]
+        verdict = _without(part, members, pixels, loss, again, fit)
+        odd[members[verdict == ODD]] = True
+        more = verdict == MAY_HAVE_MORE
+        members, pixels, part = members[more], pixels[more], part.take(more)
+        again = [array[more] if len(array) else array for array in again]
+    return odd.nonzero()[0]
+
+
+def _without(
     part: Work,
     members: np.ndarray,
     pixels: np.ndarray,
     loss: int,
-    outputs: list[np.ndarray],
-    fit: Callable[[Work, list[np.ndarray]], None],
+    again: list[np.ndarray],
+    fit: Callable[[Work, np.ndarray, list[np.ndarray]], None],
 ) -> np.ndarray:
-    """Which of some spots one pixel has spoiled, of each the pixel with this number.
+    """What the fits without these pixels tell of each spot (``kernels/fit/left_out.py``).
 
-    ``outputs`` are those of all spots, fitted with the pixel; ``fit`` writes those of fits without
-    it. ``part`` are the spots, in a copy whose pixels change.
+    ``again`` are results with these pixels, and become those without them, and ``part`` are the
+    spots, in a copy whose pixels change.
     """
-    again = [array[members] if len(array) else array for array in outputs]
     whole = again[1].copy(), again[4].copy(), part.free
-    known, tries = np.atleast_2d(part.model.known), np.empty((len(pixels), 4))
+    known, tries = np.atleast_2d(part.model.known), np.empty((*pixels.shape, 4))
     least = 0.0 if loss == DEVIANCE else -np.inf  # a likelihood knows no counts below 0
     for turn in range(ROUNDS + 1):
         if turn:
-            fit(part, again)
+            fit(part, members, again)
         found = again[0], again[2], again[1], again[STATUS]
         part.kernels.left_out(
             part.pixels, part.second, part.shape, known, pixels, turn, loss, least, whole, found,
             tries,
         )  # fmt: skip
-    return tries[:, 0] > 0.0
+    return tries[:, 0, 0]

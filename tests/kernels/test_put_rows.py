@@ -21,10 +21,10 @@ def put(array, first, present, m, to):
 
 
 @kernel
-def sharp(array, row, least):
+def sharp(array, row, least, nx):
     n = array.shape[1]
     flat = flat_view(array)
-    most, bent = outliers.sharpest(flat, row * n, n)
+    most, bent = outliers.sharpest(flat, row * n, n, nx)
     return most, bent, outliers.first_as_sharp(flat, row * n, n, least)
 
 
@@ -48,8 +48,33 @@ def test_the_sharpest_pixel_is_numpys(count):
     array[3, -1] -= 9.0
     for row in range(5):
         expected = sharpness(array[row])
-        most, bent, first = sharp(array, row, expected.max())
-        bends = np.abs(array[row, 1:-1] - 0.5 * (array[row, :-2] + array[row, 2:]))
-        assert bent == np.nanmax(np.append(bends, -1.0))
+        for nx in {count, max(count // 3, 1)}:
+            most, bent, first = sharp(array, row, expected.max(), nx)
+            bends = [-1.0]
+            for step in (1, nx):
+                middle, ends = array[row, step:-step], array[row, : -2 * step]
+                bends.extend(np.abs(middle - 0.5 * (ends + array[row, 2 * step :])))
+            assert bent == np.nanmax(bends)
         assert most == expected.max()
         assert first == (expected.argmax() if most > -1.0 else count)
+
+
+@kernel
+def far(array, row, top, sign):
+    n = array.shape[1]
+    return outliers.farthest(flat_view(array), row * n, n, top, sign)
+
+
+@pytest.mark.parametrize("count", [1, 2, WIDTH, WIDTH + 1, 3 * WIDTH + 4])
+@pytest.mark.parametrize("sign", [2.0, -2.0])
+def test_the_farthest_pixel_is_numpys(count, sign):
+    rng = np.random.default_rng(count)
+    array = rng.normal(size=(4, count))
+    array[1, rng.random(count) < 0.3] = np.nan
+    array[2] = np.nan
+    for row in range(4):
+        away = (array[row] - 0.1) * np.sign(sign)
+        most, where = far(array, row, 0.1, sign)
+        assert most == np.max(away[np.isfinite(away)], initial=-np.inf)
+        if most > 0.0:
+            assert where == np.nanargmax(away)

@@ -1,4 +1,4 @@
-"""Fits without one pixel: whether this pixel alone is why a fit is where it is.
+"""Fits without one pixel, or two: whether these alone are why a fit is where it is.
 
 A hot pixel in the core of a spot pulls the fit to itself: its residual is small then, and one step
 of the fit (``outliers.py``) does not tell what a fit without the pixel would be. So the few rows
@@ -7,8 +7,12 @@ no missing ones. There the pixel gets the value d of its neighbours, then that o
 this fit, then by a secant the value at which both are the same, d = m: such a pixel adds nothing,
 and the fit is that without it.
 
+Where two pixels side by side are hot, the fit without one of them goes to the other. So where a
+fit without a pixel has a suspicious one, too, the spot is fitted without both.
+
 Let S be the objective with the pixel, S' that without, n' the degrees of freedom without, and A'
-the height of the spot without. The pixel is an outlier if the spot without is significant, the
+the height of the spot without; of two pixels, |d - m| is that of the one that is farther off, and m
+the larger one. The pixel is an outlier if the spot without is significant, the
 objective falls by
 
     t**2 = (S - S') / (S' / f) > ``_SURE`` (1 + (``_FEW`` / f)**3),
@@ -46,23 +50,26 @@ from .outliers import common_weight, loss_of_pixel, make_profile
 
 _ROOT, _ROOT_OF_SQUARE = math.sqrt(2.0 * math.pi), math.sqrt(math.pi)
 ROUNDS = 3  # fits without a pixel
+MOST_LEFT_OUT = 2  # pixels
+ODD, MAY_HAVE_MORE = 1.0, 2.0
 _SURE, _SURE_OF_SQUARES = 36.0, 49.0
 _FEW = 10.0  # pixels
 _MISSED, _LEAST_MISSED, _MOST_PRODUCT = 0.5, 0.1, 0.3  # heights of the spot
 _MISSED_OF_WIDE, _PRODUCT_OF_WIDE = 0.3, 0.2
 _WIDE = 0.9  # pixels
 _MOST_REST = 2.5
+_REST_OF_MORE, _PRODUCT_OF_MORE = 300.0, 0.02
 _STRONG = 5.0  # standard errors
 _MOST_SLOPE = 0.9  # of the model at the pixel by the pixel's value
 
 
 @device
-def _beside(row, k, step, length):
-    """Sum and number of the existing neighbours of pixel k along an axis."""
+def _beside(row, k, step, length, other):
+    """Sum and number of the existing neighbours of pixel k along an axis, without ``other``."""
     total, count = 0.0, 0
     at = (k // step) % length
     for side in (-1, 1):
-        if 0 <= at + side < length:
+        if 0 <= at + side < length and k + side * step != other:
             d = np.float64(row[k + side * step])
             if np.isfinite(d):
                 total += d
@@ -89,7 +96,6 @@ def is_outlier(both, freedom, count, noise, missed, width, loss):
     sure = (_SURE if loss == DEVIANCE else _SURE_OF_SQUARES) * (1.0 + (_FEW / left) ** 3)
     if not fall * left * noise[1] > sure * part * noise[0]:
         return False
-    missed = abs(missed)
     product = missed * fall
     if loss != DEVIANCE:
         clear = width > _WIDE and missed > _MISSED_OF_WIDE and product > _PRODUCT_OF_WIDE * both[0]
@@ -136,6 +142,16 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
         pixels[item, k] = max(value, least)
         return np.float64(pixels[item, k])
 
+    @device
+    def mean_beside(pixels, item, k, other, nx, ny, nz):
+        """The mean of the neighbours of a pixel; its own value where it has none."""
+        row = pixels[item]
+        total, count = _beside(row, k, 1, nx, other)
+        by_y, of_y = _beside(row, k, nx, ny, other)
+        by_z, of_z = _beside(row, k, nx * ny, nz, other)
+        count += of_y + of_z
+        return (total + by_y + by_z) / count if count else np.float64(row[k])
+
     # -- all spots -----------------------------------------------------------------------------
 
     @kernel
@@ -144,54 +160,64 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
     ) -> None:  # fmt: skip
         """Give the pixels ``where[n]`` their next values, and tell after the last fit who is odd.
 
-        ``turn`` counts the fits that were made. ``whole`` are objectives of the fits with the pixel
+        ``where[n, 2]`` may be -1 from the second pixel on. ``turn`` counts the fits that were made.
+        ``whole`` are objectives of the fits with the pixels
         and numbers of pixels and of free parameters; ``found`` parameters, packed covariances,
-        objectives and statuses of the last fit without it. ``tries[n, 4]`` keeps the pixel's own
-        value, the value it has, and value and model of the fit before; after the last fit the
-        first of them is 1 for an outlier, else 0. ``least`` is the least value of a pixel.
+        objectives and statuses of the last fit without them. ``tries[n, 2, 4]`` keeps a pixel's own
+        value, the value it has, and value and model of the fit before; after the last fit the first
+        of them is ODD for an outlier, MAY_HAVE_MORE where another pixel may be one, or 0.
+        ``least`` is the least value of a pixel.
         """
         nz, ny, nx = shape
         objectives, counts, of_spots = whole
         weighted = second.shape[1] > 0
         params, errors, objectives_without, status = found
         for item in range(len(where)):
-            k = where[item]
-            own, d = tries[item, 0], tries[item, 1]
-            if turn == 0:
-                own = np.float64(pixels[item, k])
-                row = pixels[item]
-                total, count = _beside(row, k, 1, nx)
-                by_y, of_y = _beside(row, k, nx, ny)
-                by_z, of_z = _beside(row, k, nx * ny, nz)
-                count += of_y + of_z
-                value = (total + by_y + by_z) / count if count else own
-                tries[item, 0], tries[item, 1] = own, put(pixels, item, k, value, least)
-                continue
-            m = model_at(item, known, params, k, nx, ny)
-            if turn < ROUNDS:
-                value = m
-                if turn > 1:
-                    value = _next_value(d, (tries[item, 2], tries[item, 3]), m)
-                tries[item, 2], tries[item, 3] = d, m
-                tries[item, 1] = put(pixels, item, k, value if np.isfinite(value) else d, least)
-                continue
-            other = np.float64(second[min(item, len(second) - 1), k]) if weighted else 0.0
-            part = objectives_without[item]
-            part -= loss_of_pixel(np.float64(pixels[item, k]), m, other, loss, weighted)
+            part, out, most, farthest = objectives_without[item], 0, 0.0, 0.0
             height = params[item, 0]
+            for e in range(MOST_LEFT_OUT):
+                k = where[item, e]
+                if k < 0:
+                    continue
+                out += 1
+                own, d = tries[item, e, 0], tries[item, e, 1]
+                if turn == 0:
+                    own = np.float64(pixels[item, k])
+                    value = mean_beside(pixels, item, k, where[item, 1 - e], nx, ny, nz)
+                    tries[item, e, 0], tries[item, e, 1] = own, put(pixels, item, k, value, least)
+                    continue
+                m = model_at(item, known, params, k, nx, ny)
+                if turn < ROUNDS:
+                    value = m
+                    if turn > 1:
+                        value = _next_value(d, (tries[item, e, 2], tries[item, e, 3]), m)
+                    tries[item, e, 2], tries[item, e, 3] = d, m
+                    value = value if np.isfinite(value) else d
+                    tries[item, e, 1] = put(pixels, item, k, value, least)
+                    continue
+                other = np.float64(second[min(item, len(second) - 1), k]) if weighted else 0.0
+                part -= loss_of_pixel(np.float64(pixels[item, k]), m, other, loss, weighted)
+                most, farthest = max(most, m), max(farthest, abs((own - m) / height))
+            if turn < ROUNDS:
+                continue
             good = status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
             good = good and height * height > _STRONG * _STRONG * errors[item, 0]
-            freedom = degrees_of_freedom(counts, of_spots, item) - 1.0
-            missed = (own - m) / height
+            freedom = degrees_of_freedom(counts, of_spots, item) - out
             sigmas, count = extent(params, item, known), float(counts[item])
             noise = count, count
             if common_weight(second, item, loss) > 0.0:
                 ground = max(params[item, params.shape[1] - 1], 0.0)
-                noise = noise_of_photons(ground, height, m, sigmas, count)
+                noise = noise_of_photons(ground, height, most, sigmas, count)
             both = objectives[item], part
             odd = good and is_outlier(
-                both, freedom, count, noise, missed, min(sigmas[0], sigmas[1]), loss
+                both, freedom, count, noise, farthest, min(sigmas[0], sigmas[1]), loss
             )
-            tries[item, 0] = 1.0 if odd else 0.0
+            product = farthest * (both[0] - part)
+            if loss == DEVIANCE and out > 1:  # stars are no Gaussians: noise must explain the rest
+                odd = odd and part < freedom + _MOST_REST * math.sqrt(2.0 * freedom)
+            more = loss != DEVIANCE or (
+                part < _REST_OF_MORE * freedom and product > _PRODUCT_OF_MORE * both[0]
+            )
+            tries[item, 0, 0] = ODD if odd else MAY_HAVE_MORE if more else 0.0
 
     return left_out

@@ -77,18 +77,20 @@ def _sharpness(flat, k, inside):
 
 
 @device
-def _bend(flat, k, inside):
+def _bend(flat, k, step, inside):
     """How far pixels k, k + 1, ... are from the mean of both neighbours; -1 where unknown."""
-    beside = load_double(flat, k - 1, inside) + load_double(flat, k + 1, inside)
+    beside = load_double(flat, k - step, inside) + load_double(flat, k + step, inside)
     bend = absolute(load_double(flat, k, inside) - 0.5 * beside)
     return select(inside & (bend == bend), bend, broadcast(-1.0))
 
 
 @device
-def sharpest(flat, first, n):
-    """How far the sharpest of n pixels of a row stands out; the ends have one neighbour.
+def sharpest(flat, first, n, nx):
+    """How far the sharpest of n pixels stands out in memory; the ends have one neighbour.
 
-    And the largest distance of a pixel, without the ends, from the mean of its neighbours.
+    And the largest distance of a pixel, without the ends, from the mean of its neighbours along x,
+    or along y: of two hot pixels side by side, each hides the other along one of them. ``nx`` are
+    the pixels of a row.
     """
     most = -1.0
     if n > 1:
@@ -101,12 +103,15 @@ def sharpest(flat, first, n):
     sharp, bend, k = broadcast(-1.0), broadcast(-1.0), first + 1
     while k + WIDTH <= last:
         sharp = maximum(_sharpness(flat, k, every), sharp)
-        bend = maximum(_bend(flat, k, every), bend)
+        bend = maximum(_bend(flat, k, 1, every), bend)
         k += WIDTH
     if k < last:
         inside = lanes_within(0.0, 0, last - k)
         sharp = maximum(_sharpness(flat, k, inside), sharp)
-        bend = maximum(_bend(flat, k, inside), bend)
+        bend = maximum(_bend(flat, k, 1, inside), bend)
+    for k in range(first + nx, first + n - nx, WIDTH):
+        inside = lanes_within(0.0, 0, min(first + n - nx - k, WIDTH))
+        bend = maximum(_bend(flat, k, nx, inside), bend)
     store(lanes, 0, sharp)
     store(lanes, 1, bend)
     bent = -1.0
@@ -129,6 +134,31 @@ def first_as_sharp(flat, first, n, least):
     if n > 1 and absolute(np.float64(flat[last]) - np.float64(flat[last - 1])) >= least:
         return n - 1
     return n
+
+
+@device
+def farthest(flat, first, n, top, sign):
+    """How far the farthest of n pixels is above ``top``, or below it for a negative ``sign``.
+
+    And which pixel it is.
+    """
+    lanes, least = stack_rows(1), broadcast(-np.inf)
+    level, way = broadcast(top), broadcast(1.0 if sign >= 0.0 else -1.0)
+    best = least
+    for k in range(0, n, WIDTH):
+        inside = lanes_within(0.0, 0, min(n - k, WIDTH))
+        above = (load_double(flat, first + k, inside) - level) * way
+        best = maximum(select(inside & (above == above), above, least), best)
+    store(lanes, 0, best)
+    most = -np.inf
+    for lane in range(WIDTH):
+        most = max(most, lanes[0, lane])
+    where = 0
+    for k in range(n if most > 0.0 else 0):
+        above = (np.float64(flat[first + k]) - top) * (1.0 if sign >= 0.0 else -1.0)
+        if above >= most:
+            where = k
+    return most, where
 
 
 # -- the objective without it ------------------------------------------------------------------
@@ -237,7 +267,7 @@ def make_outlier(
         weighted, counts = second.shape[1] > 0, loss == DEVIANCE
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
-        most, bent = sharpest(flat, item * n, n)
+        most, bent = sharpest(flat, item * n, n, nx)
         if not most > _SHARP * height:
             return False, 0.0, bent
         where = first_as_sharp(flat, item * n, n, most)

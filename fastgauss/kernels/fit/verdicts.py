@@ -16,10 +16,12 @@ A spot may be
 * OUTLIER: most of the objective is due to one pixel (``outliers.py``).
 
 A spot is *doubtful* if it did not converge, or its amplitude is below ``_STRONG`` standard errors:
-noise has many optima, and another start may find a better one (``second_starts``). A turned ellipse
-that converged is *narrow* if a sigma is below ``_THIN``: so few pixels see it that several ellipses
-fit. A spot that one pixel may have spoiled is *suspect* (``suspects.py``). Errors are by the
-residuals for all of this, where those are smaller than the noise that was told.
+noise has many optima, and another start may find a better one (``second_starts``). So it is if its
+place was not told, and a pixel is above the top of the model by ``_MORE_THAN_TOP`` of its height
+and ``_MORE_THAN_NOISE`` standard deviations: that of another spot, or of a part of one. A turned
+ellipse that converged is *narrow* if a sigma is below ``_THIN``: so few pixels see it that several
+ellipses fit. A spot that one pixel may have spoiled is *suspect* (``suspects.py``). Errors are by
+the residuals for all of this, where those are smaller than the noise that was told.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ from ..status import (
 from .covariances import degrees_of_freedom
 from .estimators import DEVIANCE, OTHER_LOSS
 from .extents import pixel_unit, unit_span
-from .outliers import common_weight, exponent, make_outlier
+from .outliers import common_weight, exponent, farthest, loss_of_pixel, make_outlier
 from .suspects import (
     BENT,
     BENT_BY_NOISE,
@@ -64,6 +66,7 @@ _SURE_OF_NARROW, _LEAST_SIGMA = 2.0, 0.3  # pixels
 _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STRONG = 5.0
+_MORE_THAN_TOP, _MORE_THAN_TOP_OF_COUNTS, _MORE_THAN_NOISE = 0.2, 0.4, 4.0
 _OF_HEIGHT, _MOST_LEVERAGE = 2.0 / math.pi, 0.98
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW, SUSPECT = 1, 2, 4  # bits of a doubt
@@ -110,6 +113,7 @@ def make_verdicts(
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
     suspected, outlier = make_outlier(extent, axes, pixel, size, span, slopes)
     left_out = can_leave_out(axes, pixel, span, slopes)
+    gaussian = span is unit_span and slopes == 0
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -187,6 +191,32 @@ def make_verdicts(
         for a in range(axes):
             square += ((params[item, 1 + a] - guides[item, a]) / sigmas[a]) ** 2
         return not square <= FAR * FAR
+
+    @device
+    def is_below(
+        item, flat, n, second, params, guides, objective, squares, even, rest, freedom, loss
+    ):  # fmt: skip
+        """Whether a pixel is far above the top of the model, or below that of a dark spot.
+
+        ``squares`` is the objective for weights of 1, where they are ``even``.
+        """
+        counts, height = loss == DEVIANCE, params[item, 0]
+        if loss == OTHER_LOSS or guides.shape[0] or not gaussian:
+            return False
+        if counts:
+            if objective <= freedom + MORE * math.sqrt(2.0 * freedom):
+                return False
+        elif even and squares <= (_MORE_THAN_TOP * height) ** 2:
+            return False
+        top = params[item, size - 1] + height
+        above, where = farthest(flat, item * n, n, top, height)
+        if not above > (_MORE_THAN_TOP_OF_COUNTS if counts else _MORE_THAN_TOP) * abs(height):
+            return False
+        weighted = second.shape[1] > 0
+        other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
+        part = loss_of_pixel(np.float64(flat[item * n + where]), top, other, loss, weighted)
+        noise = 1.0 if counts else rest
+        return part > _MORE_THAN_NOISE * _MORE_THAN_NOISE * noise
 
     @device
     def has_free_ellipse(item, lowest, highest):
@@ -282,10 +312,9 @@ def make_verdicts(
             free = free or (shaped and is_free(1 + axes, item, lowest, highest))
             part = 1.0  # of the objective without a pixel that the spot does not explain
             odd, bent, height_free = False, -1.0, is_free(0, item, lowest, highest)
-            weight = common_weight(second, item, loss) if ended else 0.0
+            weight, spacing = common_weight(second, item, loss) if ended else 0.0, extents[0] / nx
             even = weight > 0.0
             squares = objectives[item] / weight if even else objectives[item]
-            spacing = extents[0] / nx
             if (
                 ended
                 and is_judged
@@ -313,18 +342,15 @@ def make_verdicts(
             weak = not params[item, 0] ** 2 >= _STRONG * _STRONG * errors[item, 0] * scale
             good = ended and status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
             doubtful = not good or weak or is_far(item, params, guides, sigmas)
+            doubtful = doubtful or (not odd and is_below(
+                item, flat, of_spot, second, params, guides, objectives[item], squares, even, rest,
+                freedom, loss,
+            ))  # fmt: skip
             doubts[item] = DOUBTFUL if doubtful else 0
-            if (
-                left_out
-                and is_judged
-                and height_free
-                and good
-                and not odd
-                and is_suspect(
-                    item, pixels, bent, params, max(nz, 1), ny, nx, known, squares, freedom, loss,
-                    even,
-                )
-            ):  # fmt: skip
+            looked_at = left_out and is_judged and height_free and good and not odd
+            if looked_at and is_suspect(
+                item, pixels, bent, params, max(nz, 1), ny, nx, known, squares, freedom, loss, even
+            ):
                 doubts[item] |= SUSPECT
             if good and has_free_ellipse(item, lowest, highest):
                 if min(params[item, 1 + axes], params[item, 2 + axes]) < _THIN:
