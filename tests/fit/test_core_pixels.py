@@ -170,14 +170,23 @@ def test_the_suspicious_pixel_is_that_of_plain_numpy(method):
     result = fg.fit_rois(rois, method=method)
     estimator = METHODS[method][0]
     kernels = stages(model_named("symmetric", 2, "sample"), "sample", estimator, False, False)
-    where = np.empty(len(rois), np.int64)
-    kernels.suspects(
-        rois.reshape(len(rois), -1), np.empty((1, 0)), (1, *rois.shape[1:]), np.empty((1, 0)),
-        ESTIMATORS[estimator].loss, (result.params, result.objective), where,
-    )  # fmt: skip
+
+    def suspicious(images):
+        where = np.empty(len(images), np.int64)
+        kernels.suspects(
+            images.reshape(len(images), -1), np.empty((1, 0)), (1, *rois.shape[1:]),
+            np.empty((1, 0)), ESTIMATORS[estimator].loss, (result.params, result.objective), where,
+        )  # fmt: skip
+        return where
+
+    where = suspicious(rois)
     known = np.isfinite(result.params).all(axis=1)
     expected = [
         naive_left_out.suspect(roi, params, method, objective)
         for roi, params, objective in zip(rois, result.params, result.objective, strict=True)
     ]
     np.testing.assert_array_equal(where[known], np.array(expected)[known])
+    missing = rois.copy()
+    for image, pixel in zip(missing, where, strict=True):
+        image.flat[max(pixel, 0)] = np.nan
+    assert not (suspicious(missing) == where)[where >= 0].any()

@@ -29,7 +29,8 @@ def suspect(roi, params, method, objective):
         if method == "lsq":
             return -1
     f = (m - offset) / height
-    rest = 1 - np.minimum(f / (np.pi * sigma**2), 0.9)
+    leverage = f / 2 if method == "mle" else f**2
+    rest = 1 - np.minimum(leverage / (np.pi * sigma**2), 0.95)
     part = residuals**2 / rest / (m if method == "mle" else objective / roi.size)
     k = int(part.argmax())
     least = 25 if method == "mle" else 16

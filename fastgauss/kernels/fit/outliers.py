@@ -42,7 +42,7 @@ from .extents import unit_span
 _SHARP = 0.45  # heights of the spot
 _MISSED, _MOST_SHARE = 0.5, 0.5
 _SURE, _LEAST_SHARE = 25.0, 0.2
-_MOST_LEVERAGE = 0.95
+MOST_LEVERAGE = 0.95
 _OF_SQUARES, _OF_COUNTS = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 
@@ -208,25 +208,30 @@ def make_profile(axes: int, pixel: str, span: Callable) -> Callable:
 
 
 @cache
+def make_leverage(axes: int) -> Callable:
+    """The leverage of the height at a pixel with the profile f, pixels ``spacing`` apart."""
+
+    @device
+    def leverage(f, shape, spacing, even):
+        """Where weights are alike (``even``), or those of counts on no background."""
+        sum_of_profile = 1.0 / spacing
+        for a in range(axes):
+            sum_of_profile *= shape[a] * (_OF_SQUARES if even else _OF_COUNTS)
+        return min((f * f if even else f) / sum_of_profile, MOST_LEVERAGE)
+
+    return leverage
+
+
+@cache
 def make_outlier(
     extent: Callable, axes: int, pixel: str, size: int, span: Callable, slopes: int
 ) -> tuple[Callable, Callable]:
     """``suspected`` and ``outlier``; the arguments are those of ``make_verdicts``."""
     placed, gaussian = pixel == "places", span is unit_span
 
-    profile = make_profile(axes, pixel, span)
+    profile, leverage = make_profile(axes, pixel, span), make_leverage(axes)
 
     # -- the model at one pixel ----------------------------------------------------------------
-
-    @device
-    def leverage(f, shape, spacing, even):
-        """That of the height, where weights are alike or those of counts on no background."""
-        if not gaussian:
-            return 0.0
-        sum_of_profile = 1.0 / spacing
-        for a in range(axes):
-            sum_of_profile *= shape[a] * (_OF_SQUARES if even else _OF_COUNTS)
-        return min((f * f if even else f) / sum_of_profile, _MOST_LEVERAGE)
 
     @device
     def background_at(item, params, x, y, z):
@@ -252,7 +257,7 @@ def make_outlier(
             return True
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
-        most = leverage(1.0, shape, spacing, even) if free else 0.0
+        most = leverage(1.0, shape, spacing, even) if free and gaussian else 0.0
         return not objective < (_MISSED * height * (1.0 - most)) ** 2
 
     @device
@@ -281,7 +286,7 @@ def make_outlier(
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         d = np.float64(flat[item * n + where])
         part = loss_of_pixel(d, value, other, loss, weighted)
-        h = leverage(f, shape, spacing, even) if free else 0.0
+        h = leverage(f, shape, spacing, even) if free and gaussian else 0.0
         rest = 1.0 / (1.0 - h)
         missed = abs(d - value) * rest
         drop = part * rest

@@ -32,6 +32,7 @@ import numpy as np
 
 from .._compile import device, kernel
 from .estimators import DEVIANCE
+from .outliers import make_leverage
 
 MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
 _LEAST = 0.06  # pixels: a sigma below has the profile of this one, whose exponentials are in range
@@ -40,7 +41,6 @@ LEFT, LEFT_IN_NOISE = 0.09, 9.0  # heights, and the square of noises
 BENT, BENT_BY_NOISE = 1.1, 4.9  # of the model's top, noises
 MORE = 2.5
 _LARGE, _LARGE_OF_COUNTS, _LARGE_OF_HEIGHT = 16.0, 25.0, 0.1
-_MOST_LEVERAGE = 0.9
 _PIXEL = 1.0 / 12.0  # variance of a place in a pixel
 
 
@@ -53,7 +53,7 @@ def nearest(x, n):
 @cache
 def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
     """A kernel over a range of spots; the arguments are those of ``make_verdicts``."""
-    whole = _PIXEL if pixel == "integrate" else 0.0
+    whole, leverage = _PIXEL if pixel == "integrate" else 0.0, make_leverage(axes)
 
     # -- the model -----------------------------------------------------------------------------
 
@@ -137,11 +137,11 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
 
     @device
     def largest(
-        pixels, item, second, weighted, counts, nz, ny, nx, form, height, offset, centre, objective
+        pixels, item, second, weighted, counts, nz, ny, nx, form, sigmas, height, offset, centre,
+        objective,
     ):  # fmt: skip
         """The pixel of the largest residual if it is large, else -1."""
-        xx, xy, yy, _ = form
-        leverage = math.sqrt(xx * yy - xy * xy) / math.pi
+        xx, xy = form[0], form[1]
         pixel_number = nz * ny * nx
         best, where, missed = (
             _LARGE_OF_COUNTS if counts else _LARGE * objective / pixel_number,
@@ -165,7 +165,7 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
                     m = offset + height * f
                     r = np.float64(pixels[item, k]) - m
                     other = np.float64(second[at_second, k]) if weighted else 0.0
-                    rest = max(1.0 - min(leverage * f, _MOST_LEVERAGE), 0.0)
+                    rest = 1.0 - leverage(f, sigmas, 1.0, not counts)
                     r *= r
                     if counts:
                         rest *= m + other
@@ -194,16 +194,17 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
             i, j = int(nearest(centre[0], nx)), int(nearest(centre[1], ny))
             k = int(nearest(centre[2], nz)) if axes > 2 else 0
             narrowest, form = min(sigmas[0], sigmas[1]), form_of(sigmas)
-            where[item] = -1
-            if narrowest < MOST_NARROW and rest_is_left(
+            where[item], at = -1, (k * ny + j) * nx + i
+            there = pixels[item, at] == pixels[item, at]  # no fit without a pixel that is missing
+            if there and narrowest < MOST_NARROW and rest_is_left(
                 pixels, item, second, weighted, counts, (i, j, k), ny, nx, narrowest, form, height,
                 offset, centre, objectives[item],
             ):  # fmt: skip
-                where[item] = (k * ny + j) * nx + i
+                where[item] = at
             elif counts or narrowest >= MOST_NARROW:
                 where[item] = largest(
-                    pixels, item, second, weighted, counts, nz, ny, nx, form, height, offset,
-                    centre, objectives[item],
+                    pixels, item, second, weighted, counts, nz, ny, nx, form, sigmas, height,
+                    offset, centre, objectives[item],
                 )  # fmt: skip
 
     return suspects

@@ -50,7 +50,15 @@ from ..status import (
 from .covariances import degrees_of_freedom
 from .estimators import DEVIANCE, OTHER_LOSS
 from .extents import pixel_unit, unit_span
-from .outliers import common_weight, exponent, farthest, loss_of_pixel, make_outlier
+from .outliers import (
+    MOST_LEVERAGE,
+    common_weight,
+    exponent,
+    farthest,
+    loss_of_pixel,
+    make_leverage,
+    make_outlier,
+)
 from .suspects import (
     BENT,
     BENT_BY_NOISE,
@@ -67,7 +75,7 @@ _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STRONG = 5.0
 _MORE_THAN_TOP, _MORE_THAN_TOP_OF_COUNTS, _MORE_THAN_NOISE = 0.2, 0.4, 4.0
-_OF_HEIGHT, _MOST_LEVERAGE = 2.0 / math.pi, 0.98
+_MORE_LEVERAGE = 2.0  # of all parameters in the core, to that of the height
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW, SUSPECT = 1, 2, 4  # bits of a doubt
 FAR = 2.5  # expected sigmas from the place that was told
@@ -113,7 +121,7 @@ def make_verdicts(
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
     suspected, outlier = make_outlier(extent, axes, pixel, size, span, slopes)
     left_out = can_leave_out(axes, pixel, span, slopes)
-    gaussian = span is unit_span and slopes == 0
+    gaussian, leverage = span is unit_span and slopes == 0, make_leverage(axes)
 
     # -- single tests --------------------------------------------------------------------------
 
@@ -264,10 +272,10 @@ def make_verdicts(
         r = np.float64(pixels[item, int(line * nx + i)])
         r -= params[item, size - 1] + params[item, 0] * f
         height, ground = abs(params[item, 0]), max(params[item, size - 1], 0.0)
-        leverage = min(_OF_HEIGHT * f * f * math.sqrt(across * down), _MOST_LEVERAGE)
+        free = 1.0 - min(_MORE_LEVERAGE * leverage(f, shape, 1.0, True), MOST_LEVERAGE)
         mean = ground + height * shape[0] * shape[1] * 2.0 * math.pi / (nx * ny)
         brighter = max((ground + height * f) / mean, 1.0) if axes == 2 else 1.0
-        clear = r * r * freedom > LEFT_IN_NOISE * (1.0 - leverage) * brighter * objective
+        clear = r * r * freedom > LEFT_IN_NOISE * free * brighter * objective
         if abs(r) > LEFT * height and (not even or clear):
             return True
         least = BENT_BY_NOISE * BENT_BY_NOISE * objective
