@@ -8,6 +8,7 @@ code) may call, and that a kernel factory may close over. A closure over a
 plain function is. ``inner_kernel`` makes a building block as large as a kernel.
 
 ``kernels/_inlining.py`` compiles the building blocks, which need no machine code.
+``kernels/_signatures.py`` remembers what numba would find out again at each call.
 ``kernels/_cache.py`` stores compiled code on disk, under a stamp of the sources that the
 code is made of and of every option that changes it.
 
@@ -28,10 +29,12 @@ import numpy as np
 from numba import njit, types
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import overload, register_jitable
 
 from ._cache import PackageCache, locks
 from ._inlining import BlockCompiler, CallersBlockCompiler, KernelCompiler
+from ._signatures import remembering
 
 FASTMATH = frozenset({"contract"})
 
@@ -121,7 +124,12 @@ def _under_lock(compile_: Callable) -> Callable:
         if _noted is not None:
             _noted.setdefault((compile_, signature), partial(compile_under_lock, signature))
             return _write_ones
-        with global_compiler_lock, locks.compiling(), _few_collections():
+        with (
+            global_compiler_lock,
+            locks.compiling(),
+            _few_collections(),
+            remembering(cpu_target.typing_context),
+        ):
             return compile_(signature)
 
     return compile_under_lock

@@ -20,6 +20,7 @@ from fastgauss.kernels import (
     _inlining,
     _levels,
     _registers,
+    _signatures,
     _sources,
 )
 
@@ -69,7 +70,16 @@ def house(tmp_path):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _inlining, _levels, _registers, _sources):
+    for policy in (
+        _compile,
+        _cache,
+        _cache_lock,
+        _inlining,
+        _levels,
+        _registers,
+        _signatures,
+        _sources,
+    ):
         shutil.copy(Path(policy.__file__), kernels)
     (kernels / "callee.py").write_text(_CALLEE.format(value=10))
     (kernels / "caller.py").write_text(_CALLER)

@@ -16,6 +16,7 @@ from fastgauss.kernels import (
     _inlining,
     _levels,
     _registers,
+    _signatures,
     _sources,
 )
 from fastgauss.kernels._levels import LEVELS, highest
@@ -101,7 +102,16 @@ def house(tmp_path_factory):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _inlining, _levels, _registers, _sources):
+    for policy in (
+        _compile,
+        _cache,
+        _cache_lock,
+        _inlining,
+        _levels,
+        _registers,
+        _signatures,
+        _sources,
+    ):
         shutil.copy(policy.__file__, kernels)
     (kernels / "made.py").write_text(_KERNELS)
     answer, hits = _ask(house, "for_level", NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES="")

@@ -19,6 +19,7 @@ from fastgauss.kernels import (
     _inlining,
     _levels,
     _registers,
+    _signatures,
     _sources,
 )
 
@@ -163,7 +164,16 @@ def house(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_dedent(text))
     (tmp_path / "house" / "__init__.py").write_text("")
-    for policy in (_compile, _cache, _cache_lock, _inlining, _levels, _registers, _sources):
+    for policy in (
+        _compile,
+        _cache,
+        _cache_lock,
+        _inlining,
+        _levels,
+        _registers,
+        _signatures,
+        _sources,
+    ):
         shutil.copy(policy.__file__, kernels)
     return tmp_path
 
