@@ -215,7 +215,7 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     pixel.
 
     The computation is in float32, after the median is subtracted. At sigma 1.3 and one spot in a
-    thousand pixels a large image takes some 25 ns a pixel on one thread, a small one at least 4
+    thousand pixels a large image takes some 20 ns a pixel on one thread, a small one at least 3
     ms; the Laplacian 8 ns and 1 ms. It needs 16 bytes a pixel beyond the image, about 28 with
     missing pixels, and 8 for each further size.
 
