@@ -109,9 +109,12 @@ def sharpest(flat, first, n, nx):
         inside = lanes_within(0.0, 0, last - k)
         sharp = maximum(_sharpness(flat, k, inside), sharp)
         bend = maximum(_bend(flat, k, 1, inside), bend)
-    for k in range(first + nx, first + n - nx, WIDTH):
-        inside = lanes_within(0.0, 0, min(first + n - nx - k, WIDTH))
-        bend = maximum(_bend(flat, k, nx, inside), bend)
+    k, last = first + nx, first + n - nx
+    while k + WIDTH <= last:
+        bend = maximum(_bend(flat, k, nx, every), bend)
+        k += WIDTH
+    if k < last:
+        bend = maximum(_bend(flat, k, nx, lanes_within(0.0, 0, last - k)), bend)
     store(lanes, 0, sharp)
     store(lanes, 1, bend)
     bent = -1.0

@@ -75,6 +75,7 @@ _LEAST_SEEN = 1e-3
 _NARROW = 0.3  # pixels: a wider spot inside the pixels is seen by one
 _STRONG = 5.0
 _MORE_THAN_TOP, _MORE_THAN_TOP_OF_COUNTS, _MORE_THAN_NOISE = 0.2, 0.4, 4.0
+_LEAST_LEFT = 0.7  # heights: the root of the squares that another spot leaves at least
 _MORE_LEVERAGE = 2.0  # of all parameters in the core, to that of the height
 _THIN = 0.5  # pixels
 DOUBTFUL, NARROW, SUSPECT = 1, 2, 4  # bits of a doubt
@@ -214,7 +215,7 @@ def make_verdicts(
         if counts:
             if objective <= freedom + MORE * math.sqrt(2.0 * freedom):
                 return False
-        elif even and squares <= (_MORE_THAN_TOP * height) ** 2:
+        elif even and squares <= (_LEAST_LEFT * height) ** 2:
             return False
         top = params[item, size - 1] + height
         above, where = farthest(flat, item * n, n, top, height)
