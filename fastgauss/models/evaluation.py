@@ -384,7 +384,7 @@ def image(
 
     def task(start: int, stop: int) -> None:
         first, last = start // rows, -(-stop // rows)
-        own = np.array(spots[first:last], dtype=np.float64)
+        own = np.array(spots[first:last], dtype=np.float64, order="C")
         shift = first * rows
         kernel(own, grid, pixels[start * width : stop * width], start - shift, stop - shift)
 

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tolerances import TOLERANCE
 
 import fastgauss as fg
+from fastgauss.fit.chunks import rows_of
 from fastgauss.kernels._compile import JIT_DISABLED
 
 MODELS = ("symmetric", "elliptic", "rotated")
@@ -190,6 +191,23 @@ def test_any_real_dtype_is_read(dtype):
     data = (rois > 60).astype(dtype) if dtype == "?" else rois.astype(dtype)
     expected = fg.fit_rois(data.astype(np.float64))
     assert_array_equal(fg.fit_rois(data).params, expected.params)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", ">f8"])
+def test_maps_of_pixels_are_arrays_of_one_kind(dtype):
+    """numba compiles once more for arrays that cannot be written to, or of another dtype."""
+    maps = np.ones((3, 5, 4), dtype)
+    rows = rows_of(maps)
+    assert np.shares_memory(rows, maps) == (dtype == "f8")  # read in place
+    maps.flags.writeable = False
+    for array in (
+        rows,
+        rows_of(maps),
+        rows_of(maps[::2]),
+        rows_of(np.broadcast_to(maps[:1], (7, 5, 4))),
+    ):
+        assert array.flags.carray and array.dtype == np.float64 and (array == 1.0).all()
+    assert array.shape == (1, 20)  # what is the same for all stays one row
 
 
 @pytest.mark.parametrize("kind", ["strided", "fortran", "read-only", "reversed", "list"])

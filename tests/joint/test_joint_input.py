@@ -8,6 +8,7 @@ from naive_joint import BOX, cluster
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
+from fastgauss.joint.arguments import read_background, read_picture
 from fastgauss.kernels._compile import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Python")
@@ -263,3 +264,20 @@ def test_progress_never_goes_back_and_ends_with_all():
     done = [k for k, _ in calls]
     assert len(done) > 2 and done == sorted(done) and calls[-1] == (2, 2)
     assert {total for _, total in calls} == {2}
+
+
+def test_kernels_get_arrays_of_one_kind():
+    """numba compiles once more for arrays that cannot be written to."""
+    given = {"image": IMAGE.copy(), "weights": IMAGE.copy(), "background": IMAGE.copy()}
+    for array in given.values():
+        array.flags.writeable = False
+    image, weights, background = given.values()
+    picture, _ = read_picture(image, [[5.0, 5.0]], None, "lsq", weights, None, None)
+    for level in (background, 3.0):
+        _, ground = read_background(level, image.shape, None)
+        for flat in (picture.data, picture.second, ground):
+            assert flat.flags.carray and flat.dtype == np.float64
+    assert not np.shares_memory(picture.data, image)
+    own = IMAGE.copy()
+    picture, _ = read_picture(own, [[5.0, 5.0]], None, "lsq", None, None, None)
+    assert np.shares_memory(picture.data, own)  # read in place
