@@ -11,7 +11,6 @@ from .units import Unit, data_unit, profile_unit
 # Others become float64, chunk by chunk. That costs nothing for integers, and the kernels of a fit,
 # which take seconds to compile, are then the same for all of them.
 READ_AS_IS = tuple(np.dtype(kind) for kind in ("f8", "f4"))
-USUAL = ("C", "W")  # an array that cannot be written to is another type of the kernels
 NOTHING = np.zeros((1, 0))
 _LEAST_DATA = 1e-150  # whose squares float64 holds
 
@@ -99,13 +98,18 @@ def readable(block: np.ndarray) -> np.ndarray:
     return block.reshape(len(block), -1)
 
 
+def usual(array: np.ndarray) -> np.ndarray:
+    """Numbers as one type of array: for numba, one that cannot be written to is another type."""
+    return np.require(array, np.float64, ["C", "W"])
+
+
 def rows_of(array: np.ndarray) -> np.ndarray:
     """A map of pixels as the kernels take it; one that is the same for all stays one row."""
     same = array.shape[0] > 1 and array.strides[0] == 0
     array = array[:1] if same else array
     if array.dtype == np.bool_:
         return array.reshape(len(array), -1)
-    return np.require(array, np.float64, USUAL).reshape(len(array), -1)
+    return usual(array).reshape(len(array), -1)
 
 
 def load(chunk: Chunk, least_squares: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import check
-from ..fit.chunks import USUAL
+from ..fit.chunks import usual
 from ..fit.options import Options
 from ..fit.picture_units import scaled, scaled_maps, unit_of_picture
 from ..fit.pixel_maps import pixel_map, pixel_mask
@@ -56,7 +56,7 @@ def read_picture(
     if second is not None and second.zeros:
         exists &= second.array[0] > 0
     unit, power = unit_of_picture(array, exists, method == "mle"), -2
-    data = scaled(np.require(array, np.float64, USUAL), unit)
+    data = scaled(usual(array), unit)
     if array.dtype.itemsize >= 8 and array.dtype.kind == "f":
         exists &= np.abs(data) < LARGEST
     if second is None:
@@ -72,7 +72,7 @@ def read_picture(
         places = np.column_stack([numbers.astype(np.float64), places])
     per_pixel = np.array([0.0 if method == "mle" else 1.0])
     if second is not None:
-        per_pixel = np.require(second.array[0], np.float64, USUAL).reshape(-1)
+        per_pixel = usual(second.array[0]).reshape(-1)
         per_pixel = scaled(per_pixel, unit, power)
     picture = Picture(
         shape, data.reshape(-1), per_pixel, exists.reshape(-1), np.zeros(1), frames is not None,
@@ -98,7 +98,7 @@ def read_background(
     known = check.finite_array("background", background)
     if known.ndim and known.shape != shape:
         raise ValueError(f"background must have shape {shape} or be a number, got {known.shape}")
-    return "known", np.require(np.broadcast_to(known, shape), requirements=USUAL).reshape(-1)
+    return "known", usual(np.broadcast_to(known, shape)).reshape(-1)
 
 
 def check_places(model: Model, places: np.ndarray) -> None:
