@@ -26,7 +26,7 @@ from .windows import half_windows, lay_windows
 
 _MOST_PLANS = 4  # times that windows are laid anew
 _FIRST_ROUNDS = 3  # before windows are laid by what is known then
-_LEAST_PART = 0.3  # of all rounds, that windows which are laid anew need
+_LEAST_PART = 0.3  # of all rounds, that another plan needs
 _LEAST_OFFSET = 1e-4  # counts a pixel: a likelihood has no model of none at all
 
 
@@ -148,7 +148,7 @@ class _Fit:
             u[np.ix_(member, self.tied)] = np.median(u[np.ix_(member, self.tied)], axis=0)
         at = _At(u, start[:, -1], self._noise(len(u)), np.full(len(u), np.nan), member)
         half, ground = self._half(at.u, at.noise), None
-        took, used = np.zeros(len(u), np.int32), 0
+        took, used, before = np.zeros(len(u), np.int32), 0, None
         for plan in range(_MOST_PLANS):
             budget = chosen.max_iter - used
             short = plan == 0 and budget >= 2 * _FIRST_ROUNDS
@@ -164,10 +164,15 @@ class _Fit:
             wider = self._half(at.u, at.noise)
             settled = order[progress.settled]
             enough = (wider[settled] <= half[settled] + 1).all()
-            if used >= chosen.max_iter or (not short and enough and not away):
+            if before is not None and before[1].settled.sum() > progress.settled.sum():
+                solver, progress, order = before  # those that were held led others away
+                break
+            good = not short and enough and not away
+            before = (solver, progress, order) if good else None
+            if used >= chosen.max_iter or (good and not solver.held.any()):
                 break
             if not short and chosen.max_iter - used < _LEAST_PART * chosen.max_iter:
-                break  # too few rounds to come to rest in other windows
+                break  # too few to come to rest in other windows, or with the held spots free
             half = wider if short else np.maximum(half, wider)
         return self._result(solver, progress, order, took)
 

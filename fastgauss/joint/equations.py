@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import thread_pool
-from ..kernels.joint import block_cg
+from ..kernels.joint import block_cg, local_inverses
 from ..kernels.joint.arrays import Damped, Equations, Factors, Scratch, Vector
 from ..kernels.simd.lanes import lane_rows
 from .neighbours import Crowd
@@ -17,6 +17,7 @@ from .scene import JointImage, State
 _CLUSTERS, _GROUPS, _SPOTS = 64, 64, 256  # of a task
 _MOST = 200  # iterations of the conjugate gradients
 _TINY = 1e-300
+_AROUND = 24  # spots of a cluster and around it, in the matrix that is looked at
 
 
 class Shared(NamedTuple):
@@ -189,7 +190,28 @@ class NormalEquations:
         part = (scratch.direction.spots * scratch.product.spots).sum(axis=1)
         part = np.bincount(self.crowd.cluster_of, part, len(self.damping))
         found = clusters[self.newton[clusters] & (part[clusters] < 0)]
+        found = found if len(found) else clusters[self.newton[clusters]]
+        certain = found[~self._positive_around(found)]
+        if len(certain):
+            return certain
         return found if len(found) else clusters
+
+    def _positive_around(self, clusters: np.ndarray) -> np.ndarray:
+        """Whether the matrix of each of these clusters and of the spots around it is positive."""
+        crowd, size = self.crowd, self.right.spots.shape[1]
+        out = np.empty(len(clusters), np.bool_)
+
+        def make() -> Callable[[int, int], None]:
+            members = np.empty(_AROUND, np.int64)
+            matrix = np.empty((_AROUND * size, _AROUND * size))
+            return lambda first, last: local_inverses.is_positive_around(
+                clusters[first:last], crowd.members.cluster_spots, crowd.links,
+                self.equations.pairs, self.system, crowd.cluster_of, matrix, members,
+                out[first:last],
+            )  # fmt: skip
+
+        thread_pool.run(make, len(clusters), _CLUSTERS, self.image.threads)
+        return out
 
     def products(self, x: np.ndarray, diagonal: np.ndarray, clusters: np.ndarray) -> np.ndarray:
         """(k, 2) of clusters: x'Hx with these blocks on the diagonal, and x'Dx of the damping."""

@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.joint.arrays import Links, Members, Pairs
 from ..kernels.joint.clusters import unite
 
-COUPLING = 1e-6  # overlap of two profiles, relative to their own, from which a pair is linked
+COUPLING = 1e-10  # overlap of two profiles, relative to their own, from which a pair is linked
 _STRONG = 0.3  # overlap from which two spots belong to one cluster
 _MORE = 0.03  # overlap that is more than a little
 _CLUSTER = 8  # spots of a cluster at most

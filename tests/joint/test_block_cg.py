@@ -319,3 +319,33 @@ def test_clusters_are_united_in_order_and_stay_small():
     label = np.arange(7)
     unite(pairs, 4, label, np.ones(7, np.intp))
     assert_array_equal(label, [0, 0, 0, 0, 4, 4, 6])
+
+
+@pytest.mark.parametrize("room", [2, 4, 12])
+def test_a_cluster_is_as_positive_as_the_matrix_of_it_and_of_the_spots_around_it(room):
+    rng = np.random.default_rng(8)
+    free = rng.random((12, P)) < 0.8
+    made, damping = system(reach=2, free=free), rng.uniform(0, 1e-3, 6)
+    scale = np.einsum("npp->np", made.diagonal).copy()
+    made.diagonal[:] -= np.where(np.arange(12) % 6 < 1, 0.98, 0.1)[:, None, None] * made.diagonal
+    damped = Damped(made.diagonal, damping, scale, made.free, made.common, np.ones((2, T), bool))
+    spots, cluster_of = made.members.cluster_spots, by_spot(made, np.arange(6))
+    out, clusters = np.ones(5, np.bool_), np.arange(5)
+    local_inverses.is_positive_around(
+        clusters, spots, made.links, made.pairs, damped, cluster_of,
+        np.full((room * P, room * P), np.nan), np.empty(room, np.int64), out,
+    )  # fmt: skip
+    expected = []
+    for c in clusters:
+        low = 6 * (c // 3)  # the first spot of the group; clusters have two spots
+        own = [spots[c], spots[c] + 1]
+        ranks = [made.links.others[made.links.starts[i] : made.links.starts[i + 1]] for i in own]
+        for rank in range(max(map(len, ranks))):
+            own += [r[rank] for r in ranks if rank < len(r) and r[rank] not in own]
+        own = np.array(list(dict.fromkeys(own))[:room])
+        a = dense(made, np.zeros(12))[c // 3][: 6 * P, : 6 * P]
+        a += np.diag((damping[cluster_of[low : low + 6], None] * scale[low : low + 6]).ravel())
+        rows = (P * (own - low)[:, None] + np.arange(P))[made.free[own]]
+        expected.append(np.linalg.eigvalsh(a[np.ix_(rows, rows)])[0] > 0)
+    assert_array_equal(out, expected)
+    assert out.any() and not out.all()
