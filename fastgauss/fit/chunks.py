@@ -100,7 +100,7 @@ def readable(block: np.ndarray) -> np.ndarray:
 
 def usual(array: np.ndarray) -> np.ndarray:
     """Numbers as one type of array: for numba, one that cannot be written to is another type."""
-    return np.require(array, np.float64, ["C", "W"])
+    return np.require(array, np.float64, ["A", "C", "W"])
 
 
 def rows_of(array: np.ndarray) -> np.ndarray:

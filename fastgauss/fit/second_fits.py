@@ -72,8 +72,9 @@ def outliers(
     part = work.take(members)
     again = [array[members] if len(array) else array for array in outputs]
     for count in range(MOST_LEFT_OUT):
-        pixels[:, count] = suspects(part, again[0], again[1], loss)
-        named = (pixels[:, count] >= 0) & (pixels[:, count] != pixels[:, count - 1])
+        found = suspects(part, again[0], again[1], loss)
+        named = (found >= 0) & (pixels[:, :count] != found[:, np.newaxis]).all(axis=1)
+        pixels[:, count] = found
         members, pixels = members[named], pixels[named]
         if not members.size:
             break

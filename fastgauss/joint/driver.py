@@ -165,10 +165,10 @@ class _Fit:
             settled = order[progress.settled]
             enough = (wider[settled] <= half[settled] + 1).all()
             if before is not None and before[1].settled.sum() > progress.settled.sum():
-                solver, progress, order = before  # those that were held led others away
+                solver, progress, order, took = before  # those that were held led others away
                 break
             good = not short and enough and not away
-            before = (solver, progress, order) if good else None
+            before = (solver, progress, order, took.copy()) if good else None
             if used >= chosen.max_iter or (good and not solver.held.any()):
                 break
             if not short and chosen.max_iter - used < _LEAST_PART * chosen.max_iter:

@@ -124,7 +124,8 @@ def fit_joint(
     is 1 to 2.5 milliseconds a spot for 0.005 to 0.02 symmetric spots a pixel (sigma 1.3), mostly
     for the few that are hardly separable, and up to 3.5 for elliptic ones; 4 to 10 milliseconds
     for 0.05 a pixel, where the distance of neighbours is 3.4 sigmas on average;
-    memory about 48 bytes a pixel of the image and 1 to 3 KB a spot. Stars of a point spread
+    memory about 48 bytes a pixel of the image and 1 to 3 KB a spot, up to twice as much where spots
+    were held and are released. Stars of a point spread
     function shine as far as their widest Gaussian stands out of the noise: 800 stars of three
     Gaussians and three decades of flux, 0.02 a pixel, take 2 to 8 milliseconds each, the more the
     closer the closest pairs are.

@@ -87,22 +87,12 @@ class _OmitCounting(AnalysisPass):
         return False
 
 
-# What numba's intermediate code makes of arrays without making one: operations, functions that give
-# views (three of ``simd/stack_memory``), and named tuples.
+# What numba's intermediate code does with arrays without making one that is counted: operations,
+# functions (those of ``simd/stack_memory`` add themselves), and named tuples.
 _BORROWING = frozenset(
-    {
-        "build_tuple",
-        "cast",
-        "exhaust_iter",
-        "getattr",
-        "getiter",
-        "iternext",
-        "pair_first",
-        "phi",
-        "static_getitem",
-    }
+    {"build_tuple", "cast", "exhaust_iter", "getattr", "getiter", "iternext", "pair_first", "phi"}
 )
-_VIEWS = frozenset({"flat_view", "row_view", "stack_rows", "stack_like", "array.reshape"})
+UNCOUNTED_VIEWS: set[Any] = {"array.reshape"}
 
 
 def _makes_counted(state: Any) -> bool:
@@ -115,15 +105,20 @@ def _makes_counted(state: Any) -> bool:
     def is_borrowed(value: Any) -> bool:
         if not isinstance(value, ir.Expr) or value.op in _BORROWING:
             return True
-        if value.op == "getitem":  # by numbers and slices, not by an array
-            return not is_counted(types_of[value.index.name])
+        if value.op in ("getitem", "static_getitem"):  # by numbers and slices, not by an array
+            index = value.index if value.op == "getitem" else value.index_var
+            return index is None or not is_counted(types_of[index.name])
         return value.op == "call" and _borrows(types_of[value.func.name])
 
     blocks = list(state.func_ir.blocks.values())
     if is_counted(state.return_type):
         return True
-    if any(True for block in blocks for _ in block.find_insts(ir.DynamicRaise)):
-        return True
+    for block in blocks:
+        if any(block.find_insts(ir.DynamicRaise)):
+            return True
+        for kind in (ir.SetItem, ir.StaticSetItem):  # a row into a row: numba may copy it before
+            if any(is_counted(types_of[put.value.name]) for put in block.find_insts(kind)):
+                return True
     return any(
         is_counted(types_of[assignment.target.name]) and not is_borrowed(assignment.value)
         for block in blocks
@@ -134,7 +129,7 @@ def _makes_counted(state: Any) -> bool:
 def _borrows(function: Any) -> bool:
     """Whether the arrays that a function returns are those it gets."""
     key = getattr(function, "typing_key", None)
-    return isinstance(function, types.NamedTupleClass) or getattr(key, "__name__", key) in _VIEWS
+    return isinstance(function, types.NamedTupleClass) or key in UNCOUNTED_VIEWS
 
 
 class _FixedFlags(Flags):

@@ -83,9 +83,11 @@ def fit_movie(
     --------
     iter_movie : Gives the result of each frame as soon as there is one.
 
-    Notes ----- Small frames are fitted in groups, of at most 32 frames and two million pixels: the
-    fits of a group are one batch, which takes half of the time of a call of `fit_spots` for each
-    frame. The memory is that of the result and of three groups for each thread (and of a chunk of
+    Notes
+    -----
+    Small frames are fitted in groups, of at most 32 frames and two million pixels: the fits of a
+    group are one batch, which takes half of the time of a call of `fit_spots` for each frame. The
+    memory is that of the result and of three groups for each thread (and of a chunk of
     an array in chunks), for a movie of any length. With ``joint=True``, `shared` parameters, and
     values for each spot in `fixed`, `bounds` or `guess`, each frame is fitted alone. Where there
     are fewer frames than threads, each frame is fitted by all threads. In small frames the search
@@ -152,7 +154,9 @@ def iter_movie(
     MovieError
         If a frame after the first cannot be read or fitted, after the results of all frames before.
 
-    Notes ----- Frames of an iterator are fitted one by one. If they arrive more slowly than they
+    Notes
+    -----
+    Frames of an iterator are fitted one by one. If they arrive more slowly than they
     are fitted, a result is given when the next frame has arrived; with ``threads=1`` at once,
     before the next frame is asked for. Reading stops while three frames for each thread are in
     work, so the memory is bounded, and no result waits for more frames than these. Frames of which

@@ -190,3 +190,23 @@ def test_the_suspicious_pixel_is_that_of_plain_numpy(method):
     for image, pixel in zip(missing, where, strict=True):
         image.flat[max(pixel, 0)] = np.nan
     assert not (suspicious(missing) == where)[where >= 0].any()
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (5, 7, 7)])
+def test_a_fit_that_fails_without_its_pixel_names_no_other(shape):
+    """Where its squares leave the range of float64, such a fit has no centre to look at."""
+    model = model_named("symmetric", len(shape), "sample")
+    kernels = stages(model, "sample", "plain", False, False)
+    params = np.full((2, 3 + len(shape)), np.nan)
+    params[1] = [9.0, *(n / 2 for n in shape[::-1]), 0.6, 1.0]
+    where = np.full(2, 7)
+    kernels.suspects(
+        np.ones((2, np.prod(shape))), np.empty((1, 0)), (1, *shape)[-3:], np.empty((1, 0)),
+        ESTIMATORS["plain"].loss, (params, np.array([np.nan, 1.0])), where,
+    )  # fmt: skip
+    assert where[0] == -1
+    dim = 3.5e-76 * fg.image(np.array([1.0, 4.2, 3.9, 1.3, 0.0]), (9, 9), "symmetric")
+    dim = np.repeat(dim[np.newaxis], 3, axis=0)
+    dim[:, 4, 4] += [0.0, 1e-75, 3e-75]
+    known = set(fg.Status)
+    assert all(status in known for status in fg.fit_rois(dim).status)

@@ -67,3 +67,15 @@ def test_single_backticks_hold_no_names_of_other_packages():
         if match.group(1) in others
     ]
     assert not found
+
+
+def test_headings_of_sections_stand_on_lines_of_their_own():
+    joined = re.compile(r"\S +-{5,}")  # a heading that was filled into its paragraph
+    tables = re.compile(r"-{5,} +-{5,}")
+    found = [
+        (name, line)
+        for name, text in _docstrings()
+        for line in text.splitlines()
+        if joined.search(line) and not tables.search(line)
+    ]
+    assert not found

@@ -60,7 +60,6 @@ def make_paint(combine: Callable, sphere: bool, channels: int) -> Callable:
         else:
             for c in range(held):
                 put_some(flat, at + c * plane, mask, f * table[weights + c])
-        _ = flat.size, table.size  # used after all branches: else the loop counts references
         return column
 
     @device
@@ -74,7 +73,6 @@ def make_paint(combine: Callable, sphere: bool, channels: int) -> Callable:
                     put_whole(flat, at + i * step, within, select(within, f, 0.0) * weight)
                 else:
                     put_some(flat, at + i * step, within, f * weight)
-                _ = flat.size  # used after all branches: else the loop counts references
         return column
 
     @device

@@ -82,7 +82,6 @@ def _make_multiply(derivatives: bool) -> Callable:
             c = c + third * f
             if derivatives:
                 value = value + third * table[weights + 2]
-        _ = flat.size, table.size  # used after all branches: else the loop counts references
         return (a, b, c), value
 
     return multiply

@@ -71,7 +71,7 @@ def sums_of(turned: bool) -> int:
 
 
 def variant_of(turned: bool, channels: int) -> int:
-    """Which kernel serves so many channels."""
+    """The kernel for this number of channels."""
     return min(channels, ellipsoid_columns.VARIANTS) if turned else 0
 
 

@@ -57,7 +57,7 @@ def _look(response, point, level, offsets, heights, there):
 def _tails(heights, there, limits, error, sides, tails):
     """The chances that a spot has arms as high in each direction; ``sides`` is scratch."""
     directions, radii, _ = heights.shape
-    for r in range(radii):
+    for r in range(radii if directions else 0):
         sides[r] = np.inf
         for d in range(directions):
             sides[r] = min(sides[r], 0.5 * (heights[d, r, 0] + heights[d, r, 1]))
@@ -138,7 +138,7 @@ def _crossing(heights, there, cosines, error, far, left):
 
 @device
 def _insert(ordered, size, value):
-    """Put a value among so many that are in order; how many there are then."""
+    """Put a value among ``size`` values that are in order; the new number of them."""
     k = size
     while k > 0 and ordered[k - 1] > value:
         ordered[k] = ordered[k - 1]

@@ -161,12 +161,11 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
         """Give the pixels ``where[n]`` their next values, and tell after the last fit who is odd.
 
         ``where[n, 2]`` may be -1 from the second pixel on. ``turn`` counts the fits that were made.
-        ``whole`` are objectives of the fits with the pixels
-        and numbers of pixels and of free parameters; ``found`` parameters, packed covariances,
-        objectives and statuses of the last fit without them. ``tries[n, 2, 4]`` keeps a pixel's own
-        value, the value it has, and value and model of the fit before; after the last fit the first
-        of them is ODD for an outlier, MAY_HAVE_MORE where another pixel may be one, or 0.
-        ``least`` is the least value of a pixel.
+        ``whole`` are objectives of the fits with the pixels and numbers of pixels and of free
+        parameters; ``found`` parameters, packed covariances, objectives and statuses of the last
+        fit without them. ``tries[n, 2, 4]`` keeps a pixel's own value, the value it has, and value
+        and model of the fit before; after the last fit ``tries[n, 0, 0]`` is ODD for an outlier,
+        MAY_HAVE_MORE where another pixel may be one, or 0. ``least`` is the least value of a pixel.
         """
         nz, ny, nx = shape
         objectives, counts, of_spots = whole
@@ -200,8 +199,8 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
                 most, farthest = max(most, m), max(farthest, abs((own - m) / height))
             if turn < ROUNDS:
                 continue
-            good = status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
-            good = good and height * height > _STRONG * _STRONG * errors[item, 0]
+            ended = status[item] in (CONVERGED, AT_BOUND, AT_EDGE, OUTLIER)
+            good = ended and height * height > _STRONG * _STRONG * errors[item, 0]
             freedom = degrees_of_freedom(counts, of_spots, item) - out
             sigmas, count = extent(params, item, known), float(counts[item])
             noise = count, count
@@ -218,6 +217,7 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
             more = loss != DEVIANCE or (
                 part < _REST_OF_MORE * freedom and product > _PRODUCT_OF_MORE * both[0]
             )
+            more = more and ended
             tries[item, 0, 0] = ODD if odd else MAY_HAVE_MORE if more else 0.0
 
     return left_out

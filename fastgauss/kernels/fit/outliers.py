@@ -269,8 +269,7 @@ def make_outlier(
     ):  # fmt: skip
         """Whether there is one, its part of the objective, else 0, and the largest bend.
 
-        ``flat`` are the pixels of all spots, ``n`` of each. (Arrays come one by one, because those
-        in a tuple are counted.)
+        ``flat`` are the pixels of all spots, ``n`` of each.
         """
         weighted, counts = second.shape[1] > 0, loss == DEVIANCE
         shape = extent(params, item, known)

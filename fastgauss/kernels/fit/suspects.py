@@ -17,9 +17,8 @@ leverage of the height, and divided by the model for counts. It is searched
 * in least squares: where the pixel at the centre is off by ``LEFT`` heights, and the square of its
   studentised residual is above ``LEFT_IN_NOISE`` times that of noise, also if this is the noise of
   photons, which is larger there by the model divided by its mean; or, where all weights are alike,
-  where a pixel is
-  off the mean of its two neighbours by more than ``BENT`` times what the model's top is, and
-  ``BENT_BY_NOISE`` deviations of the residuals.
+  where a pixel is off the mean of its two neighbours by more than ``BENT`` times what the model's
+  top is, and ``BENT_BY_NOISE`` deviations of the residuals.
 """
 
 from __future__ import annotations
@@ -191,10 +190,13 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
             sigmas, part = widened(extent(params, item, known))
             height, offset = params[item, 0] * part, params[item, params.shape[1] - 1]
             centre = params[item, 1], params[item, 2], params[item, 3] if axes > 2 else 0.0
+            where[item] = -1
+            if not math.isfinite(centre[0] + centre[1] + centre[2]):
+                continue
             i, j = int(nearest(centre[0], nx)), int(nearest(centre[1], ny))
             k = int(nearest(centre[2], nz)) if axes > 2 else 0
             narrowest, form = min(sigmas[0], sigmas[1]), form_of(sigmas)
-            where[item], at = -1, (k * ny + j) * nx + i
+            at = (k * ny + j) * nx + i
             there = pixels[item, at] == pixels[item, at]  # no fit without a pixel that is missing
             if there and narrowest < MOST_NARROW and rest_is_left(
                 pixels, item, second, weighted, counts, (i, j, k), ny, nx, narrowest, form, height,

@@ -310,7 +310,7 @@ def make_verdicts(
             doubts[item] = 0
             if not ended and how not in (MAX_ITERATIONS, STALLED, SINGULAR, OUTSIDE):
                 continue
-            row = min(item, len(places) - 1)  # no view of a row: that would be counted
+            row = min(item, len(places) - 1)
             extents = float(nx), float(max(ny, 1)), float(max(nz, 1))
             if placed and nx > 1:
                 length = places[row, nx - 1] - places[row, 0]

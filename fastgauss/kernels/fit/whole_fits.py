@@ -168,6 +168,11 @@ def make_whole_fit(model: ModelKernels, pixel: str, estimator: str) -> Callable:
     def fit(pixels, second, shape, tol, max_iter):
         nz, ny, nx = three(shape[1:], 1)
         count = pixels.shape[0]
+        if weighted and judge.linear:  # a pixel of weight 0 does not exist, nor does its value
+            for item in range(count):
+                for k in range(pixels.shape[1]):
+                    if second[min(item, len(second) - 1), k] == 0.0:
+                        pixels[item, k] = np.nan
         extents = (nx,) if ndim == 1 else (nx, ny) if ndim == 2 else (nx, ny, nz)
         nobody, usual = np.empty((0, ndim)), np.ones(ndim)
         found = (

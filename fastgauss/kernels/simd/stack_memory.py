@@ -17,6 +17,7 @@ from numba.extending import type_callable
 from numba.np.arrayobj import populate_array
 
 from .._compile import device, variants
+from .._inlining import UNCOUNTED_VIEWS
 from .lane_types import WIDTH, LaneType
 
 _LINE = 64  # bytes: the alignment, so that a register lies in one cache line
@@ -91,6 +92,9 @@ def flat_view(array: np.ndarray) -> np.ndarray:
 def row_view(array: np.ndarray) -> np.ndarray:
     """A view of a 1-D array as a 2-D array of one row, likewise."""
     return array.reshape(1, -1)
+
+
+UNCOUNTED_VIEWS.update((stack_rows, stack_like, flat_view, row_view))
 
 
 def _lower_view(context: Any, builder: Any, sig: Any, args: Any, rows: bool) -> Any:
