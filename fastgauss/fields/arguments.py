@@ -39,6 +39,7 @@ class Drawing(NamedTuple):
     image: np.ndarray
     heights: np.ndarray
     blank: bool  # whether the image is new, and 0 everywhere
+    result: np.ndarray  # the image as the caller gave it, of a subclass perhaps, or the new one
 
 
 def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -> Drawing:
@@ -51,9 +52,10 @@ def drawing(amplitudes: ArrayLike, n: int, out: np.ndarray | None, grid: Grid) -
         channels = shape[-1] if len(shape) == grid.ndim + 1 else None
     heights = amplitudes_of(amplitudes, n, channels)
     shape = grid.shape if channels is None else (*grid.shape, channels)
-    if out is None:
-        return Drawing(np.zeros(shape), heights, True)
-    return Drawing(check.out_array("out", out, shape, KINDS), heights, False)
+    if out is not None:
+        return Drawing(check.out_array("out", out, shape, KINDS), heights, False, out)
+    image = np.zeros(shape)
+    return Drawing(image, heights, True, image)
 
 
 def _shape_of(name: str, array: np.ndarray, grid: Grid) -> tuple[int, ...]:

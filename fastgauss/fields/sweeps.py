@@ -127,7 +127,7 @@ def draw(
     planes = on.image if on.heights.ndim == 1 else np.moveaxis(on.image, -1, 0)
     if planes is on.image or fits_in_place(planes) or not on.image.size:
         scatter(plan, planes, on.heights, combine, threads, report=report)
-        return on.image
+        return on.result
     length = on.image.shape[0]
     count = min(max(on.image.nbytes // max(_STRIP, on.image.nbytes // 8), 1), length)
     rest = (0,) * (plan.grid.ndim - 1)
@@ -142,7 +142,7 @@ def draw(
     for k in range(count):
         tell = report_part(report, SLABS, SLABS * k // count, SLABS * (k + 1) // count)
         draw_strip(length * k // count, length * (k + 1) // count, tell)
-    return on.image
+    return on.result
 
 
 def columns(plan: Plan) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .._compile import device
-from ..simd.lanes import load, sqrt, store
+from ..simd.lanes import load, sqrt, square, store
 from ..simd.masked import first_lanes, lane_count, store_some
 from .ends import extend_row
 from .lines import make_filter_line
@@ -66,7 +66,7 @@ def make_row_passes(odd: bool) -> tuple[Callable, Callable]:
             for k in range(first, first + REGISTERS):
                 value = load(block, k)
                 if plan.squares:
-                    value = value * value
+                    value = square(value)
                 if t > 0:
                     value = load(block, k - REGISTERS) + value
                 store(block, k - first, value)

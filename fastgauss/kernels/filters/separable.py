@@ -35,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._compile import device, kernel
-from ..simd.lanes import broadcast, load, store
+from ..simd.lanes import broadcast, load, square, store
 from ..simd.masked import first_lanes, lane_count, load_some, store_some
 from ..simd.transpose import transpose
 from .ends import extend_line
@@ -194,8 +194,7 @@ def _filter_x(profiles, plan, scratch, line, x, count):
         _filter(lines, begin, profiles, plan, t, 2, scratch.flat_block, to * width, width, count)
         if plan.squares:
             for k in range(to, to + count):
-                value = load(block, k)
-                store(block, k, value * value)
+                store(block, k, square(load(block, k)))
         if t > 0:
             for k in range(count):
                 store(block, k, load(block, k) + load(block, width + k))
