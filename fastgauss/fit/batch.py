@@ -26,7 +26,7 @@ from .second_fits import SECOND_FITS, STATUS, is_better, outliers
 from .slopes import Planes, planes_of
 from .units import Numbers
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 8 << 20
 _CHUNK_WORK = 1 << 25  # pixels times iterations, 0.1 s of least squares: Ctrl-C waits for it
 _LEAST_CHUNK, _MOST_CHUNK = 8, 4096  # spots; eight or four are fitted side by side
 _EDGE = 8  # among a job's arrays: whether a spot rests on the edge of positivity

@@ -42,6 +42,7 @@ from ..numeric.special import divide_ratio, log_of_ratio
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast, load, maximum, select, store
 from ..simd.masked import lanes_within, load_double, total
+from ..simd.prefetch import MANY, prefetch_stream
 from ..simd.stack_memory import flat_view, stack_rows
 
 HEADER = 4  # lane rows before the pixels
@@ -107,6 +108,13 @@ def _put_lanes(m, to, lane, value) -> None:
 
 
 @device
+def _ask_for_next(flat, first, n) -> None:
+    """Prefetch the n pixels of the next spot, which lie beside: a fit takes longer than that."""
+    for k in range(first, first + n, MANY):
+        prefetch_stream(flat, k)
+
+
+@device
 def _put_plain(m, to, lane, flat, k, pivot):
     d = load_double(flat, k, lanes_within(0.0, 0, WIDTH)) - pivot
     _put_lanes(m, to, lane, d)
@@ -117,6 +125,7 @@ def _put_plain(m, to, lane, flat, k, pivot):
 def _read_plain(m, first, lane, pixels, second, item, pivot):
     n, flat, at = pixels.shape[1], flat_view(pixels), item * pixels.shape[1]
     whole = n - n % _PARTS
+    _ask_for_next(flat, at + n, n)
     low, high = broadcast(0.0), broadcast(0.0)  # eight partial sums, by one register or two
     low_squares, high_squares = broadcast(0.0), broadcast(0.0)
     for k in range(0, whole, _PARTS):
@@ -219,6 +228,7 @@ def _put_counts(m, to, lane, flat, k):
 def _read_poisson(m, first, lane, pixels, second, item, pivot):
     n, flat, at = pixels.shape[1], flat_view(pixels), item * pixels.shape[1]
     whole = n - n % _PARTS
+    _ask_for_next(flat, at + n, n)
     low, high = broadcast(0.0), broadcast(0.0)
     for k in range(0, whole, _PARTS):
         low = low + _put_counts(m, first + k, lane, flat, at + k)
