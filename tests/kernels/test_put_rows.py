@@ -21,10 +21,10 @@ def put(array, first, present, m, to):
 
 
 @kernel
-def sharp(array, row, least, nx):
+def sharp(array, row, least, steps):
     n = array.shape[1]
     flat = flat_view(array)
-    most, bent = outliers.sharpest(flat, row * n, n, nx)
+    most, bent = outliers.sharpest(flat, row * n, n, steps)
     return most, bent, outliers.first_as_sharp(flat, row * n, n, least)
 
 
@@ -48,10 +48,10 @@ def test_the_sharpest_pixel_is_numpys(count):
     array[3, -1] -= 9.0
     for row in range(5):
         expected = sharpness(array[row])
-        for nx in {count, max(count // 3, 1)}:
-            most, bent, first = sharp(array, row, expected.max(), nx)
+        for steps in ((1, count), (1, max(count // 3, 1)), (1, 0), (0, 0)):
+            most, bent, first = sharp(array, row, expected.max(), steps)
             bends = [-1.0]
-            for step in (1, nx):
+            for step in filter(None, steps):
                 middle, ends = array[row, step:-step], array[row, : -2 * step]
                 bends.extend(np.abs(middle - 0.5 * (ends + array[row, 2 * step :])))
             assert bent == np.nanmax(bends)

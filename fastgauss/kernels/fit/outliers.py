@@ -85,12 +85,12 @@ def _bend(flat, k, step, inside):
 
 
 @device
-def sharpest(flat, first, n, nx):
+def sharpest(flat, first, n, steps):
     """How far the sharpest of n pixels stands out in memory; the ends have one neighbour.
 
-    And the largest distance of a pixel, without the ends, from the mean of its neighbours along x,
-    or along y: of two hot pixels side by side, each hides the other along one of them. ``nx`` are
-    the pixels of a row.
+    And the largest distance of a pixel, without the ends, from the mean of its neighbours at
+    distances in memory of ``steps``, a tuple of two, or -1 where those are 0. In images they are 1
+    and the length of a row: of two hot pixels side by side, each hides the other along x or y.
     """
     most = -1.0
     if n > 1:
@@ -103,18 +103,16 @@ def sharpest(flat, first, n, nx):
     sharp, bend, k = broadcast(-1.0), broadcast(-1.0), first + 1
     while k + WIDTH <= last:
         sharp = maximum(_sharpness(flat, k, every), sharp)
-        bend = maximum(_bend(flat, k, 1, every), bend)
         k += WIDTH
     if k < last:
-        inside = lanes_within(0.0, 0, last - k)
-        sharp = maximum(_sharpness(flat, k, inside), sharp)
-        bend = maximum(_bend(flat, k, 1, inside), bend)
-    k, last = first + nx, first + n - nx
-    while k + WIDTH <= last:
-        bend = maximum(_bend(flat, k, nx, every), bend)
-        k += WIDTH
-    if k < last:
-        bend = maximum(_bend(flat, k, nx, lanes_within(0.0, 0, last - k)), bend)
+        sharp = maximum(_sharpness(flat, k, lanes_within(0.0, 0, last - k)), sharp)
+    for step in steps:
+        k, last = first + step, first + n - step if step else first
+        while k + WIDTH <= last:
+            bend = maximum(_bend(flat, k, step, every), bend)
+            k += WIDTH
+        if k < last:
+            bend = maximum(_bend(flat, k, step, lanes_within(0.0, 0, last - k)), bend)
     store(lanes, 0, sharp)
     store(lanes, 1, bend)
     bent = -1.0
@@ -212,17 +210,23 @@ def make_profile(axes: int, pixel: str, span: Callable) -> Callable:
 
 @cache
 def make_leverage(axes: int) -> Callable:
-    """The leverage of the height at a pixel with the profile f, pixels ``spacing`` apart."""
+    """The leverage of the height at the top, of a spot of a shape, pixels ``spacing`` apart."""
 
     @device
-    def leverage(f, shape, spacing, even):
+    def leverage(shape, spacing, even):
         """Where weights are alike (``even``), or those of counts on no background."""
         sum_of_profile = 1.0 / spacing
         for a in range(axes):
             sum_of_profile *= shape[a] * (_OF_SQUARES if even else _OF_COUNTS)
-        return min((f * f if even else f) / sum_of_profile, MOST_LEVERAGE)
+        return 1.0 / sum_of_profile
 
     return leverage
+
+
+@device
+def leverage_at(f, at_top, even):
+    """The leverage of the height at a pixel with the profile f, of that at the top."""
+    return min((f * f if even else f) * at_top, MOST_LEVERAGE)
 
 
 @cache
@@ -260,7 +264,8 @@ def make_outlier(
             return True
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
-        most = leverage(1.0, shape, spacing, even) if free and gaussian else 0.0
+        at_top = leverage(shape, spacing, even) if free and gaussian else 0.0
+        most = leverage_at(1.0, at_top, even)
         return not objective < (_MISSED * height * (1.0 - most)) ** 2
 
     @device
@@ -274,7 +279,8 @@ def make_outlier(
         weighted, counts = second.shape[1] > 0, loss == DEVIANCE
         shape = extent(params, item, known)
         height = abs(params[item, 0]) * span(params, item, known)[0]
-        most, bent = sharpest(flat, item * n, n, nx)
+        steps = (1, nx if axes == 2 else 0) if even else (0, 0)  # others are not asked for bends
+        most, bent = sharpest(flat, item * n, n, steps)
         if not most > _SHARP * height:
             return False, 0.0, bent
         where = first_as_sharp(flat, item * n, n, most)
@@ -288,7 +294,8 @@ def make_outlier(
         other = np.float64(second[min(item, len(second) - 1), where]) if weighted else 0.0
         d = np.float64(flat[item * n + where])
         part = loss_of_pixel(d, value, other, loss, weighted)
-        h = leverage(f, shape, spacing, even) if free and gaussian else 0.0
+        at_top = leverage(shape, spacing, even) if free and gaussian else 0.0
+        h = leverage_at(f, at_top, even)
         rest = 1.0 / (1.0 - h)
         missed = abs(d - value) * rest
         drop = part * rest

@@ -31,7 +31,7 @@ import numpy as np
 
 from .._compile import device, kernel
 from .estimators import DEVIANCE
-from .outliers import make_leverage
+from .outliers import leverage_at, make_leverage
 
 MOST_NARROW, _NARROWEST = 0.8, 0.5  # pixels
 _LEAST = 0.06  # pixels: a sigma below has the profile of this one, whose exponentials are in range
@@ -140,7 +140,7 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
         objective,
     ):  # fmt: skip
         """The pixel of the largest residual if it is large, else -1."""
-        xx, xy = form[0], form[1]
+        xx, xy, at_top = form[0], form[1], leverage(sigmas, 1.0, not counts)
         pixel_number = nz * ny * nx
         best, where, missed = (
             _LARGE_OF_COUNTS if counts else _LARGE * objective / pixel_number,
@@ -164,7 +164,7 @@ def make_suspects(extent: Callable, axes: int, pixel: str) -> Callable:
                     m = offset + height * f
                     r = np.float64(pixels[item, k]) - m
                     other = np.float64(second[at_second, k]) if weighted else 0.0
-                    rest = 1.0 - leverage(f, sigmas, 1.0, not counts)
+                    rest = 1.0 - leverage_at(f, at_top, not counts)
                     r *= r
                     if counts:
                         rest *= m + other

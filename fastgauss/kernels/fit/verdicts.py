@@ -55,6 +55,7 @@ from .outliers import (
     common_weight,
     exponent,
     farthest,
+    leverage_at,
     loss_of_pixel,
     make_leverage,
     make_outlier,
@@ -273,9 +274,13 @@ def make_verdicts(
         r = np.float64(pixels[item, int(line * nx + i)])
         r -= params[item, size - 1] + params[item, 0] * f
         height, ground = abs(params[item, 0]), max(params[item, size - 1], 0.0)
-        free = 1.0 - min(_MORE_LEVERAGE * leverage(f, shape, 1.0, True), MOST_LEVERAGE)
-        mean = ground + height * shape[0] * shape[1] * 2.0 * math.pi / (nx * ny)
-        brighter = max((ground + height * f) / mean, 1.0) if axes == 2 else 1.0
+        at_top = leverage(shape, 1.0, True)
+        free = 1.0 - min(_MORE_LEVERAGE * leverage_at(f, at_top, True), MOST_LEVERAGE)
+        light = 2.0 * math.pi * shape[0] * shape[1]
+        if axes > 2:
+            light *= math.sqrt(2.0 * math.pi) * shape[2]
+        mean = ground + height * light / (nx * ny * nz)
+        brighter = max((ground + height * f) / mean, 1.0)
         clear = r * r * freedom > LEFT_IN_NOISE * free * brighter * objective
         if abs(r) > LEFT * height and (not even or clear):
             return True
