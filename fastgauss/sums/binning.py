@@ -108,7 +108,8 @@ def bin_statistics(
 
     Notes
     -----
-    One pass, with Welford's update, which is accurate also for values far from zero.
+    One pass, with Welford's update, which is accurate also for values far from zero. Arrays that are
+    not contiguous are copied.
 
     References
     ----------
@@ -194,7 +195,7 @@ def _finished(count: np.ndarray, state: np.ndarray) -> BinStatistics:
 
 
 def _integers(indices: ArrayLike) -> np.ndarray:
-    """Indices (n,) of a dtype that kernels read."""
+    """Indices (n,) of a dtype that kernels read, side by side in memory."""
     array = check.plain_array("indices", indices)
     if not array.size and not isinstance(indices, np.ndarray):
         array = array.astype(np.int64)  # an empty list is float64
@@ -202,16 +203,16 @@ def _integers(indices: ArrayLike) -> np.ndarray:
         raise ValueError(f"indices must have 1 dimension, got {array.ndim} (shape {array.shape})")
     if array.dtype.kind not in "iu":
         raise TypeError(f"indices must hold integers, got dtype {array.dtype}")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     return array.view(np.int64) if array.dtype == np.uint64 else array
 
 
 def _like(bins: np.ndarray, name: str, value: ArrayLike) -> np.ndarray:
-    """Real numbers (n,), one for each index."""
+    """Real numbers (n,), one for each index, side by side in memory."""
     array = check.real_array(name, value)
     if array.shape != bins.shape:
         raise ValueError(f"{name} must have shape {bins.shape}, got {array.shape}")
-    return _readable(array)
+    return np.ascontiguousarray(_readable(array))
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
@@ -290,7 +291,7 @@ def histogram(
     if weights is None:
         heavy, kind = np.ones(1, dtype=np.int64), "scalar"
     else:
-        heavy, kind = np.ascontiguousarray(_like(axes[0], "weights", weights)), "value"
+        heavy, kind = _like(axes[0], "weights", weights), "value"
     thread_pool.resolve_threads(threads)
     sums = np.zeros(shape, dtype) if out is None else check.out_array("out", out, shape, (dtype,))
     axes = tuple(axis.copy() if np.may_share_memory(axis, sums) else axis for axis in axes)

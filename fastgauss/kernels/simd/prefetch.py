@@ -24,8 +24,6 @@ def prefetch(array: np.ndarray, i: int) -> None:
 def prefetch_stream(array: np.ndarray, i: int) -> None:
     """Prefetch `MANY` elements from ``i`` on of an array that is read once, from end to end.
 
-    Nothing is prefetched of an array whose elements do not lie side by side.
-
     Processors prefetch such streams themselves, but not reliably between reads at random places.
     The elements go into the second-level cache, so that they displace nothing in the first.
     """
@@ -43,7 +41,7 @@ def _type_prefetch(context: Any) -> Any:
 @type_callable(prefetch_stream)
 def _type_prefetch_stream(context: Any) -> Any:
     def typer(array: Any, i: Any) -> Any:
-        fits = isinstance(array, types.Array) and array.ndim == 1
+        fits = isinstance(array, types.Array) and (array.ndim, array.layout) == (1, "C")
         return types.none if fits and isinstance(i, types.Integer) else None
 
     return typer
@@ -72,8 +70,6 @@ def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @lower_builtin(prefetch_stream, types.Array, types.Integer)
 def _lower_prefetch_stream(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    if sig.args[0].layout != "C":
-        return context.get_dummy_value()
     array = context.make_array(sig.args[0])(context, builder, args[0])
     first = context.cast(builder, args[1], sig.args[1], types.intp)
     pointer = builder.bitcast(builder.gep(array.data, [first]), _BYTES)
