@@ -108,8 +108,8 @@ def bin_statistics(
 
     Notes
     -----
-    One pass, with Welford's update, which is accurate also for values far from zero. Arrays that are
-    not contiguous are copied.
+    One pass, with Welford's update, which is accurate also for values far from zero. Arrays that
+    are not contiguous are copied.
 
     References
     ----------
