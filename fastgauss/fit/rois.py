@@ -151,11 +151,11 @@ def fit_rois(
     -----
     A fit is doubtful if it does not converge, if its amplitude is below five standard errors, or if
     a pixel is far above the top of the model, as that of a second spot is (on an even background,
-    of a spot whose place was not told). It is repeated from the
-    pixel that differs most from the mean, and from the second strongest peak of the smoothed ROI. A
-    fit of the rotated model that converged with a sigma below half a pixel is repeated from 18
-    other ellipses: few pixels show such a spot, and several ellipses may fit. The fit with the
-    lowest objective counts, with its own status.
+    of a spot whose place was not told). It is repeated from the pixel that differs most from the
+    mean, and from the second strongest peak of the smoothed ROI. A fit of the rotated model that
+    converged with a sigma below half a pixel is repeated from 18 other ellipses: few pixels show
+    such a spot, and several ellipses may fit. The fit with the lowest objective counts, with its
+    own status.
 
     The objective is sum w (d - m)**2, or twice the log-likelihood ratio (deviance) 2 sum (m - d + d
     log(d / m)). The method is Levenberg-Marquardt on eight or four spots at a time, with variable

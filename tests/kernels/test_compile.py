@@ -2,27 +2,18 @@
 
 import ast
 import gc
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from compile_policy import copy_policy
 from numba import njit
 from numba.core import config
 from processes import python
 
 import fastgauss
-from fastgauss.kernels import (
-    _cache,
-    _cache_lock,
-    _compile,
-    _inlining,
-    _levels,
-    _registers,
-    _signatures,
-    _sources,
-)
+from fastgauss.kernels import _compile
 
 pytestmark = pytest.mark.skipif(_compile.JIT_DISABLED, reason="nothing is compiled")
 
@@ -70,17 +61,7 @@ def house(tmp_path):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (
-        _compile,
-        _cache,
-        _cache_lock,
-        _inlining,
-        _levels,
-        _registers,
-        _signatures,
-        _sources,
-    ):
-        shutil.copy(Path(policy.__file__), kernels)
+    copy_policy(kernels)
     (kernels / "callee.py").write_text(_CALLEE.format(value=10))
     (kernels / "caller.py").write_text(_CALLER)
     return tmp_path

@@ -7,18 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from compile_policy import copy_policy
 from processes import python
 
-from fastgauss.kernels import (
-    _cache,
-    _cache_lock,
-    _compile,
-    _inlining,
-    _levels,
-    _registers,
-    _signatures,
-    _sources,
-)
+from fastgauss.kernels import _compile, _levels, _registers
 from fastgauss.kernels._levels import LEVELS, highest
 from fastgauss.tools import precompilation
 
@@ -102,17 +94,7 @@ def house(tmp_path_factory):
     kernels.mkdir(parents=True)
     for folder in (kernels.parent, kernels):
         (folder / "__init__.py").write_text("")
-    for policy in (
-        _compile,
-        _cache,
-        _cache_lock,
-        _inlining,
-        _levels,
-        _registers,
-        _signatures,
-        _sources,
-    ):
-        shutil.copy(policy.__file__, kernels)
+    copy_policy(kernels)
     (kernels / "made.py").write_text(_KERNELS)
     answer, hits = _ask(house, "for_level", NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES="")
     assert hits == 0

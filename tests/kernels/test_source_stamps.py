@@ -2,26 +2,17 @@
 
 import ast
 import importlib
-import shutil
 import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from compile_policy import copy_policy
 from numba import int64
 from processes import python
 
 import fastgauss.kernels
-from fastgauss.kernels import (
-    _cache,
-    _cache_lock,
-    _compile,
-    _inlining,
-    _levels,
-    _registers,
-    _signatures,
-    _sources,
-)
+from fastgauss.kernels import _cache, _compile, _levels, _sources
 
 ROOT = Path(fastgauss.kernels.__file__).parent
 MODULES = sorted(_sources._texts())
@@ -164,17 +155,7 @@ def house(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_dedent(text))
     (tmp_path / "house" / "__init__.py").write_text("")
-    for policy in (
-        _compile,
-        _cache,
-        _cache_lock,
-        _inlining,
-        _levels,
-        _registers,
-        _signatures,
-        _sources,
-    ):
-        shutil.copy(policy.__file__, kernels)
+    copy_policy(kernels)
     return tmp_path
 
 
