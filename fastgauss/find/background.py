@@ -157,6 +157,19 @@ class Background(NamedTuple):
         means = self.means[np.newaxis].astype(np.float64)
         return CellValues(means, lower, shares).at(points)[0]
 
+    def slopes(self, points: np.ndarray, sigmas: tuple[float, float, float]) -> np.ndarray:
+        """The rise of the background at some pixels (n, 3), in each width of a spot: (n, D)."""
+        active = [axis for axis in range(3) if sigmas[axis] > 0]
+        ends = np.tile(points, (2, len(active), 1, 1))  # (2, D, n, 3)
+        for k, axis in enumerate(active):
+            step = max(1, round(0.5 * WIDTH / _BLOCKS * sigmas[axis]))  # to half a block
+            last = len(self.axes[axis].lower) - 1
+            ends[0, k, :, axis] = np.maximum(points[:, axis] - step, 0)
+            ends[1, k, :, axis] = np.minimum(points[:, axis] + step, last)
+        low, high = self.at(ends.reshape(-1, 3)).reshape(ends.shape[:3])
+        run = (ends[1] - ends[0]).max(axis=2) / np.array([[sigmas[axis]] for axis in active])
+        return np.divide(high - low, run, out=np.zeros_like(run), where=run > 0).T
+
     def without_light(
         self, points: np.ndarray, flux: np.ndarray, threads: int | None
     ) -> tuple[Background, Background]:

@@ -269,4 +269,7 @@ def _seen(scale: Scale, found: Found) -> Seen:
         weights = matched.weights
         own = np.divide(1.0, weights, out=np.ones_like(weights), where=weights > 0)
     ground = np.minimum(found.ground, found.ring)
-    return Seen(ground, found.level, found.deviation**2, gain, error, factor, own, picture.gap)
+    slopes = matched.background.slopes(found.points, sigmas)
+    return Seen(
+        ground, slopes, found.level, found.deviation**2, gain, error, factor, own, picture.gap
+    )

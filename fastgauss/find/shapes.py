@@ -44,6 +44,7 @@ class Seen(NamedTuple):
     """Background, noise and missing pixels at maxima (n,), in the unit of the volume."""
 
     ground: np.ndarray  # the background that the shape is compared with
+    slopes: np.ndarray  # (n, ndim) its rise in a width of a spot
     level: np.ndarray  # of the responses
     variance: np.ndarray  # of a pixel
     gain: np.ndarray  # third moment of a pixel divided by its variance
@@ -55,8 +56,8 @@ class Seen(NamedTuple):
     def take(self, chosen: np.ndarray | slice) -> Seen:
         """The chosen maxima."""
         return self._replace(
-            ground=self.ground[chosen], level=self.level[chosen], variance=self.variance[chosen],
-            gain=self.gain[chosen], error=self.error[chosen],
+            ground=self.ground[chosen], slopes=self.slopes[chosen], level=self.level[chosen],
+            variance=self.variance[chosen], gain=self.gain[chosen], error=self.error[chosen],
         )  # fmt: skip
 
     def fine_error(self, volume: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -82,6 +83,7 @@ class _Template(NamedTuple):
     profiles: np.ndarray  # (terms, 3, side): of g, the slices, the first and second moments
     radii: np.ndarray
     flat: np.ndarray  # (terms,) sums of a background of 1
+    straight: np.ndarray  # (ndim,) first moments of one that rises by 1 in a width
     squares: np.ndarray  # (1 + slices,) sums of squares of the first weights
     sharp: np.ndarray  # (slices, 5) the statistics of each, as `_statistic` gives them
     moment: np.ndarray  # (2, 5) those of the narrowest and of the widest spot
@@ -138,6 +140,7 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
         for a, part in zip(active, term, strict=True):
             rows[a, radii.max() - radii[a] : radii.max() + radii[a] + 1] = part
     flat = np.array([math.prod(float(part.sum()) for part in term) for term in terms])
+    straight = [flat[0] * (g @ x**2) / g.sum() for g, x in zip(usual, places, strict=True)]
     whole = _product(usual)
     squares = [float(whole @ whole)]
     sharp = []
@@ -150,8 +153,9 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
         sharp.append(_statistic(weights, limit * light, limit))
     moments = _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0)
     return _Template(
-        slices, profiles, radii, flat, np.array(squares), np.array(sharp), np.array(moments)
-    )
+        slices, profiles, radii, flat, np.array(straight), np.array(squares), np.array(sharp),
+        np.array(moments),
+    )  # fmt: skip
 
 
 def _moment(
@@ -177,6 +181,7 @@ def judge_shapes(
     count, ndim = 1 + len(known.slices), len(known.slices[-1])
     sums = window_sums(volume, points, known.profiles, known.radii, threads)
     sums -= seen.ground[:, None] * known.flat
+    sums[:, count : count + ndim] -= seen.slopes * known.straight
     noise = _noise(points, seen, known, threads)
     sharp = _sharp(sums, noise, seen, known)
     near = np.empty_like(points)
