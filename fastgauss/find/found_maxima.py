@@ -213,8 +213,10 @@ def above(judge: Judge, level: float) -> Found:
     """Spots above a significance, not refined."""
     scale, noise = judge.scale, judge.noise
     picture, response, sigmas = scale.picture, scale.matched.response, scale.sigmas
-    lowest = float((noise.centre + _SLACK * level * judge.known.inner[0] * noise.deviation).min())
+    lowest = noise.lowest(_SLACK * level * judge.known.inner[0])
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
+    good = judge.judged(points, strength).significance >= level  # a ring makes it smaller
+    points, strength = points[good], strength[good]
     around = scale.looked.around(points, scale.threads)
     found = judge.judged(points, strength, around)
     good = found.significance >= level

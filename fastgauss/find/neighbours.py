@@ -71,12 +71,13 @@ def _curved_maxima(
     picture, matched, sigmas = scale.picture, scale.matched, scale.sigmas
     terms, factor = log_filter.spot_filter(sigmas)
     response = correlate_picture(_evened(picture, matched, scale.threads), terms, scale.threads)
-    measured = factor * noise.deviation
+    measured, smallest = factor * noise.deviation, factor * noise.smallest
     covered = _is_covered(scale, found, noise, response, factor)
     if covered:
         own = _own_noise(scale, noise.cells, noise, response, factor)
         measured = np.minimum(measured, own)
-    lowest = level * float(measured.min())
+        smallest = float(measured.min())
+    lowest = level * smallest
     points, strength = candidates(picture, response, lowest, sigmas[0], scale.threads)
     unit = np.where(np.array(sigmas) > 0, sigmas, 1.0)
     away, nearest = nearest_points(points, found.points, response.shape, unit, _REACH)

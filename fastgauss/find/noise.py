@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.find import noise_samples, surroundings
+from ..kernels.find.judgements import LOCAL
 from . import counts
 from .background import Background
 from .cells import SAMPLES, Cells, CellValues, median
@@ -64,6 +65,18 @@ class Noise(NamedTuple):
     jumps: Jumps | None = None
     skewness: float = 0.0  # of the response to structures that are wider than spots
     few: bool = False  # whether pixels take few values, of which a median tells no noise
+    of_counts: float = math.inf  # the least deviation that the background tells, of counts
+
+    @property
+    def smallest(self) -> float:
+        """The least deviation of a pixel anywhere, also between cells."""
+        return min(float(self.between.nodes[1].min()), self.of_counts)
+
+    def lowest(self, factor: float) -> float:
+        """The least response anywhere that is ``factor`` deviations of a pixel above its level."""
+        centre, deviation = self.between.nodes[:2]
+        dark = float(centre.min()) + factor * self.of_counts
+        return min(float((centre + factor * deviation).min()), dark)
 
     def least_at(self, points: np.ndarray, threads: int | None) -> np.ndarray:
         """The least deviation of a pixel at points (n, 3), where that of cells jumps; or (0,)."""
@@ -288,7 +301,11 @@ def _of_counts(
     excess = np.where(excess > limit, excess, 1.0)
     own = np.sqrt(np.maximum(mean, 1e-6)) * excess
     between = cells.values(centres, own, excess)
-    return Noise(cells, centres, own, picture.sign, between, few=usual < counts.FEW)
+    darkest = float(picture.pixels(background.means).min())
+    least = math.sqrt(max(darkest, LOCAL)) * float(between.nodes[2].min())
+    return Noise(
+        cells, centres, own, picture.sign, between, few=usual < counts.FEW, of_counts=least
+    )
 
 
 def _are_clipped(picture: Picture, cells: Cells) -> bool:

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from scipy.spatial import cKDTree
 
+import fastgauss as fg
 from fastgauss.find import background, laplacian, maxima_counts, response, significance
 from fastgauss.find.detection import find_spots
 from fastgauss.find.matched_filter import matched_response
@@ -85,6 +86,23 @@ def test_as_many_true_spots_as_a_filter_that_knows_the_background(strength):
     limit = maxima_counts.least_significance(5, pixels, significance.correlations(WIDTHS))
     share = hit / (6 * len(truth))
     assert share > stats.norm.sf(limit - strength) - 0.1
+
+
+@compiled
+def test_as_many_true_spots_on_the_dim_side_of_a_slope():
+    """There the noise is far below that of the cell, and the slope moves the light of a spot."""
+    rng = np.random.default_rng(23)
+    sigma, strength = 2.5, 5.5
+    level = np.broadcast_to(np.linspace(10.0, 300.0, 256), (256, 256))
+    truth = np.stack(np.meshgrid(np.arange(24, 250, 32), [26, 58], indexing="ij"), -1)
+    truth = truth.reshape(-1, 2).astype(float)
+    amplitude = strength * np.sqrt(level[0][truth[:, 1].astype(int)] / np.pi) / sigma
+    light = fg.render((256, 256), truth, amplitude, sigma=sigma)
+    hit = 0
+    for _ in range(12):
+        found = find_spots(rng.poisson(level + light), sigma, significance=3.5)
+        hit += np.count_nonzero(cKDTree(found).query(truth)[0] < 3.0)
+    assert hit / (12 * len(truth)) > stats.norm.sf(3.5 - strength) - 0.05
 
 
 def test_the_noise_and_the_height_of_responses_are_those_of_the_filters_weights():

@@ -12,7 +12,7 @@ from .noise_samples import between_nodes
 from .tails import significance_of
 
 KNOWN = 0.02  # part of a spot's squares that must be valid
-_LOCAL = 5.0  # mean counts from which the background around a pixel tells its noise
+LOCAL = 5.0  # mean counts from which the background around a pixel tells its noise
 _WINGS = 0.06  # of its amplitude that a spot between pixels adds to the ring around it
 _SURELY = 2.7  # errors by which the ring around a spot is above its background
 
@@ -78,7 +78,7 @@ def _deviation_at(here, least, counts):
 
     ``here``: the values of the nodes. ``least``: the least deviation that the cells tell.
     """
-    if here.size > 2 and counts >= _LOCAL:
+    if here.size > 2 and counts >= LOCAL:
         return math.sqrt(counts) * here[2]
     return max(here[1], least)
 
