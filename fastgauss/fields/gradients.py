@@ -182,6 +182,11 @@ def derivatives(
     return {name: _shaped(found[name], all_shapes[name]) for name in names}
 
 
+def opposite(value: np.ndarray) -> np.ndarray:
+    """A value with the opposite sign, in place unless it is one number; 0 stays 0."""
+    return np.subtract(0.0, value, out=value if np.ndim(value) else None)
+
+
 def _shaped(value: np.ndarray, shape: tuple) -> np.ndarray:
     """Derivatives in the shape of their parameter; of one that all particles share their sum."""
     if np.size(value) != math.prod(shape):

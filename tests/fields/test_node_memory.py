@@ -25,6 +25,15 @@ def test_neighbouring_rows_do_not_meet_in_the_cache(shape, dtype):
     assert array.base.nbytes < 1.3 * array.size * array.itemsize
 
 
+@pytest.mark.parametrize("shape", [(3, 512, 512), (5, 300), (3, 70, 333), (2, 3, 40, 177), (90,)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_are_not_short_begin_at_lines_of_the_cache(shape, dtype):
+    array = node_memory.empty(shape, dtype)
+    assert array.__array_interface__["data"][0] % 64 == 0
+    assert all(step % 64 == 0 for step in array.strides[:-1])
+    assert array.base.nbytes < 1.3 * array.size * array.itemsize + 64
+
+
 @pytest.mark.parametrize("shape", [(7,), (3, 64), (3, 5, 64), (2, 3, 4, 128), (0, 4), (3, 0)])
 def test_numbers_are_kept_and_gaps_are_0(shape):
     values = RNG(0).normal(size=shape)

@@ -27,6 +27,7 @@ from .windows import address
 HELD = 3  # channels that a visit of a node serves; further ones are served run by run
 VARIANTS = HELD + 1  # kernels by number of channels, of which the last is for more than ``HELD``
 _LONGEST = 24  # nodes of a run
+ALIGNED = 2  # registers of a row: longer rows get one more if they begin in line
 _FAR = 20.0  # sigmas that a run may reach over
 _MOST = 1e9  # nodes: runs of wider or farther particles begin at node 0
 
@@ -40,6 +41,25 @@ def _runs(half, centre, per_yy):
     nodes = int(2.0 * half) + 1
     count = -(-nodes // longest)
     return int(-floor(half - centre)), -(-nodes // count)
+
+
+def _make_first_register(channels: int) -> Callable:
+    """The node of a window's row at which its first register begins.
+
+    Where a register begins at a multiple of its width, it lies in one line of the cache of the
+    memory that ``fields/node_memory.py`` makes. A single channel does not wait for memory: its
+    registers begin at the window.
+    """
+
+    @device
+    def first_register(first, count):
+        if channels == 1:
+            return first
+        before = first % WIDTH
+        more = before + count > -(-count // WIDTH) * WIDTH
+        return first if more and count <= ALIGNED * WIDTH else first - before
+
+    return first_register
 
 
 def make_kept(sphere: bool) -> Callable:
@@ -70,6 +90,7 @@ def make_over(
     ``fold`` adds what was returned last in a column, whose u_z and u_x it gets, to ``sums``.
     """
     more = channels > HELD
+    first_register = _make_first_register(channels)
 
     @device
     def over(flat, layout, support, factor, reach, window, table, blank, sums):
@@ -82,18 +103,21 @@ def make_over(
         stop = first[1] + count[1]
         shrink = exp_flushed(-(per_yy * per_yy))
         shares_rows = layout.shape[0] * layout.shape[1] == 1  # with other tasks: one axis
-        row_end = first[2] + count[2] if shares_rows else layout.high[2]
+        window_end = first[2] + count[2]
+        row_begin = first[2] if shares_rows else layout.low[2]
+        row_end = window_end if shares_rows else layout.high[2]
+        begin_x = first_register(first[2], count[2])
         kept = stack_rows(_LONGEST)
         for z in range(first[0], first[0] + count[0]):
             dz = float(z) - centre[0]
             u_z = dz * per_zz
-            for k in range(0, count[2], WIDTH):
-                own = first[2] + k + WIDTH <= row_end
-                dx = ramp(float(first[2] + k)) - centre[2]
+            for x in range(begin_x, window_end, WIDTH):
+                own = x >= row_begin and x + WIDTH <= row_end
+                dx = ramp(float(x)) - centre[2]
                 u_x = (dx - xz * u_z) * per_xx
                 middle = u_x * yx + (yz * u_z + centre[1])
                 across = u_x * u_x + u_z * u_z
-                mask = lanes_within(0.0, 0, count[2] - k)
+                mask = lanes_within(0.0, first[2] - x, window_end - x)
                 column = blank
                 y = first[1] - (first[1] - begin) % length
                 while y < stop:
@@ -103,7 +127,7 @@ def make_over(
                     rate = exp_negative(minimum(700.0, u_y * -per_yy - 0.5 * per_yy * per_yy))
                     while y < first[1]:
                         f, rate, u_y, y = f * rate, rate * shrink, u_y + per_yy, y + 1
-                    start = address(layout, z, y, first[2] + k)
+                    start = address(layout, z, y, x)
                     nodes, first_u = end - y, u_y
                     for i in range(nodes):
                         within = mask
