@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +21,7 @@ from ..base import check, thread_pool
 from ..base.grid import Grid
 from ..base.named_axes import SPACE, axes_of, lay_out_channels
 from ..base.progress import Progress, check_progress, reporting
-from ..base.scaling import unit_of
+from ..base.scaling import power_of_two, unit_of
 from ..base.status import Status
 from . import arguments, node_memory, placement, sweeps
 from .field import GaussianField
@@ -93,24 +94,27 @@ def _planes(
     return array, weights, mask, axis
 
 
-def _peak(array: np.ndarray) -> float:
-    """The range of values that a PSNR is relative to."""
+def _peak(array: np.ndarray, data: arguments.Data) -> float:
+    """The range of valid values that a PSNR is relative to."""
     if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
         return float(np.iinfo(array.dtype).max)
-    finite = array[np.isfinite(array)]
-    return float(finite.max() - finite.min()) if finite.size else 0.0
+    valid: Any = True if data.weights is None else data.weights > 0.0
+    low = float(data.volume.min(initial=np.inf, where=valid))
+    high = float(data.volume.max(initial=-np.inf, where=valid))
+    return high - low if high > low else 0.0
 
 
 @dataclass
 class _Job:
     """The data of a fit and what has been done."""
 
-    data: arguments.Data  # scaled by ``unit``
+    data: arguments.Data  # the volume scaled by ``unit``, the weights by ``weight_unit``
     pattern: GaussianField  # whose options fields have
     nonnegative: bool
     rng: np.random.Generator
     unit: float
-    peak: float
+    weight_unit: float
+    peak: float  # in the caller's unit
     max_iter: int
     tol: float
     report: Progress | None
@@ -121,12 +125,17 @@ class _Job:
         """Iterations so far."""
         return self.history[-1][0] if self.history else 0
 
+    @cached_property
+    def total(self) -> float:
+        """Sum of the weights of all nodes."""
+        weights = self.data.weights
+        return float(self.data.nodes) if weights is None else float(np.add.reduce(weights, None))
+
     def note(self, components: int, half: float, iteration: int) -> None:
         """A line of the history."""
-        square = 2.0 * half / self.unit**2
-        self.history.append(
-            (iteration, components, square, decibels(square, self.data.nodes, self.peak))
-        )
+        square = 2.0 * float(half) / self.unit / self.unit / self.weight_unit
+        told = decibels(2.0 * float(half), self.total, self.peak * self.unit)
+        self.history.append((iteration, components, square, told))
         if self.report is not None:
             self.report(min(iteration, self.max_iter), self.max_iter)
 
@@ -298,6 +307,9 @@ def fit_image(
     iteration costs some 1.4 times ``loss_and_gradient`` for all parameters; `max_iter` and the
     history do not count those with the amplitudes alone. The minimum is a local one.
 
+    The sum has no constant: of an image that is far from 0 everywhere subtract its median first, or
+    many Gaussians will be used for it.
+
     References
     ----------
     Nocedal & Wright 2006, Numerical Optimization, ch. 7.2 (L-BFGS); Bertsekas 1982, SIAM J. Control
@@ -324,14 +336,16 @@ def fit_image(
     check_progress(progress)
     shape = array.shape if axis is None else array.shape[:-1]
     grid = Grid(shape)
-    data = _scaled(arguments.measured(array, weights, mask, grid, "image"))
+    given = arguments.measured(array, weights, mask, grid, "image")
+    peak, scaled = _peak(array, given), _scaled(given)
     pattern = GaussianField(
         grid, np.zeros((0, grid.ndim)), covariance=np.eye(grid.ndim), radius=reach, threads=threads
     )
     with reporting(progress, most, "iteration") as report:
         job = _Job(
-            data[0], pattern, nonnegative, rng, data[1], _peak(array), most, least, report, []
-        )
+            scaled.data, pattern, nonnegative, rng, scaled.unit, scaled.weight_unit, peak, most,
+            least, report, [],
+        )  # fmt: skip
         counts = [max(1, math.ceil(part * n)) for part in _STAGES]
         state = _first(job, init, n, counts)
         job.note(len(state.amplitudes), job.half_square(state), 0)
@@ -349,12 +363,26 @@ def fit_image(
     return _result(job, state, status)
 
 
-def _scaled(data: arguments.Data) -> tuple[arguments.Data, float]:
-    """The data in float64 times a power of 2 near its reciprocal, and this power."""
+class _Scaled(NamedTuple):
+    """Data in float64, and the powers of 2 by which values and weights were multiplied."""
+
+    data: arguments.Data
+    unit: float
+    weight_unit: float
+
+
+def _scaled(data: arguments.Data) -> _Scaled:
+    """The data with a largest value and a largest weight near 1."""
     unit = unit_of(float(np.abs(data.volume).max(initial=0.0)))
     volume = node_memory.copied(data.volume.astype(np.float64, copy=False))
     volume *= unit
-    return replace(data, volume=volume), unit
+    weights, weight_unit = data.weights, 1.0
+    if weights is not None:
+        weight_unit = power_of_two(float(weights.max(initial=0.0)))
+        one = data.channels is not None and weights.strides[0] == 0  # all channels share a plane
+        own = (weights[0] if one else weights) * weight_unit
+        weights = np.broadcast_to(own, weights.shape) if one else own
+    return _Scaled(replace(data, volume=volume, weights=weights), unit, weight_unit)
 
 
 def _result(job: _Job, state: State, status: Status) -> ImageFit:

@@ -30,8 +30,8 @@ _KEYS = (
 )  # fmt: skip
 
 
-def decibels(square: float, nodes: int, peak: float) -> float:
-    """The PSNR of a sum of squared residuals over ``nodes`` numbers."""
+def decibels(square: float, nodes: float, peak: float) -> float:
+    """The PSNR of a sum of squared residuals over ``nodes`` numbers, or of these weights."""
     if not nodes or not peak > 0.0:
         return math.nan
     return math.inf if square <= 0.0 else 10.0 * math.log10(peak * peak * nodes / square)
@@ -83,7 +83,10 @@ class ImageFit:
 
     @property
     def psnr(self) -> float:
-        """Peak signal-to-noise ratio in dB: 10 log10(peak**2 / mean squared residual)."""
+        """Peak signal-to-noise ratio in dB: 10 log10(peak**2 / mean squared residual).
+
+        With weights the mean is the weighted one.
+        """
         return float(self.history["psnr"][-1])
 
     @property

@@ -226,3 +226,57 @@ def test_progress_is_told():
     told = []
     fg.fit_image(_scene(), 2, max_iter=4, progress=lambda *done: told.append(done))
     assert told[-1] == (4, 4) and told == sorted(told)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-120, 1e-30, 1e30, 1e120, 1e300])
+def test_the_unit_of_the_image_changes_nothing_but_the_unit(unit):
+    image = RNG(4).uniform(0.2, 1.0, (9, 10))
+    plain, fit = (fg.fit_image(own, 4, max_iter=6) for own in (image, image * unit))
+    assert_allclose(fit.psnr, plain.psnr, rtol=1e-6)
+    assert_allclose(fit.amplitudes / unit, plain.amplitudes, rtol=1e-4, atol=1e-6)
+    assert_allclose(fit.field.positions, plain.field.positions, atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_unit_of_the_weights_changes_nothing_but_the_sum_of_squares(unit):
+    rng = RNG(5)
+    image, weights = rng.uniform(0.2, 1.0, (9, 10)), rng.uniform(0.5, 2.0, (9, 10))
+    plain, fit = (
+        fg.fit_image(image, 4, weights=own, max_iter=6) for own in (weights, weights * unit)
+    )
+    assert_allclose(fit.psnr, plain.psnr, rtol=1e-6)
+    assert_allclose(fit.amplitudes, plain.amplitudes, rtol=1e-4, atol=1e-6)
+    assert_allclose(fit.residual_norm / np.sqrt(unit), plain.residual_norm, rtol=1e-6)
+
+
+def test_psnr_knows_valid_pixels_and_the_weighted_mean_alone():
+    rng = RNG(6)
+    image, hidden = rng.uniform(0.0, 1.0, (9, 10)), np.zeros((9, 10), dtype=bool)
+    hidden[2:4, 3:7] = True
+    clean = fg.fit_image(np.where(hidden, np.nan, image), 4, max_iter=5)
+    for junk in (1e300, -np.inf):
+        fit = fg.fit_image(np.ma.array(np.where(hidden, junk, image), mask=hidden), 4, max_iter=5)
+        assert (fit.psnr, fit.peak) == (clean.psnr, clean.peak)
+    assert clean.peak == image[~hidden].max() - image[~hidden].min()
+    weights = rng.uniform(0.5, 2.0, (9, 10))
+    fit = fg.fit_image(image, 4, weights=weights, max_iter=5)
+    mean = np.average((fit.render() - image) ** 2, weights=weights)
+    assert_allclose(fit.psnr, 10.0 * np.log10(fit.peak**2 / mean), rtol=1e-10)
+
+
+def test_flags_are_an_image_of_0_and_1():
+    flags = RNG(7).uniform(size=(9, 10)) > 0.5
+    fit, same = (fg.fit_image(own, 4, max_iter=5) for own in (flags, flags.astype(float)))
+    assert_array_equal(fit.amplitudes, same.amplitudes)
+    assert (fit.peak, fit.psnr) == (1.0, same.psnr)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.float16])
+def test_the_range_of_an_image_is_not_rounded_to_its_dtype(kind, channels):
+    extreme = np.finfo(kind) if kind is np.float16 else np.iinfo(kind)
+    image = np.zeros((9, 10, *channels), kind)
+    image[2, 3], image[6, 7] = extreme.min, extreme.max
+    fit = fg.fit_image(image, 3, max_iter=2)
+    assert fit.peak == float(extreme.max) - float(extreme.min)
+    assert np.isfinite(fit.psnr)
