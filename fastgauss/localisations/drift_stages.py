@@ -104,30 +104,31 @@ class _Stage:
         self.moments, self.which = np.unique(movie.moments, return_inverse=True)
         self.means = spline_means(movie.middles)[2]
 
-    def overlap(self, knots: np.ndarray) -> Overlap:
-        """The overlap after correction for this drift."""
+    def overlap(self, knots: np.ndarray, spread: bool = False) -> Overlap:
+        """The overlap after correction for this drift; with ``spread`` for `covariances`, too."""
         drift = drift_between(self.movie.middles, knots, self.moments)
         places = (self.movie.places - drift[self.which]) / self.radii
         low, high = self.box
         count = len(self.movie.middles)
         # pairs near the border of the field are left out: it does not drift
         margin = np.where(high - low > _SHORT * self.radii, 0.5 * self.radii, -np.inf)
-        margin = margin + np.ptp(drift, axis=0)
+        margin = margin + np.array([np.ptp(column) for column in drift.T])
         if not (high - low > 2 * margin).all():
             margin = np.full(len(low), -np.inf)
         box = (low + margin) / self.radii, (high - margin) / self.radii
-        return sum_overlaps(Sample(places, self.movie.segments, count, *box), self.threads)
+        return sum_overlaps(Sample(places, self.movie.segments, count, *box), self.threads, spread)
 
     def climb(self, knots: np.ndarray, close: float) -> tuple[np.ndarray, Overlap, bool]:
         """Steps until one is shorter, in radii: the knots, the overlap there, whether one was."""
         found = self.overlap(knots)
-        for _ in range(_ROUNDS):
+        for number in range(1, _ROUNDS + 1):
             moves = step(found)
             knots = knots - np.linalg.solve(self.means, moves) * self.radii
-            found = self.overlap(knots)
-            if np.abs(moves).max() < close:
-                return knots, found, True
-        return knots, found, False
+            short = bool(np.abs(moves).max() < close)
+            found = self.overlap(knots, spread=short or number == _ROUNDS)
+            if short:
+                break
+        return knots, found, short
 
 
 class _Best(NamedTuple):

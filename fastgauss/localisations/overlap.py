@@ -54,7 +54,7 @@ class Overlap(NamedTuple):
     weights: np.ndarray  # (S, S)
     curvature: np.ndarray  # (S, d, S, d)
     squares: np.ndarray  # (S, d, d): A
-    single: np.ndarray  # (S, S, d, d): Q
+    single: np.ndarray | None  # (S, S, d, d): Q, where it was asked for
 
 
 def _blocks(sums: np.ndarray, places: tuple[tuple[int, ...], ...], ndim: int) -> np.ndarray:
@@ -65,18 +65,22 @@ def _blocks(sums: np.ndarray, places: tuple[tuple[int, ...], ...], ndim: int) ->
 def _in_cells(places: np.ndarray, segments: np.ndarray, ndim: int) -> overlaps.Cells:
     most = max(_TABLE, 2 * len(places))
     shape = np.ones(3, np.int64)
-    extent = np.ptp(places, axis=0)[3 - ndim :]
+    extent = np.array([np.ptp(column) for column in places.T[3 - ndim :]])
     shape[3 - ndim :] = np.minimum(np.floor(extent), most) + 3
     while math.prod(shape.tolist()) > most and shape.max() > 3:
         shape[shape.argmax()] = max(shape.max() // 2, 3)
+    shape[2] *= overlaps.FINE
     starts = np.zeros(math.prod(shape.tolist()) + 1, np.int64)
     order = np.empty(len(places), np.int64)
     overlaps.sort_by_cell(places, shape, starts, order)
     return overlaps.Cells(shape, starts, places[order], segments[order])
 
 
-def sum_overlaps(sample: Sample, threads: int | None) -> Overlap:
-    """The overlap of all pairs of different segments; the same bits for any number of threads."""
+def sum_overlaps(sample: Sample, threads: int | None, spread: bool) -> Overlap:
+    """The overlap of all pairs of different segments; the same bits for any number of threads.
+
+    With ``spread`` it has what `covariances` needs.
+    """
     count, ndim = sample.size, sample.places.shape[1]
     places = np.zeros((len(sample.places), overlaps.AXES))
     places[:, 3 - ndim :] = sample.places
@@ -90,6 +94,7 @@ def sum_overlaps(sample: Sample, threads: int | None) -> Overlap:
     firsts = np.searchsorted(owner[queries], np.arange(tasks + 1))
     sums = overlaps.Sums(
         pairs=np.zeros((count, count, overlaps.SUMS)),
+        single=np.zeros((count, count, 6) if spread else (0, 0, 6)),
         forces=np.zeros((count, 3)),
         squares=np.zeros((count, 3, 3)),
         overlap=np.zeros(count),
@@ -97,8 +102,10 @@ def sum_overlaps(sample: Sample, threads: int | None) -> Overlap:
     )
 
     def make_task() -> thread_pool.Task:
+        near = np.empty(len(places) + 1, np.int32)
+
         def task(begin: int, end: int) -> None:
-            overlaps.add_overlaps(queries, cells, low, high, sums, firsts[begin], firsts[end])
+            overlaps.add_overlaps(queries, cells, low, high, sums, near, firsts[begin], firsts[end])
 
         return task
 
@@ -115,7 +122,7 @@ def sum_overlaps(sample: Sample, threads: int | None) -> Overlap:
         weights=weights,
         curvature=_laplacian(-change),
         squares=squares,
-        single=_blocks(sums.pairs, overlaps.SQUARES, ndim),
+        single=_blocks(sums.single, overlaps.SQUARES, ndim) if spread else None,
     )
 
 
@@ -171,6 +178,7 @@ def covariances(found: Overlap) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     every = np.arange(count)
     own = found.curvature[every, :, every, :]
+    assert found.single is not None
     single = 0.5 * (found.single + found.single.transpose(1, 0, 2, 3))
     values, vectors = np.linalg.eigh(found.squares - found.single.sum(axis=1))
     roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, np.newaxis, :]

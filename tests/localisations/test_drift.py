@@ -33,7 +33,7 @@ def test_the_overlap_is_that_of_all_pairs_and_its_derivatives_are_right(ndim):
     places, segments = rng.uniform(-2, 3, (70, ndim)), np.sort(rng.integers(0, 4, 70))
     low, high = np.full(ndim, -1.8), np.full(ndim, 2.7)
     sample = overlap.Sample(places, segments.astype(np.int32), 4, low, high)
-    found = overlap.sum_overlaps(sample, 1)
+    found = overlap.sum_overlaps(sample, 1, True)
     value, forces, change = naive.overlap(places, segments, 4, low, high)
     assert found.value == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(found.forces, forces, rtol=1e-11, atol=1e-12)
@@ -41,13 +41,16 @@ def test_the_overlap_is_that_of_all_pairs_and_its_derivatives_are_right(ndim):
     for s in range(4):
         expected[s, :, s, :] -= change[s].sum(axis=0)
     np.testing.assert_allclose(found.curvature, expected, rtol=1e-11, atol=1e-11)
+    whole, single = naive.squared_forces(places, segments, 4, low, high)
+    np.testing.assert_allclose(found.squares, whole, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(found.single, single, rtol=1e-11, atol=1e-11)
 
     everywhere = np.full(ndim, np.inf)
     moved = places.copy()
     moved[segments == 2, 0] += 1e-6
     one, other = (
         overlap.sum_overlaps(
-            overlap.Sample(p, segments.astype(np.int32), 4, -everywhere, everywhere), 1
+            overlap.Sample(p, segments.astype(np.int32), 4, -everywhere, everywhere), 1, False
         )
         for p in (places, moved)
     )
@@ -57,13 +60,16 @@ def test_the_overlap_is_that_of_all_pairs_and_its_derivatives_are_right(ndim):
 
 
 @needs_compiled_code
-def test_far_places_are_in_the_same_cells_and_overlap_the_same():
+@pytest.mark.parametrize("along", ["y", "x"])
+def test_far_places_are_in_the_same_cells_and_overlap_the_same(along):
     rng = np.random.default_rng(4)
     places, segments = rng.uniform(0, 40, (500, 2)), np.arange(500, dtype=np.int32) // 250
     places = np.concatenate([places, [[2.0**45, 3.0], [-(2.0**40), 7.0]]])
+    if along == "x":
+        places = np.ascontiguousarray(places[:, ::-1])
     segments = np.append(segments, [1, 1]).astype(np.int32)
     box = np.full(2, -np.inf), np.full(2, np.inf)
-    found = overlap.sum_overlaps(overlap.Sample(places, segments, 2, *box), 2)
+    found = overlap.sum_overlaps(overlap.Sample(places, segments, 2, *box), 2, False)
     value = naive.overlap(places, segments, 2, *box)[0]
     assert found.value == pytest.approx(value, rel=1e-12)
 

@@ -8,12 +8,14 @@ a Gaussian of standard deviation 1 / sqrt(8) that ends smoothly, so that only pa
 cells count and a uniform density has no curvature. The force on the first is 8 (1 - r**2)**3 r, and
 the change of the force with the first's place is -8 (1 - r**2)**3 + 48 (1 - r**2)**2 r r^T.
 
-Cells have edge 1. Their numbers are taken modulo the shape of the table, so that places far away
-cost no memory.
+Cells have edge 1 along z and y, and 1 / FINE along x: of a line of cells along x, only those are
+visited which the ball around a place reaches. The numbers of cells are taken modulo the shape of
+the table, so that places far away cost no memory.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,19 +23,16 @@ import numpy as np
 from .._compile import device, kernel
 
 AXES = 3
-SUMS = 13  # of a pair of segments: the weight, changes of forces, squares of single forces
-CHANGES = (
-    (7, 8, 9),
-    (8, 1, 2),
-    (9, 2, 3),
-)  # the sums of zz, zy, zx, ...; the first 7 are of images
-SQUARES = ((10, 11, 12), (11, 4, 5), (12, 5, 6))
+FINE = 4  # cells along x in the radius of the bell
+SUMS = 7  # of a pair of segments: the weight and changes of forces; of images the first 4
+CHANGES = ((4, 5, 6), (5, 1, 2), (6, 2, 3))  # which are zz, zy, zx, ...
+SQUARES = ((3, 4, 5), (4, 0, 1), (5, 1, 2))  # of squares of single forces, without a weight
 
 
 class Cells(NamedTuple):
     """Localisations in the order of their cells."""
 
-    shape: np.ndarray  # (3,) int64, at least 3 along each axis that there is, else 1
+    shape: np.ndarray  # (3,) int64, at least 3 (x: 3 FINE) along each axis that there is, else 1
     starts: np.ndarray  # (cells + 1,) int64
     places: np.ndarray  # (n, 3), zeros before the axes that there are
     segments: np.ndarray  # (n,) int32
@@ -42,7 +41,8 @@ class Cells(NamedTuple):
 class Sums(NamedTuple):
     """What is summed, for each segment."""
 
-    pairs: np.ndarray  # (S, S, 13)
+    pairs: np.ndarray  # (S, S, 7)
+    single: np.ndarray  # (S, S, 6) squares of single forces; (0, 0, 6): these are not asked for
     forces: np.ndarray  # (S, 3)
     squares: np.ndarray  # (S, 3, 3): of the whole force on each localisation, the upper triangle
     overlap: np.ndarray  # (S,)
@@ -52,7 +52,8 @@ class Sums(NamedTuple):
 @device
 def _wrapped(cell, count):
     """A cell's number modulo the number of cells along an axis."""
-    return np.int64(cell - np.floor(cell / count) * count) % count
+    number = np.int64(cell - np.floor(cell / count) * count)
+    return number if 0 <= number < count else number % count  # it is rounded far away
 
 
 @device
@@ -65,7 +66,7 @@ def _beside(cell, count):
 def _cell(places, i, shape):
     z = _wrapped(np.floor(places[i, 0]), shape[0])
     y = _wrapped(np.floor(places[i, 1]), shape[1])
-    return (z * shape[1] + y) * shape[2] + _wrapped(np.floor(places[i, 2]), shape[2])
+    return (z * shape[1] + y) * shape[2] + _wrapped(np.floor(FINE * places[i, 2]), shape[2])
 
 
 @kernel
@@ -94,8 +95,80 @@ def _add_outer(target, z, y, x):
     target[2, 2] += x * x
 
 
+@device
+def _add_square(target, z, y, x, deep):
+    target[0] += y * y
+    target[1] += y * x
+    target[2] += x * x
+    if deep:
+        target[3] += z * z
+        target[4] += z * y
+        target[5] += z * x
+
+
+@device
+def _pick(cells, i, begin, end, near, count):
+    """Write which of the places [begin, end) are near place i and of another segment.
+
+    Most are not, in no order that a processor could foresee: so each is written, and the next one
+    overwrites it unless it counts.
+    """
+    z, y, x = cells.places[i, 0], cells.places[i, 1], cells.places[i, 2]
+    s = cells.segments[i]
+    for j in range(begin, end):
+        dz = cells.places[j, 0] - z
+        dy = cells.places[j, 1] - y
+        dx = cells.places[j, 2] - x
+        near[count] = j
+        count += (dz * dz + dy * dy + dx * dx < 1.0) & (cells.segments[j] != s)
+    return count
+
+
+@device
+def _squared_gap(at, beside):
+    """The squared distance of a coordinate from the cell before its own (-1), or after it (1)."""
+    part = at - np.floor(at)
+    gap = 0.0 if beside == 0 else part if beside < 0 else 1.0 - part
+    return gap * gap
+
+
+@device
+def _find_near(cells, i, near):
+    """Write the places of other segments that are near place i; their number."""
+    shape, starts = cells.shape, cells.starts
+    z, y, x = cells.places[i, 0], cells.places[i, 1], cells.places[i, 2]
+    cz, cy = _wrapped(np.floor(z), shape[0]), _wrapped(np.floor(y), shape[1])
+    deep, wide = np.int64(shape[0] > 1), np.int64(shape[1] > 1)
+    count = 0
+    for oz in range(-deep, deep + 1):
+        plane = _beside(cz + oz, shape[0]) * shape[1]
+        for oy in range(-wide, wide + 1):
+            square = 1.0 - _squared_gap(z, oz) - _squared_gap(y, oy)
+            if square <= 0.0:
+                continue
+            reach = math.sqrt(square)
+            low, high = np.floor(FINE * (x - reach)), np.floor(FINE * (x + reach))
+            first = _wrapped(low, shape[2])
+            end = first + np.int64(high - low) + 1
+            line = (plane + _beside(cy + oy, shape[1])) * shape[2]
+            inside = min(end, shape[2])  # the rest is at the other end of the table
+            count = _pick(cells, i, starts[line + first], starts[line + inside], near, count)
+            if end > inside:
+                count = _pick(cells, i, starts[line], starts[line + end - inside], near, count)
+    return count
+
+
+@device
+def _may_count(place, low, high):
+    """Whether the middle of a pair with this place may be in the box."""
+    inside = True
+    for axis in range(AXES):
+        inside &= low[axis] - 0.5 <= place[axis] <= high[axis] + 0.5
+    return inside
+
+
 @kernel
-def add_overlaps(queries, cells, low, high, sums, begin, end):
+def add_overlaps(queries, cells, low, high, sums, near, begin, end):
     """Sum over the localisations ``queries[begin:end]`` and all of other segments.
 
     Parameters
@@ -108,60 +181,48 @@ def add_overlaps(queries, cells, low, high, sums, begin, end):
         Pairs whose middle is outside of this box are left out.
     sums : Sums
         Zeros; the rows of the segments of these localisations are written.
+    near : ndarray (n + 1,) int32
+        Scratch.
     """
-    shape = cells.shape
-    reach = (np.int64(shape[0] > 1), np.int64(shape[1] > 1), np.int64(shape[2] > 1))
-    deep = shape[0] > 1
+    deep, spread = cells.shape[0] > 1, sums.single.shape[0] > 0
     for q in range(begin, end):
         i = queries[q]
+        if not _may_count(cells.places[i], low, high):
+            continue
         z, y, x = cells.places[i, 0], cells.places[i, 1], cells.places[i, 2]
         s = cells.segments[i]
-        row = sums.pairs[s]
-        cz = _wrapped(np.floor(z), shape[0])
-        cy = _wrapped(np.floor(y), shape[1])
-        cx = _wrapped(np.floor(x), shape[2])
         fz, fy, fx = 0.0, 0.0, 0.0
         overlap, overlapping = 0.0, 0
-        for oz in range(-reach[0], reach[0] + 1):
-            plane = _beside(cz + oz, shape[0]) * shape[1]
-            for oy in range(-reach[1], reach[1] + 1):
-                line = (plane + _beside(cy + oy, shape[1])) * shape[2]
-                for ox in range(-reach[2], reach[2] + 1):
-                    cell = line + _beside(cx + ox, shape[2])
-                    for j in range(cells.starts[cell], cells.starts[cell + 1]):
-                        dz = cells.places[j, 0] - z
-                        dy = cells.places[j, 1] - y
-                        dx = cells.places[j, 2] - x
-                        v = 1.0 - (dz * dz + dy * dy + dx * dx)
-                        t = cells.segments[j]
-                        if not (v > 0.0) or t == s:
-                            continue
-                        mz, my, mx = z + 0.5 * dz, y + 0.5 * dy, x + 0.5 * dx
-                        within = low[0] <= mz <= high[0] and low[1] <= my <= high[1]
-                        if not (within and low[2] <= mx <= high[2]):
-                            continue
-                        square = v * v
-                        w = 8.0 * square * v
-                        fz += w * dz
-                        fy += w * dy
-                        fx += w * dx
-                        overlap += square * square
-                        overlapping += 1
-                        change, single = 48.0 * square, w * w
-                        row[t, 0] += w
-                        row[t, 1] += change * dy * dy
-                        row[t, 2] += change * dy * dx
-                        row[t, 3] += change * dx * dx
-                        row[t, 4] += single * dy * dy
-                        row[t, 5] += single * dy * dx
-                        row[t, 6] += single * dx * dx
-                        if deep:
-                            row[t, 7] += change * dz * dz
-                            row[t, 8] += change * dz * dy
-                            row[t, 9] += change * dz * dx
-                            row[t, 10] += single * dz * dz
-                            row[t, 11] += single * dz * dy
-                            row[t, 12] += single * dz * dx
+        for k in range(_find_near(cells, i, near)):
+            j = near[k]
+            dz = cells.places[j, 0] - z
+            dy = cells.places[j, 1] - y
+            dx = cells.places[j, 2] - x
+            mz, my, mx = z + 0.5 * dz, y + 0.5 * dy, x + 0.5 * dx
+            within = low[0] <= mz <= high[0] and low[1] <= my <= high[1]
+            if not (within and low[2] <= mx <= high[2]):
+                continue
+            v = 1.0 - (dz * dz + dy * dy + dx * dx)
+            t = cells.segments[j]
+            square = v * v
+            w = 8.0 * square * v
+            fz += w * dz
+            fy += w * dy
+            fx += w * dx
+            overlap += square * square
+            overlapping += 1
+            change = 48.0 * square
+            row = sums.pairs[s, t]
+            row[0] += w
+            row[1] += change * dy * dy
+            row[2] += change * dy * dx
+            row[3] += change * dx * dx
+            if deep:
+                row[4] += change * dz * dz
+                row[5] += change * dz * dy
+                row[6] += change * dz * dx
+            if spread:
+                _add_square(sums.single[s, t], w * dz, w * dy, w * dx, deep)
         sums.overlap[s] += overlap
         sums.overlapping[s] += overlapping
         sums.forces[s, 0] += fz
