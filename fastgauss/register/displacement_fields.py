@@ -158,14 +158,14 @@ def displacement_field(
     images = window_passes.Images(first, second, brightness, bound, reach, team)
     with reporting(progress, total, "window") as tell:
         report = window_passes.Report(tell, total)
-        result, both = window_passes.search_whole(
+        result, unit = window_passes.search_whole(
             images, passes[0], before, len(passes) > 1, report
         )
         if len(passes) > 1:
             shares = window_passes.SHARES[deformation]
             result = window_passes.search_rest(images, passes[1:], result, shares, report)
             window_passes.replace(result)
-    return _field(result, shape, 0.0 if both.unit else first.scale)
+    return _field(result, shape, 0.0 if unit else first.scale)
 
 
 def _field(result: window_passes.Result, shape: tuple[int, ...], scale: float) -> DisplacementField:

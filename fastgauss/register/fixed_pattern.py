@@ -13,8 +13,8 @@ structure less:
 
 If the first two agree with each other and not with the match of all pixels, the first is the
 displacement, provided that most pixels that do not match there rest: they are alike in both
-images at the displacement 0. If a look that converged disagrees with this displacement, the pair
-is ambiguous.
+images at the displacement 0. If a look that converged disagrees with this displacement, or with
+that of all pixels where it stands, the pair is ambiguous.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.register import misfit
 from ..kernels.register import window_columns as kernel
 from . import fourier_series, inputs, preparation, significance, whole_images, window_matching
 from .inputs import Pixels
@@ -41,6 +42,11 @@ _MEAN = 5  # pixels of a side of those means
 _LOCAL = 8.0  # pixels: sigma of the local mean
 _BORDER = 12  # pixels in which the local mean is one-sided
 _MORE = 1.3  # ratio of residual and noise from which a pattern may explain the residual
+_BLOCK = 8  # pixels of a side of a block whose residual is looked at
+_CHANCE = 3.1  # standard deviations: more than a thousandth of all blocks has by chance
+_UNLIKE = 1.3  # times that
+_BLOCKS, _SHARE = 3, 0.02  # blocks, and part of all, that may differ
+_ROUNDED = 1e-6  # of the largest residual: the least noise of a block
 _SIDE = 64  # pixels, the shortest side of images of which local means are taken
 _TOL = 1e-7  # pixels
 _APART, _ERRORS = 0.07, 4.0  # pixels and standard errors between displacements that disagree
@@ -249,10 +255,41 @@ def _rest(both: Pair, place: np.ndarray) -> bool:
 def shows_fixed_pattern(both: Pair, out: np.ndarray, status: np.ndarray) -> bool:
     """Whether the images differ by more than their noise at the displacement that was found.
 
-    Then a part of them has not moved by it.
+    Then a part of them has not moved by it. They may differ as a whole, or in some blocks, whose
+    noise is looked at by itself.
     """
-    noise = sum(both.spectra.noises)
-    return bool(status[0] == Status.CONVERGED and out[0, kernel.RESIDUAL] > _MORE * noise)
+    if status[0] != Status.CONVERGED or out[0, kernel.RESIDUAL] == 0:
+        return False
+    first, second = both.spectra.noises
+    noise = first + second * max(1.0, out[0, kernel.GAIN] ** 2)
+    return bool(out[0, kernel.RESIDUAL] > _MORE * noise) or _blocks_differ(both, out[0])
+
+
+def _blocks_differ(both: Pair, row: np.ndarray) -> bool:
+    """Whether what is left in a block is more than its noise, in more blocks than by chance."""
+    shape = both.shape
+    place, gain = row[[kernel.DY, kernel.DX]], row[kernel.GAIN]
+    fields = both.views.value, preparation.sample(both.views.b, shape, (place[0], place[1]))[0]
+    precisions = both.views.precision_a, both.views.precision_b
+    sums = np.empty((-(-shape[0] // _BLOCK), -(-shape[1] // _BLOCK), 4))
+    move = np.rint(place).astype(np.int64)
+    misfit.block_sums(
+        (both.first.values, both.second.values),
+        tuple(_image(field, shape) for field in fields),
+        tuple(_image(precision, shape) for precision in precisions),
+        (int(move[0]), int(move[1])), (float(gain), float(row[kernel.OFFSET])), _BLOCK, sums,
+    )  # fmt: skip
+    count, rest, one, two = sums[sums[..., 0] >= 0.5 * _BLOCK**2].T
+    if len(count) < _BLOCKS:
+        return False
+    kept = both.spectra.low.kernel.kept
+    noise = kept / misfit.KEPT * (one + gain**2 * two)
+    # so many samples of the smoothed noise are independent, as of Gaussian smoothing
+    independent = np.maximum(2.0 * kept * count, 1.0)
+    spread = 2.0 / (9.0 * independent)
+    limit = _UNLIKE * (1.0 - spread + _CHANCE * np.sqrt(spread)) ** 3
+    many = np.count_nonzero(rest > limit * np.maximum(noise, _ROUNDED * rest.max()))
+    return bool(many > max(_BLOCKS, _SHARE * len(count)))
 
 
 def shows_hot_pixels(first: Pixels, second: Pixels) -> bool:
@@ -304,10 +341,14 @@ def look_again(
     looks = _by_area(first, second, both, place, reach, brightness, threads)
     if looks and looks[0].status == Status.CONVERGED:
         place = looks[0].place[::-1]
-    if not (np.isfinite(place).all() and _rest(both, place)):
+    if not np.isfinite(place).all():
         return
+    plain = Look(out[0].copy(), int(status[0]), both)
     looks.append(_refined(*_less_steep(both), None, reach, brightness, threads))
-    chosen, doubtful = _verdict(Look(out[0].copy(), int(status[0]), both), looks)
+    if _rest(both, place):
+        chosen, doubtful = _verdict(plain, looks)
+    else:
+        chosen, doubtful = plain, any(_disagree(plain, k) for k in _firm(looks))
     if doubtful and status[0] not in _FOUND:
         return
     out[0], status[0] = chosen.row, chosen.status
@@ -317,12 +358,15 @@ def look_again(
 
 def _verdict(plain: Look, second: list[Look]) -> tuple[Look, bool]:
     """The look that counts, and whether another may be right."""
-    firm = [look for look in second if look.status == Status.CONVERGED]
     chosen = plain
     both_firm = len(second) > 1 and all(k.status == Status.CONVERGED for k in second[:2])
     if both_firm and not _disagree(*second[:2]) and _disagree(plain, second[0]):
         chosen = second[0]
-    return chosen, any(_disagree(chosen, look) for look in firm)
+    return chosen, any(_disagree(chosen, look) for look in _firm(second))
+
+
+def _firm(looks: list[Look]) -> list[Look]:
+    return [look for look in looks if look.status == Status.CONVERGED]
 
 
 def _disagree(one: Look, other: Look) -> bool:

@@ -22,6 +22,7 @@ _AROUND = 1.5  # pixels: sigma of the means
 _KEPT = 1.0 / (4.0 * np.pi * _SIZE**2)  # of the variance of white noise, by the smoothing
 _DIFFERENT = 0.1  # q0
 _NOISY = 2.0  # times the noise: the power below which nothing is seen
+_COARSE = 4  # pixels along each axis that share a mean over many
 
 
 def match_weights(
@@ -32,9 +33,13 @@ def match_weights(
     def mean(array: np.ndarray, sigma: float) -> np.ndarray:
         return gaussian_filter(array, sigma, threads=threads)
 
+    def wide_mean(array: np.ndarray) -> np.ndarray:
+        return _wide_mean(array, 0.5 * side, threads)
+
     a, b = (mean(p.values, _SIZE) for p in (first, second))
-    a, b = (image - mean(image, 0.5 * side) for image in (a, b))
-    powers = [mean(image * image, 0.5 * side) for image in (a, b)]
+    for image in (a, b):
+        np.subtract(image, wide_mean(image), out=image)
+    powers = [wide_mean(image * image) for image in (a, b)]
     tiny = np.float32(np.finfo(np.float32).tiny)
     gain = np.sqrt((powers[0] + tiny) / (powers[1] + tiny))
     b *= gain
@@ -42,3 +47,18 @@ def match_weights(
     different = np.maximum(mean((a - b) ** 2, _AROUND) - noise, 0)
     q = different / (mean(a * a + b * b, _AROUND) + np.float32(_NOISY) * noise + tiny)
     return 1.0 / (1.0 + (q / np.float32(_DIFFERENT)) ** 2)
+
+
+def _wide_mean(array: np.ndarray, sigma: float, threads: int) -> np.ndarray:
+    """A mean that changes so little from pixel to pixel that some share it."""
+    if sigma < 2 * _COARSE:
+        return gaussian_filter(array, sigma, threads=threads)
+    rows, columns = (-(-n // _COARSE) for n in array.shape)
+    more = [(0, k * _COARSE - n) for k, n in zip((rows, columns), array.shape, strict=True)]
+    whole = np.pad(array, more, mode="edge") if any(m for _, m in more) else array
+    # the mean of a row of blocks is a sum of rows, which numpy adds faster than short lines
+    lines = whole.reshape(rows, _COARSE, columns * _COARSE).sum(axis=1)
+    blocks = lines.reshape(rows, columns, _COARSE).sum(axis=2) / np.float32(_COARSE**2)
+    coarse = gaussian_filter(blocks, sigma / _COARSE, threads=threads)
+    fine = coarse.repeat(_COARSE, axis=0).repeat(_COARSE, axis=1)
+    return fine[: array.shape[0], : array.shape[1]]

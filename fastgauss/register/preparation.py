@@ -97,10 +97,8 @@ def field(
     shape = pixels.values.shape
     coefficients, out = flat(shape)
     term = taps.Profile(low.taps), taps.Profile(low.taps)
-    smooth = np.empty((1, *shape), dtype=np.float32)
     source = Source(pixels.values[np.newaxis])
-    correlate(source, [(taps.NOTHING, *term)], ("reflect",) * 3, 0.0, smooth, threads)
-    out[:] = smooth[0]
+    correlate(source, [(taps.NOTHING, *term)], ("reflect",) * 3, 0.0, out[np.newaxis], threads)
     precision, map_ = flat(shape)
     map_[:] = precision_of(pixels, noise, unit, low)
     margin = low.margin + extra

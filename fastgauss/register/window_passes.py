@@ -161,8 +161,8 @@ def test(sizes: Sizes, nodes: tuple[int, int], out: np.ndarray, status: np.ndarr
 
 def search_whole(
     images: Images, sizes: Sizes, multipass: int, followed: bool, report: Report
-) -> tuple[Result, window_matching.Pair]:
-    """The first pass, from windows that are ``2 ** (multipass - 1)`` times as large.
+) -> tuple[Result, float]:
+    """The first pass, from windows that are ``2 ** (multipass - 1)`` times as large; `Pair.unit`.
 
     ``followed`` if it is not the last one.
     """
@@ -194,7 +194,7 @@ def search_whole(
         result = test(sizes, (rows, columns), out, status)
         guesses = result.guesses.reshape(-1, 2)
         guesses[np.isnan(guesses)] = 0.0
-    return result, both
+    return result, both.unit
 
 
 def search_rest(

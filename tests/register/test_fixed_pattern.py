@@ -85,6 +85,26 @@ def test_a_pattern_that_leaves_more_than_noise_is_seen_unasked(kind):
     assert right >= 3  # without a second look none, or one
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+def test_a_strong_stop_with_sharp_edges_is_seen_unasked(noise):
+    """Its edges hide what noise there is from the spectrum; without blocks all rest at 0."""
+    shape, right = (100, 78), 0
+    for seed in range(8):
+        rng = np.random.default_rng([seed, 31])
+        dy, dx = rng.uniform(-7, 7, 2)
+        spectrum = naive.cloud(200, rng, 1.8)
+        y, x = np.indices(shape) - rng.uniform(30, 50, 2)[:, np.newaxis, np.newaxis]
+        views = [naive.scene(spectrum, 200, *move)[: shape[0], : shape[1]] for move in
+                 ((0, 0), (dx, dy))]  # fmt: skip
+        shift = register_pair(
+            *(np.where(y**2 + x**2 < 13.0**2, -6.0, v) + rng.normal(0, noise, shape) for v in views)
+        )
+        near = off(shift, dy, dx) < max(0.1, min(5 * shift.errors.max(), 0.5))
+        assert near or shift.status != Status.CONVERGED
+        right += near
+    assert right >= 4
+
+
 @pytest.mark.parametrize("kind", ["hot pixels", "bad column"])
 @pytest.mark.parametrize("gain", [1.0, 0.6])
 def test_pixels_that_stick_out_alone_in_both_images_are_seen_unasked(kind, gain):
@@ -123,6 +143,9 @@ def test_images_that_differ_by_noise_are_not_looked_at_again(monkeypatch):
     for seed, noise in enumerate((0.0, 0.02, 0.3)):
         one, two = pair(seed, noise, 1.7, -3.2)
         assert off(register_pair(one, two), 1.7, -3.2) < 0.1
+        assert off(register_pair(one, 0.5 * two + 3.0), 1.7, -3.2) < 0.1
+        faded = 0.5 * pair(seed, 0.0, 1.7, -3.2)[1] + rng.normal(0, noise, two.shape)
+        assert off(register_pair(one, faded), 1.7, -3.2) < 0.1
         photons = [rng.poisson(50.0 * np.clip(1.0 + 0.5 * v, 0.0, None)) for v in (one, two)]
         assert register_pair(*photons).converged
 

@@ -31,7 +31,6 @@ from .window_columns import (
     COV,
     DX,
     DY,
-    FLUSH,
     GAIN,
     LIKENESS,
     LINEAR,
@@ -41,6 +40,7 @@ from .window_columns import (
     SPREAD,
     VAR_X,
     VAR_Y,
+    rows_together,
 )
 
 _LEAST = 0.05  # of the mean variance: the least of a pixel on the line through r^2
@@ -155,60 +155,71 @@ def _given_noise(size, count, scratch):
 
 
 @device
-def _smooth_across(field, y, rows, stride, smooth, out, pad):
-    """Row y of a field, smoothed along y by G, into ``out`` from ``pad`` on; 0 beyond the field."""
+def _smooth_across(p, q, y, rows, stride, smooth, out_p, out_q, begin):
+    """Row y of two fields, smoothed along y by G, from ``begin`` on; 0 beyond the fields."""
+    zero = broadcast(np.float32(0.0))
+    low, high = max(1 - smooth.size, -y), min(smooth.size, rows - y)
+    for x in range(0, stride, lane_count(p)):
+        u, v = zero, zero
+        for k in range(low, high):
+            at = (y + k) * stride + x
+            u, v = u + load(p, at) * smooth[abs(k)], v + load(q, at) * smooth[abs(k)]
+        store(out_p, begin + x, u)
+        store(out_q, begin + x, v)
+
+
+@device
+def _smooth_along(p, q, at, smooth):
+    """A register of two rows, smoothed along x by G."""
+    u, v = load(p, at) * smooth[0], load(q, at) * smooth[0]
+    for k in range(1, smooth.size):
+        u = u + (load(p, at - k) + load(p, at + k)) * smooth[k]
+        v = v + (load(q, at - k) + load(q, at + k)) * smooth[k]
+    return u, v
+
+
+@device
+def _copy_row(field, y, rows, stride, out, begin):
+    """Row y of a field, from ``begin`` on; 0 beyond the field."""
     zero = broadcast(np.float32(0.0))
     for x in range(0, stride, lane_count(field)):
-        v = zero
-        for k in range(max(1 - smooth.size, -y), min(smooth.size, rows - y)):
-            v = v + load(field, (y + k) * stride + x) * smooth[abs(k)]
-        store(out, pad + x, v)
-
-
-@device
-def _smooth_along(row, at, smooth):
-    v = load(row, at) * smooth[0]
-    for k in range(1, smooth.size):
-        v = v + (load(row, at - k) + load(row, at + k)) * smooth[k]
-    return v
-
-
-@device
-def _clear(line, pad, stride):
-    """Zeros around the part of a row that is filled anew."""
-    line[:pad] = np.float32(0.0)
-    line[pad + stride :] = np.float32(0.0)
+        store(out, begin + x, load(field, y * stride + x) if 0 <= y < rows else zero)
 
 
 @device
 def _score_covariance(box, smooth, mean, scratch):
-    """V of both ways, from what ``_residual_noise`` or ``_given_noise`` wrote."""
+    """V of both ways, from what ``_residual_noise`` or ``_given_noise`` wrote.
+
+    Some rows are filtered together. They lie one after the other, with as many zeros between two
+    rows as G mixes of both, so that no register is filled with less.
+    """
     stride = -(-box.columns // 16) * 16
     radius = smooth.size - 1
-    pad = 2 * radius + 1
-    lanes = lane_count(scratch.px)
-    line_x, line_y, first, second = scratch.value, scratch.slope, scratch.first, scratch.second
-    for line in (line_x, line_y, first, second):
-        _clear(line, pad, stride)
+    pad, pitch = 2 * radius, stride + 2 * radius
+    lanes, together = lane_count(scratch.px), rows_together(stride)
+    p, q, first, second = scratch.value, scratch.slope, scratch.first, scratch.second
+    zero = broadcast(np.float32(0.0))
+    for k in range(0, pad + together * pitch + lanes, lanes):
+        store(p, k, zero)
+        store(q, k, zero)
+        store(first, k, zero)
+        store(second, k, zero)
     fxx = fxy = fyy = sxx = sxy = syy = 0.0
     middle = np.float32(mean)
-    for begin in range(-radius, box.rows + radius, FLUSH):
-        zero = broadcast(np.float32(0.0))
+    for begin in range(-radius, box.rows + radius, together):
+        for k in range(together):
+            y, at = begin + k, pad + k * pitch
+            _smooth_across(scratch.px, scratch.py, y, box.rows, stride, smooth, p, q, at)
+            _copy_row(scratch.r, y, box.rows, stride, first, at)
+            _copy_row(scratch.a, y, box.rows, stride, second, at)
         pxx, pxy, pyy, qxx, qxy, qyy = zero, zero, zero, zero, zero, zero
-        for y in range(begin, min(begin + FLUSH, box.rows + radius)):
-            _smooth_across(scratch.px, y, box.rows, stride, smooth, line_x, pad)
-            _smooth_across(scratch.py, y, box.rows, stride, smooth, line_y, pad)
-            inside = 0 <= y < box.rows
-            for x in range(0, stride, lanes):
-                store(first, pad + x, load(scratch.r, y * stride + x) if inside else zero)
-                store(second, pad + x, load(scratch.a, y * stride + x) if inside else zero)
-            for x in range(pad - radius, pad + stride + radius, lanes):
-                zx, zy = _smooth_along(line_x, x, smooth), _smooth_along(line_y, x, smooth)
-                xx, xy, yy = zx * zx, zx * zy, zy * zy
-                v = load(first, x) + middle
-                pxx, pxy, pyy = pxx + v * xx, pxy + v * xy, pyy + v * yy
-                v = load(second, x) + middle
-                qxx, qxy, qyy = qxx + v * xx, qxy + v * xy, qyy + v * yy
+        for at in range(radius, radius + together * pitch, lanes):
+            zx, zy = _smooth_along(p, q, at, smooth)
+            xx, xy, yy = zx * zx, zx * zy, zy * zy
+            v = load(first, at) + middle
+            pxx, pxy, pyy = pxx + v * xx, pxy + v * xy, pyy + v * yy
+            v = load(second, at) + middle
+            qxx, qxy, qyy = qxx + v * xx, qxy + v * xy, qyy + v * yy
         fxx += total(pxx)
         fxy += total(pxy)
         fyy += total(pyy)

@@ -27,8 +27,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import device, kernel
-from ..simd.lanes import broadcast, floor, load, store
-from ..simd.masked import lane_count, total
+from ..simd.lanes import broadcast, floor, load, select, store
+from ..simd.masked import lane_count, lanes_within, total
 from .covariance import measure
 from .quintic_spline import spline_slopes, spline_weights, weigh_rows, weigh_six
 from .window_columns import (
@@ -39,11 +39,13 @@ from .window_columns import (
     MAX_ITERATIONS,
     NO_TEXTURE,
     ONE_DIRECTION,
+    ROOM,
     TOO_FEW_PIXELS,
     Box,
     Moments,
     Move,
     Normal,
+    rows_together,
 )
 
 FLAT = 1e-10  # of the power of the pixels: what the power of gradients may be by rounding
@@ -63,20 +65,22 @@ _GAIN = 0.1  # of the residual's standard deviation: what an error of the gain m
 def _weigh(views, box, move, scratch):
     """Weights of the pixels of a window, and how many there are."""
     stride = -(-box.columns // 16) * 16
-    zero = np.float32(0.0)
+    lanes = lane_count(scratch.w)
+    none, one = broadcast(np.float32(0.0)), broadcast(np.float32(1.0))
     valid = 0
     for y in range(box.rows):
         at = (box.top + y) * views.columns + box.left
         there = (box.top + y + move[0]) * views.columns + box.left + move[1]
         base = y * stride
-        for x in range(box.columns):
-            p, q = views.precision_a[at + x], views.precision_b[there + x]
+        exist = none
+        for x in range(0, stride, lanes):
+            p, q = load(views.precision_a, at + x), load(views.precision_b, there + x)
             both = p + q
-            w = p * q / both if both > zero else zero
-            scratch.w[base + x] = w
-            valid += w > zero
-        for x in range(box.columns, stride):
-            scratch.w[base + x] = zero
+            w = select(both > none, p * q / select(both > none, both, one), none)
+            w = select(lanes_within(np.float32(0.0), 0, box.columns - x), w, none)
+            store(scratch.w, base + x, w)
+            exist = exist + select(w > none, one, none)
+        valid += int(total(exist))
     return valid
 
 
@@ -86,24 +90,26 @@ def _prepare(views, box, scratch):
     stride = -(-box.columns // 16) * 16
     zero = broadcast(np.float32(0.0))
     w0 = a0 = aa0 = x0 = y0 = ax0 = ay0 = xx0 = yy0 = 0.0
-    for y in range(box.rows):
-        at = (box.top + y) * views.columns + box.left
-        base = y * stride
+    together = rows_together(stride)
+    for first in range(0, box.rows, together):
         sw, sa, saa, sx, sy = zero, zero, zero, zero, zero
         sax, say, sxx, syy = zero, zero, zero, zero
-        for x in range(0, stride, lane_count(views.value)):
-            w = load(scratch.w, base + x)
-            a = load(views.value, at + x)
-            ax = load(views.slope_x, at + x)
-            ay = load(views.slope_y, at + x)
-            store(scratch.a, base + x, a)
-            store(scratch.px, base + x, ax)
-            store(scratch.py, base + x, ay)
-            wa, wx, wy = w * a, w * ax, w * ay
-            sw, sa, saa = sw + w, sa + wa, saa + wa * a
-            sx, sy = sx + wx, sy + wy
-            sax, say = sax + wa * ax, say + wa * ay
-            sxx, syy = sxx + wx * ax, syy + wy * ay
+        for y in range(first, min(first + together, box.rows)):
+            at = (box.top + y) * views.columns + box.left
+            base = y * stride
+            for x in range(0, stride, lane_count(views.value)):
+                w = load(scratch.w, base + x)
+                a = load(views.value, at + x)
+                ax = load(views.slope_x, at + x)
+                ay = load(views.slope_y, at + x)
+                store(scratch.a, base + x, a)
+                store(scratch.px, base + x, ax)
+                store(scratch.py, base + x, ay)
+                wa, wx, wy = w * a, w * ax, w * ay
+                sw, sa, saa = sw + w, sa + wa, saa + wa * a
+                sx, sy = sx + wx, sy + wy
+                sax, say = sax + wa * ax, say + wa * ay
+                sxx, syy = sxx + wx * ax, syy + wy * ay
         w0 += total(sw)
         a0 += total(sa)
         aa0 += total(saa)
@@ -145,6 +151,8 @@ def _normal(views, box, dx, dy, gain, scratch):
     wy, sy = spline_weights(part_y), spline_slopes(part_y)
     at = (box.top + int(step_y) - 2) * views.columns + box.left + int(step_x) - 2
     lanes = lane_count(views.b)
+    # rows are interpolated along y together, so that none is read just after it was written
+    together, pitch = rows_together(stride), stride + ROOM
     g = np.float32(gain)
     gx0 = gy0 = hxx0 = hxy0 = hyx0 = hyy0 = r0 = rr0 = bb0 = slopes0 = spread0 = 0.0
     for first in range(0, box.rows, FLUSH):
@@ -152,13 +160,18 @@ def _normal(views, box, dx, dy, gain, scratch):
         gx, gy, hxx, hxy, hyx, hyy = zero, zero, zero, zero, zero, zero
         sr, srr, sbb, slopes, spread = zero, zero, zero, zero, zero
         for y in range(first, min(first + FLUSH, box.rows)):
-            start = at + y * views.columns
-            weigh_rows(views.b, views.columns, start, stride, wy, sy, scratch.value, scratch.slope)
-            base = y * stride
+            if (y - first) % together == 0:
+                for k in range(min(together, box.rows - y)):
+                    start = at + (y + k) * views.columns
+                    weigh_rows(
+                        views.b, views.columns, start, stride, wy, sy,
+                        scratch.value, scratch.slope, k * pitch,
+                    )  # fmt: skip
+            base, line = y * stride, (y - first) % together * pitch
             for x in range(0, stride, lanes):
-                b = weigh_six(scratch.value, x, 1, wx)
-                bx = weigh_six(scratch.value, x, 1, sx)
-                by = weigh_six(scratch.slope, x, 1, wx)
+                b = weigh_six(scratch.value, line + x, 1, wx)
+                bx = weigh_six(scratch.value, line + x, 1, sx)
+                by = weigh_six(scratch.slope, line + x, 1, wx)
                 r = load(scratch.a, base + x) - b * g
                 store(scratch.r, base + x, r)
                 px, py = load(scratch.px, base + x), load(scratch.py, base + x)

@@ -78,11 +78,14 @@ def weigh_six(array, at, step, weights):
 
 
 @device
-def weigh_rows(c, columns, at, length, weights, slopes, value, slope):
-    """One row of the image and of its derivative along y, from six rows of coefficients."""
+def weigh_rows(c, columns, at, length, weights, slopes, value, slope, begin):
+    """One row of the image and of its derivative along y, from six rows of coefficients.
+
+    It is written from ``begin`` on.
+    """
     for x in range(0, length + 6, lane_count(c)):
-        store(value, x, weigh_six(c, at + x, columns, weights))
-        store(slope, x, weigh_six(c, at + x, columns, slopes))
+        store(value, begin + x, weigh_six(c, at + x, columns, weights))
+        store(slope, begin + x, weigh_six(c, at + x, columns, slopes))
 
 
 @kernel
@@ -111,7 +114,7 @@ def sample(c, rows, columns, dy, dx, value, slope_x, slope_y, line, across):
     lanes = lane_count(c)
     for y in range(max(0, 2 - step_y), min(rows, rows - 3 - step_y)):
         at = (y + step_y - 2) * columns + left + step_x - 2
-        weigh_rows(c, columns, at, right - left, wy, sy, line, across)
+        weigh_rows(c, columns, at, right - left, wy, sy, line, across, 0)
         base = y * columns + left
         for x in range(0, right - left, lanes):
             store(value, base + x, weigh_six(line, x, 1, wx))

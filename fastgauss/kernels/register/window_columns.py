@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._compile import device
+
 ROOM = 32  # float32 after the last pixel of a flat image, which whole registers may read
 FLUSH = 8  # rows between sums of float64
+_TOGETHER = 512  # pixels of rows that are summed, or filtered, together
 
 CONVERGED, MAX_ITERATIONS, NO_TEXTURE, TOO_FEW_PIXELS, LOST = range(5)
 ONE_DIRECTION = 6  # 5 is Status.AMBIGUOUS, which no kernel finds
@@ -113,9 +116,9 @@ class Scratch(NamedTuple):
     py: np.ndarray
     w: np.ndarray  # weights, 0 beyond the window
     r: np.ndarray  # A - g B, then a variance of pixels
-    value: np.ndarray  # a row of whatever is filtered
+    value: np.ndarray  # some rows of whatever is filtered
     slope: np.ndarray
-    first: np.ndarray  # a row of variances
+    first: np.ndarray  # some rows of variances
     second: np.ndarray
 
 
@@ -124,9 +127,17 @@ def stride_of(columns: int) -> int:
     return -(-columns // 16) * 16
 
 
+@device
+def rows_together(stride):
+    """Rows of scratch, ``FLUSH`` at most, that are summed, or filtered, together."""
+    return max(1, min(FLUSH, _TOGETHER // stride))
+
+
 def make_scratch(rows: int, columns: int, radius: int) -> Scratch:
     """Scratch for windows of at most this shape and filters of at most this radius."""
     stride = stride_of(columns)
     a, px, py, w, r = np.zeros((5, rows * stride + ROOM), dtype=np.float32)
-    lines = np.zeros((4, stride + 4 * (radius + ROOM)), dtype=np.float32)
+    # narrower windows have more rows together
+    length = max(_TOGETHER, stride) + FLUSH * (2 * radius + ROOM) + 2 * (2 * radius + ROOM)
+    lines = np.zeros((4, length), dtype=np.float32)
     return Scratch(a, px, py, w, r, *lines)
