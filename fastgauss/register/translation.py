@@ -177,7 +177,7 @@ def align(
     Anything that does not move between the images (hot pixels, dust, a border, the shade of the
     lens) draws the result towards 0. What is left of the images at a wrong displacement tells most
     such patterns, pixels and lines that stick out alone in both images tell others, and these pairs
-    are looked at again. Of 300 pairs with a pattern 13 are wrong and `Status.CONVERGED`, most of
+    are looked at again. Of 300 pairs with a pattern 23 are wrong and `Status.CONVERGED`, most of
     them in strong noise, or moved by about a pixel. Mask the pattern, divide both images by it, or
     give ``fixed_pattern=True``, which looks at every pair again. The displacement is then that of
     the larger area, or the status is `Status.AMBIGUOUS`, where noise does not hide the scene and
