@@ -33,3 +33,25 @@ def terms(order: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """1, y, x, y**2, y x, x**2, as many as the order has, in a last axis."""
     every = [np.ones_like(x), y, x, y * y, y * x, x * x]
     return np.stack(every[: COUNTS[order]], axis=-1)
+
+
+def least(order: int, coefficients: np.ndarray) -> np.ndarray:
+    """The least values (P,) of polynomials (terms, P) in the image.
+
+    A polynomial of the second order has its least value where it is level in the image or along
+    a border, or in a corner.
+    """
+    y, x = (each.ravel() for each in np.meshgrid([-1.0, 1.0], [-1.0, 1.0]))
+    corners = (terms(order, y, x) @ coefficients).min(axis=0)
+    if order < 2:
+        return corners
+    _, b, c, bb, bc, cc = coefficients
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = 4.0 * bb * cc - bc * bc
+        places = [((bc * c - 2.0 * cc * b) / determinant, (bc * b - 2.0 * bb * c) / determinant)]
+        for edge in (-1.0, 1.0):
+            places.append((-0.5 * (b + bc * edge) / bb, np.full_like(b, edge)))
+            places.append((np.full_like(b, edge), -0.5 * (c + bc * edge) / cc))
+    at_y, at_x = (np.clip(np.nan_to_num(each), -1.0, 1.0) for each in np.swapaxes(places, 0, 1))
+    level = np.einsum("npt,tp->np", terms(order, at_y, at_x), coefficients)
+    return np.minimum(corners, level.min(axis=0))

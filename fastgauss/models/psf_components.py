@@ -11,7 +11,7 @@ from ..base import check, wording
 from ..kernels.fit.psf_basis import MOST
 
 NAMES = ("weight", "x", "y", "sigma_x", "sigma_y", "theta")
-_LEAST_SIGMA, _MOST_SIGMA = 1e-3, 1e6  # pixels
+LEAST_SIGMA, MOST_SIGMA = 1e-3, 1e6  # pixels
 _FARTHEST = 1e6  # pixels between the centre and a component
 _LOST = 1e-9  # sum of the weights, relative to that of their sizes, of which nothing is left
 _HUGE = 1e300  # of which no few have a sum beyond the range of float64
@@ -83,11 +83,11 @@ def _of_covariances(count: int, covariances: Any) -> np.ndarray:
 
 
 def _check_widths(name: str, widths: np.ndarray) -> None:
-    wrong = np.argwhere(~((widths >= _LEAST_SIGMA) & (widths <= _MOST_SIGMA)))
+    wrong = np.argwhere(~((widths >= LEAST_SIGMA) & (widths <= MOST_SIGMA)))
     if len(wrong):
         at = tuple(wrong[0].tolist())
         raise ValueError(
-            f"{name} must be between {_LEAST_SIGMA:g} and {_MOST_SIGMA:g} pixels, got "
+            f"{name} must be between {LEAST_SIGMA:g} and {MOST_SIGMA:g} pixels, got "
             f"{widths[at]} at index {at}"
         )
 

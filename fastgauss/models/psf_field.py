@@ -3,10 +3,9 @@
 With the terms b_j of the polynomial (``field_terms.py``), the K Gaussians of a place have the
 weights w_k, which are the same everywhere, the sigmas
 
-    s_k = exp(t_1) + ... + exp(t_k),      t_k = sum_j c_jk b_j(x, y),
+    s_k = sum_j c_jk b_j(x, y),
 
-which are positive and increase with k everywhere, and the covariances s_k**2 exp(E), where the
-numbers e and d of
+which are positive everywhere, and the covariances s_k**2 exp(E), where the numbers e and d of
 
     E = [[e, 0], [0, -e]]  along the axes,    E = [[e, d], [d, -e]]  turned  (x before y),
 
@@ -30,15 +29,16 @@ from ..base import check, wording
 from ..base.widths import FWHM
 from ..kernels.fit import psf_basis as kernels
 from ..kernels.fit.models import MODELS
-from .field_terms import COUNTS, ORDERS, Extent, terms
+from .field_terms import COUNTS, ORDERS, Extent, least, terms
 from .gaussian_sums import Shapes, gaussian_sum, own_sigmas
 from .model import Model
 from .psf import PsfModel
+from .psf_components import LEAST_SIGMA, MOST_SIGMA
 from .psf_files import not_readable, read_field, write_field
 from .star_model import PlacedStars, StarModel
 
 _HEAD = 7  # constants before the weights
-_LARGEST = 50.0  # of a coefficient
+_LARGEST = 50.0  # of a coefficient of an ellipse
 _SIDE = 1e9  # pixels of an image, at most
 
 
@@ -63,8 +63,8 @@ class PsfField(StarModel):
         Those of the middle of the image, as `PsfModel` has them.
     coefficients : ndarray (3 or 6, P)
         Those of 1, y, x, and with ``order=2`` of y**2, y x, x**2, with y and x from -1 at one
-        border to 1 at the other. The first K columns are the logarithms of sigma_1 and of the
-        differences of the sigmas; those that follow are of ellipses (see ``models/psf_field.py``).
+        border to 1 at the other. The first K columns are of the sigmas in pixels; those that follow
+        are of ellipses (see ``models/psf_field.py``).
 
     Examples
     --------
@@ -120,7 +120,7 @@ class PsfField(StarModel):
         count = len(self._weights)
         ellipse = np.zeros((*numbers.shape[:-1], 2))
         ellipse[..., : numbers.shape[-1] - count] = numbers[..., count:]
-        return Shapes(self._weights, np.cumsum(np.exp(numbers[..., :count]), axis=-1), ellipse)
+        return Shapes(self._weights, numbers[..., :count], ellipse)
 
     def at(self, position: ArrayLike) -> PsfModel:
         """The point spread function of one place.
@@ -365,7 +365,7 @@ def from_constants(constants: Iterable[Any]) -> PsfField:
 
     Examples
     --------
-    >>> field = psf_field(1, 0, Extent(9, 9), np.ones(1), np.array([[0.1], [0.0], [0.2]]))
+    >>> field = psf_field(1, 0, Extent(9, 9), np.ones(1), np.array([[1.1], [0.0], [0.2]]))
     >>> from_constants(field.constants) == field
     True
     """
@@ -381,8 +381,12 @@ def from_constants(constants: Iterable[Any]) -> PsfField:
         raise ValueError(f"it has {len(numbers)} constants")
     weights = np.array(numbers[_HEAD : _HEAD + count])
     coefficients = np.array(numbers[_HEAD + count :]).reshape(COUNTS[order], -1)
-    if not abs(math.fsum(weights) - 1.0) < 1e-9 or np.abs(coefficients).max() > _LARGEST:
+    if not abs(math.fsum(weights) - 1.0) < 1e-9 or np.abs(coefficients).max() > MOST_SIGMA:
         raise ValueError("its weights have not the sum 1, or a coefficient is out of range")
+    if np.abs(coefficients[:, count:]).max(initial=0.0) > _LARGEST:
+        raise ValueError("its ellipses are out of range")
+    if not least(order, coefficients[:, :count]).min() >= LEAST_SIGMA:
+        raise ValueError("its sigmas are not positive everywhere in its image")
     extent = Extent(*map(float, numbers[3:_HEAD]))
     if not all(1.0 <= side <= _SIDE and side == int(side) for side in extent[:2]):
         raise ValueError(f"its image is of {extent.high} x {extent.wide} pixels")

@@ -14,7 +14,7 @@ from ..kernels.models.profiles import PIXELS
 from .psf_components import NAMES
 
 _FORMAT = "fastgauss point spread function"
-_VERSION, _FIELD_VERSION = 1, 2  # of one sum of Gaussians, of one that varies over an image
+_VERSION, _FIELD_VERSION = 1, 3  # of one sum of Gaussians, of one that varies over an image
 
 
 def _file(path: Any) -> Path:

@@ -13,9 +13,11 @@ parameters:
 without a singularity where the star is round. Derivatives are formed by the *natural* parameters
 w_k, s_k, e, d first; the matrix of ``chain`` takes them to the free ones.
 
-Where the shape varies over an image, t_k, e and d are polynomials of the position. Then the
-parameters are the weights and the coefficients, those of the constant term first; ``local`` takes
-them to the free parameters of each star, ``local_chain`` is its derivative.
+Where the shape varies over an image, the differences of the sigmas, e and d are polynomials of the
+position, and with them the sigmas: where exp(t_k) is the difference in the middle of the image, it
+is exp(t_k) (1 + c_k1 y + c_k2 x + ...) elsewhere. Then the parameters are the weights, t_k, e and d
+of the middle, and the coefficients c of each further term; ``local`` takes them to the free
+parameters of each star, ``local_chain`` is its derivative.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.models.profiles import NODES, WEIGHTS
-from ..models.field_terms import COUNTS, Extent, terms
+from ..models.field_terms import COUNTS, Extent, least, terms
 
 _FURTHER = {"round": 0, "elliptic": 1, "rotated": 2}  # parameters of the ellipse
 SHAPES = tuple(_FURTHER)
@@ -133,17 +135,27 @@ def local(form: Form, shape: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The free parameters (S, P) at places ``x, y`` (S, 2)."""
     count = form.components
     columns = terms(form.order, *form.extent.scaled(places))
-    varying = columns @ shape[count - 1 :].reshape(-1, form.varying)
+    table = shape[count - 1 :].reshape(-1, form.varying)
+    steps = table[0, :count] + np.log(_growth(form, table, columns))
+    ellipse = columns @ table[:, count:]
     weights = np.broadcast_to(shape[: count - 1], (len(places), count - 1))
-    return np.concatenate([weights, varying], axis=1)
+    return np.concatenate([weights, steps, ellipse], axis=1)
+
+
+def _growth(form: Form, table: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The differences of the sigmas, relative to those in the middle of the image, (S, K)."""
+    return 1.0 + columns[:, 1:] @ table[1:, : form.components]
 
 
 def local_chain(form: Form, shape: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Derivatives of the natural parameters at places by those of the shape, (S, 2 K + f, Q)."""
-    first = form.components - 1
+    count, first = form.components, form.components - 1
     columns = terms(form.order, *form.extent.scaled(places))
     each = chain(form, local(form, shape, places))
-    varying = columns[:, np.newaxis, :, np.newaxis] * each[:, :, np.newaxis, first:]
+    by = np.repeat(columns[:, :, np.newaxis], form.varying, axis=2)
+    growth = _growth(form, shape[first:].reshape(-1, form.varying), columns)
+    by[:, 1:, :count] /= growth[:, np.newaxis]
+    varying = by[:, np.newaxis] * each[:, :, np.newaxis, first:]
     weights = each[:, :, :first]
     return np.concatenate([weights, varying.reshape(*each.shape[:2], -1)], axis=2)
 
@@ -173,6 +185,10 @@ def is_sound_everywhere(form: Form, shape: np.ndarray, widest: float) -> bool:
     """Whether a star can have this shape at each place of a grid over the image."""
     if not form.order:
         return is_sound(form, shape, widest)
+    count, table = form.components, shape[form.components - 1 :].reshape(-1, form.varying)
+    growth = np.concatenate([np.ones((1, count)), table[1:, :count]])
+    if not least(form.order, growth).min() > 0.0:  # a sigma would be below the next smaller one
+        return False
     high, wide, row, column = form.extent
     along = np.linspace(0.0, 1.0, _GRID)
     y, x = np.meshgrid(row - 0.5 + high * along, column - 0.5 + wide * along)

@@ -212,7 +212,9 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
         chi2=float(solution.chi2.sum()),
         dof=int(used.sum()) - OWN * len(stars) - form.whole,
         pixel=form.pixel,
-        coefficient_errors=_coefficient_errors(form, known.shape) if form.order else None,
+        coefficient_errors=_coefficient_errors(form, solution.shape, known.shape)
+        if form.order
+        else None,
     )
 
 
@@ -220,14 +222,36 @@ def _model(form: Form, shape: np.ndarray) -> PsfModel | PsfField:
     numbers = numbers_of(form, shape[: form.size])
     if not form.order:
         return gaussian_sum(Shapes(*numbers), form.turned)
-    coefficients = shape[form.components - 1 :].reshape(-1, form.varying)
-    return psf_field(form.order, form.further, form.extent, numbers.weights, coefficients)
+    table, sums = _coefficients(form, shape)
+    return psf_field(form.order, form.further, form.extent, numbers.weights, table @ sums.T)
 
 
-def _coefficient_errors(form: Form, covariance: np.ndarray) -> np.ndarray:
-    """Errors of the coefficients of the polynomials, (terms, P)."""
-    every = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-    return every[form.components - 1 :].reshape(-1, form.varying)
+def _coefficients(form: Form, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The polynomials of the differences of the sigmas and of the ellipse, (terms, P).
+
+    The matrix (P, P) sums differences to sigmas.
+    """
+    count, sums = form.components, np.eye(form.varying)
+    sums[:count, :count] = np.tri(count)
+    table = shape[count - 1 :].reshape(-1, form.varying).copy()
+    table[0, :count] = np.exp(table[0, :count])
+    table[1:, :count] *= table[0, :count]
+    return table, sums
+
+
+def _coefficient_errors(form: Form, shape: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Errors of the coefficients of the sigmas and of the ellipse, (terms, P)."""
+    table, sums = _coefficients(form, shape)
+    size, count = form.varying, form.components
+    middle = np.append(table[0, :count], np.ones(form.further))
+    slopes = np.diag(np.tile(middle, len(table)))  # by the parameters of the fit
+    for term in range(1, len(table)):  # t_k is a common factor of all terms
+        column = np.arange(count)
+        slopes[term * size + column, column] = table[term, :count]
+    matrix = np.kron(np.eye(len(table)), sums) @ slopes
+    part = covariance[count - 1 :, count - 1 :]
+    variances = np.einsum("ij,jk,ik->i", matrix, part, matrix)
+    return np.sqrt(np.maximum(variances, 0.0)).reshape(len(table), size)
 
 
 def _parameters(form: Form, shape: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

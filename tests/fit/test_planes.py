@@ -282,7 +282,7 @@ def test_spots_of_an_image_have_slopes():
 @rare
 def test_stars_of_a_varying_function_have_planes_of_their_own():
     side, places = 60, np.array([[12.3, 44.8], [29.6, 31.1], [47.2, 13.4]])
-    terms = np.array([[0.2, 0.1, 0.05], [0.05, 0.0, 0.1]])
+    terms = np.array([[1.2, 0.1, 0.05], [2.2, 0.1, 0.15]])
     model = psf_field(1, 0, Extent(side, side), np.array([0.7, 0.3]), terms.T)
     stars = np.column_stack([[4e3, 2e4, 9e3], places[:, ::-1], np.zeros(3)])
     image = fg.image(stars, (side, side), model).sum(axis=0) + 0.7 * np.arange(side)

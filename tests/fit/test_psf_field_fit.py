@@ -12,7 +12,7 @@ SIDE = 120
 PLACES = np.stack(np.meshgrid(*[np.arange(12.0, SIDE, 24)] * 2), axis=-1).reshape(-1, 2)
 PLACES = PLACES + np.random.default_rng(0).uniform(-0.4, 0.4, PLACES.shape)  # x, y
 PARAMS = np.column_stack([np.geomspace(2e3, 4e4, 25), PLACES, np.zeros(25)])
-COEFFICIENTS = np.array([[0.2, 0.1, 0.05], [0.05, 0.0, 0.1], [0.2, 0.2, -0.1]])
+COEFFICIENTS = np.array([[1.2, 2.3, 0.05], [0.06, 0.06, 0.1], [0.25, 0.45, -0.1]])
 KINDS = {"round": 0, "elliptic": 1}
 
 

@@ -267,7 +267,7 @@ def test_stars_out_of_focus_are_found_drawn_and_kept(tmp_path):
     places = np.array([[14.3, 15.2], [16.8, 50.1], [45.6, 30.7], [47.2, 63.4]])
     truth = np.column_stack([[9e3, 4e3, 2e4, 3e3], places[:, ::-1], [1.2, 1.0, 0.9, 1.1]])
     truth = np.column_stack([truth, np.zeros(4)])
-    field = psf_field(1, 0, Extent(64, 80), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    field = psf_field(1, 0, Extent(64, 80), np.ones(1), np.array([[1.1], [0.1], [0.2]]))
     for model in (WIDE, field.with_width()):
         light = fg.image(truth, (64, 80), model).sum(axis=0) + 20.0
         found = fg.fit_spots(light, places, model, box=13)

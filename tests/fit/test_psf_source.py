@@ -84,7 +84,7 @@ def test_a_source_is_the_same_with_others_and_alone():
         assert_array_equal(fg.image(one, (7, 8), model, pixel), both[0])
         slopes = fg.jacobian((x, y), one, model, pixel)
         assert_allclose(9.0 * slopes[..., 0], both[0], rtol=1e-12, atol=1e-13)
-    linear = np.array([[0.1, 0.2], [0.1, 0.1], [0.0, 0.1]])
+    linear = np.array([[1.1, 0.2], [0.1, 0.1], [0.0, 0.1]])
     field = psf_field(1, 1, Extent(60, 66), np.ones(1), linear)
     assert not field.always_turned and field.with_source().always_turned
     turned = psf_field(1, 2, Extent(60, 66), np.ones(1), np.insert(linear, 2, [0.0, 0.2, 0], 1))
@@ -265,7 +265,7 @@ def test_sources_of_an_image_are_drawn_and_kept(tmp_path):
     places = np.array([[14.3, 15.2], [16.8, 50.1], [45.6, 30.7]])
     truth = np.column_stack([[9e3, 4e3, 2e4], places[:, ::-1], [3.0, 1.0, 2.0], [1.0, 2.0, 2.0]])
     truth = np.column_stack([truth, [0.5, -0.4, 0.0], np.zeros(3)])
-    field = psf_field(1, 0, Extent(60, 66), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    field = psf_field(1, 0, Extent(60, 66), np.ones(1), np.array([[1.1], [0.1], [0.2]]))
     for model in (psf_of(ROUND).with_source(), field.with_source()):
         light = fg.image(truth, (60, 66), model).sum(axis=0) + 20.0
         found = fg.fit_spots(light, places, model, box=21)
@@ -327,7 +327,7 @@ def test_bounds_and_guesses_without_a_covariance_are_refused(background):
     for own in ({}, {"bounds": {"xx": (-90.0, 9.0)}}):
         with pytest.raises(ValueError, match=match):
             fg.fit_rois(rois, model, guess=guess, **own, **spot)
-    field = psf_field(1, 0, Extent(13, 13), np.ones(1), np.array([[0.1], [0.1], [0.2]]))
+    field = psf_field(1, 0, Extent(13, 13), np.ones(1), np.array([[1.1], [0.1], [0.2]]))
     with pytest.raises(ValueError, match=r"xx, yy and xy must be allowed .* got none at index 0"):
         fg.fit_spots(rois[0], [[5.9, 6.2]], field.with_source(), fixed={"yy": -5.0}, **spot)
     none = fg.fit_spots(rois[0], np.empty((0, 2)), field.with_source(), fixed={"yy": -5.0}, **spot)

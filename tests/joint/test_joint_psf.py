@@ -14,7 +14,7 @@ from fastgauss.models.psf_field import psf_field
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Python")
 WINGS = fg.psf_model([0.6, 0.3, 0.1], [1.2, 2.0, 4.0])
 FIELD = psf_field(
-    1, 0, Extent(80, 80), np.array([0.7, 0.3]), np.array([[0.2, 0], [0.1, 0], [0.2, 0]])
+    1, 0, Extent(80, 80), np.array([0.7, 0.3]), np.array([[1.2, 2.2], [0.1, 0.1], [0.25, 0.25]])
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.models.field_terms import Extent
+from fastgauss.models.field_terms import Extent, least, terms
 from fastgauss.models.psf_field import from_constants, psf_field
 
 HIGH, WIDE = 60, 80
@@ -19,7 +19,7 @@ PLACES = np.array([[12.3, 9.1], [70.2, 8.8], [40.1, 30.4], [9.7, 50.2], [69.9, 4
 
 def field(order=1, further=0):
     """Sigmas from about 1 to 1.4 along x, and an ellipse that turns."""
-    rows = [[0.2, 0.1, 0.1, 0.05], [0.03, -0.04, 0.1, 0.1], [0.15, 0.1, -0.15, 0.2]]
+    rows = [[1.2, 2.3, 0.1, 0.05], [0.03, -0.04, 0.1, 0.1], [0.2, 0.3, -0.15, 0.2]]
     rows += [[0.02, 0.0, 0.01, 0.0], [0.0, 0.03, 0.0, 0.05], [-0.04, 0.01, 0.02, 0.0]]
     part = np.array(rows)[: (3, 6)[order - 1], : 2 + further]
     return psf_field(order, further, Extent(HIGH, WIDE), WEIGHTS, part)
@@ -33,12 +33,11 @@ def twin(model, place):
     """The components of a place, from the definition."""
     y, x = 2 * (place[1] + 0.5) / HIGH - 1, 2 * (place[0] + 0.5) / WIDE - 1
     numbers = np.array([1, y, x, y * y, y * x, x * x])[: len(model.coefficients)]
-    t1, t2, *ellipse = numbers @ model.coefficients
-    e, d = [*ellipse, 0.0, 0.0][:2]
+    *sigmas, e, d = np.append(numbers @ model.coefficients, [0.0, 0.0])[:4]
     values, vectors = np.linalg.eigh(np.array([[e, d], [d, -e]]))
     theta = np.arctan2(vectors[1, 1], vectors[0, 1])
     found = []
-    for w, s in zip(WEIGHTS, [np.exp(t1), np.exp(t1) + np.exp(t2)], strict=True):
+    for w, s in zip(WEIGHTS, sigmas, strict=True):
         found.append((w, 0, 0, s * np.exp(values[1] / 2), s * np.exp(values[0] / 2), theta))
     return found
 
@@ -71,6 +70,17 @@ def test_kernels_get_the_numbers_of_each_place(kind):
     assert_allclose(placed.from_start(start), wanted, rtol=1e-9)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_least_value_of_a_polynomial_is_found(order):
+    numbers = np.random.default_rng(3).normal(size=((3, 6)[order - 1], 400))
+    numbers[3:, ::7] = 0.0  # some are planes, some are level along an axis
+    y, x = (each.ravel() for each in np.meshgrid(*[np.linspace(-1, 1, 301)] * 2))
+    shown = (terms(order, y, x) @ numbers).min(axis=0)
+    found = least(order, numbers)
+    assert (found <= shown + 1e-12).all()
+    assert_allclose(found, shown, atol=1e-3)
+
+
 def test_derivatives_hold_the_function_of_the_place():
     model, row = field(2, 2), [500.0, 40.1, 30.4, 3.0]
     x, y = np.array([39.0, 41.5]), np.array([30.0, 31.0])
@@ -91,12 +101,12 @@ def test_middle_and_range_are_told():
 def test_files_and_pickles_keep_it(kind, tmp_path):
     model, path = field(*kind), tmp_path / "psf.json"
     model.save(path)
-    assert json.loads(path.read_text())["version"] == 2
+    assert json.loads(path.read_text())["version"] == 3
     assert fg.PsfField.load(path) == pickle.loads(pickle.dumps(model)) == model
-    with pytest.raises(ValueError, match="its version is 2, and version 1 can be read"):
+    with pytest.raises(ValueError, match="its version is 3, and version 1 can be read"):
         fg.PsfModel.load(path)
     model.at((0, 0)).save(path)
-    with pytest.raises(ValueError, match="its version is 1, and version 2 can be read"):
+    with pytest.raises(ValueError, match="its version is 1, and version 3 can be read"):
         fg.PsfField.load(path)
 
 
@@ -104,7 +114,8 @@ def test_files_and_pickles_keep_it(kind, tmp_path):
     "change",
     [
         {0: 0.0}, {0: 9.0}, {0: 1.5}, {1: 0.0}, {1: 3.0}, {2: 3.0}, {3: 0.0}, {3: 200.5},
-        {4: 1e300}, {7: 0.9}, {9: float("nan")}, {9: 1e9}, {9: "a"}, {9: None}, {9: True},
+        {4: 1e300}, {7: 0.9}, {9: float("nan")}, {9: 1e9}, {9: 0.1}, {11: -1.3}, {14: 2.5},
+        {9: "a"}, {9: None}, {9: True},
     ],
 )  # fmt: skip
 def test_numbers_that_are_none_of_it_are_refused(change, tmp_path):
@@ -116,7 +127,7 @@ def test_numbers_that_are_none_of_it_are_refused(change, tmp_path):
     with pytest.raises(ValueError, match="it has"):
         from_constants(field().constants[:-1])
     path = tmp_path / "psf.json"
-    told = {"format": "fastgauss point spread function", "version": 2, "constants": numbers}
+    told = {"format": "fastgauss point spread function", "version": 3, "constants": numbers}
     for content in (told, told | {"constants": 3}, told | {"constants": numbers[:5]}):
         path.write_text(json.dumps(content))
         with pytest.raises(ValueError, match="holds no point spread function"):

@@ -7,7 +7,9 @@ from scipy.spatial import KDTree
 
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
-from fastgauss.psf.profiles import Form, free_of, values
+from fastgauss.models.field_terms import Extent
+from fastgauss.psf.profiles import Form, free_of, local, numbers_of, values, with_order
+from fastgauss.psf.result import _coefficient_errors, _model
 from fastgauss.psf.rounds import check_stars
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="the search of spots is slow")
@@ -142,6 +144,28 @@ def test_widths_that_vary_over_the_image_are_measured():
     assert_allclose(found.params, np.concatenate(NUMBERS[:2]), atol=5 * found.errors.max())
     assert_allclose(found.growth["data"], found.growth["model"], atol=0.01)
     assert_allclose(found.profile["data"], found.profile["model"], atol=0.002)
+
+
+@pytest.mark.parametrize("shape", ["round", "rotated"])
+def test_errors_of_coefficients_are_those_of_the_parameters(shape):
+    rng, further = np.random.default_rng(1), {"round": 0, "rotated": 2}[shape]
+    form, start = with_order(
+        Form(2, shape, "sample"),
+        np.array([0.7, 0.1, 0.2, 0.1, -0.1])[: 3 + further],
+        2,
+        Extent(80.0, 90.0),
+    )
+    start = start + 0.05 * rng.normal(size=start.shape)
+    root = 1e-4 * rng.normal(size=(form.whole, form.whole))
+    drawn = start + rng.normal(size=(4000, form.whole)) @ root.T
+    models = np.stack([_model(form, each).coefficients for each in drawn])
+    places = np.array([[3.0, 40.0], [70.0, 9.0]])
+    wanted = numbers_of(form, local(form, start, places)).sigmas
+    middle = _model(form, start)
+    for place, sigmas in zip(places, wanted, strict=True):
+        assert_allclose(middle._shapes(place).sigmas, sigmas, rtol=1e-12)
+    errors = _coefficient_errors(form, start, root @ root.T)
+    assert_allclose(errors, models.std(axis=0), rtol=0.06)
 
 
 def test_stars_must_tell_how_the_shape_varies():

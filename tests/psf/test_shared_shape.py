@@ -222,7 +222,9 @@ def test_a_shape_that_varies_is_solved_with_all_parameters_at_once():
     y, x = (places[:, ::-1].T + 0.5) / 50.0 - 1.0
     for k, q in enumerate(local(form, truth, places)):
         assert_allclose(q[0], TRUTH[0])
-        assert_allclose(q[1:], TRUTH[1:] + slopes[:3] * y[k] + slopes[3:] * x[k], rtol=1e-12)
+        rise = slopes[:3] * y[k] + slopes[3:] * x[k]
+        assert_allclose(np.exp(q[1:3]), np.exp(TRUTH[1:3]) * (1 + rise[:2]), rtol=1e-12)
+        assert_allclose(q[3], TRUTH[3] + rise[2], rtol=1e-12)
     step = 1e-6 * np.eye(form.whole)
     natural = np.stack(
         [np.hstack(numbers_of(form, local(form, truth + h, places)))[:, :5] for h in step]
@@ -258,6 +260,8 @@ def test_a_further_component_varies_as_the_one_beside_it():
         assert_allclose(each, wanted, rtol=1e-12)
     assert_allclose(more[6:], [0.1, -0.05, -0.05, 0.1, -0.1, 0.1, 0.1, 0.05])
     assert is_sound_everywhere(wider, more, 20.0) and not is_sound_everywhere(wider, more, 5.01)
+    more[wider.size] = -1.1  # the smallest sigma is negative at a border
+    assert not is_sound_everywhere(wider, more, 20.0)
 
 
 def test_a_known_sky_counts_as_a_measurement_of_the_planes():

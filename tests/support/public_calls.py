@@ -115,7 +115,7 @@ def _psf():
 
 @cache
 def _psf_field():
-    coefficients = np.array([[0.1, 0.0], [0.0, 0.0], [0.1, 0.1]])
+    coefficients = np.array([[1.1, 2.1], [0.0, 0.0], [0.1, 0.2]])
     return psf_field.psf_field(1, 0, Extent(17, 16), np.array([0.7, 0.3]), coefficients)
 
 
