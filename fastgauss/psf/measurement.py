@@ -121,15 +121,19 @@ def measure_psf(
     A star is refused if pixels of its core (2 sigma) are missing or beyond the border, if it
     is fainter than 15 deviations of the noise, if it has another shape, as a hot pixel has, if a
     neighbour within 6 sigma has more than 2 percent of its flux or one within 14 sigma twice its
-    flux, or if in the end its chi2 is far above that of most stars: 1.5 times the median, and
-    6 deviations.
+    flux, if it is wider or narrower than stars, as galaxies and saturated stars are, or if in the
+    end its chi2 is far above that of most stars: 1.5 times the median, and 6 deviations. The width
+    of stars is the narrowest one that many have; theirs may differ by 15 percent (35 with `order`
+    above 0) and 2.5 standard errors.
 
     Flux, centre and a plane for each star, and weights, sigmas and ellipse for all, are found by
     damped least squares, in which the six numbers of each star are eliminated. The light of other
     stars is subtracted; these are fitted with the shape in turn, in rounds. Once the shape is
     known, the residual of all stars, divided by its noise, is searched for more of them: faint
     ones in the wings of others, where they add 5 percent to the light at least. Pixels whose
-    residual exceeds 5 deviations are left out: those of cosmic rays and of unknown stars.
+    residual exceeds 5 deviations are left out: those of cosmic rays and of unknown stars. One
+    deviation is the noise and 3 percent of the star's light, by which real profiles differ from
+    sums of Gaussians.
 
     In the box of one star its far wing and the sky look alike. The pixels that no star reaches
     therefore determine the planes: a polynomial of the second order goes through their means in
@@ -201,10 +205,10 @@ def measure_psf(
     with reporting(progress, total, "step") as report:
         steps = Steps(report, total)
         picture, known, candidates, width = _stars(
-            array, mask, weights, given, width, side, threads
+            array, mask, weights, given, width, side, curved > 0, threads
         )
         half = _half(side, width, _BOX, array.shape)
-        scene, refused = _scene(picture, known, candidates, half, width)
+        scene, refused = _scene(picture, known, candidates, half, width, curved > 0)
         steps.advance()
         late = measure(scene, form._replace(order=curved), automatic, refused, steps, threads)
         if given is None:
@@ -290,7 +294,7 @@ def _search(
 
 def _stars(
     array: np.ndarray, mask: Any, weights: np.ndarray | None, given: np.ndarray | None,
-    sigma: float, side: int | None, threads: int | None,
+    sigma: float, side: int | None, varies: bool, threads: int | None,
 ) -> tuple[Picture, Catalogue, np.ndarray, float]:  # fmt: skip
     """The picture, its stars, which of them may be used, and the sigma of one Gaussian."""
     searched = sigma
@@ -301,7 +305,7 @@ def _stars(
         noise = max(pixel_noise(picture.values, picture.good), 1e-14)
         known = rough_fluxes(picture, places, searched, noise)
         half = _half(side, searched, _NARROW, array.shape)
-        scene, _ = _scene(picture, known, candidates, half, searched)
+        scene, _ = _scene(picture, known, candidates, half, searched, varies)
         scene.level()
         stack = scene.boxes(scene.own, scene.chosen, half, scene.drawn())
         scene.fit(stack)
@@ -315,10 +319,11 @@ def _stars(
 
 
 def _scene(
-    picture: Picture, known: Catalogue, candidates: np.ndarray, half: int, sigma: float
-) -> tuple[Scene, dict[int, str]]:
+    picture: Picture, known: Catalogue, candidates: np.ndarray, half: int, sigma: float,
+    varies: bool,
+) -> tuple[Scene, dict[int, str]]:  # fmt: skip
     """The chosen stars, of one Gaussian, and the reasons why others are refused."""
-    chosen, refused = choose(picture, known, candidates, sigma)
+    chosen, refused = choose(picture, known, candidates, sigma, varies)
     if not len(chosen):
         raise none_left(refused)
     form = Form(1, "round", "sample")

@@ -14,6 +14,7 @@ import numpy as np
 
 _LEAST, _NORMAL, _PASSES = 60, 1.4826, 4  # pixels in a group; sigma by median deviation
 _CLIP = 5.0  # deviations beyond which a pixel is no part of the stars
+_MISSED = 0.03  # of the light of a star in a pixel: how far its profile is from a sum of Gaussians
 _WILD = 1.5  # chi2 a pixel, relative to the median, of a star that may be unlike the others
 _SPREAD = 6.0  # and so many deviations of chi2 between stars
 
@@ -68,9 +69,9 @@ def measure_noise(level: np.ndarray, residual: np.ndarray, floor: float) -> Nois
     return noise
 
 
-def is_wild(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Pixels whose residual no noise explains."""
-    return residual**2 > _CLIP**2 * variance
+def is_wild(residual: np.ndarray, variance: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Pixels whose residual no noise explains, nor what a sum of Gaussians misses of the light."""
+    return residual**2 > _CLIP**2 * (variance + (_MISSED * light) ** 2)
 
 
 def unlike_others(chi2: np.ndarray, pixels: np.ndarray) -> np.ndarray:

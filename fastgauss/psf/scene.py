@@ -25,6 +25,7 @@ from .shared_shape import (
     leverages,
     middles,
     models,
+    planes,
     solve,
 )
 from .sky import Sky, measure_sky
@@ -150,7 +151,8 @@ class Scene:
         variance = self.noise.variance(level)
         if self.picture.variance is not None:
             variance = np.maximum(variance, self.picture.variance[y, x])
-        self.wild = exists & noises.is_wild(residual, variance)
+        star = model - planes(self.own, 2 * self.half + 1)
+        self.wild = exists & noises.is_wild(residual, variance, star)
 
     def look_at_sky(self, total: np.ndarray) -> None:
         """Measure the sky of the chosen stars' boxes where no star is."""

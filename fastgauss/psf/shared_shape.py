@@ -68,7 +68,7 @@ class Solution(NamedTuple):
     chi2: np.ndarray  # (S,)
 
 
-def _planes(own: np.ndarray, side: int) -> np.ndarray:
+def planes(own: np.ndarray, side: int) -> np.ndarray:
     """The planes below stars, (S, side, side)."""
     rise = np.linspace(-1.0, 1.0, side)
     level, up, along = own.T[3:, :, np.newaxis, np.newaxis]
@@ -78,7 +78,7 @@ def _planes(own: np.ndarray, side: int) -> np.ndarray:
 def models(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np.ndarray:
     """Stars on their planes, (S, y, x)."""
     star = values(form, local(form, shape, stack.middles()), *stack.distances(own))
-    return star * own[:, :1, np.newaxis] + _planes(own, stack.data.shape[1])
+    return star * own[:, :1, np.newaxis] + planes(own, stack.data.shape[1])
 
 
 def _groups(count: int) -> Iterator[slice]:
@@ -117,7 +117,7 @@ def _columns(form: Form, shape: np.ndarray, own: np.ndarray, stack: Stack) -> np
     columns[:, 4], columns[:, 5] = rise[:, np.newaxis], rise
     columns[:, OWN:-1] = found.by_natural
     star = found.values * own[:, :1, np.newaxis]
-    columns[:, -1] = stack.data - star - _planes(own, side)
+    columns[:, -1] = stack.data - star - planes(own, side)
     columns *= np.sqrt(stack.weights)[:, np.newaxis]
     return columns.reshape(count, -1, side * side)
 
