@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_NAMES = {"skimage": "scikit-image", "PIL": "pillow", "yaml": "pyyaml"}  # where pip has another
+
 
 class MissingLibraryError(ImportError):
     """An optional library is not installed."""
@@ -17,5 +19,6 @@ def require(module: str, purpose: str, extra: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingLibraryError(
-            f"{purpose} needs {package}: pip install 'fastgauss[{extra}]' ({error})"
+            f"{purpose} needs {package}: pip install {_NAMES.get(package, package)}, or fastgauss "
+            f"with its extra [{extra}] ({error})"
         ) from error

@@ -111,8 +111,8 @@ def settings_of(args: argparse.Namespace, facts: Facts, shape: tuple[int, ...]) 
     if args.method == "mle" and facts.colour:
         raise ValueError(
             "--method mle needs counts of photons, which the luminance of 3 colours is not: "
-            "select a colour by --channel. (For tifffile three or four frames without "
-            "photometric='minisblack' are a colour image (RGB).)"
+            "select a colour by --channel, or give --axes TYX if the colours are frames. (tifffile "
+            "writes three or four frames as colours unless it is told photometric='minisblack'.)"
         )
     names = ("offset", "gain", "variance", "saturation")
     known: dict[str, Any] = {"gain": facts.gain if args.method == "mle" else None}

@@ -42,6 +42,8 @@ class _Parser(argparse.ArgumentParser):
             options = re.findall(r"--[\w-]+", self.format_help())
             near = get_close_matches(rest[0].partition("=")[0], options, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
+            if not any(each.startswith("-") for each in rest):
+                hint = ": the command takes no further name; run it once for each file"
             self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
         return known, rest
 

@@ -65,7 +65,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 @contextmanager
 def _open(args: argparse.Namespace) -> Iterator[axes.Arranged]:
     if not args.example:
-        with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
+        with source.open_pictures(args.image, source.Part.of(args, args.volume)) as arranged:
             yield arranged
         return
     data = optional.require("skimage.data", "--example", "example")
@@ -77,6 +77,10 @@ def _check(args: argparse.Namespace) -> None:
     """Raise before the work the errors that would come after it."""
     if bool(args.image) == args.example:
         raise ValueError("give either IMAGE or --example")
+    if args.example and source.Part.of(args, args.volume) != source.Part(None):
+        raise ValueError(
+            "--example is one image: --axes, --channel, --hdu and --volume are of files"
+        )
     if args.zero_point is not None:
         check.number("--zero-point", args.zero_point)
     output = None if args.output == _STDOUT else args.output

@@ -225,6 +225,8 @@ def fit_frames(arranged: axes.Arranged, args: argparse.Namespace) -> Job:
     whole.pixel_size = units.nanometres(sizes)
     located = units.Located(whole, sizes, pictures.facts.wcs, args.zero_point)
     hint = _hint(args, whole, fits)
+    if hint and not len(whole):
+        hint += hints.of_channels(pictures.facts, args.channel)
     return Job(
         located, (picture, shown), len(results), spent, fits.told, hint, failed, picture.shape
     )
@@ -251,7 +253,8 @@ def _hint(args: argparse.Namespace, result: FitResult, fits: Fits) -> str:
         return negative
     if len(result):
         scattered = hints.of_scatter(result) if args.method == "mle" else ""
-        return hints.of_statuses(result) or scattered
+        crowded = "" if args.joint else hints.of_overlap(result)
+        return hints.of_statuses(result) or scattered or crowded
     if isinstance(args.sigma, list):
         return hints.NO_SPOT_OF_ANY_SIGMA
     data = fits.searched

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from ..base import wording
 from ..base.status import Status
@@ -15,6 +16,7 @@ from ..find.options import FALSE_ALARMS
 from ..find.prepared_search import factor_in_crowd
 from ..find.response import as_three
 from ..find.significance import correlations
+from ..io.frames import Facts
 from ..results.fit_result import FitResult
 from ..results.table import status_word
 
@@ -25,6 +27,8 @@ NO_SPOT_OF_ANY_SIGMA = (
 _FAINT = 3.0  # significance from which a maximum is a candidate
 _MOST_NEGATIVE = 0.6  # of the pixels: dark ones with noise alone are negative in half
 _LEAST_ROWS = 10  # from which their median says something of the noise
+_CROWDED = 0.25  # of the spots: a part with neighbours from which a hint is given
+_NEAR = 2.0  # widths at half maximum between spots whose light overlaps
 _AS_PHOTONS = (0.5, 2.0)  # medians of reduced_chi2 of photons and of spots near the model
 _FEW = 1.0  # photons of the background below which reduced_chi2 is less, and errors are right
 _WHAT_TO_TRY = {
@@ -58,7 +62,8 @@ def of_statuses(result: FitResult) -> str:
         f"{failed[code]} {status_word(code)} ({code.message}), try {_WHAT_TO_TRY[code]}"
         for code in most
     )
-    return f"{count - good} of {wording.plural(count, 'fit')} did not converge: {reasons}"
+    told = f"{count - good} of {count} fits" if count > 1 else "the only fit"
+    return f"{told} did not converge: {reasons}"
 
 
 def of_negative(photons: np.ndarray) -> str:
@@ -88,6 +93,34 @@ def of_scatter(result: FitResult) -> str:
     )
     more = ", that no background was subtracted, and whether spots overlap (--joint)"
     return told if middle < low else told + more
+
+
+def of_overlap(result: FitResult) -> str:
+    """One sentence where many spots, each fitted alone, have a near neighbour; else nothing."""
+    kept = result[result.converged]
+    width = float(np.median(kept.fwhm)) if len(kept) >= _LEAST_ROWS else 0.0
+    if not 0.0 < width < np.inf:
+        return ""
+    places = kept.positions / (_NEAR * width)
+    if kept.frames is not None:
+        places = np.column_stack([places, 2.0 * kept.frames])  # no neighbours of other frames
+    distances, _ = KDTree(places).query(places, k=2)
+    near = int((distances[:, 1] < 1.0).sum())
+    if near <= _CROWDED * len(kept):
+        return ""
+    return (
+        f"{near} of {wording.plural(len(kept), 'spot')} overlap with another one, and where two "
+        "lie closer still, one may be missing: --joint fits them together. Where the background "
+        "is uneven, give it --bounds of the widths, too"
+    )
+
+
+def of_channels(facts: Facts, channel: str | None) -> str:
+    """A further sentence where the first of several channels was read, because none was named."""
+    count = dict(zip(facts.axes, facts.lengths, strict=True)).get("C", 1)
+    if channel is not None or count < 2:
+        return ""
+    return f". This is channel 0 of {count}: --channel selects another"
 
 
 def _response(image: np.ndarray, sigmas: tuple[float, ...]) -> np.ndarray:

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     _check(args)
     name = Path(args.image).name
-    with source.open_pictures(args.image, args.volume, args.channel, args.hdu) as arranged:
+    with source.open_pictures(args.image, source.Part.of(args)) as arranged:
         _check_frames(name, arranged)
         job = frame_fits.fit_frames(arranged, args)
     told = summary.summary(name, job.result, job.frames, job.took)

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if args.plot:
         files.check_plot(args.plot)
     resolve_threads(args.threads)
-    with source.open_image(args.image, args.channel, args.hdu) as arranged:
+    with source.open_image(args.image, source.Part.of(args)) as arranged:
         image, facts = arranged.pictures[0], arranged.pictures.facts
         saturation = facts.saturation if args.saturation is None else None
         told = arranged.told(image.shape) + camera.of_header(saturation=saturation)

@@ -143,7 +143,7 @@ def _run_motion(args: argparse.Namespace) -> None:
 def _pair(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Both images, and which pixels are missing."""
     first, second = (
-        source.only_image(path, args.channel, args.hdu, _STACK)[0]
+        source.only_image(path, source.Part.of(args), _STACK)[0]
         for path in (args.first, args.second)
     )
     mask = source.read_map(args.mask, first.shape, "--mask") > 0 if args.mask else None

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Register the frames of a file."""
     if args.write:
         stacks.check_stack(args.write)
-    with source.open_pictures(args.first, False, args.channel, args.hdu) as arranged:
+    with source.open_pictures(args.first, source.Part.of(args)) as arranged:
         pictures, first = arranged.pictures, arranged.pictures[0]
         _check(args.first, arranged)
         told = f"{Path(args.first).name}: {arranged.told(first.shape)}"

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ..io import axes, images
+from ..io import axes, given_axes, images
 from ..io.frames import Facts
 
 
@@ -35,40 +36,54 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_part(group: argparse._ActionsContainer) -> None:
     """Add the options that select a channel or an HDU."""
+    about = "what the file's axes are, a letter each: TYX, ZCYX (T time, Z planes, C channels)"
+    group.add_argument("--axes", metavar="LETTERS", help=about)
     group.add_argument("--channel", metavar="C", help="number from 0, or name, of a channel (0)")
     group.add_argument("--hdu", help="number or name of a FITS HDU (that of the largest image)")
 
 
+class Part(NamedTuple):
+    """Which part of a file is read, and what its axes are."""
+
+    volume: bool | None = False  # None: as the file says
+    channel: str | None = None
+    hdu: str | None = None
+    axes: str | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, volume: bool | None = False) -> Part:
+        """The part that the options of `add_part` select."""
+        return cls(volume, args.channel, args.hdu, args.axes)
+
+
+WHOLE = Part()
+
+
 @contextmanager
-def open_pictures(
-    path: str, volume: bool | None, channel: str | None, hdu: str | None
-) -> Iterator[axes.Arranged]:
+def open_pictures(path: str, part: Part) -> Iterator[axes.Arranged]:
     """The images or volumes of a file, and a clause that says what it was taken for."""
-    with images.open_image(path, hdu) as frames:
+    with images.open_image(path, part.hdu) as frames:
         try:
-            arranged = axes.arrange(frames, volume, channel)
+            known = frames if part.axes is None else given_axes.with_axes(frames, part.axes)
+            arranged = axes.arrange(known, part.volume, part.channel)
         except ValueError as error:
             raise ValueError(f"{Path(path).name}: {error}") from error
         yield arranged
 
 
-def only_image(
-    path: str, channel: str | None = None, hdu: str | None = None, instead: str = ""
-) -> tuple[np.ndarray, Facts]:
+def only_image(path: str, part: Part = WHOLE, instead: str = "") -> tuple[np.ndarray, Facts]:
     """The one image of a file, and what the file says of it; a stack is refused.
 
     ``instead`` says what to do with a stack.
     """
-    with open_image(path, channel, hdu, instead) as arranged:
+    with open_image(path, part, instead) as arranged:
         return arranged.pictures[0], arranged.pictures.facts
 
 
 @contextmanager
-def open_image(
-    path: str, channel: str | None = None, hdu: str | None = None, instead: str = ""
-) -> Iterator[axes.Arranged]:
+def open_image(path: str, part: Part = WHOLE, instead: str = "") -> Iterator[axes.Arranged]:
     """As `open_pictures`, of a file that must hold one image; a stack is refused."""
-    with open_pictures(path, False, channel, hdu) as arranged:
+    with open_pictures(path, part) as arranged:
         count = len(arranged.pictures)
         if count != 1:
             raise ValueError(f"{path} must hold one image, got a stack of {count} frames{instead}")

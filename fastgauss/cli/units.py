@@ -53,7 +53,7 @@ def nanometres(sizes: Sizes) -> float | None:
     if len(known) != 1 or None in known:
         return None
     ((size, unit),) = known  # type: ignore[misc]
-    return size * _NANOMETRES[unit] if unit in _NANOMETRES else None
+    return float(f"{size * _NANOMETRES[unit]:.15g}") if unit in _NANOMETRES else None
 
 
 class Located(FitResult):

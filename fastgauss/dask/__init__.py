@@ -14,7 +14,8 @@ try:
     import dask.array as da
 except ImportError as error:
     raise ImportError(
-        f"fastgauss.dask needs dask: pip install 'fastgauss[dask]' ({error})"
+        f"fastgauss.dask needs dask: pip install 'dask[array]', or fastgauss with its extra [dask] "
+        f"({error})"
     ) from error
 
 from ..filters.gaussian import gaussian_filter as filter_image

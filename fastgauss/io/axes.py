@@ -35,8 +35,8 @@ class Arranged(NamedTuple):
         if not self.unnamed or _SHORT * lengths[-1] > min(lengths[:-1]):
             return ""
         return (
-            f"; if the last axis, of {lengths[-1]}, is that of planes or channels, write the file "
-            "with that axis first"
+            f"; if the last axis, of {lengths[-1]}, is that of planes or channels, give --axes YXZ "
+            "or --axes YXC"
         )
 
     def _pixel_size(self) -> str:

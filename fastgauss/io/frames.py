@@ -44,6 +44,8 @@ class Facts:
         World coordinates of the pixels (astropy).
     colour : bool
         Whether a pixel has samples of red, green and blue, not one number.
+    samples : int
+        Which axis of the file holds the samples of colours.
     """
 
     axes: str = ""
@@ -55,6 +57,7 @@ class Facts:
     part: str = ""
     wcs: Any = None
     colour: bool = False
+    samples: int = -1
 
 
 def unnamed(shape: Sequence[int]) -> Facts:
@@ -104,12 +107,15 @@ class Frames:
     def __iter__(self) -> Iterator[np.ndarray]:
         return map(self._read, range(self._count))
 
+    def samples(self, index: int) -> np.ndarray:
+        """Frame i of a file of colours, ``[y, x, colour]``."""
+        assert self._samples is not None  # a file of colours has them
+        return np.asarray(self._samples(index))
+
     def of_colour(self, number: int) -> Frames:
         """The frames of one colour in the place of the luminance."""
-        samples = self._samples
-        assert samples is not None  # a file of colours has them
         facts = replace(self.facts, colour=False)
-        return Frames(self._count, lambda k: samples(k)[..., number], facts)
+        return Frames(self._count, lambda k: self.samples(k)[..., number], facts)
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from .npy import read_header
 from .tiff import open_tiff
 from .zarr_arrays import open_zarr
 
+_TABLES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".ecsv", ".npz", ".xlsx")
 _FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 
@@ -52,6 +53,19 @@ def reading_errors(path: Path) -> Iterator[None]:
         text = " ".join(str(error).split()) or type(error).__name__
         kind = MemoryError if isinstance(error, MemoryError) else ValueError
         raise kind(f"cannot read {path}: {text}") from error
+
+
+def _opener(path: Path) -> Any:
+    """The function that opens a file of this name; of a table the error says how it is read."""
+    try:
+        return by_suffix(path, _OPENERS, "image")
+    except ValueError as error:
+        if path.suffix.lower() not in _TABLES:
+            raise
+        raise ValueError(
+            f"{error}. Read a table in Python, and give a spectrum or profile to "
+            "fastgauss.fit_profile(x, y), a column of numbers to fastgauss.kde"
+        ) from None
 
 
 @contextmanager
@@ -87,7 +101,7 @@ def open_image(path: str | os.PathLike, hdu: str | None = None) -> Iterator[Fram
         opener: Any = open_zarr
     else:
         path = existing(path, "an image", (".zarr",))
-        opener = by_suffix(path, _OPENERS, "image")
+        opener = _opener(path)
     if hdu is not None:
         if not path.name.lower().endswith(_FITS):
             raise ValueError(f"an HDU is a part of a FITS file, and {path.name} is none")

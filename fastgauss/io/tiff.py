@@ -106,10 +106,11 @@ def _facts(tifffile: Any, tiff: Any, count: int) -> Facts:
         "axes": "".join(axis for axis, _ in leading),
         "lengths": tuple(n for _, n in leading),
         "colour": "S" in series.axes,
+        "samples": series.axes.find("S"),
     }
     if tiff.is_ome:
-        return Facts(**named, **_ome_facts(tifffile.xml2dict(tiff.ome_metadata)))  # type: ignore[arg-type]
-    return Facts(**named, sizes=_imagej_sizes(tiff) if tiff.is_imagej else {})  # type: ignore[arg-type]
+        return Facts(**named, **_ome_facts(tifffile.xml2dict(tiff.ome_metadata)))
+    return Facts(**named, sizes=_imagej_sizes(tiff) if tiff.is_imagej else {})
 
 
 def _imagej_sizes(tiff: Any) -> dict[str, tuple[float, str]]:

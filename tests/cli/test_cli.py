@@ -247,10 +247,10 @@ def test_bad_outputs_are_refused_before_the_work(capsys, tmp_path, image, monkey
         capsys, "fit", picture, "--plot", picture
     )
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "pip install 'fastgauss[plot]'" in fails(capsys, "fit", image, "--plot", picture)
+    assert "pip install matplotlib, or" in fails(capsys, "fit", image, "--plot", picture)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     spots = tmp_path / "spots.parquet"
-    assert "pip install 'fastgauss[pandas]'" in fails(capsys, "fit", image, "-o", spots)
+    assert "pip install pyarrow, or" in fails(capsys, "fit", image, "-o", spots)
 
 
 def test_a_missing_reader_and_a_missing_bar(capsys, tmp_path, monkeypatch):
@@ -261,10 +261,10 @@ def test_a_missing_reader_and_a_missing_bar(capsys, tmp_path, monkeypatch):
     assert told.startswith("8 spots in stack.npy, 2 frames")
     tifffile.imwrite(tmp_path / "a.tif", scene())
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    assert "pip install 'fastgauss[io]'" in fails(capsys, "fit", tmp_path / "a.tif")
+    assert "pip install tifffile, or" in fails(capsys, "fit", tmp_path / "a.tif")
     monkeypatch.setitem(sys.modules, "skimage", None)
     monkeypatch.setitem(sys.modules, "skimage.data", None)
-    assert "pip install 'fastgauss[example]'" in fails(capsys, "fit", "--example")
+    assert "pip install scikit-image, or fastgauss" in fails(capsys, "fit", "--example")
 
 
 @pytest.mark.parametrize(

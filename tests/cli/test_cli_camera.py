@@ -113,7 +113,11 @@ def test_the_luminance_of_colours_is_no_count(tmp_path, capsys):
     frames, path = np.stack([image] * 3).astype("u2"), str(tmp_path / "a.tif")
     tifffile.imwrite(path, frames, photometric="rgb", planarconfig="separate")
     assert main(["fit", path, "--method", "mle"]) == 2
-    assert "needs counts of photons, which the luminance of 3 colours" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "needs counts of photons, which the luminance of 3 colours" in told
+    assert "give --axes TYX if the colours are frames" in told
+    frames = result_of(tmp_path, path, "--method", "mle", "--axes", "TYX")
+    assert frames.frames is not None and set(frames.frames.tolist()) == {0, 1, 2}
     found = result_of(tmp_path, path, "--method", "mle", "--channel", "blue")
     np.testing.assert_array_equal(found.params, fg.fit_spots(image, method="mle").params)
 

@@ -235,6 +235,37 @@ def test_version_and_words_that_are_nearly_an_option(capsys):
     assert code == 2 and err == [
         "fastgauss: error: unrecognized arguments: --modle rotated (did you mean --model?)"
     ]
+    code, _, err = fit("a.npy", "b.npy")
+    assert code == 2 and err[0].endswith("takes no further name; run it once for each file")
+
+
+def test_a_table_is_no_image(tmp_path):
+    path = tmp_path / "waits.csv"
+    path.write_text("1,2\n")
+    code, _, (err,) = fit(path)
+    assert code == 2 and f"the name of image {path} must end in one of" in err
+    assert "fastgauss.fit_profile(x, y)" in err and "fastgauss.kde" in err
+
+
+def test_the_example_takes_no_options_of_files():
+    for options in (("--hdu", "1"), ("--channel", "0"), ("--axes", "YX"), ("--volume",)):
+        code, _, (err,) = fit("--example", *options)
+        assert code == 2 and "--example is one image" in err
+
+
+def test_axes_that_the_user_names(tmp_path):
+    """A file that does not name its axes is a movie; by its axes it is a volume of a channel."""
+    stack = np.stack([picture((15, 20), (30, 40), seed=k) for k in range(6)])
+    np.save(tmp_path / "a.npy", np.stack([np.zeros_like(stack), stack], axis=-1))
+    found, told = result_of(tmp_path, tmp_path / "a.npy", "--axes", "TYXC", "--channel", 1)
+    assert told == "fastgauss: a.npy: 6 frames, 2 channels: a movie of 48 x 56 pixels, channel 1"
+    expected = fg.fit_movie(stack)
+    np.testing.assert_array_equal(found.params, expected.params)
+    np.testing.assert_array_equal(found.frames, expected.frames)
+    _, told = result_of(tmp_path, tmp_path / "a.npy", "--axes", "zyxc", "--channel", 1)
+    assert "a volume of 6 x 48 x 56 pixels" in told
+    code, _, (err,) = fit(tmp_path / "a.npy", "--axes", "ZYX")
+    assert code == 2 and "--axes ZYX names 3 axes, and the file has 4" in err
 
 
 def test_verbose_tells_what_is_compiled(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ import pytest
 import fastgauss as fg
 from fastgauss.cli import frame_fits, hints
 from fastgauss.cli.command import main
+from fastgauss.models.model import get_model
+from fastgauss.results.rows import Rows
 
 
 def hint_of(tmp_path, capsys, image, *options):
@@ -134,7 +136,7 @@ def test_most_fits_failed_and_what_to_try(tmp_path, capsys):
     assert hint_of(tmp_path, capsys, image, *bright) == ""
     hint = hint_of(tmp_path, capsys, image, *bright, "--box", 2)
     assert hint == (
-        "1 of 1 fit did not converge: 1 too few pixels (there are fewer pixels than free "
+        "the only fit did not converge: 1 too few pixels (there are fewer pixels than free "
         "parameters), try a larger --box; without this option it is 4 sigma to either side"
     )
 
@@ -185,3 +187,51 @@ def test_all_endings_of_tables_are_told(tmp_path, capsys):
     np.save(tmp_path / "dark.npy", np.zeros((20, 20)))
     assert main(["fit", str(tmp_path / "dark.npy"), "-o", str(tmp_path / "x.foo")]) == 2
     assert ".ecsv, .fits, .hdf5" in capsys.readouterr().err
+
+
+# -- neighbours and channels -------------------------------------------------------------------
+
+
+def at(places, frames=None, model="symmetric", ndim=2):
+    """A result with spots of sigma 1.3 at these places."""
+    known = get_model(model, ndim)
+    params = np.full((len(places), known.size), 1.3)
+    params[:, ndim:0:-1] = places
+    packed = np.ones((len(places), known.size * (known.size + 1) // 2))
+    codes = np.zeros(len(places), np.int32)
+    rows = Rows(params, packed, params[:, 0], codes, codes, codes, codes, frames)
+    return fg.FitResult(known, rows, absolute=True)
+
+
+@pytest.mark.parametrize(("model", "ndim"), [("symmetric", 2), ("elliptic", 3)])
+def test_overlapping_spots_lead_to_the_joint_fit(model, ndim):
+    alone = np.array([[20.0 * k, 20.0 * (k % 7), 20.0 * (k % 3)][:ndim] for k in range(40)])
+    assert hints.of_overlap(at(alone, None, model, ndim)) == ""
+    near = alone[:14] + 3.0  # 28 of 54 have a neighbour
+    both = np.concatenate([alone, near])
+    told = hints.of_overlap(at(both, None, model, ndim))
+    assert told.startswith("28 of 54 spots overlap with another one") and "--joint" in told
+    few = np.concatenate([alone, near[:5]])
+    assert hints.of_overlap(at(few, None, model, ndim)) == ""
+    # those of another frame are no neighbours
+    frames = np.repeat([0, 1], [40, 14])
+    assert hints.of_overlap(at(both, frames, model, ndim)) == ""
+    assert hints.of_overlap(at(both[:0], None, model, ndim)) == ""
+
+
+def test_merged_molecules_of_a_volume_are_told(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    truth = rng.uniform((4, 8, 8), (10, 40, 40), (20, 3))
+    stack = rng.poisson(fg.render((14, 48, 48), truth, 120.0, sigma=(1.7, 1.3, 1.3)) + 10)
+    assert "--joint fits them together" in hint_of(tmp_path, capsys, stack, "--volume")
+    assert hint_of(tmp_path, capsys, stack, "--volume", "--joint") == ""
+
+
+def test_without_spots_other_channels_are_told(tmp_path, capsys):
+    image = np.stack([faint(0.0, shape=(40, 40)), faint(30.0, shape=(40, 40))])
+    few = "--false-alarms", 0.01
+    told = hint_of(tmp_path, capsys, image, "--axes", "CYX", *few)
+    assert told.endswith("This is channel 0 of 2: --channel selects another")
+    told = hint_of(tmp_path, capsys, image, "--axes", "CYX", "--channel", 0, *few)
+    assert told.startswith("no spot was found") and "channel" not in told
+    assert hint_of(tmp_path, capsys, image[0], *few).startswith("no spot was found")

@@ -107,8 +107,7 @@ def test_a_short_last_axis_is_told(tmp_path, volume):
     np.save(tmp_path / "last.npy", numbers((12, 13, 3)))
     told = arranged(tmp_path / "last.npy", volume)[1]
     assert told.endswith(
-        "; if the last axis, of 3, is that of planes or channels, write the file with that axis "
-        "first"
+        "; if the last axis, of 3, is that of planes or channels, give --axes YXZ or --axes YXC"
     )
     np.save(tmp_path / "wide.npy", numbers((12, 13, 4)))
     assert "last axis" not in arranged(tmp_path / "wide.npy", volume)[1]

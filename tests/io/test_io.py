@@ -205,7 +205,7 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, module, name):
         if known.partition(".")[0] == module:
             monkeypatch.setitem(sys.modules, known, None)
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ImportError, match=rf"needs {module}: pip install 'fastgauss\[io\]'"):
+    with pytest.raises(ImportError, match=rf"needs {module}: pip install {module}, .*\[io\]"):
         read(tmp_path / name)
 
 
@@ -286,5 +286,5 @@ def test_writing_errors_come_before_the_work(tmp_path):
 )
 def test_a_missing_writer_names_the_extra(tmp_path, monkeypatch, module, check, name, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"needs {module}: pip install 'fastgauss\[{extra}\]'"):
+    with pytest.raises(ImportError, match=rf"needs {module}: pip install {module}, .*\[{extra}\]"):
         check(tmp_path / name)
