@@ -18,7 +18,7 @@ def test_quantiles_of_one_sample_are_those_of_a_normal_distribution():
     assert density.bandwidth.tolist() == [0.25]
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("scale", [1e30] if JIT_DISABLED else [1e-30, 1.0, 1e30])
 @pytest.mark.parametrize(
     ("bounds", "boundary"),
     [

@@ -237,6 +237,7 @@ def test_cameras_missing_pixels_and_volumes():
     assert_allclose(found[np.argsort(found[:, 0])], place, atol=0.4)
 
 
+@compiled
 def test_details_are_those_of_the_spots():
     place = [[12.2, 30.0], [30.0, 21.4]]
     image = 500.0 + fg.render((144, 152), place, [60.0, 100.0], sigma=1.5)

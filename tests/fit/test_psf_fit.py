@@ -16,6 +16,7 @@ PSF = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.9, 4.5])
 SKEW = fg.psf_model([0.8, 0.2], [[1.0, 1.3], [2.1, 1.8]], offsets=[[0.0, 0.1], [0.4, -0.3]])
 TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.6], [3.0, 2.0]], theta=[0.6, -0.3])
 WIDE = PSF.with_width()
+COUNT = 2 if JIT_DISABLED else 4
 SHAPE = (6, 11) if JIT_DISABLED else (9, 12)
 rare = pytest.mark.skipif(
     not (JIT_DISABLED or os.environ.get("FASTGAUSS_EVERY_COMBINATION")),
@@ -63,7 +64,7 @@ def own_options(kind, rng, rois):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_is_what_its_twin_finds(kind, psf):
     pixel, rng = KINDS[kind][1], np.random.default_rng(3)
-    rois, truth = stars(rng, 4, psf, shape=SHAPE, pixel=pixel)
+    rois, truth = stars(rng, COUNT, psf, shape=SHAPE, pixel=pixel)
     own = own_options(kind, rng, rois)
     result = fg.fit_rois(rois, psf, tol=1e-9, **own)
     naive_fit.assert_fits(result, rois, truth, psf, lambda _: own)
@@ -204,7 +205,7 @@ def test_a_hot_pixel_is_told_and_a_known_place_is_not_judged():
 )
 def test_a_fit_with_a_free_width_is_what_its_twin_finds(kind, psf):
     pixel, rng, wide = KINDS[kind][1], np.random.default_rng(3), psf.with_width()
-    truth = with_widths(stars(rng, 4, psf, shape=SHAPE, pixel=pixel)[1], rng)
+    truth = with_widths(stars(rng, COUNT, psf, shape=SHAPE, pixel=pixel)[1], rng)
     rois = rng.poisson(fg.image(truth, SHAPE, wide, pixel)).astype(np.float64)
     own = own_options(kind, rng, rois)
     result = fg.fit_rois(rois, wide, tol=1e-9, **own)
@@ -225,6 +226,7 @@ def test_the_width_of_one_component_is_a_sigma():
     assert_allclose(one.objective, other.objective, rtol=1e-12)
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="dozens of fits")
 def test_a_width_that_is_known_or_that_of_all_stars():
     rng = np.random.default_rng(4)
     rois, truth = stars(rng, 30, PSF.with_width().base)
@@ -284,6 +286,7 @@ def test_stars_out_of_focus_are_found_drawn_and_kept(tmp_path):
     assert "width" in table.colnames and "factor" in table["width"].info.description
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="dozens of fits")
 def test_widths_that_the_pixels_cannot_tell_or_that_are_none():
     faint = fg.image([[60.0, 5.1, 4.9, 4.0, 10.0]] * 24, (11, 11), "symmetric")
     faint += np.random.default_rng(5).normal(0.0, 6.0, faint.shape)

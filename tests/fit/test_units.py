@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
 
 PARAMS = np.array([[100.0, 5.2, 4.9, 1.3, 10.0], [60.0, 4.1, 5.6, 1.7, 30.0]])
 ROIS = np.random.default_rng(0).poisson(fg.image(PARAMS, (11, 11), "symmetric")).astype(float)
@@ -69,7 +70,9 @@ def test_data_in_another_unit_keep_their_holes_and_bounds():
 
 @pytest.mark.parametrize(
     ("origin", "step"),
-    [(2460000.5, 0.001), (1.7e9, 0.5), (-3.2e12, 300.0), (1.42e9, 200.0), (0.0, 1e-180)],
+    [(2460000.5, 0.001), (0.0, 1e-180), (1.7e9, 0.5), (-3.2e12, 300.0), (1.42e9, 200.0)][
+        : 2 if JIT_DISABLED else 5
+    ],
 )
 def test_profiles_far_from_zero_converge_to_the_same(origin, step):
     rng = np.random.default_rng(1)

@@ -6,7 +6,7 @@ import pytest
 import fastgauss as fg
 from fastgauss.kernels._compile import JIT_DISABLED
 
-COUNT = 8 if JIT_DISABLED else 400
+COUNT = 4 if JIT_DISABLED else 400
 LENS = fg.astigmatic_model((1.3, -250.0, 400.0), (1.3, 250.0, 400.0), (-400.0, 400.0))
 
 
@@ -40,7 +40,7 @@ def test_no_amplitude_beyond_the_data_is_called_converged(model, method):
     assert np.isfinite(found.errors).all()
 
 
-@pytest.mark.parametrize("method", ["lsq", "mle"])
+@pytest.mark.parametrize("method", ["lsq"] if JIT_DISABLED else ["lsq", "mle"])
 def test_an_ellipse_too_narrow_for_its_angle_is_not_called_converged(method):
     count = 2 if JIT_DISABLED else COUNT // 4 + 2
     truth = np.tile([200.0, 5.2, 4.9, 1.6, 0.3, 0.5, 10.0], (count, 1))

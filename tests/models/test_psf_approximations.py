@@ -5,6 +5,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
+
+compiled = pytest.mark.skipif(JIT_DISABLED, reason="whole fits")
 
 
 def moffat(r, fwhm, beta):
@@ -52,6 +55,7 @@ def test_a_moffat_that_eight_gaussians_do_not_reach_is_refused():
         fg.moffat_psf(3.0, 3.0, tol=None)
 
 
+@compiled
 def test_fluxes_of_moffat_stars_have_no_bias():
     truth = np.array([[5e4, 9.3, 8.8, 100.0], [5e4, 8.7, 9.4, 100.0]])
     y, x = np.indices((19, 19))
@@ -108,6 +112,7 @@ def test_the_error_of_an_image_is_within_the_tolerance_or_told():
     assert len(single.components) == 1
 
 
+@compiled
 def test_an_effective_psf_measures_fluxes():
     psf = fg.moffat_psf(2.6, 3.0, 1e-3)
     places = np.array([[7.3, 7.6], [8.4, 7.1], [7.8, 8.2]])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
+from fastgauss.kernels._compile import JIT_DISABLED
 
 PARAMS = (870.0, 4.3, 5.2, 12.0)
 ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
@@ -60,8 +61,9 @@ def test_a_free_width_scales_the_whole_profile(parts, pixel):
     some = fg.jacobian((3.0, 4.0), many, psf, pixel)
     assert_allclose(some[0], fg.jacobian((3.0, 4.0), params, psf, pixel), rtol=1e-13)
     assert_allclose(psf.widths(many)[:, 0], psf_of(parts).own_sigma * many[:, 3], rtol=1e-15)
-    whole = fg.image([250.0, 61.3, 64.8, 1.17, 0.0], (121, 131), psf, "integrate")
-    assert_allclose(whole.sum(), 250.0, rtol=1e-10 if parts is not TURNED else 1e-6)
+    if not JIT_DISABLED:  # of many pixels
+        whole = fg.image([250.0, 61.3, 64.8, 1.17, 0.0], (121, 131), psf, "integrate")
+        assert_allclose(whole.sum(), 250.0, rtol=1e-10 if parts is not TURNED else 1e-6)
     assert pickle.loads(pickle.dumps(psf)) == psf
     assert repr(psf) == f"{repr(psf_of(parts))[:-1]}, free width>"
 

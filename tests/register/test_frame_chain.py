@@ -50,6 +50,7 @@ def test_a_scene_that_changes_is_followed_and_errors_add_up():
     assert not align_stack(frames, reference="first").converged.all()
 
 
+@compiled
 def test_the_displacements_are_the_sums_of_those_of_pairs():
     frames, _ = changing(np.random.default_rng(5), 4, N, replaced=0.0)
     gain = np.array([1.0, 2.0, 0.5, 3.0])

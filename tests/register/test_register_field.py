@@ -49,6 +49,7 @@ def test_results_do_not_depend_on_threads_or_on_other_windows():
             assert_array_equal(again.to_dict()[name], value)
 
 
+@compiled
 def test_windows_lie_where_they_should():
     a, b = frames(64, 0.02, 1.3, 0.4)
     field = displacement_field(a, b, (16, 32), (16, 8))
@@ -69,6 +70,7 @@ def test_a_frame_has_no_displacement_to_itself():
     assert not field.dx.any() and not field.dy.any() and not field.covariance.any()
 
 
+@compiled
 def test_one_window_is_align():
     a, b = frames(40, 0.05, 1.2, -0.6)
     field = displacement_field(a, b, 40, 40, 0.05)

@@ -138,7 +138,8 @@ def test_what_is_missing_in_one_image_alone_makes_no_window_doubtful():
     assert field.converged.all() and np.abs(field.dx - 1.3).max() < 0.3
 
 
-@pytest.mark.parametrize("pad", [30] if JIT_DISABLED else [40, 80])
+@compiled
+@pytest.mark.parametrize("pad", [40, 80])
 def test_padding_does_not_matter(pad):
     a, b = views(48, 1.3, -2.4, 0.02, 2)
     wide = [np.pad(image, pad, constant_values=np.nan) for image in (a, b)]

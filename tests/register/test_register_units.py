@@ -50,6 +50,7 @@ def same(shift, plain, tolerance=2e-4):
     assert shift.correlation == pytest.approx(plain.correlation, abs=1e-4)
 
 
+@compiled
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(-30, 30), st.floats(-3000, 3000), st.sampled_from(["overlap", "wrap"]))
 def test_unit_and_level_change_nothing(power, level, boundary):
@@ -107,6 +108,7 @@ def test_a_far_start_in_any_unit(start):
 # -- brightness --------------------------------------------------------------------------------
 
 
+@compiled
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.floats(0.1, 10), st.floats(-100, 100), st.sampled_from(["linear", "offset"]),
@@ -136,6 +138,7 @@ def test_errors_hold_at_any_gain(gain):
     assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.25
 
 
+@compiled
 def test_same_means_the_same():
     shift = align(A, B, brightness="same")
     assert_allclose(shift[:2], PLAIN["overlap"][:2], atol=4 * shift.errors.max())
@@ -210,7 +213,7 @@ def test_negative_errors_are_refused():
             call()
 
 
-@pytest.mark.parametrize("size", [1e-300, 1e-100, 1e100, 1e300])
+@pytest.mark.parametrize("size", [1e300] if JIT_DISABLED else [1e-300, 1e-100, 1e100, 1e300])
 def test_errors_of_any_size_are_read(size):
     for err in (size, np.full(A.shape, size)):
         for boundary in ("overlap", "wrap") if isinstance(err, float) else ("overlap",):
@@ -232,7 +235,7 @@ def test_peak_of_a_map_of_views_in_other_units():
     assert_allclose(plain, (2.3, -1.7), rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("unit", [1e-200, 1e200])
+@pytest.mark.parametrize("unit", [1e200] if JIT_DISABLED else [1e-200, 1e200])
 def test_noise_beyond_float64_is_no_error(unit):
     rng = np.random.default_rng(4)
     scene = fg.gaussian_filter(rng.normal(size=(40, 42)), 1.5)

@@ -161,6 +161,7 @@ def test_covariances_are_those_of_the_errors_against_the_reference(reference):
 # -- what frames may have ----------------------------------------------------------------------
 
 
+@compiled
 def test_frames_of_other_brightness_and_with_holes():
     rng = np.random.default_rng(5)
     frames, moves, _ = stack(rng, 5, 48, 0.02)
@@ -242,6 +243,7 @@ def test_frames_that_drift_away_from_the_first():
 # -- inputs ------------------------------------------------------------------------------------
 
 
+@compiled
 def test_the_same_bits_for_any_threads_and_any_kind_of_array():
     count, n = (3, 24) if JIT_DISABLED else (5, 32)
     frames, _, _ = stack(np.random.default_rng(10), count, n, 0.1)
@@ -304,6 +306,7 @@ def test_bad_input_is_named(frames, options, words):
 # -- what becomes of the result ----------------------------------------------------------------
 
 
+@compiled
 def test_other_channels_are_moved_back():
     rng = np.random.default_rng(12)
     frames, moves, _ = stack(rng, 4, 48, 0.0)
