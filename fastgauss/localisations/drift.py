@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 from ..base import check, wording
 from ..base.data_frames import data_frame
 from ..base.progress import Progress, reporting
+from ..base.status import DescribedStatus
 from ..base.thread_pool import resolve_threads
 from ..results import FitResult
 from .drift_errors import frame_errors
@@ -27,7 +27,7 @@ _MOST = 1000  # segments
 _LONGEST = 10**7  # frames
 
 
-class DriftStatus(IntEnum):
+class DriftStatus(DescribedStatus):
     """How the estimate of a drift ended; ``message`` says it in words.
 
     Examples
@@ -37,21 +37,9 @@ class DriftStatus(IntEnum):
     ('NO_STRUCTURE', 'the segments have nothing in common that would show a drift')
     """
 
-    CONVERGED = 0
-    MAX_ITERATIONS = 1
-    NO_STRUCTURE = 2
-
-    @property
-    def message(self) -> str:
-        """One sentence for people."""
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    DriftStatus.CONVERGED: "converged",
-    DriftStatus.MAX_ITERATIONS: "12 rounds were used before the tolerance was met",
-    DriftStatus.NO_STRUCTURE: "the segments have nothing in common that would show a drift",
-}
+    CONVERGED = 0, "converged"
+    MAX_ITERATIONS = 1, "12 rounds were used before the tolerance was met"
+    NO_STRUCTURE = 2, "the segments have nothing in common that would show a drift"
 
 
 @dataclass(frozen=True, repr=False)

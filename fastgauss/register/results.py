@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..base.data_frames import data_frame
+from ..base.status import DescribedStatus
 from ..kernels.register import window_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Status(IntEnum):
+class Status(DescribedStatus):
     """How a registration ended; ``message`` says it in words.
 
     Examples
@@ -25,31 +25,23 @@ class Status(IntEnum):
     ('NO_TEXTURE', 'the pixels determine no displacement')
     """
 
-    CONVERGED = window_columns.CONVERGED
-    MAX_ITERATIONS = window_columns.MAX_ITERATIONS
-    NO_TEXTURE = window_columns.NO_TEXTURE
-    TOO_FEW_PIXELS = window_columns.TOO_FEW_PIXELS
-    LOST = window_columns.LOST
-    AMBIGUOUS = 5
-    ONE_DIRECTION = window_columns.ONE_DIRECTION
-    REPLACED = 7
-
-    @property
-    def message(self) -> str:
-        """One sentence for people."""
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    Status.CONVERGED: "converged",
-    Status.MAX_ITERATIONS: "20 rounds were used before the tolerance was met",
-    Status.NO_TEXTURE: "the pixels determine no displacement",
-    Status.TOO_FEW_PIXELS: "the images have too few pixels in common",
-    Status.LOST: "the refinement left the neighbourhood of the correlation's peak, or the search",
-    Status.AMBIGUOUS: "another displacement may be the right one; the errors include it",
-    Status.ONE_DIRECTION: "the pixels determine the displacement across their structure alone",
-    Status.REPLACED: "the median of the neighbours, in place of an outlier",
-}
+    CONVERGED = window_columns.CONVERGED, "converged"
+    MAX_ITERATIONS = (
+        window_columns.MAX_ITERATIONS,
+        "20 rounds were used before the tolerance was met",
+    )
+    NO_TEXTURE = window_columns.NO_TEXTURE, "the pixels determine no displacement"
+    TOO_FEW_PIXELS = window_columns.TOO_FEW_PIXELS, "the images have too few pixels in common"
+    LOST = (
+        window_columns.LOST,
+        "the refinement left the neighbourhood of the correlation's peak, or the search",
+    )
+    AMBIGUOUS = 5, "another displacement may be the right one; the errors include it"
+    ONE_DIRECTION = (
+        window_columns.ONE_DIRECTION,
+        "the pixels determine the displacement across their structure alone",
+    )
+    REPLACED = 7, "the median of the neighbours, in place of an outlier"
 
 
 class Shift(NamedTuple):
