@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import check, wording
+from . import check, image_data, wording
 from .optional import require
 
 FITTED, FAILED = "#ff9f1c", "#2ec4ff"
@@ -60,7 +60,7 @@ def png(figure: Any) -> bytes:
 def shown_image(image: Any) -> np.ndarray:
     """Check the argument ``image``: two axes and at least one finite pixel."""
     require("matplotlib.figure", "plotting", "plot")
-    image = check.filled("image", image, 2)
+    image = image_data.filled("image", image, 2)
     if not np.isfinite(image).any():
         raise ValueError(f"image must hold a finite pixel, got none in shape {image.shape}")
     return image

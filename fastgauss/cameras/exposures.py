@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, wrappers
+from ..base import check, image_data, wrappers
 from .camera import Camera, check_camera
 
 
@@ -35,12 +35,12 @@ def in_photons(
             raise ValueError(f"{name} must be None with a camera, which has its own")
     if wrappers.open_array("image", image).variance is not None:
         raise ValueError("image must have no uncertainty with a camera, which knows its noise")
-    values, mask = check.masked("image", image, mask)
+    values, mask = image_data.masked("image", image, mask)
     counts = check.real_array("image", values)
     camera.check_shape("image", counts.shape)
     lost = camera.lost(counts)
     if lost is not None:
-        mask = check.joined_mask(lost, "mask", mask)
+        mask = image_data.joined_mask(lost, "mask", mask)
     if method == "mle" and np.any(camera.photon_variance):
         variance = np.broadcast_to(camera.photon_variance, counts.shape)
     if not camera.converts:

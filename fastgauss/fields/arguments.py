@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.grid import Grid
 from ..base.named_axes import channels_last, lay_out_channels
 
@@ -108,7 +108,7 @@ class Data:
 def measured(volume: Any, weights: Any, mask: Any, grid: Grid, name: str = "volume") -> Data:
     """Check a volume with its weights and mask; NaN, mask True and weight 0 are missing nodes."""
     volume, mask, weights = lay_out_channels(name, volume, mask=mask, weights=weights)
-    volume, mask, weights, _ = check.measured(name, volume, mask, weights)
+    volume, mask, weights, _ = image_data.measured(name, volume, mask, weights)
     array = check.real_array(name, volume)
     shape = _shape_of(name, array, grid)
     several = len(shape) > grid.ndim

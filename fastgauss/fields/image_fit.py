@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool
+from ..base import check, image_data, thread_pool
 from ..base.grid import Grid
 from ..base.named_axes import SPACE, axes_of, lay_out_channels
 from ..base.progress import Progress, check_progress, reporting
@@ -75,7 +75,7 @@ def _planes(
     """The image with channels last, its weights and mask likewise, and whether it has channels."""
     turned, mask, weights = lay_out_channels("image", image, mask=mask, weights=weights)
     channel_axis = _turned_channels(channel_axis, image, turned)
-    image, mask, weights, _ = check.measured("image", turned, mask, weights)
+    image, mask, weights, _ = image_data.measured("image", turned, mask, weights)
     array = check.real_array("image", image)
     axis = _channel_axis(channel_axis, array.shape)
     ndim = array.ndim - (axis is not None)

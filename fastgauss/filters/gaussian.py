@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.duck_arrays import foreign, keeping_names, of_image
 from ..base.progress import Progress
 from ..models.evaluation import image as evaluate_image
@@ -154,7 +154,7 @@ def gaussian_filter(
     """
     if foreign(image, mask):
         return _FILTER(gaussian_filter, locals())
-    image, mask = check.masked("image", image, mask)
+    image, mask = image_data.masked("image", image, mask)
     omit = check.choice("nan_policy", nan_policy, NAN_POLICIES) == "omit"
     check.choice("method", method, METHODS)
     job = make_job(image, mode, cval, axes, out, threads, progress)

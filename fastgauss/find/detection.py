@@ -16,7 +16,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import lay_out
 from ..base.progress import Progress
 from .found_spots import FoundSpots
@@ -288,8 +288,8 @@ def find_in_crowd(
 
 def _find(image: Any, given: Given, threads: Any, progress: Any) -> FoundSpots:
     """The spots that the options ask for."""
-    check.picture("image", image)
+    image_data.refuse_colours("image", image)
     image, mask, variance = lay_out("image", image, mask=given.mask, variance=given.variance)
-    image, mask = check.masked("image", image, mask)
+    image, mask = image_data.masked("image", image, mask)
     array = check.real_array("image", image, (1, 2, 3))
     return prepare_search(given, array.ndim).spots_of(array, mask, variance, threads, progress)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.pixel_errors import laid_out
 from ..base.progress import Progress
 from ..kernels.status import TOO_FEW_PIXELS
@@ -183,7 +183,9 @@ def fit_rois(
     rois, weights, variance, mask = laid_out(
         "rois", rois, weights, error, variance, mask, method, several=True
     )
-    rois, mask, weights, variance = check.measured("rois", rois, mask, weights, variance, method)
+    rois, mask, weights, variance = image_data.measured(
+        "rois", rois, mask, weights, variance, method
+    )
     stack = check.real_array("rois", rois, (2, 3, 4))
     _refuse_one_roi(stack, model, coords)
     count, shape = len(stack), stack.shape[1:]

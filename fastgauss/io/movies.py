@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, wording, wrappers
+from ..base import check, image_data, wording, wrappers
 from ..base.named_axes import axes_of, frames_first, in_order
 from .axes import arrange
 from .images import open_image
@@ -111,8 +111,8 @@ def checked_frames(name: str, movie: Movie) -> Iterator[Any]:
     first: tuple[int, ...] = ()
     for number, frame in enumerate(movie.frames):
         own = f"{name}[{number}]"
-        check.picture(own, frame)
-        values, _ = check.masked(own, in_order(own, frame), None)
+        image_data.refuse_colours(own, frame)
+        values, _ = image_data.masked(own, in_order(own, frame), None)
         shape = check.real_array(own, values, (2, 3)).shape
         if number and shape != first:
             raise ValueError(f"{own} must have the shape {first}, got {shape}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import lay_out
 from ..base.pixel_errors import laid_out
 from ..base.progress import Progress, reporting
@@ -144,13 +144,15 @@ def fit_joint(
     array([100.,  80.])
     """
     if frames is None:
-        check.picture("image", image)
+        image_data.refuse_colours("image", image)
     check.choice("method", method, METHODS)
     _, background = lay_out("image", image, background=background)
     image, weights, variance, mask = laid_out(
         "image", image, weights, error, variance, mask, method
     )
-    image, mask, weights, variance = check.measured("image", image, mask, weights, variance, method)
+    image, mask, weights, variance = image_data.measured(
+        "image", image, mask, weights, variance, method
+    )
     maps = {"weights": weights, "variance": variance, "mask": mask}
     picture, places = read_picture(image, positions, frames, method, **maps)
     ndim = places.shape[1] - (frames is not None)

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool, wording
+from ..base import check, image_data, thread_pool, wording
 from ..base.duck_arrays import by_rows, foreign, of_image
 from .rows import Problem, Rows, Sums, fit, make_problem, matrices, shift_of
 
@@ -293,7 +293,7 @@ def level(
     if foreign(image, mask):
         return _LEVEL(level, locals())
     thread_pool.resolve_threads(threads)
-    image, mask = check.masked("image", image, mask)
+    image, mask = image_data.masked("image", image, mask)
     image = check.real_array("image", image)
     problem = make_problem(image, None, axis, None, mask, order)
     array = problem.rows.view

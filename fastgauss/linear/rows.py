@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import check, thread_pool, wording
+from ..base import check, image_data, thread_pool, wording
 from ..base.named_axes import transposed_like
 from ..kernels.linear import row_polynomials as kernels
 from ..kernels.simd.lane_types import WIDTH
@@ -97,7 +97,7 @@ class Problem:
 
 def make_problem(y: Any, x: Any, axis: Any, weights: Any, mask: Any, order: Any) -> Problem:
     mask, weights = transposed_like(mask, y), transposed_like(weights, y)
-    y, mask, weights, _ = check.measured("y", y, mask, weights)
+    y, mask, weights, _ = image_data.measured("y", y, mask, weights)
     data = check.real_array("y", y)
     if not data.ndim:
         raise ValueError("y must have 1 dimension or more, got a number")

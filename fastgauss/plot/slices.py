@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, image_data
 from ..base.figures import MISSING, new_figure, stretch, style
 from ..base.grid import Grid, as_grid
 
@@ -73,7 +73,7 @@ def plot_slices(
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['z = -1 um', 'y = 2 um', 'x = 5 um']
     """
-    values = check.filled("volume", volume, 3)
+    values = image_data.filled("volume", volume, 3)
     if 0 in values.shape:
         raise ValueError(f"volume must have a node, got shape {values.shape}")
     nodes = as_grid(values.shape if grid is None else grid)

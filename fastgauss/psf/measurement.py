@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import lay_out
 from ..base.pixel_errors import error_weights
 from ..base.progress import Progress, Steps, check_progress, reporting
@@ -182,10 +182,10 @@ def measure_psf(
     >>> len(fg.fit_spots(image, stars[:, 2:0:-1], varying))
     16
     """
-    check.picture("image", image)
+    image_data.refuse_colours("image", image)
     image, error, mask = lay_out("image", image, error=error, mask=mask)
     weights = error_weights(None, error, "lsq", "image", image)
-    image, mask, weights, _ = check.measured("image", image, mask, weights)
+    image, mask, weights, _ = image_data.measured("image", image, mask, weights)
     array = check.real_array("image", image, 2)
     form, automatic = _form(components, shape, pixel)
     check_progress(progress)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import lay_out
 from ..base.scaling import power_of_two
 from . import fourier_series, inputs
@@ -45,8 +45,8 @@ def read(im1: Any, im2: Any, err: Any, mask: Any, zeromean: Any) -> Data:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     im1, mask1 = lay_out("im1", im1, mask=masks[0])
     im2, mask2, err = lay_out("im2", im2, mask=masks[1], err=err)
-    im1, hidden1 = check.masked("im1", im1, mask1)
-    im2, hidden2, err = check.with_errors("im2", im2, mask2, err)
+    im1, hidden1 = image_data.masked("im1", im1, mask1)
+    im2, hidden2, err = image_data.with_errors("im2", im2, mask2, err)
     arrays = [check.real_array(name, value, 2) for name, value in (("im1", im1), ("im2", im2))]
     shape = arrays[0].shape
     if arrays[1].shape != shape:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import in_order, lay_out
 from ..base.scaling import power_of_two
 from . import fourier_series, peaks
@@ -45,7 +45,7 @@ def _read(a: Any, b: Any, mask: Any) -> tuple[list[np.ndarray], list[np.ndarray]
     if len(masks) != 2:
         raise ValueError(f"mask must be one array or a tuple of two, got {len(masks)}")
     pairs = [
-        check.masked(name, *lay_out(name, value, mask=hidden))
+        image_data.masked(name, *lay_out(name, value, mask=hidden))
         for name, value, hidden in (("a", a, masks[0]), ("b", b, masks[1]))
     ]
     arrays = [check.real_array(name, value) for name, (value, _) in zip("ab", pairs, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, thread_pool
+from ..base import check, image_data, thread_pool
 from ..base.named_axes import in_order, lay_out, transposed_back
 from . import fourier_series
 from .inputs import fill, missing
@@ -106,7 +106,7 @@ def read_pixels(
         return array if array.dtype.kind in _WHOLE_NUMBERS else check.finite_array(
             name, array
         ), None
-    values, hidden = check.masked(name, value, mask)
+    values, hidden = image_data.masked(name, value, mask)
     array = check.real_array(name, values)
     exists = None if array.dtype.kind in _WHOLE_NUMBERS else np.isfinite(array)
     if hidden is not None:

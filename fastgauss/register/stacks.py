@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, duck_arrays, wording, wrappers
+from ..base import check, duck_arrays, image_data, wording, wrappers
 from ..base.named_axes import axes_of, in_order, lay_out
 from ..base.progress import Progress, check_progress, reporting
 from ..base.thread_pool import resolve_threads
@@ -78,7 +78,7 @@ class _Stack:
         number -= self.before
         name = f"frames[{number}]" if number >= 0 else "reference"
         err, mask = (_of_one(value, number) for value in (self._err, self._mask))
-        values, hidden, err = check.with_errors(name, array, mask, err)
+        values, hidden, err = image_data.with_errors(name, array, mask, err)
         image = inputs.image(name, values)
         if image.shape != self.shape:
             raise ValueError(f"{name} must have shape {self.shape}, got {image.shape}")
@@ -308,7 +308,7 @@ def _reference(reference: Any) -> tuple[int | None, Any]:
     several = wrappers.is_array(reference) or isinstance(reference, list | tuple)
     if several and np.ndim(reference):
         turned = in_order("reference", reference)
-        return 0, inputs.image("reference", check.masked("reference", turned, None)[0])
+        return 0, inputs.image("reference", image_data.masked("reference", turned, None)[0])
     return check.integer("reference", reference), None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check
+from ..base import check, image_data
 from ..base.named_axes import lay_out, refuse_axes
 from ..base.thread_pool import resolve_threads
 from ..kernels.register import window_columns
@@ -56,8 +56,8 @@ def read_pair(
         refuse_axes(name, value)
     im1, mask1, err1 = lay_out(names[0], im1, **{"mask": masks[0], names[2]: err1})
     im2, mask2, err2 = lay_out(names[1], im2, **{"mask": masks[1], names[3]: err2})
-    im1, hidden1, err1 = check.with_errors(names[0], im1, mask1, err1)
-    im2, hidden2, err2 = check.with_errors(names[1], im2, mask2, err2)
+    im1, hidden1, err1 = image_data.with_errors(names[0], im1, mask1, err1)
+    im2, hidden2, err2 = image_data.with_errors(names[1], im2, mask2, err2)
     first, second = inputs.image(names[0], im1, ndim), inputs.image(names[1], im2, ndim)
     if first.shape != second.shape:
         raise ValueError(

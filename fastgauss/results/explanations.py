@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.figures import new_figure, png
 from ..base.status import Status
 from ..models.evaluation import image as evaluate_image
@@ -160,7 +160,7 @@ def _region(spot: FitResult, data: Any, box: Any) -> tuple[np.ndarray, tuple[int
     ndim = spot.model.ndim
     if spot.length != LENGTHS[0]:
         raise ValueError("data must be None for profiles that were fitted with coords")
-    pixels = check.filled("data", data, (ndim, ndim + 1))
+    pixels = image_data.filled("data", data, (ndim, ndim + 1))
     number = int(spot.id[0]) if spot.frames is None else int(spot.frames[0])
     if pixels.ndim == ndim + 1:
         if not 0 <= number < len(pixels):

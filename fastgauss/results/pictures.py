@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.figures import (
     FAILED,
     FITTED,
@@ -220,7 +220,7 @@ def plot_spots(
     ['1 spot', 'residual']
     """
     box = check.integer("box", box, at_least=1)
-    ndim, shown = result.model.ndim, check.filled("image", image)
+    ndim, shown = result.model.ndim, image_data.filled("image", image)
     if ndim == 1 or (ndim, shown.ndim) == (3, 2):
         raise ValueError(
             f"result must be of an image, got one of {wording.plural(ndim, 'dimension')}"
@@ -316,7 +316,7 @@ def plot_joint(
 def plot(result: FitResult, data: Any, frame: Any, options: dict[str, Any]) -> Any:
     """See `FitResult.plot`."""
     ndim = result.model.ndim
-    shown = check.filled("data", data, (ndim, ndim + 1))
+    shown = image_data.filled("data", data, (ndim, ndim + 1))
     if frame is not None and (result.frames is None or shown.ndim == ndim):
         raise ValueError("frame must be None except for the movie of a result with frames")
     name, frames = "", result.frames

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.figures import (
     FAILED,
     FITTED,
@@ -75,7 +75,7 @@ def plot_rois(
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['ROI 0\\n10 to 101', 'ROI 1\\n8 to 55.4']
     """
-    stack = check.filled("rois", rois, (3, 4))
+    stack = image_data.filled("rois", rois, (3, 4))
     if len(stack) != len(result) or stack.ndim - 1 != result.model.ndim:
         raise ValueError(
             f"rois must have {wording.plural(result.model.ndim + 1, 'axis')} and a ROI for each of "

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import check, wording
+from ..base import check, image_data, wording
 from ..base.named_axes import lay_out
 from ..base.pixel_errors import laid_out
 from ..base.widths import DEFAULT
@@ -115,7 +115,7 @@ def check_image(image: Any, given: Given, asked: Asked | None = None) -> Checked
     image, mask, variance, saturation, counts = in_photons(
         given.camera, image, mask, variance, given.saturation, given.method
     )
-    image, mask, weights, variance = check.measured(
+    image, mask, weights, variance = image_data.measured(
         "image", image, mask, weights, variance, given.method
     )
     picture = check.real_array("image", image, (1, 2, 3))
@@ -184,7 +184,7 @@ def fit_alone(several: Sequence[Spots]) -> FitResult:
 
 def _background_of(image: Any, background: Any) -> Any:
     """The background with its axes in the order of those of the image, if that is one image."""
-    check.picture("image", image)
+    image_data.refuse_colours("image", image)
     if background is None or isinstance(background, str):
         return background
     return lay_out("image", image, background=background)[1]

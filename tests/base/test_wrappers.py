@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgauss as fg
-from fastgauss.base import check, named_axes, wrappers
+from fastgauss.base import check, image_data, named_axes, wrappers
 
 TRUTH = [[200.0, 20.3, 12.7, 1.3, 10.0], [150.0, 8.1, 24.4, 1.3, 0.0]]
 IMAGE = np.random.default_rng(0).poisson(fg.image(TRUTH, (32, 30), model="symmetric").sum(axis=0))
@@ -284,10 +284,12 @@ def test_names_of_axes_that_say_too_little_or_too_much():
             call(twice, PLACES) if call is not fg.find_spots else call(twice)
     volume = np.arange(4 * 9 * 12.0).reshape(4, 9, 12)
     for order in itertools.permutations("zyx"):
-        check.picture("image", xr.DataArray(volume, dims=list("zyx")).transpose(*order))
+        image_data.refuse_colours("image", xr.DataArray(volume, dims=list("zyx")).transpose(*order))
     for dims in ("yxc", ("y", "x", "colour"), ("row", "column", "colour")):
         with pytest.raises(ValueError, match=r"colour image|one image"):
-            check.picture("image", xr.DataArray(volume.transpose(1, 2, 0), dims=list(dims)))
+            image_data.refuse_colours(
+                "image", xr.DataArray(volume.transpose(1, 2, 0), dims=list(dims))
+            )
     planes = xr.DataArray(volume, dims=list("zyx")).transpose("x", "z", "y")
     assert named_axes.frames_first("frames", planes).dims == ("z", "x", "y")
     assert named_axes.frames_first("frames", volume) is volume
