@@ -1,4 +1,4 @@
-"""Its steps and reported covariance."""
+"""Steps of the rotated model, and the covariance that it reports."""
 
 from __future__ import annotations
 
