@@ -34,7 +34,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "-o",
         "--output",
         metavar="TABLE",
-        help="write .csv, .parquet, .npz, .ecsv, .fits or .hdf5 (picasso); - prints a CSV",
+        help="write .csv, .parquet, .npz, .ecsv, .fits, .json or .hdf5 (picasso); - prints a CSV",
     )
     fit.add_argument(
         "--plot",

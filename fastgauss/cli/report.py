@@ -24,10 +24,11 @@ _SUFFIXES = dict.fromkeys((".html", ".htm"))
 _WIDE = 1e3  # ratio of fluxes from which numbers at powers of ten alone have room
 _BINS, _DECADES = 40, 30.0  # bins; ratio of fluxes from which their axis is logarithmic
 _DPI = 110
+_NUMBERS = 5  # along an abscissa, so that they do not touch
 _STYLE = (
     "body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}"
     "img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;"
-    "border-bottom:1px solid #ddd}pre{background:#f4f4f4;padding:.8em;overflow-x:auto}"
+    "border-bottom:1px solid #ddd}pre{background:#f4f4f4;padding:.8em;white-space:pre-wrap}"
     ".hint{background:#fff3d6;padding:.8em}.wide{overflow-x:auto}"
 )
 
@@ -104,6 +105,8 @@ def histograms(result: FitResult) -> Any:
         axes.hist(values, bins=edges, color=FITTED)
         if wide:
             _make_logarithmic(axes, high / low)
+        else:
+            axes.locator_params(axis="x", nbins=_NUMBERS)
         outside = int(((values < low) | (values > high)).sum())
         axes.set_title(title + (f", {outside} outside" if outside else ""), fontsize=10)
     for axes in panels[len(shown) :]:

@@ -1,4 +1,4 @@
-"""CSV, NPZ, Parquet, ECSV and FITS tables.
+"""CSV, NPZ, Parquet, ECSV, FITS and JSON tables.
 
 Reading takes memory in proportion to the size of the file. A file that declares more than `room`
 bytes is refused before it is unpacked: a table of measured numbers never compresses so well.
@@ -21,6 +21,7 @@ import numpy as np
 from ..base.optional import require
 from .files import by_suffix, check_place, existing, replacing
 from .images import reading_errors
+from .json_tables import read_json, write_json
 from .npy import read_array
 
 _CSV_ROWS = 10_000  # converted at a time
@@ -130,6 +131,7 @@ _WRITERS: dict[str, Callable[[IO[bytes], Table, str, About], None]] = {
     ".npz": _write_npz,
     ".ecsv": _write_ecsv,
     ".fits": _write_fits,
+    ".json": write_json,
 }
 _NEEDS = {  # library, what for, extra
     _write_parquet: ("pyarrow", "writing Parquet", "pandas"),
@@ -238,7 +240,11 @@ def _words(chunk: Any) -> np.ndarray:
 def _read_ecsv(path: Path, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
     ascii_tables = require("astropy.io.ascii", "reading ECSV", "io")
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    table = ascii_tables.read(lines, format="ecsv")
+    return of_astropy(ascii_tables.read(lines, format="ecsv"), words)
+
+
+def of_astropy(table: Any, words: Sequence[str]) -> tuple[dict[str, np.ndarray], str | None]:
+    """Columns and metadata of a table of astropy, as `read_table` returns them."""
     found = {}
     for name in table.colnames:
         column = table[name]
@@ -295,6 +301,7 @@ _READERS: dict[str, Callable[[Path, Sequence[str]], tuple[dict[str, np.ndarray],
     ".npz": _read_npz,
     ".ecsv": _read_ecsv,
     ".fits": _read_fits,
+    ".json": read_json,
 }
 
 
@@ -316,8 +323,8 @@ def write_table(
 ) -> None:
     """Write columns of equal length; the ending of the name selects the format.
 
-    It is .csv, .parquet, .npz, .ecsv or .fits. CSV has a header line and the shortest decimals
-    that read back to the same floats. An existing file is replaced only by a complete one.
+    It is .csv, .parquet, .npz, .ecsv, .fits or .json. CSV has a header line and the shortest
+    decimals that read back to the same floats. An existing file is replaced only by a complete one.
 
     Parameters
     ----------
@@ -328,7 +335,7 @@ def write_table(
     metadata : str, optional
         A text that all formats but CSV hold as well; `read_table` returns it.
     columns : mapping of str to (unit, meaning), optional
-        Unit and meaning of columns, which Parquet, ECSV and FITS hold.
+        Unit and meaning of columns, which Parquet, ECSV and FITS hold; JSON holds the units.
 
     Raises
     ------
@@ -361,7 +368,7 @@ def read_table(
     Parameters
     ----------
     path : path-like
-        CSV, Parquet, NPZ, ECSV or FITS.
+        CSV, Parquet, NPZ, ECSV, FITS or JSON.
     words : sequence of str
         Entries of the metadata of an ECSV or FITS file of others that are returned as columns of
         one element. Columns of these files in a unit of length or angle other than pixels and

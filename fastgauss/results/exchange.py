@@ -278,6 +278,8 @@ def _save_hdf5(
 def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
     """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
     size = None if pixel_size is None else check.number("pixel_size", pixel_size, above=0.0)
+    if format is None and storage.is_table(path):
+        return _sized(storage.of_table(path), size)
     form = _chosen(path, format)
     facts: dict[str, Any] = {}
     if form is FORMATS[_OF_HDF5]:
@@ -294,8 +296,7 @@ def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
         if form is None and not storage.is_own(table):
             form = _recognised(table)
         if form is None:
-            model, rows, facts = storage.load(path, table, text)
-            return model, rows, facts if size is None else facts | {"pixel_size": size}
+            return _sized(storage.load(path, table, text), size)
     unit = _unit(form, size)
     with storage.content_errors(path):
         places = [column.name for column in form.columns if column.kind == "place"]
@@ -313,6 +314,12 @@ def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
         message = f"the depths z are left out: the model {model.name!r} has none"
         warnings.warn(message, UserWarning, _CALLER)
     return model, rows, facts
+
+
+def _sized(loaded: Loaded, size: float | None) -> Loaded:
+    """With the size of a pixel that was given, if one was."""
+    model, rows, facts = loaded
+    return model, rows, facts if size is None else facts | {"pixel_size": size}
 
 
 def _found(form: Format, table: Mapping[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:

@@ -38,11 +38,12 @@ class Files:
         Parameters
         ----------
         path : path-like
-            Ends in .parquet, .npz, .ecsv, .fits or .csv. All but CSV keep everything, to the bit:
-            the columns of `to_dict`, a column ``covariance`` (lower triangles, row by row) and, as
-            metadata, the model, the background and (not in NPZ) units and meanings. CSV holds the
-            columns of `to_dict` exactly, and model, pixel and absolute as text; correlations and
-            the background of a joint fit are lost. A name in .hdf5 is a file of picasso.
+            Ends in .parquet, .npz, .ecsv, .fits, .json or .csv. All but CSV keep everything, to the
+            bit: the columns of `to_dict`, a column ``covariance`` (lower triangles, row by row)
+            and, as metadata, the model, the background and (not in NPZ) units and (nor in JSON)
+            meanings. CSV holds the columns of `to_dict` exactly, and model, pixel and absolute as
+            text; correlations and the background of a joint fit are lost. A name in .hdf5 is a file
+            of picasso.
         format : {"picasso", "thunderstorm", "smap", "trackpy", "trackmate"}, optional
             Write what this program reads. These formats have no place for status, goodness of fit
             and correlations: save the good spots, ``result[result.converged]``. picasso's is an
@@ -102,8 +103,9 @@ class Files:
 
         Parameters
         ----------
-        path : path-like
-            As for `save`.
+        path : path-like, pandas DataFrame or astropy Table
+            As for `save`; or what `to_dataframe` gave, or `to_table` in pixels. A table has no
+            correlations and no `at_bound`.
         format : {"picasso", "thunderstorm", "smap", "trackpy", "trackmate"}, optional
             The program that wrote the file; by default its ending and its header say that.
         pixel_size : float, optional

@@ -168,6 +168,21 @@ def content_errors(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{Path(path)} holds no result of a fit: {reason}") from error
 
 
+def is_table(value: Any) -> bool:
+    """Whether this is a table in memory: a DataFrame of pandas or a table of astropy."""
+    return hasattr(value, "colnames") or (hasattr(value, "columns") and hasattr(value, "iloc"))
+
+
+def of_table(table: Any) -> tuple[Model, Rows, dict[str, Any]]:
+    """The arguments of a `FitResult` from a DataFrame, or a table of astropy in pixels."""
+    with content_errors("the table"):
+        if hasattr(table, "colnames"):
+            columns, text = tables.of_astropy(table, tuple(FACTS))
+            return build(columns, _told(columns) if text is None else json.loads(text))
+        columns = {str(name): table[name].to_numpy() for name in table.columns}
+        return build(columns, _told(columns))
+
+
 def load(
     path: str | os.PathLike, table: Mapping[str, np.ndarray], text: str | None
 ) -> tuple[Model, Rows, dict[str, Any]]:

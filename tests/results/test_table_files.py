@@ -13,6 +13,7 @@ from fastgauss.results.rows import Rows
 
 NEEDED = {
     ".npz": "numpy", ".csv": "numpy", ".parquet": "pyarrow", ".ecsv": "astropy", ".fits": "astropy",
+    ".json": "numpy",
 }  # fmt: skip
 MODELS = [
     *(get_model(name, ndim) for name in ("symmetric", "elliptic") for ndim in (1, 2, 3)),
@@ -75,6 +76,83 @@ def test_any_result_comes_back(tmp_path_factory, suffix):
             assert_same_bits(again.covariance, result.covariance, "covariance")
 
     check()
+
+
+def _of_csv(frame, path):
+    frame.to_csv(path, index=False)
+    return path
+
+
+def _of_qtable(suffix, **options):
+    def write(table, path):
+        table.write(path.with_suffix(suffix), overwrite=True, **options)
+        return path.with_suffix(suffix)
+
+    return write
+
+
+WAYS = {
+    "DataFrame": ("pandas", "to_dataframe", lambda table, path: table),
+    "DataFrame.to_csv": ("pandas", "to_dataframe", _of_csv),
+    "QTable": ("astropy", "to_table", lambda table, path: table),
+    "QTable, ECSV": ("astropy", "to_table", _of_qtable(".ecsv", format="ascii.ecsv")),
+    "QTable, FITS": ("astropy", "to_table", _of_qtable(".fits")),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tables_in_memory_come_back(tmp_path_factory, way):
+    library, method, through = WAYS[way]
+    pytest.importorskip(library)
+    path = tmp_path_factory.mktemp("memory") / "a.csv"
+
+    @settings(max_examples=10, deadline=None)
+    @given(results())
+    def check(result):
+        same = ["model", "pixel", "absolute", "length"]
+        if result.model.ndim != 1 and method == "to_dataframe":  # a QTable has units instead
+            result.pixel_size = 107.0
+            same.append("pixel_size")
+        again = fg.FitResult.load(through(getattr(result, method)(), path))
+        for name in same:
+            assert getattr(again, name) == getattr(result, name), name
+        columns = again.to_dict()
+        for name, expected in result.to_dict().items():
+            assert_same_bits(columns[name], expected, name)
+
+    check()
+
+
+def test_numbers_that_json_does_not_know(tmp_path):
+    """Programs of other languages read the file: it is JSON without words of Python."""
+    import json
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    result = invented()
+    result.params[:, 0] = np.nan, np.inf, -np.inf
+    result.save(tmp_path / "a.json")
+    told = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert told["columns"]["amplitude"] == [None, "Infinity", "-Infinity"]
+    assert told["units"]["x"] == "px"
+    again = fg.FitResult.load(tmp_path / "a.json")
+    np.testing.assert_array_equal(again.amplitude, result.amplitude)
+    empty = result[:0]
+    empty.save(tmp_path / "b.json")
+    assert len(fg.FitResult.load(tmp_path / "b.json")) == 0
+    for text in ("[]", '{"columns": 3}', '{"columns": {"x": 3}}', "{", '{"columns": {}}'):
+        (tmp_path / "c.json").write_text(text)
+        with pytest.raises(ValueError, match=r"c\.json"):
+            fg.FitResult.load(tmp_path / "c.json")
+
+
+def test_a_table_in_memory_that_is_no_result_is_refused():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="the table holds no result of a fit"):
+        fg.FitResult.load(pandas.DataFrame({"x": [1.0]}))
+    with pytest.raises(TypeError):
+        fg.FitResult.load(3)
 
 
 def invented(name="symmetric", ndim=2, n=3, **others):
