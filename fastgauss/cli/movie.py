@@ -39,7 +39,7 @@ def add_parser(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "-o",
         "--output",
         metavar="TABLE",
-        help="write .hdf5 (picasso), .csv, .parquet, .npz, .ecsv or .fits",
+        help="write .hdf5 (picasso), .csv, .parquet, .npz, .ecsv, .fits or .json",
     )
     parser.add_argument(
         "--render", metavar="FILE", help="write the localisations' picture: .tif, .fits or .npy"

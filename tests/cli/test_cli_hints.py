@@ -186,7 +186,7 @@ def test_values_that_do_not_scatter_as_photons_are_told(tmp_path, capsys):
 def test_all_endings_of_tables_are_told(tmp_path, capsys):
     np.save(tmp_path / "dark.npy", np.zeros((20, 20)))
     assert main(["fit", str(tmp_path / "dark.npy"), "-o", str(tmp_path / "x.foo")]) == 2
-    assert ".ecsv, .fits, .hdf5" in capsys.readouterr().err
+    assert ".ecsv, .fits, .json, .hdf5" in capsys.readouterr().err
 
 
 # -- neighbours and channels -------------------------------------------------------------------
