@@ -131,10 +131,10 @@ def make_tables(columns: int, sphere: bool) -> Callable:
         stride = support.stride
         mean = support.integrate
         y = TABLES_AT + SLOTS * stride
-        fill(table, TABLES_AT, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3)
-        fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2)
         width = first[2] + count[2] - start
         fill(row, 0, stride, start, width, centre[2], sigma[2], mean)
+        fill(table, TABLES_AT, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3)
+        fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2)
         return squared_radius(support, axes, sigma)
 
     return tables
@@ -150,14 +150,17 @@ def places(support):
 def aligned_start(flat, layout, first, count):
     """Where along the contiguous axis to begin so that registers match lines of the cache.
 
-    The first node itself where memory allows no match or that would take one register more.
+    Or half lines, for float32, if lines take one register more; then fewer rows cross a line. The
+    first node itself where memory allows no match or half lines take one more, too.
     """
     width = lane_count(flat)
     if layout.phase < 0:
         return first
-    start = first - ((first + layout.phase) & (width - 1))
-    more = (first + count - 1 - start) // width > (count - 1) // width
-    return first if more and width > WIDTH else start
+    for match in (width, WIDTH):
+        start = first - ((first + layout.phase) & (match - 1))
+        if width == WIDTH or (first + count - 1 - start) // width <= (count - 1) // width:
+            return start
+    return first
 
 
 @device

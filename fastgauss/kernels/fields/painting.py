@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._compile import device
-from ..simd.lane_types import REGISTER_BITS
+from ..simd.lane_types import REGISTER_BITS, WIDTH
 from ..simd.lanes import load, store
-from ..simd.masked import lane_count, lanes_within, load_some, store_some
+from ..simd.masked import lane_count, lanes_within, load_some, store_rounded, store_some
 from .axis_aligned import (
     TABLES_AT,
     aligned_start,
@@ -39,6 +39,9 @@ def make_paint(combine: Callable, sphere: bool) -> Callable:
         start = first[2] if whole else aligned_start(flat, layout, first[2], count[2])
         limit = tables(support, axes, sigma, first, count, centre, start, table, row)
         own = first[2] - start, first[2] + count[2] - start
+        stride, of_y, _ = places(support)
+        for k in range(0, count[1], WIDTH):  # in the grid's dtype, in place of derivatives along x
+            store_rounded(row, stride + k, load(table, of_y + k))
         for c in range(layout.channels):
             amplitude = table[weights_at(support) + c]
             base = address(layout, first[0], first[1], start) + c * layout.plane
@@ -64,22 +67,23 @@ def _make_some(combine: Callable, sphere: bool) -> Callable:
         kind = flat.dtype.type
         zero = kind(0.0)
         width = lane_count(flat)
-        stride, of_y, squares = places(support)
+        stride, _, squares = places(support)
         for k in range(0, end, 2 * width):
             e, e_next = load(row, k), load(row, k + width)
             mask = lanes_within(zero, begin - k, end - k)
             mask_next = lanes_within(zero, 0, end - k - width)
             two = end - k > width
             for z in range(count_z):
-                weight_z = amplitude * item(table, TABLES_AT + z)
+                weight_z = kind(amplitude * item(table, TABLES_AT + z))
+                part, part_next = e * weight_z, e_next * weight_z
                 at = base + z * layout.strides[0] + k
                 for y in range(count_y):
-                    weight = kind(weight_z * item(table, of_y + y))
+                    weight = item(row, stride + y)
                     left = kind(remaining(sphere, limit, table, stride, z, y))
-                    update(flat, at, e, weight, inside(sphere, mask, row, squares + k, left))
+                    update(flat, at, part, weight, inside(sphere, mask, row, squares + k, left))
                     if two:
                         within = inside(sphere, mask_next, row, squares + k + width, left)
-                        update(flat, at + width, e_next, weight, within)
+                        update(flat, at + width, part_next, weight, within)
                     at += layout.strides[1]
 
     return paint_some
@@ -98,7 +102,7 @@ def _make_whole(combine: Callable) -> Callable:
         base, count_z, count_y, (_, end) = box
         kind = flat.dtype.type
         width = lane_count(flat)
-        _, of_y, _ = places(support)
+        stride = support.stride
         k = 0
         while k < end:
             rest = end - k
@@ -108,14 +112,15 @@ def _make_whole(combine: Callable) -> Callable:
             three = rest > 2 * width and not short
             e, e_next, e_last = load(row, i), load(row, j), load(row, m)
             for z in range(count_z):
-                weight_z = amplitude * item(table, TABLES_AT + z)
+                weight_z = kind(amplitude * item(table, TABLES_AT + z))
+                part, part_next, part_last = e * weight_z, e_next * weight_z, e_last * weight_z
                 at = base + z * layout.strides[0]
                 for y in range(count_y):
-                    weight = kind(weight_z * item(table, of_y + y))
-                    value = combine(load(flat, at + i), e * weight)
-                    value_next = combine(load(flat, at + j), e_next * weight)
+                    weight = item(row, stride + y)
+                    value = combine(load(flat, at + i), part * weight)
+                    value_next = combine(load(flat, at + j), part_next * weight)
                     if three:
-                        value_last = combine(load(flat, at + m), e_last * weight)
+                        value_last = combine(load(flat, at + m), part_last * weight)
                         store(flat, at + m, value_last)
                     store(flat, at + i, value)
                     store(flat, at + j, value_next)

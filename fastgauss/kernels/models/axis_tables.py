@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._compile import device
+from .._compile import device, inner_kernel
 from ..numeric.special import exp_flushed
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast
@@ -16,22 +16,41 @@ def make_fill(columns: int, sphere: bool) -> Callable:
     """Make tables of one axis: ``columns`` of value and derivatives; squares for a sphere."""
 
     @device
-    def fill(target, at, stride, first, count, centre, sigma, integrate):
-        inverse = 1.0 / sigma
+    def put(target, at, stride, u, f, slope, growth):
+        """Nodes of each table from a distance in sigmas, a value and its derivatives."""
+        store_rounded(target, at, f)
+        if columns > 1:
+            store_rounded(target, at + stride, slope)
+            store_rounded(target, at + 2 * stride, growth)
+        if sphere:
+            store_rounded(target, at + 3 * stride, u * u)
+
+    @inner_kernel
+    def fill_integrated(target, at, stride, first, count, centre, sigma):
+        """Means over pixels.
+
+        This is not inlined: else the compiler takes what depends on sigma alone out of the loop
+        to where particles without pixels pass too, and sampled tables take twice as long.
+        """
         for k in range(0, count, WIDTH):
             x = ramp(float(first + k))
-            u = (x - centre) * inverse
-            if integrate:
-                f, slope, growth = profiles.integrated(x, broadcast(centre), broadcast(sigma))
-            else:
-                f = exp_flushed(u * u * -0.5)
-                slope = f * (u * inverse)
-                growth = slope * u
-            store_rounded(target, at + k, f)
-            if columns > 1:
-                store_rounded(target, at + stride + k, slope)
-                store_rounded(target, at + 2 * stride + k, growth)
-            if sphere:
-                store_rounded(target, at + 3 * stride + k, u * u)
+            f, slope, growth = profiles.integrated(x, broadcast(centre), broadcast(sigma))
+            put(target, at + k, stride, (x - centre) * (1.0 / sigma), f, slope, growth)
+
+    @device
+    def fill_sampled(target, at, stride, first, count, centre, sigma):
+        inverse = 1.0 / sigma
+        for k in range(0, count, WIDTH):
+            u = (ramp(float(first + k)) - centre) * inverse
+            f = exp_flushed(u * u * -0.5)
+            slope = f * (u * inverse)
+            put(target, at + k, stride, u, f, slope, slope * u)
+
+    @device
+    def fill(target, at, stride, first, count, centre, sigma, integrate):
+        if integrate:
+            fill_integrated(target, at, stride, first, count, centre, sigma)
+        else:
+            fill_sampled(target, at, stride, first, count, centre, sigma)
 
     return fill
