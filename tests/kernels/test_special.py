@@ -121,6 +121,16 @@ def test_errors_stay_within_the_stated_bounds(name):
     np.testing.assert_array_equal(single, out)
 
 
+def test_exp_to_single_is_as_accurate_as_float32_shows():
+    x = _padded(-np.concatenate([RNG.uniform(0, 87.336, 4 * COUNT), RNG.exponential(1, COUNT)]))
+    out, single = np.empty_like(x), np.empty_like(x)
+    _make(special.exp_to_single)(x, out)
+    _make_scalar(special.exp_to_single)(x, single)
+    np.testing.assert_array_equal(single, out)
+    np.testing.assert_allclose(out, np.exp(x), rtol=TOLERANCE["exp to float32"])
+    assert np.abs(out / np.exp(x) - 1).max() > 0.3 * TOLERANCE["exp to float32"]
+
+
 @pytest.mark.parametrize(
     ("name", "x", "expected"),
     [
@@ -129,6 +139,8 @@ def test_errors_stay_within_the_stated_bounds(name):
         ("exp_negative", [np.nan, -0.0, 0.0, -1e-320, 0.0, 0.0, 0.0, 0.0],
          [np.nan, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
         ("exp_flushed", [np.nan, -np.inf, -708.5, -0.0, 1e-320, -1e308, -745.0, 0.0],
+         [np.nan, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]),
+        ("exp_to_single", [np.nan, -np.inf, -87.4, -0.0, 1e-320, -1e308, -745.0, 0.0],
          [np.nan, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]),
         ("log", [np.nan, 0.0, -0.0, -1.0, np.inf, 1.0, -np.inf, -1e-320],
          [np.nan, -np.inf, -np.inf, np.nan, np.inf, 0.0, np.nan, np.nan]),
@@ -150,7 +162,16 @@ def test_special_arguments(name, x, expected):
 def test_a_lane_does_not_depend_on_its_neighbours():
     x = RNG.uniform(-30, 3, lane_types.WIDTH)
     rough = np.array([np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0, 5e-324])
-    for name in ("exp", "exp_negative", "exp_flushed", "log", "erf", "erfc", "erfcx"):
+    for name in (
+        "exp",
+        "exp_negative",
+        "exp_flushed",
+        "exp_to_single",
+        "log",
+        "erf",
+        "erfc",
+        "erfcx",
+    ):
         run, out = _make(getattr(special, name)), np.empty(lane_types.WIDTH)
         run(x, out)
         for others in (rough, rough[::-1]):

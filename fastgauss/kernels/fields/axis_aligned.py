@@ -129,12 +129,12 @@ def make_tables(columns: int, sphere: bool) -> Callable:
     @device
     def tables(support, axes, sigma, first, count, centre, start, table, row):
         stride = support.stride
-        mean = support.integrate
-        y = TABLES_AT + SLOTS * stride
+        mean, single = support.integrate, lane_count(row) > WIDTH
+        z, y = TABLES_AT, TABLES_AT + SLOTS * stride
         width = first[2] + count[2] - start
-        fill(row, 0, stride, start, width, centre[2], sigma[2], mean)
-        fill(table, TABLES_AT, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3)
-        fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2)
+        fill(row, 0, stride, start, width, centre[2], sigma[2], mean, single)
+        fill(table, z, stride, first[0], count[0], centre[0], sigma[0], mean and axes == 3, single)
+        fill(table, y, stride, first[1], count[1], centre[1], sigma[1], mean and axes >= 2, single)
         return squared_radius(support, axes, sigma)
 
     return tables

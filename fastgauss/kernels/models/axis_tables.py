@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._compile import device, inner_kernel
-from ..numeric.special import exp_flushed
+from ..numeric.special import exp_flushed, exp_to_single
 from ..simd.lane_types import WIDTH
 from ..simd.lanes import broadcast
 from ..simd.masked import ramp, store_rounded
@@ -13,7 +13,10 @@ from . import profiles
 
 
 def make_fill(columns: int, sphere: bool) -> Callable:
-    """Make tables of one axis: ``columns`` of value and derivatives; squares for a sphere."""
+    """Make tables of one axis: ``columns`` of value and derivatives; squares for a sphere.
+
+    Sampled values are as accurate as float32 shows if they are ``single``.
+    """
 
     @device
     def put(target, at, stride, u, f, slope, growth):
@@ -38,19 +41,20 @@ def make_fill(columns: int, sphere: bool) -> Callable:
             put(target, at + k, stride, (x - centre) * (1.0 / sigma), f, slope, growth)
 
     @device
-    def fill_sampled(target, at, stride, first, count, centre, sigma):
+    def fill_sampled(target, at, stride, first, count, centre, sigma, single):
         inverse = 1.0 / sigma
         for k in range(0, count, WIDTH):
             u = (ramp(float(first + k)) - centre) * inverse
-            f = exp_flushed(u * u * -0.5)
+            power = u * u * -0.5
+            f = exp_to_single(power) if single else exp_flushed(power)
             slope = f * (u * inverse)
             put(target, at + k, stride, u, f, slope, slope * u)
 
     @device
-    def fill(target, at, stride, first, count, centre, sigma, integrate):
+    def fill(target, at, stride, first, count, centre, sigma, integrate, single=False):
         if integrate:
             fill_integrated(target, at, stride, first, count, centre, sigma)
         else:
-            fill_sampled(target, at, stride, first, count, centre, sigma)
+            fill_sampled(target, at, stride, first, count, centre, sigma, single)
 
     return fill
