@@ -21,6 +21,8 @@ _GATHER_CHUNK = 1024  # particles
 SLABS = 64  # slabs of a grid whose progress is reported
 _SMALL = 3e5  # node updates that take as long as waking another thread
 _STRIP = 1 << 20  # bytes of a strip of an image of channels, at least
+_ALIAS = 4096  # bytes between rows of which each waits for the one before
+_COPIED, _UPDATES = 1 << 25, 16  # bytes of an image that is copied, updates a node that pay for it
 _STAGE = 3e7  # node updates of one call of a kernel, 0.1 s: Ctrl-C takes effect after it
 
 
@@ -84,6 +86,17 @@ def _over_slabs(
     thread_pool.run(make_task, len(bounds) - 1, 1, team, report_part(report, SLABS, 0, SLABS))
 
 
+def _collide(plan: Plan, out: np.ndarray) -> bool:
+    """Whether rows of an image lie so that a copy without it pays.
+
+    A load waits for a store that is under way to an address with the same last 12 bits: in an image
+    of 512 float64 that of the row above. A copy takes as long as a few updates of each node.
+    """
+    rows = out.strides[-2] if out.ndim > 1 else 0
+    small = out.nbytes <= _COPIED and plan.n * plan.volume >= _UPDATES * out.size
+    return small and plan.grid.ndim == 2 and rows > 0 and rows % _ALIAS == 0
+
+
 def scatter(
     plan: Plan,
     out: np.ndarray,
@@ -101,7 +114,7 @@ def scatter(
         if report is not None:
             report(SLABS, SLABS)
         return
-    if not fits_in_place(out):
+    if not fits_in_place(out) or _collide(plan, out):
         own = node_memory.copied(out)
         scatter(plan, own, amplitudes, combine, threads, begin, report)
         out[...] = own

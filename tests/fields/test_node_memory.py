@@ -45,6 +45,28 @@ def test_numbers_are_kept_and_gaps_are_0(shape):
             assert_allclose(abs(found.base).sum(), abs(source).sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("widths", [{"sigma": 1.0}, {"covariance": np.diag([1.0, 2.0])}])
+def test_crowds_in_images_whose_rows_collide_are_drawn_in_a_copy_with_the_same_bits(
+    widths, monkeypatch
+):
+    shape, n, copies = (16, 512), 3000, []
+    copied = node_memory.copied
+    monkeypatch.setattr(node_memory, "copied", lambda array: copies.append(1) or copied(array))
+    field = fg.GaussianField(shape, RNG(1).uniform(0, (16, 512), (n, 2)), **widths)
+    heights, start = RNG(2).normal(size=n), RNG(3).normal(size=shape)
+    narrow, wide = start.copy(), np.zeros((16, 520))
+    wide[:, :512] = start
+    field.render(heights, out=narrow)
+    assert len(copies) == 1
+    field.render(heights, out=wide[:, :512])
+    assert len(copies) == 1
+    assert_array_equal(narrow, wide[:, :512])
+    assert not wide[:, 512:].any()
+    few = fg.GaussianField(shape, RNG(1).uniform(0, (16, 512), (9, 2)), **widths)
+    few.render(heights[:9], out=narrow)
+    assert len(copies) == 1
+
+
 @pytest.mark.parametrize("channels", [2, 5])
 def test_any_number_of_channels_is_as_many_fields(channels):
     rng, shape, n = RNG(channels), (9, 64), 6
