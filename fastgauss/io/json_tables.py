@@ -59,7 +59,10 @@ def _read(cells: list[Any]) -> np.ndarray:
     array = np.array(cells, dtype=object)
     kinds = {type(cell) for cell in array.flat}
     if kinds <= {int}:
-        return array.astype(np.int64)
+        try:
+            return array.astype(np.int64)
+        except OverflowError:  # other programs write 1e21 so
+            return array.astype(np.float64)
     if kinds == {bool}:
         return array.astype(bool)
     told = [cell for cell in array.flat if isinstance(cell, str)]

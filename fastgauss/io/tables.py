@@ -248,10 +248,12 @@ def of_astropy(table: Any, words: Sequence[str]) -> tuple[dict[str, np.ndarray],
     found = {}
     for name in table.colnames:
         column = table[name]
+        if not hasattr(column, "dtype"):  # coordinates of the sky, times
+            continue
         if column.dtype.kind == "f" and hasattr(column, "filled"):
             column = column.filled(np.nan)
         if not np.any(getattr(column, "mask", False)) and not _is_physical(column.unit):
-            found[name] = np.asarray(column)
+            found[name] = np.asarray(column, column.dtype.newbyteorder("="))
     text = table.meta.get(_KEY.decode())
     return found | _constants(table.meta, words), None if text is None else str(text)
 

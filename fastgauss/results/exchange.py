@@ -278,8 +278,13 @@ def _save_hdf5(
 def load(path: Any, format: Any, pixel_size: Any) -> Loaded:
     """The arguments of a `FitResult`: the model, the rows, and the facts of all rows."""
     size = None if pixel_size is None else check.number("pixel_size", pixel_size, above=0.0)
-    if format is None and storage.is_table(path):
+    if storage.is_table(path):
+        if format is not None:
+            raise ValueError(f"format must be None for a table in memory, got {format!r}")
         return _sized(storage.of_table(path), size)
+    if not isinstance(path, str | os.PathLike):
+        kind = type(path).__name__
+        raise TypeError(f"path must be the name of a file, a DataFrame or a Table, got {kind}")
     form = _chosen(path, format)
     facts: dict[str, Any] = {}
     if form is FORMATS[_OF_HDF5]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .fit_result import FitResult
 
 _FORMAT = 1
+_FIELD_FORMAT = 2  # of functions that vary: 1 held logarithms of their sigmas
 PLAIN_FACTS = {  # of a table that tells none
     "format": _FORMAT, "pixel": "sample", "absolute": False, "constants": [], "background": None,
 }  # fmt: skip
@@ -98,10 +99,14 @@ class _Inflated(io.RawIOBase):
 # -- saving ------------------------------------------------------------------------------------
 
 
+def _format_of(model: Any) -> int:
+    return _FIELD_FORMAT if str(model).startswith("psf_field") else _FORMAT
+
+
 def _facts(result: FitResult, pixel_size: float | None) -> dict[str, Any]:
     ground = result.background
     return {
-        "format": _FORMAT,
+        "format": _format_of(result.model.name),
         "model": result.model.name,
         "ndim": result.model.ndim,
         "constants": list(result.model.constants),
@@ -265,9 +270,11 @@ def _covariance(table: Mapping[str, np.ndarray], model: Model) -> np.ndarray:
     width = packed_size(size)
     if _COVARIANCE in table:
         packed = table[_COVARIANCE]
-        if packed.ndim != 2 or packed.shape[1] != width or packed.dtype != np.float64:
+        if packed.dtype == object and packed.ndim == 1:  # a DataFrame holds one array a cell
+            packed = np.stack([np.empty(width), *packed])[1:]
+        if packed.ndim != 2 or packed.shape[1] != width or packed.dtype.kind not in "iuf":
             raise ValueError(f"its column {_COVARIANCE!r} is not of {width} numbers for each spot")
-        return np.ascontiguousarray(packed)
+        return np.ascontiguousarray(packed, np.float64)
     errors = np.stack([column(table, f"{name}_error") for name in model.names], axis=1)
     packed = np.full((len(errors), width), np.nan)
     i = np.arange(size)
@@ -299,7 +306,7 @@ def build(
     table: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 ) -> tuple[Model, Rows, dict[str, Any]]:
     """The arguments of a `FitResult` from columns and facts."""
-    if not isinstance(facts, dict) or facts["format"] != _FORMAT:
+    if not isinstance(facts, dict) or facts["format"] != _format_of(facts["model"]):
         raise ValueError("it was written by another version of fastgauss")
     model = with_slopes_of(model_of(facts), table)
     params = np.stack([column(table, name) for name in model.names], axis=1)

@@ -238,6 +238,12 @@ def test_constants_of_a_wrong_kind(tmp_path, constants):
     refused(put(tmp_path / "a.npz", arrays, facts), "12 numbers")
 
 
+def test_a_function_that_varies_by_logarithms_of_sigmas_is_not_taken_for_one_of_sigmas(tmp_path):
+    arrays, facts = entries(tmp_path)
+    facts |= {"format": 1, "model": "psf_field", "constants": [1.0] * 20}
+    refused(put(tmp_path / "a.npz", arrays, facts), "another version of fastgauss")
+
+
 @pytest.mark.parametrize("parts", [[None] * 3, [None] * 2, [{"shape": [2, 3], "value": 1.0}] * 3])
 def test_a_background_of_a_wrong_kind(tmp_path, parts):
     arrays, facts = entries(tmp_path)

@@ -151,8 +151,52 @@ def test_a_table_in_memory_that_is_no_result_is_refused():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="the table holds no result of a fit"):
         fg.FitResult.load(pandas.DataFrame({"x": [1.0]}))
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"path must be .* got int"):
         fg.FitResult.load(3)
+    with pytest.raises(TypeError, match=r"path must be .* got Series"):
+        fg.FitResult.load(pandas.Series([1.0], name="x"))
+    with pytest.raises(ValueError, match="format must be None for a table in memory"):
+        fg.FitResult.load(pandas.DataFrame({"x": [1.0]}), format="trackpy")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".ecsv", ".fits"])
+def test_our_own_files_come_back_by_the_readers_of_others(tmp_path, suffix):
+    result, path = invented(), tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        result.save(path)
+        table = pandas.read_parquet(path)
+    else:
+        astropy_table = pytest.importorskip("astropy.table")
+        result.save(path)
+        table = astropy_table.Table.read(path, **({"hdu": 1} if suffix == ".fits" else {}))
+    again = fg.FitResult.load(table)
+    np.testing.assert_array_equal(again.params, result.params)
+    np.testing.assert_array_equal(again.covariance, result.covariance)
+
+
+def test_columns_of_others_that_are_no_numbers_are_left_out():
+    coordinates = pytest.importorskip("astropy.coordinates")
+    result = invented()
+    table = result.to_table()
+    right_ascension, declination = np.full((2, len(result)), 10.0)
+    table["sky"] = coordinates.SkyCoord(right_ascension, declination, unit="deg")
+    np.testing.assert_array_equal(fg.FitResult.load(table).params, result.params)
+
+
+def test_json_of_other_programs_writes_whole_numbers_without_a_point(tmp_path):
+    import json
+
+    result = invented()
+    result.save(tmp_path / "a.json")
+    whole = json.loads((tmp_path / "a.json").read_text())
+    whole["columns"]["covariance"] = [[1] * 15] * len(result)
+    whole["columns"]["x"] = [2**70] * len(result)
+    (tmp_path / "a.json").write_text(json.dumps(whole))
+    again = fg.FitResult.load(tmp_path / "a.json")
+    np.testing.assert_array_equal(again.rows.packed, 1.0)
+    np.testing.assert_array_equal(again.x, 2.0**70)
 
 
 def invented(name="symmetric", ndim=2, n=3, **others):
