@@ -122,8 +122,12 @@ def run(args: argparse.Namespace) -> None:
     for hint in filter(None, (job.hint, *found.hints)):
         print(f"fastgauss: hint: {hint}", file=sys.stderr, flush=True)
     if job.failed is not None:
-        kept = wording.plural(job.frames, "frame")
-        raise ValueError(f"{name}: {job.failed}; the {kept} before it were fitted") from job.failed
+        kept = (
+            "the frame before it was"
+            if job.frames == 1
+            else f"the {job.frames} frames before it were"
+        )
+        raise ValueError(f"{name}: {job.failed}; {kept} fitted") from job.failed
 
 
 def _check(args: argparse.Namespace) -> None:

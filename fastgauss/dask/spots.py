@@ -20,8 +20,11 @@ from ..fit.rois import fit_rois as fit_rows
 from ..io import images
 from ..models.model import Model
 from ..movies.frame_fits import fit_frames
+from ..movies.frame_groups import OPTIONS
 from ..results.fit_result import FitResult
+from ..spots.image_fits import fit_image
 from ..spots.image_fits import fit_spots as fit_frame
+from ..spots.prepared_images import Given
 from .chunks import Divided, as_array, none_of, per_chunk, with_known_chunks
 
 _CHUNK_BYTES = 64 << 20  # frames that a task reads from a file
@@ -55,7 +58,7 @@ def _fit_frames(
         if frame.dtype.kind == "f" and not np.isfinite(frame).any():
             return none
         here = {name: value[number - first] for name, value in each.items()}
-        return fit_frame(frame, **here, **same, **options)
+        return fit_image(frame, Given(**{**OPTIONS, **here, **same, **options}))
 
     results = list(fit_frames(frames, fit, first))
     numbers = np.arange(first, first + len(results))

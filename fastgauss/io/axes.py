@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -67,8 +66,10 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
     """
     facts = frames.facts
     kept = [(a, n) for a, n in zip(facts.axes, facts.lengths, strict=True) if n != 1]
-    index: np.ndarray = np.arange(len(frames)).reshape([n for _, n in kept])
-    letters = [axis for axis, _ in kept]
+    letters, lengths = [axis for axis, _ in kept], [n for _, n in kept]
+    # a header of a few bytes can declare a billion frames: they are counted, not listed
+    steps = [math.prod(lengths[place + 1 :]) for place in range(len(lengths))]
+    first = 0
     parts = _counts(kept, facts)
     choice = ""
     if facts.colour and "C" in letters:
@@ -78,25 +79,30 @@ def arrange(frames: Frames, volume: bool | None = None, channel: str | None = No
         facts, channel = frames.facts, None
     if "C" in letters:
         place = letters.index("C")
-        number = _channel(channel, facts, index.shape[place])
+        number = _channel(channel, facts, lengths[place])
         choice += f", channel {number}{_named(facts, number)}"
         choice += "" if channel is not None else " (--channel selects another)"
-        index = index.take(number, axis=place)
-        del letters[place]
+        first = number * steps[place]
+        del letters[place], lengths[place], steps[place]
     elif channel not in (None, "0"):
         raise ValueError(f"there is no channel {channel}: the file has no axis of channels")
     planes = _planes(letters, volume)
-    if planes is None:
-        groups = index.reshape(-1, 1)
-    else:
-        index = np.moveaxis(index, planes, -1)
-        groups = index.reshape(-1, index.shape[-1])
+    solid = None
+    if planes is not None:
+        step = steps.pop(planes)
+        solid = range(0, step * lengths.pop(planes), step)
     if planes is None and volume is None and UNKNOWN in letters:
         choice += " (--volume if they are the planes of a volume)"
     told = f"{facts.part}: " if facts.part else ""
     told += f"{', '.join(parts)}: " if parts else ""
-    what = _what(len(groups), planes is not None)
-    pictures = Frames(len(groups), _reader(frames, groups, planes is not None), facts)
+    count = math.prod(lengths)
+    what = _what(count, planes is not None)
+
+    def read(index: int) -> np.ndarray:
+        start = first + int(np.dot(np.unravel_index(index, lengths), steps))
+        return frames[start] if solid is None else np.stack([frames[start + k] for k in solid])
+
+    pictures = Frames(count, read, facts)
     ndim = 2 if planes is None else 3
     return Arranged(pictures, ndim, f"{told}{what}", choice, letters == [UNKNOWN])
 
@@ -156,14 +162,6 @@ def _planes(letters: list[str], volume: bool | None) -> int | None:
         raise ValueError("the file holds one image, and no planes for a volume")
     names = ", ".join(f"{_NAMES.get(axis, 'image')}s" for axis in letters)
     raise ValueError(f"the file does not say which of its axes ({names}) are planes of a volume")
-
-
-def _reader(frames: Frames, groups: np.ndarray, solid: bool) -> Callable[[int], np.ndarray]:
-    def read(index: int) -> np.ndarray:
-        numbers = groups[index].tolist()
-        return np.stack([frames[k] for k in numbers]) if solid else frames[numbers[0]]
-
-    return read
 
 
 def _what(count: int, solid: bool) -> str:

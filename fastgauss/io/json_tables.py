@@ -6,6 +6,7 @@ Python's own writer makes of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -44,25 +45,35 @@ def _written(column: np.ndarray) -> list[Any]:
 
 def read_json(path: Path, words: Any = ()) -> tuple[dict[str, np.ndarray], str | None]:
     """Read what `write_json` wrote: columns, and the metadata."""
-    whole = json.loads(path.read_text(encoding="utf-8-sig"))
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     columns = whole.get("columns") if isinstance(whole, dict) else None
     if not isinstance(columns, dict):
         raise ValueError("it has no entry 'columns'")
     metadata = whole.get("metadata") or None
+    if not isinstance(metadata, str | None):
+        raise ValueError("its entry 'metadata' is not a text")
     if not all(isinstance(column, list) for column in columns.values()):
         raise ValueError("its columns are not lists")
     return {name: _read(cells) for name, cells in columns.items()}, metadata
 
 
 def _read(cells: list[Any]) -> np.ndarray:
-    """A column of integers or truth values if all of its cells are, else of floats or words."""
+    """A column of integers or truth values if all of its cells are, else of floats or words.
+
+    A cell is one of these, or a list of them.
+    """
     array = np.array(cells, dtype=object)
+    if array.ndim > 2:
+        raise ValueError("the cells of its columns are nested too deeply")
     kinds = {type(cell) for cell in array.flat}
     if kinds <= {int}:
-        try:
-            return array.astype(np.int64)
-        except OverflowError:  # other programs write 1e21 so
-            return array.astype(np.float64)
+        for dtype in (np.int64, np.float64):  # other programs write 1e21 without a point
+            with contextlib.suppress(OverflowError):
+                return array.astype(dtype)
+        raise ValueError("one of its integers is beyond the numbers of float64")
     if kinds == {bool}:
         return array.astype(bool)
     told = [cell for cell in array.flat if isinstance(cell, str)]

@@ -17,7 +17,7 @@ import numpy as np
 from ..base.log import logger
 from ..fit.windowed import alike
 from ..results.fit_result import FitResult
-from ..spots.image_fits import fit_spots
+from ..spots.image_fits import fit_image, fit_spots
 from ..spots.prepared_images import Asked, Given, Spots, check_image, fit_alone, place_spots
 from .frame_fits import Fitted
 
@@ -42,7 +42,7 @@ class FrameFits:
     """Fits of the frames of a movie, all with the same options."""
 
     def __init__(self, known: dict[str, Any], threads: int, pixel_size: float | None) -> None:
-        self._known, self._threads, self._pixel_size = known, threads, pixel_size
+        self._pixel_size = pixel_size
         self._given = Given(**{**OPTIONS, **known, "threads": threads})
         self._together = _has_groups(self._given)
         self._turn = Lock()
@@ -59,7 +59,7 @@ class FrameFits:
         failed = None
         for frame in frames:
             try:
-                results.append(fit_spots(frame, threads=self._threads, **self._known))
+                results.append(fit_image(frame, self._given))
             except Exception as error:
                 if not results:
                     raise

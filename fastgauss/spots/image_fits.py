@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from ..base import wording
+from ..base.named_axes import axes_of
 from ..base.progress import Progress
 from ..cameras.camera import Camera
 from ..models.model import Model
@@ -55,11 +59,13 @@ def fit_spots(
     Parameters
     ----------
     image : array (y, x), (z, y, x) or (x,)
-        One image, volume or profile, of any real dtype; call the function for each frame of a
-        movie and for each colour of a photograph. A NaN is a missing pixel; an infinity gives its
-        spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`. An array of
-        xarray whose axes are named x, y and z may have them in any order; positions, widths and
-        boxes are in the order (z,) y, x. Maps of its pixels must then have named axes, too.
+        One image, volume or profile, of any real dtype; `fit_movie` is for the frames of a movie,
+        and each colour of a photograph is an image. A warning says if no spot was found in an
+        array that was read as a volume and may be a movie. A NaN is a missing pixel; an infinity
+        gives its spots the status ``NOT_FINITE``. Masked arrays and NDData as in `fit_rois`. An
+        array of xarray whose axes are named x, y and z may have them in any order; positions,
+        widths and boxes are in the order (z,) y, x. Maps of its pixels must then have named axes,
+        too.
     positions : array (n, ndim) or table, optional
         (z,) row and column of each spot, or a table with columns (z,) y and x; (n,) of the peaks
         of a profile, whose coordinate is the index of its points. By default
@@ -221,10 +227,36 @@ def fit_spots(
         bounds=bounds, shared=shared, covariance=covariance, max_iter=max_iter, tol=tol,
         threads=threads, progress=progress,
     )  # fmt: skip
+    result = fit_image(image, given)
+    if positions is None and not len(result) and axes_of(image) is None:
+        _warn_of_axes(image, given)
+    return result
+
+
+def fit_image(image: Any, given: Given) -> FitResult:
+    """`fit_spots` of an image or volume that is known to be one."""
     checked = check_image(image, given)
-    if not joint:
+    if not given.joint:
         return fit_alone([place_spots(checked, given)])
     from .iterative_search import search_and_fit
 
     asked = checked.asked
-    return search_and_fit(checked.picture, positions, asked.model, asked.find, checked.fit)
+    return search_and_fit(checked.picture, given.positions, asked.model, asked.find, checked.fit)
+
+
+def _warn_of_axes(image: Any, given: Given) -> None:
+    """Say what an array without spots was taken for, if its shape may mean something else."""
+    shape = np.shape(image)
+    told = ""
+    if len(shape) == 3:
+        told = (
+            f"a volume of {wording.plural(shape[0], 'plane')}; the frames of a movie are for "
+            "fit_movie"
+        )
+    elif len(shape) == 2 and 1 in shape and max(shape) > 1 and given.exclude_border:
+        told = "an image that is all border; the points of a profile are for an array (x,)"
+    if told:
+        warnings.warn(
+            f"no spot was found in the image of shape {shape}, which was read as {told}",
+            stacklevel=3,
+        )

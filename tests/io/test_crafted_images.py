@@ -1,13 +1,14 @@
 """Images whose headers tell of more than there is: one sentence with the file's name, at once."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 
 from fastgauss.cli import main
-from fastgauss.io import images
+from fastgauss.io import axes, images
 
 tifffile = pytest.importorskip("tifffile")
 fits = pytest.importorskip("astropy.io.fits")
@@ -98,6 +99,45 @@ def test_a_compressed_header_that_promises_too_much(tmp_path):
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     with pytest.raises(ValueError, match=r"cannot read .*a\.fits\.gz"):
         _first_frame(packed)
+
+
+def _imagej(path, text):
+    tifffile.imwrite(path, np.arange(9 * 8, dtype="u2").reshape(9, 8), description=text,
+                     metadata=None)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(10**9, 9, 8), (1, 10**5, 10**5, 9, 8)])
+@pytest.mark.parametrize("volume", [None, True])
+def test_a_billion_frames_of_which_one_is_there_take_no_memory(tmp_path, shape, volume):
+    path = tmp_path / "a.npy"
+    _npy(path, shape)
+    path.write_bytes(path.read_bytes() + np.arange(9 * 8, dtype="u2").tobytes())
+    if volume and len(shape) > 3:
+        pytest.skip("planes of a volume, or volumes: the file does not say")
+    tracemalloc.start()
+    with images.open_image(path) as frames:
+        found = axes.arrange(frames, volume)
+        count = 1 if volume else 10**9 if len(shape) == 3 else 10**10
+        assert len(found.pictures) == count
+        if not volume:
+            assert found.pictures[0][1, 3] == 11
+        with pytest.raises(ValueError, match=r"a\.npy: it is cut short in frame 1 of 1000000"):
+            found.pictures[0 if volume else 1]
+        if not volume:
+            with pytest.raises(ValueError, match="cut short in frame 9"):
+                found.pictures[count - 1]
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def test_an_imagej_file_that_tells_of_a_billion_channels(tmp_path):
+    _imagej(tmp_path / "a.tif", "ImageJ=1.53\nimages=2000000000\nchannels=2\nframes=1000000000\n")
+    tracemalloc.start()
+    with images.open_image(tmp_path / "a.tif") as frames:
+        pictures = axes.arrange(frames).pictures
+        assert len(pictures) >= 10**9 and pictures[0][2, 2] == 18
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
 
 
 def test_what_compresses_well_is_read(tmp_path):

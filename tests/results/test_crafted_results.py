@@ -125,6 +125,34 @@ def test_any_facts_are_a_result_or_a_value_error(good, data):
         assert path.name in str(error)
 
 
+_DEEP = "[" * 40 + "1.0" + "]" * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 10**5, "nested too deeply"),
+        ('{"columns": ' * 10**5, "nested too deeply"),
+        (f'{{"columns": {{"x": {_DEEP}}}}}', "nested too deeply"),
+        ('{"columns": {"x": [[[1, 2], [3, 4]]]}}', "nested too deeply"),
+        (f'{{"columns": {{"x": [1, {10**400}]}}}}', "beyond the numbers of float64"),
+        ('{"columns": {"x": [1]}, "metadata": [["format", 1]]}', "'metadata' is not a text"),
+        ('{"columns": {"x": [1]}, "metadata": 7}', "'metadata' is not a text"),
+        ('{"columns": [1, 2]}', "no entry 'columns'"),
+    ],
+)
+def test_json_of_a_wrong_kind(tmp_path, text, reason):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    refused(path, reason)
+
+
+def test_many_small_things_in_json_take_memory_of_the_files_size(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"columns": {"x": [' + ",".join(["[]", "{}"] * 200_000) + "]}}")
+    assert peak(lambda: refused(path)) < 60 * path.stat().st_size
+
+
 # -- memory ------------------------------------------------------------------------------------
 
 
@@ -323,7 +351,7 @@ def test_long_notes_in_a_csv_take_their_own_memory(tmp_path):
 def test_a_csv_that_pandas_made_parquet_of(tmp_path, category):
     pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     made(4).save(tmp_path / "a.csv")
-    table = pandas.read_csv(tmp_path / "a.csv")
+    table = pandas.read_csv(tmp_path / "a.csv", float_precision="round_trip")
     table["pixel"] = "integrate"
     if category:
         table["pixel"] = table["pixel"].astype("category")
