@@ -18,6 +18,7 @@ from ..models import sigma_matrix
 from ..models.model import Model
 from .windows import reach_of
 
+_ROUND = 1e-9  # relative difference of the sigmas below which a spot is round
 _ALL_ROWS = 1e8  # pixels: the width along y of the peaks of a profile
 
 
@@ -131,6 +132,13 @@ class Coordinates(NamedTuple):
             held[:, 4] = at_lower[:, 3:5].any(axis=1)
             held[:, 5] = False
         return held
+
+    def lost_angles(self, u: np.ndarray) -> np.ndarray:
+        """Spots (n,) whose angle means nothing, because their sigmas are equal."""
+        if not (self.model.turned and self.direct):
+            return np.zeros(len(u), bool)
+        sizes = np.abs(u[:, 3:5])
+        return np.abs(sizes[:, 0] - sizes[:, 1]) <= _ROUND * sizes.max(axis=1)
 
 
 def _turned_jacobian(u: np.ndarray) -> np.ndarray:

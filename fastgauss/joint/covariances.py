@@ -17,7 +17,8 @@ no inverse of its group is sound.
 
 A spot that the image does not determine (two spots at one place, or a spot without light) has no
 errors. For the errors of other spots it is taken as known. Nor has a spot with a variance below
-zero: its neighbours are so close that the neglected terms are not small.
+zero: its neighbours are so close that the neglected terms are not small. The angle of a spot whose
+sigmas are equal, as on the same bound, means nothing: it is taken as known, and may be any.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from .solver import Solver
 _TOLERANCE = 1e-8  # of the conjugate gradients
 _DAMPING = 1e-10  # makes the matrix positive where the image hardly determines a spot
 _LEAST_WIDTH = 1e-3  # pixels
+ANY_ANGLE = np.pi**2 / 12.0  # variance of an angle of which nothing is known
 _NEAR_SPOTS, _MOST_SPOTS = 11, 60  # other spots in the system of a spot, of a wide one
 
 
@@ -122,13 +124,15 @@ def covariances(
     lower, upper, _ = solver.limits
     inside = (state.u > lower) & (state.u < upper)
     tied, terms = solver.tied, solver.terms
-    out, sound = _blocks(solver, state, inside & ~tied)
+    free = inside & ~tied
+    free[solver.image.coordinates.lost_angles(state.u), 5:] = False
+    out, sound = _blocks(solver, state, free)
     n, p = inside.shape
     c = out.shape[1] - p
     out[~sound] = np.nan
     spread = np.zeros((n, p + 1, c + p))
     own = np.arange(p)
-    spread[:, own, c + own] = inside & ~tied
+    spread[:, own, c + own] = free
     for k, column in enumerate(solver.shared.columns):
         spread[:, column, terms + k] = inside[:, column] & solver.shared.member
     spread[:, p, :terms] = background_at

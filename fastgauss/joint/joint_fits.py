@@ -63,8 +63,10 @@ def fit_joint(
     frames : int array (n,), optional
         The frame of each spot, for an `image` that is a stack. Each frame is fitted separately.
     background : {"local", "constant", "plane"} or array
-        One offset for each group of overlapping spots, one for the image, a plane over the image,
-        or a known background: an array of the image's shape, or one number.
+        One offset for each group of overlapping spots (one for all with `shared` parameters), one
+        for the image, a plane over the image, or a known background: an array of the image's shape,
+        or one number. Light that is uneven within a group, such as the glow of a cell, makes shared
+        widths too large unless it is known.
     method, pixel, weights, error, variance, mask, covariance, polarity
         As in `fit_spots`; covariance="sandwich" is not available.
     guess : array (P,) or (n, P), optional

@@ -16,12 +16,13 @@ from ..kernels.status import (
     TOO_FEW_PIXELS,
 )
 from ..results.rows import Rows
-from .covariances import covariances
+from .covariances import ANY_ANGLE, covariances
 from .scene import State
-from .solver import Solver
+from .solver import Limits, Solver
 from .stopping import Progress
 
 _FLAT = 1e-13  # amplitude relative to the background, at which a spot is rounding
+_HAIR = 1e-9  # of the parameter's unit: one that comes so near to a bound is on it
 _NO_SPOT = 1e-4  # amplitude in standard errors at which there is nothing that has a shape
 
 
@@ -30,7 +31,7 @@ def build_rows(
     background_at: np.ndarray,
 ) -> Rows:  # fmt: skip
     """The rows of a result, sorted as the fit; ``background_at`` (n, t) are its terms at spots."""
-    state, image = progress.state, solver.image
+    state, image = _attached(progress.state, solver.limits), solver.image
     n, every = len(state.u), np.arange(len(state.u))
     group_of = solver.crowd.group_of
     matrices, sound = covariances(solver, state, background_at)
@@ -39,6 +40,9 @@ def build_rows(
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = solver.per_group(state.sums[:, LOSS]) / np.where(freedom > 0, freedom, np.nan)
         matrices *= noise[group_of, np.newaxis, np.newaxis]
+    for k in np.flatnonzero(image.coordinates.lost_angles(state.u)):
+        if solver.limits.lower[k, 5] < state.u[k, 5] < solver.limits.upper[k, 5]:
+            matrices[k, 5, 5] = ANY_ANGLE
     reported, matrices = image.coordinates.report(np.column_stack([state.u, offsets]), matrices)
     around = image.measure(image.fitted, state.ground, every, own=False)
     lower, upper, _ = solver.limits
@@ -64,6 +68,17 @@ def build_rows(
         reported, matrices[:, i, j], around[:, LOSS], status.astype(np.int32),
         np.zeros(n, np.int32), pixels, pixels, at_bound=held,
     )  # fmt: skip
+
+
+def _attached(state: State, limits: Limits) -> State:
+    """Coordinates that are a hair away from a bound are put on it."""
+    u, unit = state.u, np.ones_like(state.u)
+    unit[:, 0] = np.abs(u[:, 0])
+    for bound in (limits.lower, limits.upper):
+        with np.errstate(invalid="ignore"):
+            near = np.abs(u - bound) <= _HAIR * np.maximum(np.abs(bound), unit)
+        u = np.where(near & np.isfinite(bound) & (limits.lower < limits.upper), bound, u)
+    return state._replace(u=u)
 
 
 def _held(solver: Solver, state: State) -> np.ndarray:

@@ -130,8 +130,7 @@ class Solver:
     def _open(self, state: State, stage: str) -> None:
         """Which parameters may move from here."""
         system, equations = self.equations.system, self.equations.equations
-        lower, upper, (low, high) = self.limits
-        u = state.u
+        u, (lower, upper, (low, high)) = state.u, self.limits
         last = {"amplitude": 1, "centre": 1 + self.image.coordinates.model.ndim}.get(stage)
         open_ = np.arange(u.shape[1]) < (u.shape[1] if last is None else last)
         gradient = equations.gradient
@@ -152,6 +151,7 @@ class Solver:
                 (at < upper[first, columns]) | (push < 0)
             )
             system.common_free[:, t:] = inside & open_[columns]
+        system.free[self.image.coordinates.lost_angles(u), 5:] = False
 
     def _solve(self, state: State, groups: np.ndarray, out: Vector, warm: bool) -> None:
         """A step of groups (g,) within bounds; ``warm``: that with other damping is in ``out``."""

@@ -142,7 +142,9 @@ def fit_spots(
         Ranges of parameters, ``{"sigma": (0.5, 4.0)}``: each end is a number, (n,), None or
         infinite.
     shared : str or tuple of str
-        Parameters that have one value for all spots, such as the width of a PSF; it is fitted.
+        Parameters that have one value for all spots, such as the width of a PSF; it is fitted. The
+        light of neighbours in their windows makes it too large without ``joint=True``; as to an
+        uneven background with that, see `fit_joint`.
     covariance : {"auto", "residual", "absolute", "sandwich"}
         Which covariance of the parameters, as in `fit_rois`: by default "residual", with `weights`
         or `error` "absolute", and with ``method="mle"`` that of the likelihood.

@@ -13,7 +13,9 @@ from tolerances import TOLERANCE
 
 import fastgauss as fg
 from fastgauss.joint import covariances
+from fastgauss.joint.coordinates import Coordinates
 from fastgauss.kernels._compile import JIT_DISABLED
+from fastgauss.models.model import get_model
 
 plain = pytest.mark.skipif(not JIT_DISABLED, reason="larger tests try these compiled")
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="too many pixels for plain Python")
@@ -181,7 +183,10 @@ def test_a_spot_with_a_variance_below_zero_has_no_errors(monkeypatch):
     monkeypatch.setattr(covariances, "_blocks", lambda *_: (blocks, np.array([True, True])))
     ends = np.full((2, 5), -np.inf), np.full((2, 5), np.inf), None
     shared = SimpleNamespace(columns=())
-    solver = SimpleNamespace(limits=ends, tied=np.zeros(5, bool), terms=1, shared=shared)
+    image = SimpleNamespace(coordinates=Coordinates(get_model("elliptic", 2), True))
+    solver = SimpleNamespace(
+        image=image, limits=ends, tied=np.zeros(5, bool), terms=1, shared=shared
+    )
     state = SimpleNamespace(u=np.zeros((2, 5)))
     _, sound = covariances.covariances(solver, state, np.ones((2, 1)))
     assert sound.tolist() == [True, False]

@@ -111,7 +111,7 @@ def test_a_frame_that_cannot_be_fitted_ends_its_group_there(monkeypatch, broken)
         return done
 
     frames = list(MOVIE)
-    for name in ("check_image", "fit_spots"):
+    for name in ("check_image", "fit_image"):
         monkeypatch.setattr(frame_groups, name, failing(getattr(frame_groups, name)))
     with pytest.raises(ValueError, match="no light") as info:
         fg.fit_movie(frames, camera=CAMERA, threads=1)
