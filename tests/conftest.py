@@ -14,6 +14,7 @@ import gc
 import os
 import sys
 import warnings
+from collections import Counter
 from contextlib import nullcontext
 
 import pytest
@@ -76,15 +77,44 @@ def _is_covered(item):
     return rule is not None and rule(item, params_of(item))
 
 
+LONG = (  # files of few tests, which are processes that compile or thousands of calls
+    "test_coming_from.py", "test_guard_pages.py", "test_hidden_crowds.py", "test_recipes.py",
+    "test_torture.py",
+)  # fmt: skip
+_AS_MANY = 40  # tests of a usual file
+
+
+def pytest_configure(config):
+    """Keep the order of files where several processes share them: see ``order_files``."""
+    config.option.loadscopereorder = False
+
+
+def order_files(items):
+    """Put files of many tests first, and long files of few tests before the last third.
+
+    pytest-xdist hands files to processes in this order. The processes then end together: a long
+    file that is the last one leaves the others idle.
+    """
+    counts = Counter(item.path for item in items)
+    weight = {path: _AS_MANY if path.name in LONG else n for path, n in counts.items()}
+    items.sort(key=lambda item: -weight[item.path])
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is covered."""
-    if os.environ.get("FASTGAUSS_EVERY_COMBINATION"):
-        return
-    left_out = [item for item in items if _is_covered(item)]
+    """Leave out what is covered, and order the files for several processes."""
+    if not os.environ.get("FASTGAUSS_EVERY_COMBINATION"):
+        _leave_out(config, items)
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        order_files(items)
+
+
+def _leave_out(config, items):
+    """Leave out what other combinations cover."""
+    left_out = {item for item in items if _is_covered(item)}
     if JIT_DISABLED:
-        left_out += repeat_pairs([item for item in items if item not in left_out])
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+        left_out.update(repeat_pairs([item for item in items if item not in left_out]))
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)
