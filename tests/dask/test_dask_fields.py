@@ -73,10 +73,10 @@ MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u2"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_filter_does_not_depend_on_chunks(mode, dtype):
-    shape = (14, 17) if JIT_DISABLED else (60, 70)
+    shape = (14, 17) if JIT_DISABLED else (26, 33)  # the filter reaches 6 and 8 pixels
     image = (np.random.default_rng(1).normal(size=shape) * 50 + 300).astype(dtype)
     options = {"mode": mode, "cval": 3.0}
-    for chunks, order in itertools.product((shape, (7, 70), (20, 17), (1, 5)), (0, (0, 1))):
+    for chunks, order in itertools.product((shape, (7, 33), (20, 17), (1, 5)), (0, (0, 1))):
         expected = fg.gaussian_filter(image, (1.5, 2.0), order, **options)
         lazy = da.from_array(image, chunks=chunks)
         found = fd.gaussian_filter(lazy, (1.5, 2.0), order, **options)

@@ -32,7 +32,7 @@ def test_quantiles_of_one_sample_are_those_of_a_normal_distribution():
     ],
 )
 def test_quantiles_invert_the_integral(bounds, boundary, scale):
-    samples = RNG.exponential(2.0, 300)[: 40 if JIT_DISABLED else 300] * scale
+    samples = RNG.exponential(2.0, 300)[: 20 if JIT_DISABLED else 300] * scale
     ends = bounds and tuple(None if end is None else end * scale for end in bounds)
     density = fg.kde(samples, bounds=ends, boundary=boundary)
     places = density.quantile(SHARES)

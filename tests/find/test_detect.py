@@ -311,7 +311,8 @@ def test_threads_do_not_change_a_bit(shape):
         shape = tuple(n // 6 + 6 for n in shape)
     image = np.random.default_rng(22).normal(size=shape).astype(np.float32)
     image[tuple(n // 3 for n in shape)] = np.nan
-    results = [find_spots(image, threshold=0.5, threads=t) for t in (1, 2, 5)]
+    counts = (1, 3) if JIT_DISABLED else (1, 2, 5)
+    results = [find_spots(image, threshold=0.5, threads=t) for t in counts]
     assert len(results[0]) > 10
     assert all(np.array_equal(results[0], r) for r in results[1:])
 

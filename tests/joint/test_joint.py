@@ -92,7 +92,7 @@ def crowd(count=300, side=150, seed=1):
 @pytest.mark.parametrize("background", ["local", "plane"])
 @pytest.mark.parametrize("method", ["lsq", "mle"])
 def test_the_same_bits_for_any_number_of_threads(method, background):
-    image, truth = crowd(1500, 340)
+    image, truth = crowd(800, 250)  # four tasks of 256 spots
     options = {"method": method, "background": background, "max_iter": 8}
     places = truth[:, 2:0:-1]
     first = fg.fit_joint(image, places, threads=1, **options)

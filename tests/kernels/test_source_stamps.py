@@ -263,9 +263,9 @@ def test_closures_are_told_by_what_they_hold_and_not_by_which_object_holds_it():
         identity = _cache.Identity(_closed(*given))
         return identity.files("", None, None)._kind, identity.key("types", ("target",))
 
-    text = "".join(["sam", "ple"])
-    assert text is not "sample"  # noqa: F632
-    assert code(True, text) == code(True, "sample")
+    text, other = "sample", "".join(["sam", "ple"])
+    assert text is not other
+    assert code(True, text) == code(True, other)
     different = [(True, "sample"), (False, "sample"), (True, "other"), (True, "sample", 2)]
     assert len({str(code(*given)) for given in different}) == len(different)
     # what is neither a value nor a function is told by its pickle
