@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastgauss.find.detection import find_spots
+from fastgauss.kernels._compile import JIT_DISABLED
 
 RNG = np.random.default_rng(0)
 PLACES = np.array([[20.3, 18.2], [9.0, 31.4]])
@@ -15,7 +16,10 @@ IMAGE = RNG.normal(10.0, 1.0, Y.shape) + sum(
 )
 
 
-@pytest.mark.parametrize("power", [-308, -200, -45, -30, -24, 0, 24, 29, 30, 36, 200, 300])
+POWERS = (-308, -200, -45, -30, -24, 0, 24, 29, 30, 36, 200, 300)
+
+
+@pytest.mark.parametrize("power", (-308, -30, 36, 300) if JIT_DISABLED else POWERS)
 def test_the_unit_of_the_pixels_does_not_matter(power):
     image = IMAGE * 10.0**power
     found = find_spots(image)
