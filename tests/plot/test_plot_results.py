@@ -9,6 +9,7 @@ import fastgauss as fg
 import fastgauss.plot
 from fastgauss.base import figures
 from fastgauss.models.field_terms import Extent
+from fastgauss.models.model import get_model
 from fastgauss.models.psf_field import psf_field
 from fastgauss.results.rows import Rows
 
@@ -17,7 +18,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-MODEL = fg.fit_rois(np.full((1, 7, 7), np.nan)).model
+MODEL = get_model("symmetric", 2)
 
 
 def result_of(params, status=0, absolute=True, model=MODEL, **others):
