@@ -42,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--model", choices=MODELS, help="default: symmetric; of a volume: elliptic")
     add("--psf", metavar="measure|FILE", help="the model: of the first image, or of fastgauss psf")
     add("--free-width", action="store_true", help="with --psf: fit a factor of its widths, too")
+    add("--free-weights", action="store_true", help="the same: fit the weights of its Gaussians")
     add("--source", choices=psf.SOURCES, help="with --psf: galaxies, fitted for their covariance")
     add("--method", choices=METHODS, default="lsq", help="mle: photons, maximum likelihood (lsq)")
     about = "the model's value at a pixel's centre, or its mean (as in --psf FILE, or sample)"

@@ -137,11 +137,13 @@ def model_of(
     """
     found: Any = _known_model(args, picture, known, where, pixel)
     if found is None:
-        for option, given in (("--free-width", args.free_width), ("--source", args.source)):
+        options = ("--free-width", args.free_width), ("--free-weights", args.free_weights)
+        for option, given in (*options, ("--source", args.source)):
             if given:
                 raise ValueError(f"{option} is of a point spread function: give it with --psf")
         return None
     found = found.with_width() if args.free_width else found
+    found = found.with_weights() if args.free_weights else found
     return SOURCES[args.source](found) if args.source else found
 
 

@@ -290,8 +290,8 @@ def psf_model(
     -------
     PsfModel
         The ``model`` of fits: its parameters are ``flux, x, y, offset``, and its profile has the
-        integral 1. `PsfModel.with_width` adds a free factor of all sigmas, and
-        `PsfModel.with_source` a source that is no point.
+        integral 1. `PsfModel.with_width` adds a free factor of all sigmas,
+        `PsfModel.with_weights` free weights, and `PsfModel.with_source` a source that is no point.
 
     Raises
     ------

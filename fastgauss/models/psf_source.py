@@ -45,6 +45,10 @@ class SourceModel(WrappedStarModel):
         """Refuse it."""
         raise ValueError("a width must be of stars alone, got a model with a source")
 
+    def with_weights(self) -> StarModel:
+        """Refuse them."""
+        raise ValueError("free weights must be of stars alone, got a model with a source")
+
     @property
     def start_size(self) -> int:
         """Number of starting values that ``from_start`` takes: those of the elliptic model."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..base import check
 from ..kernels.fit.models import MODELS
 from ..kernels.fit.psf_basis import PEAK, UNIT
 from ..kernels.models.model_kernels import ModelKernels
@@ -29,10 +31,56 @@ class StarModel(Model):
         """``weight, x, y, sigma_x, sigma_y, theta`` of each Gaussian, (K, 6) or (K, 6, ...)."""
         raise NotImplementedError
 
+    def each(self, params: np.ndarray) -> np.ndarray:
+        """The numbers of ``gaussians`` for each star, (K, 6, ...), a copy."""
+        found = self.gaussians(params)
+        whole = found.reshape(*found.shape, *[1] * (params.ndim + 1 - found.ndim))
+        return np.array(np.broadcast_to(whole, (*found.shape[:2], *params.shape[:-1])))
+
+    def weights_of(self, params: ArrayLike) -> np.ndarray:
+        """The weights of all components, known or free.
+
+        Parameters
+        ----------
+        params : array (..., P)
+            Parameters of stars, such as `FitResult.params`.
+
+        Returns
+        -------
+        array (..., K)
+            Their sum is 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no parameters of this model.
+
+        Examples
+        --------
+        See `with_weights`.
+        """
+        given = np.asarray(check.real_array("params", params), dtype=np.float64)
+        if given.ndim == 0 or given.shape[-1] != self.size:
+            raise ValueError(
+                f"params must have a last axis of {self.size} for {self.names}, "
+                f"got shape {given.shape}"
+            )
+        return np.moveaxis(self.each(given)[:, 0], 0, -1)
+
     @property
     def kernels(self) -> ModelKernels:
         """The row of point spread functions in the table of the kernels."""
         return MODELS["psf"][2]
+
+    @property
+    def wide_kernels(self) -> ModelKernels:
+        """The row of the same function with a free width."""
+        return MODELS["psf_width"][2]
+
+    @property
+    def free_weights(self) -> range:
+        """The parameters that are weights of the components, from the second component on."""
+        return range(0)
 
     def flux(self, params: np.ndarray) -> np.ndarray:
         """The flux of each star (n, 4), a parameter."""
@@ -73,10 +121,15 @@ class StarModel(Model):
     def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
         """Derivatives by flux, centre and offset from those by the parameters of the components."""
         result = np.zeros((*jacobians[0].shape[:-1], self.size))
-        for part, jacobian in zip(self.gaussians(params), jacobians, strict=True):
+        weights = self.free_weights
+        for k, (part, jacobian) in enumerate(zip(self.gaussians(params), jacobians, strict=True)):
             weight, _, _, sigma_x, sigma_y, _ = part
             result[..., 0] += jacobian[..., 0] * _height(weight, sigma_x, sigma_y)
             result[..., 1:3] += jacobian[..., 1:3]
+            if weights:
+                light = params[..., 0] * jacobian[..., 0] * _height(np.ones(()), sigma_x, sigma_y)
+                columns, sign = (weights, -1.0) if k == 0 else ([weights[k - 1]], 1.0)
+                result[..., columns] += sign * light[..., np.newaxis]
         result[..., -1] = 1.0
         return result
 
@@ -110,10 +163,51 @@ class StarModel(Model):
         return WideStarModel(
             f"{self.name}_width",
             self.ndim,
-            MODELS["psf_width"][2].parameters,
+            self.wide_kernels.parameters,
             self.constants,
             base=self,
         )
+
+    def with_weights(self) -> StarModel:
+        """The same function with free weights: stars ``flux, x, y, weight_2, ..., offset``.
+
+        Returns
+        -------
+        Model
+            The ``model`` of `fit_rois`, `fit_spots`, `evaluate`, `jacobian` and `image`.
+            ``weight_2`` to ``weight_K`` are the parts of the flux that the second to the last
+            component have, and the first has the rest, so that the flux remains the integral.
+            ``weights_of`` gives all K. Fits start from the weights of this model.
+
+        Raises
+        ------
+        ValueError
+            If there is one Gaussian alone, which has the whole flux, or if the model is of sources.
+
+        Notes
+        -----
+        Components that are turned come last: where this model has one before others, ``weight_k``
+        is of component k of ``base``. A weight may come out negative, by noise or because the
+        function is below the sum of the other components; ``bounds`` keep it between 0 and 1. One
+        star of a thousand counts hardly tells its weights. ``shared`` fits those of all stars
+        together, which makes a point spread function of known Gaussians fit another image. A model
+        of both has them after the width: ``psf.with_width().with_weights()``. Joint fits take known
+        weights only.
+
+        Examples
+        --------
+        >>> import fastgauss as fg
+        >>> psf = fg.psf_model([0.7, 0.3], [1.2, 2.4]).with_weights()
+        >>> psf.names
+        ('flux', 'x', 'y', 'weight_2', 'offset')
+        >>> stars = fg.image([[900.0, 6.2, 5.9, 0.4, 10.0], [90.0, 6, 6, 0.4, 10.0]], (13, 13), psf)
+        >>> fits = fg.fit_rois(stars, psf, shared="weight_2")
+        >>> psf.weights_of(fits.params[0]).round(6)
+        array([0.6, 0.4])
+        """
+        from .psf_weights import weighted_model
+
+        return weighted_model(self)
 
     def with_source(self) -> StarModel:
         """Sources of Gaussian shape behind the same function: ``flux, x, y, xx, yy, xy, offset``.
@@ -128,7 +222,7 @@ class StarModel(Model):
         Raises
         ------
         ValueError
-            If the model has a free width, which a source cannot be told from.
+            If the model has a free width or free weights, which a source cannot be told from.
 
         Notes
         -----
@@ -209,11 +303,25 @@ class WideStarModel(WrappedStarModel):
     @property
     def kernels(self) -> ModelKernels:
         """The row of point spread functions with a free width."""
-        return MODELS["psf_width"][2]
+        return self.base.wide_kernels
+
+    @property
+    def free_weights(self) -> range:
+        """Those of ``base``, which follow the width."""
+        own = self.base.free_weights
+        return range(own.start + 1, own.stop + 1) if own else own
 
     def with_width(self) -> WideStarModel:
         """The model itself."""
         return self
+
+    def with_weights(self) -> StarModel:
+        """The model of both, in which the width is before the weights."""
+        return self.base.with_weights().with_width()
+
+    def check_light(self, what: str) -> None:
+        """Refuse a model whose light joint fits cannot compute: one with free weights."""
+        self.base.check_light(what)
 
     def with_source(self) -> StarModel:
         """Refuse it."""
@@ -231,9 +339,7 @@ class WideStarModel(WrappedStarModel):
 
     def gaussians(self, params: np.ndarray) -> np.ndarray:
         """The numbers of the components, (K, 6, ...)."""
-        found = self.base.gaussians(self._star(params))
-        wide = found.reshape(*found.shape, *[1] * (params.ndim + 1 - found.ndim))
-        wide = np.array(np.broadcast_to(wide, (*found.shape[:2], *params.shape[:-1])))
+        wide = self.base.each(self._star(params))
         wide[:, 1:5] *= params[..., _WIDTH]
         return wide
 
@@ -243,7 +349,7 @@ class WideStarModel(WrappedStarModel):
         width = np.clip(start[:, 3] / units, 1.0 / _MOST_STRETCH, _MOST_STRETCH)
         stars = self.base.from_start(start)
         places = start[:, 1:3] + (stars[:, 1:3] - start[:, 1:3]) * width[:, np.newaxis]
-        return np.column_stack([stars[:, 0] * width**2, places, width, stars[:, 3]])
+        return np.column_stack([stars[:, 0] * width**2, places, width, stars[:, 3:]])
 
     def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
         """Derivatives by all parameters, by the chain rule."""

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from ..kernels.numeric.packed_cholesky import packed_size
 from ..models import astigmatic, psf, psf_field
 from ..models.model import Model, find_model, get_model
 from ..models.sloped import with_slopes_of
+from ..models.star_model import StarModel
 from .background import Background
 from .columns import FACTS, LENGTHS, describe
 from .rows import Rows, roots
@@ -47,6 +48,18 @@ _COVARIANCE = "covariance"
 _HELD = "at_bound"  # bit k: parameter k is on a bound
 _REQUIRED = ("objective", "status", "iterations", "pixels", "dof")
 _PART = 1 << 20  # bytes unpacked at a time
+_LENS = "astigmatic"
+_STARS: dict[str, Callable[[Any], StarModel]] = {
+    "psf": psf.from_constants,
+    "psf_field": psf_field.from_constants,
+}
+_ADDED: dict[str, Callable[[StarModel], StarModel]] = {  # to a name of a function of stars
+    "": lambda star: star,
+    "_width": lambda star: star.with_width(),
+    "_source": lambda star: star.with_source(),
+    "_weights": lambda star: star.with_weights(),
+    "_weights_width": lambda star: star.with_weights().with_width(),
+}
 _INTEGERS = ("frame", "status", "iterations", "pixels", "dof", "id", _HELD)
 
 
@@ -212,19 +225,14 @@ def _told(table: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def model_of(facts: Mapping[str, Any]) -> Model:
     """The model that facts tell."""
-    constants = facts["constants"]
-    if constants:
-        makers = {
-            "astigmatic": astigmatic.from_constants,
-            "psf": psf.from_constants,
-            "psf_field": psf_field.from_constants,
-            "psf_width": lambda numbers: psf.from_constants(numbers).with_width(),
-            "psf_source": lambda numbers: psf.from_constants(numbers).with_source(),
-            "psf_field_source": lambda numbers: psf_field.from_constants(numbers).with_source(),
-            "psf_field_width": lambda numbers: psf_field.from_constants(numbers).with_width(),
-        }
-        return makers[check.choice("model", facts["model"], makers)](constants)
-    return get_model(facts["model"], facts["ndim"])
+    name, constants = facts["model"], facts["constants"]
+    if not constants:
+        return get_model(name, facts["ndim"])
+    check.choice("model", name, (_LENS, *(star + more for star in _STARS for more in _ADDED)))
+    if name == _LENS:
+        return astigmatic.from_constants(constants)
+    star = max((each for each in _STARS if name.startswith(each)), key=len)
+    return _ADDED[name.removeprefix(star)](_STARS[star](constants))
 
 
 def column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:

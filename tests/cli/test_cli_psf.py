@@ -113,6 +113,11 @@ def test_a_model_may_have_a_free_width_or_a_source(image, tmp_path, capsys):
     found = fg.FitResult.load(table)
     brightest = found[np.argsort(-found.flux)[:3]]
     np.testing.assert_allclose(fg.source_shapes(brightest)["sigma_major"], 0.7, atol=0.2)
+    call[4:6] = ["--free-weights", "--shared", "weight_2"]
+    assert main([str(each) for each in call]) == 0
+    assert ", weight_2 0." in capsys.readouterr().out
+    assert len(set(fg.FitResult.load(table).weight_2)) == 1
+    assert "--free-weights is of a point" in fails(capsys, "fit", image, "--free-weights")
     both = ["--psf", target, "--source", "gaussian", "--free-width"]
     assert "of known width, got a free one" in fails(capsys, "fit", image, *both)
     assert "--free-width is of a point" in fails(capsys, "fit", image, "--free-width")

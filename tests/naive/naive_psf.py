@@ -47,6 +47,16 @@ def values(components, x, y, params, pixel="sample"):
     return flux * total + offset
 
 
+def weighted_values(components, x, y, params, pixel="sample"):
+    """The same with the weights of all components but the first before the offset."""
+    *star, offset = params
+    count = len(components) - 1
+    star, weights = star[:-count], star[-count:]
+    every = [1.0 - sum(weights), *weights]
+    parts = [(weight, *part[1:]) for weight, part in zip(every, components, strict=True)]
+    return values(parts, x, y, [*star, offset], pixel)
+
+
 def slopes(components, x, y, params, pixel="sample", function=None):
     """Derivatives by the parameters, (..., P), by complex steps."""
     found = []

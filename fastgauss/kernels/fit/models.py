@@ -23,6 +23,7 @@ from . import (
     extents,
     psf,
     psf_source,
+    psf_weights,
     rotated,
     rotated_basis,
     rotated_steps,
@@ -36,6 +37,7 @@ from .basis import Basis, make_scaled
 from .basis import make_separable as separable_columns
 from .blocks import Blocks, make_settle
 from .estimators import Estimator
+from .psf_basis import MOST
 
 _FILLS = {
     "sample": tables.fill_sampled,
@@ -255,6 +257,11 @@ MODELS: dict[str, dict[int, ModelKernels]] = {
     "psf": {2: psf.PSF},
     "psf_width": {2: psf.WIDE},
     "psf_source": {2: psf_source.SOURCE},
+    **{f"psf_{k}_weights": {2: psf_weights.make_model(k, None)} for k in range(2, MOST + 1)},
+    **{
+        f"psf_width_{k}_weights": {2: psf_weights.make_model(k, psf.WIDE)}
+        for k in range(2, MOST + 1)
+    },
 }
 
 # Models that their name defines; those with constants are objects of their own.

@@ -133,7 +133,8 @@ def make_sums(
 
 
 @cache
-def _make_darkest(pixel: str, free: bool) -> Callable:
+def make_darkest(pixel: str, free: bool, weight_of: Callable) -> Callable:
+    """The function at the darkest pixel; ``weight_of`` are factors of the components' heights."""
     profile = darkest_pixel.integrated if pixel == "integrate" else darkest_pixel.sampled
     turned, width_of = make_turned(pixel, free), make_width(free)
 
@@ -151,18 +152,25 @@ def _make_darkest(pixel: str, free: bool) -> Callable:
             at = FIRST + NUMBERS * k
             by_x = profile(x - load(m, at + X) * width, load(m, at + SIGMA_X) * width)
             by_y = profile(y - load(m, at + Y) * width, load(m, at + SIGMA_Y) * width)
-            total = total + load(m, at) / (width * width) * by_x * by_y
+            height = load(m, at) * weight_of(m, p, k) / (width * width)
+            total = total + height * by_x * by_y
         for k in range(int(m[0, 0]), int(m[0, 0]) + int(m[TURNED, 0])):
             at = FIRST + NUMBERS * k
             to_x, to_y = x - load(m, at + X) * width, y - load(m, at + Y) * width
-            total = total + turned(m, at, width, to_x, to_y)[0]
+            total = total + turned(m, at, width, to_x, to_y)[0] * weight_of(m, p, k)
         return total
 
     return darkest
 
 
+@device
+def _in_height(m, p, k):
+    """The heights of known functions hold the weights of the components."""
+    return 1.0
+
+
 @cache
-def _make_unit(free: bool) -> Callable:
+def make_unit(free: bool) -> Callable:
     width_of = make_width(free)
 
     @device
@@ -175,30 +183,34 @@ def _make_unit(free: bool) -> Callable:
 
 
 @cache
-def _make_known(free: bool) -> tuple[Callable, Callable]:
-    """``extent`` and ``span`` of the constants and a free width."""
-
-    @device
-    def width_of(params, item):
-        return params[item, WIDTH] if free else 1.0
+def make_extent(free: bool) -> Callable:
+    """The Gaussian of the full width at half maximum of the constants and a free width."""
 
     @device
     def extent(params, item, known):
-        """The Gaussian of the same full width at half maximum."""
-        sigma = known[min(item, len(known) - 1), UNIT] * width_of(params, item)
+        sigma = known[min(item, len(known) - 1), UNIT]
+        if free:
+            sigma = sigma * params[item, WIDTH]
         return sigma, sigma, sigma, 0.0
 
+    return extent
+
+
+@cache
+def _make_span(free: bool) -> Callable:
     @device
     def span(params, item, known):
         """How far f rises above 0 and falls below it."""
-        own, curve = min(item, len(known) - 1), 1.0 / width_of(params, item) ** 2
+        own, curve = min(item, len(known) - 1), 1.0
+        if free:
+            curve = 1.0 / params[item, WIDTH] ** 2
         return known[own, PEAK] * curve, known[own, DIP] * curve
 
-    return extent, span
+    return span
 
 
 @device
-def _pixels(item, known):
+def pixels_of_width(item, known):
     """The sigma of the Gaussian of the same full width at half maximum, for a width of 1."""
     return known[min(item, len(known) - 1), UNIT]
 
@@ -207,26 +219,25 @@ def _pixels(item, known):
 def make_blocks(free: bool, pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
     """The building blocks of a fit."""
     stride = FREE_ROW if free else KNOWN_ROW
-    size, unit = stride - 1, _make_unit(free)
+    size, unit = stride - 1, make_unit(free)
     columns = make_tables(pixel, free), make_fill_row(pixel, free)
     sums, settle = make_sums(*columns, 0, stride, estimator), make_settle(size, estimator, bounded)
-    extent, span = _make_known(free)
     return Blocks(
         size=size,
         evaluate=separable_steps.make_evaluate(sums, settle, unit, size, bounded),
         step=separable_steps.make_step(2, size, unit, separable_steps.limit_sigma, bounded),
         scratch=(packed_size(size) + size, FACTOR_ROWS * MOST + 2 * stride + SEEN, 0),
-        darkest=_make_darkest(pixel, free),
+        darkest=make_darkest(pixel, free, _in_height),
         start=start_moments.make_symmetric(2),  # of which the model takes what it needs
         second=second_starts.make_common(2),
         start_size=5,
         shape=covariances.shape_none if bounded else separable_steps.make_shape(unit, size),
-        extent=extent,
+        extent=make_extent(free),
         judged=1 if free else -1,
         each_axis=False,
         constants=CONSTANTS,
-        span=span,
-        width_unit=_pixels,
+        span=_make_span(free),
+        width_unit=pixels_of_width,
     )
 
 
@@ -249,7 +260,7 @@ def make_basis(free: bool, pixel: str, bounded: bool) -> Basis:
         across = work + FACTOR_ROWS * int(m[0, 0]) * nx
         fill_row(m, nx, j, p, work, across, columns)
 
-    to_natural, shape = make_scaled(size, 3, _make_unit(free))
+    to_natural, shape = make_scaled(size, 3, make_unit(free))
     return Basis(size, (0, FACTOR_ROWS * MOST), tables, fill, to_natural, shape)
 
 
