@@ -28,6 +28,7 @@ from .star_choice import LATE, Catalogue, choose, none_left, rough_fluxes
 
 _LEAST_BOX, _MOST_BOX = 7, 301
 _BOX, _NARROW = 20.0, 4.0  # sigmas from the middle to the edge of a box: for the wings, the core
+_LEAST_SIDE = 6.0  # sigmas: the least box that tells a star from its background
 _SEARCHES = 3
 _ALIKE = 1.4  # ratio of sigmas of the search and of the stars
 _SAME = 2.0  # sigmas within which a found star is a given one
@@ -80,7 +81,8 @@ def measure_psf(
         pixels.
     box : int, optional
         Odd number of rows and columns of the box around each star, within which the shape is
-        measured; by default twenty sigma to either side. The light beyond is not known.
+        measured, six sigma of the stars at least; by default twenty sigma to either side. The light
+        beyond is not known.
     sigma : float
         Expected width of the stars in pixels, with which they are searched for. If it turns out to
         be wrong, the measured width takes its place.
@@ -92,8 +94,9 @@ def measure_psf(
     mask : bool array (y, x), optional
         True where a pixel is missing.
     saturation : float, optional
-        A pixel of this value or more is missing. In an integer image, adjacent pixels that have the
-        largest value of the image, of 255 or more, are missing in any case.
+        A pixel of this value or more is missing. Where adjacent pixels have the largest value of
+        the image, all pixels of this value are missing in any case: in an integer image if it is
+        255 or more, in another one if the pixels beside them show noise that is as fine.
     threads : int, optional
         Largest number of threads of the search. The result does not depend on it.
     progress : bool or callable
@@ -199,6 +202,7 @@ def measure_psf(
         weights = np.asarray(check.real_array("error", weights), np.float64)
     full = plateau(array, None)
     if full is not None:
+        full = array >= array[full][0]  # those without another beside them, too
         mask = full if mask is None else full | mask
     mask = without_saturated(array, mask, saturation)
     total = count_steps(form, automatic) + 2  # with the search and the errors
@@ -207,6 +211,7 @@ def measure_psf(
         picture, known, candidates, width = _stars(
             array, mask, weights, given, width, side, curved > 0, threads
         )
+        _check_side(side, width)
         half = _half(side, width, _BOX, array.shape)
         scene, refused = _scene(picture, known, candidates, half, width, curved > 0)
         steps.advance()
@@ -242,6 +247,16 @@ def _box(box: Any) -> int:
     if side % 2 == 0:
         raise ValueError(f"box must be odd, got {side}")
     return side
+
+
+def _check_side(side: int | None, sigma: float) -> None:
+    """Refuse a box that shows no more of a star than its core, which has any width."""
+    if side is not None and side < _LEAST_SIDE * sigma:
+        least = 2 * math.ceil(0.5 * (_LEAST_SIDE * sigma - 1.0)) + 1
+        raise ValueError(
+            f"box must be at least {least} pixels for these stars, whose sigma is {sigma:.3g} "
+            f"pixels, got {side}"
+        )
 
 
 def _inside(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -304,7 +319,8 @@ def _stars(
         picture = read_picture(array, mask, weights, margin)
         noise = max(pixel_noise(picture.values, picture.good), 1e-14)
         known = rough_fluxes(picture, places, searched, noise)
-        half = _half(side, searched, _NARROW, array.shape)
+        half = _half(None, searched, _NARROW, array.shape)
+        half = max(half, _half(side, searched, _NARROW, array.shape))
         scene, _ = _scene(picture, known, candidates, half, searched, varies)
         scene.level()
         stack = scene.boxes(scene.own, scene.chosen, half, scene.drawn())

@@ -135,10 +135,13 @@ class PsfMeasurement:
         used = np.isfinite(self.residuals)
         ring = (self._distances / _STEP).astype(np.intp)[used]
         flux = np.broadcast_to(self.stars["flux"][:, None, None], used.shape)[used]
+        unit = (
+            2.0 ** -np.frexp(np.abs(flux).max(initial=0.0))[1]
+        )  # in which squares do not overflow
         many = 2 * half
         inside = ring < many
-        ring, flux = ring[inside], flux[inside]
-        residual, distance = self.residuals[used][inside], self._distances[used][inside]
+        ring, flux = ring[inside], flux[inside] * unit
+        residual, distance = self.residuals[used][inside] * unit, self._distances[used][inside]
         height = self._heights[used][inside]
         light = np.bincount(ring, flux, many)
         shown = light > 0

@@ -128,8 +128,9 @@ def fit_spots(
         True where a pixel is missing.
     saturation : float, optional
         A pixel of this value or more is missing, in the search and in the fits. Without this
-        option, spots of an integer image have the status ``SATURATED`` where two or more adjacent
-        pixels of the window have the largest value of the image, if that is 255 or more.
+        option, spots have the status ``SATURATED`` where two or more adjacent pixels of the window
+        have the largest value of the image: in an integer image if that is 255 or more, in another
+        one if the pixels beside them show noise that is as fine.
     camera : Camera, optional
         The camera that wrote the image. Photons are searched and fitted, and `weights`, `error`,
         `guess`, `threshold`, `fixed`, `bounds` and the result are in photons. Pixels that are

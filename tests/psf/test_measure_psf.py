@@ -245,6 +245,9 @@ def test_saturated_stars_are_refused_with_and_without_being_told():
         fg.measure_psf(flat, components=2),
         fg.measure_psf(flat, saturation=top, components=2),
     )
+    real = fg.measure_psf(0.37 * flat, components=2)  # no longer integers
+    assert_allclose(real.params, told.params, rtol=1e-6)
+    assert len(real.refused) == len(told.refused)
     for found in (alone, told):
         assert "saturated or missing pixels in the core" in found.refused["reason"]
         assert_allclose(found.params, np.concatenate(NUMBERS[:2]), atol=5 * found.errors.max())
@@ -270,6 +273,9 @@ def test_the_unit_of_the_pixels_does_not_matter():
     assert_allclose(other.params, found.params, rtol=1e-3)
     assert_allclose(other.stars["flux"], 3e-7 * found.stars["flux"], rtol=1e-3)
     assert_allclose(other.stars["offset"], 3e-7 * found.stars["offset"] - 5e-3, rtol=1e-3)
+    huge = fg.measure_psf(1e300 * image, components=2)  # squares of its light overflow
+    for name in huge.profile.dtype.names:
+        assert_allclose(huge.profile[name], found.profile[name], rtol=1e-3, atol=1e-6)
 
 
 def test_threads_and_a_wrong_width_of_the_search_change_nothing():
@@ -338,6 +344,7 @@ def test_as_many_components_as_are_asked_for(components):
         ({"pixel": "whole"}, "pixel must be one of"),
         ({"box": 10}, "box must be odd, got 10"),
         ({"box": 3}, "box must be at least 7"),
+        ({"box": 7}, "box must be at least 9 pixels for these stars, whose sigma is 1.3"),
         ({"positions": [[9.0, 500.0]]}, r"positions must be inside .* \(9.0, 500.0\) at index 0"),
         ({"positions": np.empty((0, 2))}, "positions must hold a star"),
         ({"positions": [[np.nan, 3.0]]}, "positions must be finite"),

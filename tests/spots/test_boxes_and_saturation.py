@@ -5,6 +5,7 @@ import pytest
 
 import fastgauss as fg
 from fastgauss.cli.command import main
+from fastgauss.fit.saturation import plateau
 
 
 def scene(sigma=1.3, top=300.0, shape=(90, 95), seed=0):
@@ -63,9 +64,29 @@ def test_a_plateau_that_nobody_told_is_told():
     clipped = np.minimum(image, 1500).astype(np.uint16)
     assert (fg.fit_spots(clipped, places).status == fg.Status.SATURATED).all()
     assert fg.fit_spots(image, places).converged.all()  # one pixel is the largest
-    assert fg.fit_spots(clipped.astype(float), places).converged.all()  # nobody knows a limit
     few = np.minimum(image, 30).astype(np.uint8)
     assert not (fg.fit_spots(few, places).status == fg.Status.SATURATED).any()
+
+
+def test_a_plateau_of_real_numbers_is_told_where_it_is_evident():
+    image, places = scene(top=3000.0)
+    noise = np.random.default_rng(1).normal(0.0, 1.0, image.shape)
+    for each in (image.astype(float), 0.37 * image - 5.0, image + noise, np.float32(image + noise)):
+        clipped = np.minimum(each, each.dtype.type(0.5) * each.max())
+        clipped[40, 3] = np.nan
+        clipped[41, 3] = np.inf
+        assert (fg.fit_spots(clipped, places).status == fg.Status.SATURATED).all()
+        assert fg.fit_spots(each, places).converged.all()
+    few = np.minimum(image, 30) * 0.37  # numbers as coarse as counts
+    assert not (fg.fit_spots(few, places).status == fg.Status.SATURATED).any()
+
+
+@pytest.mark.parametrize("at", [(10.5, 10.5), (10.5, 10.2), (10.0, 10.5)])
+def test_equal_pixels_of_a_symmetric_spot_are_no_plateau(at):
+    light = fg.render((21, 21), [at], 300.0, sigma=1.3) + 20.0
+    assert fg.fit_spots(light, [at]).converged.all()
+    assert plateau(light, None) is None and plateau(np.ones((9, 9)), None) is None
+    assert plateau(np.array([[0.0, 9.0, 9.0]] * 3), None) is None
 
 
 def test_the_command_has_both(tmp_path):
