@@ -180,12 +180,16 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     The shape is judged by sums of the pixels around a maximum, each with the variance and the
     skewness that noise and the spot's own light give it. A maximum has the shape of a spot unless
     its middle pixel, column or row is higher above the amplitude than in a spot of 0.6 `sigma`; its
-    second moment in some direction, in the window of a spot, is smaller than in such a spot; its
-    second moments in all directions are larger than in a spot of 3 `sigma`; the response is high at
-    3, 5 and 7 `sigma` on both sides, with no gap between (a line); or half of the response is the
-    sum of responses that are as high along up to three directions (lines that cross). High
-    responses beside a maximum that is surely more compact than lines are its neighbours, and do
-    not count. The p-value is twice the smallest probability that these tests give for spots at the
+    second moment in some direction, in the window of a spot, is smaller than in such a spot (of
+    0.66 `sigma` where the largest moment is that of a line); its second moments in all directions
+    are larger than in a spot of 3 `sigma`; the response is high at 3, 5 and 7 `sigma` on both
+    sides, with no gap between (a line); half of the response is the sum of responses that are as
+    high along up to three directions (lines that cross); or the response, above that on the darkest
+    third around, stays half as high at 3 `sigma` in two directions 140 degrees or more apart (an
+    edge), at 3, 5 and 7 `sigma` in one direction (the end of a line), or nearly so on average over
+    two opposite directions. High responses beside a maximum that is surely more compact than lines
+    are its neighbours, and do not count; nor does the light of maxima that are spots themselves,
+    nor what chance explains where spots are dense. The p-value is twice the smallest probability that these tests give for spots at the
     limits of 0.6 and 3 `sigma`, so hardly any spot between these limits has a small one. Spots in
     rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of sigma 1.3, at 0.02
     some 2 to 4 %. A spot that is narrower than a pixel cannot be distinguished from a hot pixel:

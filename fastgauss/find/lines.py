@@ -70,6 +70,14 @@ def _arms(sigmas: tuple[float, float, float]) -> _Arms:
     return _Arms(units, offsets, limits, np.abs(units @ units.T), nearest)
 
 
+def rays(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (n, ndim) and, after them, their opposites; offsets (radii, n, 3) along them."""
+    arms = _arms(sigmas)
+    units = np.concatenate([arms.units, -arms.units])
+    offsets = np.concatenate([arms.offsets[:, :, 0], arms.offsets[:, :, 1]])
+    return units, np.ascontiguousarray(offsets.swapaxes(0, 1))
+
+
 def chance_of_arms(
     response: np.ndarray, peaks: Peaks, moments: np.ndarray, doubt: np.ndarray,
     fine: Callable[[np.ndarray], np.ndarray], sigmas: tuple[float, float, float],

@@ -7,10 +7,12 @@ that the noise and the spot's own light give it.
 
 - sharp: the middle pixel, or the middle column, row or plane, is higher above the amplitude than
   in a spot of width 0.6 (hot pixels, columns and rows);
-- narrow: the smallest second moment of g d is below that of a spot of width 0.6 (tracks);
+- narrow: the smallest second moment of g d is below that of a spot of width 0.6, or of width 0.66
+  where the largest is surely above that of a spot (tracks and their ends);
 - wide: it is above that of a spot of width 3 (plateaus);
 - long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments),
-  or it is the sum of such arms in several directions (lines that cross).
+  or it is the sum of such arms in several directions (lines that cross);
+- flat: the response does not fall as around a spot (edges, ends of lines), see ``falls``.
 
 The light of neighbours makes a spot neither sharper nor narrower; it makes a spot long only where
 neighbours stand in a row on both sides. The second moment of g d is 1/2 in each direction for a
@@ -28,15 +30,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.find import shape_chances, surroundings
+from .falls import chance_of_falls
 from .lines import Peaks, chance_of_arms, rows_with_arms
 from .noise import fine_deviation
 from .peaks import window_sums
 
 NARROWEST, WIDEST = 0.6, 3.0  # extreme spots, in widths of the filter
+_NARROWEST_LONG = 0.66  # of those that are longer than a single spot
 _REACH = 3.0  # widths from the maximum within which pixels are seen
 _LIMITS = 2.0  # that a spot can be at, at once
 _COMPACT = 0.6, 0.7  # mean and largest second moment that no lines have
-_SURELY = 1.5  # errors by which those of a compact maximum are smaller
+_SPOT = 0.1  # chance of what is taken for a spot
+_SURELY, _PERHAPS = 1.5, 0.75  # errors by which those of a compact maximum are smaller
 _TRIED = 2.0  # pixels that may be the middle
 
 
@@ -86,7 +91,7 @@ class _Template(NamedTuple):
     straight: np.ndarray  # (ndim,) first moments of one that rises by 1 in a width
     squares: np.ndarray  # (1 + slices,) sums of squares of the first weights
     sharp: np.ndarray  # (slices, 5) the statistics of each, as `_statistic` gives them
-    moment: np.ndarray  # (2, 5) those of the narrowest and of the widest spot
+    moment: np.ndarray  # (3, 5) those of the narrowest, widest and narrowest long spot
 
 
 def _profile(sigma: float, width: float) -> np.ndarray:
@@ -121,7 +126,9 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
     widths = [sigmas[axis] for axis in active]
     places = [np.arange(-(len(g) // 2), len(g) // 2 + 1) / s for g, s in
               ((_profile(s, 1.0), s) for s in widths)]  # fmt: skip
-    narrow, usual, wide = ([_profile(s, w) for s in widths] for w in (NARROWEST, 1.0, WIDEST))
+    narrow, usual, wide, thin = (
+        [_profile(s, w) for s in widths] for w in (NARROWEST, 1.0, WIDEST, _NARROWEST_LONG)
+    )
     middle = [np.where(x == 0, 1.0, 0.0) for x in places]
     axes = range(len(active))
     slices = tuple(k for m in range(1, len(active) + 1) for k in itertools.combinations(axes, m))
@@ -151,7 +158,9 @@ def _template(sigmas: tuple[float, float, float]) -> _Template:
         limit = squares[0] / float(whole @ light)
         weights = weights / squares[-1] - limit * whole / squares[0]
         sharp.append(_statistic(weights, limit * light, limit))
-    moments = _moment(usual, narrow, places, 1.0), _moment(usual, wide, places, -1.0)
+    moments = [
+        _moment(usual, spot, places, sign) for spot, sign in ((narrow, 1), (wide, -1), (thin, 1))
+    ]
     return _Template(
         slices, profiles, radii, flat, np.array(straight), np.array(squares), np.array(sharp),
         np.array(moments),
@@ -192,20 +201,24 @@ def judge_shapes(
     others -= there.ground[:, None] * known.flat[:count]
     other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
     sharp[rows] = np.minimum(sharp[rows], _TRIED * other)
-    moments, of_moments = np.empty((len(points), ndim, ndim)), np.empty((3, len(points)))
+    moments, of_moments = np.empty((len(points), ndim, ndim)), np.empty((4, len(points)))
     shape_chances.moment_chances(
         sums, noise, seen.gain, known.squares[0], known.moment, moments, of_moments
     )
-    narrow, wide, error = of_moments
+    narrow, wide, thin, error = of_moments
+    long = _largest(moments) - _SURELY * error > _COMPACT[0]
+    narrow = np.where(long, np.minimum(narrow, thin), narrow)
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
     rows = rows_with_arms(response, peaks, sigmas, threads)
-    rows = rows[~_are_compact(moments[rows], error[rows])]
+    rows = rows[~_are_compact(moments[rows], _SURELY * error[rows])]
     arms[rows] = chance_of_arms(
         response, peaks.take(rows), moments[rows], error[rows],
         lambda some: seen.take(rows[some]).fine_error(volume, points[rows[some]]), sigmas,
         threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
+    falls = chance_of_falls(response, peaks, least >= _SPOT, sigmas, threads)
+    least = np.minimum(least, np.where(_are_compact(moments, _PERHAPS * error), 1.0, falls))
     amplitude = sums[:, 0] / known.squares[0]
     sharpness = np.full(len(points), np.inf)
     np.divide(sums[:, count - 1], amplitude, out=sharpness, where=amplitude > 0)
@@ -221,11 +234,10 @@ def _noise(points: np.ndarray, seen: Seen, known: _Template, threads: int | None
     return own / known.squares * seen.variance[:, None]
 
 
-def _are_compact(moments: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Whether second moments (n, ndim, ndim) are surely smaller than those of lines."""
+def _are_compact(moments: np.ndarray, doubt: np.ndarray | float) -> np.ndarray:
+    """Whether second moments (n, ndim, ndim), and a doubt, are smaller than those of lines."""
     mean = np.trace(moments, axis1=1, axis2=2) / moments.shape[1]
-    surely = _SURELY * error
-    return (mean + surely < _COMPACT[0]) & (_largest(moments) + surely < _COMPACT[1])
+    return (mean + doubt < _COMPACT[0]) & (_largest(moments) + doubt < _COMPACT[1])
 
 
 def _largest(moments: np.ndarray) -> np.ndarray:

@@ -245,7 +245,7 @@ def test_chances_of_shapes_equal_naive(sigmas):
     sums = peaks.window_sums(volume + 0.5, points, template.profiles, template.radii, 1)
     sums[0, 0] = -1.0
     noise, gain = rng.uniform(0.5, 1.5, (40, count)), rng.uniform(0.0, 1.0, 40)
-    sharp, moments, others = np.empty(40), np.empty((40, ndim, ndim)), np.empty((3, 40))
+    sharp, moments, others = np.empty(40), np.empty((40, ndim, ndim)), np.empty((4, 40))
     squares = template.squares
     shape_chances.sharp_chances(sums, noise, gain, squares, template.sharp, sharp)
     shape_chances.moment_chances(sums, noise, gain, squares[0], template.moment, moments, others)
@@ -263,14 +263,15 @@ def test_chances_of_shapes_equal_naive(sigmas):
         second[np.triu_indices(ndim)] = row[count + ndim :] / (total or 1.0)
         second = np.triu(second) + np.triu(second, 1).T - np.outer(mean, mean)
         assert_allclose(moments[p], second, rtol=1e-12, atol=1e-12)
-        smallest, (narrow, wide) = np.linalg.eigvalsh(second)[0] * total, template.moment
+        smallest, (narrow, wide, thin) = np.linalg.eigvalsh(second)[0] * total, template.moment
         theirs = (
             ndim * chance(narrow[0] * total - smallest, noise[p, 0], light, gain[p], narrow),
             chance(smallest - wide[0] * total, noise[p, 0], light, gain[p], wide),
+            ndim * chance(thin[0] * total - smallest, noise[p, 0], light, gain[p], thin),
         )
-        assert_allclose(others[:2, p], theirs, rtol=1e-7, atol=1e-300)
+        assert_allclose(others[:3, p], theirs, rtol=1e-7, atol=1e-300)
         variance = wide[1] * noise[p, 0] + wide[2] * light
-        assert others[2, p] == pytest.approx(np.sqrt(variance) / total if total else np.inf)
+        assert others[3, p] == pytest.approx(np.sqrt(variance) / total if total else np.inf)
 
 
 def test_significances_equal_those_of_interpolated_tables():

@@ -108,12 +108,12 @@ def moment_chances(sums, noise, gain, square, known, moments, out):
         As those of `sharp_chances`.
     square : float
         Sum of the squares of the profile.
-    known : ndarray (2, 5) float64
-        Of the narrowest and the widest spot, as those of `sharp_chances`.
+    known : ndarray (3, 5) float64
+        Of the narrowest, the widest and another narrow spot, as those of `sharp_chances`.
     moments : ndarray (n, ndim, ndim) float64
         The central second moments.
-    out : ndarray (3, n) float64
-        The result.
+    out : ndarray (4, n) float64
+        The result: three chances, and the error.
     """
     ndim = moments.shape[1]
     for p in range(moments.shape[0]):
@@ -121,10 +121,12 @@ def moment_chances(sums, noise, gain, square, known, moments, out):
         total = max(sums[p, 0], 0.0)  # where it is 0 the moments say nothing
         smallest = _smallest_eigenvalue(moments[p], ndim) * total
         light = total / square * gain[p]
-        for k in range(2):
-            value = (1.0 - 2.0 * k) * (known[k, 0] * total - smallest)
+        for k in range(3):
+            value = known[k, 0] * total - smallest
+            value = -value if k == 1 else value
             out[k, p] = _chance(value, noise[p, 0], light, gain[p], known[k])
         out[0, p] *= ndim
-        out[2, p] = np.inf
+        out[2, p] *= ndim
+        out[3, p] = np.inf
         if total > 0.0:
-            out[2, p] = math.sqrt(_variance(noise[p, 0], light, known[1])) / total
+            out[3, p] = math.sqrt(_variance(noise[p, 0], light, known[1])) / total
