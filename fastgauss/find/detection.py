@@ -189,11 +189,12 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     edge), at 3, 5 and 7 `sigma` in one direction (the end of a line), or nearly so on average over
     two opposite directions. High responses beside a maximum that is surely more compact than lines
     are its neighbours, and do not count; nor does the light of maxima that are spots themselves,
-    nor what chance explains where spots are dense. The p-value is twice the smallest probability that these tests give for spots at the
-    limits of 0.6 and 3 `sigma`, so hardly any spot between these limits has a small one. Spots in
-    rows may be taken for lines: at 0.01 spots a pixel some 0.5 % of those of sigma 1.3, at 0.02
-    some 2 to 4 %. A spot that is narrower than a pixel cannot be distinguished from a hot pixel:
-    below a sigma of about 0.8 only bright hot pixels and lines are left out.
+    nor what chance explains where spots are dense. The p-value is twice the smallest probability
+    that these tests give for spots at the limits of 0.6 and 3 `sigma`, so hardly any spot between
+    these limits has a small one. Spots in rows may be taken for lines: at 0.01 spots a pixel some
+    0.5 % of those of sigma 1.3, at 0.02 some 2 to 4 %. A spot that is narrower than a pixel cannot
+    be distinguished from a hot pixel: below a sigma of about 0.8 only bright hot pixels and lines
+    are left out.
 
     A maximum of the Laplacian is a spot if it is above the threshold and its core exceeds the ring
     as above, without allowance for noise. The noise of the Laplacian is taken as normal, which

@@ -36,15 +36,16 @@ def _rays(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chance_of_falls(
-    response: np.ndarray, peaks: Peaks, good: np.ndarray, sigmas: tuple[float, float, float],
-    threads: int | None,
+    response: np.ndarray, peaks: Peaks, high: np.ndarray, good: np.ndarray,
+    sigmas: tuple[float, float, float], threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """The chance that the response falls as little around a spot as around a maximum.
 
     Around doubtful maxima the light of those that are not, and are good by other tests, is taken
-    away. The chance that spots stand in a row follows from the number of these.
+    away. The chance that spots stand in a row follows from the number of these. ``high``: the
+    responses near the maxima, in all directions.
     """
-    chance = _chances(response, peaks, _NONE, sigmas, threads)
+    chance = _chances(response, peaks, high, _NONE, sigmas, threads)
     rows = np.flatnonzero(chance < _DOUBTFUL)
     if not len(rows):
         return chance
@@ -56,7 +57,7 @@ def chance_of_falls(
     for _ in range(_ROUNDS):
         sure = good[order] & (chance[order] >= _DOUBTFUL)
         others = places[sure], light[sure], quarter, _REACH * sigmas[0]
-        own = _chances(response, peaks.take(rows), others, sigmas, threads)
+        own = _chances(response, peaks.take(rows), high[:0], others, sigmas, threads)
         chance[rows] = np.maximum(chance[rows], own)
         rows, before = rows[chance[rows] < _DOUBTFUL], len(rows)
         if len(rows) in (0, before):
@@ -88,15 +89,16 @@ def _spots(
 
 
 def _chances(
-    response: np.ndarray, peaks: Peaks, others: tuple[np.ndarray, np.ndarray, np.ndarray, float],
-    sigmas: tuple[float, float, float], threads: int | None,
+    response: np.ndarray, peaks: Peaks, high: np.ndarray,
+    others: tuple[np.ndarray, np.ndarray, np.ndarray, float], sigmas: tuple[float, float, float],
+    threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """The chances with the light of others taken away."""
     chance, known = np.empty(len(peaks.points)), _rays(sigmas)
 
     def task(start: int, stop: int) -> None:
         kernels.fall_chances(
-            response, peaks.points, peaks.error, known, others, chance, start, stop
+            response, peaks.points, peaks.error, known, high, others, chance, start, stop
         )
 
     each_item(len(chance), _COST, task, threads)

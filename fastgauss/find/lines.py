@@ -116,16 +116,18 @@ def chance_of_arms(
 
 def rows_with_arms(
     response: np.ndarray, peaks: Peaks, sigmas: tuple[float, float, float], threads: int | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The rows of maxima that may have arms: the chance of all others is 1.
 
-    Both sides of a direction at the nearest radius are less than one error below the limit.
+    Both sides of a direction at the nearest radius are less than one error below the limit. Also
+    the responses there, in the directions of `rays`.
     """
     arms = _arms(sigmas)
     doubtful = np.empty(len(peaks.points), np.bool_)
+    near = np.empty((len(doubtful), 2 * len(arms.units)), np.float32)
 
     def task(start: int, stop: int) -> None:
-        surroundings.have_arms(response, *peaks, *arms.nearest, doubtful, start, stop)
+        surroundings.have_arms(response, *peaks, *arms.nearest, doubtful, near, start, stop)
 
     each_item(len(doubtful), max(1, 8 * len(arms.units)), task, threads)
-    return np.flatnonzero(doubtful)
+    return np.flatnonzero(doubtful), near

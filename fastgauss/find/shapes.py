@@ -209,7 +209,7 @@ def judge_shapes(
     long = _largest(moments) - _SURELY * error > _COMPACT[0]
     narrow = np.where(long, np.minimum(narrow, thin), narrow)
     peaks, arms = Peaks(points, seen.level, seen.error), np.ones(len(points))
-    rows = rows_with_arms(response, peaks, sigmas, threads)
+    rows, high = rows_with_arms(response, peaks, sigmas, threads)
     rows = rows[~_are_compact(moments[rows], _SURELY * error[rows])]
     arms[rows] = chance_of_arms(
         response, peaks.take(rows), moments[rows], error[rows],
@@ -217,7 +217,7 @@ def judge_shapes(
         threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
-    falls = chance_of_falls(response, peaks, least >= _SPOT, sigmas, threads)
+    falls = chance_of_falls(response, peaks, high, least >= _SPOT, sigmas, threads)
     least = np.minimum(least, np.where(_are_compact(moments, _PERHAPS * error), 1.0, falls))
     amplitude = sums[:, 0] / known.squares[0]
     sharpness = np.full(len(points), np.inf)

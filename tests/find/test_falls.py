@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 import fastgauss as fg
 from fastgauss.find import falls
-from fastgauss.find.lines import Peaks
+from fastgauss.find.lines import Peaks, rows_with_arms
 from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.find import falls as kernels
 
@@ -92,7 +92,8 @@ def chances(truth, amplitude, error=0.02, sigmas=(1.3, 0.0, 1.3)):
     response = gaussian_filter(image, 1.3)[:, None].astype("f4")
     count = len(points)
     peaks = Peaks(points, np.zeros(count), np.full(count, error * response[160, 0, 160]))
-    return falls.chance_of_falls(response, peaks, np.ones(count, bool), sigmas, 1)
+    high = rows_with_arms(response, peaks, sigmas, 1)[1]
+    return falls.chance_of_falls(response, peaks, high, np.ones(count, bool), sigmas, 1)
 
 
 def test_a_spot_with_neighbours_is_a_spot_and_lines_and_edges_are_none():
@@ -132,12 +133,18 @@ def test_chances_equal_naive(sigmas, number):
     others = places, rng.uniform(0, 0.1, number) * response.max(), quarter, 6.0
     rays = falls._rays(sigmas)
     ours = np.empty(len(points))
-    kernels.fall_chances(response, points, error, rays, others, ours, 0, len(points))
+    none = np.empty((0, rays[0].shape[1]), np.float32)
+    kernels.fall_chances(response, points, error, rays, none, others, ours, 0, len(points))
     theirs = [
         naive_falls.chance_of_falls(response, point, own, rays, others)
         for point, own in zip(points, error, strict=True)
     ]
     assert_allclose(ours, theirs, rtol=1e-6, atol=1e-300)
+    if not number:
+        peaks = Peaks(points, np.zeros(len(points)), error)
+        high, again = rows_with_arms(response, peaks, sigmas, 1)[1], np.empty(len(points))
+        kernels.fall_chances(response, points, error, rays, high, others, again, 0, len(points))
+        assert_array_equal(again, ours)
     if sum(np.array(sigmas) > 0) > 1:
         assert 0 < np.mean(ours < 0.5) < 1
     counted = np.empty(len(points))
@@ -150,4 +157,6 @@ def test_what_leaves_the_image_is_no_line():
     y, x = np.mgrid[:40, :40]
     response[:, 0] = np.exp(-0.25 * ((y - 1) ** 2 + (x - 20) ** 2) / 1.3**2)
     peaks = Peaks(np.array([[1, 0, 20]]), np.zeros(1), np.full(1, 0.05))
-    assert falls.chance_of_falls(response, peaks, np.ones(1, bool), (1.3, 0.0, 1.3), 1)[0] == 1.0
+    sigmas, good = (1.3, 0.0, 1.3), np.ones(1, bool)
+    high = rows_with_arms(response, peaks, sigmas, 1)[1]
+    assert falls.chance_of_falls(response, peaks, high, good, sigmas, 1)[0] == 1.0

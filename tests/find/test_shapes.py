@@ -150,7 +150,7 @@ def test_the_arms_of_lines_and_of_a_spots_neighbours():
         response = gaussian_filter(light, 1.3)[:, None].astype("f4")
         high = response[110, 0, 110]
         peaks = lines.Peaks(middle, np.zeros(1), np.full(1, error * high))
-        rows = lines.rows_with_arms(response, peaks, sigmas, 1)
+        rows = lines.rows_with_arms(response, peaks, sigmas, 1)[0]
         peaks = peaks.take(rows)
         moments = np.full((len(rows), 2, 2), 0.7) * np.eye(2)  # smaller than those of a line
         doubt = np.full(len(rows), 0.01)

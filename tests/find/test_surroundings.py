@@ -205,7 +205,10 @@ def test_maxima_that_may_have_arms(sigmas):
     offsets = RNG(7).integers(-6, 7, (5, 2, 3)) * np.array([int(s > 0) for s in sigmas])
     limits = RNG(8).uniform(0.1, 0.6, 5)
     ours, none = np.empty(len(points), bool), np.zeros(shape, bool)
-    surroundings.have_arms(volume, points, level, error, offsets, limits, ours, 0, len(points))
+    near = np.empty((len(points), 10), np.float32)
+    surroundings.have_arms(
+        volume, points, level, error, offsets, limits, ours, near, 0, len(points)
+    )
     for p, point in enumerate(points):
         height = max(volume[tuple(point)] - level[p], 1e-40)
         high = []
@@ -214,6 +217,10 @@ def test_maxima_that_may_have_arms(sigmas):
             allowed = limit * height - np.sqrt(1 + limit**2) * error[p]
             high.append(all(value - level[p] > allowed for side in pixels for value in side))
         assert ours[p] == any(high)
+        at = point + offsets.swapaxes(0, 1).reshape(-1, 3)
+        there = np.all((at >= 0) & (at < shape), axis=1)
+        assert_array_equal(near[p][there], volume[tuple(at[there].T)])
+        assert np.isnan(near[p][~there]).all()
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -136,7 +136,7 @@ def _most_along(heights):
 
 
 @kernel
-def fall_chances(response, points, error, rays, others, chance, start, stop):
+def fall_chances(response, points, error, rays, high, others, chance, start, stop):
     """The chances that the response falls as little around spots as around maxima.
 
     Of maxima ``start .. stop - 1``.
@@ -149,6 +149,8 @@ def fall_chances(response, points, error, rays, others, chance, start, stop):
     rays : (ndarray (radii, directions, 3) int64, ndarray (directions, directions) bool)
         Where the response is looked at, and which two directions are far from each other. The
         second half of the directions are the opposite ones of the first.
+    high : ndarray (n, directions) or (0, directions) float32
+        The responses at the first radius; an empty array: they are looked at.
     others : (ndarray (m, 3) float64, ndarray (m,) float64, ndarray (3,) float64, int)
         Spots whose light is taken away, in the order of the first axis: places and responses; a
         quarter of the inverse of the squared widths, and the reach along the first axis.
@@ -162,7 +164,11 @@ def fall_chances(response, points, error, rays, others, chance, start, stop):
     for p in range(start, stop):
         z, y, x = points[p]
         middle = np.float64(response[z, y, x]) - _light_at(z, y, x, others)
-        _look(response, points[p], offsets[0], others, near)
+        if len(high):
+            for d in range(directions):
+                near[d] = np.float64(high[p, d])
+        else:
+            _look(response, points[p], offsets[0], others, near)
         chance[p] = 1.0
         if not _may_be_high(near, middle):
             continue

@@ -231,7 +231,7 @@ def brightest(volume, points, best):
 
 
 @kernel
-def have_arms(response, points, level, error, offsets, limits, doubtful, start, stop):
+def have_arms(response, points, level, error, offsets, limits, doubtful, near, start, stop):
     """Which of maxima ``start .. stop - 1`` may have arms.
 
     Both sides of a direction are then as high as a part of the maximum.
@@ -247,6 +247,8 @@ def have_arms(response, points, level, error, offsets, limits, doubtful, start, 
         What a side of a spot has at most, by the height of the maximum.
     doubtful : ndarray (n,) bool
         The result. A side outside the volume counts as high.
+    near : ndarray (n, 2 * directions) float32
+        The responses that were looked at: all first sides, then all second ones; NaN outside.
     """
     nz, ny, nx = response.shape
     for p in range(start, stop):
@@ -259,6 +261,9 @@ def have_arms(response, points, level, error, offsets, limits, doubtful, start, 
             for side in range(2):
                 step = offsets[d, side]
                 z, y, x = z0 + step[0], y0 + step[1], x0 + step[2]
+                value = np.float32(np.nan)
                 if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
-                    high = high and response[z, y, x] - level[p] > allowed
+                    value = response[z, y, x]
+                    high = high and value - level[p] > allowed
+                near[p, side * limits.size + d] = value
             doubtful[p] |= high
