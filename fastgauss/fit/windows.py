@@ -48,7 +48,7 @@ def windows(
     first = centre - np.array(box) // 2
     last = first + box
     neighbours = _neighbours(positions, images, reach)
-    for one, other in (neighbours.T, neighbours.T[::-1]):
+    for one, other in (neighbours.T, neighbours.T[::-1]) if len(neighbours) else ():
         _part(positions, centre, first, last, one, other)
     first, last = np.clip(first, 0, limit), np.clip(last, 0, limit)
     return first, np.maximum(last - first, 0)
