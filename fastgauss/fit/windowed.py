@@ -150,11 +150,9 @@ def fit_pictures(
         job.leave_out(empty, TOO_FEW_PIXELS)
         spots = np.flatnonzero(~empty)
         masked = pixels.masked[number, np.newaxis]
-        kinds, kind = np.unique(
-            np.concatenate([masked, extent, wide], axis=1)[spots], axis=0, return_inverse=True
-        )
-        for k, row in enumerate(kinds):
-            members, side = spots[kind.ravel() == k], tuple(map(int, row[1 : 1 + ndim]))
+        rows = np.concatenate([masked, extent, wide], axis=1)[spots]
+        for row, of_kind in _kinds(rows):
+            members, side = spots[of_kind], tuple(map(int, row[1 : 1 + ndim]))
             _fit_windows(job, pixels, centres, row[1 + ndim :], first, members, side)
 
     result = solve(chosen, fill, progress)
@@ -166,6 +164,14 @@ def fit_pictures(
             taken = each.picture if each.counts is None else each.counts
             mark_plateaus(taken, mask, first[rows], extent[rows], result.status[rows])
     return result
+
+
+def _kinds(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The different rows, in order, and which rows are equal to each."""
+    if (rows == rows[:1]).all():  # sorting takes longer than the fit of a spot
+        return [(row, np.ones(len(rows), bool)) for row in rows[:1]]
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
+    return [(row, kind.ravel() == k) for k, row in enumerate(kinds)]
 
 
 def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
