@@ -13,6 +13,7 @@ import numpy as np
 from ..base import check, image_data, wording, wrappers
 from ..base.named_axes import axes_of, frames_first, in_order
 from .axes import arrange
+from .chunks import Gaps
 from .images import open_image
 
 
@@ -97,9 +98,11 @@ def _by_chunks(array: Any, lengths: Any, count: int) -> Iterator[np.ndarray]:
         ends = np.cumsum(lengths).tolist()
     else:
         ends = [*range(int(lengths), count, int(lengths)), count]
+    gaps = Gaps(array)
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         block = array[start:end]
         numbers = np.asanyarray(block)
+        gaps.look(start, numbers)
         yield from numbers if axes_of(block) is None else block.copy(data=numbers)
 
 

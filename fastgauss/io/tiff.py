@@ -22,6 +22,7 @@ from .frames import (
 )
 
 _UNNAMED = "QI"  # tifffile's letters for an axis without a name
+_PADDING = 16  # bytes: pages begin at multiples of a number that is at most this
 
 
 def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
@@ -39,26 +40,31 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     def samples_last(pixels: np.ndarray, axes: str) -> np.ndarray:
         return np.moveaxis(pixels, axes.index("S"), -1) if colour else pixels
 
-    declared = int((tiff.imagej_metadata or {}).get("images", 1))
-    short = declared > math.prod(series.shape) // max(math.prod(page.shape), 1)
-    if short and not colour and page.compression == 1:  # ends too early: frames follow the first
+    following = _next_page(tiff)
+    cut = following >= tiff.filehandle.size
+    count = int((tiff.imagej_metadata or {}).get("images", 1))
+    short = count > math.prod(series.shape) // max(math.prod(page.shape), 1)
+    if cut and not short:
+        count = _count_before(following, tiff)
+    if (short or count > 1) and not colour and page.compression == 1:  # frames follow the first
         kind = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
-        shape = (declared, *page.shape)
-        facts = _facts(tifffile, tiff, declared)
-        return facts, file_reader(path, kind, page.dataoffsets[0], shape)
+        facts = _facts(tifffile, tiff, count)
+        return facts, file_reader(path, kind, page.dataoffsets[0], (count, *page.shape))
     axes = zip(series.shape, series.axes, strict=True)
     told = math.prod(n for n, axis in axes if axis not in "YXS")
-    cut = told <= len(tiff.pages) and _is_cut(tiff)  # else the first page tells of all frames
+    cut = cut and told <= len(tiff.pages)  # else the first page tells of all frames
     pages = tiff.pages if cut else series
     if series.dataoffset is None or cut:  # compressed or scattered: page by page
         check_growth(path, page.shape, page.dtype)
 
         def read_page(index: int) -> np.ndarray:
-            if index >= len(pages):
-                raise ValueError(f"it is cut short after frame {len(pages) - 1}")
+            if index >= len(pages) or pages[index] is None:
+                raise ValueError(f"frame {index} is not in it: it is cut short, or one of several")
             try:
                 return samples_last(pages[index].asarray(), page.axes)
             except Exception as error:
+                if following >= tiff.filehandle.size:
+                    raise ValueError(f"it is cut short in frame {index}: {error}") from error
                 if page.compression == 1:
                     raise
                 how = getattr(page.compression, "name", page.compression)
@@ -75,8 +81,11 @@ def open_tiff(path: Path, stack: ExitStack) -> tuple[Facts, Reader]:
     return facts, array_reader(pixels, pixels.shape[:-1])
 
 
-def _is_cut(tiff: Any) -> bool:
-    """Whether the last page names a next one, which lies beyond the end of the file."""
+def _next_page(tiff: Any) -> float:
+    """Where the page after the last one begins; 0 if there is none, inf if the file does not say.
+
+    A place beyond the end of the file means that the file is cut short.
+    """
     form, file = tiff.tiff, tiff.filehandle
     start = tiff.pages[len(tiff.pages) - 1].offset
     try:
@@ -85,8 +94,27 @@ def _is_cut(tiff: Any) -> bool:
         file.seek(start + form.tagnosize + tags * form.tagsize)
         (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
     except struct.error:
-        return True
-    return bool(following >= file.size)
+        return math.inf
+    return following
+
+
+def _count_before(following: float, tiff: Any) -> int:
+    """How many frames of the only page's size fill the place before the next page, else 1.
+
+    Some programs, tifffile among them, write the pixels of all frames in one block after the first
+    page, and the other pages after the block: of a file that is cut short these are missing.
+    """
+    page = tiff.pages[0]
+    size = math.prod(page.shape) * np.dtype(page.dtype).itemsize
+    if (
+        len(tiff.pages) > 1
+        or following == math.inf
+        or not size
+        or page.offset > page.dataoffsets[0]
+    ):
+        return 1
+    count, rest = divmod(int(following) - page.dataoffsets[0], size)
+    return count if count > 1 and rest < _PADDING else 1
 
 
 def _facts(tifffile: Any, tiff: Any, count: int) -> Facts:

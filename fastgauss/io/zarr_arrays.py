@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.optional import require
+from .chunks import Gaps
 from .frames import UNKNOWN, Facts, Reader, array_reader, check_shape, unit_name
 
 _LETTERS = {
@@ -112,6 +113,7 @@ def _read_chunks(array: Any) -> Reader:
     """Reads frames of the last two axes; each chunk of frames is unpacked once."""
     depth, length = array.chunks[-3], array.shape[-3]
     held: dict[int, Any] = {}  # the last chunk of frames
+    gaps = Gaps(array)
 
     def read(index: int) -> Any:
         first = index - index % length % depth
@@ -120,6 +122,7 @@ def _read_chunks(array: Any) -> Reader:
             where = list(np.unravel_index(first, array.shape[:-2]))
             where[-1] = slice(where[-1], where[-1] + depth)
             held[first] = array[tuple(where)]
+            gaps.look(first, held[first])
         return held[first][index - first]
 
     return read

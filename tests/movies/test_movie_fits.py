@@ -298,7 +298,7 @@ def test_what_was_fitted_before_an_error_is_kept(threads):
     assert len(given_) == info.value.frame == 5 and info.value.result is None
 
 
-@pytest.mark.parametrize("kind", ["npy", "shaped", "imagej", "pages"])
+@pytest.mark.parametrize("kind", ["npy", "shaped", "ome", "imagej", "pages"])
 def test_a_file_that_ends_too_early(tmp_path, kind):
     path = tmp_path / ("movie.npy" if kind == "npy" else "movie.tif")
     if kind == "npy":
@@ -313,8 +313,8 @@ def test_a_file_that_ends_too_early(tmp_path, kind):
                 for frame in MOVIE:
                     file.write(frame, **options)
         else:
-            options = {"photometric": "minisblack"} if kind == "shaped" else {"imagej": True}
-            tifffile.imwrite(path, MOVIE, **options)
+            options = {} if kind == "shaped" else {kind: True}
+            tifffile.imwrite(path, MOVIE, photometric="minisblack", **options)
         content = bytearray(path.read_bytes())
         with tifffile.TiffFile(path) as file:
             if kind == "pages":
