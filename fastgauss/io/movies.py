@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
@@ -86,10 +87,30 @@ def _of_array(name: str, array: Any) -> Movie:
     chunks = getattr(array, "chunks", None)
     count = int(shape[0])
     if not chunks:
+        if isinstance(array, np.memmap):
+            return Movie(_from_map(array), count)
         if isinstance(array, np.ndarray):
             return Movie((array[k] for k in range(count)), count)
         return Movie((_own(array[k]) for k in range(count)), count)
     return Movie(_by_chunks(array, chunks[0], count), count)
+
+
+def _from_map(array: np.memmap) -> Iterator[np.ndarray]:
+    """Copies of the frames of a mapped file.
+
+    Pages of the file that were read count as memory of the process until they are given back; who
+    reads them again gets them from the file. Private changes (mode "c") would be lost, and stay.
+    """
+    pages: Any = getattr(array, "_mmap", None)
+    give_back = getattr(mmap, "MADV_DONTNEED", None)
+    shared = array.mode != "c" and isinstance(pages, mmap.mmap) and give_back is not None
+    first = np.frombuffer(pages, np.uint8).ctypes.data if shared else 0
+    for frame in array:
+        yield np.array(frame, subok=False)
+        if shared and frame.flags.c_contiguous:
+            place = frame.__array_interface__["data"][0] - first
+            begin = place // mmap.PAGESIZE * mmap.PAGESIZE
+            pages.madvise(give_back, begin, place + frame.nbytes - begin)
 
 
 def _by_chunks(array: Any, lengths: Any, count: int) -> Iterator[np.ndarray]:
