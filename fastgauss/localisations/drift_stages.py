@@ -30,6 +30,7 @@ _SHORT = 4  # radii that an axis has at least
 STAGES = 24  # halvings, at most
 _ROUNDS = 12  # steps of a stage, at most
 _CLOSE = 0.02  # radii: a shorter step ends a stage
+_ALIKE = 0.1  # radii: after a shorter step of Newton's the curvature is as before
 _CHANCE = 0.125  # radii: the standard errors of chance maxima are twice this and more
 _PILOT = 20_000  # localisations by which pairs are counted
 _POINTS = 100_000  # localisations of a stage, but for the last
@@ -102,10 +103,11 @@ class _Stage:
     def __init__(self, movie: Movie, radii: np.ndarray, box: np.ndarray, threads: int | None):
         self.movie, self.radii, self.box, self.threads = movie, radii, box, threads
         self.moments, self.which = np.unique(movie.moments, return_inverse=True)
-        self.means = spline_means(movie.middles)[2]
 
-    def overlap(self, knots: np.ndarray, spread: bool = False) -> Overlap:
-        """The overlap after correction for this drift; with ``spread`` for `covariances`, too."""
+    def overlap(
+        self, knots: np.ndarray, spread: bool = False, close: Overlap | None = None
+    ) -> Overlap:
+        """The overlap after correction for this drift, as `sum_overlaps` has it."""
         drift = drift_between(self.movie.middles, knots, self.moments)
         places = (self.movie.places - drift[self.which]) / self.radii
         low, high = self.box
@@ -116,16 +118,25 @@ class _Stage:
         if not (high - low > 2 * margin).all():
             margin = np.full(len(low), -np.inf)
         box = (low + margin) / self.radii, (high - margin) / self.radii
-        return sum_overlaps(Sample(places, self.movie.segments, count, *box), self.threads, spread)
+        sample = Sample(places, self.movie.segments, count, *box)
+        return sum_overlaps(sample, self.threads, spread, close)
 
-    def climb(self, knots: np.ndarray, close: float) -> tuple[np.ndarray, Overlap, bool]:
-        """Steps until one is shorter, in radii: the knots, the overlap there, whether one was."""
+    def climb(
+        self, knots: np.ndarray, close: float, of_means: np.ndarray
+    ) -> tuple[np.ndarray, Overlap, bool]:
+        """Steps until one is shorter, in radii: the knots, the overlap there, whether one was.
+
+        ``of_means`` makes knots of the means in segments.
+        """
         found = self.overlap(knots)
         for number in range(1, _ROUNDS + 1):
-            moves = step(found)
-            knots = knots - np.linalg.solve(self.means, moves) * self.radii
-            short = bool(np.abs(moves).max() < close)
-            found = self.overlap(knots, spread=short or number == _ROUNDS)
+            moves, newton = step(found)
+            knots = knots - of_means @ moves * self.radii
+            longest = float(np.abs(moves).max())
+            short = longest < close
+            last = short or number == _ROUNDS
+            alike = newton and longest < _ALIKE and not last
+            found = self.overlap(knots, last, found if alike else None)
             if short:
                 break
         return knots, found, short
@@ -158,7 +169,7 @@ def align(
     """The drift at which the localisations of all segments overlap most."""
     count, ndim = len(movie.middles), movie.places.shape[1]
     stages = _Stages(movie, field_of(movie.places), threads)
-    guess = first_guess(movie.places, movie.segments, count, stages.box)
+    guess = first_guess(movie.places, movie.segments, count, stages.box, threads)
     still = np.zeros((count, ndim))
     best = stages.descend(still if guess is None else guess, progress)
     small = _SMALL * stages.first_scale * movie.aspect
@@ -181,6 +192,7 @@ class _Stages:
         field = box[1] - box[0]
         self.first_scale = float(field.max()) / _FIRST
         self.short = np.where(field > 0, field / _SHORT, np.inf)
+        self.of_means = np.linalg.inv(spline_means(movie.middles)[2])
 
     def _radii(self, scale: float) -> np.ndarray:
         return np.minimum(scale * self.movie.aspect, self.short)
@@ -216,7 +228,7 @@ class _Stages:
                 break
             share = min(most * (_PAIRS / _LAST_PAIRS) ** 0.5, _POINTS / places)
             stage = self._stage(share, radii)
-            moved, found, _ = stage.climb(knots, _CLOSE)
+            moved, found, _ = stage.climb(knots, _CLOSE, self.of_means)
             if other is not None and scale >= other.scale:
                 if (np.abs(moved - other.knots) < _MET * radii).all():
                     return None
@@ -258,7 +270,8 @@ class _Stages:
         radii, count = self._radii(best.scale), len(self.movie.middles)
         share, _ = self._share(best.knots, radii)
         stage = self._stage(share, radii)
-        knots, found, converged = stage.climb(best.knots, tol * best.error / best.scale)
+        close = tol * best.error / best.scale
+        knots, found, converged = stage.climb(best.knots, close, self.of_means)
         parts = covariances(found)
         every = np.tile(radii, count)
         if parts is None or not _typical_error(parts, count) < _CHANCE:

@@ -13,9 +13,11 @@ Three axes: first y and x, of all depths together; then z alone, in columns of y
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import numpy as np
 
+from ..base.thread_pool import ordered, resolve_threads
 from ..filters import difference_of_gaussians
 
 _BINS = 128  # along an axis
@@ -39,7 +41,7 @@ def field_of(places: np.ndarray) -> np.ndarray:
 
 
 def first_guess(
-    places: np.ndarray, segments: np.ndarray, count: int, box: np.ndarray
+    places: np.ndarray, segments: np.ndarray, count: int, box: np.ndarray, threads: int | None
 ) -> np.ndarray | None:
     """The drift (S, d) of the segments, its mean 0; None: too few segments are found.
 
@@ -52,11 +54,11 @@ def first_guess(
     widths = (high - low) / _BINS
     ends = np.searchsorted(segments, np.arange(count + 1))
     cells = np.clip((places - low) / widths, 0, _BINS - 1).astype(np.int64)
-    found = _trace(_Images(cells[:, max(ndim - 2, 0) :], ends, min(ndim, 2)))
+    found = _trace(_Images(cells[:, max(ndim - 2, 0) :], ends, min(ndim, 2)), threads)
     if found is not None and ndim == 3:
         columns = cells[:, 1:] - np.rint(found).astype(np.int64)[segments]
         columns = np.clip(columns, 0, _BINS - 1) * _COLUMNS // _BINS
-        depths = _trace(_Images(np.column_stack([columns, cells[:, 0]]), ends, 1))
+        depths = _trace(_Images(np.column_stack([columns, cells[:, 0]]), ends, 1), threads)
         found = np.column_stack([np.zeros((count, 1)) if depths is None else depths, found])
     return None if found is None else (found - found.mean(axis=0)) * widths
 
@@ -77,6 +79,10 @@ class _Images:
         shared = np.abs(fft.rfftn(self.window**2, size)) ** 2
         self.shares = np.maximum(fft.irfftn(shared, size), 0.0)  # of chance at each displacement
 
+    def spectra(self, threads: int | None) -> Generator[np.ndarray, None, None]:
+        """The spectra of all segments, a few of them at a time."""
+        return ordered(self.spectrum, range(self.count), resolve_threads(threads))
+
     def spectrum(self, segment: int) -> np.ndarray:
         """The spectrum of one segment's image, padded by as many zeros along each axis."""
         from scipy import fft
@@ -91,19 +97,18 @@ class _Images:
         return fft.rfftn(image, (2 * _BINS,) * self.axes, along)
 
 
-def _trace(images: _Images) -> np.ndarray | None:
+def _trace(images: _Images, threads: int | None) -> np.ndarray | None:
     """The displacements (S, axes) of the segments in bins; None: too few are found."""
     count, axes = images.count, images.axes
     found, clear = np.zeros((count, axes)), np.zeros(count, bool)
-    total = images.spectrum(0)
-    for s in range(1, count):
-        spectrum = images.spectrum(s)
+    spectra = images.spectra(threads)
+    total = next(spectra)
+    for s, spectrum in enumerate(spectra, 1):
         found[s], clear[s] = _place(total, spectrum, images.shares)
         if clear[s]:
             total = total + _moved(spectrum, -found[s])
     clear[0] = True
-    for s in range(count):
-        spectrum = images.spectrum(s)
+    for s, spectrum in enumerate(images.spectra(threads)):
         others = total - _moved(spectrum, -found[s]) if clear[s] else total
         place, clear[s] = _place(others, spectrum, images.shares)
         if clear[s]:

@@ -28,9 +28,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import thread_pool
+from ..base.status import Status
+from ..fields.conjugate_gradients import Product, conjugate_gradients, norm
 from ..kernels.localisations import overlaps
 
 _LONGEST = 0.5  # radii: a longer step of Newton's is none
+_RESIDUAL, _PRODUCTS = 1e-10, 200  # where the solution of a step ends
 _TASKS = 16  # whatever the number of threads
 _TABLE = 4096  # cells, at least
 
@@ -52,7 +55,7 @@ class Overlap(NamedTuple):
     pairs: int
     forces: np.ndarray  # (S, d)
     weights: np.ndarray  # (S, S)
-    curvature: np.ndarray  # (S, d, S, d)
+    curvature: np.ndarray  # (S, d, S, d); it and the weights may be those of close displacements
     squares: np.ndarray  # (S, d, d): A
     single: np.ndarray | None  # (S, S, d, d): Q, where it was asked for
 
@@ -76,10 +79,13 @@ def _in_cells(places: np.ndarray, segments: np.ndarray, ndim: int) -> overlaps.C
     return overlaps.Cells(shape, starts, places[order], segments[order])
 
 
-def sum_overlaps(sample: Sample, threads: int | None, spread: bool) -> Overlap:
+def sum_overlaps(
+    sample: Sample, threads: int | None, spread: bool, close: Overlap | None = None
+) -> Overlap:
     """The overlap of all pairs of different segments; the same bits for any number of threads.
 
-    With ``spread`` it has what `covariances` needs.
+    With ``spread`` it has what `covariances` needs. The curvature, which takes most of the time, is
+    that of the overlap at ``close`` displacements where there is one.
     """
     count, ndim = sample.size, sample.places.shape[1]
     places = np.zeros((len(sample.places), overlaps.AXES))
@@ -93,7 +99,7 @@ def sum_overlaps(sample: Sample, threads: int | None, spread: bool) -> Overlap:
     queries = np.argsort(owner, kind="stable")
     firsts = np.searchsorted(owner[queries], np.arange(tasks + 1))
     sums = overlaps.Sums(
-        pairs=np.zeros((count, count, overlaps.SUMS)),
+        pairs=np.zeros((*((count, count) if close is None else (0, 0)), overlaps.SUMS)),
         single=np.zeros((count, count, 6) if spread else (0, 0, 6)),
         forces=np.zeros((count, 3)),
         squares=np.zeros((count, 3, 3)),
@@ -110,9 +116,13 @@ def sum_overlaps(sample: Sample, threads: int | None, spread: bool) -> Overlap:
         return task
 
     thread_pool.run(make_task, tasks, 1, threads)
-    weights = sums.pairs[..., 0]
-    change = _blocks(sums.pairs, overlaps.CHANGES, ndim)
-    change = change - weights[..., np.newaxis, np.newaxis] * np.eye(ndim)
+    if close is None:
+        weights = sums.pairs[..., 0]
+        change = _blocks(sums.pairs, overlaps.CHANGES, ndim)
+        change = change - weights[..., np.newaxis, np.newaxis] * np.eye(ndim)
+        curvature = _laplacian(-change)
+    else:
+        weights, curvature = close.weights, close.curvature
     squares = sums.squares[:, 3 - ndim :, 3 - ndim :]
     squares = squares + np.triu(squares, 1).transpose(0, 2, 1)
     return Overlap(
@@ -120,7 +130,7 @@ def sum_overlaps(sample: Sample, threads: int | None, spread: bool) -> Overlap:
         pairs=int(sums.overlapping.sum()),
         forces=sums.forces[:, 3 - ndim :],
         weights=weights,
-        curvature=_laplacian(-change),
+        curvature=curvature,
         squares=squares,
         single=_blocks(sums.single, overlaps.SQUARES, ndim) if spread else None,
     )
@@ -140,23 +150,49 @@ def _gauge(count: int, ndim: int) -> np.ndarray:
     return np.kron(np.full((count, count), 1.0 / count), np.eye(ndim))
 
 
-def step(found: Overlap) -> np.ndarray:
-    """The displacements (S, d) of a step, in units of the radii."""
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
+def _centred(matrix: np.ndarray, count: int) -> np.ndarray:
+    """A matrix (S d, k) without what all segments have in common."""
+    parts = matrix.reshape(count, -1, matrix.shape[1])
+    return (parts - parts.mean(axis=0)).reshape(matrix.shape)
 
+
+def step(found: Overlap) -> tuple[np.ndarray, bool]:
+    """The displacements (S, d) of a step, in units of the radii, and whether it is Newton's."""
     count, ndim = found.forces.shape
-    matrix = found.curvature.reshape(count * ndim, -1)
-    scale = max(float(np.trace(matrix)), 1e-300)
-    try:
-        factor = cho_factor(matrix + scale * _gauge(count, ndim))
-        moves = cho_solve(factor, found.forces.reshape(-1)).reshape(count, ndim)
-        if np.abs(moves).max() < _LONGEST:
-            return moves - moves.mean(axis=0)
-    except LinAlgError:  # not positive definite
-        pass
+    every = np.arange(count)
+    own = found.curvature[every, :, every, :]
+    if np.linalg.eigvalsh(own)[:, 0].min() > 0.0:
+        inverse = np.linalg.inv(own)
+        matrix = found.curvature.reshape(count * ndim, -1)
+        moves, positive = _solved(
+            matrix,
+            found.forces.reshape(-1),
+            lambda r: np.einsum("sij,sj->si", inverse, r.reshape(count, ndim)).reshape(-1),
+        )
+        moves = moves.reshape(count, ndim)
+        if positive and np.abs(moves).max() < _LONGEST:
+            return moves - moves.mean(axis=0), True
     pull = _laplacian(found.weights[..., np.newaxis, np.newaxis])[:, 0, :, 0]
-    moves = lstsq(pull, found.forces)[0]
-    return moves - moves.mean(axis=0)
+    whole = np.diagonal(pull)
+    share = np.divide(1.0, whole, out=np.zeros(count), where=whole > 0)
+    columns = [_solved(pull, force, lambda r: share * r)[0] for force in found.forces.T]
+    moves = np.stack(columns, axis=1)
+    return moves - moves.mean(axis=0), False
+
+
+def _solved(
+    matrix: np.ndarray, forces: np.ndarray, precondition: Product
+) -> tuple[np.ndarray, bool]:
+    """The solution of matrix x = forces, and whether the matrix is positive in all directions met.
+
+    A factorisation by a BLAS with threads takes many times as long where all processors have work.
+    """
+    least = _RESIDUAL * norm(forces)
+    solution = conjugate_gradients(
+        lambda p: np.einsum("ij,j", matrix, p), precondition, forces,
+        lambda left, _: norm(left) <= least, _PRODUCTS,
+    )  # fmt: skip
+    return solution.x, solution.status == Status.CONVERGED
 
 
 def covariances(found: Overlap) -> tuple[np.ndarray, np.ndarray] | None:
@@ -171,9 +207,8 @@ def covariances(found: Overlap) -> tuple[np.ndarray, np.ndarray] | None:
     size = count * ndim
     matrix = found.curvature.reshape(size, size)
     scale = max(float(np.trace(matrix)), 1e-300)
-    gauge = _gauge(count, ndim)
     try:
-        factor = cho_factor(matrix + scale * gauge)
+        factor = cho_factor(matrix + scale * _gauge(count, ndim))
     except LinAlgError:
         return None
     every = np.arange(count)
@@ -184,11 +219,7 @@ def covariances(found: Overlap) -> tuple[np.ndarray, np.ndarray] | None:
     roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, np.newaxis, :]
     shares = np.zeros((count, ndim, count, ndim))
     shares[every, :, every, :] = np.linalg.solve(own, roots)
-    spread = matrix @ shares.reshape(size, size)
-    keep = np.eye(size) - gauge
-
-    def around(noise: np.ndarray) -> np.ndarray:
-        half = cho_solve(factor, noise)
-        return keep @ cho_solve(factor, half.T) @ keep
-
-    return around(spread @ spread.T), around(_laplacian(single).reshape(size, size))
+    inverse = _centred(cho_solve(factor, np.eye(size)), count)
+    of_places = inverse @ (matrix @ shares.reshape(size, size))
+    of_pairs = inverse @ _laplacian(single).reshape(size, size)
+    return of_places @ of_places.T, of_pairs @ inverse.T

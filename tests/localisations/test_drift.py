@@ -70,6 +70,11 @@ def test_far_places_are_in_the_same_cells_and_overlap_the_same(along):
     segments = np.append(segments, [1, 1]).astype(np.int32)
     box = np.full(2, -np.inf), np.full(2, np.inf)
     found = overlap.sum_overlaps(overlap.Sample(places, segments, 2, *box), 2, False)
+    again = overlap.sum_overlaps(overlap.Sample(places, segments, 2, *box), 1, False, found)
+    assert (again.value, again.pairs) == (found.value, found.pairs)
+    np.testing.assert_array_equal(again.forces, found.forces)
+    np.testing.assert_array_equal(again.squares, found.squares)
+    assert again.curvature is found.curvature and again.weights is found.weights
     value = naive.overlap(places, segments, 2, *box)[0]
     assert found.value == pytest.approx(value, rel=1e-12)
 
@@ -149,7 +154,7 @@ def test_the_first_guess_is_where_the_segments_are(ndim):
     places = sites[rng.integers(0, count, 1200)] + rng.normal(0, 0.1, (1200, ndim))
 
     def guess(places, segments):
-        return first_guess(places, segments, 4, field_of(places))
+        return first_guess(places, segments, 4, field_of(places), None)
 
     found = guess(places + there[segments], segments)
     bins = np.ptp(places + there[segments], axis=0) / 128

@@ -41,7 +41,7 @@ class Cells(NamedTuple):
 class Sums(NamedTuple):
     """What is summed, for each segment."""
 
-    pairs: np.ndarray  # (S, S, 7)
+    pairs: np.ndarray  # (S, S, 7); (0, 0, 7): only the forces are asked for
     single: np.ndarray  # (S, S, 6) squares of single forces; (0, 0, 6): these are not asked for
     forces: np.ndarray  # (S, 3)
     squares: np.ndarray  # (S, 3, 3): of the whole force on each localisation, the upper triangle
@@ -185,6 +185,7 @@ def add_overlaps(queries, cells, low, high, sums, near, begin, end):
         Scratch.
     """
     deep, spread = cells.shape[0] > 1, sums.single.shape[0] > 0
+    bent = sums.pairs.shape[0] > 0
     for q in range(begin, end):
         i = queries[q]
         if not _may_count(cells.places[i], low, high):
@@ -203,7 +204,6 @@ def add_overlaps(queries, cells, low, high, sums, near, begin, end):
             if not (within and low[2] <= mx <= high[2]):
                 continue
             v = 1.0 - (dz * dz + dy * dy + dx * dx)
-            t = cells.segments[j]
             square = v * v
             w = 8.0 * square * v
             fz += w * dz
@@ -211,6 +211,9 @@ def add_overlaps(queries, cells, low, high, sums, near, begin, end):
             fx += w * dx
             overlap += square * square
             overlapping += 1
+            if not bent:
+                continue
+            t = cells.segments[j]
             change = 48.0 * square
             row = sums.pairs[s, t]
             row[0] += w
