@@ -28,6 +28,7 @@ def draw(drift: Drift, figure: Any) -> Any:
         axes.plot(drift.frames, middle, color="k", linewidth=0.8)
         axes.plot(drift.segment_frames, drift.segment_positions[:, k], "k.", markersize=3)
         axes.set_ylabel(name)
-    panels[0].set_title(f"drift, {drift.status.message}", fontsize="medium")
+    title = f"drift and its standard error, {drift.status.message}"
+    panels[0].set_title(title, fontsize="medium")
     panels[-1].set_xlabel("frame")
     return figure
