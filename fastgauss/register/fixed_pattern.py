@@ -11,10 +11,11 @@ structure less:
 2. The same, after the local mean has been taken away from both images: no shade is left.
 3. Places with the steepest gradients are left out.
 
-If the first two agree with each other and not with the match of all pixels, the first is the
-displacement, provided that most pixels that do not match there rest: they are alike in both
-images at the displacement 0. If a look that converged disagrees with this displacement, or with
-that of all pixels where it stands, the pair is ambiguous.
+Hot pixels and bad lines are left out before. If the first two agree with each other and not with
+the match of all pixels, the first is the displacement, provided that most pixels that do not match
+there rest: they are alike in both images at the displacement 0. If a look that converged disagrees
+with this displacement, or with that of all pixels where it stands, or if parts of the images still
+want another one (``register/score_balance.py``), the pair is ambiguous.
 """
 
 from __future__ import annotations
@@ -25,39 +26,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.register import misfit
+from ..filters import gaussian_filter
 from ..kernels.register import window_columns as kernel
 from . import fourier_series, inputs, preparation, significance, whole_images, window_matching
+from .hot_pixels import hot_pixels
 from .inputs import Pixels
 from .results import Status
+from .score_balance import imbalance, share_at_rest
 from .window_matching import Pair
 
 _RESTS = 0.75  # of the pixels that do not match are alike where nothing moves
 _TYPICAL = 1.4826  # of the median deviation: the standard deviation
 _FAR = 5.0  # standard deviations of the residual of a pixel that does not match
 _LOOSE, _TIGHT = 0.5, 0.15  # pixels that a match may be off, before and after it is refined
+_BESIDE = 1  # pixels beside a hot one that it may spill into
 _GROW = 2  # pixels around one that does not match
 _STEEP = 4.0  # times the median of the squared gradients, which are means
 _MEAN = 5  # pixels of a side of those means
 _LOCAL = 8.0  # pixels: sigma of the local mean
 _BORDER = 12  # pixels in which the local mean is one-sided
 _MORE = 1.3  # ratio of residual and noise from which a pattern may explain the residual
-_BLOCK = 8  # pixels of a side of a block whose residual is looked at
-_CHANCE = 3.1  # standard deviations: more than a thousandth of all blocks has by chance
-_UNLIKE = 1.3  # times that
-_BLOCKS, _SHARE = 3, 0.02  # blocks, and part of all, that may differ
-_ROUNDED = 1e-6  # of the largest residual: the least noise of a block
+_CHANCE = 4.0  # standard deviations by which parts may differ that move together
+_CHANGES = 9.0  # the same, so many that a scene which changes does not make them
+_NEAR_REST = 1.25  # pixels: a displacement that what rests may have drawn there
+_SOME = 0.05  # of the blocks match better where nothing moves
 _SIDE = 64  # pixels, the shortest side of images of which local means are taken
 _TOL = 1e-7  # pixels
 _APART, _ERRORS = 0.07, 4.0  # pixels and standard errors between displacements that disagree
 _FEWEST = 0.1  # of the pixels
-
-
-_STRONG = 5.0  # standard deviations of an image from its level: what may draw a displacement
-_STICKS_OUT = 12.0  # times what pixels usually differ from those two pixels away
-_ALONE = 0.25  # of what a pixel sticks out: the range of the four around it
-_SAMPLES = 4096  # pixels that tell what is usual
-_MOST = 0.5  # of such pixels must stick out in both images
 
 _FOUND = (Status.CONVERGED, Status.ONE_DIRECTION)
 _MAY_BE_DRAWN = (*_FOUND, Status.AMBIGUOUS, Status.LOST, Status.MAX_ITERATIONS)
@@ -177,10 +173,9 @@ def _without(pixels: Pixels, holes: np.ndarray, grown: int = _GROW) -> Pixels:
 
 def _less_local_mean(pixels: Pixels) -> Pixels:
     """An image from which the local mean is taken away; its border is missing."""
-    from scipy.ndimage import gaussian_filter
-
-    weight = gaussian_filter(pixels.valid.astype(np.float32), _LOCAL)
-    mean = gaussian_filter(np.where(pixels.valid, pixels.values, np.float32(0.0)), _LOCAL)
+    weight = gaussian_filter(pixels.valid.astype(np.float32), _LOCAL, threads=1)
+    known = np.where(pixels.valid, pixels.values, np.float32(0.0))
+    mean = gaussian_filter(known, _LOCAL, threads=1)
     values = pixels.values - mean / np.maximum(weight, np.float32(1e-6))
     border = np.ones(values.shape, dtype=bool)
     border[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
@@ -253,77 +248,15 @@ def _rest(both: Pair, place: np.ndarray) -> bool:
 
 
 def shows_fixed_pattern(both: Pair, out: np.ndarray, status: np.ndarray) -> bool:
-    """Whether the images differ by more than their noise at the displacement that was found.
+    """Whether a part of the images has not moved by the displacement that was found.
 
-    Then a part of them has not moved by it. They may differ as a whole, or in some blocks, whose
-    noise is looked at by itself.
+    Then they differ by more than their noise, or their parts want different displacements.
     """
     if status[0] != Status.CONVERGED or out[0, kernel.RESIDUAL] == 0:
         return False
     first, second = both.spectra.noises
     noise = first + second * max(1.0, out[0, kernel.GAIN] ** 2)
-    return bool(out[0, kernel.RESIDUAL] > _MORE * noise) or _blocks_differ(both, out[0])
-
-
-def _blocks_differ(both: Pair, row: np.ndarray) -> bool:
-    """Whether what is left in a block is more than its noise, in more blocks than by chance."""
-    shape = both.shape
-    place, gain = row[[kernel.DY, kernel.DX]], row[kernel.GAIN]
-    fields = both.views.value, preparation.sample(both.views.b, shape, (place[0], place[1]))[0]
-    precisions = both.views.precision_a, both.views.precision_b
-    sums = np.empty((-(-shape[0] // _BLOCK), -(-shape[1] // _BLOCK), 4))
-    move = np.rint(place).astype(np.int64)
-    misfit.block_sums(
-        (both.first.values, both.second.values),
-        tuple(_image(field, shape) for field in fields),
-        tuple(_image(precision, shape) for precision in precisions),
-        (int(move[0]), int(move[1])), (float(gain), float(row[kernel.OFFSET])), _BLOCK, sums,
-    )  # fmt: skip
-    count, rest, one, two = sums[sums[..., 0] >= 0.5 * _BLOCK**2].T
-    if len(count) < _BLOCKS:
-        return False
-    kept = both.spectra.low.kernel.kept
-    noise = kept / misfit.KEPT * (one + gain**2 * two)
-    # so many samples of the smoothed noise are independent, as of Gaussian smoothing
-    independent = np.maximum(2.0 * kept * count, 1.0)
-    spread = 2.0 / (9.0 * independent)
-    limit = _UNLIKE * (1.0 - spread + _CHANCE * np.sqrt(spread)) ** 3
-    many = np.count_nonzero(rest > limit * np.maximum(noise, _ROUNDED * rest.max()))
-    return bool(many > max(_BLOCKS, _SHARE * len(count)))
-
-
-def shows_hot_pixels(first: Pixels, second: Pixels) -> bool:
-    """Whether most pixels that stick out alone of the first image do so in the second, too.
-
-    They do so along an axis, as lines of a detector do across. Stars, also narrow ones, have light
-    in the next pixels.
-    """
-    one, two = first.values, second.values
-    if not max(one.max(), -one.min()) > _STRONG * one.std():
-        return False
-    return any(_share_alone(one.swapaxes(0, k), two.swapaxes(0, k)) for k in range(2))
-
-
-def _share_alone(one: np.ndarray, two: np.ndarray) -> bool:
-    """The same along axis 0."""
-    far = one[:-4] + one[4:]
-    far *= np.float32(0.5)
-    excess = np.abs(np.subtract(one[2:-2], far, out=far), out=far)
-    step = max(1, excess.size // _SAMPLES) | 1
-    limit = _STICKS_OUT * _TYPICAL * float(np.median(excess.ravel(order="K")[::step]))
-    if not limit > 0.0:
-        return False
-    y, x = np.nonzero(excess > limit)
-    alone = _alone(one, y, x)
-    both = alone & _alone(two, y, x)
-    return bool(np.count_nonzero(both) > _MOST * np.count_nonzero(alone))
-
-
-def _alone(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Whether pixels y + 2, x differ from the four around them far more than these do."""
-    around = np.stack([values[y + k, x] for k in (0, 1, 3, 4)])
-    height = np.abs(values[y + 2, x] - around.mean(axis=0))
-    return np.ptp(around, axis=0) < _ALONE * height
+    return bool(out[0, kernel.RESIDUAL] > _MORE * noise or imbalance(both, out[0]) > _CHANCE)
 
 
 def look_again(
@@ -336,24 +269,60 @@ def look_again(
     """
     if out[0, kernel.RESIDUAL] == 0 or status[0] not in _MAY_BE_DRAWN:
         return
-    first, second = both.first, both.second
-    place = _by_direction(both, reach)
-    looks = _by_area(first, second, both, place, reach, brightness, threads)
-    if looks and looks[0].status == Status.CONVERGED:
-        place = looks[0].place[::-1]
-    if not np.isfinite(place).all():
-        return
     plain = Look(out[0].copy(), int(status[0]), both)
-    looks.append(_refined(*_less_steep(both), None, reach, brightness, threads))
-    if _rest(both, place):
-        chosen, doubtful = _verdict(plain, looks)
-    else:
-        chosen, doubtful = plain, any(_disagree(plain, k) for k in _firm(looks))
+    hot = hot_pixels(both.first, both.second)
+    if hot.any():
+        first, second = (_without(p, hot, _BESIDE) for p in (both.first, both.second))
+        look = _refined(first, second, None, reach, brightness, threads)
+        if look.status in _FOUND:
+            plain = look
+            if _is_balanced(plain):
+                out[0], status[0] = plain.row, plain.status
+                return
+    chosen, doubtful = _looked_at(plain, reach, brightness, threads)
     if doubtful and status[0] not in _FOUND:
         return
     out[0], status[0] = chosen.row, chosen.status
     if doubtful:
         significance.mark_ambiguous(out, status, np.array([0]), reach)
+
+
+def _is_balanced(look: Look) -> bool:
+    return not shows_fixed_pattern(look.pair, look.row[np.newaxis], np.array([look.status]))
+
+
+def _looked_at(plain: Look, reach: float, brightness: str, threads: int) -> tuple[Look, bool]:
+    """The look that counts among all, and whether another may be right."""
+    both = plain.pair
+    place = _by_direction(both, reach)
+    looks = _by_area(both.first, both.second, both, place, reach, brightness, threads)
+    if looks and looks[0].status == Status.CONVERGED:
+        place = looks[0].place[::-1]
+    if not np.isfinite(place).all():
+        return plain, False
+    looks.append(_refined(*_less_steep(both), None, reach, brightness, threads))
+    if _rest(both, place):
+        chosen, doubtful = _verdict(plain, looks)
+    else:
+        chosen, doubtful = plain, any(_disagree(plain, k) for k in _firm(looks))
+    if not doubtful and chosen.status == Status.CONVERGED:
+        doubtful = _is_drawn(chosen)
+    return chosen, doubtful
+
+
+def _is_drawn(look: Look) -> bool:
+    """Whether what rests draws a displacement still.
+
+    Parts of a scene that turns or changes have different displacements, too: where nothing rests,
+    and the displacement is not near that of what does, the difference must be larger.
+    """
+    left = imbalance(look.pair, look.row)
+    if left > _CHANGES:
+        return True
+    if left <= _CHANCE:
+        return False
+    near = bool(np.abs(look.place).max() < _NEAR_REST)
+    return near or share_at_rest(look.pair, look.row) > _SOME
 
 
 def _verdict(plain: Look, second: list[Look]) -> tuple[Look, bool]:

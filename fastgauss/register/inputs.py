@@ -20,6 +20,7 @@ import numpy as np
 
 from ..base import check
 from ..base.scaling import power_of_two
+from ..filters import gaussian_filter
 
 LEAST = 12  # pixels, the shortest side of an image
 _SAMPLE = 64  # pixels of a side that tell level and size of an image
@@ -183,7 +184,7 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     doubt : float
         Variance of such a guess, from guesses of pixels that exist.
     """
-    from scipy.ndimage import binary_opening, gaussian_filter, maximum_filter
+    from scipy.ndimage import binary_opening, maximum_filter
 
     holes = ~known
     large = binary_opening(holes, np.ones((_SMALL_HOLE,) * holes.ndim))
@@ -193,8 +194,8 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     for sigma in (1.0, 2.0, 8.0):
         if not left.any():
             break
-        weight = gaussian_filter(known.astype(np.float32), sigma)
-        mean = gaussian_filter(given, sigma)
+        weight = gaussian_filter(known.astype(np.float32), sigma, threads=1)
+        mean = gaussian_filter(given, sigma, threads=1)
         if sigma == 1.0 and guessed.any():
             own = _own_weight(sigma, holes.ndim)
             sure = known & (weight > 2.0 * own)
@@ -208,7 +209,7 @@ def fill(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def _own_weight(sigma: float, ndim: int) -> float:
-    """Weight of a pixel in its own mean under scipy's Gaussian."""
+    """Weight of a pixel in its own mean under the Gaussian of `fill`."""
     k = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
     line = np.exp(-0.5 * (k / sigma) ** 2)
     return float((1.0 / line.sum()) ** ndim)
