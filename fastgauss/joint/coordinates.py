@@ -89,9 +89,11 @@ class Coordinates(NamedTuple):
         """Half windows (n, ndim) along (x, y, z): light stands out of the noise (n,) there."""
         return reach_of(self.widths(u), u[:, 0], noise)
 
-    def unit(self, u: np.ndarray) -> np.ndarray:
-        """The length to which a step of the widths is compared, (n,)."""
-        return self.widths(u).min(axis=1)
+    def units(self, u: np.ndarray) -> np.ndarray:
+        """The lengths to which steps of the widths are compared, (n, 1) or one each."""
+        if self.model.turned:
+            return self.widths(u).min(axis=1, keepdims=True)
+        return np.abs(u[:, sorted({k for k in self.model.sigmas if k < self.size})])
 
     def widths(self, u: np.ndarray) -> np.ndarray:
         """How far a spot extends along (x, y, z), in sigmas, (n, ndim)."""

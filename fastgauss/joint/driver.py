@@ -140,7 +140,7 @@ class _Fit:
             start[:, shared] = np.where(
                 member[:, None], np.median(start[member][:, shared], axis=0), start[:, shared]
             )
-        if chosen.method == "mle" and len(start):
+        if chosen.method == "mle" and chosen.guess is None and len(start):
             start[:, 0] = np.maximum(start[:, 0], 0.05 * np.median(start[:, 0]))
         offset_limits = self._offset_limits()
         u = self.coordinates.start(start)
@@ -163,13 +163,13 @@ class _Fit:
             at, away = self._stand(solver, progress, order, at)
             wider = self._half(at.u, at.noise)
             settled = order[progress.settled]
-            enough = (wider[settled] <= half[settled] + 1).all()
+            lacking = (wider[settled] - half[settled]).max(initial=0)
             if before is not None and before[1].settled.sum() > progress.settled.sum():
                 solver, progress, order, took = before  # those that were held led others away
                 break
-            good = not short and enough and not away
+            good = not short and lacking <= 1 and not away
             before = (solver, progress, order, took.copy()) if good else None
-            if used >= chosen.max_iter or (good and not solver.held.any()):
+            if used >= chosen.max_iter or (good and lacking <= 0 and not solver.held.any()):
                 break
             if not short and chosen.max_iter - used < _LEAST_PART * chosen.max_iter:
                 break  # too few to come to rest in other windows, or with the held spots free

@@ -17,6 +17,10 @@ from .scene import JointImage, State
 _CLUSTERS, _GROUPS, _SPOTS = 64, 64, 256  # of a task
 _MOST = 200  # iterations of the conjugate gradients
 _TINY = 1e-300
+# Of the square of a spot's light: the least scale of a derivative by a length. Of a spot much
+# narrower than a pixel the derivatives by place and width are none, and damping in units of their
+# squares would let it go anywhere.
+_LEAST_SCALE = 1e-6
 _AROUND = 24  # spots of a cluster and around it, in the matrix that is looked at
 
 
@@ -76,7 +80,9 @@ class NormalEquations:
         if newton:
             self.image.curvature(state.u, spots, self.curvature)
         diagonal = np.einsum("npp->np", equations.diagonal)
+        light = state.u[:, :1] ** 2 * diagonal[:, :1]
         self.system.scale[:] = np.maximum(diagonal, _TINY)
+        self.system.scale[:, 1:] = np.maximum(self.system.scale[:, 1:], _LEAST_SCALE * light)
         self.right.spots[:] = equations.gradient
         totals = self.per_group(state.sums[:, 2:])
         t, shared = self.terms, self.shared

@@ -81,7 +81,8 @@ def fit_joint(
         of the others takes no part and has the status ``NOT_SHARED``.
     max_iter, tol
         Rounds, and the distance to the solution in standard errors, at which a group of spots
-        that overlap is done.
+        that overlap is done. It is done, too, where six steps of its spots in turn were below the
+        root of `tol`.
     threads : int, optional
         Largest number of threads. The result does not depend on it.
     progress : bool or callable
@@ -110,14 +111,14 @@ def fit_joint(
     clusters of spots that overlap most. A spot that overlaps with no other spot has the solution of
     `fit_rois` on its box.
 
-    In the second half of the rounds the spots that do not come to rest are held, at most half of a
-    group, so that the others come to rest beside them: those held have the status
-    ``MAX_ITERATIONS``. A spot that converged beside held spots is at the minimum for the places at
-    which those are held. When the fit goes on, most such spots move by less than 0.2 standard
-    errors, a few by up to two. With individual widths, an image with one spot in 20 pixels needs
-    150 to 600 rounds. Give ``max_iter=600``, or continue, with the options of the first fit:
-    ``fit_joint(image, result.positions, guess=result.params)``. With 50 rounds all rows may have
-    the status ``MAX_ITERATIONS``.
+    In the second half of the rounds, but not before the last 100, the spots that do not come to
+    rest are held, at most half of a group, so that the others come to rest beside them: those held
+    have the status ``MAX_ITERATIONS``. A spot that converged beside held spots is at the minimum
+    for the places at which those are held. When the fit goes on, most such spots move by less than
+    0.2 standard errors, a few by up to two. With individual widths, an image with one spot in 20
+    pixels needs 80 to 320 rounds. Give ``max_iter=400``, with which hardly a spot is held, or
+    continue, with the options of the first fit: ``fit_joint(image, positions,
+    guess=result.params)``. With 50 rounds all rows may have the status ``MAX_ITERATIONS``.
 
     A spot whose centre is outside of the image is fitted by the light that falls into the image,
     and converges as others do; `fit_spots` without ``joint=True`` gives it the status ``OUTSIDE``.

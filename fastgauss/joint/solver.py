@@ -19,9 +19,9 @@ Clusters that *lead*, by long steps, move their neighbours with them. Only they 
 the way is bent and, near the minimum, where a round fails: damping keeps the others from rest.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
-of it and what it has in common (``joint/stopping.py``). In the later rounds the spots that do
-not come to rest are held, one after the other, so that the others come to rest beside them.
-All groups advance together; those that are done drop out.
+of it and what it has in common, or was short for some rounds (``joint/stopping.py``). In the
+later rounds the spots that do not come to rest are held, one after the other, so that the others
+come to rest beside them. All groups advance together; those that are done drop out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from .scene import JointImage, State
 from .stopping import Lengths, Progress
 
 _LEAST_DAMPING, _MOST_DAMPING, _STUCK = 1e-10, 1e10, 1e7
-_SETTLED_DAMPING = 1e-5  # above it a step may be much shorter than the way that is left
 _CENTRE_STEP, _WIDTH_STEP = 1.0, 0.4  # of a centre and a width in one round, in sigmas
 _STAGES = ("amplitude", "centre")  # what moves in the first rounds of a crowd
 _TRIES, _FAILURES = 4, 5  # steps tried in a round; rounds in turn without one that end a group
@@ -52,6 +51,7 @@ _SLOWER, _SLOW, _FAST = 8.0, 3.0, 0.15  # factors of the damping
 # as 1e-8 of the diagonal; with 1e-4 the steps of the next rounds would be a thousandth as long.
 _LEAST_BLAMED = 1e-9
 _SEARCHES = 7  # for clusters that make a matrix indefinite, before a whole group counts as such
+_DARK = 1e-2  # amplitude of a spot in standard errors of its own, below which it has no shape
 _HOLDS = 2  # times that a step is formed with more parameters held at their bounds
 
 
@@ -136,7 +136,8 @@ class Solver:
         gradient = equations.gradient
         free = ((u > lower) | (gradient > 0)) & ((u < upper) | (gradient < 0)) & (lower < upper)
         free &= open_ & ~self.held[:, None]
-        free[u[:, 0] == 0, 1:] = False  # without light a spot has no shape
+        light = equations.diagonal[:, 0, 0] * u[:, 0] ** 2
+        free[light <= _DARK**2 * self.noise(state)[self.crowd.group_of], 1:] = False
         system.free[:] = free & ~self.tied
         columns, t = self.shared.columns, self.terms
         system.common_free[:] = True
@@ -177,11 +178,12 @@ class Solver:
         """The step (n, p) within what is known: clusters, and what is shared, are shortened."""
         crowd, coordinates = self.crowd, self.image.coordinates
         ndim, move = coordinates.model.ndim, step.spots.copy()
-        widths, unit = coordinates.widths(state.u), coordinates.unit(state.u)
+        widths, units = coordinates.widths(state.u), coordinates.units(state.u)
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.abs(move[:, 1 : 1 + ndim] / widths).max(axis=1) / _CENTRE_STEP
-            for k in self._widths:
-                part = np.maximum(part, np.abs(move[:, k]) / (_WIDTH_STEP * unit))
+            if self._widths:
+                wide = np.abs(move[:, self._widths]) / (_WIDTH_STEP * units)
+                part = np.maximum(part, wide.max(axis=1))
         part = np.where(np.isfinite(part), np.maximum(part, 1.0), np.inf)
         if len(part):
             part = np.maximum.reduceat(part, crowd.members.cluster_spots[:-1])
@@ -190,7 +192,9 @@ class Solver:
         if len(columns):
             together = step.common[crowd.group_of][:, self.terms :]
             wide = np.isin(columns, self._widths)
-            most = np.abs(together[:, wide]) / (_WIDTH_STEP * unit[:, np.newaxis])
+            if units.shape[1] > 1:
+                units = units[:, [self._widths.index(k) for k in columns[wide]]]
+            most = np.abs(together[:, wide]) / (_WIDTH_STEP * units)
             together = together / max(most[member].max(initial=1.0), 1.0)
             move[np.ix_(member, columns)] = together[member]
         return move
@@ -363,10 +367,8 @@ class Solver:
         self.image.keep(everyone)
         self._pixels = state.sums[:, 1]
         active = (self.freedom() >= 0) & np.isfinite(self.per_group(state.sums[:, 0]))
-        near, at_rest = np.zeros(len(crowd.boxes), bool), np.zeros(len(active), bool)
-        all_held = near.copy()
-        steps = np.full((3, len(near)), np.inf)  # lengths in the last rounds, the latest first
-        common_steps = np.full((3, len(active)), np.inf)
+        rest = stopping.Rest(len(crowd.boxes), len(active), tol)
+        all_held, ended = np.zeros(len(crowd.boxes), bool), np.zeros(len(active), bool)
         rounds, took = 0, np.zeros(len(u), np.int32)
         for turn in range(most):
             if not active.any():
@@ -378,23 +380,21 @@ class Solver:
             state, moved, lengths = self._round(state, active, stage)
             if stage != "shape":
                 continue
-            steps = np.stack([lengths.clusters, *steps[:2]])
-            common_steps = np.stack([lengths.common, *common_steps[:2]])
-            rest = stopping.distance_left(steps[0], steps[1:], tol)
-            rest_common = stopping.distance_left(common_steps[0], common_steps[1:], tol)
-            calm = self.equations.damping <= _SETTLED_DAMPING
-            near = np.where(active[crowd.cluster_groups], (rest <= tol) & (calm | all_held), near)
-            at_rest = np.where(active, rest_common <= tol, at_rest)
-            done = moved & (rest_common <= tol) & ~self._any(~near)
-            stuck = ~self._any(~near & (self.equations.damping < _STUCK))
-            done |= (self.failures > _FAILURES) | (stuck & ~done & (rest_common <= tol))
+            damping = self.equations.damping
+            rest.follow(lengths, damping, all_held, active, crowd.cluster_groups)
+            apart, common = ~(rest.near | rest.quiet), rest.common_near | rest.common_quiet
+            done = moved & common & ~self._any(apart)
+            stuck = ~self._any(apart & (damping < _STUCK))
+            ended |= active & done
+            done |= (self.failures > _FAILURES) | (stuck & ~done & common)
             if self.report is not None:
-                self.report(int(near[crowd.cluster_of].sum()))
+                self.report(int(rest.near[crowd.cluster_of].sum()))
             active = active & ~done
             if stopping.may_hold(left := most - 1 - turn, most):
                 self.held |= stopping.spots_to_hold(
-                    crowd, steps, lengths.spots, self.held, active, tol, left
+                    crowd, rest.steps, lengths.spots, self.held, active, tol, left
                 )
                 all_held = stopping.whole_clusters(crowd, self.held)
-        settled = near[crowd.cluster_of] & ~self.held & at_rest[crowd.group_of]
+        near = (rest.near & rest.common_near[crowd.cluster_groups]) | ended[crowd.cluster_groups]
+        settled = near[crowd.cluster_of] & ~self.held
         return Progress(state, settled, rounds, took)

@@ -63,6 +63,10 @@ class StarCoordinates(Coordinates):
         """The width of each star, (n,)."""
         return u[:, basis.WIDTH] if self.size > basis.WIDTH else np.ones(len(u))
 
+    def units(self, u: np.ndarray) -> np.ndarray:
+        """The length to which a step of the width is compared, (n, 1)."""
+        return self.unit(u)[:, np.newaxis]
+
     def plain(self, u: np.ndarray) -> np.ndarray:
         """Flux, x, y, width and the constants of each star."""
         known = np.broadcast_to(self._known, (len(u), basis.CONSTANTS))

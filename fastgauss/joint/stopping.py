@@ -11,10 +11,13 @@ from .equations import NormalEquations, clusters_of
 from .neighbours import Crowd
 from .scene import State
 
-_LAST, _PAUSE = 1 / 2, 2  # part of all rounds in which spots are held; rounds between
+_LAST, _LATE = 1 / 2, 100  # part of all rounds in which spots are held, and so many at most
+_PAUSE = 2  # rounds between
 _AWAY, _FEW = 100.0, 0.5  # tolerances from which a cluster is far; part of the spots held at most
 _LEADS = 0.1  # of a group's longest step, from which clusters are held before the others
 _LEAST = 4  # rounds that are left to the others
+_SETTLED_DAMPING = 1e-5  # above it a step may be much shorter than the way that is left
+_QUIET = 6  # rounds of short steps in turn, from which a cluster is at rest beside its errors
 _COMES, _MOVES = 0.1, 0.3  # of the step before, for what comes to rest; of a cluster's longest step
 _NEGLIGIBLE = 1e-10  # step, relative to the spot, at which rounding takes over
 _EPSILON = 1e-14  # of the image
@@ -38,6 +41,55 @@ class Lengths(NamedTuple):
     clusters: np.ndarray  # (k,)
     common: np.ndarray  # (g,) of what each group has in common
     spots: np.ndarray  # (n,) each beside all others, for comparison within a cluster
+
+
+class Rest:
+    """How near to rest the clusters of a fit and what groups have in common are, round by round.
+
+    Two measures. *Near*: the distance that is left is below the tolerance. *Quiet*: the steps of
+    six rounds in turn, one of them hardly damped, were below the tolerance's root, so that the
+    objective expects less than the tolerance of each, in units of the noise. A spot narrower than
+    its pixel, or two at one place, creep for hundreds of rounds through a valley that is flat
+    beside the noise; a group is done where the others are near and these are quiet.
+    """
+
+    def __init__(self, clusters: int, groups: int, tol: float) -> None:
+        self.tol = tol
+        self.steps = np.full((3, clusters), np.inf)  # lengths in the last rounds, the latest first
+        self._common_steps = np.full((3, groups), np.inf)
+        self.near, self.common_near = np.zeros(clusters, bool), np.zeros(groups, bool)
+        self._quiet, self._common_quiet = np.zeros(clusters, np.int32), np.zeros(groups, np.int32)
+        self._calm = np.zeros(clusters, bool)  # in one of these rounds at least
+
+    @property
+    def quiet(self) -> np.ndarray:
+        """Clusters (k,) that are quiet."""
+        return (self._quiet >= _QUIET) & self._calm
+
+    @property
+    def common_quiet(self) -> np.ndarray:
+        """Groups (g,) in which what spots have in common is quiet."""
+        return self._common_quiet >= _QUIET
+
+    def follow(
+        self, lengths: Lengths, damping: np.ndarray, all_held: np.ndarray,
+        active: np.ndarray, groups: np.ndarray,
+    ) -> None:  # fmt: skip
+        """After a round of active groups (g,), with the ``groups`` of clusters (k,)."""
+        self.steps = np.stack([lengths.clusters, *self.steps[:2]])
+        self._common_steps = np.stack([lengths.common, *self._common_steps[:2]])
+        rest = distance_left(self.steps[0], self.steps[1:], self.tol)
+        common = distance_left(self._common_steps[0], self._common_steps[1:], self.tol)
+        mine, calm = active[groups], (damping <= _SETTLED_DAMPING) | all_held
+        self.near = np.where(mine, (rest <= self.tol) & calm, self.near)
+        self.common_near = np.where(active, common <= self.tol, self.common_near)
+        root = np.sqrt(self.tol)
+        short, common_short = lengths.clusters <= root, lengths.common <= root
+        self._calm = np.where(mine, short & (self._calm | calm), self._calm)
+        self._quiet = np.where(mine, np.where(short, self._quiet + 1, 0), self._quiet)
+        self._common_quiet = np.where(
+            active, np.where(common_short, self._common_quiet + 1, 0), self._common_quiet
+        )
 
 
 def distance_left(longest: np.ndarray, before: np.ndarray, tol: float) -> np.ndarray:
@@ -142,5 +194,9 @@ def whole_clusters(crowd: Crowd, spots: np.ndarray) -> np.ndarray:
 
 
 def may_hold(left: int, most: int) -> bool:
-    """Whether spots may be held with ``left`` of ``most`` rounds to go: in the second half."""
-    return _LEAST <= left <= max(_LEAST, int(_LAST * most)) and (left - _LEAST) % _PAUSE == 0
+    """Whether spots may be held with ``left`` of ``most`` rounds to go: in the second half.
+
+    And not before the last 100: a spot that was held is where it happened to be.
+    """
+    last = max(_LEAST, min(int(_LAST * most), _LATE))
+    return _LEAST <= left <= last and (left - _LEAST) % _PAUSE == 0

@@ -102,11 +102,41 @@ def test_clusters_of_which_all_spots_are_held():
     assert_array_equal(stopping.whole_clusters(crowd, spots), [True, False, True])
 
 
-@pytest.mark.parametrize("most", [1, 2, 4, 12, 14, 50, 200])
+@pytest.mark.parametrize("most", [1, 2, 4, 12, 14, 50, 200, 400])
 def test_rounds_in_which_clusters_are_held_leave_some_to_the_others(most):
     left = [rounds for rounds in range(most) if stopping.may_hold(rounds, most)]
-    assert all(4 <= rounds <= max(4, most // 2) for rounds in left)
+    assert all(4 <= rounds <= max(4, min(most // 2, 100)) for rounds in left)
     assert bool(left) == (most > 4)
+
+
+def follow(rest, clusters, common=(0.0, 0.0), damping=1e-9, active=(True, True), rounds=1):
+    """Rounds of three clusters, two in the first of two groups, with steps of these lengths."""
+    lengths = stopping.Lengths(np.array(clusters), np.array(common), np.zeros(3))
+    for _ in range(rounds):
+        rest.follow(
+            lengths, np.broadcast_to(damping, 3), np.zeros(3, bool), np.array(active),
+            np.array([0, 0, 1]),
+        )  # fmt: skip
+    return rest
+
+
+def test_clusters_are_quiet_after_six_short_steps():
+    rest = follow(stopping.Rest(3, 2, TOL), [9e-4, 2e-3, 0.0], (9e-4, 2e-3), rounds=5)
+    assert not rest.quiet[:2].any() and not rest.common_quiet.any()
+    follow(rest, [9e-4, 2e-3, 0.0], (9e-4, 2e-3))
+    assert_array_equal(rest.quiet, [True, False, True])
+    assert_array_equal(rest.near, [False, False, True])
+    assert_array_equal(rest.common_quiet, [True, False])
+    follow(rest, [2e-3, 9e-4, 1.0], active=(True, False))
+    assert_array_equal(rest.quiet, [False, False, True])  # the second group is done
+    assert_array_equal(rest.near, [False, False, True])
+
+
+def test_damped_clusters_are_not_quiet():
+    rest = follow(stopping.Rest(3, 2, TOL), [9e-4] * 3, damping=[1.0, 1e-4, 1e-6], rounds=9)
+    assert_array_equal(rest.quiet, [False, False, True])
+    follow(rest, [9e-4] * 3, damping=[1.0, 1e-6, 1.0])
+    assert_array_equal(rest.quiet, [False, True, True])
 
 
 def crowded(seed, noise, count=49, side=42):
@@ -207,3 +237,19 @@ def test_clusters_that_are_not_at_a_minimum_do_not_take_second_derivatives_from_
     start = places + np.random.default_rng(7).normal(0, 0.2, places.shape)
     result = fg.fit_joint(image, start, background="constant", max_iter=200)
     assert np.mean(result.status == fg.Status.MAX_ITERATIONS) < 0.03  # 0.077 as it was
+
+
+@COMPILED
+@pytest.mark.parametrize(("model", "method"), [("symmetric", "lsq"), ("elliptic", "mle")])
+def test_dense_noisy_images_come_to_rest_and_stay_there(model, method):
+    rng, side = np.random.default_rng(3), 40
+    places, heights = rng.uniform(3, side - 4, (80, 2)), rng.uniform(200, 600, 80)
+    image = rng.poisson(20.0 + fg.render((side, side), places, heights, sigma=1.3)).astype(float)
+    start = places + rng.normal(0, 0.2, places.shape)
+    options = {"model": model, "method": method, "background": "constant", "max_iter": 400}
+    result = fg.fit_joint(image, start, **options)
+    assert not (result.status == fg.Status.MAX_ITERATIONS).any()
+    again = fg.fit_joint(image, start, **options, guess=result.params)
+    converged = result.status == fg.Status.CONVERGED
+    moved = np.abs(again.params - result.params)[converged] / result.errors[converged]
+    assert converged.sum() > 55 and moved.max() < 0.03
