@@ -24,7 +24,7 @@ BOX = 25
 COUNT = 10
 
 
-def turned(grid, amplitude, x0, y0, sigma_x, sigma_y, theta, offset):
+def rotated(grid, amplitude, x0, y0, sigma_x, sigma_y, theta, offset):
     """The model as a function for curve_fit."""
     x, y = grid
     u = ((x - x0) * np.cos(theta) + (y - y0) * np.sin(theta)) / sigma_x
@@ -38,7 +38,7 @@ def make(seed):
     truth = np.tile([100.0, 0.0, 0.0, 9.0, 3.0, 3.0 - np.pi, 0.0], (COUNT, 1))
     truth[:, 1:3] = rng.uniform(0, 200, (COUNT, 2))
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return truth, np.array([turned((x, y), *spot) for spot in truth])
+    return truth, np.array([rotated((x, y), *spot) for spot in truth])
 
 
 def window(place):
@@ -66,7 +66,7 @@ def curve_fit_loop(image, positions, guess):
         box = window(place)
         grid = x[box].ravel(), y[box].ravel()
         try:
-            params[i], _ = curve_fit(turned, grid, image[box].ravel(), p0=guess(image, place))
+            params[i], _ = curve_fit(rotated, grid, image[box].ravel(), p0=guess(image, place))
         except RuntimeError:
             continue
     return comparable(params)
@@ -77,7 +77,7 @@ def curve_fit_at_once(image, positions):
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
 
     def scene(grid, *params):
-        return sum(turned(grid, *spot, 0.0) for spot in np.reshape(params, (-1, 6)))
+        return sum(rotated(grid, *spot, 0.0) for spot in np.reshape(params, (-1, 6)))
 
     start = np.concatenate([first_guess(image, place)[:6] for place in positions])
     params, _ = curve_fit(scene, (x.ravel(), y.ravel()), image.ravel(), p0=start)

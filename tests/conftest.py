@@ -33,8 +33,8 @@ def _is_covered_field(item, params):
     """Kernels of fields differ in turned, support, combine and dtype; pixel is no other kernel."""
     if params.get("combine", "sum") == "sum" or "dtype" not in params:
         return False
-    turned = params.get("turned", "covariance" in str(params.get("kind")))
-    return (turned or params["support"] == "sphere") != (params["dtype"] == "f")
+    rotated = params.get("rotated", "covariance" in str(params.get("kind")))
+    return (rotated or params["support"] == "sphere") != (params["dtype"] == "f")
 
 
 def _is_covered_spot(item, params):

@@ -86,9 +86,9 @@ def canonical(case: Case, params: np.ndarray) -> np.ndarray:
     if case.model != "rotated":
         return params
     wide_first = params[:, 3] >= params[:, 4]
-    turned = params[:, [0, 1, 2, 4, 3, 5, 6]]
-    turned[:, 5] -= np.pi / 2 * np.sign(turned[:, 5])
-    return np.where(wide_first[:, np.newaxis], params, turned)
+    rotated = params[:, [0, 1, 2, 4, 3, 5, 6]]
+    rotated[:, 5] -= np.pi / 2 * np.sign(rotated[:, 5])
+    return np.where(wide_first[:, np.newaxis], params, rotated)
 
 
 def deviations(case: Case, params: np.ndarray, truth: np.ndarray) -> np.ndarray:

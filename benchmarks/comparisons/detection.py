@@ -42,16 +42,16 @@ BACKGROUNDS = {
 class Scenes(NamedTuple):
     """Images without spots, and images (strengths, n) with spots at places (strengths, n, m, 2)."""
 
-    ground: np.ndarray
+    background: np.ndarray
     empty: list[np.ndarray]
     images: list[list[np.ndarray]]
     places: list[list[np.ndarray]]
 
 
-def make_scenes(ground: np.ndarray, sigma: float, count: int) -> Scenes:
+def make_scenes(background: np.ndarray, sigma: float, count: int) -> Scenes:
     """Counts on a background; each spot's amplitude gives it the same signal by noise."""
     rng = np.random.default_rng(0)
-    empty = [rng.poisson(ground) for _ in range(4 * count)]
+    empty = [rng.poisson(background) for _ in range(4 * count)]
     axis = np.arange(STEP // 2, SIDE, STEP, dtype=float)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     images: list[list[np.ndarray]] = []
@@ -60,17 +60,19 @@ def make_scenes(ground: np.ndarray, sigma: float, count: int) -> Scenes:
         places.append([grid + rng.uniform(-8.0, 8.0, grid.shape) for _ in range(count)])
         images.append([])
         for at in places[-1]:
-            level = ground[tuple(np.rint(at).astype(int).T)]
+            level = background[tuple(np.rint(at).astype(int).T)]
             amplitude = strength * np.sqrt(level / math.pi) / sigma
-            images[-1].append(rng.poisson(ground + fg.render(ground.shape, at, amplitude, sigma)))
-    return Scenes(ground, empty, images, places)
+            images[-1].append(
+                rng.poisson(background + fg.render(background.shape, at, amplitude, sigma))
+            )
+    return Scenes(background, empty, images, places)
 
 
-def ideal(sigma: float, ground: np.ndarray) -> Detect:
+def ideal(sigma: float, background: np.ndarray) -> Detect:
     """Maxima of the matched filter of the image less its true background, by the true noise."""
 
     def detect(image: np.ndarray, threshold: float) -> np.ndarray:
-        scaled = (image - ground) / np.sqrt(ground)
+        scaled = (image - background) / np.sqrt(background)
         response = gaussian_filter(scaled, sigma) * (2.0 * math.sqrt(math.pi) * sigma)
         maxima = response == maximum_filter(response, 3)
         return np.argwhere(maxima & (response > threshold)).astype(float)
@@ -113,14 +115,14 @@ def main() -> None:
     parser.add_argument("--curve", help="an NPZ file for the curves")
     chosen = parser.parse_args()
     curves: dict[str, np.ndarray] = {"strengths": np.array(STRENGTHS)}
-    for kind, ground in BACKGROUNDS.items():
+    for kind, background in BACKGROUNDS.items():
         print(f"\n### {kind} background, sigma {chosen.sigma:g}\n")
-        scenes = make_scenes(ground, chosen.sigma, 2 if chosen.quick else chosen.images)
+        scenes = make_scenes(background, chosen.sigma, 2 if chosen.quick else chosen.images)
         print_head(["completeness at S/N", *(f"{s:g}" for s in STRENGTHS), "CPU ms an image"])
         for name in (IDEAL, *chosen.peers):
             try:
                 knows = name == IDEAL
-                detect = ideal(chosen.sigma, ground) if knows else DETECTORS[name](chosen.sigma)
+                detect = ideal(chosen.sigma, background) if knows else DETECTORS[name](chosen.sigma)
                 threshold = least_threshold(detect, scenes.empty)
             except ImportError as error:
                 print_row([name, f"not installed: {error}"])

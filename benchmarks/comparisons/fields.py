@@ -166,13 +166,13 @@ def widths(effort: Effort) -> None:
     n, out = len(scene.positions), np.zeros(scene.shape)
     rng = np.random.default_rng(2)
     own = rng.uniform(0.999, 1.001, (n, 3))  # the same nodes, but for a few
-    turned = np.einsum("ni,ij->nij", own**2, np.eye(3))
+    rotated = np.einsum("ni,ij->nij", own**2, np.eye(3))
     fields = {
         "common sigma": scene.field(),
         "a sigma each": scene.field(sigma=own[:, :1]),
         "a sigma each and axis": scene.field(sigma=own),
         "a common covariance": scene.field(covariance=np.eye(3)),
-        "a covariance each": scene.field(covariance=turned),
+        "a covariance each": scene.field(covariance=rotated),
     }
     volume = scene.volume()
     for kind in ("splat", "adjoint"):

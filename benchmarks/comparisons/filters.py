@@ -176,7 +176,7 @@ def heat_maps(threads: int, rounds: int, budget: float) -> None:
     """Microseconds a source."""
     sources = make_sources(COUNT)
     positions, sigmas, theta, amplitudes = sources.values()
-    turned = covariances(sigmas, theta)
+    rotated = covariances(sigmas, theta)
     out = np.zeros((SIDE, SIDE))
     few = COUNT // 50
 
@@ -184,9 +184,9 @@ def heat_maps(threads: int, rounds: int, budget: float) -> None:
         return fg.render((SIDE, SIDE), positions, amplitudes, **more, radius=RADIUS)  # type: ignore[arg-type]
 
     jobs: dict[str, Job] = {
-        "turned, fastgauss": lambda: render(covariance=turned, out=out, threads=threads),
+        "turned, fastgauss": lambda: render(covariance=rotated, out=out, threads=threads),
         "turned, fastgauss, max": lambda: render(
-            covariance=turned, combine="max", out=out, threads=threads
+            covariance=rotated, combine="max", out=out, threads=threads
         ),
         "turned, compiled loop": lambda: loop(out, positions, sigmas, theta, amplitudes, RADIUS),
         "upright, fastgauss": lambda: render(sigma=sigmas[:, ::-1], out=out, threads=threads),

@@ -35,14 +35,14 @@ SETTINGS = [
 JOBS = ("null", "pairs", "crowds")
 
 
-def largest_squares(ndim: int, ground: float | None, reach: float, count: int) -> np.ndarray:
-    """The statistic (count,) of single spots; ``ground`` photons a pixel, None: equal noise."""
+def largest_squares(ndim: int, background: float | None, reach: float, count: int) -> np.ndarray:
+    """The statistic (count,) of single spots; ``background`` photons a pixel, None: equal noise."""
     rng, axis = np.random.default_rng(1), np.arange(-6.0, 7.0)
     grid = np.stack(np.meshgrid(*[axis] * ndim, indexing="ij"), -1).reshape(-1, ndim)
     middle = np.full(ndim, 0.23)
     light = np.exp(-0.5 * ((grid - middle) ** 2).sum(axis=1) / SIGMA**2)
     away = (grid - middle) / SIGMA
-    weight = np.ones(len(grid)) if ground is None else 1 / np.sqrt(377 * light + ground)
+    weight = np.ones(len(grid)) if background is None else 1 / np.sqrt(377 * light + background)
     known = np.column_stack([light, light[:, None] * away, np.ones(len(grid))]) * weight[:, None]
     step = 0.35 if ndim == 2 else 0.45
     ticks = step * np.arange(-int(reach / step), int(reach / step) + 1)
@@ -57,19 +57,19 @@ def largest_squares(ndim: int, ground: float | None, reach: float, count: int) -
     basis = np.linalg.qr(known)[0]
     columns -= basis @ (basis.T @ columns)
     columns /= np.linalg.norm(columns, axis=0)
-    _, sizes, turned = np.linalg.svd(columns, full_matrices=False)
-    factor = (sizes[:, None] * turned)[sizes > 1e-4 * sizes[0]]
+    _, sizes, rotated = np.linalg.svd(columns, full_matrices=False)
+    factor = (sizes[:, None] * rotated)[sizes > 1e-4 * sizes[0]]
     parts = [rng.normal(size=(10_000, len(factor))) @ factor for _ in range(count // 10_000)]
     return np.concatenate([np.maximum(part.max(axis=1), 0.0) ** 2 for part in parts])
 
 
 def null() -> None:
     """Tails by those of chi-squared."""
-    for ndim, ground in ((2, None), (2, 20.0), (2, 0.3), (3, None), (3, 20.0)):
+    for ndim, background in ((2, None), (2, 20.0), (2, 0.3), (3, None), (3, 20.0)):
         for reach in (0.5, 1.5, 2.5):
-            found = largest_squares(ndim, ground, reach, 100_000)
+            found = largest_squares(ndim, background, reach, 100_000)
             tails = (np.mean(found > t) / chdtrc(ndim + 1, t) for t in LEVELS)
-            noise = "equal noise" if ground is None else f"photons on {ground:g}"
+            noise = "equal noise" if background is None else f"photons on {background:g}"
             print(f"{ndim}-D, {noise}, within {reach} sigmas:", *(f"{t:.2f}" for t in tails))
 
 

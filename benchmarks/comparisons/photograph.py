@@ -121,13 +121,13 @@ def adam_path(start: Start) -> Iterator[float]:
         yield psnr(2.0 * loss, start.image)
         by = slope["cholesky"]
         by_yy = by[:, 0, 0] * lower[:, 0, 0] + by[:, 1, 0] * lower[:, 1, 0]
-        turned = np.stack(
+        rotated = np.stack(
             [by_yy, by[:, 1, 0] * lower[:, 0, 0], by[:, 1, 1] * lower[:, 1, 1]], axis=1
         )
         unit = 2.0 / start.image.size  # the loss of the loop is the mean square
         adam.step({
             "heights": unit * slope["amplitudes"], "centres": unit * slope["positions"],
-            "factors": unit * turned,
+            "factors": unit * rotated,
         })  # fmt: skip
 
 

@@ -53,11 +53,11 @@ def channels_last(name: str, value: Any) -> Any:
     return in_order(name, value)
 
 
-def transposed_back(result: np.ndarray, turned: Any, given: Any) -> np.ndarray:
-    """An array that lies as ``turned`` does, with its axes as those of ``given`` before it."""
-    if turned is given:
+def transposed_back(result: np.ndarray, arranged: Any, given: Any) -> np.ndarray:
+    """An array that lies as ``arranged`` does, with its axes as those of ``given`` before it."""
+    if arranged is given:
         return result
-    order = [turned.dims.index(word) for word in given.dims]
+    order = [arranged.dims.index(word) for word in given.dims]
     return result.transpose(*order, *range(len(order), result.ndim))
 
 
@@ -114,8 +114,8 @@ def lay_out_channels(name: str, image: Any, **maps: Any) -> tuple[Any, ...]:
 def _all_laid_out(
     arrange: Callable[[str, Any], Any], name: str, image: Any, maps: dict[str, Any]
 ) -> tuple[Any, ...]:
-    turned = arrange(name, image)
-    if turned is not image:
+    arranged = arrange(name, image)
+    if arranged is not image:
         got = ", ".join(axes_of(image) or ())
         side = "after" if arrange is in_order else "before"
         for word, given in maps.items():
@@ -125,7 +125,9 @@ def _all_laid_out(
                     f"z, y, x {side} all others, got {name} with axes {got}; transpose {name}, or "
                     f"name the axes of {word}"
                 )
-    return turned, *(transposed_like(arrange(word, given), turned) for word, given in maps.items())
+    return arranged, *(
+        transposed_like(arrange(word, given), arranged) for word, given in maps.items()
+    )
 
 
 def transposed_like(given: Any, image: Any) -> Any:

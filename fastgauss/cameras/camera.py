@@ -167,10 +167,10 @@ class Camera:
         --------
         See `Camera`.
         """
-        turned = in_order("frame", frame)
-        counts = check.real_array("frame", turned)
+        arranged = in_order("frame", frame)
+        counts = check.real_array("frame", arranged)
         self.check_shape("frame", counts.shape)
-        return transposed_back(self.photons_of(counts, self.lost(counts)), turned, frame)
+        return transposed_back(self.photons_of(counts, self.lost(counts)), arranged, frame)
 
     def photons_of(self, counts: np.ndarray, lost: np.ndarray | None) -> np.ndarray:
         """Photons of a checked frame, NaN where ``lost``."""

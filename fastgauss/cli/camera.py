@@ -182,11 +182,11 @@ def multiplied(result: FitResult, factor: float) -> FitResult:
     rows = rows._replace(
         params=rows.params * scale, packed=rows.packed * np.outer(scale, scale)[low], errors=errors
     )
-    ground = result.background
+    background = result.background
     larger = result.with_rows(rows)
-    if ground is not None:
-        known = None if ground.known is None else ground.known * factor
-        larger.background = Background(known, ground.terms * factor, ground.scale)
+    if background is not None:
+        known = None if background.known is None else background.known * factor
+        larger.background = Background(known, background.terms * factor, background.scale)
     return larger
 
 
@@ -199,9 +199,9 @@ def moved(result: FitResult, first: tuple[int, ...]) -> FitResult:
     params[:, ndim:0:-1] += first
     shifted = result.with_rows(result.rows._replace(params=params))
     shifted.model = result.model.shifted(*(-float(each) for each in first[-2:]))
-    ground = result.background
-    if ground is not None:
-        scale = ground.scale.copy()
+    background = result.background
+    if background is not None:
+        scale = background.scale.copy()
         scale[3 - ndim : 3] += first
-        shifted.background = Background(ground.known, ground.terms, scale)
+        shifted.background = Background(background.known, background.terms, scale)
     return shifted

@@ -65,8 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--joint", action="store_true", help="fit overlapping spots together")
     taken = "with --joint: test spots for being two; probability that one is taken as two"
     add("--split", type=float, metavar="LEVEL", help=taken)
-    grounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
-    add("--background", choices=("local", "constant", "plane"), help=grounds)
+    backgrounds = "of a spot: plane has slopes (constant); with --joint of the image (local)"
+    add("--background", choices=("local", "constant", "plane"), help=backgrounds)
     add("--dark", action="store_true", help="dark spots on a bright background")
     add("--threads", type=int, help="default: one a core")
 

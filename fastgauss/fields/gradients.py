@@ -38,13 +38,13 @@ def parameters(
     wrt: str | Sequence[str], plan: Plan, further: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
     """The parameters that ``wrt`` names; ``further`` ones are allowed too."""
-    known = ("amplitudes", "positions", "covariance" if plan.turned else "sigmas", *further)
+    known = ("amplitudes", "positions", "covariance" if plan.rotated else "sigmas", *further)
     if not isinstance(wrt, Iterable):
         raise TypeError(f"wrt must be one or more of {known}, got {wording.shown(wrt)}")
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     if not names:
         raise ValueError(f"wrt must name one or more of {known}, got none")
-    aliases = ALIASES if plan.turned else {}
+    aliases = ALIASES if plan.rotated else {}
     for name in names:
         check.choice("wrt", name, (*known, *aliases))
     return tuple(aliases.get(name, name) for name in names)
@@ -170,7 +170,7 @@ def derivatives(
     """Derivatives of sum(volume * field) by each of the named parameters, in their shapes."""
     if names == ("amplitudes",):
         found = {"amplitudes": sweeps.gather(plan, volume, threads)}
-    elif plan.turned:
+    elif plan.rotated:
         found = _of_ellipsoids(plan, volume, amplitudes, names, threads)
     else:
         found = _of_products(plan, volume, amplitudes, names, shapes["sigmas"], threads)

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 
 def separable(plan: Plan) -> bool:
     """Whether particles are products of profiles on a box, so that the matrix is analytic."""
-    return not plan.turned and not plan.sphere
+    return not plan.rotated and not plan.sphere
 
 
 def _cells(plan: Plan) -> kernels.Cells:

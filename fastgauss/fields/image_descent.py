@@ -109,11 +109,11 @@ class Descent:
         first, second = self.ends
         out = np.empty(self.scale.size)
         out[:first] = slope["amplitudes"].ravel()
-        turned = self.state.shapes.lower.swapaxes(1, 2)
-        out[first:second] = (turned @ slope["positions"][:, :, np.newaxis]).ravel()
-        by_growth = turned @ slope["cholesky"]
+        transposed = self.state.shapes.lower.swapaxes(1, 2)
+        out[first:second] = (transposed @ slope["positions"][:, :, np.newaxis]).ravel()
+        by_growth = transposed @ slope["cholesky"]
         growth = self._growth(x[second:] * self.scale[second:])
-        each = np.arange(turned.shape[1])
+        each = np.arange(transposed.shape[1])
         by_growth[:, each, each] *= growth[:, each, each]
         out[second:] = by_growth[:, self.rows, self.columns].ravel()
         return loss, out * self.scale

@@ -52,13 +52,13 @@ def _channel_axis(value: Any, shape: tuple[int, ...]) -> int | None:
     return check.integer("channel_axis", value, at_least=-len(shape), at_most=len(shape) - 1)
 
 
-def _turned_channels(value: Any, image: Any, turned: Any) -> Any:
+def _arranged_channels(value: Any, image: Any, arranged: Any) -> Any:
     """The option for an image that was turned by the names of its axes.
 
     A number counts the axes as they were given; without one, an axis that is not of space is that
     of channels.
     """
-    dims, order = axes_of(image), axes_of(turned)
+    dims, order = axes_of(image), axes_of(arranged)
     if dims is None or order is None:
         return value
     others = [word for word in order if word.lower() not in SPACE]
@@ -73,9 +73,9 @@ def _planes(
     image: Any, weights: Any, mask: Any, channel_axis: Any
 ) -> tuple[np.ndarray, Any, Any, int | None]:
     """The image with channels last, its weights and mask likewise, and whether it has channels."""
-    turned, mask, weights = lay_out_channels("image", image, mask=mask, weights=weights)
-    channel_axis = _turned_channels(channel_axis, image, turned)
-    image, mask, weights, _ = image_data.measured("image", turned, mask, weights)
+    arranged, mask, weights = lay_out_channels("image", image, mask=mask, weights=weights)
+    channel_axis = _arranged_channels(channel_axis, image, arranged)
+    image, mask, weights, _ = image_data.measured("image", arranged, mask, weights)
     array = check.real_array("image", image)
     axis = _channel_axis(channel_axis, array.shape)
     ndim = array.ndim - (axis is not None)
@@ -251,7 +251,7 @@ def fit_image(
     threads: int | None = None,
     progress: bool | Progress = False,
 ) -> ImageFit:
-    """Represent an image or a volume by a sum of turned Gaussians.
+    """Represent an image or a volume by a sum of rotated Gaussians.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ class LinearMap:
     @property
     def width_name(self) -> str:
         """The kind of the widths: "sigmas" or "covariance"."""
-        return "covariance" if self.plan.turned else "sigmas"
+        return "covariance" if self.plan.rotated else "sigmas"
 
     @property
     def positions(self) -> np.ndarray:
@@ -91,10 +91,10 @@ class LinearMap:
         """The sigma or the covariance, shaped as it was given."""
         rows = self.plan.particles.widths
         spacing = np.array(self.grid.spacing)
-        unit = np.outer(spacing, spacing) if self.plan.turned else spacing
+        unit = np.outer(spacing, spacing) if self.plan.rotated else spacing
         full = gradients.sorted_back(self.plan, rows) if len(rows) > 1 else rows
         shape = self._shapes[self.width_name]
-        alike = not self.plan.turned and (shape == () or shape[-1] == 1)
+        alike = not self.plan.rotated and (shape == () or shape[-1] == 1)
         return ((full * unit)[:, :1] if alike else full * unit).reshape(shape)
 
     def moved(self: MapType, positions: ArrayLike, widths: ArrayLike) -> MapType:
@@ -111,8 +111,8 @@ class LinearMap:
         return type(self)(
             self.grid,
             positions,
-            widths if not plan.turned else 1.0,
-            covariance=widths if plan.turned else None,
+            widths if not plan.rotated else 1.0,
+            covariance=widths if plan.rotated else None,
             radius=plan.support.radius,
             support="sphere" if plan.sphere else "box",
             pixel="integrate" if plan.support.integrate else "sample",
@@ -124,7 +124,7 @@ class LinearMap:
         return self.plan.n
 
     def __repr__(self) -> str:
-        kind = "covariances" if self.plan.turned else "sigmas"
+        kind = "covariances" if self.plan.rotated else "sigmas"
         particles = wording.plural(len(self), "particle")
         return f"<{type(self).__name__} of {particles} with {kind} on {self.grid}>"
 
@@ -220,7 +220,7 @@ class LinearMap:
         >>> round(loss, 4), gradient["positions"].round(3)
         (0.1098, array([[0.872]]))
         """
-        names = gradients.parameters(wrt, self.plan, ("cholesky",) * self.plan.turned)
+        names = gradients.parameters(wrt, self.plan, ("cholesky",) * self.plan.rotated)
         data = arguments.measured(volume, weights, mask, self.grid)
         heights = arguments.amplitudes_of(amplitudes, len(self), data.channels)
         loss, found = self.misfit_and_slopes(data, heights, names)

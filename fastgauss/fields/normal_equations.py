@@ -125,8 +125,8 @@ class GramSystem:
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         lower = gram_matrix.Rows(starts, columns[used], values[used])
-        turned = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
-        upper = gram_matrix.Rows(turned.indptr.astype(np.int64), turned.indices, turned.data)
+        rotated = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
+        upper = gram_matrix.Rows(rotated.indptr.astype(np.int64), rotated.indices, rotated.data)
         self._inverse = lower, upper
 
     def apart(self, marked: np.ndarray) -> np.ndarray:
@@ -208,7 +208,7 @@ class SweepSystem:
         With integrated pixels this is close to the diagonal, which is enough for scaling.
         """
         particles, support = self.plan.particles, self.plan.support
-        narrow = 0.5 if self.plan.turned else np.sqrt(0.5)
+        narrow = 0.5 if self.plan.rotated else np.sqrt(0.5)
         squared = self.plan._replace(
             particles=particles._replace(widths=particles.widths * narrow),
             support=support._replace(radius=support.radius * np.sqrt(2.0)),

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     particles: Particles  # in the order of tiles
     support: Support
     sphere: bool
-    turned: bool  # widths are covariances
+    rotated: bool  # widths are covariances
     volume: float  # nodes of the largest window
 
 
@@ -142,7 +142,7 @@ class Geometry(NamedTuple):
     radius: float
     integrate: bool
     sphere: bool
-    turned: bool
+    rotated: bool
 
 
 def make_geometry(
@@ -218,7 +218,7 @@ def as_plan(grid: Grid, about: Geometry, particles: Particles) -> Plan:
         particles,
         Support(about.radius, about.integrate, stride),
         about.sphere,
-        about.turned,
+        about.rotated,
         float(np.prod(nodes)),
     )
 

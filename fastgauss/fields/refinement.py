@@ -219,7 +219,7 @@ class _Job:
         scale = np.empty((plan.n, sweeps.columns(plan)))
         scale[:, :1] = self.unit
         scale[:, 1:] = state.amplitudes[:, np.newaxis]
-        if plan.turned:
+        if plan.rotated:
             scale[:, [4, 7, 9]] *= 0.5
         else:
             sigmas = gradients.sorted_back(plan, plan.particles.widths)
@@ -239,7 +239,7 @@ class _Job:
         ndim = plan.grid.ndim
         spacing = np.array(plan.grid.spacing)
         shift = np.clip(steps[:, 4 - ndim : 4], -_MOST_SHIFT, _MOST_SHIFT)
-        if plan.turned:
+        if plan.rotated:
             factors = gradients.factors(plan)
             shift = (factors @ shift[:, :, np.newaxis])[:, :, 0]
         else:
@@ -254,7 +254,7 @@ class _Job:
     def _widths(self, plan: Plan, widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Widths at the end of a step, shaped as they were."""
         ndim = plan.grid.ndim
-        if not plan.turned:
+        if not plan.rotated:
             growth = np.exp(np.clip(steps[:, 7 - ndim : 7], -_MOST_GROWTH, _MOST_GROWTH))
             if widths.ndim == 2 and len(widths) == plan.n:
                 return widths * growth[:, : widths.shape[1]]
@@ -332,14 +332,14 @@ def refine(
     found = minimise(_Local(job, first), tol, max_iter, tell)
     if report is not None:
         report(100, 100)
-    local, turned = found.local, field.plan.turned
+    local, rotated = found.local, field.plan.rotated
     state: _State = local.state
     return Refinement(
         local.field,
         state.amplitudes / unit,
         state.positions,
-        None if turned else state.widths,
-        state.widths if turned else None,
+        None if rotated else state.widths,
+        state.widths if rotated else None,
         math.sqrt(2.0 * local.loss) / unit * math.sqrt(heaviest),
         found.iterations,
         found.status,

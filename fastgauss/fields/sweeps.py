@@ -120,8 +120,8 @@ def scatter(
         out[...] = own
         return
     numbers = amplitudes.reshape(plan.n, -1)
-    variant = kernels.variant_of(plan.turned, numbers.shape[1])
-    kernel = kernels.make_scatter(plan.turned, combine, plan.sphere, variant)
+    variant = kernels.variant_of(plan.rotated, numbers.shape[1])
+    kernel = kernels.make_scatter(plan.rotated, combine, plan.sphere, variant)
     _over_slabs(plan, out, threads, kernel, numbers, begin, report)
 
 
@@ -160,7 +160,7 @@ def draw(
 
 def columns(plan: Plan) -> int:
     """Columns of a particle of one channel: its value and its derivatives."""
-    return kernels.sums_of(plan.turned)
+    return kernels.sums_of(plan.rotated)
 
 
 class _Gatherer:
@@ -184,8 +184,8 @@ class _Gatherer:
         flat, layout = layout_of(self.volume, plan.grid)
         flat.flags.writeable = False  # one kernel for all volumes, also those that are read-only
         self.memory = flat, layout
-        variant = kernels.variant_of(plan.turned, self.channels)
-        self.kernel = kernels.make_gather(plan.turned, derivatives, plan.sphere, variant)
+        variant = kernels.variant_of(plan.rotated, self.channels)
+        self.kernel = kernels.make_gather(plan.rotated, derivatives, plan.sphere, variant)
 
     def scratch(self) -> tuple[np.ndarray, np.ndarray]:
         """Memory for the tables of a thread."""
@@ -276,7 +276,7 @@ def sparse(plan: Plan, most: float = np.inf) -> Any:
     from scipy.sparse import csc_array
 
     shape = plan.grid.size, plan.n
-    count, collect = kernels.make_list(plan.turned, plan.sphere)
+    count, collect = kernels.make_list(plan.rotated, plan.sphere)
     common = contiguous_layout(plan.grid), plan.support, plan.particles
     own = scratch(plan, np.float64)
     counts = np.zeros(plan.n + 1, dtype=np.int64)
@@ -301,7 +301,7 @@ def tangent(plan: Plan, out: np.ndarray, coefficients: np.ndarray, threads: int 
     """Add to ``out`` the particles' columns times coefficients (n, K): the adjoint of `gather`."""
     if not out.size or not plan.n:
         return
-    kernel = kernels.make_tangent(plan.turned, plan.sphere)
+    kernel = kernels.make_tangent(plan.rotated, plan.sphere)
     _over_slabs(plan, out, threads, kernel, coefficients)
 
 
@@ -310,7 +310,7 @@ def blocks(plan: Plan, threads: int | None) -> np.ndarray:
     size = columns(plan)
     packed = np.zeros((plan.n, packed_size(size)))
     if plan.grid.size and plan.n:
-        kernel = kernels.make_blocks(plan.turned)
+        kernel = kernels.make_blocks(plan.rotated)
         layout = contiguous_layout(plan.grid)
 
         def make_task() -> thread_pool.Task:

@@ -58,7 +58,7 @@ class Found:
 
     amplitude = _Row(judgements.AMPLITUDE)  # height above the background
     significance = _Row(judgements.SIGNIFICANCE)  # deviations of a normal one with the same tail
-    ground = _Row(judgements.GROUND)  # background
+    background = _Row(judgements.GROUND)  # background
     ring = _Row(judgements.RING)  # median of the ring around each maximum
     deviation = _Row(judgements.DEVIATION)  # of a pixel
     gain = _Row(judgements.GAIN)  # third central moment of a pixel, divided by its variance
@@ -270,8 +270,8 @@ def _seen(scale: Scale, found: Found) -> Seen:
     if scale.usual and matched.weights is not None:
         weights = matched.weights
         own = np.divide(1.0, weights, out=np.ones_like(weights), where=weights > 0)
-    ground = np.minimum(found.ground, found.ring)
+    background = np.minimum(found.background, found.ring)
     slopes = matched.background.slopes(found.points, sigmas)
     return Seen(
-        ground, slopes, found.level, found.deviation**2, gain, error, factor, own, picture.gap
+        background, slopes, found.level, found.deviation**2, gain, error, factor, own, picture.gap
     )

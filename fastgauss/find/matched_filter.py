@@ -39,8 +39,8 @@ def _weights(
         if picture.gap is None:
             return None, None
         return np.logical_not(picture.gap).astype(np.float32), None
-    ground = measure_background(picture, sigmas, None, threads)
-    light = picture.volume - ground.subtracted(picture.volume, threads)
+    background = measure_background(picture, sigmas, None, threads)
+    light = picture.volume - background.subtracted(picture.volume, threads)
     counts = np.maximum(picture.pixels(light), 0.0)
     whole = np.asarray(variance, np.float64) / picture.unit**2 + counts / picture.unit
     there = np.isfinite(whole) & (whole > 0)

@@ -216,7 +216,7 @@ def _described(picture: Picture, found: Found, search: Search) -> FoundSpots:
     return FoundSpots(
         found.places[:, axes], found.significance,
         picture.sign * picture.unit * found.amplitude,
-        picture.unit * picture.pixels(found.ground), found.sharpness, found.p_value,
+        picture.unit * picture.pixels(found.background), found.sharpness, found.p_value,
         np.tile(search.sigmas, (len(found.points), 1)),
     )  # fmt: skip
 

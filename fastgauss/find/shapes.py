@@ -48,7 +48,7 @@ _TRIED = 2.0  # pixels that may be the middle
 class Seen(NamedTuple):
     """Background, noise and missing pixels at maxima (n,), in the unit of the volume."""
 
-    ground: np.ndarray  # the background that the shape is compared with
+    background: np.ndarray  # the background that the shape is compared with
     slopes: np.ndarray  # (n, ndim) its rise in a width of a spot
     level: np.ndarray  # of the responses
     variance: np.ndarray  # of a pixel
@@ -61,7 +61,7 @@ class Seen(NamedTuple):
     def take(self, chosen: np.ndarray | slice) -> Seen:
         """The chosen maxima."""
         return self._replace(
-            ground=self.ground[chosen], slopes=self.slopes[chosen], level=self.level[chosen],
+            background=self.background[chosen], slopes=self.slopes[chosen], level=self.level[chosen],
             variance=self.variance[chosen], gain=self.gain[chosen], error=self.error[chosen],
         )  # fmt: skip
 
@@ -189,7 +189,7 @@ def judge_shapes(
     known = _template(sigmas)
     count, ndim = 1 + len(known.slices), len(known.slices[-1])
     sums = window_sums(volume, points, known.profiles, known.radii, threads)
-    sums -= seen.ground[:, None] * known.flat
+    sums -= seen.background[:, None] * known.flat
     sums[:, count : count + ndim] -= seen.slopes * known.straight
     noise = _noise(points, seen, known, threads)
     sharp = _sharp(sums, noise, seen, known)
@@ -198,7 +198,7 @@ def judge_shapes(
     rows = np.flatnonzero((near != points).any(axis=1))
     others = window_sums(volume, near[rows], known.profiles[:count], known.radii, threads)
     there = seen.take(rows)
-    others -= there.ground[:, None] * known.flat[:count]
+    others -= there.background[:, None] * known.flat[:count]
     other = _sharp(others, _noise(near[rows], there, known, threads), there, known)
     sharp[rows] = np.minimum(sharp[rows], _TRIED * other)
     moments, of_moments = np.empty((len(points), ndim, ndim)), np.empty((4, len(points)))

@@ -226,7 +226,7 @@ class Gains(NamedTuple):
 
     deviation: np.ndarray  # of the response to noise of deviation 1
     height: np.ndarray  # response to a spot of amplitude 1
-    ground: np.ndarray  # what such a spot adds to its background, as smoothed
+    background: np.ndarray  # what such a spot adds to its background, as smoothed
     share: np.ndarray  # of a spot's squares that lie in the volume
 
 
@@ -237,8 +237,8 @@ def gains_at(
     products = np.ones((len(points), _COMBINE.shape[1]))
     for at, n, sigma in zip(points.T, shape, sigmas, strict=True):
         products *= axis_sums(n, sigma)[:, near_ends(at, n, sigma)].T
-    square, height, ground, share = _COMBINE @ products.T
-    return Gains(np.sqrt(np.maximum(square, 1e-30)), height, ground, share)
+    square, height, background, share = _COMBINE @ products.T
+    return Gains(np.sqrt(np.maximum(square, 1e-30)), height, background, share)
 
 
 def near_ends(at: np.ndarray, n: int, sigma: float) -> np.ndarray:
@@ -253,4 +253,4 @@ def inner_gains(
 ) -> tuple[float, float, float]:
     """The deviation, height and ground of `Gains` in the middle."""
     gains = gains_at(np.array([[n // 2 for n in shape]]), shape, sigmas)
-    return float(gains.deviation[0]), float(gains.height[0]), float(gains.ground[0])
+    return float(gains.deviation[0]), float(gains.height[0]), float(gains.background[0])

@@ -71,12 +71,12 @@ def _sizes(picture: Picture, spots: FoundSpots, threads: int | None) -> np.ndarr
     axes = np.flatnonzero(as_three((1.0,) * ndim, 0.0))
     points = np.zeros((len(spots.positions), 3), np.int64)
     points[:, axes] = np.rint(spots.positions)
-    grounds = picture.sign * (spots.background / picture.unit - picture.level)
+    backgrounds = picture.sign * (spots.background / picture.unit - picture.level)
     sizes = np.empty(len(points))
     for sigma in np.unique(spots.sigma[:, 0]):
         rows = np.flatnonzero(spots.sigma[:, 0] == sigma)
         widths = sigma / _STEP, sigma * _STEP
-        beside = _significances(picture, points[rows], grounds[rows], widths, axes, threads)
+        beside = _significances(picture, points[rows], backgrounds[rows], widths, axes, threads)
         ratio = np.clip(beside[:, 1] / np.maximum(beside[:, 0], 1e-300), 1e-3, 1e3) ** (2.0 / ndim)
         bent = (1.0 - ratio) / (1.0 + ratio) / math.tanh(math.log(_STEP))
         sizes[rows] = sigma * np.exp(-np.arctanh(np.clip(bent, -0.8, 0.8)))
@@ -84,7 +84,7 @@ def _sizes(picture: Picture, spots: FoundSpots, threads: int | None) -> np.ndarr
 
 
 def _significances(
-    picture: Picture, points: np.ndarray, grounds: np.ndarray, widths: tuple[float, float],
+    picture: Picture, points: np.ndarray, backgrounds: np.ndarray, widths: tuple[float, float],
     axes: np.ndarray, threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """Significances (n, 2) of points at two scales, in units of the noise of a pixel."""
@@ -98,7 +98,7 @@ def _significances(
     radii[axes] = radius
     sums = window_sums(picture.volume, points, profiles, radii, threads)
     parts = profiles[:, axes]
-    sums -= grounds[:, None] * parts.sum(axis=2).prod(axis=1)
+    sums -= backgrounds[:, None] * parts.sum(axis=2).prod(axis=1)
     return sums / np.sqrt((parts**2).sum(axis=2).prod(axis=1))
 
 

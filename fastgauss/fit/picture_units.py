@@ -112,11 +112,11 @@ def in_callers_unit(result: FitResult, unit: float, counts: bool, weighted: bool
         params=numbers.params, packed=numbers.packed, objective=numbers.objective,
         errors=numbers.errors,
     )  # fmt: skip
-    ground = result.background
-    if ground is not None:
+    background = result.background
+    if background is not None:
         with np.errstate(all="ignore"):  # of what float64 does not hold
-            known = None if ground.known is None else ground.known / unit
-            ground = Background(known, ground.terms / unit, ground.scale)
+            known = None if background.known is None else background.known / unit
+            background = Background(known, background.terms / unit, background.scale)
     again = result.with_rows(moved)
-    again.background = ground
+    again.background = background
     return again

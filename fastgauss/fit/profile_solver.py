@@ -91,19 +91,19 @@ def minimise(points: Points, start: np.ndarray, max_iter: int, limits: Limits) -
     solver = _within_limits if limits.bounded else _without_limits
     free, cost, jacobian, held, rounds, done = solver(points, free, count, max_iter, limits)
     size = free.size
-    turned = np.ones(size)
-    turned[2 : 3 * count : 3] = np.where(free[2 : 3 * count : 3] < 0, -1.0, 1.0)
+    signs = np.ones(size)
+    signs[2 : 3 * count : 3] = np.where(free[2 : 3 * count : 3] < 0, -1.0, 1.0)
     order = np.arange(count)
     if len(limits.kinds(list(order))) == 1:
         order = np.argsort(free[1 : 3 * count : 3], kind="stable")
     places = (3 * order[:, np.newaxis] + np.arange(3)).ravel()
     places = np.concatenate([places, np.arange(3 * count, size)])
-    free, held = (free * turned)[places], held[places]
+    free, held = (free * signs)[places], held[places]
     peaks = free[: 3 * count].reshape(count, 3)
     known = held | ~limits.free[places]
     covariance, regular = np.zeros((size, size)), True
     if not known.all():
-        inverse, regular = _inverse((jacobian * turned)[:, places][:, ~known])
+        inverse, regular = _inverse((jacobian * signs)[:, places][:, ~known])
         covariance[np.ix_(~known, ~known)] = inverse
     status = Status.CONVERGED if done else Status.MAX_ITERATIONS
     centres = peaks[~known[1 : 3 * count : 3], 1]

@@ -88,12 +88,12 @@ def _renamed(facts: Facts, axes: str, lengths: tuple[int, ...]) -> Facts:
     for axis, old in zip(axes, before, strict=True):
         if {axis, old} <= set(_LENGTHS) and old in facts.sizes:
             sizes[axis] = facts.sizes[old]
-    turned = [axis for axis, old in zip(axes, before, strict=True) if old in "YX"] != ["Y", "X"]
+    transposed = [axis for axis, old in zip(axes, before, strict=True) if old in "YX"] != ["Y", "X"]
     return replace(
         facts,
         axes="".join(axis for axis, _ in kept),
         lengths=tuple(n for _, n in kept),
         sizes=sizes,
-        wcs=None if turned else facts.wcs,
+        wcs=None if transposed else facts.wcs,
         colour=False,
     )

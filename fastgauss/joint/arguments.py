@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     data: np.ndarray  # flat float64
     second: np.ndarray  # flat weights or variances, or one for all
     exists: np.ndarray  # flat bool
-    ground: np.ndarray  # flat known background, or (1,)
+    background: np.ndarray  # flat known background, or (1,)
     stack: bool
     unit: float = 1.0  # what the image was multiplied by; see ``fit/picture_units.py``
 
@@ -118,8 +118,8 @@ class Problem(NamedTuple):
 
     def with_background(self, known: np.ndarray) -> Problem:
         """The problem with this known background, of the image's shape."""
-        ground = np.ascontiguousarray(known, np.float64).reshape(-1)
-        return self._replace(picture=self.picture._replace(ground=ground), kind="known")
+        background = np.ascontiguousarray(known, np.float64).reshape(-1)
+        return self._replace(picture=self.picture._replace(background=background), kind="known")
 
     def with_weights(self, weights: np.ndarray) -> Problem:
         """The problem with these inverse variances of pixels, of the image's shape."""
@@ -137,9 +137,9 @@ def make_problem(
     if chosen.covariance == "sandwich":
         raise ValueError("covariance must not be 'sandwich' for a joint fit")
     dark = check.choice("polarity", polarity, ("bright", "dark")) == "dark"
-    kind, ground = read_background(background, picture.shape, fixed)
+    kind, background = read_background(background, picture.shape, fixed)
     unit = picture.unit
     return Problem(
-        picture._replace(ground=scaled(ground, unit)), scaled(np.asarray(image), unit),
+        picture._replace(background=scaled(background, unit)), scaled(np.asarray(image), unit),
         scaled_maps(maps, unit), box, kind, dark,
     )  # fmt: skip

@@ -46,7 +46,7 @@ class Coordinates(NamedTuple):
 
     @property
     def _matrix(self) -> bool:
-        return self.model.turned and not self.direct
+        return self.model.rotated and not self.direct
 
     def start(self, params: np.ndarray) -> np.ndarray:
         """Coordinates of parameters (n, P)."""
@@ -55,7 +55,7 @@ class Coordinates(NamedTuple):
     def plain(self, u: np.ndarray) -> np.ndarray:
         """The plain numbers of kernels, (n, k)."""
         ndim, full = self.model.ndim, np.column_stack([u, np.zeros(len(u))])
-        if self.model.turned:
+        if self.model.rotated:
             return u if self._matrix else sigma_matrix.to_sigma_matrix(full)[:, :-1]
         widths = self.model.widths(full)
         if ndim == 1:  # a row of an image: at y = 0, and as high as all rows
@@ -65,8 +65,8 @@ class Coordinates(NamedTuple):
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
         """d plain / d u."""
-        if self.model.turned:
-            return np.eye(6)[np.newaxis] if self._matrix else _turned_jacobian(u)
+        if self.model.rotated:
+            return np.eye(6)[np.newaxis] if self._matrix else _rotated_jacobian(u)
         ndim = self.model.ndim
         plain, _ = self.model.plain(np.zeros((1, self.model.size)))
         if plain is not self.model:  # a model with its own curve of widths
@@ -83,7 +83,7 @@ class Coordinates(NamedTuple):
 
     def separable(self, u: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Plain numbers and Jacobians of the separable Gaussians that a spot is; none if turned."""
-        return [] if self.model.turned else [(self.plain(u), self.jacobian(u))]
+        return [] if self.model.rotated else [(self.plain(u), self.jacobian(u))]
 
     def reach(self, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half windows (n, ndim) along (x, y, z): light stands out of the noise (n,) there."""
@@ -91,13 +91,13 @@ class Coordinates(NamedTuple):
 
     def units(self, u: np.ndarray) -> np.ndarray:
         """The lengths to which steps of the widths are compared, (n, 1) or one each."""
-        if self.model.turned:
+        if self.model.rotated:
             return self.widths(u).min(axis=1, keepdims=True)
         return np.abs(u[:, sorted({k for k in self.model.sigmas if k < self.size})])
 
     def widths(self, u: np.ndarray) -> np.ndarray:
         """How far a spot extends along (x, y, z), in sigmas, (n, ndim)."""
-        if not self.model.turned:
+        if not self.model.rotated:
             return np.abs(self.model.widths(np.column_stack([u, np.zeros(len(u))])))
         xx, yy, xy = self.plain(u)[:, 3:6].T
         return np.column_stack([np.hypot(xx, xy), np.hypot(yy, xy)])
@@ -137,13 +137,13 @@ class Coordinates(NamedTuple):
 
     def lost_angles(self, u: np.ndarray) -> np.ndarray:
         """Spots (n,) whose angle means nothing, because their sigmas are equal."""
-        if not (self.model.turned and self.direct):
+        if not (self.model.rotated and self.direct):
             return np.zeros(len(u), bool)
         sizes = np.abs(u[:, 3:5])
         return np.abs(sizes[:, 0] - sizes[:, 1]) <= _ROUND * sizes.max(axis=1)
 
 
-def _turned_jacobian(u: np.ndarray) -> np.ndarray:
+def _rotated_jacobian(u: np.ndarray) -> np.ndarray:
     """d(amplitude, x, y, P) / d(amplitude, x, y, sigma_x, sigma_y, theta)."""
     sigma_x, sigma_y, theta = u[:, 3:6].T
     cos, sin = np.cos(theta), np.sin(theta)

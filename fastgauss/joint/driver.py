@@ -147,19 +147,19 @@ class _Fit:
         if member.any():
             u[np.ix_(member, self.tied)] = np.median(u[np.ix_(member, self.tied)], axis=0)
         at = _At(u, start[:, -1], self._noise(len(u)), np.full(len(u), np.nan), member)
-        half, ground = self._half(at.u, at.noise), None
+        half, background = self._half(at.u, at.noise), None
         took, used, before = np.zeros(len(u), np.int32), 0, None
         for plan in range(_MOST_PLANS):
             budget = chosen.max_iter - used
             short = plan == 0 and budget >= 2 * _FIRST_ROUNDS
             solver, order = self._plan(at, half, offset_limits)
-            ground = self._ground(solver, at.offsets[order], ground)
+            background = self._background(solver, at.offsets[order], background)
             progress = solver.run(
-                at.u[order], ground, chosen.tol, _FIRST_ROUNDS if short else budget, plan == 0
+                at.u[order], background, chosen.tol, _FIRST_ROUNDS if short else budget, plan == 0
             )
             used += progress.rounds
             took[order] += progress.took
-            ground = progress.state.ground
+            background = progress.state.background
             at, away = self._stand(solver, progress, order, at)
             wider = self._half(at.u, at.noise)
             settled = order[progress.settled]
@@ -187,7 +187,7 @@ class _Fit:
         rank[order] = np.arange(len(order))
         picture, chosen = self.picture, self.chosen
         pixels = Pixels(
-            picture.extent, picture.data, picture.second, picture.ground, rank[self.owner]
+            picture.extent, picture.data, picture.second, picture.background, rank[self.owner]
         )
         scene = Scene(
             pixels, np.ascontiguousarray(self.boxes[order]), chosen.method == "mle",
@@ -273,18 +273,20 @@ class _Fit:
         if self.chosen.progress is not None:
             self.chosen.progress(self.told, self.chosen.spots)
 
-    def _ground(self, solver: Solver, offsets: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    def _background(
+        self, solver: Solver, offsets: np.ndarray, before: np.ndarray | None
+    ) -> np.ndarray:
         """Starting values of the backgrounds' terms: the last ones, if the groups are the same."""
         sizes = np.diff(solver.crowd.members.group_spots)
-        ground = np.zeros((len(sizes), self.terms))
-        if before is not None and before.shape == ground.shape and self._zones() is not None:
+        background = np.zeros((len(sizes), self.terms))
+        if before is not None and before.shape == background.shape and self._zones() is not None:
             return before
         if self.terms:
-            ground[:, 0] = solver.per_group(offsets) / sizes
+            background[:, 0] = solver.per_group(offsets) / sizes
             if self.chosen.method == "mle":
                 usual = np.median(offsets) if len(offsets) else 1.0
-                ground[:, 0] = np.maximum(ground[:, 0], max(0.1 * usual, 1e-3))
-        return ground
+                background[:, 0] = np.maximum(background[:, 0], max(0.1 * usual, 1e-3))
+        return background
 
     def _terms_at(self, solver: Solver, u: np.ndarray) -> np.ndarray:
         """The background's terms at the centres, (n, t)."""
@@ -296,13 +298,13 @@ class _Fit:
 
     def _offsets(self, solver: Solver, state: State) -> np.ndarray:
         """The background at the centres, (n,), sorted as the fit."""
-        ground = state.ground[solver.crowd.group_of]
-        fitted = (self._terms_at(solver, state.u) * ground).sum(axis=1)
-        if self.picture.ground.size <= 1:
+        background = state.background[solver.crowd.group_of]
+        fitted = (self._terms_at(solver, state.u) * background).sum(axis=1)
+        if self.picture.background.size <= 1:
             return fitted
         shape = self.picture.extent
         at = np.clip(np.rint(self._three_of(solver, state.u)), 0, shape - 1).astype(np.intp)
-        return fitted + self.picture.ground.reshape(shape)[tuple(at.T)]
+        return fitted + self.picture.background.reshape(shape)[tuple(at.T)]
 
     # -- the result ----------------------------------------------------------------------------
 
@@ -332,13 +334,13 @@ class _Fit:
             return None
         shape, extent = self.picture.shape, self.picture.extent
         if self.kind == "known":
-            ground = self.picture.ground.reshape(shape)
-            return Background(ground, np.zeros((1, 0)), solver.image.scale)
+            background = self.picture.background.reshape(shape)
+            return Background(background, np.zeros((1, 0)), solver.image.scale)
         apart = self.picture.stack and not self._together()
         terms = np.full((shape[0] if apart else 1, self.terms), np.nan)
-        if len(state.ground):
+        if len(state.background):
             rows = solver.crowd.windows[solver.crowd.members.group_spots[:-1], 0] if apart else [0]
-            terms[rows] = state.ground
+            terms[rows] = state.background
         data = self.picture.data.reshape(extent)
         second = 1.0 if self.chosen.method == "mle" else self.picture.second
         weights = (self.picture.exists * second).reshape(extent)

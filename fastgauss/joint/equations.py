@@ -58,7 +58,7 @@ class NormalEquations:
         starts = np.concatenate([[0], np.cumsum(whole**2)])
         self.factors = Factors(starts, np.zeros(starts[-1]), np.zeros((g, c, c)))
         self.right = Vector(np.zeros((n, size)), np.zeros((g, c)))
-        self._ground = np.zeros((g, terms, terms))
+        self._background = np.zeros((g, terms, terms))
         vectors = (Vector(np.zeros((n, size)), np.zeros((g, c))) for _ in range(4))
         self._scratch = Scratch(*vectors)
 
@@ -87,7 +87,7 @@ class NormalEquations:
         totals = self.per_group(state.sums[:, 2:])
         t, shared = self.terms, self.shared
         i, j = np.tril_indices(t)
-        self._ground[:, i, j] = self._ground[:, j, i] = totals[:, t:]
+        self._background[:, i, j] = self._background[:, j, i] = totals[:, t:]
         self.right.common[:, :t] = totals[:, :t]
         self.right.common[:, t:] = self.per_group(
             np.where(shared.member[:, None], equations.gradient[:, shared.columns], 0.0)
@@ -97,7 +97,7 @@ class NormalEquations:
         """The border to shared parameters, and the matrix of common unknowns."""
         t, shared, border = self.terms, self.shared, self.equations.border
         common = self.system.common
-        common[:, :t, :t] = self._ground
+        common[:, :t, :t] = self._background
         if len(shared.columns):
             crowd, diagonal = self.crowd, self.system.diagonal
             pairs = self.equations.pairs
@@ -126,7 +126,7 @@ class NormalEquations:
     def common_at(self, state: State) -> np.ndarray:
         """The values of what groups have in common, (g, c)."""
         at, shared = np.zeros_like(self.right.common), self.shared
-        at[:, : self.terms] = state.ground
+        at[:, : self.terms] = state.background
         if len(shared.columns) and len(state.u):
             at[:, self.terms :] = state.u[np.argmax(shared.member), shared.columns]
         return at
@@ -139,9 +139,9 @@ class NormalEquations:
     def level(self, state: State) -> np.ndarray:
         """The square of the background's first term in each group (g,), weighted, for a pixel."""
         if not self.terms:
-            return np.zeros(len(state.ground))
+            return np.zeros(len(state.background))
         pixels = np.maximum(self.per_group(state.sums[:, 1]), 1.0)
-        return state.ground[:, 0] ** 2 * self._ground[:, 0, 0] / pixels
+        return state.background[:, 0] ** 2 * self._background[:, 0, 0] / pixels
 
     def per_group(self, values: np.ndarray) -> np.ndarray:
         """Sums over the spots of each group, (g, ...)."""

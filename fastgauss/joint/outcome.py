@@ -44,7 +44,7 @@ def build_rows(
         if solver.limits.lower[k, 5] < state.u[k, 5] < solver.limits.upper[k, 5]:
             matrices[k, 5, 5] = ANY_ANGLE
     reported, matrices = image.coordinates.report(np.column_stack([state.u, offsets]), matrices)
-    around = image.measure(image.fitted, state.ground, every, own=False)
+    around = image.measure(image.fitted, state.background, every, own=False)
     lower, upper, _ = solver.limits
     own = lower < upper
     own[np.ix_(solver.shared.member, solver.shared.columns)] = False
@@ -90,7 +90,7 @@ def _held(solver: Solver, state: State) -> np.ndarray:
     held = np.zeros((len(state.u), solver.image.coordinates.model.size), bool)
     held[:, :-1] = solver.image.coordinates.report_held(at_lower, at_upper)
     if solver.terms:
-        level = state.ground[:, 0]
+        level = state.background[:, 0]
         held[:, -1] = ((level <= low) | (level >= high))[solver.crowd.group_of]
     return held
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..base import thread_pool
 from ..kernels.joint import curvature, normal_equations
 from ..kernels.joint import image as kernels
-from ..kernels.joint.arrays import Equations, Fitted, Ground, Lights, Pixels
+from ..kernels.joint.arrays import BackgroundTerms, Equations, Fitted, Lights, Pixels
 from ..kernels.numeric.packed_cholesky import packed_size
 from ..kernels.simd.lane_types import WIDTH
 from ..kernels.simd.lanes import lane_rows
@@ -37,7 +37,7 @@ class State(NamedTuple):
     """A point in parameter space, and the sums of the image at this point."""
 
     u: np.ndarray  # (n, p)
-    ground: np.ndarray  # (g, t) terms of each group's background
+    background: np.ndarray  # (g, t) terms of each group's background
     sums: np.ndarray  # (n, 2 + t (t + 3) / 2), see ``kernels/joint/image.py``
 
 
@@ -71,8 +71,8 @@ class JointImage:
         plain = np.ascontiguousarray(self.coordinates.plain(u))
         return Lights(plain, self.crowd.windows, self.scene.integrate)
 
-    def _ground(self, terms: np.ndarray) -> Ground:
-        return Ground(self.scale, terms, self.crowd.group_of)
+    def _background(self, terms: np.ndarray) -> BackgroundTerms:
+        return BackgroundTerms(self.scale, terms, self.crowd.group_of)
 
     # -- light and residuals -------------------------------------------------------------------
 
@@ -88,11 +88,11 @@ class JointImage:
         each_slab(self.crowd.windows, spots, pixels.extent, work, self.threads)
 
     def measure(
-        self, fitted: Fitted, ground: np.ndarray, spots: np.ndarray, own: bool = True
+        self, fitted: Fitted, background: np.ndarray, spots: np.ndarray, own: bool = True
     ) -> np.ndarray:
         """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
-        scene, at = self.scene, self._ground(ground)
-        terms = ground.shape[1]
+        scene, at = self.scene, self._background(background)
+        terms = background.shape[1]
         sums = np.zeros((len(scene.boxes), kernels.TERMS + terms + packed_size(terms)))
 
         def make() -> Call:
@@ -104,10 +104,10 @@ class JointImage:
         self._each(spots, make)
         return sums
 
-    def look(self, u: np.ndarray, ground: np.ndarray, spots: np.ndarray) -> State:
+    def look(self, u: np.ndarray, background: np.ndarray, spots: np.ndarray) -> State:
         """The trial image at these parameters; sums of other spots are 0."""
         self.paint(u, spots, self.trial.model)
-        return State(u, ground, self.measure(self.trial, ground, spots))
+        return State(u, background, self.measure(self.trial, background, spots))
 
     def keep(self, spots: np.ndarray) -> None:
         """Take the trial image for the pixels of these spots."""
@@ -119,7 +119,11 @@ class JointImage:
     def gains(self, before: np.ndarray, after: State, clusters: np.ndarray) -> np.ndarray:
         """By how much the objective would be larger if a cluster had not moved; 0 for others."""
         scene, crowd = self.scene, self.crowd
-        old, new, ground = self._lights(before), self._lights(after.u), self._ground(after.ground)
+        old, new, background = (
+            self._lights(before),
+            self._lights(after.u),
+            self._background(after.background),
+        )
         kernel = kernels.make_gain(self.coordinates.light)
         gains = np.zeros(len(crowd.boxes))
         where = crowd.members.cluster_spots, crowd.boxes
@@ -129,19 +133,19 @@ class JointImage:
             box, table = np.empty(room), np.empty(self.coordinates.light.tables * self._table)
             scratch = box, table, lane_rows(kernels.MEASURE_ROWS)
             return lambda some: kernel(
-                some, where, old, new, scene.counts, scene.pixels, self.trial.model, ground, gains,
+                some, where, old, new, scene.counts, scene.pixels, self.trial.model, background, gains,
                 scratch,
             )  # fmt: skip
 
         self._each(clusters, make)
         return gains
 
-    def background(self, ground: np.ndarray) -> np.ndarray:
+    def background(self, background: np.ndarray) -> np.ndarray:
         """The fitted background at every pixel that has an owner, flat; 0 elsewhere."""
         owner, extent = self.scene.pixels.owner, self.scene.pixels.extent
-        image, terms = np.zeros(owner.size), ground.shape[1]
+        image, terms = np.zeros(owner.size), background.shape[1]
         owned = np.flatnonzero(owner >= 0)
-        at = ground[self.crowd.group_of[owner[owned]]]
+        at = background[self.crowd.group_of[owner[owned]]]
         if terms:
             image[owned] = at[:, 0]
         places = np.unravel_index(owned, tuple(extent)) if terms > 1 else ()

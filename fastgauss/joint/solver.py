@@ -60,7 +60,7 @@ class Limits(NamedTuple):
 
     lower: np.ndarray  # (n, p)
     upper: np.ndarray
-    ground: tuple[float, float]  # of the background's first term
+    background: tuple[float, float]  # of the background's first term
 
 
 class Solver:
@@ -106,7 +106,7 @@ class Solver:
     def noise(self, state: State) -> np.ndarray:
         """The objective of each group (g,) for a degree of freedom; 1 where errors are known."""
         if self.absolute:
-            return np.ones(len(state.ground))
+            return np.ones(len(state.background))
         return self.per_group(state.sums[:, 0]) / np.maximum(self.freedom(), 1)
 
     @property
@@ -120,7 +120,7 @@ class Solver:
         """Within the bounds."""
         u = np.minimum(np.maximum(u, self.limits.lower), self.limits.upper)
         coordinates = self.image.coordinates
-        if coordinates.model.turned and not coordinates.direct:
+        if coordinates.model.rotated and not coordinates.direct:
             most = 0.98 * np.sqrt(u[:, 3] * u[:, 4])  # the sigma matrix stays positive
             u[:, 5] = np.clip(u[:, 5], -most, most)
         return u
@@ -142,7 +142,7 @@ class Solver:
         columns, t = self.shared.columns, self.terms
         system.common_free[:] = True
         if t:
-            at, push = state.ground[:, 0], self.equations.right.common[:, 0]
+            at, push = state.background[:, 0], self.equations.right.common[:, 0]
             out = ((at <= low) & (push <= 0)) | ((at >= high) & (push >= 0))
             system.common_free[:, 0] = ~out
         if len(columns) and len(u):
@@ -285,13 +285,13 @@ class Solver:
         light = np.bincount(crowd.cluster_groups, equations.light(state), len(old))
         slack = stopping.rounding(light, old, equations.level(state))
         pending, moved = active.copy(), np.zeros_like(active)
-        u, ground, sums = (x.copy() for x in state)
+        u, background, sums = (x.copy() for x in state)
         step, damping = self._steps[0], equations.damping.copy()
 
         def take(groups: np.ndarray, trial: State) -> None:
             spots = spots_of(crowd, groups)
             u[spots], sums[spots] = trial.u[spots], trial.sums[spots]
-            ground[groups] = trial.ground[groups]
+            background[groups] = trial.background[groups]
             image.keep(spots)
             moved[groups] = True
 
@@ -303,14 +303,14 @@ class Solver:
                 most = np.maximum.reduceat(length, crowd.members.group_clusters[:-1])
                 leads = length >= (_LEADS * most * self.close)[crowd.cluster_groups]
             move, bent = self._trust(state, step), np.zeros(len(length), bool)
-            ground_step = step.common[:, : self.terms].copy()
+            background_step = step.common[:, : self.terms].copy()
             far = pending & self._any(length > _STRAIGHT)
             if stage == "shape" and far.any():
                 move, bent = self._bend(state, move, far, leads, attempt > 0)
             crosses = (self._crossing(state, move)[0] < 1.0).any(axis=1)
             if attempt:  # else parameters that leave their bounds alone are clipped
                 move = self._within(state, move)
-            trial = self._look(state, move, ground_step, pending)
+            trial = self._look(state, move, background_step, pending)
             ratio, counts, loses = self._judge(state, trial, pending, slack)
             better = self.per_group(trial.sums[:, 0]) <= old + slack
             good = pending & better & ~self._any(loses)
@@ -331,7 +331,9 @@ class Solver:
         if pending.any():  # the blamed clusters stay where they were
             still = blame[crowd.cluster_of][:, None] & ~self.tied
             still |= ~pending[crowd.group_of][:, None]
-            trial = self._look(state, np.where(still, 0.0, trial.u - state.u), ground_step, pending)
+            trial = self._look(
+                state, np.where(still, 0.0, trial.u - state.u), background_step, pending
+            )
             better = self.per_group(trial.sums[:, 0]) <= old + slack
             take(pending & better, trial)
             failed = (pending & ~better)[crowd.cluster_groups]
@@ -340,30 +342,30 @@ class Solver:
             self._damp(failed & (blame | leads | again), _SLOWER**2, 1e-2)
         self.failures = np.where(moved, 0, self.failures + active)
         self.close = np.where(moved, self.per_group(sums[:, 0]) >= (1 - _FALL) * old, self.close)
-        return State(u, ground, sums), moved, lengths
+        return State(u, background, sums), moved, lengths
 
     def _look(
-        self, state: State, move: np.ndarray, ground_step: np.ndarray, groups: np.ndarray
+        self, state: State, move: np.ndarray, background_step: np.ndarray, groups: np.ndarray
     ) -> State:
         """The trial image at a move of these groups."""
         mine = groups[self.crowd.group_of][:, None]
         u = self.clip(np.where(mine, state.u + move, state.u))
-        ground = np.where(groups[:, None], state.ground + ground_step, state.ground)
+        background = np.where(groups[:, None], state.background + background_step, state.background)
         if self.terms:
-            ground[:, 0] = np.clip(ground[:, 0], *self.limits.ground)
-        return self.image.look(u, ground, spots_of(self.crowd, groups))
+            background[:, 0] = np.clip(background[:, 0], *self.limits.background)
+        return self.image.look(u, background, spots_of(self.crowd, groups))
 
     # -- all rounds ----------------------------------------------------------------------------
 
     def run(
-        self, u: np.ndarray, ground: np.ndarray, tol: float, most: int, staged: bool
+        self, u: np.ndarray, background: np.ndarray, tol: float, most: int, staged: bool
     ) -> Progress:
         """From a start to the solution, or as near as ``most`` rounds lead.
 
         With ``staged`` the amplitudes move first, then the centres.
         """
         everyone, crowd = np.arange(len(u)), self.crowd
-        state = self.image.look(self.clip(u), ground, everyone)
+        state = self.image.look(self.clip(u), background, everyone)
         self.image.keep(everyone)
         self._pixels = state.sums[:, 1]
         active = (self.freedom() >= 0) & np.isfinite(self.per_group(state.sums[:, 0]))

@@ -41,18 +41,18 @@ class StarCoordinates(Coordinates):
         return self.model.known.reshape(-1, basis.CONSTANTS)
 
     @property
-    def _turned(self) -> int:
+    def _rotated(self) -> int:
         """How many of the components are turned."""
         known = self._known
-        return int(known[0, basis.TURNED]) if len(known) else 0
+        return int(known[0, basis.ROTATED]) if len(known) else 0
 
     def _components(self) -> _Components:
         known = self._known
-        count = int(known[0, 0]) + self._turned if len(known) else 0
+        count = int(known[0, 0]) + self._rotated if len(known) else 0
         parts = known[:, basis.FIRST :].reshape(-1, basis.MOST, basis.NUMBERS)[:, :count]
         along, across = parts[..., basis.SIGMA_X], parts[..., basis.SIGMA_Y]
-        if self._turned:
-            turn = np.arange(count) >= count - self._turned
+        if self._rotated:
+            turn = np.arange(count) >= count - self._rotated
             xx, yy, xy = (parts[..., k] for k in (basis.XX, basis.YY, basis.XY))
             determinant = np.where(turn, xx * yy - xy * xy, 1.0)
             along = np.where(turn, np.sqrt(yy / determinant), along)
@@ -97,7 +97,7 @@ class StarCoordinates(Coordinates):
 
     def separable(self, u: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Plain numbers and Jacobians of the components as elliptic Gaussians; none if turned."""
-        if self._turned:
+        if self._rotated:
             return []
         width, found = self.unit(u), []
         for height, x, y, sigma_x, sigma_y in zip(

@@ -102,7 +102,7 @@ def _mend(
         for k in widths:
             good = good & (params[:, k] > usual[k] / _ODD) & (params[:, k] < usual[k] * _ODD)
     bad = np.flatnonzero(~(good & alone))
-    if model.turned:
+    if model.rotated:
         middle = np.sqrt(usual[3] * usual[4])
         usual[3:6] = middle * 1.02, middle * 0.98, 0.0
     params[np.ix_(bad, np.arange(1 + model.ndim, model.size))] = usual[1 + model.ndim :]
@@ -150,6 +150,6 @@ def limits(
         upper = np.where(given[1], chosen.bounds[1], upper)
         lower = np.where((lower > upper) & ~given[0], -np.inf, lower)
         upper = np.where((lower > upper) & ~given[1], np.inf, upper)
-    if not direct and model.turned:
+    if not direct and model.rotated:
         lower[:, 5], upper[:, 5] = -max(box), max(box)
     return np.ascontiguousarray(lower[:, :-1]), np.ascontiguousarray(upper[:, :-1])

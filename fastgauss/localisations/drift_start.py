@@ -126,8 +126,8 @@ def _moved(spectrum: np.ndarray, by: np.ndarray) -> np.ndarray:
     for axis in range(axes):
         last = axis == axes - 1
         waves = np.fft.rfftfreq(size) if last else np.fft.fftfreq(size)
-        turned = np.exp(-2j * np.pi * by[axis] * waves).astype(np.complex64)
-        spectrum = spectrum * turned.reshape(-1, *(1,) * (axes - 1 - axis))
+        phases = np.exp(-2j * np.pi * by[axis] * waves).astype(np.complex64)
+        spectrum = spectrum * phases.reshape(-1, *(1,) * (axes - 1 - axis))
     return spectrum
 
 

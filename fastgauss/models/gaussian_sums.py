@@ -21,12 +21,12 @@ class Shapes(NamedTuple):
     ellipse: np.ndarray  # (..., 2): e and d
 
 
-def gaussian_sum(shapes: Shapes, turned: bool) -> PsfModel:
+def gaussian_sum(shapes: Shapes, rotated: bool) -> PsfModel:
     """The model of one place."""
     weights, sigmas, (e, d) = shapes
-    size = math.hypot(e, d) if turned else e
+    size = math.hypot(e, d) if rotated else e
     widths = np.stack([sigmas * math.exp(-0.5 * size), sigmas * math.exp(0.5 * size)], axis=1)
-    if turned and size > 0.0:
+    if rotated and size > 0.0:
         return psf_model(weights, widths, theta=np.full(len(weights), 0.5 * math.atan2(d, e)))
     return psf_model(weights, widths)
 

@@ -155,12 +155,12 @@ class Model:
         return start
 
     @property
-    def turned(self) -> bool:
+    def rotated(self) -> bool:
         """Whether an angle turns the widths out of the axes."""
         return False
 
     @property
-    def unturned(self) -> Model:
+    def unrotated(self) -> Model:
         """The model of the same widths along the axes; this one, if it has no angle."""
         return self
 
@@ -205,12 +205,12 @@ class RotatedModel(Model):
     """Two widths turned by an angle; a fit without bounds moves their sigma matrix."""
 
     @property
-    def turned(self) -> bool:
+    def rotated(self) -> bool:
         """True: there is an angle."""
         return True
 
     @property
-    def unturned(self) -> Model:
+    def unrotated(self) -> Model:
         """The elliptic model."""
         return get_model("elliptic", self.ndim)
 

@@ -65,8 +65,8 @@ class PsfModel(StarModel):
         numbers = np.zeros(kernels.CONSTANTS)
         outline, every = self._outline, self.components.tolist()
         every.sort(key=lambda part: bool(part[5]))  # those along the axes first, in their order
-        turned = sum(bool(part[5]) for part in every)
-        numbers[0], numbers[kernels.TURNED] = len(every) - turned, turned
+        rotated = sum(bool(part[5]) for part in every)
+        numbers[0], numbers[kernels.ROTATED] = len(every) - rotated, rotated
         numbers[kernels.UNIT] = self.own_sigma
         numbers[kernels.PEAK], numbers[kernels.DIP] = outline.peak, outline.dip
         for k, (weight, x, y, sigma_x, sigma_y, theta) in enumerate(every):
@@ -169,8 +169,8 @@ class PsfModel(StarModel):
         sides = check.shape("shape", shape, (2,))
         middle = tuple(0.5 * (n - 1) for n in sides)
         row, column = middle if position is None else check.per_axis("position", position, 2)
-        light, ground = check.number("flux", flux), check.number("offset", offset)
-        return image([light, column, row, ground], sides, self, pixel)
+        light, background = check.number("flux", flux), check.number("offset", offset)
+        return image([light, column, row, background], sides, self, pixel)
 
     def save(self, path: str | os.PathLike, *, pixel: str | None = None) -> None:
         """Write the components to a JSON file, from which `load` makes an equal model.

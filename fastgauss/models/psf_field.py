@@ -88,7 +88,7 @@ class PsfField(StarModel):
         return int(self.constants[1])
 
     @property
-    def always_turned(self) -> bool:
+    def always_rotated(self) -> bool:
         """Whether the ellipses have an angle."""
         return self.constants[2] == 2
 
@@ -146,7 +146,7 @@ class PsfField(StarModel):
         row, column = check.per_axis("position", position, 2)
         place = np.array([column, row])
         self._check_inside("position", place[np.newaxis])
-        return gaussian_sum(self._shapes(place), self.always_turned)
+        return gaussian_sum(self._shapes(place), self.always_rotated)
 
     def check_image(self, shape: tuple[int, ...]) -> None:
         """Refuse an image that is not part of the one in which the model was measured."""
@@ -222,12 +222,12 @@ class PsfField(StarModel):
         """The numbers of the components at the centres of stars, (K, 6, ...)."""
         weights, sigmas, ellipse = self._shapes(params[..., 1:3])
         e, d = np.moveaxis(ellipse, -1, 0)
-        size = np.hypot(e, d) if self.always_turned else e
+        size = np.hypot(e, d) if self.always_rotated else e
         found = np.zeros((len(weights), 6, *e.shape))
         for part, weight, sigma in zip(found, weights, np.moveaxis(sigmas, -1, 0), strict=True):
             part[0] = weight
             part[3], part[4] = sigma * np.exp(0.5 * size), sigma * np.exp(-0.5 * size)
-            if self.always_turned:
+            if self.always_rotated:
                 part[5] = 0.5 * np.arctan2(d, e)
         return found
 
@@ -238,7 +238,7 @@ class PsfField(StarModel):
         count, (e, d) = len(weights), ellipse.T
         heights = weights / (2.0 * math.pi * sigmas**2)
         table = np.zeros((len(places), kernels.CONSTANTS))
-        table[:, kernels.TURNED if self.always_turned else 0] = count
+        table[:, kernels.ROTATED if self.always_rotated else 0] = count
         table[:, kernels.UNIT] = own_sigmas(shapes)
         table[:, kernels.PEAK] = peak = heights.sum(axis=1)
         middle = self._middle.known
@@ -247,7 +247,7 @@ class PsfField(StarModel):
             :, :count
         ]
         parts[..., 0] = heights
-        if self.always_turned:
+        if self.always_rotated:
             size = np.hypot(e, d)
             flat, round_ = np.sinh(size) / np.where(size > 0.0, size, 1.0), np.cosh(size)
             inverse = np.stack([round_ - flat * e, round_ + flat * e, -flat * d], axis=1)

@@ -33,7 +33,7 @@ class SourceModel(WrappedStarModel):
         return MODELS["psf_source"][2]
 
     @property
-    def always_turned(self) -> bool:
+    def always_rotated(self) -> bool:
         """True: any source may be turned."""
         return True
 

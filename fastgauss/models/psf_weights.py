@@ -45,9 +45,9 @@ class WeightedStarModel(WrappedStarModel):
         return self.base.peak
 
     @property
-    def always_turned(self) -> bool:
+    def always_rotated(self) -> bool:
         """That of ``base``."""
-        return self.base.always_turned
+        return self.base.always_rotated
 
     @property
     def known(self) -> np.ndarray:
@@ -135,10 +135,10 @@ def weighted_model(star: StarModel) -> WeightedStarModel:
 
 
 def _in_order(star: PsfModel) -> PsfModel:
-    """The same function with its turned components last, in which order kernels have them."""
+    """The same function with its rotated components last, in which order kernels have them."""
     parts = star.components
-    turned = parts["theta"] != 0.0
-    if not np.any(np.diff(turned.astype(int)) < 0):
+    rotated = parts["theta"] != 0.0
+    if not np.any(np.diff(rotated.astype(int)) < 0):
         return star
-    rows = parts[np.argsort(turned, kind="stable")].tolist()
+    rows = parts[np.argsort(rotated, kind="stable")].tolist()
     return from_constants(number for row in rows for number in row)

@@ -75,14 +75,14 @@ class SlopedModel(WrappedModel):
     # -- the spot ----------------------------------------------------------------------------------
 
     @property
-    def turned(self) -> bool:
+    def rotated(self) -> bool:
         """Whether an angle turns the widths out of the axes."""
-        return self.base.turned
+        return self.base.rotated
 
     @property
-    def unturned(self) -> Model:
+    def unrotated(self) -> Model:
         """The model of the same widths along the axes, on a plane."""
-        return with_background(self.base.unturned, "plane")
+        return with_background(self.base.unrotated, "plane")
 
     @property
     def start_size(self) -> int:

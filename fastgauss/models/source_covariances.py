@@ -18,9 +18,9 @@ Own = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def own_covariances(known: np.ndarray) -> Own:
     """xx, yy and xy of the components in the constants of kernels (m, C)."""
-    along, turned = int(known[0, 0]), int(known[0, kernels.TURNED])
+    along, rotated = int(known[0, 0]), int(known[0, kernels.ROTATED])
     numbers = known[:, kernels.FIRST :].reshape(len(known), kernels.MOST, kernels.NUMBERS)
-    a, b, c = np.moveaxis(numbers[:, : along + turned, 3:], -1, 0).copy()
+    a, b, c = np.moveaxis(numbers[:, : along + rotated, 3:], -1, 0).copy()
     straight, rest = np.s_[:, :along], np.s_[:, along:]
     a[straight], b[straight] = a[straight] ** 2, b[straight] ** 2
     scale = 1.0 / (a[rest] * b[rest] - c[rest] ** 2)

@@ -96,7 +96,7 @@ class StarModel(Model):
         return 5
 
     @property
-    def always_turned(self) -> bool:
+    def always_rotated(self) -> bool:
         """Whether components count as turned where their angle is 0, too.
 
         If angles differ between stars, a star has the same value with others and alone.
@@ -108,14 +108,14 @@ class StarModel(Model):
         found = []
         for k, part in enumerate(self.gaussians(params)):
             weight, x, y, sigma_x, sigma_y, theta = part
-            turned = self.always_turned or bool(np.any(theta))
-            values = np.empty((*params.shape[:-1], 7 if turned else 6))
+            rotated = self.always_rotated or bool(np.any(theta))
+            values = np.empty((*params.shape[:-1], 7 if rotated else 6))
             values[..., 0] = params[..., 0] * _height(weight, sigma_x, sigma_y)
             values[..., 1], values[..., 2] = params[..., 1] + x, params[..., 2] + y
             values[..., 3], values[..., 4] = sigma_x, sigma_y
             values[..., 5] = theta
             values[..., -1] = params[..., -1] if k == 0 else 0.0
-            found.append((get_model("rotated" if turned else "elliptic", 2), values))
+            found.append((get_model("rotated" if rotated else "elliptic", 2), values))
         return found
 
     def from_parts(self, jacobians: list[np.ndarray], params: np.ndarray) -> np.ndarray:
@@ -296,9 +296,9 @@ class WideStarModel(WrappedStarModel):
         return self.base.peak
 
     @property
-    def always_turned(self) -> bool:
+    def always_rotated(self) -> bool:
         """That of ``base``."""
-        return self.base.always_turned
+        return self.base.always_rotated
 
     @property
     def kernels(self) -> ModelKernels:

@@ -57,7 +57,7 @@ class Form(NamedTuple):
         return _FURTHER[self.shape]
 
     @property
-    def turned(self) -> bool:
+    def rotated(self) -> bool:
         """Whether the ellipse has an angle."""
         return self.further == 2
 
@@ -277,7 +277,7 @@ def _along(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spre
 # -- turned ------------------------------------------------------------------------------------
 
 
-def _turned(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
+def _rotated(form: Form, numbers: Numbers, dy: np.ndarray, dx: np.ndarray) -> Spread:
     """Profiles with any axes: means over 5 x 5 points of a pixel, or values at its centre."""
     points = [(0.0, 0.0, 1.0)]
     if form.pixel == "integrate":
@@ -322,7 +322,7 @@ def spread(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> Spread:
 
     The free parameters ``q`` are (P,), or (S, P) for stars of several shapes.
     """
-    by_shape = _turned if form.turned else _along
+    by_shape = _rotated if form.rotated else _along
     return by_shape(form, numbers_of(form, _each(q, dx)), dy, dx)
 
 
@@ -333,7 +333,7 @@ def _each(q: np.ndarray, dx: np.ndarray) -> np.ndarray:
 
 def values(form: Form, q: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
     """The profiles alone, (S, y, x)."""
-    if form.turned:
+    if form.rotated:
         return spread(form, q, dy, dx).values
     weights, sigmas, ellipse = (each[:, np.newaxis] for each in numbers_of(form, _each(q, dx)))
     table, e = _TABLES[form.pixel], ellipse[..., :1]

@@ -224,7 +224,7 @@ def measured(scene: Scene, refused: dict[int, str]) -> PsfMeasurement:
 def _model(form: Form, shape: np.ndarray) -> PsfModel | PsfField:
     numbers = numbers_of(form, shape[: form.size])
     if not form.order:
-        return gaussian_sum(Shapes(*numbers), form.turned)
+        return gaussian_sum(Shapes(*numbers), form.rotated)
     table, sums = _coefficients(form, shape)
     return psf_field(form.order, form.further, form.extent, numbers.weights, table @ sums.T)
 
@@ -264,7 +264,7 @@ def _parameters(form: Form, shape: np.ndarray) -> tuple[tuple[str, ...], np.ndar
     names += [f"sigma_{k + 1}" for k in range(form.components)]
     matrix = np.eye(2 * form.components + form.further)
     ellipse: list[float] = []
-    if form.turned:
+    if form.rotated:
         size = max(math.hypot(e, d), 1e-12)
         ellipse = [math.exp(-size), 0.5 * math.atan2(d, e)]
         slope = -ellipse[0] / size

@@ -205,18 +205,18 @@ class Motion(NamedTuple):
 
         order = check.integer("order", order, at_least=0, at_most=5)
         cval = check.any_number("cval", cval)
-        turned, mask = lay_out("image", image, mask=mask)
-        array, exists = read_pixels("image", turned, mask, "spline")
+        arranged, mask = lay_out("image", image, mask=mask)
+        array, exists = read_pixels("image", arranged, mask, "spline")
         if array.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, got {array.shape}")
         if not np.isfinite(self.matrix).all():
-            return transposed_back(np.full(self.shape, np.nan), turned, image)
+            return transposed_back(np.full(self.shape, np.nan), arranged, image)
         matrix, offset = self.matrix, self.offset
         moved = resample(
             array, exists, lambda pixels, **how: affine_transform(pixels, matrix, offset, **how),
             order, cval,
         )  # fmt: skip
-        return transposed_back(moved, turned, image)
+        return transposed_back(moved, arranged, image)
 
 
 def nothing(kind: str, shape: tuple[int, ...], status: int, pixels: int = 0) -> Motion:

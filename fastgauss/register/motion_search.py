@@ -164,7 +164,7 @@ def starts(level: Level, names: tuple[str, ...], reach: float) -> list[motions.P
     from scipy.ndimage import maximum_filter
 
     angles, scales = tried(names, level.first.values.shape)
-    matrices = np.array([motions.turned(a, s) for a in angles for s in scales])
+    matrices = np.array([motions.rotation(a, s) for a in angles for s in scales])
     parts = [
         _scores(level.first, level.second, matrices[begin : begin + _TOGETHER], reach)
         for begin in range(0, len(matrices), _TOGETHER)

@@ -89,7 +89,7 @@ def scale_of(matrix: np.ndarray) -> float:
     return math.sqrt(area) if area > 0 else math.nan
 
 
-def turned(angle: float, scale: float) -> np.ndarray:
+def rotation(angle: float, scale: float) -> np.ndarray:
     """The matrix of a rotation and a scale."""
     return scale * np.array(
         [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
@@ -102,7 +102,7 @@ def nearest(matrix: np.ndarray, displacement: np.ndarray, kind: str) -> Place:
     if "yy" in names:
         return Place(matrix, displacement)
     angle = angle_of(matrix) if "angle" in names else 0.0
-    return Place(turned(angle, scale_of(matrix) if "scale" in names else 1.0), displacement)
+    return Place(rotation(angle, scale_of(matrix) if "scale" in names else 1.0), displacement)
 
 
 def values_of(place: Place, names: tuple[str, ...]) -> list[float]:

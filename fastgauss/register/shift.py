@@ -70,8 +70,8 @@ def shift_image(
     array([ 0.,  1., -0.,  0.])
     """
     order, outside = _options(method, order, cval)
-    turned = in_order("image", image)
-    array, exists = read_pixels("image", turned, None, method)
+    arranged = in_order("image", image)
+    array, exists = read_pixels("image", arranged, None, method)
     if not array.ndim or not array.size:
         raise ValueError(f"image must hold a pixel, got shape {array.shape}")
     if isinstance(displacement, Shift):
@@ -84,7 +84,7 @@ def shift_image(
         moved = _by_splines(array, exists, move, order, outside)
     else:
         moved = _by_waves(array, move)
-    return transposed_back(moved, turned, image)
+    return transposed_back(moved, arranged, image)
 
 
 def _options(method: str, order: Any, cval: Any) -> tuple[int, float]:
@@ -205,8 +205,8 @@ def shift_stack(
     order, cval = _options(method, order, cval)
     if isinstance(frames, list | tuple):
         frames = [in_order(f"frames[{k}]", frame) for k, frame in enumerate(frames)]
-    turned, mask = lay_out("frames", frames, mask=mask)
-    array, exists = read_pixels("frames", turned, mask, method, frames=True)
+    arranged, mask = lay_out("frames", frames, mask=mask)
+    array, exists = read_pixels("frames", arranged, mask, method, frames=True)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"frames must hold pixels in 3 dimensions, got shape {array.shape}")
     if isinstance(displacements, StackAlignment):
@@ -232,4 +232,4 @@ def shift_stack(
                     out[k] = _by_waves(array[k], move)
 
     thread_pool.run(lambda: move, len(array), 1, thread_pool.resolve_threads(threads))
-    return transposed_back(out, turned, frames)
+    return transposed_back(out, arranged, frames)

@@ -288,7 +288,7 @@ def coherence(first: np.ndarray, second: np.ndarray, columns: int, loss: float) 
     return np.stack([best, explained])
 
 
-def _turned(spectra: np.ndarray, columns: int, shift: np.ndarray) -> np.ndarray:
+def _rotated(spectra: np.ndarray, columns: int, shift: np.ndarray) -> np.ndarray:
     """Spectra (n, Y, X / 2 + 1) of images that were moved by (dy, dx), moved back."""
     k = np.fft.fftfreq(spectra.shape[1]), np.fft.rfftfreq(columns)
     rows, along = (
@@ -304,7 +304,7 @@ def _boxes_agree(a: np.ndarray, b: np.ndarray, shift: np.ndarray) -> np.ndarray:
     taper = np.multiply.outer(*tapers).astype(np.float32)
     loss = math.prod(float((t**4).mean() / (t**2).mean() ** 2) for t in tapers)
     first, second = (transform_images(image * taper) for image in (a, b))
-    return coherence(first, _turned(second, columns, shift), columns, loss)
+    return coherence(first, _rotated(second, columns, shift), columns, loss)
 
 
 def related(
@@ -318,7 +318,7 @@ def related(
     columns = first.values.shape[1]
     shift = place[np.newaxis, ::-1]
     one, two = (s[np.newaxis] for s in spectra)
-    agree, explained = coherence(one, _turned(two, columns, shift), columns, 1.0)
+    agree, explained = coherence(one, _rotated(two, columns, shift), columns, 1.0)
     if _holds(agree - _CLEARLY, explained)[0]:
         return True
     # bright pixels compressed, and edges tapered where the images are not periodic after all

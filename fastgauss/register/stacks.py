@@ -307,8 +307,8 @@ def _reference(reference: Any) -> tuple[int | None, Any]:
         return (0 if check.choice("reference", reference, REFERENCES) == "first" else None), None
     several = wrappers.is_array(reference) or isinstance(reference, list | tuple)
     if several and np.ndim(reference):
-        turned = in_order("reference", reference)
-        return 0, inputs.image("reference", image_data.masked("reference", turned, None)[0])
+        arranged = in_order("reference", reference)
+        return 0, inputs.image("reference", image_data.masked("reference", arranged, None)[0])
     return check.integer("reference", reference), None
 
 

@@ -263,7 +263,7 @@ def _save_hdf5(
     if size is not None:
         told["Pixelsize"] = size
     told["fastgauss"] = {
-        "model": "elliptic" if result.model.turned else result.model.name,
+        "model": "elliptic" if result.model.rotated else result.model.name,
         "ndim": 2,
         "constants": list(result.model.constants),
         "pixel": result.pixel,

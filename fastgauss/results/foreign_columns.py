@@ -24,7 +24,7 @@ def quantities(result: FitResult, asked: Collection[str]) -> dict[str, np.ndarra
 
     Adds, in pixels and the unit of the image:
 
-    - width_x, width_y: standard deviations along x and y, of a turned spot too; their errors;
+    - width_x, width_y: standard deviations along x and y, of a rotated spot too; their errors;
     - own_width_x, own_width_y: the same, of models that have two widths;
     - width: the root of the mean of their squares;
     - gyration: the radius of gyration, the root of the sum of their squares;
@@ -43,7 +43,7 @@ def quantities(result: FitResult, asked: Collection[str]) -> dict[str, np.ndarra
         for axis, widths in zip("xy", along, strict=True):
             known[f"width_{axis}"] = widths
             for name in ("sigma", f"sigma_{axis}"):
-                if name in model.names and not model.turned:
+                if name in model.names and not model.rotated:
                     known[f"width_{axis}_error"] = known[f"{name}_error"]
         known["width"] = _mean_square(*along)
         known["gyration"] = np.hypot(*along)
@@ -68,9 +68,9 @@ def _mean_square(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def widths_along(result: FitResult) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations of spots of an image along x and y, (n,) each; of turned spots too."""
+    """Standard deviations of spots of an image along x and y, (n,) each; of rotated spots too."""
     first, second = result.model.widths(result.params).T
-    if not result.model.turned:
+    if not result.model.rotated:
         return first, second
     theta = result.theta
     cosine, sine = np.cos(theta), np.sin(theta)

@@ -59,7 +59,7 @@ def _shine_part(
 ) -> None:
     """Add spots of a model without constants."""
     places = params[:, plain.ndim : 0 : -1]
-    if plain.turned:
+    if plain.rotated:
         matrix = plain.to_coordinates(params)[:, 3:6]
         root = np.empty((len(params), 2, 2))  # y before x
         root[:, 0, 0], root[:, 1, 1] = matrix[:, 1], matrix[:, 0]

@@ -120,8 +120,8 @@ class ProfileFit(FitResult):
         peaks = self._peaks(fine, k)
         if len(peaks) > 1:
             middle, value, slope = self._lines[k]
-            ground = value + slope * (fine - middle)
-            upper.plot(fine, (ground + peaks).T, "--", color=FAILED, linewidth=0.8)
+            background = value + slope * (fine - middle)
+            upper.plot(fine, (background + peaks).T, "--", color=FAILED, linewidth=0.8)
         upper.legend()
         upper.set_ylabel("y")
         lower.errorbar(x, y - self._curve(x, k), error, **look)

@@ -79,7 +79,7 @@ def _read_sizes(units: Any, result: FitResult, value: Any) -> Any:
         raise ValueError(f"pixel_size must be positive and finite, got {value}")
     sizes = np.broadcast_to(value.value, ndim)[::-1] * value.unit  # given in array-axis order
     model = result.model
-    if (model.turned or model.round) and len(set(sizes.value.tolist())) > 1:
+    if (model.rotated or model.round) and len(set(sizes.value.tolist())) > 1:
         raise ValueError(
             f"pixel_size must be the same along all axes for the model {result.model.name!r}, "
             f"got {value}"

@@ -117,7 +117,7 @@ def _format_of(model: Any) -> int:
 
 
 def _facts(result: FitResult, pixel_size: float | None) -> dict[str, Any]:
-    ground = result.background
+    background = result.background
     return {
         "format": _format_of(result.model.name),
         "model": result.model.name,
@@ -127,7 +127,7 @@ def _facts(result: FitResult, pixel_size: float | None) -> dict[str, Any]:
         "length": result.length,
         "absolute": bool(result.absolute),
         "pixel_size": pixel_size,
-        "background": None if ground is None else [_to_text(part) for part in ground],
+        "background": None if background is None else [_to_text(part) for part in background],
     }
 
 

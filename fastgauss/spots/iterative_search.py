@@ -172,39 +172,39 @@ class _Search:
             return choice, np.zeros(0, bool)
         result = self.fits.fit_between(self.places(choice), choice.params, choice.hold)
         given_up = np.empty((0, len(self.shape)))
-        together, ground = not self.fits.holds(), None
+        together, background = not self.fits.holds(), None
         for _ in range(ROUNDS):
             gone = self._surplus(result) | ~np.isfinite(result.params).all(axis=1)
             lost = self._given_up(result.positions[gone], self.places(choice)[gone])
             given_up = np.concatenate([given_up, lost])
             result, choice = result[~gone], choice.of(~gone)
             light, below = self.noise.parts(result)
-            ground = below if ground is None else ground
-            new = self._look(light, ground, result, given_up)
+            background = below if background is None else background
+            new = self._look(light, background, result, given_up)
             shared = False
             if len(new) <= _FEW * len(result):
                 if together and not len(new) and not gone.any():
                     break  # else the errors of those that stay are not known yet
                 shared = not together  # the common width anew, and the search from there
                 together = True
-            choice = self._with_new(result, choice, new, light + ground)
-            result, ground = self._again(
-                result, choice, np.concatenate([new, lost]), shared, ground
+            choice = self._with_new(result, choice, new, light + background)
+            result, background = self._again(
+                result, choice, np.concatenate([new, lost]), shared, background
             )
             if shared:
                 choice = self._hold_common(choice, result)
         stays = ~self._surplus(result)
         choice = choice._replace(params=result.params)
-        return self._tested(choice.of(stays), result[stays], ground)
+        return self._tested(choice.of(stays), result[stays], background)
 
     def _tested(
-        self, choice: Choice, result: FitResult, ground: np.ndarray | None
+        self, choice: Choice, result: FitResult, background: np.ndarray | None
     ) -> tuple[Choice, np.ndarray]:
         """The spots after tests of one against two, and which are one of two."""
         tests = PairTests(self.fits, self.noise, self.split)
         none = np.zeros(len(result), bool)
         found = Found(choice, result, none, none)
-        found = tests.resolve(found, ground, self._again, self._hold_common)
+        found = tests.resolve(found, background, self._again, self._hold_common)
         stays = ~self._surplus(found.result, found.paired)
         return found.choice.of(stays), found.paired[stays]
 
@@ -233,12 +233,12 @@ class _Search:
         return choose(self.fits, free, start, shapes, width, self.noise.of(free))
 
     def _look(
-        self, light: np.ndarray, ground: np.ndarray, result: FitResult, given_up: np.ndarray
+        self, light: np.ndarray, background: np.ndarray, result: FitResult, given_up: np.ndarray
     ) -> np.ndarray:
         """Spots that the residual shows, and that are neither there nor given up."""
         from scipy.spatial import KDTree
 
-        found = self.peaks.of_residual(light, ground)
+        found = self.peaks.of_residual(light, background)
         shown = result.positions[np.isfinite(result.params).all(axis=1)]
         if len(shown) and len(found):
             scale = self._scale(result)
@@ -252,7 +252,7 @@ class _Search:
 
     def _again(
         self, result: FitResult, choice: Choice, changed: np.ndarray, shared: bool,
-        ground: np.ndarray,
+        background: np.ndarray,
     ) -> tuple[FitResult, np.ndarray | None]:  # fmt: skip
         """Fit what changed, or all; and what is known of the background from now on.
 
@@ -269,13 +269,13 @@ class _Search:
             member = ~choice.own
             return self.fits.fit_between(places, choice.params, hold, None, member), None
         still = ~active[: len(result)]
-        beside = ground + result[still].render(self.shape, 0.0, threads=self.threads)
+        beside = background + result[still].render(self.shape, 0.0, threads=self.threads)
         part = self.fits.fit_between(
             places[active], choice.params[active], choice.hold[active], background=beside
         )
         whole = FitResult.concatenate([result[still], part])
         order = np.argsort(np.concatenate([np.flatnonzero(~active), np.flatnonzero(active)]))
-        return whole[order], ground
+        return whole[order], background
 
     def _hold_common(self, choice: Choice, result: FitResult) -> Choice:
         """Hold spots at the common width of a fit, or at their own."""

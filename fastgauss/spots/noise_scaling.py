@@ -121,15 +121,17 @@ class ResidualNoise:
         highest = np.abs(self.shown[np.isfinite(self.shown)]).max(initial=0.0)
         self.least = rounding or max(1e-6 * highest, 1e-300)
 
-    def of_photons(self, light: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    def of_photons(self, light: np.ndarray, background: np.ndarray) -> np.ndarray:
         """The noise of photons and camera."""
         variance = 0.0 if self.variance is None else self.variance
-        return np.sqrt(np.maximum(np.abs(light) + ground + variance, 0.25))
+        return np.sqrt(np.maximum(np.abs(light) + background + variance, 0.25))
 
-    def __call__(self, light: np.ndarray, ground: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, light: np.ndarray, background: np.ndarray, residual: np.ndarray
+    ) -> np.ndarray:
         """The noise of each pixel, from the light of spots and what is below them."""
         if self.counts:
-            error = self.of_photons(light, ground)
+            error = self.of_photons(light, background)
             return error * np.maximum(noise_by_brightness(np.abs(light), residual / error), 1.0)
         error = self.error * noise_by_brightness(np.abs(light), residual / self.error)
         return np.maximum(error, self.least)
@@ -145,8 +147,8 @@ class ResidualNoise:
 
     def of(self, result: FitResult) -> np.ndarray:
         """The noise of each pixel beside what a fit says."""
-        light, ground = self.parts(result)
-        return self(light, ground, self.shown - light - ground)
+        light, background = self.parts(result)
+        return self(light, background, self.shown - light - background)
 
     def loss(self, model: np.ndarray, error: np.ndarray) -> np.ndarray:
         """The objective of each pixel for this noise; 0 where there is none."""

@@ -103,17 +103,17 @@ class PairTests:
         if not self.possible or not np.isfinite(self.level):
             return found
         for _ in range(_ROUNDS):
-            light, ground = self.noise.parts(found.result)
-            ground = ground if known is None else known
-            error = self._error(light, ground)
-            asked = self._ask(found, self.noise.shown - light - ground, error)
+            light, background = self.noise.parts(found.result)
+            background = background if known is None else known
+            error = self._error(light, background)
+            asked = self._ask(found, self.noise.shown - light - background, error)
             if not len(asked.first):
                 break
-            found, changed = self._answer(found, asked, ground, error)
+            found, changed = self._answer(found, asked, background, error)
             if not len(changed):
                 continue
             shared = self.fits.holds() and len(changed) > _MANY * len(found.tried)
-            result, known = again(found.result, found.choice, changed, shared, ground)
+            result, known = again(found.result, found.choice, changed, shared, background)
             choice = hold_common(found.choice, result) if shared else found.choice
             if shared:  # of another width, what was one may be two
                 found = found._replace(tried=found.paired.copy())
@@ -121,13 +121,13 @@ class PairTests:
             found = found._replace(result=result, choice=choice._replace(params=params))
         return found
 
-    def _error(self, light: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    def _error(self, light: np.ndarray, background: np.ndarray) -> np.ndarray:
         """The noise of each pixel: known, or measured in the residual."""
         if self.noise.counts:
-            return self.noise.of_photons(light, ground)
+            return self.noise.of_photons(light, background)
         if self.fits.asked.absolute:
             return np.broadcast_to(self.noise.error, self.shape)
-        return self.noise(light, ground, self.noise.shown - light - ground)
+        return self.noise(light, background, self.noise.shown - light - background)
 
     # -- questions -----------------------------------------------------------------------------
 
@@ -292,11 +292,11 @@ class PairTests:
     # -- answers -------------------------------------------------------------------------------
 
     def _answer(
-        self, found: Found, asked: Questions, ground: np.ndarray, error: np.ndarray
+        self, found: Found, asked: Questions, background: np.ndarray, error: np.ndarray
     ) -> tuple[Found, np.ndarray]:
         """The spots with the answers, and where they changed (k, ndim)."""
         choice, ndim = found.choice, self.ndim
-        fall, one, two = self._compare(found, asked, ground, error)
+        fall, one, two = self._compare(found, asked, background, error)
         is_two, was_two = fall > self.level, asked.second >= 0
         params, hold = found.result.params.copy(), choice.hold.copy()
         params = np.where(np.isfinite(params), params, choice.params)
@@ -324,13 +324,13 @@ class PairTests:
         ), places  # fmt: skip
 
     def _compare(
-        self, found: Found, asked: Questions, ground: np.ndarray, error: np.ndarray
+        self, found: Found, asked: Questions, background: np.ndarray, error: np.ndarray
     ) -> tuple[np.ndarray, FitResult, FitResult]:
         """By how much two leave less than one, in the noise's variances; both fits."""
         near = self._beside(found, asked)
         others = np.ones(len(found.tried), bool)
         others[asked.rows], others[near] = False, False
-        beside = ground + self.noise.light(found.result[others])
+        beside = background + self.noise.light(found.result[others])
         weights = None if self.noise.counts else 1.0 / error**2
         columns, places = self.fits.width_columns, asked.one[:, self.ndim : 0 : -1]
         hold = found.result.params[:, columns]

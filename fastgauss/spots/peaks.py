@@ -72,10 +72,10 @@ class ResidualPeaks:
         self.crowd = self._is_crowd(found, shown, image)
         return shown if self.crowd else found
 
-    def of_residual(self, light: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    def of_residual(self, light: np.ndarray, background: np.ndarray) -> np.ndarray:
         """Spots that are left beside the light of spots and what is below them."""
-        residual = self.noise.shown - light - ground
-        noise = self.noise(light, ground, residual)
+        residual = self.noise.shown - light - background
+        noise = self.noise(light, background, residual)
         level, threshold = noise, None
         if self.threshold is not None:
             level, threshold = np.maximum(self.least * noise, self.threshold), 1.0
@@ -87,7 +87,7 @@ class ResidualPeaks:
                 return found
             if threshold is not None:  # a fit of so many parameters leaves less than the noise
                 found = max(found, self._find(residual / level, None), key=len)
-        fine = self._fine(residual, light, ground)
+        fine = self._fine(residual, light, background)
         if fine is None:
             return found
         shown = self._find(residual / fine, self.least)
@@ -105,7 +105,7 @@ class ResidualPeaks:
         return find_in_crowd(image, **self.find | {"threshold": threshold})
 
     def _fine(
-        self, residual: np.ndarray, light: np.ndarray, ground: np.ndarray
+        self, residual: np.ndarray, light: np.ndarray, background: np.ndarray
     ) -> np.ndarray | None:
         """The noise of a residual by fine differences, more where there is bright light.
 
@@ -113,7 +113,7 @@ class ResidualPeaks:
         it where there is no light of others.
         """
         noise, bright = self.noise, np.abs(light)
-        error = noise.of_photons(light, ground) if noise.counts else noise.error
+        error = noise.of_photons(light, background) if noise.counts else noise.error
         fine = fine_noise(residual / error, bright)
         if fine is None:
             return None

@@ -36,7 +36,7 @@ def refuse_rows(fit: dict[str, Any]) -> None:
 class SearchFits:
     """One image, what is asked of its spots, and the fits of it.
 
-    A turned model is searched for unturned (``plain``): of equal sigmas the angle is not known.
+    A rotated model is searched for unrotated (``plain``): of equal sigmas the angle is not known.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SearchFits:
         self.asked, self.model, self.plain = (
             scaled_options(chosen, read.unit),
             model,
-            model.unturned,
+            model.unrotated,
         )
         self.between = self.asked
         if self.plain is not model:

@@ -142,7 +142,7 @@ def _pairs(
     start[:, 0] *= 0.5 * wide / fits.plain.widths(start).prod(axis=1)
     others = np.ones(len(free), bool)
     others[rows] = False
-    beside = single.ground + free[others].render(single.shape, 0.0)
+    beside = single.background + free[others].render(single.shape, 0.0)
     found = fits.fit_between(
         start[:, ndim:0:-1], start, np.tile(width, (len(start), 1)), background=beside
     )
@@ -160,7 +160,7 @@ def _long_axes(shapes: FitResult, rows: np.ndarray) -> np.ndarray:
     """The longest semi-axis (m, ndim) of each spot, along x, y, z."""
     params, model = shapes.params[rows], shapes.model
     widths = model.widths(params)
-    if model.turned:
+    if model.rotated:
         theta = np.where(np.isfinite(params[:, 5]), params[:, 5], 0.0)
         axis = np.column_stack([np.cos(theta), np.sin(theta)])
     else:
@@ -180,7 +180,7 @@ class _Compared:
         second = picture.second
         self.second = second.reshape(self.shape) if second.size > 1 else second[0]
         light = result.render(self.shape, 0.0)
-        self.ground = result.render(self.shape) - light
+        self.background = result.render(self.shape) - light
         places = np.where(np.isfinite(result.positions), result.positions, 0.0)
         half = np.array(fits.problem.box) // 2
         first = np.clip(np.rint(places).astype(np.intp) - half, 0, self.shape)
@@ -188,7 +188,7 @@ class _Compared:
         self.boxes = [
             tuple(map(slice, a, b)) for a, b in zip(first.tolist(), last.tolist(), strict=True)
         ]
-        model = light + self.ground
+        model = light + self.background
         self.losses = self.sums(self.loss(model))
         self.pixels = self.sums(self.exists.astype(np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -25,24 +25,24 @@ def named(array, axes="yx"):
 
 
 def test_pairs_of_images_are_turned_by_name():
-    turned = named(FIRST), named(SECOND)
-    assert turned[0].dims == ("x", "y")
+    rotated = named(FIRST), named(SECOND)
+    assert rotated[0].dims == ("x", "y")
     for options in ({}, {"mask": BAD}, {"err1": 1.0 + BAD, "err2": 2.0}):
         expected = register.align(FIRST, SECOND, **options)
         own = {name: named(v) if np.ndim(v) else v for name, v in options.items()}
-        found = register.align(*turned, **own)
+        found = register.align(*rotated, **own)
         assert (found.dx, found.dy) == (expected.dx, expected.dy)
     assert (round(found.dx), round(found.dy)) == (2, -1)
-    assert register.chi2_shift(*turned) == register.chi2_shift(FIRST, SECOND)
+    assert register.chi2_shift(*rotated) == register.chi2_shift(FIRST, SECOND)
     for correlate in (register.cross_correlate, register.phase_correlate):
         expected = correlate(FIRST, SECOND)
-        assert_array_equal(correlate(*turned), expected)
+        assert_array_equal(correlate(*rotated), expected)
         at = register.shift_from_correlation
         assert_array_equal(at(named(expected)), at(expected))
     with pytest.raises(ValueError, match=r"^mask must have axes with names .* axes x, y"):
-        register.align(*turned, mask=BAD)
+        register.align(*rotated, mask=BAD)
     with pytest.raises(ValueError, match=r"^err1 must have axes with names where im1 has"):
-        register.align(*turned, err1=1.0 + BAD)
+        register.align(*rotated, err1=1.0 + BAD)
     frames = xr.DataArray(np.stack([FIRST] * 12), dims=("time", "y", "x"))
     with pytest.raises(ValueError, match=r"^im1 must be one image .* axes time, y, x"):
         register.align(frames, frames)
@@ -184,7 +184,7 @@ def test_a_stack_of_beads_is_turned_by_name():
 
 def test_an_array_is_given_back_with_later_axes_in_their_places():
     given = named(COLOURS[..., 0])
-    turned = named_axes.in_order("image", given)
-    assert turned.dims == ("y", "x")
-    assert named_axes.transposed_back(COLOURS, turned, given).shape == (12, 14, 2)
+    rotated = named_axes.in_order("image", given)
+    assert rotated.dims == ("y", "x")
+    assert named_axes.transposed_back(COLOURS, rotated, given).shape == (12, 14, 2)
     assert named_axes.transposed_back(COLOURS, given, given) is COLOURS

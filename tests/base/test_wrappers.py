@@ -175,13 +175,13 @@ def test_tables_of_positions_are_read_by_name():
 def test_tables_of_parameters_are_read_by_name():
     pd = pytest.importorskip("pandas")
     names = ["amplitude", "x", "y", "sigma", "offset"]
-    turned = pd.DataFrame(TRUTH, columns=names)[["sigma", "offset", "y", "x", "amplitude"]]
+    rotated = pd.DataFrame(TRUTH, columns=names)[["sigma", "offset", "y", "x", "amplitude"]]
     expected = fg.image(TRUTH, (9, 8), model="symmetric")
-    assert_array_equal(fg.image(turned, (9, 8), model="symmetric"), expected)
-    row = turned.iloc[0]
+    assert_array_equal(fg.image(rotated, (9, 8), model="symmetric"), expected)
+    row = rotated.iloc[0]
     assert_array_equal(fg.image(row, (9, 8), model="symmetric"), expected[0])
     with pytest.raises(ValueError, match="params must have columns amplitude, x, y, sigma_x"):
-        fg.image(turned, (9, 8), model="elliptic")
+        fg.image(rotated, (9, 8), model="elliptic")
 
 
 def test_tables_of_samples_and_points_agree_by_name():
@@ -212,14 +212,14 @@ def test_axes_that_are_named_lie_in_their_order():
 def test_axes_that_are_named_may_lie_in_another_order():
     xr = pytest.importorskip("xarray")
     named = lambda array: xr.DataArray(array.T, dims=("X", "Y"))  # noqa: E731
-    turned, sigma = named(SPOILT), np.linspace(1.0, 3.0, 32)[:, np.newaxis] * np.ones((32, 30))
-    assert_array_equal(fg.find_spots(turned, mask=named(BAD)), fg.find_spots(SPOILT, mask=BAD))
+    rotated, sigma = named(SPOILT), np.linspace(1.0, 3.0, 32)[:, np.newaxis] * np.ones((32, 30))
+    assert_array_equal(fg.find_spots(rotated, mask=named(BAD)), fg.find_spots(SPOILT, mask=BAD))
     for fit in (fg.fit_spots, fg.fit_joint):
-        found = fit(turned, PLACES, mask=named(BAD), error=named(sigma))
+        found = fit(rotated, PLACES, mask=named(BAD), error=named(sigma))
         expected = fit(SPOILT, PLACES, mask=BAD, error=sigma)
         assert_array_equal(found.params, expected.params)
         with pytest.raises(ValueError, match=r"mask must have axes with names .* axes X, Y"):
-            fit(turned, PLACES, mask=BAD.T)
+            fit(rotated, PLACES, mask=BAD.T)
     # a map's names count beside an image that lies in the order
     found = fg.fit_spots(SPOILT, PLACES, mask=named(BAD))
     assert_array_equal(found.params, spots(SPOILT, mask=BAD))
@@ -271,8 +271,8 @@ def test_a_measured_function_is_turned_by_the_names_of_its_axes():
     xr = pytest.importorskip("xarray")
     array = fg.image([1.0, 5.0, 5.0, 1.4, 1.0, 0.0], (11, 11), "elliptic")
     expected = fg.psf_from_image(array, components=1)
-    turned = xr.DataArray(array.T, dims=("x", "y"))
-    assert_array_equal(fg.psf_from_image(turned, components=1).components, expected.components)
+    rotated = xr.DataArray(array.T, dims=("x", "y"))
+    assert_array_equal(fg.psf_from_image(rotated, components=1).components, expected.components)
     assert fg.psf_from_image(array.T, components=1) != expected
 
 
@@ -298,14 +298,14 @@ def test_names_of_axes_that_say_too_little_or_too_much():
 def test_a_known_background_is_turned_with_its_image():
     xr = pytest.importorskip("xarray")
     named = lambda array: xr.DataArray(array.T, dims=("x", "y"))  # noqa: E731
-    ground = 10.0 + np.arange(32.0)[:, np.newaxis] * np.ones(30)
-    expected = fg.fit_joint(IMAGE, PLACES, background=ground).params
-    found = fg.fit_joint(named(IMAGE), PLACES, background=named(ground))
+    background = 10.0 + np.arange(32.0)[:, np.newaxis] * np.ones(30)
+    expected = fg.fit_joint(IMAGE, PLACES, background=background).params
+    found = fg.fit_joint(named(IMAGE), PLACES, background=named(background))
     assert_array_equal(found.params, expected)
     with pytest.raises(ValueError, match="background must have axes with names"):
-        fg.fit_spots(named(IMAGE), PLACES, joint=True, background=ground)
+        fg.fit_spots(named(IMAGE), PLACES, joint=True, background=background)
     np.testing.assert_array_equal(
-        found.render(IMAGE.shape, named(ground)), found.render(IMAGE.shape, ground)
+        found.render(IMAGE.shape, named(background)), found.render(IMAGE.shape, background)
     )
 
 

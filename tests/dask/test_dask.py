@@ -137,11 +137,11 @@ def test_stacks_and_options_may_be_labelled(frames, table):
     for stack, mask in ((labelled, none[0]), (labelled.chunk({"t": 3}), none.chunk({"t": 2}))):
         found = fd.fit_spots(stack, mask=mask).compute()
         pd.testing.assert_frame_equal(found.reset_index(drop=True), table)
-    turned, hidden = labelled.transpose("x", "y", "t"), none[0].transpose("x", "y")
-    found = fd.fit_spots(turned, mask=hidden).compute()
+    rotated, hidden = labelled.transpose("x", "y", "t"), none[0].transpose("x", "y")
+    found = fd.fit_spots(rotated, mask=hidden).compute()
     pd.testing.assert_frame_equal(found.reset_index(drop=True), table)
     with pytest.raises(ValueError, match="mask must have axes with names where stack has"):
-        fd.fit_spots(turned, mask=none[0].values)
+        fd.fit_spots(rotated, mask=none[0].values)
 
 
 def test_frames_without_data_have_no_rows(table):

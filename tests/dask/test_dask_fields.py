@@ -22,10 +22,10 @@ def _synchronous():
         yield
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_volume_does_not_depend_on_its_chunks(turned):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_volume_does_not_depend_on_its_chunks(rotated):
     @settings(max_examples=5 if JIT_DISABLED else 40, deadline=None)
-    @given(naive_field.scenes(turned, most=2 if turned else 6), st.integers(1, 9), st.booleans())
+    @given(naive_field.scenes(rotated, most=2 if rotated else 6), st.integers(1, 9), st.booleans())
     def check(scene, side, lazy):
         grid, positions, amplitudes, options = scene
         if lazy and len(positions):

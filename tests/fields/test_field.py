@@ -25,13 +25,13 @@ KERNELS = [(t, s, d) for t, s in KINDS for d in ("d", "f")]
 # -- the adjoint -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("turned", "support", "dtype"), KERNELS)
-def test_the_adjoint_is_the_transpose_of_render(turned, support, dtype):
+@pytest.mark.parametrize(("rotated", "support", "dtype"), KERNELS)
+def test_the_adjoint_is_the_transpose_of_render(rotated, support, dtype):
     """<A a, v> = <a, A'v>, relative to what the sums would be without cancellation."""
     single = np.dtype(dtype) == np.float32
 
     @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
-    @given(naive_field.scenes(turned, most=2 if turned else 4))
+    @given(naive_field.scenes(rotated, most=2 if rotated else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene
         field = fg.GaussianField(grid, positions, radius=RADIUS, support=support, **options)
@@ -74,13 +74,13 @@ def _views(volume):
     yield raw
 
 
-@pytest.mark.parametrize(("turned", "support", "dtype"), KERNELS)
+@pytest.mark.parametrize(("rotated", "support", "dtype"), KERNELS)
 @pytest.mark.parametrize("shape", [(30,), (5, 21), (3, 5, 18)])
 def test_bits_of_the_adjoint_do_not_depend_on_where_the_volume_lies(
-    shape, turned, support, dtype
+    shape, rotated, support, dtype
 ):  # fmt: skip
     rng = np.random.default_rng(2)
-    kind = "own covariance" if turned else "own axes"
+    kind = "own covariance" if rotated else "own axes"
     field, _, amplitudes = field_and_twin(rng, shape, 4, kind, support=support)
     volume = rng.normal(size=shape).astype(dtype)
     expected = field.adjoint(volume)
@@ -137,10 +137,10 @@ def test_volumes_may_be_of_any_real_kind(kind):
         assert_array_equal(value, same)
 
 
-@pytest.mark.parametrize(("turned", "support"), KINDS)
-def test_the_adjoint_sees_nothing_outside_a_support(turned, support):
+@pytest.mark.parametrize(("rotated", "support"), KINDS)
+def test_the_adjoint_sees_nothing_outside_a_support(rotated, support):
     shape = (5, 7, 20)
-    kind = "own covariance" if turned else "own axes"
+    kind = "own covariance" if rotated else "own axes"
     field, twin, _ = field_and_twin(np.random.default_rng(4), shape, 2, kind, support=support)
     covered = (twin.matrix().any(axis=1).reshape(shape)) | twin.unsure
     assert covered.any() and not covered.all()
@@ -199,10 +199,10 @@ def test_bits_of_a_gradient_do_not_depend_on_threads(monkeypatch, shape, dtype, 
 # -- the matrix and the operator ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("turned", "support"), KINDS)
-def test_the_sparse_matrix_has_the_columns_that_render_draws(turned, support):
+@pytest.mark.parametrize(("rotated", "support"), KINDS)
+def test_the_sparse_matrix_has_the_columns_that_render_draws(rotated, support):
     @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
-    @given(naive_field.scenes(turned, most=2 if turned else 4))
+    @given(naive_field.scenes(rotated, most=2 if rotated else 4))
     def check(scene):
         grid, positions, _, options = scene
         field = fg.GaussianField(grid, positions, radius=RADIUS, support=support, **options)
@@ -222,13 +222,13 @@ def test_the_sparse_matrix_has_the_columns_that_render_draws(turned, support):
     check()
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_sparse_matrix_and_render_agree_on_every_node_near_a_sphere(turned):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_sparse_matrix_and_render_agree_on_every_node_near_a_sphere(rotated):
     """Sigmas for which rounding decides about many nodes."""
     shape = (11, 12, 13)
     for k in range(4 if JIT_DISABLED else 40):
         sigma = 1.0 / (2.0 + 0.1 * k)
-        width = {"covariance": np.eye(3) * sigma**2} if turned else {"sigma": sigma}
+        width = {"covariance": np.eye(3) * sigma**2} if rotated else {"sigma": sigma}
         own = {"radius": 3 / sigma, "support": "sphere", **width}
         field = fg.GaussianField(shape, [[5.0, 6.0, 6.0]], **own)
         drawn = field.render().ravel()
@@ -365,8 +365,8 @@ def test_a_field_says_what_it_is():
     assert len(field) == 3
     for words in ("3 particles", "sigmas", "shape=(5, 5)"):
         assert words in repr(field)
-    turned = fg.GaussianField((5, 5), np.ones((3, 2)), covariance=np.eye(2))
-    assert "covariances" in repr(turned)
+    rotated = fg.GaussianField((5, 5), np.ones((3, 2)), covariance=np.eye(2))
+    assert "covariances" in repr(rotated)
 
 
 _PROGRAM = """

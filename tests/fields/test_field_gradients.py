@@ -175,11 +175,11 @@ def test_a_field_of_nothing_has_a_loss_and_empty_gradients(kind):
 
 def test_what_cannot_be_differentiated_is_refused():
     volume = np.zeros((5, 5))
-    round_, turned = (
+    round_, rotated = (
         fg.GaussianField((5, 5), [[2.0, 2.0]], **width) for width in ({}, {"covariance": np.eye(2)})
     )
     for field, wrt, error in (
-        (round_, "covariance", ValueError), (turned, "sigmas", ValueError),
+        (round_, "covariance", ValueError), (rotated, "sigmas", ValueError),
         (round_, "sigma", ValueError), (round_, (), ValueError), (round_, 3, TypeError),
         (round_, ("amplitudes", None), TypeError),
     ):  # fmt: skip

@@ -141,10 +141,10 @@ def test_weights_of_all_channels_are_one_plane_unless_other_nodes_are_missing():
 @pytest.mark.parametrize(
     ("shape", "channels"), [((70, 40), 3), ((70, 40), 1), ((9, 8, 7), 5), ((90,), 2)]
 )
-@pytest.mark.parametrize("turned", [True, False])
-def test_strips_of_an_image_are_the_image(shape, channels, turned, monkeypatch):
+@pytest.mark.parametrize("rotated", [True, False])
+def test_strips_of_an_image_are_the_image(shape, channels, rotated, monkeypatch):
     rng, n, d = RNG(6), 30, len(shape)
-    widths = {"covariance": np.tile(2.0 * np.eye(d), (n, 1, 1))} if turned else {"sigma": 1.5}
+    widths = {"covariance": np.tile(2.0 * np.eye(d), (n, 1, 1))} if rotated else {"sigma": 1.5}
     places, heights = rng.uniform(0, 1, (n, d)) * shape, rng.normal(size=(n, channels))
     done = []
     for bytes_ in (1 << 20, 1):

@@ -36,16 +36,16 @@ def _columns(field):
     return matrix
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("shape", [(11,), (7, 9), (5, 6, 7)])
-def test_the_tangent_is_the_adjoint_of_the_derivatives(shape, pixel, turned):
-    if JIT_DISABLED and turned and len(shape) == 3:
+def test_the_tangent_is_the_adjoint_of_the_derivatives(shape, pixel, rotated):
+    if JIT_DISABLED and rotated and len(shape) == 3:
         pytest.skip("too many node updates for plain Python")
     rng, ndim = RNG(1), len(shape)
     places = rng.uniform(-1, np.array(shape), (3, ndim))
-    widths = _covariances(3, ndim, rng) if turned else rng.uniform(0.8, 1.4, (3, ndim))
-    kind = {"covariance": widths} if turned else {"sigma": widths}
+    widths = _covariances(3, ndim, rng) if rotated else rng.uniform(0.8, 1.4, (3, ndim))
+    kind = {"covariance": widths} if rotated else {"sigma": widths}
     field = fg.GaussianField(shape, places, pixel=pixel, radius=3.0, **kind)
     volume = rng.normal(size=shape)
     sums = sweeps.gather(field.plan, volume, 1, derivatives=True)
@@ -72,17 +72,17 @@ def test_the_tangent_is_the_adjoint_of_the_derivatives(shape, pixel, turned):
 def test_the_truth_is_found_again_without_noise(widths):
     amplitudes = np.array([3.0, 2.0, 1.0])
     widths = np.array(widths)
-    turned = widths.shape in ((2, 2), (3, 2, 2))
-    kind = "covariance" if turned else "sigma"
+    rotated = widths.shape in ((2, 2), (3, 2, 2))
+    kind = "covariance" if rotated else "sigma"
     truth = fg.GaussianField(SHAPE, PLACES, tol=1e-12, **{kind: widths})
-    away = 0.1 if turned else 0.3  # wide ellipsoids that overlap know other minima
+    away = 0.1 if rotated else 0.3  # wide ellipsoids that overlap know other minima
     start = truth.moved(PLACES + away, widths * (1.0 + 0.5 * away))
     found = start.refine(truth.render(amplitudes), max_iter=100, tol=1e-9)
     assert found.converged, found
     assert_allclose(found.positions, PLACES, atol=1e-7)
     assert_allclose(found.amplitudes, amplitudes, rtol=1e-6)
-    assert_allclose(found.covariance if turned else found.sigmas, widths, rtol=1e-6, atol=1e-6)
-    assert (found.sigmas is None) == turned
+    assert_allclose(found.covariance if rotated else found.sigmas, widths, rtol=1e-6, atol=1e-6)
+    assert (found.sigmas is None) == rotated
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too many node updates for plain Python")

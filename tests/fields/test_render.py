@@ -15,10 +15,10 @@ from fastgauss.kernels._compile import JIT_DISABLED
 KERNELS = [(t, s, c, d) for t, s in KINDS for c in ("sum", "max", "union") for d in ("d", "f")]
 
 
-@pytest.mark.parametrize(("turned", "support", "combine", "dtype"), KERNELS)
-def test_render_is_the_truncated_sum(turned, support, combine, dtype):
+@pytest.mark.parametrize(("rotated", "support", "combine", "dtype"), KERNELS)
+def test_render_is_the_truncated_sum(rotated, support, combine, dtype):
     @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
-    @given(naive_field.scenes(turned, most=2 if turned else 4))
+    @given(naive_field.scenes(rotated, most=2 if rotated else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene
         start = np.random.default_rng(1).uniform(-0.5, 0.5, grid.shape).astype(dtype)
@@ -55,10 +55,10 @@ def test_rows_of_any_length_change_their_own_nodes_once(rule, dtype):
         assert_array_equal(out[~within], start[~within])
 
 
-@pytest.mark.parametrize(("turned", "support"), KINDS)
-def test_what_is_left_out_is_within_the_stated_bound(turned, support):
+@pytest.mark.parametrize(("rotated", "support"), KINDS)
+def test_what_is_left_out_is_within_the_stated_bound(rotated, support):
     @settings(max_examples=6 if JIT_DISABLED else 50, deadline=None)
-    @given(naive_field.scenes(turned, periodic=False, most=2 if turned else 4))
+    @given(naive_field.scenes(rotated, periodic=False, most=2 if rotated else 4))
     def check(scene):
         grid, positions, amplitudes, options = scene
         whole = naive_field.Field(grid, positions, radius=1e5, **options).render(amplitudes)
@@ -102,11 +102,11 @@ def test_a_node_exactly_on_the_edge_of_a_window_is_inside(shape, pixel, periodic
 
 
 @pytest.mark.parametrize("dtype", ["d", "f"])
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_node_exactly_on_the_sphere_is_inside(turned, dtype):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_node_exactly_on_the_sphere_is_inside(rotated, dtype):
     """3, 4, 5 and 2, 3, 6, 7 are the sides and diagonals of boxes."""
     for radius, shape in ((5.0, (13, 17)), (7.0, (16, 15, 17))):
-        width = {"covariance": np.eye(len(shape))} if turned else {"sigma": 1.0}
+        width = {"covariance": np.eye(len(shape))} if rotated else {"sigma": 1.0}
         centre = np.array(shape) // 2
         out = np.zeros(shape, dtype)
         fg.render(shape, [centre], radius=radius, support="sphere", out=out, **width)
@@ -117,15 +117,15 @@ def test_a_node_exactly_on_the_sphere_is_inside(turned, dtype):
 @pytest.mark.parametrize("support", ["box", "sphere"])
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("shape", [(40,), (17, 19), (13, 12, 14)])
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_nodes_of_a_support_are_those_of_its_definition(turned, shape, pixel, support):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_nodes_of_a_support_are_those_of_its_definition(rotated, shape, pixel, support):
     """Also of one that is long and turned: no node more, no node less."""
     rng, axes = np.random.default_rng(16), len(shape)
     grid = fg.Grid(shape, (0.7, 1.3, 1.0)[:axes], 2.0)
     for _ in range(4 if JIT_DISABLED else 10):
         centre = grid.position(rng.uniform(4, 8, (1, axes)))
         width = {"sigma": rng.uniform(0.5, 2.0, axes)}
-        if turned:
+        if rotated:
             factor = np.eye(axes) + np.tril(rng.uniform(0.5, 1.5, (axes, axes)), -1)
             width = {"covariance": factor @ factor.T}
         own = {"radius": 1.5, "support": support, "pixel": pixel, **width}

@@ -87,10 +87,10 @@ THIN = [(0,), (1,), (3, 0), (0, 4), (1, 7), (7, 1), (1, 1, 1), (2, 0, 3), (1, 1,
 
 
 @pytest.mark.parametrize("periodic", [False, True])
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("shape", THIN)
-def test_thin_and_empty_grids(shape, turned, periodic):
-    kind = "own covariance" if turned else "own axes"
+def test_thin_and_empty_grids(shape, rotated, periodic):
+    kind = "own covariance" if rotated else "own axes"
     scene = scene_of(np.random.default_rng(10), shape, 3, kind, periodic=periodic)
     grid, positions, amplitudes, options = scene
     start = np.full(shape, 0.25)
@@ -149,16 +149,16 @@ def test_bits_depend_neither_on_threads_nor_on_stages(
     assert (results[0] != 0).mean() > 0.5
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, turned):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_bits_do_not_depend_on_how_the_grid_is_divided(monkeypatch, rotated):
     """Particles anywhere, also where slabs end and beyond the grid, in jobs of any size."""
     monkeypatch.setattr(sweeps, "_SMALL", 0.0)
     divided = []
-    width = {"covariance": np.array([[4.0]])} if turned else {"sigma": 2.0}
+    width = {"covariance": np.array([[4.0]])} if rotated else {"sigma": 2.0}
     line = fg.Grid((70,)), np.array([[12.3], [50.6]]), np.array([1.0, -0.5]), width
 
     @settings(max_examples=10 if JIT_DISABLED else 80, deadline=None)
-    @given(naive_field.scenes(turned, most=2 if turned else 6))
+    @given(naive_field.scenes(rotated, most=2 if rotated else 6))
     @example(line)  # the other scenes differ from run to run
     def check(scene):
         grid, positions, amplitudes, options = scene

@@ -132,11 +132,11 @@ def test_a_paraboloid_is_its_own_background(missing):
     weights = None
     if missing:
         weights = (np.random.default_rng(15).random(picture.volume.shape) > 0.02).astype("f4")
-    ground = background.measure_background(picture, WIDTHS, weights, 1)
+    measured = background.measure_background(picture, WIDTHS, weights, 1)
     points = np.array([[45, 0, 50], [44, 0, 61]])
     tolerance = 2.0 if missing else 0.5
-    assert_allclose(ground.at(points), image[points[:, 0], points[:, 2]], atol=tolerance)
-    rest = ground.subtracted(picture.volume, 1)[tuple(points.T)]
+    assert_allclose(measured.at(points), image[points[:, 0], points[:, 2]], atol=tolerance)
+    rest = measured.subtracted(picture.volume, 1)[tuple(points.T)]
     assert_allclose(rest, 0.0, atol=tolerance)
 
 

@@ -344,7 +344,7 @@ def test_judged_maxima_equal_naive(kind):
     around.number[:5] = 0.0
     ours = judge.judged(points, strength, around)
     alone = judge.judged(points, strength)
-    assert_array_equal(alone.ring, alone.ground)
+    assert_array_equal(alone.ring, alone.background)
     least = judge.noise.least_at(points, 1)
     assert (least.max(initial=0.0) > 5.0) == (kind == "jumps")
     for p in range(len(points)):

@@ -20,13 +20,13 @@ def spots(seed, method, hot=True, count=COUNT, side=11):
     """Spots of S/N 10 to 100, most with a hot pixel in the core: images, parameters, pixels."""
     rng = np.random.default_rng(seed)
     ratio = 10 ** rng.uniform(1.0, 2.0, count)
-    ground = 10 ** rng.uniform(-0.3, 2.0, count) if method == "mle" else np.full(count, 10.0)
+    background = 10 ** rng.uniform(-0.3, 2.0, count) if method == "mle" else np.full(count, 10.0)
     height = ratio
     if method == "mle":
-        height = 0.5 * (ratio**2 + np.sqrt(ratio**4 + 4.0 * ratio**2 * ground))
+        height = 0.5 * (ratio**2 + np.sqrt(ratio**4 + 4.0 * ratio**2 * background))
     centres = (side - 1) / 2 + rng.uniform(-0.7, 0.7, (count, 2))
     sigma = rng.uniform(0.8, 2.5, count)
-    truth = np.column_stack([height, centres, sigma, ground])
+    truth = np.column_stack([height, centres, sigma, background])
     expected = fg.image(truth, (side, side), "symmetric")
     rois = rng.poisson(expected) * 1.0 if method == "mle" else rng.normal(expected, 1.0)
     turn, far = rng.uniform(0.0, 2.0 * np.pi, count), sigma * rng.uniform(0.0, 2.0, count)

@@ -126,8 +126,8 @@ def test_the_axes_of_a_volume_are_z_y_x():
     assert_allclose(result.sigma_z, [1.1], rtol=1e-7)
     volume = (2 * np.pi) ** 1.5 * 1.9 * 1.5 * 1.1
     assert_allclose(result.flux, [100 * volume], rtol=1e-6)
-    turned = fg.fit_rois(rois.transpose(0, 3, 1, 2), "elliptic")
-    assert_allclose(turned.params[0, 1:7], truth[0, [2, 3, 1, 5, 6, 4]], rtol=1e-7)
+    rotated = fg.fit_rois(rois.transpose(0, 3, 1, 2), "elliptic")
+    assert_allclose(rotated.params[0, 1:7], truth[0, [2, 3, 1, 5, 6, 4]], rtol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4", ">f4", "i4", "u1", "?"])

@@ -74,8 +74,8 @@ def test_rotated_results_are_canonical(tilt):
     result = fg.fit_rois(roi[np.newaxis], "rotated")
     assert result.sigma_x >= result.sigma_y > 0
     assert -np.pi / 2 < result.theta <= np.pi / 2
-    turned = (result.theta[0] - (tilt + np.pi / 2)) / np.pi  # long axis: sigma_y of the truth
-    assert abs(turned - round(turned)) < 1e-9
+    rotated = (result.theta[0] - (tilt + np.pi / 2)) / np.pi  # long axis: sigma_y of the truth
+    assert abs(rotated - round(rotated)) < 1e-9
     assert_allclose([result.sigma_x[0], result.sigma_y[0]], [2.4, 1.2], rtol=1e-9)
 
 

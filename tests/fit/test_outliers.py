@@ -15,11 +15,11 @@ BOUNDS = ({}, {"sigma": (0.8, 2.0)}, {"sigma": (0.7, None), "amplitude": (0, Non
 OUTLIER = fg.Status.OUTLIER
 
 
-def spots(seed, count=COUNT, side=11, sigma=1.3, height=90.0, ground=8.0):
+def spots(seed, count=COUNT, side=11, sigma=1.3, height=90.0, background=8.0):
     """Images of spots, and their centres."""
     rng = np.random.default_rng(seed)
     centres = (side - 1) / 2 + rng.uniform(-0.5, 0.5, (count, 2))
-    columns = np.full((count, 1), height), centres, np.full((count, 2), [sigma, ground])
+    columns = np.full((count, 1), height), centres, np.full((count, 2), [sigma, background])
     return rng.poisson(fg.image(np.hstack(columns), (side, side), "symmetric")) * 1.0, centres
 
 
@@ -76,9 +76,11 @@ def test_a_spike_in_a_spectrum_is_told():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("side", [7, 11])
 @pytest.mark.parametrize("sigma", [0.6, 0.9, 1.4])
-@pytest.mark.parametrize(("height", "ground"), [(30.0, 10.0), (1000.0, 10.0), (20.0, 0.02)])
-def test_spots_without_an_outlier_keep_their_status(method, side, sigma, height, ground):
-    rois, _ = spots(6, count=4 * COUNT, side=side, sigma=sigma, height=height, ground=ground)
+@pytest.mark.parametrize(("height", "background"), [(30.0, 10.0), (1000.0, 10.0), (20.0, 0.02)])
+def test_spots_without_an_outlier_keep_their_status(method, side, sigma, height, background):
+    rois, _ = spots(
+        6, count=4 * COUNT, side=side, sigma=sigma, height=height, background=background
+    )
     result = fg.fit_rois(rois, method=method)
     assert (result.status == OUTLIER).sum() <= 0.003 * len(rois)
 

@@ -84,7 +84,7 @@ def test_slopes_to_start_from_are_those_of_the_medians_of_the_sides():
 
 # -- fits --------------------------------------------------------------------------------------
 
-TURNED = [200.0, 5.2, 3.9, 1.8, 1.2, 0.5, 60.0]
+ROTATED = [200.0, 5.2, 3.9, 1.8, 1.2, 0.5, 60.0]
 SOLID = [200.0, 2.7, 2.9, 2.4, 1.1, 1.3, 1.2, 60.0]
 FITS = {  # model, shape, spot, method, pixel, kind of options
     "plain": ("symmetric", (9, 10), SPOT, "lsq", "sample", "free"),
@@ -94,8 +94,8 @@ FITS = {  # model, shape, spot, method, pixel, kind of options
     "camera": ("symmetric", (9, 10), SPOT, "mle", "sample", "gaps"),
     "volume": ("elliptic", (6, 7, 6), SOLID, "lsq", "sample", "free"),
     "held volume": ("symmetric", (6, 7, 6), [*SOLID[:5], 60.0], "lsq", "sample", "held"),
-    "rotated": ("rotated", (9, 10), TURNED, "lsq", "sample", "free"),
-    "held rotated": ("rotated", (9, 10), TURNED, "mle", "sample", "held"),
+    "rotated": ("rotated", (9, 10), ROTATED, "lsq", "sample", "free"),
+    "held rotated": ("rotated", (9, 10), ROTATED, "mle", "sample", "held"),
     "integrated": (
         "rotated",
         (6, 7),
@@ -155,7 +155,7 @@ def test_estimates_reach_the_bound_with_right_errors_where_a_constant_is_biased(
 @pytest.mark.skipif(JIT_DISABLED, reason="hundreds of fits")
 def test_a_level_background_gives_the_same_estimates_with_larger_errors():
     rois, _ = counts(500, (SPOT, [0.0, 0.0]))
-    one, other = (fg.fit_rois(rois, background=ground) for ground in ("constant", "plane"))
+    one, other = (fg.fit_rois(rois, background=background) for background in ("constant", "plane"))
     assert other.converged.all()
     for name in one.names:
         gap = getattr(one, name) - getattr(other, name)

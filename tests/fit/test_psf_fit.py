@@ -14,7 +14,7 @@ from fastgauss.models.psf_field import psf_field
 
 PSF = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.9, 4.5])
 SKEW = fg.psf_model([0.8, 0.2], [[1.0, 1.3], [2.1, 1.8]], offsets=[[0.0, 0.1], [0.4, -0.3]])
-TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.6], [3.0, 2.0]], theta=[0.6, -0.3])
+ROTATED = fg.psf_model([0.8, 0.2], [[1.1, 1.6], [3.0, 2.0]], theta=[0.6, -0.3])
 WIDE = PSF.with_width()
 COUNT = 2 if JIT_DISABLED else 4
 SHAPE = (6, 11) if JIT_DISABLED else (9, 12)
@@ -60,7 +60,7 @@ def own_options(kind, rng, rois):
     return maps | options(0) | {"method": method, "pixel": pixel}
 
 
-@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
+@pytest.mark.parametrize("psf", [PSF, SKEW, ROTATED], ids=["round", "skew", "rotated"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_is_what_its_twin_finds(kind, psf):
     pixel, rng = KINDS[kind][1], np.random.default_rng(3)
@@ -199,7 +199,7 @@ def test_a_hot_pixel_is_told_and_a_known_place_is_not_judged():
 # -- a free width ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("psf", [PSF, SKEW, TURNED], ids=["round", "skew", "turned"])
+@pytest.mark.parametrize("psf", [PSF, SKEW, ROTATED], ids=["round", "skew", "rotated"])
 @pytest.mark.parametrize(
     "kind", ["weights", *(pytest.param(kind, marks=rare) for kind in ("plain", "camera"))]
 )

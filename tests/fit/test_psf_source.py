@@ -22,7 +22,7 @@ from fastgauss.models.source_covariances import (
 from fastgauss.results.intrinsic_shapes import shapes_of
 
 ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
-TURNED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
+ROTATED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
 PARAMS = (870.0, 4.3, 5.2, 2.4, 1.1, -0.6, 12.0)
 rare = pytest.mark.skipif(
     not (JIT_DISABLED or os.environ.get("FASTGAUSS_EVERY_COMBINATION")),
@@ -37,7 +37,7 @@ def psf_of(parts):
 
 
 def galaxies(count, rng, least=0.5, most=3.0, middle=12.0):
-    """Parameters of turned Gaussians of these sigmas."""
+    """Parameters of rotated Gaussians of these sigmas."""
     axes = np.sort(rng.uniform(least, most, (2, count)), axis=0) ** 2
     angle = rng.uniform(-np.pi / 2, np.pi / 2, count)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -51,7 +51,7 @@ def galaxies(count, rng, least=0.5, most=3.0, middle=12.0):
 
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
-@pytest.mark.parametrize("parts", [ROUND, TURNED], ids=["round", "turned"])
+@pytest.mark.parametrize("parts", [ROUND, ROTATED], ids=["round", "rotated"])
 def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
     model = psf_of(parts).with_source()
     assert model.names == ("flux", "x", "y", "xx", "yy", "xy", "offset")
@@ -86,11 +86,11 @@ def test_a_source_is_the_same_with_others_and_alone():
         assert_allclose(9.0 * slopes[..., 0], both[0], rtol=1e-12, atol=1e-13)
     linear = np.array([[1.1, 0.2], [0.1, 0.1], [0.0, 0.1]])
     field = psf_field(1, 1, Extent(60, 66), np.ones(1), linear)
-    assert not field.always_turned and field.with_source().always_turned
-    turned = psf_field(1, 2, Extent(60, 66), np.ones(1), np.insert(linear, 2, [0.0, 0.2, 0], 1))
+    assert not field.always_rotated and field.with_source().always_rotated
+    rotated = psf_field(1, 2, Extent(60, 66), np.ones(1), np.insert(linear, 2, [0.0, 0.2, 0], 1))
     stars = [[9.0, 30.0, 29.5, 0.0], [9.0, 30.0, 50.0, 0.0]]  # the first is along the axes
-    for wrapped in (turned, turned.with_width()):
-        params = np.insert(stars, 3, 1.1, axis=1) if wrapped is not turned else stars
+    for wrapped in (rotated, rotated.with_width()):
+        params = np.insert(stars, 3, 1.1, axis=1) if wrapped is not rotated else stars
         both = fg.image(params, (60, 66), wrapped, "integrate")
         assert_array_equal(fg.image(params[0], (60, 66), wrapped, "integrate"), both[0])
 
@@ -124,7 +124,7 @@ def test_what_is_no_gaussian_is_nan_without_a_warning():
 
 
 def test_a_point_is_a_star_and_one_component_is_a_rotated_gaussian():
-    psf = psf_of(TURNED)
+    psf = psf_of(ROTATED)
     star = [PARAMS[0], 4.3, 5.2, 12.0]
     point = [*star[:3], 0.0, 0.0, 0.0, 12.0]
     expected = fg.image(star, (9, 11), psf)
@@ -152,7 +152,7 @@ def test_a_point_is_a_star_and_one_component_is_a_rotated_gaussian():
 def test_a_fit_is_what_its_twin_finds(kind):
     rng, model = (
         np.random.default_rng(3),
-        psf_of(ROUND if kind == "plain" else TURNED).with_source(),
+        psf_of(ROUND if kind == "plain" else ROTATED).with_source(),
     )
     truth = galaxies(1 if kind == "camera" else 3, rng, 1.0, 1.8, 6.0)
     truth[:, 0] = 9e3
@@ -170,7 +170,7 @@ def test_a_fit_is_what_its_twin_finds(kind):
 
 @rare
 def test_a_source_on_a_plane():
-    rng, model = np.random.default_rng(6), psf_of(TURNED).with_source()
+    rng, model = np.random.default_rng(6), psf_of(ROTATED).with_source()
     truth = galaxies(2, rng, 1.0, 1.8, 6.0)
     truth[:, 0] = 9e3
     rois = fg.image(truth, (13, 13), model) + 1.5 * np.arange(13.0)
@@ -211,8 +211,8 @@ def test_shapes_behind_a_moffat_have_no_bias_and_right_errors():
     assert (major < shapes["sigma_major_limit"]).mean() > 0.9
     long = major > 1.5 * minor  # of others the axes are not known apart
     angle = 0.5 * np.arctan2(xy, 0.5 * (xx - yy))
-    turned = (shapes["theta"] - angle + np.pi / 2) % np.pi - np.pi / 2
-    assert 0.9 < (turned / shapes["theta_error"])[long & (shapes["theta_error"] < 0.2)].std() < 1.1
+    rotated = (shapes["theta"] - angle + np.pi / 2) % np.pi - np.pi / 2
+    assert 0.9 < (rotated / shapes["theta_error"])[long & (shapes["theta_error"] < 0.2)].std() < 1.1
     pull = (shapes["sigma_major"] - major) / shapes["sigma_major_error"]
     assert 0.9 < pull[long].std() < 1.1 and abs(pull[long].mean()) < 0.3
 
@@ -311,7 +311,7 @@ def test_sources_of_an_image_are_drawn_and_kept(tmp_path):
 
 
 def test_covariances_of_components_and_possible_ones_are_those_of_numpy():
-    rng, own = np.random.default_rng(4), own_covariances(psf_of(TURNED).known[np.newaxis])
+    rng, own = np.random.default_rng(4), own_covariances(psf_of(ROTATED).known[np.newaxis])
     turns = [np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]) for t in (0.0, 0.5)]
     matrices = [t @ np.diag(s) @ t.T for t, s in zip(turns, ([9, 6.76], [3.61, 1.44]), strict=True)]
     assert_allclose(np.stack(own)[:, 0].T, [[m[0, 0], m[1, 1], m[0, 1]] for m in matrices])

@@ -15,7 +15,7 @@ from fastgauss.models.field_terms import Extent
 from fastgauss.models.psf_field import psf_field
 
 ROUND = [(0.6, 0, 0, 1.1, 1.1), (0.3, 0, 0, 1.9, 1.9), (0.1, 0, 0, 4.5, 4.5)]
-TURNED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
+ROTATED = [(0.7, 0.1, 0, 1.9, 1.2, 0.5), (0.3, 0.3, -0.2, 3.0, 2.6, 0)]
 COUNT = 2 if JIT_DISABLED else 4
 SHAPE = (6, 11) if JIT_DISABLED else (11, 13)
 rare = pytest.mark.skipif(
@@ -32,7 +32,7 @@ def psf_of(parts):
 
 
 TWO = fg.psf_model([0.7, 0.3], [1.1, 2.4])
-SIDED = psf_of(TURNED).with_weights()  # one component is turned
+SIDED = psf_of(ROTATED).with_weights()  # one component is turned
 
 
 def stars(rng, model, count, shape=SHAPE, flux=4000.0, width=1.05):
@@ -53,11 +53,11 @@ def stars(rng, model, count, shape=SHAPE, flux=4000.0, width=1.05):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize("wide", [False, True], ids=["known", "free"])
-@pytest.mark.parametrize("parts", [ROUND, TURNED], ids=["round", "turned"])
+@pytest.mark.parametrize("parts", [ROUND, ROTATED], ids=["round", "rotated"])
 def test_values_and_derivatives_are_those_of_the_twin(parts, wide, pixel):
     psf = psf_of(parts)
     model = psf.with_width().with_weights() if wide else psf.with_weights()
-    own = parts if parts is ROUND else parts[::-1]  # the turned component comes last
+    own = parts if parts is ROUND else parts[::-1]  # the rotated component comes last
     names = [f"weight_{k}" for k in range(2, len(parts) + 1)]
     assert model.names == ("flux", "x", "y", *(["width"] if wide else []), *names, "offset")
     weights = [0.45, -0.08][: len(parts) - 1]
@@ -74,7 +74,7 @@ def test_values_and_derivatives_are_those_of_the_twin(parts, wide, pixel):
     assert_allclose(fg.jacobian((3.0, 4.0), many, model)[0], fg.jacobian((3.0, 4.0), params, model))
 
 
-@pytest.mark.parametrize("parts", [ROUND, TURNED], ids=["round", "turned"])
+@pytest.mark.parametrize("parts", [ROUND, ROTATED], ids=["round", "rotated"])
 def test_with_its_own_weights_it_is_the_known_function(parts):
     psf = psf_of(parts)
     model = psf.with_weights()
@@ -119,7 +119,7 @@ def own_options(kind, rng, rois):
     return {"method": "lsq", "pixel": "sample"}
 
 
-@pytest.mark.parametrize("model", [TWO.with_weights(), SIDED], ids=["round", "turned"])
+@pytest.mark.parametrize("model", [TWO.with_weights(), SIDED], ids=["round", "rotated"])
 @pytest.mark.parametrize("kind", ["plain", "weights", "camera"])
 def test_a_fit_is_what_its_twin_finds(kind, model):
     rng = np.random.default_rng(3)

@@ -19,8 +19,8 @@ def spots_beside_neighbours(ratio, distance, seed=0):
     other = own + distance * np.column_stack([np.cos(angle), np.sin(angle)])
 
     def light(centres, height):
-        width, ground = np.full(COUNT, 1.3), np.zeros(COUNT)
-        params = np.column_stack([np.full(COUNT, height), centres, width, ground])
+        width, background = np.full(COUNT, 1.3), np.zeros(COUNT)
+        params = np.column_stack([np.full(COUNT, height), centres, width, background])
         return fg.image(params, (SIDE, SIDE), "symmetric")
 
     image = rng.poisson(light(own, 80.0) + light(other, 80.0 * ratio) + 12.0).astype(float)
@@ -140,9 +140,9 @@ def test_hardly_any_other_ellipse_fits_a_narrow_spot_better(fixed, share):
 def test_fits_of_narrow_spots_do_not_depend_on_the_batch():
     rois = sharp_rois(4 if JIT_DISABLED else 60)
     whole = fg.fit_rois(rois, "rotated", threads=1)
-    turned = fg.fit_rois(rois[::-1], "rotated", threads=2)
+    rotated = fg.fit_rois(rois[::-1], "rotated", threads=2)
     for name in ("params", "objective", "status", "iterations"):
-        np.testing.assert_array_equal(getattr(turned, name)[::-1], getattr(whole, name))
+        np.testing.assert_array_equal(getattr(rotated, name)[::-1], getattr(whole, name))
     for row in range(0, len(rois), 7):
         alone = fg.fit_rois(rois[row : row + 1], "rotated", threads=1)
         np.testing.assert_array_equal(alone.params[0], whole.params[row])

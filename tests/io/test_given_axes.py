@@ -63,9 +63,9 @@ def test_lengths_go_with_their_axes():
     assert same == known.facts
     planes = with_axes(known, "ZYX").facts  # an interval of time is no distance of planes
     assert planes.axes == "Z" and planes.sizes["Z"] == (0.3, "um") and planes.wcs is not None
-    turned = with_axes(known, "TXY").facts
-    assert (turned.sizes["X"], turned.sizes["Y"]) == ((0.2, "um"), (0.1, "um"))
-    assert turned.wcs is None
+    rotated = with_axes(known, "TXY").facts
+    assert (rotated.sizes["X"], rotated.sizes["Y"]) == ((0.2, "um"), (0.1, "um"))
+    assert rotated.wcs is None
 
 
 def test_what_does_not_name_the_axes_is_refused(tmp_path):

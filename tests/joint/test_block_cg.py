@@ -33,7 +33,7 @@ def system(n=6, seed=0, reach=5, free=None, cluster=2):
     rng = np.random.default_rng(seed)
     pixels = 60
     columns = rng.normal(size=(2 * n, pixels, P)) * rng.uniform(0.1, 10, P)
-    grounds = rng.normal(size=(2, pixels, T))
+    backgrounds = rng.normal(size=(2, pixels, T))
     group_of = np.repeat([0, 1], n)
     pairs = [
         (i, j) for i in range(2 * n) for j in range(i + 1, 2 * n)
@@ -58,8 +58,8 @@ def system(n=6, seed=0, reach=5, free=None, cluster=2):
         Links(np.array(starts), np.array(others, np.intp), np.array(places, np.intp)),
         np.einsum("nap,naq->npq", columns, columns),
         np.array([columns[i].T @ columns[j] for i, j in pairs]).reshape(-1, P, P),
-        np.einsum("nap,nat->npt", columns, grounds[group_of]),
-        np.einsum("nat,nau->ntu", grounds, grounds),
+        np.einsum("nap,nat->npt", columns, backgrounds[group_of]),
+        np.einsum("nat,nau->ntu", backgrounds, backgrounds),
         np.ones((2 * n, P), bool) if free is None else free,
     )
 
@@ -185,8 +185,8 @@ def test_second_derivatives_are_used_where_a_cluster_stays_positive_with_them():
 
 def test_a_matrix_that_is_not_positive_is_told():
     made, right = system(cluster=1), some_right(6)
-    turned = made._replace(pairs=3.0 * made.pairs)
-    _, definite, _ = solved(turned, right, np.zeros(12))
+    rotated = made._replace(pairs=3.0 * made.pairs)
+    _, definite, _ = solved(rotated, right, np.zeros(12))
     assert not definite.all()
 
 

@@ -140,14 +140,14 @@ def test_ten_turned_spots_come_back_overlapping_ones_too(seed):
     truth, each = runpy.run_path(str(path))["make"](seed)
     result = fg.fit_joint(each.sum(axis=0), truth[:, 2:0:-1], "rotated", box=25)
     assert result.converged.all()
-    assert_allclose(result.params, truth, atol=TOLERANCE["ten turned spots"])
+    assert_allclose(result.params, truth, atol=TOLERANCE["ten rotated spots"])
 
 
 @compiled
 def test_the_order_of_positions_does_not_matter():
     image, _, _ = cluster()
-    turned = fg.fit_joint(image, PLACES[2][::-1], box=13)
-    assert_allclose(turned.params[::-1], fg.fit_joint(image, PLACES[2], box=13).params, rtol=1e-5)
+    rotated = fg.fit_joint(image, PLACES[2][::-1], box=13)
+    assert_allclose(rotated.params[::-1], fg.fit_joint(image, PLACES[2], box=13).params, rtol=1e-5)
 
 
 SMALL = {  # a few pixels, so that the kernels run as plain Python too

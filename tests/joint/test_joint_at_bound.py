@@ -48,7 +48,7 @@ def test_bounds_of_each_spot_and_what_is_fixed():
 
 @compiled
 def test_bounds_that_nobody_gave():
-    """A centre stays near its position, and a turned spot is no wider than its box."""
+    """A centre stays near its position, and a rotated spot is no wider than its box."""
     moved = PLACES[2:] + np.array([0.0, 3.0])
     options = {"fixed": {"sigma": 1.3}}
     assert not fg.fit_joint(picture(), moved, box=15, **options).at_bound.any()
@@ -57,9 +57,9 @@ def test_bounds_that_nobody_gave():
     assert held.x[0] == moved[0, 1] - 2.5
     y = np.arange(36.0)[:, np.newaxis] - 18.0
     stripe = np.repeat(400.0 * np.exp(-0.5 * (y / 1.5) ** 2), 36, axis=1)
-    turned = fg.fit_joint(stripe, [[18.0, 18.0]], "rotated", box=9, background=0.0)
-    assert_array_equal(turned.at_bound, [[False, False, False, True, False, False, False]])
-    assert turned.sigma_x[0] == pytest.approx(9.0, abs=1e-6)
+    rotated = fg.fit_joint(stripe, [[18.0, 18.0]], "rotated", box=9, background=0.0)
+    assert_array_equal(rotated.at_bound, [[False, False, False, True, False, False, False]])
+    assert rotated.sigma_x[0] == pytest.approx(9.0, abs=1e-6)
 
 
 @compiled

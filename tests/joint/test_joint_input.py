@@ -184,8 +184,8 @@ def test_too_few_rounds_are_said():
 def test_render_is_the_model_and_survives_pickling_and_choosing(background):
     image, _, start = cluster(slope=0.1)
     ramp = 10 + np.tile(0.1 * np.arange(image.shape[1]), (image.shape[0], 1))
-    ground = ramp if background == "array" else background
-    result = fg.fit_joint(image, start[:, 2:0:-1], guess=start, background=ground, box=BOX)
+    background = ramp if background == "array" else background
+    result = fg.fit_joint(image, start[:, 2:0:-1], guess=start, background=background, box=BOX)
     made = result.render(image.shape, box=BOX)
     window = np.s_[10:22, 10:22]  # in the box of every spot
     light = fg.image(result.params * [1, 1, 1, 1, 0], image.shape, "symmetric").sum(axis=0)
@@ -211,9 +211,9 @@ def test_frames_are_rendered_where_they_are(background):
     stack = np.stack([made[0][0], np.full_like(made[0][0], 10.0), made[1][0]])
     start = np.concatenate([m[2] for m in made])
     frames = np.repeat([0, 2], 4)
-    ground = np.full(stack.shape, 10.0) if background == "array" else background
+    background = np.full(stack.shape, 10.0) if background == "array" else background
     result = fg.fit_joint(
-        stack, start[:, 2:0:-1], frames=frames, guess=start, background=ground, box=BOX
+        stack, start[:, 2:0:-1], frames=frames, guess=start, background=background, box=BOX
     )
     whole = result.render(stack.shape, box=BOX)
     assert whole.shape == stack.shape
@@ -274,8 +274,8 @@ def test_kernels_get_arrays_of_one_kind():
     image, weights, background = given.values()
     picture, _ = read_picture(image, [[5.0, 5.0]], None, "lsq", weights, None, None)
     for level in (background, 3.0):
-        _, ground = read_background(level, image.shape, None)
-        for flat in (picture.data, picture.second, ground):
+        _, background = read_background(level, image.shape, None)
+        for flat in (picture.data, picture.second, background):
             assert flat.flags.carray and flat.dtype == np.float64
     assert not np.shares_memory(picture.data, image)
     own = IMAGE.copy()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from naive_joint import ASIDE, THREE, TURNED, cluster
+from naive_joint import ASIDE, ROTATED, THREE, cluster
 from numpy.testing import assert_allclose
 from tolerances import TOLERANCE
 
@@ -35,15 +35,15 @@ def prepared(name="symmetric", ndim=2, pixel="sample", method="lsq", background=
     nothing = np.full(len(u), np.nan)
     at = _At(u, nothing, nothing, nothing, np.ones(len(u), bool))
     solver, order = whole._plan(at, half, (-np.inf, np.inf))
-    ground = np.zeros((1, whole.terms))
-    ground[:, 0], ground[:, 1:] = 10.0, 0.3
-    return solver, u[order], ground
+    background = np.zeros((1, whole.terms))
+    background[:, 0], background[:, 1:] = 10.0, 0.3
+    return solver, u[order], background
 
 
-def stand(solver, u, ground):
+def stand(solver, u, background):
     """Let the fit stand at a point; the state there."""
     everyone = np.arange(len(u))
-    state = solver.image.look(u, ground, everyone)
+    state = solver.image.look(u, background, everyone)
     solver.image.keep(everyone)
     return state
 
@@ -51,23 +51,23 @@ def stand(solver, u, ground):
 CASES = [
     ("symmetric", 2, "sample", "lsq"), ("elliptic", 2, "integrate", "mle"),
     ("rotated", 2, "sample", "mle"), ("rotated", 2, "integrate", "lsq"),
-    (THREE, 2, "integrate", "lsq"), (ASIDE, 2, "sample", "mle"), (TURNED, 2, "sample", "lsq"),
+    (THREE, 2, "integrate", "lsq"), (ASIDE, 2, "sample", "mle"), (ROTATED, 2, "sample", "lsq"),
     ("elliptic", 3, "integrate", "lsq"),
 ]  # fmt: skip
-SEPARABLE = [case for case in CASES if case[0] not in ("rotated", TURNED, ASIDE)]
+SEPARABLE = [case for case in CASES if case[0] not in ("rotated", ROTATED, ASIDE)]
 
 
-def dense(solver, u, ground):
+def dense(solver, u, background):
     """Weighted residuals and weights of owned pixels, and derivatives by differences."""
     image, pixels = solver.image, solver.image.scene.pixels
     here = pixels.owner >= 0
 
     def model(vector):
         inner = vector[: u.size].reshape(u.shape)
-        state = image.look(inner, vector[u.size :].reshape(ground.shape), np.arange(len(u)))
-        return (image.trial.model + image.background(state.ground))[here]
+        state = image.look(inner, vector[u.size :].reshape(background.shape), np.arange(len(u)))
+        return (image.trial.model + image.background(state.background))[here]
 
-    vector = np.concatenate([u.ravel(), ground.ravel()])
+    vector = np.concatenate([u.ravel(), background.ravel()])
     columns = []
     for k, value in enumerate(vector):
         step = np.zeros(len(vector))
@@ -81,10 +81,10 @@ def dense(solver, u, ground):
 @compiled
 @pytest.mark.parametrize(("name", "ndim", "pixel", "method"), CASES)
 def test_gradients_and_blocks_are_products_of_columns_by_differences(name, ndim, pixel, method):
-    solver, u, ground = prepared(name, ndim, pixel, method)
-    r, w, j = dense(solver, u, ground)
+    solver, u, background = prepared(name, ndim, pixel, method)
+    r, w, j = dense(solver, u, background)
     equations = solver.equations
-    equations.form(stand(solver, u, ground), np.arange(len(u)), newton=False)
+    equations.form(stand(solver, u, background), np.arange(len(u)), newton=False)
     equations.damping[:] = 0.0
     equations.factorise(np.arange(len(solver.crowd.boxes)))
     n, p = u.shape
@@ -114,8 +114,8 @@ def test_gradients_and_blocks_are_products_of_columns_by_differences(name, ndim,
 def test_second_derivatives_are_those_of_the_gradient_for_a_residual_that_stays(
     name, ndim, pixel, method
 ):
-    solver, u, ground = prepared(name, ndim, pixel, method)
-    stand(solver, u, ground)
+    solver, u, background = prepared(name, ndim, pixel, method)
+    stand(solver, u, background)
     n, p = u.shape
     everyone, out = np.arange(n), np.zeros((n, p, p))
     solver.image.curvature(u, everyone, out)
@@ -137,15 +137,15 @@ def test_second_derivatives_are_those_of_the_gradient_for_a_residual_that_stays(
 @compiled
 @pytest.mark.parametrize(("name", "ndim", "pixel", "method"), CASES[:2] + CASES[-3:])
 def test_a_gain_is_what_the_objective_would_be_had_a_cluster_stayed(name, ndim, pixel, method):
-    solver, u, ground = prepared(name, ndim, pixel, method)
-    stand(solver, u, ground)
+    solver, u, background = prepared(name, ndim, pixel, method)
+    stand(solver, u, background)
     moved = u * np.random.default_rng(0).uniform(0.98, 1.02, u.shape)
     everyone, clusters = np.arange(len(u)), np.arange(len(solver.crowd.boxes))
-    trial = solver.image.look(moved, ground, everyone)
+    trial = solver.image.look(moved, background, everyone)
     gains = solver.image.gains(u, trial, clusters)
     for c in clusters:
         mine = (solver.crowd.cluster_of == c)[:, np.newaxis]
-        stayed = solver.image.look(np.where(mine, u, moved), ground, everyone)
+        stayed = solver.image.look(np.where(mine, u, moved), background, everyone)
         expected = stayed.sums[:, 0].sum() - trial.sums[:, 0].sum()
         assert_allclose(gains[c], expected, rtol=1e-8, atol=1e-8 * trial.sums[:, 0].sum())
 
@@ -169,10 +169,10 @@ def test_pixels_belong_to_the_nearest_spot_whose_box_covers_them():
 
 @compiled
 def test_newton_takes_the_weights_of_the_counts_and_not_the_expected_ones():
-    solver, u, ground = prepared("elliptic", 2, "integrate", "mle")
-    r, w, j = dense(solver, u, ground)
+    solver, u, background = prepared("elliptic", 2, "integrate", "mle")
+    r, w, j = dense(solver, u, background)
     equations = solver.equations
-    equations.form(stand(solver, u, ground), np.arange(len(u)), newton=True)
+    equations.form(stand(solver, u, background), np.arange(len(u)), newton=True)
     h = j.T @ ((w * (1 + r))[:, np.newaxis] * j)  # counts / model**2
     expected = j.T @ (w[:, np.newaxis] * j)
     scale = np.sqrt(np.diag(h))

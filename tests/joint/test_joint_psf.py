@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from naive_joint import ASIDE, PLACES, THREE, TURNED, both, cluster
+from naive_joint import ASIDE, PLACES, ROTATED, THREE, both, cluster
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import KDTree
 
@@ -22,7 +22,7 @@ FIELD = psf_field(
 @pytest.mark.parametrize(
     ("model", "method", "pixel"),
     [
-        (THREE, "lsq", "sample"), (THREE, "mle", "integrate"), (TURNED, "mle", "integrate"),
+        (THREE, "lsq", "sample"), (THREE, "mle", "integrate"), (ROTATED, "mle", "integrate"),
         (ASIDE, "lsq", "integrate"), (ASIDE, "mle", "sample"),
     ],
 )  # fmt: skip
@@ -57,7 +57,7 @@ def test_stars_may_be_bounded_and_share_a_width():
 
 
 @compiled
-@pytest.mark.parametrize("model", [WINGS, WINGS.with_width(), TURNED, FIELD])
+@pytest.mark.parametrize("model", [WINGS, WINGS.with_width(), ROTATED, FIELD])
 def test_an_isolated_star_has_the_solution_of_fit_spots(model):
     star = [5000.0, 40.2, 39.7, *[1.1] * (len(model.names) - 4), 10.0]
     image = np.random.default_rng(1).poisson(fg.image(star, (80, 80), model))

@@ -8,14 +8,14 @@ from fastgauss.kernels._compile import JIT_DISABLED
 from fastgauss.kernels.sums import scatter_add
 
 pytestmark = pytest.mark.skipif(not JIT_DISABLED, reason="larger tests try these compiled")
-TURNED = np.array([[90.0, 3.1, 2.8, 1.5, 1.0, 0.4, 10.0]])
+ROTATED = np.array([[90.0, 3.1, 2.8, 1.5, 1.0, 0.4, 10.0]])
 
 
 @pytest.mark.parametrize("method", ["lsq", "mle"])
 def test_a_turned_spot_averaged_over_pixels_is_found_again(method):
-    rois = fg.image(TURNED, (6, 7), model="rotated", pixel="integrate")
+    rois = fg.image(ROTATED, (6, 7), model="rotated", pixel="integrate")
     result = fg.fit_rois(rois, "rotated", method=method, pixel="integrate")
-    np.testing.assert_allclose(result.params, TURNED, rtol=1e-5)
+    np.testing.assert_allclose(result.params, ROTATED, rtol=1e-5)
 
 
 def test_sandwich_is_that_of_the_jacobian():

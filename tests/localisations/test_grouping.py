@@ -90,10 +90,10 @@ def test_fluxes_are_conserved_and_no_frame_has_two_of_a_group(seed, count, gap):
 def test_the_order_of_localisations_does_not_matter():
     rng = np.random.default_rng(3)
     frame, places = rng.integers(0, 30, 300), rng.uniform(0, 6, (300, 3))
-    turned = rng.permutation(300)
+    rotated = rng.permutation(300)
     one = fg.group((frame, places), 0.7, 1).group
-    other = fg.group((frame[turned], places[turned]), 0.7, 1).group
-    assert len(set(zip(one[turned], other, strict=True))) == len(set(one)) == len(set(other))
+    other = fg.group((frame[rotated], places[rotated]), 0.7, 1).group
+    assert len(set(zip(one[rotated], other, strict=True))) == len(set(one)) == len(set(other))
 
 
 def test_combined_positions_are_those_of_weighted_least_squares():

@@ -57,11 +57,11 @@ def test_values_and_derivatives_have_all_their_digits(name, ndim, pixel, widths)
 def test_the_quadrature_of_round_spots_is_near_the_exact_integral(sigma):
     rng = np.random.default_rng(3)
     x, y = sigma * np.mgrid[-3:3:25j, -3:3:25j]
-    turned = np.zeros((*x.shape, 7))
-    turned[..., [0, 3, 4]] = 1.0, sigma, sigma
-    turned[..., 5] = rng.uniform(-3, 3, x.shape)
+    rotated = np.zeros((*x.shape, 7))
+    rotated[..., [0, 3, 4]] = 1.0, sigma, sigma
+    rotated[..., 5] = rng.uniform(-3, 3, x.shape)
     exact = fg.evaluate((x, y), [1.0, 0.0, 0.0, sigma, 0.0], "symmetric", "integrate")
-    error = np.abs(fg.evaluate((x, y), turned, pixel="integrate") - exact)
+    error = np.abs(fg.evaluate((x, y), rotated, pixel="integrate") - exact)
     assert error.max() < 3e-8 * (0.7 / sigma) ** 10 + 1e-15
 
 
@@ -233,9 +233,9 @@ def test_out_is_written_in_any_layout():
     assert not room[:, 0].any()
     out = np.empty((12, 4))
     assert fg.jacobian(x, params, out=out) is out
-    turned = np.empty((5, 6)).T
-    fg.image([1.0, 2.0, 2.0, 1.0, 0.0], (6, 5), "symmetric", out=turned)
-    assert_array_equal(turned, fg.image([1.0, 2.0, 2.0, 1.0, 0.0], (6, 5), "symmetric"))
+    rotated = np.empty((5, 6)).T
+    fg.image([1.0, 2.0, 2.0, 1.0, 0.0], (6, 5), "symmetric", out=rotated)
+    assert_array_equal(rotated, fg.image([1.0, 2.0, 2.0, 1.0, 0.0], (6, 5), "symmetric"))
 
 
 def test_out_may_overlap_the_input():

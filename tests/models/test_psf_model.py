@@ -20,7 +20,7 @@ ALONE = [(1.0, 0, 0, 1.4, 1.4)]
 MANY = [(0.125, 0.05 * k, 0.0, 0.8 + 0.3 * k, 1.0 + 0.2 * k) for k in range(8)]
 
 
-TURNED = [(0.7, 0, 0, 1.9, 1.2, 0.5), (0.2, 0.3, -0.2, 3.0, 3.0, 0), (0.1, 0, 0, 2.0, 4.0, -1.1)]
+ROTATED = [(0.7, 0, 0, 1.9, 1.2, 0.5), (0.2, 0.3, -0.2, 3.0, 3.0, 0), (0.1, 0, 0, 2.0, 4.0, -1.1)]
 
 
 def psf_of(parts):
@@ -44,7 +44,7 @@ def assert_is_the_twin(psf, parts, params, pixel):
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
 @pytest.mark.parametrize(
-    "parts", [ALONE, ROUND, SKEW, MANY, TURNED], ids=["1", "3", "skew", "8", "turned"]
+    "parts", [ALONE, ROUND, SKEW, MANY, ROTATED], ids=["1", "3", "skew", "8", "rotated"]
 )
 def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
     psf = psf_of(parts)
@@ -52,7 +52,7 @@ def test_values_and_derivatives_are_those_of_the_twin(parts, pixel):
 
 
 @pytest.mark.parametrize("pixel", ["sample", "integrate"])
-@pytest.mark.parametrize("parts", [ROUND, SKEW, TURNED], ids=["3", "skew", "turned"])
+@pytest.mark.parametrize("parts", [ROUND, SKEW, ROTATED], ids=["3", "skew", "rotated"])
 def test_a_free_width_scales_the_whole_profile(parts, pixel):
     psf, params = psf_of(parts).with_width(), [*PARAMS[:3], 1.17, PARAMS[3]]
     assert psf.names == ("flux", "x", "y", "width", "offset") and psf.with_width() == psf
@@ -63,7 +63,7 @@ def test_a_free_width_scales_the_whole_profile(parts, pixel):
     assert_allclose(psf.widths(many)[:, 0], psf_of(parts).own_sigma * many[:, 3], rtol=1e-15)
     if not JIT_DISABLED:  # of many pixels
         whole = fg.image([250.0, 61.3, 64.8, 1.17, 0.0], (121, 131), psf, "integrate")
-        assert_allclose(whole.sum(), 250.0, rtol=1e-10 if parts is not TURNED else 1e-6)
+        assert_allclose(whole.sum(), 250.0, rtol=1e-10 if parts is not ROTATED else 1e-6)
     assert pickle.loads(pickle.dumps(psf)) == psf
     assert repr(psf) == f"{repr(psf_of(parts))[:-1]}, free width>"
 
@@ -131,14 +131,14 @@ def test_a_model_is_a_value(tmp_path):
 
 
 def test_covariances_are_turned_sigmas(tmp_path):
-    psf, parts = psf_of(TURNED), []
-    for _, _, _, sigma_x, sigma_y, theta in TURNED:
+    psf, parts = psf_of(ROTATED), []
+    for _, _, _, sigma_x, sigma_y, theta in ROTATED:
         along, across = (
             np.array([np.sin(theta), np.cos(theta)]),
             np.array([np.cos(theta), -np.sin(theta)]),
         )  # y before x
         parts.append(sigma_x**2 * np.outer(along, along) + sigma_y**2 * np.outer(across, across))
-    offsets = [part[2:0:-1] for part in TURNED]
+    offsets = [part[2:0:-1] for part in ROTATED]
     other = fg.psf_model([7, 2, 1], covariances=parts, offsets=offsets)
     for pixel in ("sample", "integrate"):
         expected = fg.image(PARAMS, (9, 11), psf, pixel)

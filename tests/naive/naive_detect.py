@@ -185,14 +185,14 @@ def judged(judge, point, strength, ring, least):
     level, own, *more = noise.between.at(points)[:, 0]
     skewed = noise.skewness / significance.skewness_of_response(sigmas)
 
-    def deviation_at(ground):
-        counts = picture.sign * ground + picture.level
+    def deviation_at(background):
+        counts = picture.sign * background + picture.level
         return np.sqrt(counts) * more[0] if more and counts >= 5.0 else max(own, least)
 
-    def gain_at(ground):
+    def gain_at(background):
         if noise.usual == 0.0 or matched.share is None:
             return noise.gain
-        counts = max(picture.sign * ground + picture.level, 0.0) / picture.unit
+        counts = max(picture.sign * background + picture.level, 0.0) / picture.unit
         third = counts / picture.unit * (max(share, 0.02) / noise.usual) ** 1.5
         return picture.sign * third * np.sqrt(noise.usual)
 
@@ -202,20 +202,20 @@ def judged(judge, point, strength, ring, least):
         return significance.significance(*row, gain, sigmas)[0]
 
     amplitude = (strength - level) / (inner[1] * np.sqrt(share))
-    ground = matched.background.at(points)[0] - amplitude * inner[2]
-    deviation, gain = deviation_at(ground), gain_at(ground)
+    background = matched.background.at(points)[0] - amplitude * inner[2]
+    deviation, gain = deviation_at(background), gain_at(background)
     z = tail((strength - level) * inner[0] / gains.deviation[0], deviation, gain)
     median, number = ring
     if number == 0:
-        return amplitude, z, ground, ground, deviation, gain, level
+        return amplitude, z, background, background, deviation, gain, level
     error = np.sqrt(np.pi / 2 / number)
-    above = median - ground
+    above = median - background
     if above > 2.7 * error * deviation + 0.06 * max(amplitude, 0.0):
         amplitude -= above / inner[1]
         rest = max(amplitude, 0.0) * inner[1] * np.sqrt(share) / np.hypot(1.0, error / inner[0])
         z = min(z, tail(rest, np.sqrt(deviation**2 + max(gain, 0.0) * above), gain))
-        ground += above
-    return amplitude, z, ground, median, deviation_at(ground), gain_at(ground), level
+        background += above
+    return amplitude, z, background, median, deviation_at(background), gain_at(background), level
 
 
 def rougher_side(volume, point, half):

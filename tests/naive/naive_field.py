@@ -260,19 +260,19 @@ def widths(rng, n, grid, kind, low=0.6, high=1.6):
         unit = spacing if "axes" in kind else spacing.min()
         return {"sigma": unit * rng.uniform(low, high, shapes[kind])}
     rows = n if kind == "own covariance" else 1
-    turned = np.linalg.qr(rng.normal(size=(rows, axes, axes)))[0]
+    rotated = np.linalg.qr(rng.normal(size=(rows, axes, axes)))[0]
     variances = rng.uniform(low, high, (rows, axes)) ** 2
-    own = np.einsum("nij,nj,nkj->nik", turned, variances, turned) * np.outer(spacing, spacing)
+    own = np.einsum("nij,nj,nkj->nik", rotated, variances, rotated) * np.outer(spacing, spacing)
     own = (own + own.swapaxes(1, 2)) / 2
     return {"covariance": own if kind == "own covariance" else own[0]}
 
 
 @st.composite
-def scenes(draw, turned, periodic=None, most=4):
+def scenes(draw, rotated, periodic=None, most=4):
     """A grid, particles on and around it, and options; sizes that suit plain Python."""
     axes = draw(st.integers(1, 3))
     longest = {1: (70,), 2: (12, 30), 3: (6, 7, 20)}[axes]
-    if JIT_DISABLED and turned and axes == 3:
+    if JIT_DISABLED and rotated and axes == 3:
         longest = (3, 4, 9)
     shape = tuple(draw(st.integers(0 if draw(st.integers(0, 9)) == 0 else 1, n)) for n in longest)
 
@@ -293,7 +293,7 @@ def scenes(draw, turned, periodic=None, most=4):
     last = np.maximum(np.array(shape) - 1, 0)
     indices = np.where(inside, positions * last, np.where(positions < 0, 0, last) + beyond)
     rng = np.random.default_rng(draw(st.integers(0, 1 << 20)))
-    kind = draw(st.sampled_from(COVARIANCES if turned else SIGMAS))
+    kind = draw(st.sampled_from(COVARIANCES if rotated else SIGMAS))
     options = widths(rng, n, grid, kind)
     options["pixel"] = draw(st.sampled_from(["sample", "integrate"]))
     amplitudes = np.array([draw(st.floats(-2.0, 2.0)) for _ in range(n)])

@@ -25,7 +25,7 @@ WIDTHS = {
 }  # fmt: skip
 THREE = fg.psf_model([0.6, 0.3, 0.1], [1.1, 1.4, 1.7])  # stars within the box
 ASIDE = fg.psf_model([0.7, 0.3], [1.1, 1.5], offsets=[[0.0, 0.0], [0.3, -0.2]]).with_width()
-TURNED = fg.psf_model([0.8, 0.2], [[1.1, 1.5], [1.6, 1.3]], theta=[0.6, -0.3])
+ROTATED = fg.psf_model([0.8, 0.2], [[1.1, 1.5], [1.6, 1.3]], theta=[0.6, -0.3])
 
 
 def window(place, box, shape):
@@ -61,13 +61,13 @@ class Twin:
         )
         self.group = group[self.keep]
         self.known = np.zeros(len(self.data))
-        self.ground = None
+        self.background = None
         if not isinstance(background, str):
-            self.ground = np.broadcast_to(background, image.shape)
-            self.known = self.ground[self.keep]
+            self.background = np.broadcast_to(background, image.shape)
+            self.known = self.background[self.keep]
         self.middle = (np.array(image.shape[::-1]) - 1) / 2
-        slopes = image.ndim if self.ground is None and background == "plane" else 0
-        self.terms = 0 if self.ground is not None else 1 + slopes
+        slopes = image.ndim if self.background is None and background == "plane" else 0
+        self.terms = 0 if self.background is not None else 1 + slopes
         names = self.model.names[:-1]
         self.tied = [k for k, key in enumerate(names) if key in shared]
         own = [k for k in range(len(names)) if k not in self.tied]
@@ -136,8 +136,8 @@ class Twin:
             at = self.size + label * self.terms
             take[-1, at : at + self.terms] = self.phi(list(centre))
             spot = take @ vector
-            if self.ground is not None:
-                spot[-1] = self.ground[tuple(np.rint(centre[::-1]).astype(int))]
+            if self.background is not None:
+                spot[-1] = self.background[tuple(np.rint(centre[::-1]).astype(int))]
             noise = self._noise(label, d, m, w) if residual else 1.0
             params.append(spot)
             spreads.append(noise * take @ joint @ take.T)

@@ -47,9 +47,9 @@ def is_outlier(whole, part, freedom, missed, params, m, count, method):
     few, even, left = count, count, freedom
     sure = 49 if method == "lsq" else 36
     if method == "lsq":
-        ground, light = max(params[-1], 0.0), params[0] * 2 * np.pi * sigma**2
-        total = ground * count + light
-        squares = ground**2 * count + 2 * ground * light + params[0] ** 2 * np.pi * sigma**2
+        background, light = max(params[-1], 0.0), params[0] * 2 * np.pi * sigma**2
+        total = background * count + light
+        squares = background**2 * count + 2 * background * light + params[0] ** 2 * np.pi * sigma**2
         few, even = min(total**2 / squares, count), min(total / m, count) if m > 0 else count
         left = few - (count - freedom)
     if left <= 0 or fall / part * left * even / few <= sure * (1 + (10 / left) ** 3):

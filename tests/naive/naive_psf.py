@@ -14,8 +14,8 @@ def _along(x, centre, sigma, pixel):
     return 0.5 * (erf(high) - erf(low))
 
 
-def _turned(x, y, sigma_x, sigma_y, theta, pixel):
-    """A turned Gaussian at points, or its mean over 5 x 5 Gauss-Legendre points."""
+def _rotated(x, y, sigma_x, sigma_y, theta, pixel):
+    """A rotated Gaussian at points, or its mean over 5 x 5 Gauss-Legendre points."""
     nodes, weights = np.polynomial.legendre.leggauss(5)
     nodes, weights = (nodes / 2, weights / 2) if pixel == "integrate" else ([0.0], [1.0])
     total = 0.0
@@ -38,7 +38,7 @@ def values(components, x, y, params, pixel="sample"):
         dx, dy, sigma_x, sigma_y = (length * np.prod(width) for length in numbers[:4])
         theta = numbers[4:]
         if any(theta):
-            total = total + weight * _turned(
+            total = total + weight * _rotated(
                 x - x0 - dx, y - y0 - dy, sigma_x, sigma_y, *theta, pixel
             )
             continue

@@ -81,14 +81,14 @@ def test_named_axes_are_turned_as_fits_turn_them():
     image = xr.DataArray(IMAGE.T, dims=("x", "y"))
     joint = fg.fit_joint(IMAGE, [[9, 12], [20, 25]], background="constant")
     rois = np.stack([IMAGE[4:15, 7:18]] * 2)
-    turned = xr.DataArray(rois, dims=list("nyx")).transpose("x", "n", "y")
+    rotated = xr.DataArray(rois, dims=list("nyx")).transpose("x", "n", "y")
     movie, of_movie = np.stack([IMAGE * 0, IMAGE]), result_of(SPOTS, frames=np.array([1, 1]))
     frames = xr.DataArray(movie, dims=list("tyx")).transpose("y", "x", "t")
     for found, expected in (
         (result.plot(image), result.plot(IMAGE)),
         (fastgauss.plot.plot_spots(image, result), result.plot(IMAGE)),
         (joint.plot(image), joint.plot(IMAGE)),
-        (result.plot(turned), result.plot(rois)),
+        (result.plot(rotated), result.plot(rois)),
         (of_movie.plot(frames), of_movie.plot(movie)),
         (result.explain(1, image).figure, result.explain(1, IMAGE).figure),
         (of_movie.explain(1, frames).figure, of_movie.explain(1, movie).figure),
@@ -133,9 +133,9 @@ def test_the_grey_scale_shows_faint_and_bright_spots():
     sky[60:63, 60:63] += 30.0
     (first, second) = (axes.images[0] for axes in result_of(SPOTS).plot(sky).axes)
     assert first.norm is second.norm and first.norm.vmin < 100 < first.norm.vmax
-    faint, ground = (float(first.norm(value)) for value in (130.0, 100.0))
+    faint, background = (float(first.norm(value)) for value in (130.0, 100.0))
     linear = result_of(SPOTS).plot(sky, norm="linear").axes[0].images[0].norm
-    assert faint - ground > 5 * (linear(130.0) - linear(100.0))
+    assert faint - background > 5 * (linear(130.0) - linear(100.0))
     values = np.linspace(first.norm.vmin, first.norm.vmax, 50)
     np.testing.assert_allclose(first.norm.inverse(first.norm(values)), values, rtol=1e-9)
     assert (np.diff(first.norm(values)) > 0).all()

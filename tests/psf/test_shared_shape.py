@@ -67,11 +67,11 @@ def test_numbers_come_back_and_the_flux_is_1(form):
 
 
 def test_a_turned_shape_without_a_turn_is_the_elliptic_one():
-    straight, turned = Form(3, "elliptic", "sample"), Form(3, "rotated", "sample")
+    straight, rotated = Form(3, "elliptic", "sample"), Form(3, "rotated", "sample")
     for e in (0.0, 0.4, -0.7):
         ellipse = np.array([e, 0.0])
         one = values(straight, free_of(straight, WEIGHTS, SIGMAS, ellipse), DY, DX)
-        other = values(turned, free_of(turned, WEIGHTS, SIGMAS, ellipse), DY, DX)
+        other = values(rotated, free_of(rotated, WEIGHTS, SIGMAS, ellipse), DY, DX)
         assert_allclose(other, one, rtol=1e-12)
 
 

@@ -12,11 +12,11 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 PLACES = np.array([[20.0, 30.0], [64.0, 64.0], [100.0, 25.0]])  # x, y
 
 
-def sky_of(ground, star=0.0, seed=0):
+def sky_of(background, star=0.0, seed=0):
     """What is found at three places, in the unit of the pixels."""
-    noise = np.sqrt(NOISE) * np.random.default_rng(seed).normal(size=ground.shape)
-    picture = read_picture(ground + star + noise, None, None, 7)
-    light = np.pad(np.broadcast_to(star, ground.shape) / picture.unit, 7)
+    noise = np.sqrt(NOISE) * np.random.default_rng(seed).normal(size=background.shape)
+    picture = read_picture(background + star + noise, None, None, 7)
+    light = np.pad(np.broadcast_to(star, background.shape) / picture.unit, 7)
     found = measure_sky(picture, light, NOISE / picture.unit**2, PLACES, HALF)
     planes = found.planes * picture.unit + [picture.level, 0.0, 0.0]
     return planes, found.precisions / picture.unit**2
@@ -45,7 +45,7 @@ def test_structure_in_the_sky_makes_it_say_less():
 @pytest.mark.parametrize("lost", ["light", "pixels"])
 def test_an_image_without_sky_says_nothing(lost):
     star = 500.0 * np.exp(-0.5 * np.hypot(X - 60.0, Y - 70.0) ** 2 / 90.0**2)
-    ground = surface(Y, X) if lost == "light" else surface(Y, X)[:25, :25]
-    planes, precisions = sky_of(ground, star if lost == "light" else 0.0)
+    background = surface(Y, X) if lost == "light" else surface(Y, X)[:25, :25]
+    planes, precisions = sky_of(background, star if lost == "light" else 0.0)
     assert not precisions.any()
     assert_allclose(planes, planes[:1] * [[1.0, 0.0, 0.0]] * np.ones((3, 1)))

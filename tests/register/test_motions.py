@@ -41,7 +41,7 @@ def moved(scene, place, shape=(64, 64)):
 def drawn(rng, kind, angle=10.0, scale=0.1, reach=3.0):
     """A motion of this kind."""
     angle, scale = np.radians(rng.uniform(-angle, angle)), 1 + rng.uniform(-scale, scale)
-    matrix = motions.turned(angle, 1.0 if kind == "rigid" else scale)
+    matrix = motions.rotation(angle, 1.0 if kind == "rigid" else scale)
     if kind == "affine":
         matrix = matrix @ (np.eye(2) + rng.uniform(-0.03, 0.03, (2, 2)))
     return motions.Place(matrix, rng.uniform(-reach, reach, 2))
@@ -124,7 +124,7 @@ def test_a_small_motion_joins_another(kind):
 @pytest.mark.parametrize("scale", [0.9, 1.1])
 def test_motions_are_found_from_no_start(kind, angle, scale):
     scale = 1.0 if kind == "rigid" else scale
-    place = motions.Place(motions.turned(np.radians(angle), scale), np.array([3.0, -4.5]))
+    place = motions.Place(motions.rotation(np.radians(angle), scale), np.array([3.0, -4.5]))
     a, b = moved(Spots(3), place)
     motion = align(a, 3 * b + 100, motion=kind)
     assert motion.converged and motion.kind == kind
@@ -201,20 +201,20 @@ def test_an_image_has_no_motion_to_itself():
 
 @compiled
 def test_a_start_may_be_given():
-    place = motions.Place(motions.turned(0.6, 1.3), np.array([1.0, -2.0]))  # beyond the search
+    place = motions.Place(motions.rotation(0.6, 1.3), np.array([1.0, -2.0]))  # beyond the search
     a, b = moved(Spots(8), place)
     assert not align(a, b, motion="similarity").converged
     near = align(a, b, motion="similarity")._replace(
-        matrix=motions.turned(0.59, 1.31), displacement=np.array([1.3, -1.8])
+        matrix=motions.rotation(0.59, 1.31), displacement=np.array([1.3, -1.8])
     )
     motion = align(a, b, motion="similarity", start=near)
     assert motion.converged and motions.reach_of(place_of(motion), place, a.shape) < 0.02
-    small = motions.Place(motions.turned(0.01, 1.0), np.array([3.0, 2.0]))
+    small = motions.Place(motions.rotation(0.01, 1.0), np.array([3.0, 2.0]))
     a, b = moved(Spots(8), small)
     motion = align(a, b, motion="rigid", start=(2.5, 3.0))
     assert motion.converged and motions.reach_of(place_of(motion), small, a.shape) < 0.02
     assert align(a, b, motion="rigid", search=2).status == Status.LOST
-    with_scale = motion._replace(matrix=motions.turned(0.02, 1.02))
+    with_scale = motion._replace(matrix=motions.rotation(0.02, 1.02))
     again = align(a, b, motion="rigid", start=with_scale, search=1e200)
     assert again.converged and again.scale == pytest.approx(1.0, abs=1e-12)
     assert motions.reach_of(place_of(again), place_of(motion), a.shape) < 1e-3
@@ -259,7 +259,7 @@ def test_missing_and_noisy_pixels_count_little():
 
 @compiled
 def test_long_images_and_results_of_any_threads():
-    place = motions.Place(motions.turned(0.03, 0.98), np.array([1.0, -3.0]))
+    place = motions.Place(motions.rotation(0.03, 0.98), np.array([1.0, -3.0]))
     a, b = moved(Spots(10, 130, 500), place, (40, 220))
     results = []
     for threads in (1, 2):
@@ -347,7 +347,7 @@ def test_volumes_have_translations_alone():
 
 @compiled
 def test_the_second_image_is_moved_onto_the_first():
-    place = motions.Place(motions.turned(-0.1, 1.05), np.array([2.0, 1.0]))
+    place = motions.Place(motions.rotation(-0.1, 1.05), np.array([2.0, 1.0]))
     a, b = moved(Spots(13), place)
     motion = align(a, b, motion="affine")
     inner = np.s_[10:-10, 10:-10]

@@ -131,8 +131,8 @@ def test_long_taps_move_a_volume():
     low, high = np.array([0, 2, 0]), np.array([19, 70, 22])
 
     def at(order):
-        turned = [w * (v + p) for w, v, p in zip(waves, (z, y, x), place, strict=True)]
-        parts = [np.cos(t) if i != order else -waves[i] * np.sin(t) for i, t in enumerate(turned)]
+        rotated = [w * (v + p) for w, v, p in zip(waves, (z, y, x), place, strict=True)]
+        parts = [np.cos(t) if i != order else -waves[i] * np.sin(t) for i, t in enumerate(rotated)]
         return np.prod(parts, axis=0)[tuple(slice(*pair) for pair in zip(low, high, strict=True))]
 
     values = np.prod([np.cos(w * v) for w, v in zip(waves, (z, y, x), strict=True)], axis=0)

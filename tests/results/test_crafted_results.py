@@ -32,7 +32,7 @@ def made(n=3, frames=None, background=None, name="symmetric"):
     return fg.FitResult(model, rows, absolute=True, background=background)
 
 
-def ground(known):
+def background(known):
     return Background(known, np.zeros((1, 0)), np.ones(6))
 
 
@@ -75,7 +75,7 @@ def peak(call):
 def good(tmp_path_factory):
     """The bytes of a result in each format."""
     folder = tmp_path_factory.mktemp("good")
-    result = made(5, np.arange(5), ground(np.arange(12.0).reshape(3, 4)))
+    result = made(5, np.arange(5), background(np.arange(12.0).reshape(3, 4)))
     contents = {}
     for suffix in ALL:
         if suffix == ".parquet":
@@ -226,7 +226,7 @@ def test_what_is_saved_can_be_loaded_however_well_it_compresses(tmp_path, suffix
     slope = np.tile(np.arange(700.0), (400, 1))
     for known in (slope, np.full((3000, 2000), 7.25), np.zeros((2, 3)), np.arange(6.0), None):
         result = fg.FitResult(
-            get_model("symmetric", 2), rows, absolute=True, background=ground(known)
+            get_model("symmetric", 2), rows, absolute=True, background=background(known)
         )
         result.save(tmp_path / f"a{suffix}")
         again = fg.FitResult.load(tmp_path / f"a{suffix}")
@@ -280,7 +280,7 @@ def test_a_background_of_a_wrong_kind(tmp_path, parts):
 
 
 def test_a_constant_background_takes_no_memory(tmp_path):
-    arrays, facts = entries(tmp_path, made(background=ground(np.full((4, 5), 3.0))))
+    arrays, facts = entries(tmp_path, made(background=background(np.full((4, 5), 3.0))))
     assert facts["background"][0] == {"shape": [4, 5], "value": 3.0}
     facts["background"][0]["shape"] = [10**6, 10**6]
     path = put(tmp_path / "a.npz", arrays, facts)

@@ -303,8 +303,8 @@ def test_sorting_is_stable_and_nan_comes_last():
         column = result.sort(name, descending=descending).to_dict()[name]
         known = column[~np.isnan(column)]
         assert np.isnan(column[len(known) :]).all()
-        turned = known[::-1] if descending else known
-        assert (turned[1:] >= turned[:-1]).all()
+        rotated = known[::-1] if descending else known
+        assert (rotated[1:] >= rotated[:-1]).all()
     result.objective[:] = np.arange(40)
     for descending in (False, True):
         found = result.sort(["status", "pixels"], descending=descending)

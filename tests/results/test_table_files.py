@@ -230,8 +230,8 @@ def test_lengths_are_pixels_or_in_the_unit_of_a_pixels_size():
     mean = np.sqrt((widths**2).mean(axis=1))
     np.testing.assert_allclose(table["fwhm"].to_value("nm"), np.sqrt(8 * np.log(2)) * mean)
     np.testing.assert_array_equal(table["flux"], result.flux)
-    turned = invented("rotated").to_table(0.3 * u.arcsec / u.pix)
-    assert turned["theta"].unit == u.rad and turned["sigma_x"].unit == u.arcsec
+    rotated = invented("rotated").to_table(0.3 * u.arcsec / u.pix)
+    assert rotated["theta"].unit == u.rad and rotated["sigma_x"].unit == u.arcsec
 
 
 def test_covariances_of_sources_are_in_the_square_of_the_unit(tmp_path):

@@ -30,8 +30,8 @@ def pairs(places, apart, seed):
     return np.concatenate([places - half, places + half])
 
 
-def counts(truth, side, seed=0, ground=10.0, peak=PEAK):
-    image = fg.render((side, side), truth, peak, SIGMA, tol=1e-7) + ground
+def counts(truth, side, seed=0, background=10.0, peak=PEAK):
+    image = fg.render((side, side), truth, peak, SIGMA, tol=1e-7) + background
     return np.random.default_rng(seed).poisson(image).astype(float)
 
 

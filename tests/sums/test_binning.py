@@ -156,9 +156,9 @@ def test_histogram_adds_to_out():
     out = np.ones(2, dtype=np.int64)
     assert fg.histogram(x, 2, (0, 1), out=out)[0] is out
     assert_array_equal(out, [2, 3])
-    turned = np.ones((2, 3)).T
-    fg.histogram((x, x), (3, 2), (0, 1), w, out=turned)
-    assert_array_equal(turned, 1 + np.histogram2d(x, x, (3, 2), ((0, 1), (0, 1)), weights=w)[0])
+    rotated = np.ones((2, 3)).T
+    fg.histogram((x, x), (3, 2), (0, 1), w, out=rotated)
+    assert_array_equal(rotated, 1 + np.histogram2d(x, x, (3, 2), ((0, 1), (0, 1)), weights=w)[0])
     with pytest.raises(TypeError, match="out must be of dtype int64"):
         fg.histogram(x, 2, (0, 1), out=np.zeros(2))
     with pytest.raises(ValueError, match="out must have shape"):

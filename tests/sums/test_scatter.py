@@ -85,7 +85,7 @@ def test_dtypes(out, values, index, size, n, seed):
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
-def test_shapes(shape, axes, many, given_axes, mode, turned, seed):
+def test_shapes(shape, axes, many, given_axes, mode, rotated, seed):
     """Tuples of index arrays, rows of values, broadcasting, and arrays that lie otherwise."""
     rng = np.random.default_rng(seed)
     axes = min(axes, len(shape))
@@ -93,7 +93,7 @@ def test_shapes(shape, axes, many, given_axes, mode, turned, seed):
         return
     reach = 0 if mode == "raise" else 4
     arrays = [rng.integers(-n - reach, n + reach, many) for n in shape[:axes]]
-    if turned:
+    if rotated:
         arrays = [np.asfortranarray(k)[..., ::-1] for k in arrays]
     full = many + shape[axes:]
     v = draw(rng, full[len(full) - min(given_axes, len(full)) :], "f8")

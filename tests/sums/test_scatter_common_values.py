@@ -76,7 +76,7 @@ def test_one_value_is_not_spread_out(value, size):
 
 
 @compiled
-@pytest.mark.parametrize("lie", ["tuple", "steps", "big-endian", "turned", "rows"])
+@pytest.mark.parametrize("lie", ["tuple", "steps", "big-endian", "rotated", "rows"])
 def test_careful_sums_take_little_memory(lie, monkeypatch):
     monkeypatch.setattr(schedule, "_NEAR", 0)
     rng = np.random.default_rng(3)
@@ -90,7 +90,7 @@ def test_careful_sums_take_little_memory(lie, monkeypatch):
         where, v = k[one], v[one]
     elif lie == "big-endian":
         v = v.astype(">f8")
-    elif lie == "turned":
+    elif lie == "rotated":
         where, v = k.reshape(3, -1).T, v.reshape(3, -1).T
     else:
         out, v = np.zeros((size, 2)), np.broadcast_to(v[:, None], (n, 2))

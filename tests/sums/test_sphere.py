@@ -40,15 +40,15 @@ def hard_directions():
     near = RNG.choice([1e-16, -1e-16, 1e-15, 1e-13, -1e-12, 1e-9], theta.size)
     pole = 10.0 ** RNG.uniform(-18, -1, COUNT)
     cap = np.arccos(RNG.choice([-2 / 3, 2 / 3], COUNT) + RNG.normal(0, 1e-16, COUNT))
-    turned = RNG.uniform(-10, 10, COUNT)
+    rotated = RNG.uniform(-10, 10, COUNT)
     far = RNG.choice([-1, 1], COUNT) * 10.0 ** RNG.uniform(-20, 300, COUNT)
     everywhere = RNG.uniform(0, np.pi, COUNT)
     pairs = [
         (theta, phi),
         (np.clip(theta + near, 0, np.pi), phi + near),
-        (pole, turned),
-        (np.pi - pole, turned),
-        (cap, turned),
+        (pole, rotated),
+        (np.pi - pole, rotated),
+        (cap, rotated),
         (everywhere, far),
         ([0, -0.0, np.pi, np.pi, 5e-324, np.pi / 2], [0, 6.3, 0, -1e-17, -5e-324, 2 * np.pi]),
     ]
@@ -151,9 +151,9 @@ def test_all_pixels_are_those_of_healpy(nside, nest):
     if not nside & (nside - 1):
         cases.extend(_corners(hp, nside, nest))
     for theta, phi in cases:
-        for turned in (phi, phi - 2 * np.pi):
-            found = fg.healpix_pixel(theta, turned, nside, nest=nest)
-            np.testing.assert_array_equal(found, hp.ang2pix(nside, theta, turned, nest=nest))
+        for rotated in (phi, phi - 2 * np.pi):
+            found = fg.healpix_pixel(theta, rotated, nside, nest=nest)
+            np.testing.assert_array_equal(found, hp.ang2pix(nside, theta, rotated, nest=nest))
     np.testing.assert_array_equal(
         fg.healpix_pixel(*hp.pix2ang(nside, pixels, nest=nest), nside, nest=nest), pixels
     )

@@ -273,7 +273,7 @@ CALLS = (
          ("weights", "sigmas", "offsets")),
     Call("psf_model", {"weights": np.array([0.7, 0.3]), "theta": np.array([0.5, 0.0]),
                        "sigmas": np.array([[1.0, 1.5], [2.0, 2.5]])},
-         ("weights", "sigmas", "theta"), label="turned"),
+         ("weights", "sigmas", "theta"), label="rotated"),
     Call("psf_model", {"weights": np.array([0.7, 0.3]),
                        "covariances": np.array([np.eye(2), np.eye(2) + 0.5])},
          ("weights", "covariances"), label="covariances"),

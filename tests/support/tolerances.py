@@ -33,7 +33,7 @@ TOLERANCE = {
     "joint covariance": 1e-10,  # of small systems, against LAPACK
     "joint step": 1e-2,  # of conjugate gradients, in the norm of the matrix
     "joint errors, chain": 0.01,  # of 25 spots, whose twelfth neighbours are left out
-    "ten turned spots": 1e-5,  # absolute, without noise
+    "ten rotated spots": 1e-5,  # absolute, without noise
     "far light": 0.02,  # in errors: what light below 2 % of the noise moves
     "dot product": 1e-13,  # <A s, v> against <s, A' v>, relative to their norms
     "gram": 1e-14,  # absolute, in units of the largest entry

@@ -60,23 +60,23 @@ def make_visit(shape_of: Callable, half_widths: Callable, act: Callable) -> Call
     return visit
 
 
-def _family(turned: bool) -> Any:
+def _family(rotated: bool) -> Any:
     """The kernels of a kind of particle: a product of profiles, or an ellipsoid."""
-    return full_covariance if turned else axis_aligned
+    return full_covariance if rotated else axis_aligned
 
 
-def sums_of(turned: bool) -> int:
+def sums_of(rotated: bool) -> int:
     """Columns of ``make_gather`` with derivatives, for one channel."""
-    return _family(turned).SUMS
+    return _family(rotated).SUMS
 
 
-def variant_of(turned: bool, channels: int) -> int:
+def variant_of(rotated: bool, channels: int) -> int:
     """The kernel for this number of channels."""
-    return min(channels, ellipsoid_columns.VARIANTS) if turned else 0
+    return min(channels, ellipsoid_columns.VARIANTS) if rotated else 0
 
 
 @cache
-def make_scatter(turned: bool, combine: str, sphere: bool, channels: int) -> Callable:
+def make_scatter(rotated: bool, combine: str, sphere: bool, channels: int) -> Callable:
     """The kernel that combines particles with nodes [low, high) of the first axis.
 
     Particles with covariances have one for each number of ``channels`` (``variant_of``).
@@ -84,8 +84,8 @@ def make_scatter(turned: bool, combine: str, sphere: bool, channels: int) -> Cal
     Amplitudes (n, channels) are in the order of the particles, because reading from random places
     would be slow.
     """
-    family, how = _family(turned), axis_aligned.COMBINE[combine]
-    if turned:
+    family, how = _family(rotated), axis_aligned.COMBINE[combine]
+    if rotated:
         paint = ellipsoid_painting.make_paint(how, sphere, channels)
     else:
         paint = painting.make_paint(how, sphere)
@@ -108,7 +108,7 @@ def make_scatter(turned: bool, combine: str, sphere: bool, channels: int) -> Cal
 
 
 @cache
-def make_gather(turned: bool, derivatives: bool, sphere: bool, channels: int) -> Callable:
+def make_gather(rotated: bool, derivatives: bool, sphere: bool, channels: int) -> Callable:
     """The kernel that writes the sums of particles [begin, end) to their rows of ``out``.
 
     ``channels`` as of ``make_scatter``.
@@ -116,9 +116,9 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool, channels: int) ->
     Those of each channel, then of the derivatives; the latter are of the channels' sum by the
     particle's amplitudes (n or 1, channels), which are in the order of ``out``.
     """
-    family = _family(turned)
+    family = _family(rotated)
     size = family.SUMS
-    own = (channels,) * turned
+    own = (channels,) * rotated
     project = family.make_project(derivatives, sphere, *own)
     visit = make_visit(family.shape_of, family.half_widths, project)
 
@@ -145,12 +145,12 @@ def make_gather(turned: bool, derivatives: bool, sphere: bool, channels: int) ->
 
 
 @cache
-def make_tangent(turned: bool, sphere: bool) -> Callable:
+def make_tangent(rotated: bool, sphere: bool) -> Callable:
     """The adjoint of ``make_gather`` with derivatives: coefficients (n, K) to the grid.
 
     Coefficients stand in the order of the particles.
     """
-    family = _family(turned)
+    family = _family(rotated)
     visit = make_visit(family.shape_of, family.half_widths, family.make_tangent(sphere))
 
     @kernel
@@ -169,9 +169,9 @@ def make_tangent(turned: bool, sphere: bool) -> Callable:
 
 
 @cache
-def make_blocks(turned: bool) -> Callable:
+def make_blocks(rotated: bool) -> Callable:
     """The kernel that writes each particle's packed products of columns (n, K (K + 1) / 2)."""
-    family = _family(turned)
+    family = _family(rotated)
     visit = make_visit(family.shape_of, family.half_widths, family.make_blocks(False))
 
     @kernel
@@ -189,9 +189,9 @@ def make_blocks(turned: bool) -> Callable:
 
 
 @cache
-def make_list(turned: bool, sphere: bool) -> tuple[Callable, Callable]:
+def make_list(rotated: bool, sphere: bool) -> tuple[Callable, Callable]:
     """The kernels that count the nodes of each particle, and that list them with their values."""
-    family = _family(turned)
+    family = _family(rotated)
 
     @device
     def tally(flat, layout, support, axes, shape, first, count, centre, table, row):

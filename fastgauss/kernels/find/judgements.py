@@ -113,7 +113,7 @@ def judge(points, strength, ring, least, known, values, start, stop):
     values : ndarray (ROWS, n) float64
         The result. Where no ring counts it is as high as the background.
     """
-    deviation_of, height, of_ground = known.inner
+    deviation_of, height, of_background = known.inner
     sign, lowest, unit = known.picture
     gain, usual, skewed = known.noise
     has_own = usual > 0.0 and known.share.size > 0
@@ -139,13 +139,13 @@ def judge(points, strength, ring, least, known, values, start, stop):
         under = between_nodes(known.means, c, b, a, shares[1, k], shares[1, j], shares[1, i])
         high, seen = strength[p] - here[0], height * math.sqrt(share)
         amplitude = high / seen
-        ground = under - amplitude * of_ground
+        background = under - amplitude * of_background
         response = high * (deviation_of / math.sqrt(max(square, 1e-30)))
         number = ring[1, p] if ring.shape[1] > 0 else 0.0
-        values[RING, p] = ring[0, p] if number > 0.0 else ground
+        values[RING, p] = ring[0, p] if number > 0.0 else background
         significance, own, own_gain = np.inf, 0.0, 0.0
         for beside_ring in (False, True):
-            counts = sign * ground + lowest
+            counts = sign * background + lowest
             deviation = _deviation_at(here, floor, counts)
             if has_own:
                 gain = sign * _gain_at(share, usual, counts, unit)
@@ -157,14 +157,14 @@ def judge(points, strength, ring, least, known, values, start, stop):
             if beside_ring or number <= 0.0:
                 break
             error = math.sqrt(0.5 * math.pi / number)  # of the median, in deviations
-            above = values[RING, p] - ground
+            above = values[RING, p] - background
             if not above > _SURELY * error * deviation + _WINGS * max(amplitude, 0.0):
                 break
             own = math.sqrt(deviation * deviation + max(gain, 0.0) * above)  # its counts are noise
             amplitude -= above / height
-            ground += above
+            background += above
             response = max(amplitude, 0.0) * seen / math.hypot(1.0, error / deviation_of)
         values[AMPLITUDE, p], values[SIGNIFICANCE, p] = amplitude, significance
-        values[GROUND, p], values[DEVIATION, p] = ground, deviation
+        values[GROUND, p], values[DEVIATION, p] = background, deviation
         values[GAIN, p], values[LEVEL, p] = gain, here[0]
         values[SHARPNESS, p] = values[P_VALUE, p] = np.nan

@@ -41,7 +41,7 @@ class Blocks(NamedTuple):
     span: Callable = unit_span  # how far f rises above 0 and falls below it
     width_unit: Callable = pixel_unit  # how many pixels a judged width of 1 is
     slopes: int = 0  # number of slopes of the background, before the offset (``planes.py``)
-    turned: bool = False  # an ellipse with an angle: sigmas and angle follow the centre
+    rotated: bool = False  # an ellipse with an angle: sigmas and angle follow the centre
 
 
 def make_settle(size: int, estimator: Estimator, bounded: bool) -> Callable:

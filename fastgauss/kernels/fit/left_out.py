@@ -124,16 +124,16 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
         return params[item, 0] * f + params[item, params.shape[1] - 1]
 
     @device
-    def noise_of_photons(ground, height, m, shape, count):
+    def noise_of_photons(background, height, m, shape, count):
         """N and n q for these expectations; both n for a dark spot."""
         light, square = height, height * height
         for a in range(axes):
             light *= _ROOT * shape[a]
             square *= _ROOT_OF_SQUARE * shape[a]
-        total = ground * count + light
+        total = background * count + light
         if not (light > 0.0 and m > 0.0):
             return count, count
-        squares = (ground * count + 2.0 * light) * ground + square
+        squares = (background * count + 2.0 * light) * background + square
         return min(total * total / squares, count), min(total / m, count)
 
     @device
@@ -205,8 +205,8 @@ def make_left_out(extent: Callable, axes: int, pixel: str) -> Callable:
             sigmas, count = extent(params, item, known), float(counts[item])
             noise = count, count
             if common_weight(second, item, loss) > 0.0:
-                ground = max(params[item, params.shape[1] - 1], 0.0)
-                noise = noise_of_photons(ground, height, most, sigmas, count)
+                background = max(params[item, params.shape[1] - 1], 0.0)
+                noise = noise_of_photons(background, height, most, sigmas, count)
             both = objectives[item], part
             odd = good and is_outlier(
                 both, freedom, count, noise, farthest, min(sigmas[0], sigmas[1]), loss

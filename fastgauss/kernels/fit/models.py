@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..models import points
 from ..models.model_kernels import ModelKernels
 from ..models.profiles import PIXELS
-from ..models.spot_profiles import PLANE, TURNED, VOLUME
+from ..models.spot_profiles import PLANE, ROTATED, VOLUME
 from . import (
     astigmatic,
     covariances,
@@ -187,7 +187,7 @@ def _rotated(pixel: str, estimator: Estimator, bounded: bool) -> Blocks:
         each_axis=False,
         angle=covariances.angle_none if bounded else covariances.angle_rotated,
         theta=5 if bounded else 0,
-        turned=True,
+        rotated=True,
     )
 
 
@@ -223,7 +223,7 @@ _ROTATED = ModelKernels(
     points.make_rotated,
     _rotated,
     _volume(2),
-    TURNED,
+    ROTATED,
     angle=5,
     basis=rotated_basis.make_basis,
 )

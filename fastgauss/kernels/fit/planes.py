@@ -116,12 +116,12 @@ def _make_sums(basis: Basis, axes: int, placed: bool, estimator: Estimator) -> C
             store(m, left + (across + 1) * i + across, g)
 
     @device
-    def judge(m, pixels, n, at, nx, p, ground, columns, values):
+    def judge(m, pixels, n, at, nx, p, background, columns, values):
         """Weights and residuals of a row of pixels; returns the loss and the largest weight."""
         height, slope, seen = load(m, p), load(m, p + base), values + nx
         for i in range(nx):
             f, x = load(m, columns + across * i), load(m, columns + across * i + base)
-            store(m, values + i, height * f + slope * x + ground)
+            store(m, values + i, height * f + slope * x + background)
         _, _, loss, most = row_terms(
             m, pixels, n, at, nx, values, broadcast(1.0), broadcast(0.0), seen
         )  # fmt: skip
@@ -148,11 +148,11 @@ def _make_sums(basis: Basis, axes: int, placed: bool, estimator: Estimator) -> C
         for k in range(nz):
             for j in range(ny):
                 fill(m, k, j, nz, ny, nx, p, work, columns)
-                ground, y, z = level(m, p, k, j)
+                background, y, z = level(m, p, k, j)
                 at = (k * ny + j) * nx
                 if not uniform:
                     loss, most = judge(
-                        m, pixels, nz * ny * nx, at, nx, p, ground, columns, values
+                        m, pixels, nz * ny * nx, at, nx, p, background, columns, values
                     )  # fmt: skip
                     objective = objective + loss
                     heaviest = maximum(most, heaviest)
@@ -296,10 +296,10 @@ def _make_darkest(basis: Basis, axes: int, placed: bool, kinds: int) -> Callable
         for k in range(nz):
             for j in range(ny):
                 fill(m, k, j, nz, ny, nx, p, work, columns)
-                ground = level(m, p, k, j)[0] - offset
+                background = level(m, p, k, j)[0] - offset
                 for i in range(nx):
                     f = load(m, columns + across * i)
-                    tilt = slope * distance(m, p, places, i) + ground
+                    tilt = slope * distance(m, p, places, i) + background
                     value = height * f + tilt
                     if k + j + i == 0:
                         lowest, there, plane = value, f, tilt

@@ -45,16 +45,16 @@ from .psf_basis import (
     MOST,
     NUMBERS,
     PEAK,
+    ROTATED,
     SIGMA_X,
     SIGMA_Y,
-    TURNED,
     UNIT,
     WIDTH,
     X,
     Y,
     make_fill_row,
+    make_rotated,
     make_tables,
-    make_turned,
     make_width,
 )
 from .psf_light import make_light
@@ -136,7 +136,7 @@ def make_sums(
 def make_darkest(pixel: str, free: bool, weight_of: Callable) -> Callable:
     """The function at the darkest pixel; ``weight_of`` are factors of the components' heights."""
     profile = darkest_pixel.integrated if pixel == "integrate" else darkest_pixel.sampled
-    turned, width_of = make_turned(pixel, free), make_width(free)
+    rotated, width_of = make_rotated(pixel, free), make_width(free)
 
     @device
     def darkest(m, p, work, places, nz, ny, nx):
@@ -154,10 +154,10 @@ def make_darkest(pixel: str, free: bool, weight_of: Callable) -> Callable:
             by_y = profile(y - load(m, at + Y) * width, load(m, at + SIGMA_Y) * width)
             height = load(m, at) * weight_of(m, p, k) / (width * width)
             total = total + height * by_x * by_y
-        for k in range(int(m[0, 0]), int(m[0, 0]) + int(m[TURNED, 0])):
+        for k in range(int(m[0, 0]), int(m[0, 0]) + int(m[ROTATED, 0])):
             at = FIRST + NUMBERS * k
             to_x, to_y = x - load(m, at + X) * width, y - load(m, at + Y) * width
-            total = total + turned(m, at, width, to_x, to_y)[0] * weight_of(m, p, k)
+            total = total + rotated(m, at, width, to_x, to_y)[0] * weight_of(m, p, k)
         return total
 
     return darkest

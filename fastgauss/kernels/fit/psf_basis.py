@@ -2,7 +2,7 @@
 
 The constants are the number of components along the axes, the unit (the sigma of the Gaussian with
 the same full width at half maximum), the highest value of f, how far f falls below 0, and the
-number of turned components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and three
+number of rotated components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and three
 numbers of its shape: sigma_x, sigma_y and 0, or xx, yy and xy of the inverse covariance if it is
 turned. Each spot may have numbers of its own, where the function varies over an image; of all spots
 of a call, the same components are turned. The mathematics stands in ``psf.py``.
@@ -21,11 +21,11 @@ from ..simd.lanes import broadcast, load, store
 from .axis_profiles import fill_integrated, fill_sampled
 
 MOST = 8  # components
-UNIT, PEAK, DIP, TURNED, FIRST = 1, 2, 3, 4, 5  # constants; the number along the axes is before
+UNIT, PEAK, DIP, ROTATED, FIRST = 1, 2, 3, 4, 5  # constants; the number along the axes is before
 NUMBERS = 6  # constants of a component; those along the axes come first
 CONSTANTS = FIRST + MOST * NUMBERS
 X, Y, SIGMA_X, SIGMA_Y = 1, 2, 3, 4  # of a component, after its height
-XX, YY, XY = 3, 4, 5  # of a turned one
+XX, YY, XY = 3, 4, 5  # of a rotated one
 WIDTH = 3  # which parameter a free width is: flux, x, y, width, offset
 KNOWN_ROW, FREE_ROW = 5, 6  # lane rows a pixel: the basis, 1, and the weighted residual
 _FILLS = {"sample": fill_sampled, "integrate": fill_integrated}
@@ -156,7 +156,7 @@ def _fill_free(m, count, nx, along, across, columns) -> None:
 
 @cache
 def make_gaussian(pixel: str, free: bool) -> Callable:
-    """A turned component: its value, minus its derivatives along x and y, and s df/ds.
+    """A rotated component: its value, minus its derivatives along x and y, and s df/ds.
 
     ``numbers`` are its height and the inverse covariance xx, yy, xy for a width of 1, and ``lean``
     its offset from the centre of the star. The last result is 0 where the width is not free.
@@ -187,35 +187,35 @@ def make_gaussian(pixel: str, free: bool) -> Callable:
 
 
 @cache
-def make_turned(pixel: str, free: bool) -> Callable:
+def make_rotated(pixel: str, free: bool) -> Callable:
     """``make_gaussian`` of the component whose constants begin at a lane row."""
     gaussian = make_gaussian(pixel, free)
 
     @device
-    def turned(m, at, width, x, y):
+    def rotated(m, at, width, x, y):
         numbers = load(m, at), load(m, at + XX), load(m, at + YY), load(m, at + XY)
         lean = load(m, at + X) * width, load(m, at + Y) * width
         return gaussian(numbers, width, lean, x, y)
 
-    return turned
+    return rotated
 
 
 @cache
 def make_fill_row(pixel: str, free: bool) -> Callable:
     """The basis at the pixels of one row, of the sum over all components."""
-    turned, width_of = make_turned(pixel, free), make_width(free)
+    rotated, width_of = make_rotated(pixel, free), make_width(free)
     fill, stride = (_fill_free, FREE_ROW) if free else (_fill_known, KNOWN_ROW)
 
     @device
-    def add_turned(m, nx, j, p, columns) -> None:
+    def add_rotated(m, nx, j, p, columns) -> None:
         first, width = int(m[0, 0]), width_of(m, p)
         unit = load(m, UNIT) * width
-        for k in range(first, first + int(m[TURNED, 0])):
+        for k in range(first, first + int(m[ROTATED, 0])):
             at = FIRST + NUMBERS * k
             y = float(j) - (load(m, p + 2) + load(m, at + Y) * width)
             for i in range(nx):
                 x = float(i) - (load(m, p + 1) + load(m, at + X) * width)
-                f, by_x, by_y, by_width = turned(m, at, width, x, y)
+                f, by_x, by_y, by_width = rotated(m, at, width, x, y)
                 row = columns + stride * i
                 by_x = load(m, row + 1) + by_x * unit
                 _put(m, row, load(m, row) + f, by_x, load(m, row + 2) + by_y * unit)
@@ -227,6 +227,6 @@ def make_fill_row(pixel: str, free: bool) -> Callable:
         """Row j; the tables of x and y stand in ``along`` and ``across``."""
         count = int(m[0, 0])
         fill(m, count, nx, along, across + FACTOR_ROWS * count * j, columns)
-        add_turned(m, nx, j, p, columns)
+        add_rotated(m, nx, j, p, columns)
 
     return fill_row

@@ -52,8 +52,8 @@ def make_light(free: bool) -> Light:
                 widen(table, x, stride, count[2], lean_x, sigma_x, width)
 
     @device
-    def turned(plain, i, k, first, y, column, integrate):
-        """A turned component at pixels along x."""
+    def rotated(plain, i, k, first, y, column, integrate):
+        """A rotated component at pixels along x."""
         at, width = START + basis.FIRST + basis.NUMBERS * k, plain[i, basis.WIDTH]
         lean = plain[i, at + basis.X] * width, plain[i, at + basis.Y] * width
         xx, yy, xy = plain[i, at + basis.XX], plain[i, at + basis.YY], plain[i, at + basis.XY]
@@ -72,8 +72,8 @@ def make_light(free: bool) -> Light:
             row = _BOTH * c * stride
             across = table[row + y] * (plain[i, START + basis.FIRST + basis.NUMBERS * c] * curve)
             total = total + load(table, row + _AXIS * stride + k) * across
-        for c in range(count, count + int(plain[i, START + basis.TURNED])):
-            total = total + turned(plain, i, c, first, y, k, integrate)[0]
+        for c in range(count, count + int(plain[i, START + basis.ROTATED])):
+            total = total + rotated(plain, i, c, first, y, k, integrate)[0]
         return total * plain[i, 0]
 
     @device
@@ -91,8 +91,8 @@ def make_light(free: bool) -> Light:
             if free:
                 by_width = by_width + load(table, at_x + 2 * stride) * f_y
                 by_width = by_width + f_x * (table[at_y + 2 * stride] * height)
-        for c in range(count, count + int(plain[i, START + basis.TURNED])):
-            part, part_x, part_y, part_width = turned(plain, i, c, first, y, k, integrate)
+        for c in range(count, count + int(plain[i, START + basis.ROTATED])):
+            part, part_x, part_y, part_width = rotated(plain, i, c, first, y, k, integrate)
             f, by_x, by_y = f + part, by_x + part_x, by_y + part_y
             if free:
                 by_width = by_width + part_width * (1.0 / plain[i, basis.WIDTH])

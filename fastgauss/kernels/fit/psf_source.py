@@ -34,10 +34,10 @@ from .basis import EXTRA, Basis, make_scaled
 from .blocks import Blocks, make_settle
 from .estimators import Estimator
 from .psf import make_sums
-from .psf_basis import CONSTANTS, FIRST, MOST, NUMBERS, PEAK, SIGMA_X, SIGMA_Y, TURNED, UNIT, X, Y
+from .psf_basis import CONSTANTS, FIRST, MOST, NUMBERS, PEAK, ROTATED, SIGMA_X, SIGMA_Y, UNIT, X, Y
 from .row_terms import SEEN
 
-_XX, _YY, _XY = 3, 4, 5  # of the parameters, and of a turned component's inverse covariance
+_XX, _YY, _XY = 3, 4, 5  # of the parameters, and of a rotated component's inverse covariance
 _SIZE = 7
 _ROW = _SIZE + 1  # lane rows a pixel: the basis, 1, and the weighted residual
 _TABLE = 4  # lane rows of a component: its height, and xx, yy and xy of M
@@ -48,7 +48,7 @@ _COUNT = MOST * _TABLE
 def _tables(m, p, table) -> None:
     """Heights and inverse covariances of all components."""
     along = int(m[0, 0])
-    for k in range(along + int(m[TURNED, 0])):
+    for k in range(along + int(m[ROTATED, 0])):
         at, to = FIRST + NUMBERS * k, table + _TABLE * k
         a, b, c = load(m, at + SIGMA_X), load(m, at + SIGMA_Y), load(m, at + _XY)
         if k < along:
@@ -98,7 +98,7 @@ def _make_at(pixel: str) -> Callable:
     def at_place(m, table, x, y):
         zero = broadcast(0.0)
         sums = zero, zero, zero, zero, zero, zero
-        for k in range(int(m[0, 0]) + int(m[TURNED, 0])):
+        for k in range(int(m[0, 0]) + int(m[ROTATED, 0])):
             at = FIRST + NUMBERS * k
             sums = add(m, table + _TABLE * k, x - load(m, at + X), y - load(m, at + Y), sums)
         return sums

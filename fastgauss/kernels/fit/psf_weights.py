@@ -35,13 +35,13 @@ from .psf_basis import (
     FIRST,
     KNOWN_ROW,
     NUMBERS,
-    TURNED,
+    ROTATED,
     UNIT,
     WIDTH,
     X,
     Y,
+    make_rotated,
     make_tables,
-    make_turned,
     make_width,
 )
 from .row_terms import SEEN
@@ -75,7 +75,11 @@ def _make_weight(count: int, free: bool) -> Callable:
 @cache
 def _make_fill(count: int, free: bool, pixel: str) -> tuple[Callable, Callable]:
     """``tables`` and ``fill_row`` as ``make_sums`` takes them; the weights stand in ``along``."""
-    prepare, turned, width_of = make_tables(pixel, free), make_turned(pixel, free), make_width(free)
+    prepare, rotated, width_of = (
+        make_tables(pixel, free),
+        make_rotated(pixel, free),
+        make_width(free),
+    )
     weight, stride = _make_weight(count, free), _row(count, free)
     before = WIDTH + free - 1  # of the column of component k, counted from 0, less k
 
@@ -102,14 +106,14 @@ def _make_fill(count: int, free: bool, pixel: str) -> tuple[Callable, Callable]:
         """The same of a component that is turned, x and y from the centre of the star."""
         f, by_x, by_y, by_width = sums
         x, y = x - load(m, at + X) * width, y - load(m, at + Y) * width
-        g, slope_x, slope_y, growth = turned(m, at, width, x, y)
+        g, slope_x, slope_y, growth = rotated(m, at, width, x, y)
         by_x, by_y = by_x + own * (slope_x * unit), by_y + own * (slope_y * unit)
         return (f + own * g, by_x, by_y, by_width + own * growth), g
 
     @device
     def fill_row(m, nx, j, p, along, across, columns) -> None:
         straight, width = int(m[0, 0]), width_of(m, p)
-        every, step, unit = straight + int(m[TURNED, 0]), FACTOR_ROWS * straight, load(m, UNIT)
+        every, step, unit = straight + int(m[ROTATED, 0]), FACTOR_ROWS * straight, load(m, UNIT)
         line, y = across + step * j, float(j) - load(m, p + 2)
         for i in range(nx):
             to, x = columns + stride * i, float(i) - load(m, p + 1)

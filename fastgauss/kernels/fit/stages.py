@@ -91,7 +91,7 @@ def stages(
             blocks.span,
             blocks.width_unit,
             blocks.slopes,
-            blocks.turned,
+            blocks.rotated,
             wrap,
         ),
         second=second_starts.make_second_starts(axes, blocks.second, wrap),

@@ -7,7 +7,7 @@ A spot may be
   The pixels see no more than the top of such a spot, and the bend of a top is proportional to
   1 / sigma**2: the reported errors, which take the model for linear in sigma, do not hold. A width
   that is fixed, or on a bound, is not judged.
-* TOO_NARROW: a sigma of a turned ellipse, less ``_SURE_OF_NARROW`` of its errors, is below
+* TOO_NARROW: a sigma of a rotated ellipse, less ``_SURE_OF_NARROW`` of its errors, is below
   ``_LEAST_SIGMA``. One row of pixels sees such a spot, and several ellipses through it fit: the
   reported errors of sigmas and angle do not hold. An ellipse of which a part is fixed, and a
   width on a bound, are not judged.
@@ -109,14 +109,14 @@ def make_verdicts(
     span: Callable = unit_span,
     width_unit: Callable = pixel_unit,
     slopes: int = 0,
-    turned: bool = False,
+    rotated: bool = False,
     wrap: Callable = kernel,
 ) -> Callable:
     """A kernel over a range of finished fits; ``wrap`` may be ``inner_kernel``.
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit``, ``slopes`` and ``turned`` are
+    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit``, ``slopes`` and ``rotated`` are
     those of ``Blocks``.
     """
     placed = pixel == "places"
@@ -231,8 +231,8 @@ def make_verdicts(
     @device
     def has_free_ellipse(item, lowest, highest):
         """Whether both widths and the angle of an ellipse are free."""
-        free = turned
-        for a in range(3 if turned else 0):
+        free = rotated
+        for a in range(3 if rotated else 0):
             free = free and is_free(1 + axes + a, item, lowest, highest)
         return free
 
@@ -259,7 +259,7 @@ def make_verdicts(
         if min(shape[0], shape[1]) < MOST_NARROW:
             return True
         across, down = 1.0 / (shape[0] * shape[0]), 1.0 / (shape[1] * shape[1])
-        if turned:  # roughly
+        if rotated:  # roughly
             across = down = 0.5 * (across + down)
         x, y = params[item, 1], params[item, 2]
         i, j = nearest(x, nx), nearest(y, ny)
@@ -273,14 +273,14 @@ def make_verdicts(
             f /= math.sqrt((1.0 + across / 12.0) * (1.0 + down / 12.0))
         r = np.float64(pixels[item, int(line * nx + i)])
         r -= params[item, size - 1] + params[item, 0] * f
-        height, ground = abs(params[item, 0]), max(params[item, size - 1], 0.0)
+        height, background = abs(params[item, 0]), max(params[item, size - 1], 0.0)
         at_top = leverage(shape, 1.0, True)
         free = 1.0 - min(_MORE_LEVERAGE * leverage_at(f, at_top, True), MOST_LEVERAGE)
         light = 2.0 * math.pi * shape[0] * shape[1]
         if axes > 2:
             light *= math.sqrt(2.0 * math.pi) * shape[2]
-        mean = ground + height * light / (nx * ny * nz)
-        brighter = max((ground + height * f) / mean, 1.0)
+        mean = background + height * light / (nx * ny * nz)
+        brighter = max((background + height * f) / mean, 1.0)
         clear = r * r * freedom > LEFT_IN_NOISE * free * brighter * objective
         if abs(r) > LEFT * height and (not even or clear):
             return True

@@ -29,7 +29,7 @@ class Lights(NamedTuple):
     integrate: bool  # means over pixels
 
 
-class Ground(NamedTuple):
+class BackgroundTerms(NamedTuple):
     """The fitted background."""
 
     scale: np.ndarray  # (6,) middle of z, y, x, and what brings them within -1 and 1

@@ -108,7 +108,7 @@ def _judge(m, d, v, counts, value):
 
 
 @kernel
-def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
+def measure(boxes, spots, own, counts, pixels, fitted, background, sums, m):
     """Residuals and weights of pixels at the model, and their sums over each spot's pixels.
 
     With ``own`` the sums are over the pixels that a spot owns, and the kernel writes the residual
@@ -117,7 +117,7 @@ def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
     all existing pixels of the box, and only ``LOSS`` and ``PIXELS`` are formed.
     """
     height, width = pixels.extent[1], pixels.extent[2]
-    terms = ground.terms.shape[1]
+    terms = background.terms.shape[1]
     second = pixels.second
     for s in range(spots.size):
         i = spots[s]
@@ -133,10 +133,14 @@ def measure(boxes, spots, own, counts, pixels, fitted, ground, sums, m):
                     mask = lanes_within(0.0, 0, count[2] - k)
                     who = load_some(pixels.owner, at + k, mask)
                     mask = mask & (who == float(i)) if own else mask & (who >= 0.0)
-                    put_phi(m, _PHI, terms, ground.scale, first[0] + z, first[1] + y, first[2] + k)
+                    put_phi(
+                        m, _PHI, terms, background.scale, first[0] + z, first[1] + y, first[2] + k
+                    )
                     value = load_some(fitted.model, at + k, mask)
                     for b in range(terms):
-                        value = value + load(m, _PHI + b) * ground.terms[ground.groups[i], b]
+                        value = (
+                            value + load(m, _PHI + b) * background.terms[background.groups[i], b]
+                        )
                     d = load_some(pixels.data, at + k, mask)
                     v = load_some(second, at + k, mask) if second.size > 1 else broadcast(second[0])
                     w, r, part = _judge(m, d, v, counts, value)
@@ -232,11 +236,11 @@ def make_gain(light: Light) -> Callable:
                     store_some(box, at + k, load_some(box, at + k, mask) + value * sign, mask)
 
     @kernel
-    def gain(some, clusters, before, after, counts, pixels, model, ground, gains, scratch):
+    def gain(some, clusters, before, after, counts, pixels, model, background, gains, scratch):
         spots, boxes = clusters
         box, table, m = scratch
         height, width = pixels.extent[1], pixels.extent[2]
-        terms = ground.terms.shape[1]
+        terms = background.terms.shape[1]
         second = pixels.second
         for s in range(some.size):
             c = some[s]
@@ -246,7 +250,7 @@ def make_gain(light: Light) -> Callable:
             for i in range(low, high):
                 add(box, corner, reach, after, i, 1.0, table)
                 add(box, corner, reach, before, i, -1.0, table)
-            group = ground.groups[low]
+            group = background.groups[low]
             more = broadcast(0.0)
             for z in range(reach[0]):
                 for y in range(reach[1]):
@@ -256,12 +260,12 @@ def make_gain(light: Light) -> Callable:
                         mask = lanes_within(0.0, 0, reach[2] - k)
                         mask = mask & (load_some(pixels.owner, at + k, mask) >= 0.0)
                         put_phi(
-                            m, _PHI, terms, ground.scale, corner[0] + z, corner[1] + y,
+                            m, _PHI, terms, background.scale, corner[0] + z, corner[1] + y,
                             corner[2] + k,
                         )  # fmt: skip
                         value = load_some(model, at + k, mask)
                         for b in range(terms):
-                            value = value + load(m, _PHI + b) * ground.terms[group, b]
+                            value = value + load(m, _PHI + b) * background.terms[group, b]
                         d = load_some(pixels.data, at + k, mask)
                         v = broadcast(second[0])
                         if second.size > 1:

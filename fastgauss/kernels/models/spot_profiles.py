@@ -63,7 +63,7 @@ def _make_separable(axes: int) -> Light:
     return Light(2 * axes + 1, prepare, values, derive)
 
 
-def _make_turned() -> Light:
+def _make_rotated() -> Light:
     @device
     def prepare(table, stride, plain, i, first, count, integrate):
         xx, yy, xy = plain[i, 3], plain[i, 4], plain[i, 5]
@@ -124,4 +124,4 @@ def _make_turned() -> Light:
     return Light(6, prepare, values, derive)
 
 
-PLANE, VOLUME, TURNED = _make_separable(2), _make_separable(3), _make_turned()
+PLANE, VOLUME, ROTATED = _make_separable(2), _make_separable(3), _make_rotated()
