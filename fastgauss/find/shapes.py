@@ -61,8 +61,9 @@ class Seen(NamedTuple):
     def take(self, chosen: np.ndarray | slice) -> Seen:
         """The chosen maxima."""
         return self._replace(
-            background=self.background[chosen], slopes=self.slopes[chosen], level=self.level[chosen],
-            variance=self.variance[chosen], gain=self.gain[chosen], error=self.error[chosen],
+            background=self.background[chosen], slopes=self.slopes[chosen],
+            level=self.level[chosen], variance=self.variance[chosen],
+            gain=self.gain[chosen], error=self.error[chosen],
         )  # fmt: skip
 
     def fine_error(self, volume: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ class JointImage:
         plain = np.ascontiguousarray(self.coordinates.plain(u))
         return Lights(plain, self.crowd.windows, self.scene.integrate)
 
-    def _background(self, terms: np.ndarray) -> BackgroundTerms:
+    def _background_terms(self, terms: np.ndarray) -> BackgroundTerms:
         return BackgroundTerms(self.scale, terms, self.crowd.group_of)
 
     # -- light and residuals -------------------------------------------------------------------
@@ -91,7 +91,7 @@ class JointImage:
         self, fitted: Fitted, background: np.ndarray, spots: np.ndarray, own: bool = True
     ) -> np.ndarray:
         """Residuals and sums of the spots' own pixels; or sums over all of their boxes."""
-        scene, at = self.scene, self._background(background)
+        scene, at = self.scene, self._background_terms(background)
         terms = background.shape[1]
         sums = np.zeros((len(scene.boxes), kernels.TERMS + terms + packed_size(terms)))
 
@@ -119,11 +119,8 @@ class JointImage:
     def gains(self, before: np.ndarray, after: State, clusters: np.ndarray) -> np.ndarray:
         """By how much the objective would be larger if a cluster had not moved; 0 for others."""
         scene, crowd = self.scene, self.crowd
-        old, new, background = (
-            self._lights(before),
-            self._lights(after.u),
-            self._background(after.background),
-        )
+        old, new = self._lights(before), self._lights(after.u)
+        background = self._background_terms(after.background)
         kernel = kernels.make_gain(self.coordinates.light)
         gains = np.zeros(len(crowd.boxes))
         where = crowd.members.cluster_spots, crowd.boxes
@@ -133,19 +130,19 @@ class JointImage:
             box, table = np.empty(room), np.empty(self.coordinates.light.tables * self._table)
             scratch = box, table, lane_rows(kernels.MEASURE_ROWS)
             return lambda some: kernel(
-                some, where, old, new, scene.counts, scene.pixels, self.trial.model, background, gains,
-                scratch,
+                some, where, old, new, scene.counts, scene.pixels, self.trial.model, background,
+                gains, scratch,
             )  # fmt: skip
 
         self._each(clusters, make)
         return gains
 
-    def background(self, background: np.ndarray) -> np.ndarray:
+    def background(self, values: np.ndarray) -> np.ndarray:
         """The fitted background at every pixel that has an owner, flat; 0 elsewhere."""
         owner, extent = self.scene.pixels.owner, self.scene.pixels.extent
-        image, terms = np.zeros(owner.size), background.shape[1]
+        image, terms = np.zeros(owner.size), values.shape[1]
         owned = np.flatnonzero(owner >= 0)
-        at = background[self.crowd.group_of[owner[owned]]]
+        at = values[self.crowd.group_of[owner[owned]]]
         if terms:
             image[owned] = at[:, 0]
         places = np.unravel_index(owned, tuple(extent)) if terms > 1 else ()

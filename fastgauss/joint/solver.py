@@ -14,14 +14,13 @@ A round of a group of spots that overlap, or have something in common:
    lost by its move, such clusters are damped and the step is solved for again.
 
 Damping belongs to a cluster, a few spots that overlap most: one difficult pair does not slow down
-ten thousand spots. Without second derivatives pairs within half a sigma need hundreds of rounds.
-Clusters that *lead*, by long steps, move their neighbours with them. Only they are damped where
-the way is bent and, near the minimum, where a round fails: damping keeps the others from rest.
+ten thousand spots. Clusters that *lead*, by long steps, move their neighbours with them. Only they
+are damped where the way is bent and, near the minimum, where a round fails: damping keeps the
+others from rest. Without second derivatives pairs within half a sigma need hundreds of rounds.
 
 A group is done when the step that is left is below ``tol`` standard errors for every cluster
-of it and what it has in common, or was short for some rounds (``joint/stopping.py``). In the
-later rounds the spots that do not come to rest are held, one after the other, so that the others
-come to rest beside them. All groups advance together; those that are done drop out.
+of it and what it has in common, or was short for some rounds (``joint/stopping.py``). In later
+rounds spots that do not rest are held, one by one. Groups that are done drop out.
 """
 
 from __future__ import annotations
@@ -331,9 +330,8 @@ class Solver:
         if pending.any():  # the blamed clusters stay where they were
             still = blame[crowd.cluster_of][:, None] & ~self.tied
             still |= ~pending[crowd.group_of][:, None]
-            trial = self._look(
-                state, np.where(still, 0.0, trial.u - state.u), background_step, pending
-            )
+            move = np.where(still, 0.0, trial.u - state.u)
+            trial = self._look(state, move, background_step, pending)
             better = self.per_group(trial.sums[:, 0]) <= old + slack
             take(pending & better, trial)
             failed = (pending & ~better)[crowd.cluster_groups]

@@ -2,10 +2,10 @@
 
 The constants are the number of components along the axes, the unit (the sigma of the Gaussian with
 the same full width at half maximum), the highest value of f, how far f falls below 0, and the
-number of rotated components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and three
-numbers of its shape: sigma_x, sigma_y and 0, or xx, yy and xy of the inverse covariance if it is
-turned. Each spot may have numbers of its own, where the function varies over an image; of all spots
-of a call, the same components are turned. The mathematics stands in ``psf.py``.
+number of rotated components; then, for each component, w / (2 pi sigma_x sigma_y), dx, dy, and
+three numbers of its shape: sigma_x, sigma_y and 0, or xx, yy and xy of the inverse covariance if it
+is rotated. Each spot may have numbers of its own, where the function varies over an image; of all
+spots of a call, the same components are rotated. The mathematics stands in ``psf.py``.
 """
 
 from __future__ import annotations

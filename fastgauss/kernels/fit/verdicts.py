@@ -116,8 +116,8 @@ def make_verdicts(
 
     ``extent(params, item, known)`` gives (sigma_x, sigma_y, sigma_z, theta) of a result, and
     ``beyond(params, item, known)`` tells whether the parameter after the centre leaves the range
-    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit``, ``slopes`` and ``rotated`` are
-    those of ``Blocks``.
+    of ``known``. ``judged``, ``each_axis``, ``span``, ``width_unit``, ``slopes`` and ``rotated``
+    are those of ``Blocks``.
     """
     placed = pixel == "places"
     shaped = size - slopes > axes + 2  # whether parameters of a shape follow the centre
