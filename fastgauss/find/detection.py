@@ -188,7 +188,8 @@ def find_spots(  # type: ignore[misc]  # the options above are these
     third around, stays half as high at 3 `sigma` in two directions 140 degrees or more apart (an
     edge), at 3, 5 and 7 `sigma` in one direction (the end of a line), or nearly so on average over
     two opposite directions. High responses beside a maximum that is surely more compact than lines
-    are its neighbours, and do not count; nor does the light of maxima that are spots themselves,
+    are its neighbours, and do not count; nor does the light of maxima that are spots themselves, or
+    of maxima between which and all neighbours the image is significantly darker (a row of spots),
     nor what chance explains where spots are dense. The p-value is twice the smallest probability
     that these tests give for spots at the limits of 0.6 and 3 `sigma`, so hardly any spot between
     these limits has a small one. Spots in rows may be taken for lines: at 0.01 spots a pixel some

@@ -8,11 +8,13 @@ spot is on one side, and not high near and far. Where spots are dense, they stan
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from ..kernels.find import falls as kernels
+from .dips import neighbours
 from .lines import Peaks, rays
 from .peaks import refine_peaks
 from .response import each_item
@@ -37,34 +39,48 @@ def _rays(sigmas: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
 
 def chance_of_falls(
     response: np.ndarray, peaks: Peaks, high: np.ndarray, good: np.ndarray,
+    are_apart: Callable[[np.ndarray, np.ndarray], np.ndarray],
     sigmas: tuple[float, float, float], threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """The chance that the response falls as little around a spot as around a maximum.
 
     Around doubtful maxima the light of those that are not, and are good by other tests, is taken
-    away. The chance that spots stand in a row follows from the number of these. ``high``: the
-    responses near the maxima, in all directions.
+    away; that of doubtful ones, too, if there are dips between these and all neighbours. The chance
+    that spots stand in a row follows from the number of the first.
+
+    Parameters
+    ----------
+    high : ndarray
+        The responses near the maxima, in all directions.
+    are_apart : callable
+        Tells from rows, and pairs of them that are neighbours, which have such dips.
     """
-    chance = _chances(response, peaks, high, _NONE, sigmas, threads)
+    number = np.full(len(peaks.points), -1)
+    chance = _chances(response, peaks, high, _NONE, number, sigmas, threads)
     rows = np.flatnonzero(chance < _DOUBTFUL)
     if not len(rows):
         return chance
     ndim = sum(sigma > 0 for sigma in sigmas)
-    crowd, others = _CROWD[ndim], _NONE
+    crowd, reach = _CROWD[ndim], _REACH * sigmas[0]
     near = _near_planes(peaks.points[:, 0], peaks.points[rows, 0], crowd * sigmas[0])
     order, places, light, quarter = _spots(response, peaks.take(near), sigmas)
     order = near[order]
+    apart = are_apart(order, neighbours(places, chance[order] < _DOUBTFUL, sigmas))
+    sure = apart
     for _ in range(_ROUNDS):
         sure = good[order] & (chance[order] >= _DOUBTFUL)
-        others = places[sure], light[sure], quarter, _REACH * sigmas[0]
-        own = _chances(response, peaks.take(rows), high[:0], others, sigmas, threads)
+        known = sure | apart
+        number[order[known]] = np.arange(np.count_nonzero(known))
+        others = places[known], light[known], quarter, reach
+        some = peaks.take(rows)
+        own = _chances(response, some, high[:0], others, number[rows], sigmas, threads)
         chance[rows] = np.maximum(chance[rows], own)
         rows, before = rows[chance[rows] < _DOUBTFUL], len(rows)
         if len(rows) in (0, before):
             break
-    number = np.empty(len(rows))
-    kernels.count_near(peaks.points[rows], others, (0.25 * crowd**2, crowd * sigmas[0]), number)
-    beside = number * (_BESIDE / crowd) ** ndim
+    others, count = (places[sure], light[sure], quarter, reach), np.empty(len(rows))
+    kernels.count_near(peaks.points[rows], others, (0.25 * crowd**2, crowd * sigmas[0]), count)
+    beside = count * (_BESIDE / crowd) ** ndim
     chance[rows] = np.maximum(chance[rows], np.minimum((beside / _IN_ROW) ** 2, 1.0))
     return chance
 
@@ -90,15 +106,15 @@ def _spots(
 
 def _chances(
     response: np.ndarray, peaks: Peaks, high: np.ndarray,
-    others: tuple[np.ndarray, np.ndarray, np.ndarray, float], sigmas: tuple[float, float, float],
-    threads: int | None,
+    others: tuple[np.ndarray, np.ndarray, np.ndarray, float], number: np.ndarray,
+    sigmas: tuple[float, float, float], threads: int | None,
 ) -> np.ndarray:  # fmt: skip
-    """The chances with the light of others taken away."""
+    """The chances with the light of others, of which some maxima have a number, taken away."""
     chance, known = np.empty(len(peaks.points)), _rays(sigmas)
 
     def task(start: int, stop: int) -> None:
         kernels.fall_chances(
-            response, peaks.points, peaks.error, known, high, others, chance, start, stop
+            response, peaks.points, peaks.error, known, high, others, number, chance, start, stop
         )
 
     each_item(len(chance), _COST, task, threads)

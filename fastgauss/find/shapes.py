@@ -12,7 +12,8 @@ that the noise and the spot's own light give it.
 - wide: it is above that of a spot of width 3 (plateaus);
 - long: on both sides the response stays high up to 7 widths from the maximum (lines, filaments),
   or it is the sum of such arms in several directions (lines that cross);
-- flat: the response does not fall as around a spot (edges, ends of lines), see ``falls``.
+- flat: the response does not fall as around a spot (edges, ends of lines), see ``falls``, nor is
+  the image darker between the maxima (rows of spots), see ``dips``.
 
 The light of neighbours makes a spot neither sharper nor narrower; it makes a spot long only where
 neighbours stand in a row on both sides. The second moment of g d is 1/2 in each direction for a
@@ -30,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.find import shape_chances, surroundings
+from .dips import are_apart
 from .falls import chance_of_falls
 from .lines import Peaks, chance_of_arms, rows_with_arms
 from .noise import fine_deviation
@@ -218,7 +220,14 @@ def judge_shapes(
         threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
-    falls = chance_of_falls(response, peaks, high, least >= _SPOT, sigmas, threads)
+    falls = chance_of_falls(
+        response, peaks, high, least >= _SPOT,
+        lambda some, pairs: are_apart(
+            volume, points[some], pairs, noise[some, 0], seen.gain[some],
+            seen.ground[some], sigmas, threads
+        ),
+        sigmas, threads,
+    )  # fmt: skip
     least = np.minimum(least, np.where(_are_compact(moments, _PERHAPS * error), 1.0, falls))
     amplitude = sums[:, 0] / known.squares[0]
     sharpness = np.full(len(points), np.inf)

@@ -83,7 +83,11 @@ def test_edges_and_ends_of_lines_are_left_out_and_spots_beside_them_are_kept(mak
     assert kept >= 0.98 * spots > 50
 
 
-def chances(truth, amplitude, error=0.02, sigmas=(1.3, 0.0, 1.3)):
+def none_apart(rows, pairs):
+    return np.zeros(len(rows), bool)
+
+
+def chances(truth, amplitude, error=0.02, sigmas=(1.3, 0.0, 1.3), apart=None):
     """The chances at true places, of spots or of an image."""
     image = truth if truth.shape == X.shape else fg.render(X.shape, truth, amplitude, sigma=1.3)
     points = np.array([[160, 0, 160]])
@@ -93,7 +97,8 @@ def chances(truth, amplitude, error=0.02, sigmas=(1.3, 0.0, 1.3)):
     count = len(points)
     peaks = Peaks(points, np.zeros(count), np.full(count, error * response[160, 0, 160]))
     high = rows_with_arms(response, peaks, sigmas, 1)[1]
-    return falls.chance_of_falls(response, peaks, high, np.ones(count, bool), sigmas, 1)
+    good = np.ones(count, bool)
+    return falls.chance_of_falls(response, peaks, high, good, apart or none_apart, sigmas, 1)
 
 
 def test_a_spot_with_neighbours_is_a_spot_and_lines_and_edges_are_none():
@@ -110,6 +115,7 @@ def test_a_spot_with_neighbours_is_a_spot_and_lines_and_edges_are_none():
     step = np.array([0.0, 4.4])
     row = np.vstack([middle, middle + step, middle - step])
     assert chances(row, 1.0)[0] < 1e-3
+    assert chances(row, 1.0, apart=lambda rows, pairs: np.ones(len(rows), bool)).min() > 0.1
     spread = 160.0 + 8.0 * np.stack(np.meshgrid(*[np.arange(-2.0, 3.0)] * 2), -1).reshape(-1, 2)
     spread = spread[np.abs(spread - 160.0).max(axis=1) > 8.0]
     assert chances(np.vstack([row, spread]), 1.0)[0] > 1e-2  # by chance where spots are dense
@@ -134,16 +140,19 @@ def test_chances_equal_naive(sigmas, number):
     rays = falls._rays(sigmas)
     ours = np.empty(len(points))
     none = np.empty((0, rays[0].shape[1]), np.float32)
-    kernels.fall_chances(response, points, error, rays, none, others, ours, 0, len(points))
+    own = rng.integers(-1, max(number, 1), len(points))
+    kernels.fall_chances(response, points, error, rays, none, others, own, ours, 0, len(points))
     theirs = [
-        naive_falls.chance_of_falls(response, point, own, rays, others)
-        for point, own in zip(points, error, strict=True)
+        naive_falls.chance_of_falls(response, *point, rays, others, k)
+        for *point, k in zip(points, error, own, strict=True)
     ]
     assert_allclose(ours, theirs, rtol=1e-6, atol=1e-300)
     if not number:
         peaks = Peaks(points, np.zeros(len(points)), error)
         high, again = rows_with_arms(response, peaks, sigmas, 1)[1], np.empty(len(points))
-        kernels.fall_chances(response, points, error, rays, high, others, again, 0, len(points))
+        kernels.fall_chances(
+            response, points, error, rays, high, others, own, again, 0, len(points)
+        )
         assert_array_equal(again, ours)
     if sum(np.array(sigmas) > 0) > 1:
         assert 0 < np.mean(ours < 0.5) < 1
@@ -159,4 +168,4 @@ def test_what_leaves_the_image_is_no_line():
     peaks = Peaks(np.array([[1, 0, 20]]), np.zeros(1), np.full(1, 0.05))
     sigmas, good = (1.3, 0.0, 1.3), np.ones(1, bool)
     high = rows_with_arms(response, peaks, sigmas, 1)[1]
-    assert falls.chance_of_falls(response, peaks, high, good, sigmas, 1)[0] == 1.0
+    assert falls.chance_of_falls(response, peaks, high, good, none_apart, sigmas, 1)[0] == 1.0

@@ -6,22 +6,25 @@ import numpy as np
 from scipy import special
 
 
-def light_of(at, others):
-    """The response at points (..., 3) to other spots."""
+def light_of(at, others, number):
+    """The response at points (..., 3) to other spots than the one of a number."""
     places, light, quarter, reach = others
+    light = np.where(np.arange(len(light)) == number, 0.0, light)
     away = at[..., None, :] - places
     near = np.abs(away[..., 0]) <= reach
     return np.sum(np.where(near, light * np.exp(-(away**2 @ quarter)), 0.0), axis=-1)
 
 
-def chance_of_falls(response, point, error, rays, others):
+def chance_of_falls(response, point, error, rays, others, own):
     """The chance that the response falls as little around a spot as around a maximum."""
     offsets, opposite = rays
     at = point + offsets
     there = np.all((at >= 0) & (at < response.shape), axis=-1)
     inside = np.clip(at, 0, np.array(response.shape) - 1)
-    values = response[tuple(np.moveaxis(inside, -1, 0))].astype(float) - light_of(inside, others)
-    middle = float(response[tuple(point)]) - light_of(point.astype(float), others)
+    values = response[tuple(np.moveaxis(inside, -1, 0))].astype(float) - light_of(
+        inside, others, own
+    )
+    middle = float(response[tuple(point)]) - light_of(point.astype(float), others, own)
     number = max(offsets.shape[1] // 3, 1)
     dark = np.sort(values[0][there[0]])[:number].mean() if there[0].any() else np.inf
     if not dark < middle:

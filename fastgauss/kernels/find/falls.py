@@ -36,22 +36,23 @@ def _first_from(places, z):
 
 
 @device
-def _light_at(z, y, x, others):
-    """The response there to spots, which are in the order of their planes."""
+def _light_at(z, y, x, others, own):
+    """The response there to spots but ``own``, which are in the order of their planes."""
     places, light, quarter, reach = others
     total = 0.0
     for k in range(_first_from(places, z - reach), len(places)):
         if places[k, 0] > z + reach:
             break
-        dz, dy, dx = places[k, 0] - z, places[k, 1] - y, places[k, 2] - x
-        total += light[k] * math.exp(
-            -min(quarter[0] * dz * dz + quarter[1] * dy * dy + quarter[2] * dx * dx, 700.0)
-        )
+        if k != own:
+            dz, dy, dx = places[k, 0] - z, places[k, 1] - y, places[k, 2] - x
+            total += light[k] * math.exp(
+                -min(quarter[0] * dz * dz + quarter[1] * dy * dy + quarter[2] * dx * dx, 700.0)
+            )
     return total
 
 
 @device
-def _look(response, point, offsets, others, values):
+def _look(response, point, offsets, others, own, values):
     """The responses at offsets from a maximum, without the light of others; NaN: outside."""
     nz, ny, nx = response.shape
     empty = len(others[0]) == 0
@@ -60,7 +61,7 @@ def _look(response, point, offsets, others, values):
         if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
             values[d] = np.float64(response[z, y, x])
             if not empty:
-                values[d] -= _light_at(z, y, x, others)
+                values[d] -= _light_at(z, y, x, others, own)
         else:
             values[d] = np.nan
 
@@ -136,7 +137,7 @@ def _most_along(heights):
 
 
 @kernel
-def fall_chances(response, points, error, rays, high, others, chance, start, stop):
+def fall_chances(response, points, error, rays, high, others, number, chance, start, stop):
     """The chances that the response falls as little around spots as around maxima.
 
     Of maxima ``start .. stop - 1``.
@@ -154,6 +155,8 @@ def fall_chances(response, points, error, rays, high, others, chance, start, sto
     others : (ndarray (m, 3) float64, ndarray (m,) float64, ndarray (3,) float64, int)
         Spots whose light is taken away, in the order of the first axis: places and responses; a
         quarter of the inverse of the squared widths, and the reach along the first axis.
+    number : ndarray (n,) int64
+        That of each maximum among the others; -1: it is none of them.
     chance : ndarray (n,) float64
         The result.
     """
@@ -163,12 +166,12 @@ def fall_chances(response, points, error, rays, high, others, chance, start, sto
     heights = np.empty((directions, radii))
     for p in range(start, stop):
         z, y, x = points[p]
-        middle = np.float64(response[z, y, x]) - _light_at(z, y, x, others)
+        middle = np.float64(response[z, y, x]) - _light_at(z, y, x, others, number[p])
         if len(high):
             for d in range(directions):
                 near[d] = np.float64(high[p, d])
         else:
-            _look(response, points[p], offsets[0], others, near)
+            _look(response, points[p], offsets[0], others, number[p], near)
         chance[p] = 1.0
         if not _may_be_high(near, middle):
             continue
@@ -177,7 +180,7 @@ def fall_chances(response, points, error, rays, high, others, chance, start, sto
             excess = _most_of_two(near, opposite) - _HIGH
             heights[:, 0] = near
             for r in range(1, radii):
-                _look(response, points[p], offsets[r], others, near)
+                _look(response, points[p], offsets[r], others, number[p], near)
                 _scale(near, middle, dark)
                 heights[:, r] = near
             excess = max(excess, _most_along(heights))
