@@ -39,7 +39,8 @@ def neighbours(
 
 def are_apart(
     volume: np.ndarray, points: np.ndarray, pairs: np.ndarray, noise: np.ndarray,
-    gain: np.ndarray, ground: np.ndarray, sigmas: tuple[float, float, float], threads: int | None,
+    gain: np.ndarray, background: np.ndarray, sigmas: tuple[float, float, float],
+    threads: int | None,
 ) -> np.ndarray:  # fmt: skip
     """Which points (n, 3) have neighbours, and significant dips to them; none for a small sigma.
 
@@ -64,7 +65,7 @@ def are_apart(
         sums = window_sums(volume, middles // 2, profiles, radii, threads)
         np.maximum(between, sums[:, 0] / whole, out=between)
     lower = ends[pairs].min(axis=1)
-    light = np.maximum(0.5 * (lower + between) - ground[pairs].mean(axis=1), 0.0)
+    light = np.maximum(0.5 * (lower + between) - background[pairs].mean(axis=1), 0.0)
     variance = noise[pairs].mean(axis=1) + gain[pairs].mean(axis=1) * light
     variance += (_ROUNDING * light) ** 2
     depth = np.full(len(pairs), -np.inf)

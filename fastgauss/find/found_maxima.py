@@ -251,7 +251,7 @@ def with_shapes(scale: Scale, found: Found, search: Search) -> Found:
         return found
     shapes = judge_shapes(
         scale.picture.volume, scale.matched.response, found.points, _seen(scale, found),
-        scale.sigmas, scale.threads,
+        scale.sigmas, search.elongated, scale.threads,
     )  # fmt: skip
     found = found.with_rows(sharpness=shapes.sharpness, p_value=shapes.chance)
     return found.take(found.p_value >= search.shape_level)

@@ -40,6 +40,7 @@ class Given(NamedTuple):
     variance: Any = None
     mask: Any = None
     saturation: Any = None
+    elongated: bool = False  # spots may be: then those are kept that edges and lines look like
     factor: float | None = None  # noise of the Laplacian's response that a spot exceeds
 
 
@@ -54,6 +55,7 @@ class Search(NamedTuple):
     significance: float | None = None
     shape_level: float = 0.0
     details: bool = False
+    elongated: bool = False
     curved: bool = False  # by curvature, not by likelihood ratio
 
 
@@ -146,7 +148,8 @@ def check_given(given: Given, sigmas: tuple[float, ...]) -> Search:
         len(sigmas), sigmas, given.threshold, given.min_distance, given.exclude_border,
         given.false_alarms, given.significance, given.shape_level, given.detector,
     )  # fmt: skip
-    return search._replace(details=check.flag("details", given.details))
+    details = check.flag("details", given.details)
+    return search._replace(details=details, elongated=given.elongated)
 
 
 def check_pixels(

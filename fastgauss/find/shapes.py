@@ -186,9 +186,9 @@ def _moment(
 
 def judge_shapes(
     volume: np.ndarray, response: np.ndarray, points: np.ndarray, seen: Seen,
-    sigmas: tuple[float, float, float], threads: int | None,
+    sigmas: tuple[float, float, float], elongated: bool, threads: int | None,
 ) -> Shapes:  # fmt: skip
-    """The shape of maxima (n, 3) of a response to spots."""
+    """The shape of maxima (n, 3) of a response to spots, round ones or ``elongated``."""
     known = _template(sigmas)
     count, ndim = 1 + len(known.slices), len(known.slices[-1])
     sums = window_sums(volume, points, known.profiles, known.radii, threads)
@@ -220,15 +220,16 @@ def judge_shapes(
         threads,
     )  # fmt: skip
     least = np.minimum(np.minimum(sharp, narrow), np.minimum(wide, arms))
-    falls = chance_of_falls(
-        response, peaks, high, least >= _SPOT,
-        lambda some, pairs: are_apart(
-            volume, points[some], pairs, noise[some, 0], seen.gain[some],
-            seen.ground[some], sigmas, threads
-        ),
-        sigmas, threads,
-    )  # fmt: skip
-    least = np.minimum(least, np.where(_are_compact(moments, _PERHAPS * error), 1.0, falls))
+    if not elongated:
+        falls = chance_of_falls(
+            response, peaks, high, least >= _SPOT,
+            lambda some, pairs: are_apart(
+                volume, points[some], pairs, noise[some, 0], seen.gain[some],
+                seen.background[some], sigmas, threads
+            ),
+            sigmas, threads,
+        )  # fmt: skip
+        least = np.minimum(least, np.where(_are_compact(moments, _PERHAPS * error), 1.0, falls))
     amplitude = sums[:, 0] / known.squares[0]
     sharpness = np.full(len(points), np.inf)
     np.divide(sums[:, count - 1], amplitude, out=sharpness, where=amplitude > 0)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..base.log import logger
+
 
 class Gaps:
-    """Looks for chunks that are perhaps missing in an array of Zarr or h5py; the first is told.
+    """Looks for chunks that may be missing in an array of Zarr or h5py; the log tells the first.
+
+    A warning would be too much: Zarr does not store chunks that hold only the fill value.
 
     Parameters
     ----------
@@ -29,12 +32,11 @@ class Gaps:
             return
         for number, frame in zip(itertools.count(first), frames, strict=False):
             if _has_gap(frame, self._chunks[-frame.ndim :], self._fill):
-                warnings.warn(
-                    f"frame {number} is empty at least in part: a chunk of it, and perhaps of "
-                    f"others, holds only the fill value {self._fill}: it may never have been "
-                    "written",
-                    stacklevel=2,
-                )
+                logger.warning(
+                    "frame %d is empty at least in part: a chunk of it, and perhaps of others, "
+                    "holds only the fill value %s: it may never have been written",
+                    number, self._fill,
+                )  # fmt: skip
                 self._told = True
                 return
 

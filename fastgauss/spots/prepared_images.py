@@ -154,7 +154,9 @@ def read_options(given: Given, ndim: int) -> Asked:
         model = with_background(model, _read_background(given.background))
         if not placed:
             own = {name: value for name, value in find.items() if name != "threads"}
-            search = prepare_search(search_options.Given(**own, details=several), ndim)
+            may = not model.round  # the fit tells how long they are
+            whole = search_options.Given(**own, details=several, elongated=may)
+            search = prepare_search(whole, ndim)
     return Asked(model, scales, sigmas, curved, find, search, fit, level)
 
 

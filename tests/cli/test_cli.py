@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import logging
 import os
 import signal
 import subprocess
@@ -337,13 +338,23 @@ def test_warmup_tells_each_job(capsys, monkeypatch):
     assert code == 2 and "jobs must be one of" in err
 
 
+@pytest.fixture
+def silent_log():
+    """The log tells of kernels, and these tests compile none."""
+    logger = logging.getLogger("fastgauss")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    yield
+    logger.setLevel(before)
+
+
 def compile_one(cache):
     """What numba says when a kernel with this cache is compiled."""
     data = {"dispatcher": SimpleNamespace(_cache=cache)}
     return event.trigger_event("numba:compile", data=data)
 
 
-def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys):
+def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys, silent_log):
     def told():
         return capsys.readouterr().err.splitlines()
 
@@ -377,7 +388,7 @@ def test_the_command_says_that_kernels_are_compiled_and_for_how_long(capsys):
     assert told() == []
 
 
-def test_the_time_of_compiling_is_told_apart_from_that_of_work():
+def test_the_time_of_compiling_is_told_apart_from_that_of_work(silent_log):
     ours, now = PackageCache(scene), 0.0
     with compilation.timed(clock=lambda: now) as took:
         now = 2.0
@@ -395,7 +406,7 @@ def test_the_time_of_compiling_is_told_apart_from_that_of_work():
     assert str(took()) == "3.50 s and 12.00 s of compiling"
 
 
-def test_kernels_of_the_fit_are_compiled_beside_the_search(monkeypatch):
+def test_kernels_of_the_fit_are_compiled_beside_the_search(monkeypatch, silent_log):
     beside = []
     monkeypatch.setattr(
         frame_fits, "shared_fit", lambda *given: beside.append(given) or contextlib.nullcontext()

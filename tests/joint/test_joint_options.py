@@ -157,11 +157,11 @@ def test_a_frame_of_a_stack_is_fitted_for_itself(background):
     weights = rng.uniform(0.5, 1.5, stack.shape)
     mask = rng.random(stack.shape) < 0.05
     known = np.arange(3.0)[:, np.newaxis, np.newaxis] + np.full(stack.shape, 10.0)
-    background = {"array": known}.get(background, background)
+    given = {"array": known}.get(background, background)
     options = {"box": 23, "tol": 1e-7}
     result = fg.fit_joint(
         stack, starts[:, 2:0:-1], frames=frames, guess=starts, weights=weights, mask=mask,
-        background=background, **options,
+        background=given, **options,
     )  # fmt: skip
     assert_array_equal(result.frames, frames)
     for frame in (0, 2):

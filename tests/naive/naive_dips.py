@@ -19,7 +19,7 @@ def neighbours(points, chosen, unit, longest):
     return np.array(pairs).reshape(-1, 2)
 
 
-def depths(volume, points, pairs, noise, gain, ground, sigmas, width):
+def depths(volume, points, pairs, noise, gain, background, sigmas, width):
     """The dips between pairs of points, in errors."""
     radii = [int(np.ceil(2.5 * width * s)) for s in sigmas]
 
@@ -37,7 +37,7 @@ def depths(volume, points, pairs, noise, gain, ground, sigmas, width):
         axes = [(0, 1) if s else (0,) for s in sigmas]
         between = max(mean((points[i] + points[j] + up) // 2)[0] for up in itertools.product(*axes))
         lower = min(one, other)
-        light = max((lower + between - ground[i] - ground[j]) / 2, 0.0)
+        light = max((lower + between - background[i] - background[j]) / 2, 0.0)
         variance = (noise[i] + noise[j]) / 2 + (gain[i] + gain[j]) / 2 * light + (1e-5 * light) ** 2
         result.append((lower - between) / np.sqrt(2 * squares * variance))
     return np.array(result)

@@ -38,6 +38,7 @@ ODD += [np.arange(3.0), np.float64(np.nan), np.ma.masked, [[1], [1, 2]], float, 
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # infinities as input
+    pytest.mark.filterwarnings("ignore:no spot was found:UserWarning"),
     pytest.mark.untraced,  # other tests run the lines; here more kinds of arrays come by
 ]
 
