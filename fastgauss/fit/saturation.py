@@ -11,7 +11,8 @@ from ..kernels.status import AT_BOUND, CONVERGED, SATURATED, TOO_NARROW
 from .pixel_maps import PixelMap
 
 _LEAST_TOP = 255  # the largest value of the least that cameras write: eight bits
-_MOST_EQUAL = 8  # pixels beside a plateau, of which one pair may be equal
+_LEAST_COUNT = 4  # pixels of the largest value, of real numbers
+_OFTEN = 3  # times as often as any other value of the upper half
 
 
 def without_saturated(image: np.ndarray, mask: Any, saturation: Any) -> Any:
@@ -31,27 +32,28 @@ def without_saturated(image: np.ndarray, mask: Any, saturation: Any) -> Any:
 def plateau(image: np.ndarray, mask: PixelMap | None) -> np.ndarray | None:
     """Pixels at the largest value of an image, beside another one; None: there are none.
 
-    Chance makes two of them where numbers are few, and symmetry where there is no noise. Values of
-    an integer image must reach 255 therefore, and those of others must be as fine beside the
-    plateau, and differ from each other there.
+    Chance makes two of them where numbers are few, symmetry where there is no noise, and a median
+    filter everywhere. Values of an integer image must reach 255 therefore, and in others many more
+    pixels must have the largest value than have any other one of the upper half.
     """
     if image.dtype.kind not in "iuf" or not image.size:
         return None
-    top = image.max()
-    if not np.isfinite(top):  # such pixels are missing
-        top = np.max(image, where=np.isfinite(image), initial=-np.inf)
-    whole = image.dtype.kind != "f"
-    if whole and top < _LEAST_TOP:
+    seen = image.reshape(-1) if mask is None else image[~mask.array[0]]
+    if image.dtype.kind == "f" and not np.isfinite(seen.max(initial=-np.inf)):
+        seen = seen[np.isfinite(seen)]  # the others are missing
+    if not seen.size:
+        return None
+    top = seen.max()
+    if image.dtype.kind == "f":
+        if not _is_evident(seen, top):
+            return None
+    elif top < _LEAST_TOP:
         return None
     full = image == top
-    if np.count_nonzero(full) < 2:
-        return None
     if mask is not None:
         full &= ~mask.array[0]
     beside = _with_neighbour(full)
-    if not beside.any() or not (whole or _is_evident(image, beside)):
-        return None
-    return beside
+    return beside if beside.any() else None
 
 
 def _pairs(image: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,28 +73,17 @@ def _with_neighbour(full: np.ndarray) -> np.ndarray:
     return beside
 
 
-def _is_evident(image: np.ndarray, top: np.ndarray) -> bool:
-    """Whether pixels of one value in an image of real numbers are no chance and no symmetry."""
-    around = top.copy()
-    for axis in range(image.ndim):
-        grown = around.copy()
-        for part, other in zip(_pairs(grown, axis), _pairs(around, axis)[::-1], strict=True):
-            np.logical_or(part, other, out=part)
-        around = grown
-    around &= ~top & np.isfinite(image)
-    if not around.any():
+def _is_evident(values: np.ndarray, top: Any) -> bool:
+    """Whether the largest of some values occurs much more often than others of the upper half."""
+    count = np.count_nonzero(values == top)
+    if count < _LEAST_COUNT:
         return False
-    equal = 0
-    for axis in range(image.ndim):
-        (a, b), (here, there) = _pairs(image, axis), _pairs(around, axis)
-        equal += np.count_nonzero(here & there & (a == b))
-    if equal * _MOST_EQUAL > np.count_nonzero(around):
+    rest = values[values < top]
+    if not rest.size:
         return False
-    with np.errstate(invalid="ignore", over="ignore"):
-        steps = np.abs(np.subtract(*_pairs(image, image.ndim - 1)[::-1], dtype=np.float64))
-        step = np.min(steps, where=steps > 0.0, initial=np.inf)
-        height = np.float64(image[top][0]) - image[around].min()
-    return bool(height >= _LEAST_TOP * step)
+    bright = rest[rest > 0.5 * top + 0.5 * np.median(rest)]
+    times = np.unique(bright, return_counts=True)[1]
+    return bool(times.size and count > _OFTEN * times.max())
 
 
 def mark_plateaus(

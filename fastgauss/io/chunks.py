@@ -10,6 +10,8 @@ import numpy as np
 
 from ..base.log import logger
 
+_LEAST = 16  # pixels of a frame that are no chance if all are the fill value
+
 
 class Gaps:
     """Looks for chunks that may be missing in an array of Zarr or h5py; the log tells the first.
@@ -48,7 +50,7 @@ def _has_gap(frame: np.ndarray, lengths: Sequence[int], fill: Any) -> bool:
         if not _is_fill(frame[corner], fill):  # most chunks end here
             continue
         part = tuple(slice(k, k + step) for k, step in zip(corner, lengths, strict=True))
-        if bool(np.all(_is_fill(frame[part], fill))):
+        if frame[part].size >= _LEAST and bool(np.all(_is_fill(frame[part], fill))):
             return True
     return False
 

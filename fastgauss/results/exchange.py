@@ -241,6 +241,12 @@ def save(result: FitResult, path: Any, format: Any, pixel_size: Any, shape: Any)
 def _save_hdf5(
     result: FitResult, path: Any, table: dict[str, np.ndarray], size: float | None, shape: Any
 ) -> None:
+    lost = [name for name in result.model.names if name.startswith(("width", "weight_"))]
+    if lost:
+        raise ValueError(
+            f"picasso's HDF5 has no columns for {', '.join(lost)} of the model "
+            f"{result.model.name!r}: save as .parquet or .npz"
+        )
     frames = table["frame"]
     low, high = (int(frames.min()), int(frames.max())) if frames.size else (0, -1)
     if low < 0 or high > _FRAME_LIMITS.max:

@@ -251,7 +251,8 @@ def _warn_of_axes(image: Any, given: Given) -> None:
     """Say what an array without spots was taken for, if its shape may mean something else."""
     shape = np.shape(image)
     told = ""
-    if len(shape) == 3:
+    sizes = given.sigma, given.fwhm, given.box, given.min_distance
+    if len(shape) == 3 and not any(np.size(size) == 3 for size in sizes):
         told = (
             f"a volume of {wording.plural(shape[0], 'plane')}; the frames of a movie are for "
             "fit_movie"

@@ -407,3 +407,12 @@ def test_a_layer_of_napari_has_frames_before_places():
     assert list(options["features"]) == list(result.columns)
     with pytest.raises(ValueError, match="of profiles"):
         result_of(get_model("symmetric", 1), [[10.0, 7.6, 1.5, 3.0]]).to_napari()
+
+
+@pytest.mark.parametrize("vary", ["with_width", "with_weights"])
+def test_picasso_has_no_columns_for_what_varies_of_a_psf(tmp_path, vary):
+    pytest.importorskip("h5py")
+    psf = fg.psf_model([0.7, 0.3], [1.2, 2.5])
+    result = fg.fit_rois(psf.image((15, 15), flux=900.0)[np.newaxis], model=getattr(psf, vary)())
+    with pytest.raises(ValueError, match="has no columns for w"):
+        result.save(tmp_path / "a.hdf5")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import fastgauss as fg
 from fastgauss.cli.command import main
@@ -87,6 +88,24 @@ def test_equal_pixels_of_a_symmetric_spot_are_no_plateau(at):
     assert fg.fit_spots(light, [at]).converged.all()
     assert plateau(light, None) is None and plateau(np.ones((9, 9)), None) is None
     assert plateau(np.array([[0.0, 9.0, 9.0]] * 3), None) is None
+
+
+def test_what_profiles_and_filters_repeat_is_no_plateau():
+    profile = 100.0 * np.exp(-((np.arange(61.0) - 30.5) ** 2) / 8.0) + 5.0
+    assert fg.fit_spots(profile, [[30.0]]).converged.all()
+    image, _ = scene(top=3000.0)
+    for seed in range(10):
+        noisy = image + np.random.default_rng(seed).normal(0.0, 3.0, image.shape)
+        assert plateau(ndimage.median_filter(noisy, 3), None) is None
+
+
+def test_a_masked_hot_pixel_hides_no_plateau():
+    image, places = scene(top=3000.0)
+    for dtype in (np.uint16, np.float64):
+        clipped, mask = np.minimum(image, 1500).astype(dtype), np.zeros(image.shape, bool)
+        clipped[3, 3], mask[3, 3] = 9000, True
+        result = fg.fit_spots(clipped, places, mask=mask)
+        assert (result.status == fg.Status.SATURATED).all()
 
 
 def test_the_command_has_both(tmp_path):

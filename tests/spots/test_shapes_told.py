@@ -49,6 +49,8 @@ def test_nothing_is_said_where_there_is_no_doubt():
         warnings.simplefilter("error")
         assert len(fg.fit_spots(spots_3d(), **QUIET)) == 1  # of a volume, as its repr says
         assert len(fg.fit_spots(named, **QUIET)) == 0
+        assert len(fg.fit_spots(empty, sigma=(2.0, 1.3, 1.3), **QUIET)) == 0
+        assert len(fg.fit_spots(empty, box=(7, 9, 9), **QUIET)) == 0
         assert len(fg.fit_spots(noise(31, 40), **QUIET)) == 0
         assert len(fg.fit_spots(noise(40), **QUIET)) == 0
         assert len(fg.fit_spots(empty, np.empty((0, 3)))) == 0
