@@ -66,12 +66,10 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def _row(name: str, scene: Scene, nonnegative: bool) -> None:
     """Fit by both and print what they reached."""
-    from scipy.optimize import nnls
-
     field, volume = scene
     matrix, right = field.as_sparse().toarray(), volume.ravel()
     fit, ours = _timed(lambda: field.fit_amplitudes(volume, nonnegative))
-    solve = (lambda: nnls(matrix, right)[0]) if nonnegative else _lstsq(matrix, right)
+    solve = _nnls(matrix, right) if nonnegative else _lstsq(matrix, right)
     other, theirs = _timed(solve)
     least = float(np.sum((matrix @ other - right) ** 2))
     mine = float(np.sum((field.render(fit.amplitudes) - volume) ** 2))
@@ -80,6 +78,18 @@ def _row(name: str, scene: Scene, nonnegative: bool) -> None:
         name, str(len(field)), f"{mine / least - 1.0:.1e}", told, fit.status.name,
         f"{fit.kkt_residual:.0e}", f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}",
     ))  # fmt: skip
+
+
+def _nnls(matrix: np.ndarray, right: np.ndarray) -> Callable[[], np.ndarray]:
+    """By the triangular factor: the same problem with fewer rows, which takes half of the time."""
+    from scipy.optimize import nnls
+
+    def solve() -> np.ndarray:
+        n = matrix.shape[1]
+        factor = np.linalg.qr(np.column_stack([matrix, right]), mode="r")
+        return nnls(factor[:n, :n], factor[:n, n], maxiter=30 * n)[0]
+
+    return solve
 
 
 def _lstsq(matrix: np.ndarray, right: np.ndarray) -> Callable[[], np.ndarray]:
