@@ -125,8 +125,10 @@ class GramSystem:
         used = (np.arange(_BLOCK) < sizes[:, np.newaxis]).reshape(-1)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         lower = gram_matrix.Rows(starts, columns[used], values[used])
-        rotated = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
-        upper = gram_matrix.Rows(rotated.indptr.astype(np.int64), rotated.indices, rotated.data)
+        transposed = csr_matrix((lower.values, lower.columns, starts), shape=(n, n)).tocsc()
+        upper = gram_matrix.Rows(
+            transposed.indptr.astype(np.int64), transposed.indices, transposed.data
+        )
         self._inverse = lower, upper
 
     def apart(self, marked: np.ndarray) -> np.ndarray:

@@ -52,6 +52,8 @@ def plateau(image: np.ndarray, mask: PixelMap | None) -> np.ndarray | None:
     full = image == top
     if mask is not None:
         full &= ~mask.array[0]
+    if np.count_nonzero(full) < 2:
+        return None
     beside = _with_neighbour(full)
     return beside if beside.any() else None
 

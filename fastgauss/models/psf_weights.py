@@ -45,11 +45,6 @@ class WeightedStarModel(WrappedStarModel):
         return self.base.peak
 
     @property
-    def always_rotated(self) -> bool:
-        """That of ``base``."""
-        return self.base.always_rotated
-
-    @property
     def known(self) -> np.ndarray:
         """The constants as the kernels of a fit take them: heights are those of weights of 1."""
         known = np.array(self.base.known)

@@ -283,6 +283,11 @@ class WrappedStarModel(WrappedModel, StarModel):
     def __repr__(self) -> str:
         return f"{repr(self.base)[:-1]}, {self.addition}>"
 
+    @property
+    def always_rotated(self) -> bool:
+        """That of ``base``."""
+        return self.base.always_rotated
+
 
 @dataclass(frozen=True, repr=False)
 class WideStarModel(WrappedStarModel):
@@ -294,11 +299,6 @@ class WideStarModel(WrappedStarModel):
     def peak(self) -> float:
         """The highest value of the profile of flux 1 and width 1."""
         return self.base.peak
-
-    @property
-    def always_rotated(self) -> bool:
-        """That of ``base``."""
-        return self.base.always_rotated
 
     @property
     def kernels(self) -> ModelKernels:

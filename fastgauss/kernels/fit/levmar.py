@@ -113,7 +113,7 @@ def make_fit(
     would be counted references: an atomic operation each.)
     """
     entries = packed_size(size)
-    (p, q, gradient, before, moved, rotated, trial_gradient, t) = range(
+    (p, q, gradient, before, moved, gradient_change, trial_gradient, t) = range(
         constants, constants + 8 * size, size
     )
     first_gram = constants + 8 * size
@@ -146,7 +146,7 @@ def make_fit(
             old = load(m, gradient + i)
             new = select(accepted, load(m, trial_gradient + i), old)
             store(m, gradient + i, new)
-            store(m, rotated + i, new - old)
+            store(m, gradient_change + i, new - old)
             store(m, p + i, select(accepted, load(m, q + i), load(m, p + i)))
         if mask_bits(accepted) != ALL_LANES:
             for i in range(entries):
@@ -178,7 +178,7 @@ def make_fit(
             change = d - load(m, before + i)
             square = square + d * g
             along = along + change * g
-            across = across + change * load(m, rotated + i)
+            across = across + change * load(m, gradient_change + i)
         settled = (square < _SETTLED * load(m, length)) & (damping < _SMALL_DAMPING)
         most = broadcast(_MIX_BOUNDED if bounded else _MIX_MOST)
         mix = minimum(maximum(along / across, broadcast(_MIX_LEAST)), most)
